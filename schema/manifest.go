@@ -1,0 +1,203 @@
+package schema
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// ManifestSchema is the version of the manifest's form.
+const ManifestSchema = 1
+
+const maxParts = 4096
+
+// Manifest says how a package is put together: literal bytes and whole segments, in order. Size and SHA256 are of the
+// whole package, which is also what TUF signs, so a manifest can waste a host's time but never change a byte.
+type Manifest struct {
+	Schema   int      `json:"schema"`
+	Bake     int      `json:"bake"`    // bake version: same inputs and bake version, same bytes
+	Name     string   `json:"name"`    // as the package manager knows it
+	Version  string   `json:"version"` // as the package manager knows it
+	Recipe   RecipeID `json:"recipe"`
+	Platform Platform `json:"platform"`
+	Format   Format   `json:"format"`
+	Anchor   Digest   `json:"anchor"` // of the anchor root's bytes
+	Size     int64    `json:"size"`
+	SHA256   Digest   `json:"sha256"`
+	Parts    []Part   `json:"parts"`
+}
+
+// Part is either literal bytes or a whole segment.
+type Part struct {
+	Data    []byte      `json:"data,omitempty"`
+	Segment *SegmentRef `json:"segment,omitempty"`
+}
+
+// SegmentRef names a segment: a stretch of compressed archive that many packages share. Digest and Size are of the
+// bytes as they stand in the package; Payload and PayloadSize of what they inflate to.
+type SegmentRef struct {
+	Digest      Digest `json:"digest"`
+	Size        int64  `json:"size"`
+	Payload     Digest `json:"payload"`
+	PayloadSize int64  `json:"payloadSize"`
+}
+
+// Validate checks everything about m that can be checked without its segments.
+func (m *Manifest) Validate() error {
+	switch {
+	case m.Schema != ManifestSchema:
+		return fmt.Errorf("manifest: schema %d, this program reads %d", m.Schema, ManifestSchema)
+	case m.Bake < 1:
+		return fmt.Errorf("manifest: bake version %d", m.Bake)
+	case CheckName(m.Name) != nil:
+		return fmt.Errorf("manifest: package name %.80q", m.Name)
+	case m.Version == "" || len(m.Version) > 128:
+		return fmt.Errorf("manifest: package version %.80q", m.Version)
+	case !m.Recipe.Valid():
+		return fmt.Errorf("manifest: recipe %.80q is not 16 hex digits", m.Recipe)
+	case m.Platform == Platform{}:
+		return errors.New("manifest: no platform")
+	case !m.Format.Valid():
+		return fmt.Errorf("manifest: format %.80q", m.Format)
+	case m.Anchor.IsZero() || m.SHA256.IsZero():
+		return errors.New("manifest: a digest is missing")
+	case m.Size < 1 || m.Size > MaxPackage:
+		return fmt.Errorf("manifest: size %d is outside 1 to %d", m.Size, int64(MaxPackage))
+	case len(m.Parts) == 0 || len(m.Parts) > maxParts:
+		return fmt.Errorf("manifest: %d parts, outside 1 to %d", len(m.Parts), maxParts)
+	}
+	var sum int64
+	for i, p := range m.Parts {
+		if (len(p.Data) > 0) == (p.Segment != nil) {
+			return fmt.Errorf("manifest: part %d is not exactly one of data and segment", i)
+		}
+		n := int64(len(p.Data))
+		if s := p.Segment; s != nil {
+			if s.Digest.IsZero() || s.Payload.IsZero() || s.Size < 1 || s.PayloadSize < 1 {
+				return fmt.Errorf("manifest: part %d: incomplete segment", i)
+			}
+			n = s.Size
+		}
+		// Compared before adding: a huge size must not overflow into a plausible sum.
+		if n > m.Size-sum {
+			return fmt.Errorf("manifest: parts exceed the package's %d bytes", m.Size)
+		}
+		sum += n
+	}
+	if sum != m.Size {
+		return fmt.Errorf("manifest: parts add up to %d of %d bytes", sum, m.Size)
+	}
+	return nil
+}
+
+// Segments lists the distinct segments in order of first use.
+func (m *Manifest) Segments() []SegmentRef {
+	var refs []SegmentRef
+	seen := map[Digest]bool{}
+	for _, p := range m.Parts {
+		if p.Segment != nil && !seen[p.Segment.Digest] {
+			seen[p.Segment.Digest] = true
+			refs = append(refs, *p.Segment)
+		}
+	}
+	return refs
+}
+
+// Encode validates m and returns its JSON and that JSON's digest, by which manifests are addressed.
+func (m *Manifest) Encode() ([]byte, Digest, error) {
+	if err := m.Validate(); err != nil {
+		return nil, Digest{}, err
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		return nil, Digest{}, err
+	}
+	if len(b) > MaxManifest {
+		return nil, Digest{}, fmt.Errorf("manifest: %d bytes exceed the limit of %d", len(b), MaxManifest)
+	}
+	return b, DigestOf(b), nil
+}
+
+// DecodeManifest reads the gzip that the store and the wire carry, of at most MaxManifest bytes inflated. The JSON
+// must have the digest want, so whatever is parsed is already known to be the right bytes.
+func DecodeManifest(packed []byte, want Digest) (*Manifest, error) {
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", want.Short(), err)
+	}
+	b, err := io.ReadAll(io.LimitReader(z, MaxManifest+1))
+	if err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", want.Short(), err)
+	}
+	if len(b) > MaxManifest {
+		return nil, fmt.Errorf("manifest %s: inflates to more than %d bytes", want.Short(), MaxManifest)
+	}
+	if got := DigestOf(b); got != want {
+		return nil, fmt.Errorf("manifest %s: the bytes have digest %s", want, got)
+	}
+	var m Manifest
+	if err := Decode(b, &m); err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", want.Short(), err)
+	}
+	if err := m.Validate(); err != nil {
+		return nil, err
+	}
+	return &m, nil
+}
+
+// Assemble writes the package to w, opening each segment as it comes, in constant memory. Every segment's size and
+// digest and the whole package's are checked on the way; the caller must discard what was written if an error is
+// returned.
+func (m *Manifest) Assemble(w io.Writer, open func(SegmentRef) (io.ReadCloser, error)) error {
+	if err := m.Validate(); err != nil {
+		return err
+	}
+	whole := sha256.New()
+	out := io.MultiWriter(w, whole)
+	for _, p := range m.Parts {
+		if p.Segment == nil {
+			if _, err := out.Write(p.Data); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := copySegment(out, *p.Segment, open); err != nil {
+			return err
+		}
+	}
+	if got := Digest(whole.Sum(nil)); got != m.SHA256 {
+		return fmt.Errorf("package %s: assembled bytes have digest %s", m.SHA256, got)
+	}
+	return nil
+}
+
+func copySegment(w io.Writer, ref SegmentRef, open func(SegmentRef) (io.ReadCloser, error)) error {
+	r, err := open(ref)
+	if err != nil {
+		return fmt.Errorf("segment %s: %w", ref.Digest.Short(), err)
+	}
+	defer r.Close()
+	h := sha256.New()
+	n, err := io.Copy(io.MultiWriter(w, h), io.LimitReader(r, ref.Size+1))
+	if err != nil {
+		return fmt.Errorf("segment %s: %w", ref.Digest.Short(), err)
+	}
+	if got := Digest(h.Sum(nil)); n != ref.Size || got != ref.Digest {
+		return &AlteredError{Object: "segment", Want: ref.Digest, Got: got}
+	}
+	return nil
+}
+
+// AlteredError says that stored or received bytes are not those that were signed.
+type AlteredError struct {
+	Object    string // what kind of thing: segment, manifest, package, target
+	Want, Got Digest
+}
+
+func (e *AlteredError) Error() string {
+	return fmt.Sprintf("%s %s is altered: its bytes have digest %s", e.Object, e.Want, e.Got)
+}

@@ -1,0 +1,80 @@
+package schema
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// Platform is an operating system and an architecture in Go's names, as text "linux/amd64".
+type Platform struct{ OS, Arch string }
+
+var platformWord = regexp.MustCompile(`^[a-z0-9]{1,16}$`)
+
+// ParsePlatform reads "os/arch".
+func ParsePlatform(s string) (Platform, error) {
+	os, arch, ok := strings.Cut(s, "/")
+	if !ok || !platformWord.MatchString(os) || !platformWord.MatchString(arch) {
+		return Platform{}, fmt.Errorf("platform %.80q is not of the form os/arch, such as linux/amd64", s)
+	}
+	return Platform{os, arch}, nil
+}
+
+func (p Platform) String() string {
+	if p == (Platform{}) {
+		return ""
+	}
+	return p.OS + "/" + p.Arch
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (p Platform) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Platform) UnmarshalText(b []byte) (err error) {
+	*p, err = ParsePlatform(string(b))
+	return err
+}
+
+// Format names a kind of package.
+type Format string
+
+// The formats that are baked today.
+const (
+	Deb Format = "deb"
+	Tgz Format = "tgz"
+)
+
+// Valid reports whether f is a format that this version bakes and installs.
+func (f Format) Valid() bool { return f == Deb || f == Tgz }
+
+// RecipeID is the first 16 hex digits of the hash over a recipe: the configuration and every shipped file. It is
+// text even where all its digits are decimal.
+type RecipeID string
+
+var recipeID = regexp.MustCompile(`^[0-9a-f]{16}$`)
+
+// Valid reports whether r has the form of a recipe hash.
+func (r RecipeID) Valid() bool { return recipeID.MatchString(string(r)) }
+
+// A host's name becomes part of target paths, URLs and file names, so it is held to what is safe in all of them.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.[A-Za-z0-9_-])*$`)
+
+// CheckHostName says what is wrong with a host's name, if anything: at most 253 letters, digits, '-', '_' and
+// single dots, none of them leading or trailing.
+func CheckHostName(s string) error {
+	if len(s) > 253 || !hostName.MatchString(s) {
+		return fmt.Errorf("host name %.80q is not 1 to 253 letters, digits, '-', '_' and inner single dots", s)
+	}
+	return nil
+}
+
+var plainName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$`)
+
+// CheckName says what is wrong with the name of a key, site, ring, user or plugin, if anything.
+func CheckName(s string) error {
+	if !plainName.MatchString(s) || strings.Contains(s, "..") {
+		return fmt.Errorf("name %.80q is not 1 to 63 letters, digits, '.', '-' and '_', starting with a letter, digit or '_'", s)
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+package schema
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Store keys. All are immutable once created; only gc deletes. The commit point of a release is its timestamp.
+//
+//	metadata/N.root.json, N.snapshot.json, N.targets.json, N.bin-xx.json   TUF, consistent snapshot
+//	timestamps/000000000042.json   TUF timestamp of that version; the greatest is the head
+//	targets/xx/HEX                 content of a top-level target (policy, release, access)
+//	manifests/xx/HEX               gzip of a package manifest, keyed by the digest of the JSON
+//	segments/xx/HEX                compressed segment, keyed by its own digest
+//	payloads/xx/HEX.CODEC          SegmentRef in JSON: which segment holds that payload (a claim, re-checked on reuse)
+//	statements/HEX/KEYID.json      DSSE envelope over a Statement, by package digest and signing key
+//	files/xx/HEX                   a source file fetched by URL, or a host program
+const (
+	MetadataDir   = "metadata/"
+	TimestampDir  = "timestamps/"
+	TargetDir     = "targets/"
+	ManifestDir   = "manifests/"
+	SegmentDir    = "segments/"
+	PayloadDir    = "payloads/"
+	StatementDir  = "statements/"
+	SourceFileDir = "files/"
+)
+
+func sharded(dir string, d Digest) string { h := d.Hex(); return dir + h[:2] + "/" + h }
+
+// MetadataKey is the store key of a versioned TUF role file.
+func MetadataKey(role string, version int64) string {
+	return fmt.Sprintf("%s%d.%s.json", MetadataDir, version, role)
+}
+
+// TimestampKey is the store key of a timestamp; zero-padded so that byte order is version order.
+func TimestampKey(version int64) string { return fmt.Sprintf("%s%012d.json", TimestampDir, version) }
+
+// ParseTimestampKey is the inverse of TimestampKey.
+func ParseTimestampKey(key string) (version int64, ok bool) {
+	s, ok := strings.CutPrefix(key, TimestampDir)
+	if !ok {
+		return 0, false
+	}
+	s, ok = strings.CutSuffix(s, ".json")
+	if !ok || len(s) != 12 {
+		return 0, false
+	}
+	v, err := strconv.ParseInt(s, 10, 64)
+	return v, err == nil && v > 0
+}
+
+// TargetKey is the store key of a top-level target's content.
+func TargetKey(d Digest) string { return sharded(TargetDir, d) }
+
+// ManifestKey is the store key of a manifest, by the digest of its uncompressed JSON.
+func ManifestKey(d Digest) string { return sharded(ManifestDir, d) }
+
+// SegmentKey is the store key of a segment, by the digest of its bytes as they stand in a package.
+func SegmentKey(d Digest) string { return sharded(SegmentDir, d) }
+
+// PayloadKey is the store key of the claim that maps an uncompressed payload to its segment under one codec.
+func PayloadKey(payload Digest, codec string) string {
+	return sharded(PayloadDir, payload) + "." + codec
+}
+
+// StatementKey is the store key of one key's statement on a package.
+func StatementKey(pkg Digest, keyID string) string {
+	return StatementDir + pkg.Hex() + "/" + keyID + ".json"
+}
+
+// StatementsPrefix is the common prefix of all statements on a package.
+func StatementsPrefix(pkg Digest) string { return StatementDir + pkg.Hex() + "/" }
+
+// SourceFileKey is the store key of a source file.
+func SourceFileKey(d Digest) string { return sharded(SourceFileDir, d) }
+
+var keyForm = regexp.MustCompile(`^[a-z]+(/[a-z0-9][a-z0-9_-]*)*/[a-z0-9][a-z0-9._-]*$`)
+
+// CheckKey refuses a store key that is not of the forms above, so that no back end ever sees a path it could
+// misread.
+func CheckKey(key string) error {
+	if len(key) > 255 || !keyForm.MatchString(key) || strings.Contains(key, "..") {
+		return fmt.Errorf("store key %.80q is malformed", key)
+	}
+	return nil
+}
+
+// Target paths, exactly as they stand in TUF metadata.
+const (
+	PolicyTarget  = "policy"  // Policy
+	ReleaseTarget = "release" // Release
+	AccessTarget  = "access"  // Access; for servers only
+	packageSuffix = "/package"
+)
+
+// PackageTarget is the TUF target path of a host's package. It carries no version: the bin is a hash of the path.
+func PackageTarget(host string) string { return host + packageSuffix }
+
+// BinPrefix is the name prefix of the hashed bins (TUF succinct_roles).
+const BinPrefix = "bin"
+
+// HTTP paths under a server's URL. A stock TUF client uses MetadataPath and TargetPath as its two base URLs.
+const (
+	MetadataPath  = "/v1/metadata/"   // GET N.ROLE.json, timestamp.json
+	TargetPath    = "/v1/targets/"    // GET HEX.policy, HOST/HEX.package (TUF consistent snapshot)
+	ManifestPath  = "/v1/manifests/"  // GET HEX
+	SegmentPath   = "/v1/segments/"   // GET HEX
+	StatementPath = "/v1/statements/" // GET HEX: JSON array of envelopes
+	RegisterPath  = "/v1/register"    // POST RegisterRequest
+	PollPath      = "/v1/poll"        // POST PollRequest
+	PackagePath   = "/v1/packages/"   // GET HOST, by a user with the permission download
+	HealthPath    = "/healthz"
+)
+
+// Where things are on a host (Linux; under --root in tests and the demo).
+const (
+	ConfigFile = "/etc/bakehouse/agent.json"  // AgentConfig, baked
+	AnchorFile = "/etc/bakehouse/root.json"   // the fleet's anchor root, baked
+	HealthFile = "/etc/bakehouse/health.json" // []HealthCheck, baked
+	StateDir   = "/var/lib/bakehouse"         // registration, trusted metadata, segments, log
+	VersionDir = "/opt/bakehouse"             // versions/ and the link current, for formats without a package manager
+)
+
+// Bounds on what is read before it is verified, in bytes.
+const (
+	MaxRoot      = 512 << 10
+	MaxTimestamp = 16 << 10
+	MaxSnapshot  = 2 << 20
+	MaxTargets   = 8 << 20
+	MaxManifest  = 4 << 20
+	MaxTarget    = 8 << 20
+	MaxStatement = 1 << 20
+	MaxPackage   = 4 << 30
+	MaxWire      = 256 << 10 // a JSON request or answer
+)

@@ -1,0 +1,152 @@
+package schema
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// PolicySchema is the version of the policy's form.
+const PolicySchema = 1
+
+// Policy is the signed target that all hosts share: what may be installed, how early and where from. A server can
+// hold back but never override it.
+type Policy struct {
+	Schema  int             `json:"schema"`
+	Fleet   string          `json:"fleet"`
+	Issued  time.Time       `json:"issued"`  // no clock is believed to be earlier
+	Enabled bool            `json:"enabled"` // the master switch
+	Rings   []Ring          `json:"rings"`
+	Revoked []Digest        `json:"revoked,omitempty"` // packages
+	MaxHold Duration        `json:"maxHold,omitempty"`
+	Sites   map[string]Site `json:"sites"`
+}
+
+// Ring is a stage of a rollout: its hosts wait Delay after a package was first published to them.
+type Ring struct {
+	Name  string   `json:"name"`
+	Delay Duration `json:"delay,omitempty"`
+}
+
+// Site is a server as its hosts see it. Certificates are PEM; given any, no other authority is believed.
+type Site struct {
+	URL          string `json:"url"`
+	Certificates string `json:"certificates,omitempty"`
+}
+
+// Access is the signed target that only servers may read: who may register hosts or fetch packages.
+type Access struct {
+	Schema int             `json:"schema"`
+	Users  map[string]User `json:"users"`
+}
+
+// User is a person or an automation. Hash is a bcrypt hash of the password or secret. Permissions map a permission to
+// the host patterns it covers.
+type User struct {
+	Hash        string              `json:"hash"`
+	Automation  bool                `json:"automation,omitempty"`
+	Permissions map[string][]string `json:"permissions"`
+}
+
+// The permissions that a server knows.
+const (
+	PermRegister = "register" // register hosts
+	PermDownload = "download" // fetch a host's package, for the first installation by hand
+)
+
+// Allows reports whether u has the permission for that host.
+func (u User) Allows(permission, host string) bool {
+	return slices.ContainsFunc(u.Permissions[permission], func(p string) bool {
+		ok, err := MatchHost(p, host)
+		return ok && err == nil
+	})
+}
+
+// MatchHost reports whether a host's name matches a pattern: the name itself, or "~" and a regular expression (RE2)
+// that is anchored at its start.
+func MatchHost(pattern, host string) (bool, error) {
+	expr, ok := strings.CutPrefix(pattern, "~")
+	if !ok {
+		return pattern == host, nil
+	}
+	re, err := regexp.Compile("^(?:" + expr + ")")
+	if err != nil {
+		return false, fmt.Errorf("host pattern %.80q: %w", pattern, err)
+	}
+	return re.MatchString(host), nil
+}
+
+// Standing is what a host runs and remembers when it decides.
+type Standing struct {
+	Installed Digest  // zero: no package of ours
+	Release   int64   // of the installed package; 0: not known
+	Failed    []int64 // releases that failed here and were rolled back
+}
+
+// The outcomes of Decide, in the order in which they are tried. They are stable: reports and sections carry them.
+const (
+	CodeDisabled    = "disabled"     // master switch off
+	CodeNotSelected = "not-selected" // host selection
+	CodeNoRing      = "no-ring"
+	CodeWaiting     = "waiting" // ring delay not over
+	CodeRevoked     = "revoked"
+	CodeFailed      = "failed-here"
+	CodeCurrent     = "current"
+	CodeInstall     = "install"
+)
+
+// Verdict is what a host may do now, and why. Package is set for CodeInstall and CodeCurrent.
+type Verdict struct {
+	Code    string
+	Why     string
+	Package Candidate
+}
+
+// Install reports whether the host shall install v.Package.
+func (v Verdict) Install() bool { return v.Code == CodeInstall }
+
+// Decide says what host a may do at time now under p. It is pure: host, server and explain call it alike. The two
+// phrases for a disabled fleet and a disabled host are those that Checkmk's check recognises.
+func (p *Policy) Decide(a *Assignment, s Standing, now time.Time) Verdict {
+	if !p.Enabled {
+		return Verdict{Code: CodeDisabled, Why: "deployment is currently globally disabled"}
+	}
+	if !a.Selected {
+		return Verdict{Code: CodeNotSelected, Why: "agent updates are disabled for host " + a.Host}
+	}
+	i := slices.IndexFunc(p.Rings, func(r Ring) bool { return r.Name == a.Ring })
+	if a.Ring == "" || i < 0 {
+		return Verdict{Code: CodeNoRing, Why: "host " + a.Host + " is in no ring of the policy, so it holds"}
+	}
+	held := Verdict{}
+	for _, c := range a.Candidates() {
+		due := c.Since.Add(time.Duration(p.Rings[i].Delay))
+		var v Verdict
+		switch {
+		case slices.Contains(p.Revoked, c.SHA256):
+			v = Verdict{Code: CodeRevoked, Why: "package " + c.SHA256.Short() + " is revoked"}
+		case slices.Contains(s.Failed, c.Release):
+			v = Verdict{Code: CodeFailed, Why: "release " + strconv.FormatInt(c.Release, 10) + " failed on this host and was rolled back"}
+		case c.SHA256 == s.Installed:
+			return Verdict{Code: CodeCurrent, Why: "up to date", Package: c}
+		case now.Before(due):
+			v = Verdict{Code: CodeWaiting, Why: fmt.Sprintf("ring %s installs this package from %s", a.Ring, due.UTC().Format(time.RFC3339))}
+		case c.Release <= s.Release && !slices.Contains(p.Revoked, s.Installed):
+			// An older candidate is no way back: a downgrade is published under a new release number. Only the
+			// signed revocation of what runs here lets an older candidate in.
+			continue
+		default:
+			return Verdict{Code: CodeInstall, Why: "release " + strconv.FormatInt(c.Release, 10), Package: c}
+		}
+		if held.Code == "" {
+			held = v
+		}
+	}
+	if held.Code == "" {
+		held = Verdict{Code: CodeCurrent, Why: "the installed release is newer than what is published"}
+	}
+	return held
+}

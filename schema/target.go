@@ -1,0 +1,83 @@
+package schema
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Target is the TUF custom data of HOST/package. The target's own length and sha256 are the newest package's.
+type Target struct {
+	Manifest Digest      `json:"manifest"`
+	Recipe   RecipeID    `json:"recipe"`
+	Site     string      `json:"site,omitempty"`
+	Ring     string      `json:"ring,omitempty"` // absent: hold
+	Selected bool        `json:"selected,omitempty"`
+	Release  int64       `json:"release"` // of the fleet, when this digest was first given to this host
+	Since    time.Time   `json:"since"`   // whole seconds, UTC
+	Older    []Candidate `json:"older,omitempty"`
+}
+
+// MaxOlder is how many older candidates a target keeps, so that a ring with a delay moves even when merges come daily.
+const MaxOlder = 2
+
+// Candidate is one package that a host may be given.
+type Candidate struct {
+	SHA256   Digest    `json:"sha256"`
+	Length   int64     `json:"length"`
+	Manifest Digest    `json:"manifest"`
+	Recipe   RecipeID  `json:"recipe"`
+	Release  int64     `json:"release"`
+	Since    time.Time `json:"since"`
+}
+
+// Assignment is a host's verified target: the custom data together with the signed length and hash.
+type Assignment struct {
+	Host   string
+	SHA256 Digest
+	Length int64
+	Target
+}
+
+// Validate checks an assignment's form; candidates must be in falling order of release.
+func (a *Assignment) Validate() error {
+	if err := CheckHostName(a.Host); err != nil {
+		return err
+	}
+	if len(a.Older) > MaxOlder {
+		return fmt.Errorf("target of %s: %d older candidates, at most %d", a.Host, len(a.Older), MaxOlder)
+	}
+	last := int64(-1)
+	for _, c := range a.Candidates() {
+		switch {
+		case c.SHA256.IsZero() || c.Manifest.IsZero() || !c.Recipe.Valid():
+			return fmt.Errorf("target of %s: release %d is incomplete", a.Host, c.Release)
+		case c.Length < 1 || c.Length > MaxPackage:
+			return fmt.Errorf("target of %s: length %d", a.Host, c.Length)
+		case c.Release < 1 || last >= 0 && c.Release >= last:
+			return fmt.Errorf("target of %s: release %d after %d", a.Host, c.Release, last)
+		case c.Since.IsZero():
+			return errors.New("target of " + a.Host + ": no since")
+		}
+		last = c.Release
+	}
+	return nil
+}
+
+// Candidates lists what the host may be given, newest first.
+func (a *Assignment) Candidates() []Candidate {
+	head := Candidate{SHA256: a.SHA256, Length: a.Length, Manifest: a.Manifest, Recipe: a.Recipe,
+		Release: a.Release, Since: a.Since}
+	return append([]Candidate{head}, a.Older...)
+}
+
+// Release is the target "release": where the published state came from.
+type Release struct {
+	Schema int       `json:"schema"`
+	Number int64     `json:"number"`
+	Commit string    `json:"commit"`
+	Tree   string    `json:"tree"`
+	Tool   string    `json:"tool"` // version of bakehouse
+	Bake   int       `json:"bake"`
+	Issued time.Time `json:"issued"`
+}
