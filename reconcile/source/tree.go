@@ -1,0 +1,324 @@
+package source
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing/storer"
+)
+
+// treeFS is a git tree as fs.FS. go-git's object store is not safe for concurrent use, so every read of it is locked.
+type treeFS struct {
+	mu    sync.Mutex
+	store storer.EncodedObjectStorer
+	root  *object.Tree
+	dirs  map[string]*object.Tree
+	time  time.Time
+}
+
+var (
+	_ fs.ReadDirFS  = (*treeFS)(nil)
+	_ fs.ReadFileFS = (*treeFS)(nil)
+	_ fs.StatFS     = (*treeFS)(nil)
+)
+
+func newTreeFS(store storer.EncodedObjectStorer, root *object.Tree, t time.Time) *treeFS {
+	return &treeFS{store: store, root: root, dirs: map[string]*object.Tree{".": root}, time: t}
+}
+
+// errNotPlain is what a symbolic link or a submodule is refused with.
+var errNotPlain = errors.New("symbolic links and submodules are not read: commit the file itself")
+
+// tree returns the tree of a directory; f.mu is held.
+func (f *treeFS) tree(name string) (*object.Tree, error) {
+	if t, ok := f.dirs[name]; ok {
+		return t, nil
+	}
+	parent, err := f.tree(path.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	e, err := find(parent, path.Base(name))
+	if err != nil {
+		return nil, err
+	}
+	if e.Mode != filemode.Dir {
+		return nil, fs.ErrNotExist
+	}
+	t, err := object.GetTree(f.store, e.Hash)
+	if err != nil {
+		return nil, fmt.Errorf("git tree %s: %w", e.Hash, err)
+	}
+	f.dirs[name] = t
+	return t, nil
+}
+
+func find(t *object.Tree, name string) (*object.TreeEntry, error) {
+	i := slices.IndexFunc(t.Entries, func(e object.TreeEntry) bool { return e.Name == name })
+	if i < 0 {
+		return nil, fs.ErrNotExist
+	}
+	return &t.Entries[i], nil
+}
+
+// info is both fs.FileInfo and fs.DirEntry of one entry.
+type info struct {
+	name string
+	mode fs.FileMode
+	size int64
+	time time.Time
+}
+
+func (i info) Name() string               { return i.name }
+func (i info) Size() int64                { return i.size }
+func (i info) Mode() fs.FileMode          { return i.mode }
+func (i info) ModTime() time.Time         { return i.time }
+func (i info) IsDir() bool                { return i.mode.IsDir() }
+func (i info) Sys() any                   { return nil }
+func (i info) Type() fs.FileMode          { return i.mode.Type() }
+func (i info) Info() (fs.FileInfo, error) { return i, nil }
+
+func mode(m filemode.FileMode) fs.FileMode {
+	switch m {
+	case filemode.Dir:
+		return fs.ModeDir | 0o755
+	case filemode.Executable:
+		return 0o755
+	case filemode.Symlink:
+		return fs.ModeSymlink | 0o777
+	case filemode.Submodule:
+		return fs.ModeIrregular
+	}
+	return 0o644
+}
+
+// lookup returns the entry at name; the root has a zero hash. f.mu is held.
+func (f *treeFS) lookup(op, name string) (info, plumbing.Hash, error) {
+	if !fs.ValidPath(name) {
+		return info{}, plumbing.ZeroHash, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+	}
+	if name == "." {
+		return info{name: ".", mode: fs.ModeDir | 0o755, time: f.time}, plumbing.ZeroHash, nil
+	}
+	dir, err := f.tree(path.Dir(name))
+	if err != nil {
+		return info{}, plumbing.ZeroHash, &fs.PathError{Op: op, Path: name, Err: err}
+	}
+	e, err := find(dir, path.Base(name))
+	if err != nil {
+		return info{}, plumbing.ZeroHash, &fs.PathError{Op: op, Path: name, Err: err}
+	}
+	i := info{name: e.Name, mode: mode(e.Mode), time: f.time}
+	if i.mode.IsRegular() {
+		if i.size, err = f.size(e.Hash); err != nil {
+			return info{}, plumbing.ZeroHash, &fs.PathError{Op: op, Path: name, Err: err}
+		}
+	}
+	return i, e.Hash, nil
+}
+
+// size returns a blob's size; f.mu is held. go-git looks for sizes in no alternate, but reads objects from them.
+func (f *treeFS) size(hash plumbing.Hash) (int64, error) {
+	n, err := f.store.EncodedObjectSize(hash)
+	if !errors.Is(err, plumbing.ErrObjectNotFound) {
+		return n, err
+	}
+	blob, err := object.GetBlob(f.store, hash)
+	if err != nil {
+		return 0, err
+	}
+	return blob.Size, nil
+}
+
+// Stat describes name without following anything.
+func (f *treeFS) Stat(name string) (fs.FileInfo, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i, _, err := f.lookup("stat", name)
+	if err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// ReadDir lists a directory in byte order of name.
+func (f *treeFS) ReadDir(name string) ([]fs.DirEntry, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !fs.ValidPath(name) {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrInvalid}
+	}
+	t, err := f.tree(name)
+	if err != nil {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: err}
+	}
+	list := make([]fs.DirEntry, 0, len(t.Entries))
+	for _, e := range t.Entries {
+		i := info{name: e.Name, mode: mode(e.Mode), time: f.time}
+		if i.mode.IsRegular() {
+			if i.size, err = f.size(e.Hash); err != nil {
+				return nil, &fs.PathError{Op: "readdir", Path: path.Join(name, e.Name), Err: err}
+			}
+		}
+		list = append(list, i)
+	}
+	// Git sorts a directory as if its name ended in a slash.
+	slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return list, nil
+}
+
+// ReadFile reads a whole blob.
+func (f *treeFS) ReadFile(name string) ([]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i, hash, err := f.lookup("open", name)
+	if err != nil {
+		return nil, err
+	}
+	if !i.mode.IsRegular() {
+		why := errNotPlain
+		if i.IsDir() {
+			why = errors.New("is a directory")
+		}
+		return nil, &fs.PathError{Op: "open", Path: name, Err: why}
+	}
+	blob, err := object.GetBlob(f.store, hash)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	r, err := blob.Reader()
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	defer r.Close()
+	b := make([]byte, blob.Size)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return b, nil
+}
+
+// Open opens a blob, held in memory, or a directory.
+func (f *treeFS) Open(name string) (fs.File, error) {
+	st, err := f.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if st.IsDir() {
+		list, err := f.ReadDir(name)
+		if err != nil {
+			return nil, err
+		}
+		return &dirFile{info: st, list: list}, nil
+	}
+	b, err := f.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return &blobFile{Reader: bytes.NewReader(b), info: st}, nil
+}
+
+type blobFile struct {
+	*bytes.Reader
+	info fs.FileInfo
+}
+
+func (b *blobFile) Stat() (fs.FileInfo, error) { return b.info, nil }
+func (b *blobFile) Close() error               { return nil }
+
+type dirFile struct {
+	info fs.FileInfo
+	list []fs.DirEntry
+}
+
+func (d *dirFile) Stat() (fs.FileInfo, error) { return d.info, nil }
+func (d *dirFile) Close() error               { return nil }
+func (d *dirFile) Read([]byte) (int, error) {
+	return 0, &fs.PathError{Op: "read", Path: d.info.Name(), Err: errors.New("is a directory")}
+}
+
+func (d *dirFile) ReadDir(n int) ([]fs.DirEntry, error) {
+	if n <= 0 {
+		l := d.list
+		d.list = nil
+		return l, nil
+	}
+	if len(d.list) == 0 {
+		return nil, io.EOF
+	}
+	n = min(n, len(d.list))
+	l := d.list[:n]
+	d.list = d.list[n:]
+	return l, nil
+}
+
+// Worktree is the fleet's files as they lie on disk, for commands that look at or write what is not committed yet.
+// Symbolic links are refused as in a Revision, and .git is not seen.
+func Worktree(dir string) (fs.FS, error) {
+	st, err := os.Stat(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !st.IsDir() {
+		return nil, &fs.PathError{Op: "open", Path: dir, Err: errors.New("not a directory")}
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	return worktree{abs}, nil
+}
+
+type worktree struct{ dir string }
+
+func (w worktree) Open(name string) (fs.File, error) {
+	if !fs.ValidPath(name) {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
+	}
+	if name == ".git" || strings.HasPrefix(name, ".git/") {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	// Every step of the path is looked at, so that no directory on the way is a link either.
+	for at := name; at != "."; at = path.Dir(at) {
+		st, err := os.Lstat(filepath.Join(w.dir, filepath.FromSlash(at)))
+		if err != nil {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: errors.Unwrap(err)}
+		}
+		if !st.IsDir() && !st.Mode().IsRegular() {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: errNotPlain}
+		}
+	}
+	return os.DirFS(w.dir).Open(name)
+}
+
+// ReadDir hides .git, so that a walk does not run into it.
+func (w worktree) ReadDir(name string) ([]fs.DirEntry, error) {
+	f, err := w.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	d, ok := f.(fs.ReadDirFile)
+	if !ok {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: errors.New("not a directory")}
+	}
+	list, err := d.ReadDir(-1)
+	slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	if name == "." {
+		list = slices.DeleteFunc(list, func(e fs.DirEntry) bool { return e.Name() == ".git" })
+	}
+	return list, err
+}
