@@ -1,0 +1,115 @@
+// Package plan compares what a revision wants with what is published, before anything is baked or signed. It is pure:
+// the same two states give the same plan, on any machine.
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"bakehouse/schema"
+)
+
+// Package is what makes a package before it is baked: equal values bake to equal bytes.
+type Package struct {
+	Recipe   schema.RecipeID
+	Platform schema.Platform
+	Format   schema.Format
+	Bake     int           // bake version
+	Anchor   schema.Digest // of the anchor root's bytes
+}
+
+// Desired is what the revision wants for one host.
+type Desired struct {
+	Package
+	Site, Ring string
+	Selected   bool
+}
+
+// Published is what the verified published release gives one host.
+type Published struct {
+	Desired
+	Current schema.Candidate // the newest package given to the host
+}
+
+// Kind says how a host changes.
+type Kind string
+
+// The kinds of change.
+const (
+	Added     Kind = "added"
+	Removed   Kind = "removed"
+	Repackage Kind = "package"    // other bytes
+	Attribute Kind = "attributes" // same bytes, other site, ring or selection
+)
+
+// Change is one host that will not be as it was.
+type Change struct {
+	Host   string     `json:"host"`
+	Kind   Kind       `json:"kind"`
+	Before *Published `json:"before,omitempty"`
+	After  *Desired   `json:"after,omitempty"`
+}
+
+// Plan is the difference. Changes are sorted by host.
+type Plan struct {
+	Changes   []Change
+	Unchanged int
+	Bake      []Package                    // distinct packages that no host has yet, in a fixed order
+	Reuse     map[Package]schema.Candidate // published packages that stay in use
+}
+
+// Diff compares published with desired, both by host name.
+func Diff(published map[string]Published, desired map[string]Desired) *Plan {
+	have := map[Package]schema.Candidate{}
+	for _, host := range slices.Sorted(maps.Keys(published)) {
+		p := published[host]
+		have[p.Package] = p.Current
+	}
+	p := &Plan{Reuse: map[Package]schema.Candidate{}}
+	bake := map[Package]bool{}
+	for _, host := range slices.Sorted(maps.Keys(desired)) {
+		want := desired[host]
+		if c, ok := have[want.Package]; ok {
+			p.Reuse[want.Package] = c
+		} else {
+			bake[want.Package] = true
+		}
+		old, ok := published[host]
+		switch {
+		case !ok:
+			p.Changes = append(p.Changes, Change{Host: host, Kind: Added, After: &want})
+		case old.Package != want.Package:
+			p.Changes = append(p.Changes, Change{Host: host, Kind: Repackage, Before: &old, After: &want})
+		case old.Desired != want:
+			p.Changes = append(p.Changes, Change{Host: host, Kind: Attribute, Before: &old, After: &want})
+		default:
+			p.Unchanged++
+		}
+	}
+	for _, host := range slices.Sorted(maps.Keys(published)) {
+		if _, ok := desired[host]; !ok {
+			old := published[host]
+			p.Changes = append(p.Changes, Change{Host: host, Kind: Removed, Before: &old})
+		}
+	}
+	slices.SortFunc(p.Changes, func(a, b Change) int { return strings.Compare(a.Host, b.Host) })
+	p.Bake = slices.SortedFunc(maps.Keys(bake), func(a, b Package) int { return strings.Compare(a.String(), b.String()) })
+	return p
+}
+
+// Count returns how many hosts change in that way.
+func (p *Plan) Count(k Kind) int {
+	n := 0
+	for _, c := range p.Changes {
+		if c.Kind == k {
+			n++
+		}
+	}
+	return n
+}
+
+func (p Package) String() string {
+	return fmt.Sprintf("%s %s %s", p.Recipe, p.Platform, p.Format)
+}
