@@ -1,0 +1,227 @@
+// Package fleet turns the CUE files of a config repo into a typed Fleet, or into a list of every error in them, each
+// at its file, line and column.
+//
+// Each directory is one CUE package and is evaluated by itself, in a context of its own, from an explicit list of
+// files: fleet.cue and its neighbours, keys/, sites/, every folder under hosts/ and every plugin. A directory is
+// unified with its part of the published schema (schema/*.cue) and read into Go; what crosses directories is checked
+// here: a rule against its plugin's parameters, a host against the sites, names against one another. Plugins stay CUE:
+// Plugin.Evaluate fills in parameters and yields files, services, scripts and a health check.
+//
+// Nothing is read but the fs.FS, no import but CUE's own packages is followed, and neither time nor the machine is
+// visible, so equal files give equal fleets. The files may be hostile: evaluation is bounded and names the directory
+// that exceeds the bound.
+//
+// Rules are kept as written, without defaults; package reconcile/rules resolves them.
+package fleet
+
+import (
+	"encoding/json"
+	"io/fs"
+	"regexp"
+	"strings"
+	"time"
+
+	"bakehouse/schema"
+)
+
+// Fleet is a whole config repo.
+type Fleet struct {
+	Name          string
+	URL           string   // of the central server
+	Certificates  []string // PEM, each one certificate: the authorities that vouch for URL; none: the public ones
+	Lifetimes     Lifetimes
+	AnchorVersion int                         // of the root that packages carry
+	Roots         [][]byte                    // trust/1.root.json and on, unparsed; nil before `root init`
+	Programs      map[schema.Platform]Program // pinned host programs
+	Keys          map[string]*Key
+	Hosts         []*Host            // by name
+	Folders       map[string]*Folder // by path below hosts/; "" is the root, which is always there
+	Plugins       map[string]*Plugin // the repo's own and the shipped ones
+	Rollout       Rollout
+	Sites         map[string]schema.Site // always holds CentralSite
+	Access        schema.Access
+	Warnings      Problems
+}
+
+// CentralSite is the name of the site whose server is Fleet.URL.
+const CentralSite = "central"
+
+// Anchor is the anchor root's bytes, or nil before `root init`.
+func (f *Fleet) Anchor() []byte {
+	if f.AnchorVersion < 1 || f.AnchorVersion > len(f.Roots) {
+		return nil
+	}
+	return f.Roots[f.AnchorVersion-1]
+}
+
+// Lifetimes of TUF roles, counted from their signing.
+type Lifetimes struct{ Timestamp, Snapshot, Targets, Root time.Duration }
+
+// Program pins the host program of a platform.
+type Program struct {
+	Version string
+	SHA256  schema.Digest
+}
+
+// Key is the public half of a signature key, and where its private half is.
+type Key struct {
+	Name    string
+	Public  string // PEM, SubjectPublicKeyInfo
+	Uses    []string
+	Private string    // file name in the key folder, or the URI of a KMS
+	Expires time.Time // zero: never
+	Pos     Pos
+}
+
+// The uses of keys: the TUF roles (targets also signs the bins), and statements on packages.
+const (
+	UseRoot      = "root"
+	UseTargets   = "targets"
+	UseSnapshot  = "snapshot"
+	UseTimestamp = "timestamp"
+	UsePackage   = "package"
+)
+
+// Folder is a directory under hosts/. Its defaults and rules reach the hosts at or below it.
+type Folder struct {
+	Path     string           // "" or "web/frontend"
+	Parent   *Folder          // nil for the root
+	Defaults map[string]Value // host attributes, as in Host.Attributes
+	Rules    map[string][]*Rule
+}
+
+// HostAttributes is the name under which rules set attributes of hosts.
+const HostAttributes = "host"
+
+// Attributes of hosts that rules and folders may set.
+const (
+	AttrPlatform = "platform"
+	AttrFormat   = "format"
+	AttrSite     = "site"
+	AttrRing     = "ring"
+)
+
+// Host is one monitored host as written. Labels and tags include those of its folders' defaults.
+type Host struct {
+	Name         string
+	Folder       *Folder
+	Address      string
+	Labels, Tags map[string]string
+	Attributes   map[string]Value // the Attr… that the host itself sets
+	Set          map[string]*Rule // its own first rules, by plugin
+	Pos          Pos
+}
+
+// Rule sets parameters of a plugin, or attributes (HostAttributes), for the hosts that When matches.
+type Rule struct {
+	When  When
+	Value map[string]Value
+	Pos   Pos
+}
+
+// Value is a JSON value as written, at its place. Defaults are not filled in.
+type Value struct {
+	JSON json.RawMessage
+	Pos  Pos
+	node *node
+}
+
+// When is a condition; what is nil matches everything, and all that is set must match.
+type When struct {
+	Hosts        *Names
+	Labels, Tags map[string]Match
+	Folder       *Match // a folder or any below it
+	Site         *Match
+	Platform     *Match // "os/arch" or "os"
+}
+
+// Names matches a host by name. An empty list matches nothing.
+type Names struct {
+	Patterns []Pattern
+	Not      bool // matches what no pattern does
+}
+
+// Match compares one value. It matches any of Any, or with Not none of them; a value that is absent is none of them.
+type Match struct {
+	Any []string
+	Not bool
+}
+
+// Pattern is a host's name, or "~" and a regular expression anchored at the start (schema.MatchHost).
+type Pattern struct {
+	Text string
+	re   *regexp.Regexp
+}
+
+// NewPattern compiles a pattern.
+func NewPattern(text string) (Pattern, error) {
+	p := Pattern{Text: text}
+	if expr, ok := strings.CutPrefix(text, "~"); ok {
+		re, err := regexp.Compile("^(?:" + expr + ")")
+		if err != nil {
+			return p, err
+		}
+		p.re = re
+	}
+	return p, nil
+}
+
+// Match reports whether a host of that name is meant.
+func (p Pattern) Match(host string) bool {
+	if p.re != nil {
+		return p.re.MatchString(host)
+	}
+	return p.Text == host
+}
+
+// Rollout says which hosts get updates, and in which order.
+type Rollout struct {
+	Enabled bool // the master switch
+	Select  When
+	Rings   []Ring // the first that matches a host is its ring; a host in none holds
+}
+
+// Ring is a stage of the rollout and the hosts in it.
+type Ring struct {
+	schema.Ring
+	When When
+}
+
+// Info is what a plugin may learn of the fleet, for hosts of one platform.
+type Info struct {
+	Name         string
+	URL          string
+	Certificates []string
+	Package      string            // name of the package in the system's package manager
+	Version      string            // of the platform's pinned host program; empty if none is
+	Keys         map[string]string // name to PEM, of the keys whose use is package
+	Anchor       []byte            // the anchor root
+}
+
+// PackageName is what every package that Bakehouse bakes is called on the host.
+const PackageName = "bakehouse-agent"
+
+// Info is what plugins may learn when they are evaluated for that platform.
+func (f *Fleet) Info(p schema.Platform) Info {
+	info := Info{Name: f.Name, URL: f.URL, Certificates: f.Certificates, Package: PackageName,
+		Version: f.Programs[p].Version, Keys: map[string]string{}, Anchor: f.Anchor()}
+	for name, k := range f.Keys {
+		if k.Has(UsePackage) {
+			info.Keys[name] = k.Public
+		}
+	}
+	return info
+}
+
+// Has reports whether k has that use.
+func (k *Key) Has(use string) bool {
+	for _, u := range k.Uses {
+		if u == use {
+			return true
+		}
+	}
+	return false
+}
+
+// ReadSource opens what a File's Repo names, and refuses links.
+func ReadSource(fsys fs.FS, name string) (fs.File, error) { return openSource(fsys, name) }
