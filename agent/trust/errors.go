@@ -1,0 +1,67 @@
+package trust
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"bakehouse/schema"
+)
+
+// What goes wrong is of one of three classes, which callers tell apart:
+//
+//	refusal      schema.IsRefusal: bytes, signatures or versions did not verify. Somebody altered something.
+//	expired      *ExpiredError: everything verified, but too long ago. Nothing may be installed on its word.
+//	unreachable  ErrUnreachable: the source failed, or lacks what signed metadata names. Try again.
+
+// ErrUnreachable is wrapped by errors of the source itself.
+var ErrUnreachable = errors.New("metadata source unreachable")
+
+// ErrNoTarget is wrapped when the verified metadata name no such target: the fleet has no package for the host.
+var ErrNoTarget = errors.New("no such target")
+
+// ErrNotLoaded is returned before the first Refresh has succeeded.
+var ErrNotLoaded = errors.New("no verified metadata yet")
+
+// ExpiredError says that verified metadata are past their time. Now is the time believed, which is never earlier than
+// the newest verified policy.
+type ExpiredError struct {
+	Role         string
+	Expires, Now time.Time
+}
+
+func (e *ExpiredError) Error() string {
+	return fmt.Sprintf("%s metadata expired at %s (it is %s here)", e.Role,
+		e.Expires.UTC().Format(time.RFC3339), e.Now.UTC().Format(time.RFC3339))
+}
+
+// RollbackError says that a role's version is lower than one verified before. For the role "timestamp" it may only mean
+// that a site lags behind; it is a refusal in any case, for nothing of it is used.
+type RollbackError struct {
+	Role      string
+	Got, Seen int64
+}
+
+func (e *RollbackError) Error() string {
+	return fmt.Sprintf("%s metadata version %d is older than version %d, which was verified before", e.Role, e.Got, e.Seen)
+}
+
+func expired(role string, expires, now time.Time) error {
+	return schema.Hint(&ExpiredError{Role: role, Expires: expires, Now: now},
+		"nothing new is installed until fresh metadata arrive: run bakehouse reconcile, and check the clock here")
+}
+
+func rollback(role string, got, seen int64) error {
+	return schema.Refuse(&RollbackError{Role: role, Got: got, Seen: seen},
+		"the server hands out an older state than before; if its store was restored from a backup, publish above version %d", seen)
+}
+
+func refuse(format string, args ...any) error {
+	return schema.Refuse(fmt.Errorf(format, args...),
+		"the server or something on the way altered the metadata; nothing of it is used")
+}
+
+// unreachable keeps err and its hint, and adds the class.
+func unreachable(what string, err error) error {
+	return fmt.Errorf("%s: %w: %w", what, ErrUnreachable, err)
+}
