@@ -85,7 +85,7 @@ func TestInflateAgainstRefusesWhatIsTooLongOrMalformed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bomb, err := DeflateAgainst(make([]byte, 64<<20), nil)
+	bomb, err := DeflateAgainst(make([]byte, 2<<20), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

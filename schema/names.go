@@ -30,8 +30,12 @@ func (p Platform) String() string {
 // MarshalText implements encoding.TextMarshaler.
 func (p Platform) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// UnmarshalText implements encoding.TextUnmarshaler.
+// UnmarshalText implements encoding.TextUnmarshaler; empty text is the zero Platform, which MarshalText writes so.
 func (p *Platform) UnmarshalText(b []byte) (err error) {
+	if len(b) == 0 {
+		*p = Platform{}
+		return nil
+	}
 	*p, err = ParsePlatform(string(b))
 	return err
 }

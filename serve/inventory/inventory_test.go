@@ -1,0 +1,228 @@
+package inventory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bakehouse/schema"
+)
+
+var t0 = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func openAt(t *testing.T, file string) *DB {
+	t.Helper()
+	db, err := Open(t.Context(), file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+func sum(s string) schema.Digest { return schema.DigestOf([]byte(s)) }
+
+func registration(host, secret string) Registration {
+	return Registration{Host: host, Secret: sum(secret), User: "installer",
+		Platform: schema.Platform{OS: "linux", Arch: "amd64"}, Agent: "1.0", At: t0}
+}
+
+func TestARegistrationAndTheLastReportSurviveARestart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "odd name?#%.db")
+	db := openAt(t, file)
+	if err := db.Register(t.Context(), registration("web01", "s3cret")); err != nil {
+		t.Fatal(err)
+	}
+	seen := Seen{At: t0.Add(time.Hour), Timestamp: 7, Root: 2, Report: schema.Report{State: schema.StateCurrent, Installed: sum("pkg"), LastCheck: t0}}
+	if err := db.Report("web01", Seen{At: t0}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Report("web01", seen); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	db = openAt(t, file)
+	defer db.Close()
+	h, err := db.Host(t.Context(), "web01")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.Registration != registration("web01", "s3cret") {
+		t.Errorf("registration came back as %+v", h.Registration)
+	}
+	if h.Seen != seen {
+		t.Errorf("report came back as %+v", h.Seen)
+	}
+	st, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v", st.Mode())
+	}
+}
+
+func TestReRegistrationReplacesTheSecretAndKeepsTheReport(t *testing.T) {
+	db := openAt(t, filepath.Join(t.TempDir(), "i.db"))
+	defer db.Close()
+	if _, err := db.Secret(t.Context(), "web01"); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("unknown host: %v", err)
+	}
+	for _, secret := range []string{"one", "two"} {
+		if err := db.Register(t.Context(), registration("web01", secret)); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Report("web01", Seen{At: t0, Timestamp: 3}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := db.Secret(t.Context(), "web01"); err != nil || got != sum("two") {
+		t.Errorf("secret %v, %v", got, err)
+	}
+	if h, err := db.Host(t.Context(), "web01"); err != nil || h.Seen.Timestamp != 3 {
+		t.Errorf("%+v, %v", h, err)
+	}
+}
+
+func TestAHostSeesItsOwnReportAtOnceWhileOthersWrite(t *testing.T) {
+	db := openAt(t, filepath.Join(t.TempDir(), "i.db"))
+	defer db.Close()
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			host := fmt.Sprintf("web%02d", i)
+			if err := db.Register(t.Context(), registration(host, host)); err != nil {
+				t.Error(err)
+			}
+			for v := int64(1); v <= 30; v++ {
+				if err := db.Report(host, Seen{At: t0, Timestamp: v}); err != nil {
+					t.Error(err)
+				}
+				if h, err := db.Host(t.Context(), host); err != nil || h.Seen.Timestamp != v {
+					t.Errorf("%s: reported %d, found %+v, %v", host, v, h, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestOnlyTheLastPackagesOfAHostAreRemembered(t *testing.T) {
+	db := openAt(t, filepath.Join(t.TempDir(), "i.db"))
+	defer db.Close()
+	var want []Package
+	for i := range MaxPackages + 3 {
+		p := Package{SHA256: sum(fmt.Sprint("p", i)), Manifest: sum(fmt.Sprint("m", i))}
+		want = append(want, p)
+		if err := db.Remember(t.Context(), "web01", p, t0.Add(time.Duration(i)*time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if i == 2 { // the very first is seen again, so it outlives the second
+			if err := db.Remember(t.Context(), "web01", want[0], t0.Add(24*time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	first := want[0]
+	want = want[len(want)-MaxPackages+1:]
+	slices.Reverse(want)
+	want = append([]Package{first}, want...)
+	got, err := db.Packages(t.Context(), "web01")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if other, err := db.Packages(t.Context(), "web02"); err != nil || len(other) != 0 {
+		t.Errorf("another host's: %v, %v", other, err)
+	}
+}
+
+func TestTwoProcessesShareOneFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "i.db")
+	a, b := openAt(t, file), openAt(t, file)
+	defer a.Close()
+	defer b.Close()
+	var wg sync.WaitGroup
+	for i, db := range []*DB{a, b} {
+		wg.Go(func() {
+			for j := range 20 {
+				if err := db.Register(t.Context(), registration(fmt.Sprintf("h%d-%d", i, j), "s")); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := b.Secret(t.Context(), "h0-19"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnUnusableFileIsOneErrorWithAHint(t *testing.T) {
+	dir := t.TempDir()
+	garbage := filepath.Join(dir, "garbage.db")
+	if err := os.WriteFile(garbage, []byte(strings.Repeat("not a database ", 500)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	newer := filepath.Join(dir, "newer.db")
+	db := openAt(t, newer)
+	if _, err := db.write.ExecContext(context.Background(), "PRAGMA user_version = 99"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{
+		garbage:                          "not a database",
+		newer:                            "newer bakehouse",
+		filepath.Join(dir, "no", "i.db"): "no such file",
+		dir:                              "is a directory",
+	} {
+		db, err := Open(t.Context(), file)
+		if err == nil {
+			db.Close()
+			t.Errorf("%s was opened", file)
+			continue
+		}
+		if !strings.Contains(err.Error(), want) || schema.HintOf(err) == "" {
+			t.Errorf("%s: error %q, hint %q", file, err, schema.HintOf(err))
+		}
+	}
+}
+
+func BenchmarkSecretThenReport(b *testing.B) {
+	db, err := Open(b.Context(), filepath.Join(b.TempDir(), "i.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	for i := range 1000 {
+		if err := db.Register(b.Context(), registration(fmt.Sprint("h", i), "s")); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.RunParallel(func(pb *testing.PB) {
+		for i := 0; pb.Next(); i++ {
+			host := fmt.Sprint("h", i%1000)
+			if _, err := db.Secret(b.Context(), host); err != nil {
+				b.Error(err)
+			}
+			if err := db.Report(host, Seen{At: t0, Timestamp: int64(i)}); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
