@@ -1,0 +1,280 @@
+package durable
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+)
+
+// Disk makes the calls. The zero Disk is the real one; the functions of this package are its methods.
+type Disk struct {
+	// Around, if set, is called instead of each system call that changes something, and decides whether do is called
+	// and what the call returns. It is how tests fail each step, before or after it took effect.
+	Around func(c Call, do func() error) error
+}
+
+// Call names a system call and the path that it is about; for link and rename, From is the path that is there.
+type Call struct {
+	Name string // open, write, chmod, fsync, close, link, rename, symlink, unlink, mkdir, fsyncdir
+	Path string
+	From string
+}
+
+func (d Disk) call(name, path string, do func() error) error {
+	return d.around(Call{Name: name, Path: path}, do)
+}
+
+func (d Disk) around(c Call, do func() error) error {
+	if d.Around == nil {
+		return do()
+	}
+	return d.Around(c, do)
+}
+
+// WriteFile replaces the file at path, or creates it, with exactly the permission bits perm.
+func WriteFile(path string, data []byte, perm fs.FileMode) error {
+	return Disk{}.WriteFile(path, data, perm)
+}
+
+// Create creates the file at path from r. If there is one already, it is left alone, r is not read to its end, and
+// the error is fs.ErrExist; of many callers at a time exactly one succeeds.
+func Create(path string, r io.Reader, perm fs.FileMode) error {
+	return Disk{}.Create(path, r, perm)
+}
+
+// Rename moves a file, replacing what is at path.
+func Rename(from, path string) error { return Disk{}.Rename(from, path) }
+
+// Symlink makes path a symbolic link to target, replacing a file or link that is there.
+func Symlink(target, path string) error { return Disk{}.Symlink(target, path) }
+
+// Remove removes a file or an empty directory; the error is fs.ErrNotExist if there is none.
+func Remove(path string) error { return Disk{}.Remove(path) }
+
+// MkdirAll creates a directory and its missing parents. A directory that is there already is taken to be durable.
+func MkdirAll(path string, perm fs.FileMode) error { return Disk{}.MkdirAll(path, perm) }
+
+// SyncDir makes the names in a directory durable.
+func SyncDir(path string) error { return Disk{}.SyncDir(path) }
+
+// WriteFile is the function of that name.
+func (d Disk) WriteFile(path string, data []byte, perm fs.FileMode) error {
+	temp, err := d.writeTemp(filepath.Dir(path), bytes.NewReader(data), perm)
+	if err != nil {
+		return err
+	}
+	return d.install(temp, path)
+}
+
+// Create is the function of that name.
+func (d Disk) Create(path string, r io.Reader, perm fs.FileMode) error {
+	return d.CreateVia(filepath.Dir(path), path, r, perm)
+}
+
+// CreateVia is Create with the temporary file in another directory of the same file system.
+func (d Disk) CreateVia(tempDir, path string, r io.Reader, perm fs.FileMode) error {
+	if _, err := os.Lstat(path); err == nil {
+		return d.exists(path)
+	}
+	temp, err := d.writeTemp(tempDir, r, perm)
+	if err != nil {
+		return err
+	}
+	err = d.around(Call{Name: "link", Path: path, From: temp}, func() error { return os.Link(temp, path) })
+	if errors.Is(err, fs.ErrExist) && sameFile(temp, path) {
+		err = nil // NFS: the first answer was lost and the repeated request met its own link
+	}
+	d.discard(temp)
+	if errors.Is(err, fs.ErrExist) {
+		return d.exists(path)
+	}
+	if err != nil {
+		return err
+	}
+	return d.SyncDir(filepath.Dir(path))
+}
+
+// exists says that path exists once that is durable: whoever created it may have died before its own sync.
+func (d Disk) exists(path string) error {
+	if err := d.SyncDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
+}
+
+// Rename is the function of that name.
+func (d Disk) Rename(from, path string) error {
+	err := d.around(Call{Name: "rename", Path: path, From: from}, func() error { return os.Rename(from, path) })
+	if err != nil {
+		return err
+	}
+	dir, old := filepath.Dir(path), filepath.Dir(from)
+	if err := d.SyncDir(dir); err != nil || dir == old {
+		return err
+	}
+	return d.SyncDir(old)
+}
+
+// Symlink is the function of that name.
+func (d Disk) Symlink(target, path string) error {
+	temp := filepath.Join(filepath.Dir(path), tempName())
+	if err := d.call("symlink", temp, func() error { return os.Symlink(target, temp) }); err != nil {
+		d.discard(temp)
+		return err
+	}
+	return d.install(temp, path)
+}
+
+// Remove is the function of that name.
+func (d Disk) Remove(path string) error {
+	if err := d.call("unlink", path, func() error { return os.Remove(path) }); err != nil {
+		return err
+	}
+	return d.SyncDir(filepath.Dir(path))
+}
+
+// MkdirAll is the function of that name.
+func (d Disk) MkdirAll(path string, perm fs.FileMode) error {
+	if info, err := os.Stat(path); err == nil {
+		if !info.IsDir() {
+			return &fs.PathError{Op: "mkdir", Path: path, Err: syscall.ENOTDIR}
+		}
+		return nil
+	}
+	if parent := filepath.Dir(path); parent != path {
+		if err := d.MkdirAll(parent, perm); err != nil {
+			return err
+		}
+	}
+	return d.Mkdir(path, perm)
+}
+
+// Mkdir creates a directory whose parent exists. Unlike os.Mkdir it accepts one that is there and syncs the parent in
+// any case, so that after nil the directory is durable no matter who created it.
+func (d Disk) Mkdir(path string, perm fs.FileMode) error {
+	err := d.call("mkdir", path, func() error { return os.Mkdir(path, perm) })
+	if errors.Is(err, fs.ErrExist) {
+		if info, statErr := os.Stat(path); statErr == nil && info.IsDir() {
+			err = nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return d.SyncDir(filepath.Dir(path))
+}
+
+// SyncDir is the function of that name.
+func (d Disk) SyncDir(path string) error {
+	return d.call("fsyncdir", path, func() error {
+		if runtime.GOOS == "windows" {
+			return nil
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		err = f.Sync()
+		if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+			return nil
+		}
+		return err
+	})
+}
+
+const tempPrefix = ".tmp-"
+
+func tempName() string { return tempPrefix + rand.Text() }
+
+// Sweep removes what crashed calls left in dir. Only for a directory in which nobody else is writing.
+func Sweep(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var all []error
+	for _, e := range entries {
+		if IsTemp(e.Name()) {
+			all = append(all, os.Remove(filepath.Join(dir, e.Name())))
+		}
+	}
+	return errors.Join(all...)
+}
+
+// IsTemp reports whether a file of that base name is a temporary file of this package.
+func IsTemp(name string) bool {
+	return len(name) == len(tempPrefix)+26 && strings.HasPrefix(name, tempPrefix)
+}
+
+// writeTemp writes and syncs a new temporary file; on an error there is none.
+func (d Disk) writeTemp(dir string, r io.Reader, perm fs.FileMode) (path string, err error) {
+	path = filepath.Join(dir, tempName())
+	var f *os.File
+	err = d.call("open", path, func() (err error) {
+		f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		return err
+	})
+	if err != nil {
+		if f != nil {
+			f.Close()
+		}
+		d.discard(path)
+		return "", err
+	}
+	_, err = io.Copy(writerFunc(func(b []byte) (n int, err error) {
+		err = d.call("write", path, func() (err error) { n, err = f.Write(b); return err })
+		return n, err
+	}), r)
+	if err == nil && perm.Perm() != 0o600 {
+		// Not at open, where the umask would take part.
+		err = d.call("chmod", path, func() error { return f.Chmod(perm.Perm()) })
+	}
+	if err == nil {
+		err = d.call("fsync", path, f.Sync)
+	}
+	if closeErr := d.call("close", path, f.Close); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		f.Close() // if the call above did not
+		d.discard(path)
+		return "", err
+	}
+	return path, nil
+}
+
+// install renames a temporary file to its place.
+func (d Disk) install(temp, path string) error {
+	err := d.around(Call{Name: "rename", Path: path, From: temp}, func() error { return os.Rename(temp, path) })
+	if err != nil {
+		d.discard(temp)
+		return err
+	}
+	return d.SyncDir(filepath.Dir(path))
+}
+
+// discard removes a temporary file as far as that is possible; what stays is harmless.
+func (d Disk) discard(temp string) {
+	_ = d.call("unlink", temp, func() error { return os.Remove(temp) })
+}
+
+func sameFile(a, b string) bool {
+	x, err := os.Lstat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Lstat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (w writerFunc) Write(b []byte) (int, error) { return w(b) }

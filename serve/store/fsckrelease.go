@@ -1,0 +1,204 @@
+package store
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"bakehouse/schema"
+)
+
+// role is as much of a TUF role file as says what it leads to. It is unverified: good for finding gaps, for nothing else.
+type role struct {
+	Signed struct {
+		Type    string `json:"_type"`
+		Version int64  `json:"version"`
+		Meta    map[string]struct {
+			Version int64 `json:"version"`
+		} `json:"meta"`
+		Targets map[string]*struct {
+			Hashes struct {
+				SHA256 string `json:"sha256"`
+			} `json:"hashes"`
+			Custom struct {
+				Manifest schema.Digest `json:"manifest"`
+				Older    []struct {
+					Manifest schema.Digest `json:"manifest"`
+				} `json:"older"`
+			} `json:"custom"`
+		} `json:"targets"`
+	} `json:"signed"`
+	Signatures []json.RawMessage `json:"signatures"`
+}
+
+// maxRole bounds any role file.
+const maxRole = schema.MaxTargets
+
+func (c *checker) role(key, wantType string, wantVersion int64) (*role, error) {
+	b, err := c.readAll(key, maxRole)
+	if err != nil {
+		return nil, err
+	}
+	var r role
+	if err := schema.Decode(b, &r); err != nil {
+		return nil, fmt.Errorf("metadata: %w", err)
+	}
+	if r.Signed.Type != wantType || r.Signed.Version != wantVersion || len(r.Signatures) == 0 {
+		return nil, fmt.Errorf("metadata of type %.40q and version %d with %d signatures is not what its name says",
+			r.Signed.Type, r.Signed.Version, len(r.Signatures))
+	}
+	return &r, nil
+}
+
+// metadata checks one versioned role file. If a timestamp leads to it, it marks what it leads to in turn; so snapshots
+// have to come before targets and bins.
+func (c *checker) metadata(key string) error {
+	name, version, err := parseMetadataKey(key)
+	if err != nil {
+		return err
+	}
+	r, err := c.role(key, roleType(name), version)
+	if err != nil {
+		return err
+	}
+	if name == "root" {
+		c.used[key] = true // the chain of roots stands for itself
+	}
+	if c.used[key] {
+		c.use(r)
+	}
+	return nil
+}
+
+func (c *checker) use(r *role) {
+	for _, to := range r.leadsTo() {
+		c.used[to.key] = true
+	}
+}
+
+func (c *checker) timestamp(key string) error {
+	version, ok := schema.ParseTimestampKey(key)
+	if !ok {
+		return fmt.Errorf("is not named as a timestamp")
+	}
+	r, err := c.role(key, "timestamp", version)
+	if err != nil {
+		return err
+	}
+	c.used[key] = true
+	c.use(r)
+	c.sum.Head = version // they come in order
+	return nil
+}
+
+func parseMetadataKey(key string) (role string, version int64, err error) {
+	v, rest, _ := strings.Cut(strings.TrimPrefix(key, schema.MetadataDir), ".")
+	role, ok := strings.CutSuffix(rest, ".json")
+	version, err = strconv.ParseInt(v, 10, 64)
+	if err != nil || !ok || schema.MetadataKey(role, version) != key {
+		return "", 0, fmt.Errorf("is not named as metadata")
+	}
+	return role, version, nil
+}
+
+// roleType is the TUF type of a role: bins are targets roles.
+func roleType(name string) string {
+	if name == "root" || name == "snapshot" {
+		return name
+	}
+	return "targets"
+}
+
+// link is an object that a role file names, and for messages what it is.
+type link struct{ key, what string }
+
+// leadsTo lists what r names, in no order.
+func (r *role) leadsTo() (all []link) {
+	for file, meta := range r.Signed.Meta {
+		name := strings.TrimSuffix(file, ".json")
+		all = append(all, link{schema.MetadataKey(name, meta.Version), "metadata"})
+	}
+	for path, target := range r.Signed.Targets {
+		if target == nil {
+			continue
+		}
+		if !target.Custom.Manifest.IsZero() {
+			all = append(all, link{schema.ManifestKey(target.Custom.Manifest), "the manifest of target " + path})
+			for _, older := range target.Custom.Older {
+				all = append(all, link{schema.ManifestKey(older.Manifest), "the manifest of an older candidate of target " + path})
+			}
+			continue
+		}
+		if d, err := schema.ParseHex(target.Hashes.SHA256); err == nil {
+			all = append(all, link{schema.TargetKey(d), "target " + path})
+		}
+	}
+	return all
+}
+
+// head reports what the newest release leads to and is not there. Hosts are given nothing but this.
+func (c *checker) head() error {
+	if c.sum.Head == 0 {
+		return nil
+	}
+	todo := []string{schema.TimestampKey(c.sum.Head)}
+	seen := map[string]bool{}
+	for len(todo) > 0 {
+		key := todo[0]
+		todo = todo[1:]
+		name, version, err := parseMetadataKey(key)
+		wantType := roleType(name)
+		if err != nil {
+			version, wantType = c.sum.Head, "timestamp"
+		}
+		r, err := c.role(key, wantType, version)
+		if unread := (*unreadError)(nil); errors.As(err, &unread) {
+			return err
+		}
+		if err != nil {
+			continue // reported when it was checked by itself
+		}
+		links := r.leadsTo()
+		slices.SortFunc(links, func(a, b link) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.what, b.what)) })
+		for _, to := range links {
+			if seen[to.key] {
+				continue
+			}
+			seen[to.key] = true
+			_, ok, err := c.there(to.key)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				c.report(Finding{Key: to.key, Err: fmt.Errorf("is missing: %s, which %s of the newest release names", to.what, key)})
+			} else if strings.HasPrefix(to.key, schema.MetadataDir) {
+				todo = append(todo, to.key)
+			}
+		}
+	}
+	return nil
+}
+
+// orphans notes what nothing leads to. Payload claims and source files are caches that stand for themselves.
+func (c *checker) orphans(keys []string) {
+	const text = "is not part of any release: left by a run that did not finish, or of one that is under way"
+	for _, key := range keys {
+		if c.used[key] || c.altered[key] {
+			continue
+		}
+		dir, rest, _ := strings.Cut(key, "/")
+		switch dir + "/" {
+		case schema.StatementDir:
+			hex, _, _ := strings.Cut(rest, "/")
+			if d, err := schema.ParseHex(hex); err == nil && !c.packages[d] {
+				c.note(key, text)
+			}
+		case schema.MetadataDir, schema.TargetDir, schema.ManifestDir, schema.SegmentDir:
+			c.note(key, text)
+		}
+	}
+}
