@@ -1,0 +1,180 @@
+package bake
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+
+	"bakehouse/reconcile/rules"
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+)
+
+// Version is the bake version: the same recipe and version make the same bytes. It is raised when the golden hashes in
+// the test change.
+const Version = 1
+
+// Store keeps segments and the claims on them. Create fails with fs.ErrExist, Open with fs.ErrNotExist.
+type Store interface {
+	Open(ctx context.Context, key string) (io.ReadCloser, error)
+	Create(ctx context.Context, key string, r io.Reader) error
+}
+
+// Sources opens the files whose Shared is true: those in the repo, and host programs. A file may be opened several times;
+// what it yields is checked against the file's digest each time.
+type Sources interface {
+	Open(f fleet.File, p schema.Platform) (io.ReadCloser, error)
+}
+
+// Baker makes packages. It is safe for concurrent use, and keeps what it learnt of segments until it is closed.
+type Baker struct {
+	sources  Sources
+	segments segments
+}
+
+// New returns a Baker that keeps segments in st. Close it after use.
+func New(st Store, src Sources) *Baker {
+	return &Baker{sources: src, segments: segments{store: st, made: map[schema.Digest]*slot{}}}
+}
+
+// Close frees the private copies of segments. No Bake may be running.
+func (b *Baker) Close() error { return b.segments.close() }
+
+// Baked is a package: its manifest, and what it took to make it.
+type Baked struct {
+	Manifest *schema.Manifest
+	Digest   schema.Digest // of the manifest's JSON, by which it is stored
+	Packed   []byte        // gzip of the manifest's JSON, as it is stored
+	// Segments that this call put into the store, and those that were there or that an earlier call put there.
+	NewSegments, ReusedSegments []schema.SegmentRef
+}
+
+// Bake makes the package of a recipe. It stores the segments that are missing, not the manifest. anchor is the digest of
+// the anchor root, which must be the one that the recipe's files carry. Errors name plugin and file; a store whose
+// content does not verify is a refusal (schema.IsRefusal).
+func (b *Baker) Bake(ctx context.Context, r *rules.Recipe, format schema.Format, anchor schema.Digest) (*Baked, error) {
+	baked, err := b.bake(ctx, r, format, anchor)
+	if err != nil {
+		return nil, fmt.Errorf("package %s for %s as %s: %w", r.ID, r.Platform, format, err)
+	}
+	return baked, nil
+}
+
+func (b *Baker) bake(ctx context.Context, r *rules.Recipe, format schema.Format, anchor schema.Digest) (*Baked, error) {
+	l, err := b.layout(r, anchor)
+	if err != nil {
+		return nil, err
+	}
+	baked := &Baked{}
+	data, sums, err := b.archive(ctx, l, baked)
+	if err != nil {
+		return nil, err
+	}
+	var parts []part
+	switch format {
+	case schema.Tgz:
+		if len(l.scripts) > 0 {
+			return nil, fmt.Errorf("format tgz runs no scripts, but plugin %s has some", l.scripts[0].plugin)
+		}
+		parts = data.parts
+	case schema.Deb:
+		var scripts *segment
+		if scripts, err = b.segment(ctx, maintainerScripts(l), baked); err == nil {
+			parts, err = deb(l, scripts, data, sums)
+		}
+	default:
+		err = fmt.Errorf("no such format")
+	}
+	if err != nil {
+		return nil, err
+	}
+	m := &schema.Manifest{Schema: schema.ManifestSchema, Bake: Version, Name: l.name, Version: l.version,
+		Recipe: r.ID, Platform: r.Platform, Format: format, Anchor: anchor, Parts: schemaParts(parts)}
+	if m.Size, m.SHA256, err = measure(ctx, parts); err != nil {
+		return nil, err
+	}
+	text, digest, err := m.Encode()
+	if err != nil {
+		return nil, err
+	}
+	baked.Manifest, baked.Digest, baked.Packed = m, digest, pack(text)
+	return baked, nil
+}
+
+// archive puts the tar stream together.
+func (b *Baker) archive(ctx context.Context, l *layout, baked *Baked) (*stream, []fileSum, error) {
+	s := newStream()
+	s.literal(l.dirs)
+	var sums []fileSum
+	for _, files := range l.shared {
+		g, err := b.segment(ctx, files, baked)
+		if err != nil {
+			return nil, nil, err
+		}
+		s.splice(g)
+		sums = append(sums, g.sums...)
+	}
+	var tail bytes.Buffer
+	own, err := tarFiles(ctx, &tail, l.own)
+	if err != nil {
+		return nil, nil, err
+	}
+	tail.Write(tarEnd)
+	s.end(tail.Bytes())
+	return s, append(sums, own...), nil
+}
+
+// segment makes or finds the segment of files, and notes which it was.
+func (b *Baker) segment(ctx context.Context, files []*file, baked *Baked) (*segment, error) {
+	g, fresh, err := b.segments.get(ctx, files)
+	if err != nil {
+		return nil, err
+	}
+	if fresh {
+		baked.NewSegments = append(baked.NewSegments, g.ref)
+	} else {
+		baked.ReusedSegments = append(baked.ReusedSegments, g.ref)
+	}
+	return g, nil
+}
+
+// measure hashes the whole package, from verified bytes only.
+func measure(ctx context.Context, parts []part) (size int64, sum schema.Digest, err error) {
+	h := sha256.New()
+	buf := chunks.Get().(*[chunkSize]byte)
+	defer chunks.Put(buf)
+	for _, p := range parts {
+		if p.segment == nil {
+			h.Write(p.data)
+			size += int64(len(p.data))
+			continue
+		}
+		// Without WriterTo, ReaderFrom in the way: the buffer is ours.
+		n, err := io.CopyBuffer(struct{ io.Writer }{h}, contextReader{ctx, p.segment.reader()}, buf[:])
+		if err != nil {
+			return 0, sum, err
+		}
+		size += n
+	}
+	return size, schema.Digest(h.Sum(nil)), nil
+}
+
+// pack is the stored form of a manifest. It is addressed by what it inflates to, so its own bytes may vary.
+func pack(text []byte) []byte {
+	var b bytes.Buffer
+	z, err := gzip.NewWriterLevel(&b, level)
+	if err == nil {
+		_, err = z.Write(text)
+	}
+	if err == nil {
+		err = z.Close()
+	}
+	if err != nil {
+		panic(err) // a bytes.Buffer does not fail
+	}
+	return b.Bytes()
+}

@@ -1,0 +1,180 @@
+package bake
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"bakehouse/reconcile/rules"
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+)
+
+// layout is what goes into a package, in order, for any format.
+type layout struct {
+	name, version string
+	fleet         string // its name, if the package carries the updater's settings
+	recipe        *rules.Recipe
+	dirs          []byte // tar entries
+	dirCount      int
+	shared        [][]*file // per plugin
+	own           []*file   // config last
+	units         []unit
+	scripts       []script
+}
+
+// script is one plugin's part of a maintainer script.
+type script struct{ plugin, step, text string }
+
+// configDir is where files are that are settings: they come last of all, so that whatever reads them is there first.
+const configDir = "/etc/"
+
+func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
+	l := &layout{name: fleet.PackageName, version: "0.0.0", recipe: r}
+	var all []*file
+	health := []schema.HealthCheck{}
+	for _, o := range slices.SortedFunc(slices.Values(r.Outputs), func(a, b *fleet.Output) int { return cmp.Compare(a.Plugin, b.Plugin) }) {
+		var shared []*file
+		for _, ff := range o.Files {
+			f, err := b.file(o.Plugin, ff, r.Platform)
+			if err != nil {
+				return nil, fmt.Errorf("plugin %s: file %.200q: %w", o.Plugin, ff.Path, err)
+			}
+			all = append(all, f)
+			if ff.Shared() {
+				shared = append(shared, f)
+			} else {
+				l.own = append(l.own, f)
+			}
+			switch ff.Path {
+			case schema.ConfigFile:
+				if err := l.settings(ff); err != nil {
+					return nil, fmt.Errorf("plugin %s: file %s: %w", o.Plugin, ff.Path, err)
+				}
+			case schema.AnchorFile:
+				if ff.SHA256 != anchor {
+					return nil, fmt.Errorf("plugin %s: file %s is not the anchor root %s", o.Plugin, ff.Path, anchor)
+				}
+			}
+		}
+		if len(shared) > 0 {
+			slices.SortFunc(shared, byPath)
+			l.shared = append(l.shared, shared)
+		}
+		if o.Health != nil {
+			h := *o.Health
+			h.Plugin = o.Plugin
+			health = append(health, h)
+		}
+		if err := l.services(o); err != nil {
+			return nil, fmt.Errorf("plugin %s: %w", o.Plugin, err)
+		}
+		for _, step := range steps {
+			if text := o.Scripts[step]; text != "" {
+				l.scripts = append(l.scripts, script{o.Plugin, step, text})
+			}
+		}
+	}
+	for _, u := range l.units {
+		l.own = append(l.own, inline(u.plugin, unitDir+u.name, []byte(u.text)))
+	}
+	l.own = append(l.own, inline("updater", schema.UnitsFile, unitList(l.units)))
+	checks, err := json.Marshal(health)
+	if err != nil {
+		return nil, err
+	}
+	l.own = append(l.own, inline("updater", schema.HealthFile, append(checks, '\n')))
+	all = append(all, l.own...)
+	slices.SortFunc(l.own, func(a, b *file) int {
+		config := func(f *file) int {
+			if strings.HasPrefix(f.path, configDir) {
+				return 1
+			}
+			return 0
+		}
+		return cmp.Or(config(a)-config(b), byPath(a, b))
+	})
+	seen := map[string]*file{}
+	for _, f := range all {
+		if o := seen[f.path]; o != nil && o != f {
+			return nil, fmt.Errorf("plugins %s and %s both have a file %s", o.plugin, f.plugin, f.path)
+		}
+		seen[f.path] = f
+	}
+	if l.dirs, l.dirCount, err = tarDirs(all); err != nil {
+		return nil, err
+	}
+	l.version += "+" + string(r.ID)
+	return l, nil
+}
+
+func byPath(a, b *file) int { return cmp.Compare(a.path, b.path) }
+
+// settings takes the package's version from the updater's settings, which the host will read.
+func (l *layout) settings(f fleet.File) error {
+	c, err := schema.DecodeAgentConfig(f.Content)
+	if err != nil {
+		return err
+	}
+	if c.Package != l.name {
+		return fmt.Errorf("names the package %q, it is called %s", c.Package, l.name)
+	}
+	if !programVersion.MatchString(c.Version) {
+		return schema.Hint(fmt.Errorf("version %.80q of the host program does not start with a digit, or has other than letters, digits, '.' and '~'", c.Version),
+			"a version like 1.2.3 is right in every package format; `bakehouse upgrade` pins one")
+	}
+	l.version, l.fleet = c.Version, c.Fleet
+	return nil
+}
+
+// programVersion is what every package manager takes for a version in front of "+recipe".
+var programVersion = regexp.MustCompile(`^[0-9][A-Za-z0-9.~]{0,63}$`)
+
+func (b *Baker) file(plugin string, f fleet.File, p schema.Platform) (*file, error) {
+	if err := checkPath(f.Path); err != nil {
+		return nil, err
+	}
+	if f.Mode&^fs.ModePerm != 0 {
+		return nil, fmt.Errorf("mode %v is more than permissions", f.Mode)
+	}
+	if f.SHA256.IsZero() {
+		return nil, errors.New("has no digest")
+	}
+	open := func() (io.ReadCloser, error) { return b.sources.Open(f, p) }
+	size := f.Size
+	if !f.Shared() {
+		open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(f.Content)), nil }
+		size = int64(len(f.Content))
+	}
+	return &file{plugin: plugin, path: f.Path, mode: f.Mode, size: size, sum: f.SHA256, open: open}, nil
+}
+
+// inline is a file that bake itself makes.
+func inline(plugin, path string, content []byte) *file {
+	return &file{plugin: plugin, path: path, mode: 0o644, size: int64(len(content)), sum: sha256.Sum256(content),
+		open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }}
+}
+
+// checkPath refuses what an archive, md5sums or a unit could carry but not mean.
+func checkPath(p string) error {
+	switch {
+	case !strings.HasPrefix(p, "/") || p == "/" || path.Clean(p) != p:
+		return errors.New("is not an absolute, clean path")
+	case strings.ContainsFunc(p, control):
+		return errors.New("has a control character in its path")
+	case len(p) > 4000:
+		return errors.New("has too long a path")
+	}
+	return nil
+}
+
+func control(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }

@@ -1,0 +1,93 @@
+package bake
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+
+	"bakehouse/schema"
+)
+
+// gzipHeader has no name, no time, and 255 for the operating system: nothing of the machine (RFC 1952, 2.3).
+var gzipHeader = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
+
+// stream is one gzip member put together from literals and finished segments. It has to be one member: dpkg reads the
+// first of several and drops the rest without a word. All that has to be carried from part to part is the checksum.
+type stream struct {
+	parts []part
+	crc   uint32
+	raw   int64 // bytes inflated
+	size  int64 // bytes as they stand
+}
+
+// part is either literal bytes or a whole segment.
+type part struct {
+	data    []byte
+	segment *segment
+}
+
+func newStream() *stream {
+	s := &stream{}
+	s.write(gzipHeader)
+	return s
+}
+
+// write appends bytes as they are, joined to a literal before them.
+func (s *stream) write(b []byte) {
+	s.size += int64(len(b))
+	if n := len(s.parts); n > 0 && s.parts[n-1].segment == nil {
+		s.parts[n-1].data = append(s.parts[n-1].data, b...)
+		return
+	}
+	s.parts = append(s.parts, part{data: bytes.Clone(b)})
+}
+
+// embed appends a finished stream as it stands.
+func (s *stream) embed(o *stream) {
+	for _, p := range o.parts {
+		if p.segment == nil {
+			s.write(p.data)
+			continue
+		}
+		s.size += p.segment.ref.Size
+		s.parts = append(s.parts, p)
+	}
+}
+
+// literal appends raw, compressed.
+func (s *stream) literal(raw []byte) { s.deflate(raw, false) }
+
+// splice appends a segment without touching its bytes.
+func (s *stream) splice(g *segment) {
+	s.crc = combineCRC(s.crc, g.crc, g.ref.PayloadSize)
+	s.raw += g.ref.PayloadSize
+	s.size += g.ref.Size
+	s.parts = append(s.parts, part{segment: g})
+}
+
+// end appends the last literal, which ends the deflate stream, and the member's checksum and size.
+func (s *stream) end(raw []byte) {
+	s.deflate(raw, true)
+	s.write(binary.LittleEndian.AppendUint32(nil, s.crc))
+	s.write(binary.LittleEndian.AppendUint32(nil, uint32(s.raw))) // modulo 2^32, RFC 1952
+}
+
+func (s *stream) deflate(raw []byte, last bool) {
+	s.crc = crc32.Update(s.crc, crc32.IEEETable, raw)
+	s.raw += int64(len(raw))
+	s.write(deflate(raw, last))
+}
+
+// schemaParts is the stream as a manifest has it.
+func schemaParts(parts []part) []schema.Part {
+	out := make([]schema.Part, len(parts))
+	for i, p := range parts {
+		if p.segment != nil {
+			ref := p.segment.ref
+			out[i].Segment = &ref
+			continue
+		}
+		out[i].Data = p.data
+	}
+	return out
+}
