@@ -1,0 +1,115 @@
+package trust
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"bakehouse/schema"
+)
+
+func TestHostFollowsItsPackageFromReleaseToRelease(t *testing.T) {
+	r, dir := newRepo(t), t.TempDir()
+	r.mustUpdate(dir, "web01", "web01 first")
+	r.now = r.now.Add(time.Hour)
+	r.assign("web01", "web01 second", 2)
+	r.publish(r.bin("web01"))
+	r.mustUpdate(dir, "web01", "web01 second")
+	r.mustUpdate(dir, "db01", "db01 first")
+}
+
+func TestUnchangedFilesAreNotFetchedAgain(t *testing.T) {
+	r, dir := newRepo(t), t.TempDir()
+	r.mustUpdate(dir, "web01", "web01 first")
+	r.asked = nil
+	r.mustUpdate(dir, "web01", "web01 first")
+	if want := []string{"2.root.json", timestampFile}; !slices.Equal(r.asked, want) {
+		t.Errorf("asked for %q, want %q", r.asked, want)
+	}
+	c := r.open(dir)
+	r.asked = nil
+	if err := c.Refresh(t.Context(), r, c.Timestamp()); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"2.root.json"}; !slices.Equal(r.asked, want) {
+		t.Errorf("with the held timestamp: asked for %q, want %q", r.asked, want)
+	}
+}
+
+func TestPolicyIsKnownBeforeTheServerIsAsked(t *testing.T) {
+	r, dir := newRepo(t), t.TempDir()
+	if c := r.open(dir); c.Policy() != nil || c.Timestamp() != nil {
+		t.Error("a new host knows a policy")
+	}
+	r.mustUpdate(dir, "web01", "web01 first")
+	r.now = r.now.Add(400 * day)
+	c := r.open(dir)
+	if p := c.Policy(); p == nil || p.Sites["central"].URL != "https://bakehouse.example" {
+		t.Errorf("policy after a restart: %+v", p)
+	}
+	if _, err := c.Assignment(t.Context(), r, "web01"); !errors.Is(err, ErrNotLoaded) {
+		t.Errorf("an assignment without a refresh: %v", err)
+	}
+}
+
+func TestHostWithoutPackageIsTold(t *testing.T) {
+	r := newRepo(t)
+	if _, err := r.update("", "nobody"); !errors.Is(err, ErrNoTarget) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := r.update("", "../web01"); err == nil || errors.Is(err, ErrNoTarget) {
+		t.Errorf("a malformed host name: %v", err)
+	}
+}
+
+func TestAllYieldsEveryHostOnce(t *testing.T) {
+	r := newRepo(t)
+	for i := range 40 {
+		r.assign(fmt.Sprintf("host%02d", i), "x", 1)
+	}
+	r.publish("bin-0", "bin-1", "bin-2", "bin-3")
+	c := r.open("")
+	if err := c.Refresh(t.Context(), r, nil); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for a, err := range c.All(t.Context(), r) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got[a.Host] {
+			t.Errorf("%s comes twice", a.Host)
+		}
+		got[a.Host] = true
+		if c.BinOf(a.Host) != r.bin(a.Host) {
+			t.Errorf("bin of %s is %s, want %s", a.Host, c.BinOf(a.Host), r.bin(a.Host))
+		}
+	}
+	if len(got) != 43 {
+		t.Errorf("%d hosts, want 43", len(got))
+	}
+}
+
+func TestRootsAreWalkedToTheEnd(t *testing.T) {
+	r, dir := newRepo(t), t.TempDir()
+	r.mustUpdate(dir, "web01", "web01 first")
+	r.rotate("root", newKey(t))
+	r.rotate("timestamp", newKey(t))
+	r.rotate("targets", newKey(t))
+	r.publish()
+	r.mustUpdate(dir, "web01", "web01 first")
+	c := r.open(dir)
+	if root, stamp := c.Versions(); root != 4 || stamp != 2 {
+		t.Errorf("root %d, timestamp %d; want 4 and 2", root, stamp)
+	}
+	for v := 1; v <= 4; v++ {
+		if !c.HasRoot(schema.DigestOf(r.files[fmt.Sprintf("%d.root.json", v)])) {
+			t.Errorf("root %d is not in the chain", v)
+		}
+	}
+	if c.HasRoot(schema.DigestOf([]byte("another fleet's"))) {
+		t.Error("an unknown root is in the chain")
+	}
+}

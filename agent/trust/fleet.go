@@ -1,0 +1,228 @@
+package trust
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"math/bits"
+	"slices"
+	"strings"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
+
+	"bakehouse/schema"
+)
+
+// takePolicy reads the policy and checks that targets are laid out as the root says: one fleet, its bins.
+func (c *Client) takePolicy(ctx context.Context, src Source, set *trustedmetadata.TrustedMetadata) (*schema.Policy, error) {
+	targets := set.Targets[metadata.TARGETS]
+	info, ok := Info(set.Root)
+	if err := checkBins(targets, info); err != nil {
+		return nil, err
+	}
+	b, err := c.content(ctx, src, set, schema.PolicyTarget)
+	if err != nil {
+		return nil, err
+	}
+	var p schema.Policy
+	if err := schema.Decode(b, &p); err != nil {
+		return nil, refuse("target policy: %w", err)
+	}
+	if p.Schema != schema.PolicySchema {
+		return nil, schema.Hint(fmt.Errorf("policy: schema %d, this program reads %d", p.Schema, schema.PolicySchema),
+			"install the host program that this fleet pins")
+	}
+	if ok && p.Fleet != info.Fleet {
+		return nil, refuse("policy is of fleet %.80q, the root of %.80q", p.Fleet, info.Fleet)
+	}
+	c.marks.raiseFloor(p.Issued, rootAuthority(set.Root, metadata.TARGETS), targets)
+	return &p, nil
+}
+
+// checkBins accepts exactly one way of delegating: as many hashed bins as the root says, each terminating. go-tuf would
+// prefer named roles if both were there, and keeps a role once loaded without asking who delegated it this time.
+func checkBins(targets *metadata.Metadata[metadata.TargetsType], info RootInfo) error {
+	d := targets.Signed.Delegations
+	if d == nil || d.SuccinctRoles == nil || d.Roles != nil {
+		return refuse("%s: does not delegate to hashed bins alone", targetsFile)
+	}
+	s := d.SuccinctRoles
+	if s.NamePrefix != schema.BinPrefix || s.BitLength < 1 || 1<<s.BitLength > MaxBins ||
+		bits.OnesCount(uint(info.Bins)) != 1 || 1<<s.BitLength != info.Bins {
+		return refuse("%s: 2^%d bins %.20q, the root says %d", targetsFile, s.BitLength, s.NamePrefix, info.Bins)
+	}
+	return nil
+}
+
+func binAuthority(targets *metadata.Metadata[metadata.TargetsType]) authority {
+	d := targets.Signed.Delegations
+	return authority{d.Keys, d.SuccinctRoles.KeyIDs, d.SuccinctRoles.Threshold}
+}
+
+func binOf(targets *metadata.Metadata[metadata.TargetsType], target string) string {
+	return targets.Signed.Delegations.SuccinctRoles.GetRolesForTarget(target)[0].Name
+}
+
+// BinOf names the role that lists the host's package, such as "bin-0a"; empty before the first Refresh.
+func (c *Client) BinOf(host string) string {
+	v := c.cur.Load()
+	if v == nil {
+		return ""
+	}
+	return binOf(v.set.Targets[metadata.TARGETS], schema.PackageTarget(host))
+}
+
+// ready returns the state that Refresh made, if nothing in it has expired since. c.mu is held.
+func (c *Client) ready() (*view, error) {
+	v := c.cur.Load()
+	if v == nil || !v.refreshed {
+		return nil, ErrNotLoaded
+	}
+	now := c.believed(v.set)
+	if err := c.fresh(metadata.ROOT, v.set.Root.Signed.Expires, now); err != nil {
+		return nil, err
+	}
+	if err := c.fresh(metadata.TIMESTAMP, v.set.Timestamp.Signed.Expires, now); err != nil {
+		return nil, err
+	}
+	if err := c.fresh(metadata.SNAPSHOT, v.set.Snapshot.Signed.Expires, now); err != nil {
+		return nil, err
+	}
+	return v, c.fresh(metadata.TARGETS, v.set.Targets[metadata.TARGETS].Signed.Expires, now)
+}
+
+// Release reads the verified target "release"; ErrNoTarget if there is none.
+func (c *Client) Release(ctx context.Context, src Source) (*schema.Release, error) {
+	return target[schema.Release](ctx, c, src, schema.ReleaseTarget)
+}
+
+// Access reads the verified target "access"; ErrNoTarget if there is none.
+func (c *Client) Access(ctx context.Context, src Source) (*schema.Access, error) {
+	return target[schema.Access](ctx, c, src, schema.AccessTarget)
+}
+
+func target[T any](ctx context.Context, c *Client, src Source, name string) (*T, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v, err := c.ready()
+	if err != nil {
+		return nil, err
+	}
+	b, err := c.content(ctx, src, v.set, name)
+	if err != nil {
+		return nil, err
+	}
+	t := new(T)
+	if err := schema.Decode(b, t); err != nil {
+		return nil, refuse("target %s: %w", name, err)
+	}
+	return t, nil
+}
+
+// Assignment reads what the host is given, from its bin; ErrNoTarget if the fleet has nothing for it.
+func (c *Client) Assignment(ctx context.Context, src Source, host string) (*schema.Assignment, error) {
+	if err := schema.CheckHostName(host); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v, err := c.ready()
+	if err != nil {
+		return nil, err
+	}
+	target := schema.PackageTarget(host)
+	md, err := c.bin(ctx, src, v, binOf(v.set.Targets[metadata.TARGETS], target))
+	if err != nil {
+		return nil, err
+	}
+	if md.Signed.Targets[target] == nil {
+		return nil, fmt.Errorf("host %s: %w", host, ErrNoTarget)
+	}
+	return assignment(md, target, host)
+}
+
+// bin returns a verified bin of v. c.mu is held.
+func (c *Client) bin(ctx context.Context, src Source, v *view, name string) (*metadata.Metadata[metadata.TargetsType], error) {
+	by := binAuthority(v.set.Targets[metadata.TARGETS])
+	if md := v.set.Targets[name]; md != nil {
+		return md, c.fresh(name, md.Signed.Expires, c.believed(v.set))
+	}
+	if err := c.takeRole(ctx, src, v.set, name, metadata.TARGETS, by); err != nil {
+		return nil, err
+	}
+	return v.set.Targets[name], c.save()
+}
+
+// All yields every host's assignment, bin by bin, hosts in order within each. After an error it stops.
+func (c *Client) All(ctx context.Context, src Source) iter.Seq2[*schema.Assignment, error] {
+	return func(yield func(*schema.Assignment, error) bool) {
+		c.mu.Lock()
+		v, err := c.ready()
+		c.mu.Unlock()
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for _, name := range v.set.Targets[metadata.TARGETS].Signed.Delegations.SuccinctRoles.GetRoles() {
+			as, err := c.allOf(ctx, src, v, name)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, a := range as {
+				if !yield(a, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (c *Client) allOf(ctx context.Context, src Source, v *view, bin string) ([]*schema.Assignment, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	md, err := c.bin(ctx, src, v, bin)
+	if err != nil {
+		return nil, err
+	}
+	return Assignments(md, func(target string) string { return binOf(v.set.Targets[metadata.TARGETS], target) }, bin)
+}
+
+// Assignments reads all of a verified bin. A host would never look for a target outside the bin its path hashes to, so
+// one that stands elsewhere is refused rather than seen by some and not by others.
+func Assignments(md *metadata.Metadata[metadata.TargetsType], binOf func(target string) string, bin string) ([]*schema.Assignment, error) {
+	var as []*schema.Assignment
+	for _, target := range slices.Sorted(maps.Keys(md.Signed.Targets)) {
+		host, ok := strings.CutSuffix(target, schema.PackageTarget(""))
+		if !ok || binOf(target) != bin {
+			return nil, refuse("%s: target %.80q does not belong here", bin, target)
+		}
+		a, err := assignment(md, target, host)
+		if err != nil {
+			return nil, err
+		}
+		as = append(as, a)
+	}
+	return as, nil
+}
+
+func assignment(md *metadata.Metadata[metadata.TargetsType], target, host string) (*schema.Assignment, error) {
+	d, n, err := targetDigest(md, target)
+	if err != nil {
+		return nil, err
+	}
+	custom := md.Signed.Targets[target].Custom
+	if custom == nil {
+		return nil, refuse("target %.80q: no custom data", target)
+	}
+	a := &schema.Assignment{Host: host, SHA256: d, Length: n}
+	if err := schema.Decode(*custom, &a.Target); err != nil {
+		return nil, refuse("target %.80q: %w", target, err)
+	}
+	if err := a.Validate(); err != nil {
+		return nil, refuse("%w", err)
+	}
+	return a, nil
+}

@@ -1,0 +1,196 @@
+package trust
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"bakehouse/schema"
+	"bakehouse/schema/durable"
+)
+
+// dir is the state directory, readable by its owner only. A nil *dir remembers nothing.
+//
+//	root.json  root.copy.json      the newest verified root, twice
+//	marks.json marks.copy.json     marks, twice; the one with the higher serial counts
+//	N.ROLE.json HEX.policy         what the timestamp names; old versions go once a new timestamp stands
+//	timestamp.json                 written last: it commits the others
+//
+// Nothing in here is believed for being here: metadata are verified again as if they came from a server, and marks
+// carry a checksum. So a file that is damaged counts as absent. One of two copies restores the other, marks are also
+// read off the metadata, and metadata are fetched again. Only if root or marks lose both copies at once does the host
+// fall back on what the others still say.
+type dir struct{ path string }
+
+const (
+	rootFile  = "root.json"
+	marksFile = "marks.json"
+)
+
+func copyOf(name string) string { return strings.TrimSuffix(name, ".json") + ".copy.json" }
+
+func openDir(path string) (*dir, error) {
+	if path == "" {
+		return nil, nil
+	}
+	if err := durable.MkdirAll(path, 0o700); err != nil {
+		return nil, schema.Hint(fmt.Errorf("trust state: %w", err), "run as the user that owns %s", path)
+	}
+	if err := durable.Sweep(path); err != nil {
+		return nil, fmt.Errorf("trust state: %w", err)
+	}
+	return &dir{path}, nil
+}
+
+// read returns the file, nil if it is absent, unreadable or longer than limit.
+func (d *dir) read(name string, limit int64) []byte {
+	if d == nil {
+		return nil
+	}
+	f, err := os.Open(filepath.Join(d.path, name))
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil || int64(len(b)) > limit {
+		return nil
+	}
+	return b
+}
+
+func (d *dir) write(name string, b []byte) error {
+	if d == nil || bytes.Equal(d.read(name, int64(len(b))), b) {
+		return nil
+	}
+	if err := durable.WriteFile(filepath.Join(d.path, name), b, 0o600); err != nil {
+		return schema.Hint(fmt.Errorf("trust state: %w", err), "free space on the disk of %s, or run as its owner", d.path)
+	}
+	return nil
+}
+
+// writeTwice writes one copy after the other, so that at any instant one of them is whole.
+func (d *dir) writeTwice(name string, b []byte) error {
+	if err := d.write(name, b); err != nil {
+		return err
+	}
+	return d.write(copyOf(name), b)
+}
+
+func (d *dir) remove(name string) error {
+	if d == nil {
+		return nil
+	}
+	if err := durable.Remove(filepath.Join(d.path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("trust state: %w", err)
+	}
+	return nil
+}
+
+func (d *dir) names() []string {
+	if d == nil {
+		return nil
+	}
+	es, err := os.ReadDir(d.path)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, e := range es {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+var versioned = regexp.MustCompile(`^([1-9][0-9]{0,18})\.([a-z0-9-]+)\.json$`)
+
+func versionedName(role string, version int64) string {
+	return fmt.Sprintf("%d.%s.json", version, role)
+}
+
+// held returns the file of the role with the highest version in the directory.
+func (d *dir) held(role string, limit int64) (version int64, b []byte) {
+	for _, name := range d.names() {
+		if m := versioned.FindStringSubmatch(name); m != nil && m[2] == role {
+			if v, err := strconv.ParseInt(m[1], 10, 64); err == nil && v > version {
+				version = v
+			}
+		}
+	}
+	if version == 0 {
+		return 0, nil
+	}
+	return version, d.read(versionedName(role, version), limit)
+}
+
+// sweep removes versioned files and policies that gone says are of no more use.
+func (d *dir) sweep(gone func(name, role string) bool) error {
+	for _, name := range d.names() {
+		role := ""
+		if m := versioned.FindStringSubmatch(name); m != nil {
+			role = m[2]
+		} else if !strings.HasSuffix(name, policySuffix) {
+			continue
+		}
+		if gone(name, role) {
+			if err := d.remove(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// clear forgets everything: the host was given the anchor of another fleet.
+func (d *dir) clear() error {
+	for _, name := range []string{timestampFile, rootFile, copyOf(rootFile), marksFile, copyOf(marksFile)} {
+		if err := d.remove(name); err != nil {
+			return err
+		}
+	}
+	return d.sweep(func(string, string) bool { return true })
+}
+
+// readMarks returns the newer of the valid copies, and never nil.
+func (d *dir) readMarks() *marks {
+	best := &marks{}
+	for _, name := range []string{marksFile, copyOf(marksFile)} {
+		m, err := decodeMarks(d.read(name, maxMarks))
+		switch {
+		case err != nil:
+			best.dirty = true
+		case m.Serial > best.Serial:
+			m.dirty = best.dirty || best.Serial > 0
+			best = m
+		case m.Serial < best.Serial:
+			best.dirty = true
+		}
+	}
+	return best
+}
+
+// maxMarks is above what 16,384 bins need.
+const maxMarks = 2 << 20
+
+func (d *dir) writeMarks(m *marks) error {
+	if d == nil || !m.dirty {
+		return nil
+	}
+	m.Serial++
+	b, err := m.encode()
+	if err != nil {
+		return err
+	}
+	if err := d.writeTwice(marksFile, b); err != nil {
+		return err
+	}
+	m.dirty = false
+	return nil
+}

@@ -1,0 +1,193 @@
+package trust
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+	"github.com/sigstore/sigstore/pkg/cryptoutils"
+	"github.com/sigstore/sigstore/pkg/signature"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"bakehouse/schema"
+)
+
+// Envelope is a DSSE envelope as it stands beside a package. KeyID is the signer's TUF key id.
+type Envelope = dsse.Envelope
+
+// KeyID is a public key's id in TUF metadata and in envelopes: 64 hex digits.
+func KeyID(pub crypto.PublicKey) (string, error) {
+	k, err := metadata.KeyFromPublicKey(pub)
+	if err != nil {
+		return "", err
+	}
+	return k.ID()
+}
+
+// PAE is what a DSSE signature is over.
+func PAE(payloadType string, payload []byte) []byte { return dsse.PAE(payloadType, payload) }
+
+// LoadVerifier returns the verifier of a public key. RSA keys sign PSS, as TUF has it.
+func LoadVerifier(pub crypto.PublicKey) (signature.Verifier, error) {
+	if k, ok := pub.(*rsa.PublicKey); ok {
+		return signature.LoadRSAPSSVerifier(k, crypto.SHA256, &rsa.PSSOptions{Hash: crypto.SHA256})
+	}
+	return signature.LoadVerifier(pub, crypto.SHA256)
+}
+
+// maxSignatures bounds the work that envelopes of unknown origin can cause.
+const maxSignatures = 64
+
+type accepter struct {
+	name, id    string
+	fingerprint [sha256.Size]byte
+	verifier    signature.Verifier
+}
+
+// VerifyStatements checks the DSSE envelopes beside a package: threshold of the distinct keys must have signed exactly
+// want. It returns the names of the keys that did. The refusal lists each signature and why it was ignored.
+func VerifyStatements(envelopes [][]byte, want schema.Statement, keys []schema.AcceptedKey, threshold int) (accepted []string, err error) {
+	if threshold < 1 {
+		return nil, fmt.Errorf("signature threshold %d", threshold)
+	}
+	var report []string
+	var accepters []accepter
+	for _, k := range keys {
+		a, err := loadAccepted(k)
+		if err != nil {
+			report = append(report, fmt.Sprintf("accepted key %s cannot be read: %v", k.Name, err))
+			continue
+		}
+		accepters = append(accepters, a)
+	}
+	used := map[[sha256.Size]byte]bool{} // by key, so that one key under two names counts once
+	total := 0
+	for i, raw := range envelopes {
+		env, err := decodeEnvelope(raw)
+		if err != nil {
+			report = append(report, fmt.Sprintf("envelope %d ignored: %v", i+1, err))
+			continue
+		}
+		for _, s := range env.Signatures {
+			if total++; total > maxSignatures {
+				report = append(report, fmt.Sprintf("more than %d signatures, the rest ignored", maxSignatures))
+				break
+			}
+			a, why := judge(env, s, want, accepters)
+			switch {
+			case why != nil:
+				report = append(report, fmt.Sprintf("signature by %s ignored: %v", signerName(a, s), why))
+			case used[a.fingerprint]:
+				report = append(report, fmt.Sprintf("signature by %s ignored: this key has signed already", signerName(a, s)))
+			default:
+				used[a.fingerprint] = true
+				accepted = append(accepted, a.name)
+			}
+		}
+		if total > maxSignatures {
+			break
+		}
+	}
+	if len(accepted) >= threshold {
+		return accepted, nil
+	}
+	if total == 0 {
+		report = append(report, "the package carries no signature")
+	}
+	verdict := "No valid signature found"
+	if len(accepted) > 0 {
+		verdict = fmt.Sprintf("%d valid of %d required signatures (by %s)", len(accepted), threshold, strings.Join(accepted, ", "))
+	}
+	return nil, schema.Refuse(fmt.Errorf("package %s: %s\n%s", want.Package.Short(), strings.Join(report, "\n"), verdict),
+		"sign the package with a key that this host's rules accept, or accept the key in the rules of the updater")
+}
+
+func loadAccepted(k schema.AcceptedKey) (accepter, error) {
+	pub, err := cryptoutils.UnmarshalPEMToPublicKey([]byte(k.Public))
+	if err != nil {
+		return accepter{}, err
+	}
+	id, err := KeyID(pub)
+	if err != nil {
+		return accepter{}, err
+	}
+	der, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return accepter{}, err
+	}
+	v, err := LoadVerifier(pub)
+	return accepter{k.Name, id, sha256.Sum256(der), v}, err
+}
+
+func decodeEnvelope(b []byte) (*Envelope, error) {
+	if len(b) > schema.MaxStatement {
+		return nil, fmt.Errorf("longer than %d bytes", schema.MaxStatement)
+	}
+	var env Envelope
+	if err := schema.Decode(b, &env); err != nil {
+		return nil, err
+	}
+	if env.PayloadType != schema.StatementType {
+		return nil, fmt.Errorf("it is a %.80q, not a package statement", env.PayloadType)
+	}
+	return &env, nil
+}
+
+// judge returns the key that made the signature, and why it does not count. A key id is only a hint of whose it is.
+func judge(env *Envelope, s dsse.Signature, want schema.Statement, accepters []accepter) (*accepter, error) {
+	payload, err := base64.StdEncoding.DecodeString(env.Payload)
+	if err != nil {
+		return nil, errors.New("its payload is not base64")
+	}
+	sig, err := base64.StdEncoding.DecodeString(s.Sig)
+	if err != nil || len(sig) == 0 {
+		return nil, errors.New("it is not base64")
+	}
+	pae := dsse.PAE(env.PayloadType, payload)
+	var by *accepter
+	known := false
+	for i := range accepters {
+		a := &accepters[i]
+		if s.KeyID != "" && s.KeyID != a.id {
+			continue
+		}
+		if known = s.KeyID != ""; known {
+			by = a
+		}
+		if a.verifier.VerifySignature(bytes.NewReader(sig), bytes.NewReader(pae)) == nil {
+			got, err := schema.DecodeStatement(payload)
+			switch {
+			case err != nil:
+				return a, err
+			case got.Package != want.Package:
+				return a, fmt.Errorf("it is for package %s", got.Package.Short())
+			case got.Anchor != want.Anchor:
+				return a, errors.New("it is for another fleet")
+			case got != want:
+				return a, errors.New("it describes the package differently")
+			}
+			return a, nil
+		}
+	}
+	if known {
+		return by, errors.New("it does not verify: altered, or not made by this key")
+	}
+	return nil, errors.New("its key is not accepted by this host")
+}
+
+func signerName(a *accepter, s dsse.Signature) string {
+	switch {
+	case a != nil:
+		return "key " + a.name
+	case s.KeyID != "":
+		return fmt.Sprintf("key id %.16q", s.KeyID)
+	}
+	return "an unnamed key"
+}
