@@ -128,16 +128,22 @@ func (l *layout) settings(f fleet.File) error {
 	if c.Package != l.name {
 		return fmt.Errorf("names the package %q, it is called %s", c.Package, l.name)
 	}
-	if !programVersion.MatchString(c.Version) {
-		return schema.Hint(fmt.Errorf("version %.80q of the host program does not start with a digit, or has other than letters, digits, '.' and '~'", c.Version),
-			"a version like 1.2.3 is right in every package format; `bakehouse upgrade` pins one")
+	if err := CheckVersion(c.Version); err != nil {
+		return schema.Hint(err, "`bakehouse upgrade` pins a version that is right in every package format")
 	}
 	l.version, l.fleet = c.Version, c.Fleet
 	return nil
 }
 
-// programVersion is what every package manager takes for a version in front of "+recipe".
-var programVersion = regexp.MustCompile(`^[0-9][A-Za-z0-9.~]{0,63}$`)
+var programVersion = regexp.MustCompile(`^[0-9][A-Za-z0-9.+~]{0,63}$`)
+
+// CheckVersion says why a host program's version cannot be a package's, in front of "+recipe" in any format.
+func CheckVersion(v string) error {
+	if !programVersion.MatchString(v) {
+		return fmt.Errorf("version %.80q of the host program does not start with a digit, or has other than letters, digits, '.', '+' and '~'", v)
+	}
+	return nil
+}
 
 func (b *Baker) file(plugin string, f fleet.File, p schema.Platform) (*file, error) {
 	if err := checkPath(f.Path); err != nil {

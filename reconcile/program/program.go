@@ -1,0 +1,248 @@
+// Package program finds the host programs that a fleet pins, and writes the pins.
+//
+// A fleet repo names, per platform, the version and SHA-256 of bakehouse-agent (programs.cue). Packages carry exactly those
+// bytes, so whoever reviews the pin knows what will run as root. The bytes come from, in this order:
+//
+//	the store        files/xx/HEX, put there by the first run that had them
+//	--programs DIR   a folder of files bakehouse-agent-OS-ARCH; by default "programs" beside this executable
+//	the user's cache what an earlier run built
+//	--source DIR     a checkout of Bakehouse (by default the one around the working directory), cross-compiled so that
+//	                 the same source and Go release make the same bytes anywhere
+//
+// Whatever they come from, they are refused unless they have the pinned digest. `bakehouse upgrade` pins what the same
+// places hold today; it only writes programs.cue, so that an upgrade is a commit like any other.
+package program
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"bakehouse/schema"
+	"bakehouse/schema/durable"
+	"bakehouse/schema/fleet"
+
+	"github.com/spf13/cobra"
+)
+
+// Store keeps the programs that were found. Create fails with fs.ErrExist, Open with fs.ErrNotExist.
+type Store interface {
+	Open(ctx context.Context, key string) (io.ReadCloser, error)
+	Create(ctx context.Context, key string, r io.Reader) error
+}
+
+// Places is where programs are looked for besides the store. The zero value is the defaults.
+type Places struct {
+	Dir    string // folder of finished programs; empty: "programs" beside the executable, if there is one
+	Source string // source checkout; empty: the one around the working directory, if it is one
+}
+
+// Flags adds --programs and --source to cmd.
+func (p *Places) Flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&p.Dir, "programs", "", `folder of host programs, bakehouse-agent-OS-ARCH (default "programs" beside this executable)`)
+	cmd.Flags().StringVar(&p.Source, "source", "", "source checkout of Bakehouse to build host programs from (default the one around the working directory)")
+}
+
+// Sources opens what packages are made of: files of the repo, and the host programs that f pins.
+func (p Places) Sources(ctx context.Context, st Store, repo fs.FS, f *fleet.Fleet) *Sources {
+	return &Sources{ctx: ctx, places: p, store: st, repo: repo, pins: f.Programs, found: map[schema.Platform]*find{}}
+}
+
+// Sources implements bake.Sources. It is safe for concurrent use if the repo's FS is.
+type Sources struct {
+	ctx    context.Context // of the pass that it was made for
+	places Places
+	store  Store
+	repo   fs.FS
+	pins   map[schema.Platform]fleet.Program
+	mu     sync.Mutex
+	found  map[schema.Platform]*find
+}
+
+type find struct {
+	mu   sync.Mutex
+	done bool
+}
+
+// Open opens a file whose Shared is true.
+func (s *Sources) Open(f fleet.File, p schema.Platform) (io.ReadCloser, error) {
+	if !f.Program {
+		return fleet.ReadSource(s.repo, f.Repo)
+	}
+	pin, ok := s.pins[p]
+	if !ok {
+		return nil, schema.Hint(fmt.Errorf("no host program is pinned for %s", p), "run `bakehouse upgrade --platform %s` and commit programs.cue", p)
+	}
+	s.mu.Lock()
+	g := s.found[p]
+	if g == nil {
+		g = &find{}
+		s.found[p] = g
+	}
+	s.mu.Unlock()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.done {
+		if err := s.places.ensure(s.ctx, s.store, p, pin); err != nil {
+			return nil, fmt.Errorf("host program %s for %s: %w", pin.Version, p, err)
+		}
+		g.done = true
+	}
+	return s.store.Open(s.ctx, schema.SourceFileKey(pin.SHA256))
+}
+
+// ensure puts the pinned program into the store unless it is there.
+func (p Places) ensure(ctx context.Context, st Store, platform schema.Platform, pin fleet.Program) error {
+	if there, err := stored(ctx, st, pin.SHA256); there || err != nil {
+		return err
+	}
+	b, err := p.pinned(ctx, platform, pin)
+	if err != nil {
+		return err
+	}
+	err = st.Create(ctx, schema.SourceFileKey(pin.SHA256), bytes.NewReader(b))
+	if errors.Is(err, fs.ErrExist) {
+		_, err = stored(ctx, st, pin.SHA256)
+	}
+	return err
+}
+
+// stored reports whether the store has the program, and refuses it if it is altered.
+func stored(ctx context.Context, st Store, want schema.Digest) (bool, error) {
+	r, err := st.Open(ctx, schema.SourceFileKey(want))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer r.Close()
+	b, err := readProgram(r)
+	if err != nil {
+		return false, err
+	}
+	if got := schema.DigestOf(b); got != want {
+		return false, schema.Refuse(&schema.AlteredError{Object: "host program in the store", Want: want, Got: got},
+			"nothing is built on a store that changed; `bakehouse store fsck` lists what is wrong in it")
+	}
+	return true, nil
+}
+
+// maxProgram bounds a host program, in bytes; ours is to be under 10 MB.
+const maxProgram = 256 << 20
+
+func readProgram(r io.Reader) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxProgram+1))
+	if err == nil && len(b) > maxProgram {
+		err = fmt.Errorf("a host program of more than %d bytes", maxProgram)
+	}
+	return b, err
+}
+
+// pinned returns the pinned bytes from the first place that has them.
+func (p Places) pinned(ctx context.Context, platform schema.Platform, pin fleet.Program) ([]byte, error) {
+	var others []string // what was found instead
+	fits := func(b []byte, where string) bool {
+		got := schema.DigestOf(b)
+		if got != pin.SHA256 {
+			others = append(others, where+" has "+got.String())
+		}
+		return got == pin.SHA256
+	}
+	b, path, err := p.fromFolder(platform)
+	if err == nil && fits(b, path) {
+		return b, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	cache := cachePath(pin.SHA256)
+	if b, err := readFile(cache); err == nil && schema.DigestOf(b) == pin.SHA256 {
+		return b, nil
+	}
+	checkout, err := p.checkout()
+	switch {
+	case err == nil:
+		b, err := build(ctx, checkout, platform, pin.Version)
+		if err != nil {
+			return nil, err
+		}
+		if fits(b, "a build of "+checkout) {
+			keep(cache, b)
+			return b, nil
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	if len(others) > 0 {
+		return nil, schema.Refuse(fmt.Errorf("%s is pinned, but %s", pin.SHA256, strings.Join(others, " and ")),
+			"use the Bakehouse release that was pinned, or pin this one: `bakehouse upgrade --platform %s`, then commit programs.cue", platform)
+	}
+	return nil, schema.Hint(errors.New("is neither in the store nor on this machine"),
+		"put it in the folder %q as %s, or name a source checkout by --source", p.folder(), fileName(platform))
+}
+
+// fileName is what a program is called in a folder of programs.
+func fileName(p schema.Platform) string {
+	name := "bakehouse-agent-" + p.OS + "-" + p.Arch
+	if p.OS == "windows" {
+		name += ".exe"
+	}
+	return name
+}
+
+// folder is the folder of finished programs, which need not exist.
+func (p Places) folder() string {
+	if p.Dir != "" {
+		return p.Dir
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return "programs"
+	}
+	if real, err := filepath.EvalSymlinks(exe); err == nil {
+		exe = real
+	}
+	return filepath.Join(filepath.Dir(exe), "programs")
+}
+
+func (p Places) fromFolder(platform schema.Platform) (b []byte, path string, err error) {
+	path = filepath.Join(p.folder(), fileName(platform))
+	b, err = readFile(path)
+	return b, path, err
+}
+
+func readFile(path string) ([]byte, error) {
+	if path == "" {
+		return nil, fs.ErrNotExist
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readProgram(f)
+}
+
+// cachePath is where a built program is kept, or empty if the user has no cache.
+func cachePath(d schema.Digest) string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "bakehouse", "programs", d.Hex())
+}
+
+// keep is a best effort: without a cache, the program is built again.
+func keep(path string, b []byte) {
+	if path != "" && durable.MkdirAll(filepath.Dir(path), 0o700) == nil {
+		_ = durable.WriteFile(path, b, 0o600)
+	}
+}

@@ -1,0 +1,276 @@
+package program_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"bakehouse/reconcile/program"
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+)
+
+// memory is a store in memory.
+type memory map[string][]byte
+
+func (m memory) Open(_ context.Context, key string) (io.ReadCloser, error) {
+	b, ok := m[key]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return io.NopCloser(bytes.NewReader(b)), nil
+}
+
+func (m memory) Create(_ context.Context, key string, r io.Reader) error {
+	if _, ok := m[key]; ok {
+		return fs.ErrExist
+	}
+	b, err := io.ReadAll(r)
+	m[key] = b
+	return err
+}
+
+var amd64 = schema.Platform{OS: "linux", Arch: "amd64"}
+
+// alone keeps a test from the machine's cache and from this very checkout.
+func alone(t *testing.T) {
+	t.Helper()
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("HOME", t.TempDir())
+	t.Chdir(t.TempDir())
+}
+
+// checkout copies the small stand-in for Bakehouse's source to a folder of its own.
+func checkout(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(testdata)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// testdata is absolute, since tests leave the folder; the build's cache stays the user's, or each test compiles Go's runtime.
+var testdata, goCache = func() (string, string) {
+	dir, err := filepath.Abs("testdata/checkout")
+	if err != nil {
+		panic(err)
+	}
+	cache := os.Getenv("GOCACHE")
+	if cache == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			panic(err)
+		}
+		cache = filepath.Join(user, "go-build")
+	}
+	return dir, cache
+}()
+
+func folder(t *testing.T, content string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "bakehouse-agent-linux-amd64"), []byte(content), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func pins(content string) *fleet.Fleet {
+	return &fleet.Fleet{Programs: map[schema.Platform]fleet.Program{
+		amd64: {Version: "1.2.3", SHA256: schema.DigestOf([]byte(content))}}}
+}
+
+func open(t *testing.T, p program.Places, st program.Store, f *fleet.Fleet, platform schema.Platform) (string, error) {
+	t.Helper()
+	r, err := p.Sources(t.Context(), st, fstest.MapFS{}, f).Open(fleet.File{Program: true, Size: -1}, platform)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	return string(b), err
+}
+
+func TestAPinnedProgramIsTakenFromTheFolderAndThenFromTheStore(t *testing.T) {
+	alone(t)
+	st := memory{}
+	for _, p := range []program.Places{{Dir: folder(t, "ELF")}, {Dir: t.TempDir()}} {
+		if got, err := open(t, p, st, pins("ELF"), amd64); err != nil || got != "ELF" {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	if _, ok := st[schema.SourceFileKey(schema.DigestOf([]byte("ELF")))]; !ok {
+		t.Error("the store does not have it")
+	}
+}
+
+func TestAProgramThatIsNotThePinnedOneIsRefused(t *testing.T) {
+	alone(t)
+	st := memory{}
+	_, err := open(t, program.Places{Dir: folder(t, "other")}, st, pins("ELF"), amd64)
+	if !schema.IsRefusal(err) || !strings.Contains(schema.HintOf(err), "bakehouse upgrade") {
+		t.Errorf("%v, hint %q", err, schema.HintOf(err))
+	}
+	if len(st) != 0 {
+		t.Error("the store took it")
+	}
+}
+
+func TestAProgramAlteredInTheStoreIsRefusedAlthoughTheFolderHasTheRightOne(t *testing.T) {
+	alone(t)
+	st := memory{schema.SourceFileKey(schema.DigestOf([]byte("ELF"))): []byte("root kit")}
+	if _, err := open(t, program.Places{Dir: folder(t, "ELF")}, st, pins("ELF"), amd64); !schema.IsRefusal(err) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAProgramThatIsNowhereSaysWhatToDo(t *testing.T) {
+	alone(t)
+	_, err := open(t, program.Places{}, memory{}, pins("ELF"), amd64)
+	if err == nil || schema.IsRefusal(err) || !strings.Contains(schema.HintOf(err), "bakehouse-agent-linux-amd64") {
+		t.Errorf("%v, hint %q", err, schema.HintOf(err))
+	}
+	_, err = open(t, program.Places{}, memory{}, pins("ELF"), schema.Platform{OS: "linux", Arch: "arm64"})
+	if err == nil || !strings.Contains(schema.HintOf(err), "bakehouse upgrade --platform linux/arm64") {
+		t.Errorf("%v, hint %q", err, schema.HintOf(err))
+	}
+}
+
+func TestAFileOfTheRepoIsOpenedFromTheRepo(t *testing.T) {
+	src := program.Places{}.Sources(t.Context(), memory{}, fstest.MapFS{"plugins/a/bin": {Data: []byte("x")}}, &fleet.Fleet{})
+	r, err := src.Open(fleet.File{Repo: "plugins/a/bin"}, amd64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if b, err := io.ReadAll(r); err != nil || string(b) != "x" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+func repo(t *testing.T, cue string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "fleet.cue"), []byte(cue), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestTheSameSourceBuildsTheSameBytesWhereverItIsAndWhateverTheEnvironment(t *testing.T) {
+	alone(t)
+	t.Setenv("GOCACHE", goCache)
+	ctx := t.Context()
+	fleetRepo := repo(t, "package acme\n\nname: \"acme\"\n")
+	a, b := checkout(t), checkout(t)
+	first, err := program.Upgrade(ctx, fleetRepo, program.Places{Source: a}, "1.2.3", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(first) != 2 || first[0].Platform != amd64 || (first[0].Old != fleet.Program{}) || first[0].New.Version != "1.2.3" {
+		t.Fatalf("changes: %v", first)
+	}
+	t.Setenv("GOFLAGS", "-ldflags=-X=main.version=evil")
+	t.Setenv("GOAMD64", "v3")
+	t.Setenv("CGO_ENABLED", "1")
+	second, err := program.Upgrade(ctx, fleetRepo, program.Places{Source: filepath.Join(b, "agent", "cmd")}, "1.2.3", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range second {
+		if c.Old != c.New || c.New != first[i].New {
+			t.Errorf("%s; was %s", c, first[i])
+		}
+	}
+	// And what was pinned is found again, by building it with the pinned version.
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	f := &fleet.Fleet{Programs: map[schema.Platform]fleet.Program{amd64: first[0].New}}
+	got, err := open(t, program.Places{Source: a}, memory{}, f, amd64)
+	if err != nil || schema.DigestOf([]byte(got)) != first[0].New.SHA256 {
+		t.Fatalf("%d bytes, %v", len(got), err)
+	}
+	if !strings.Contains(got, "1.2.3") {
+		t.Error("the program does not carry its version")
+	}
+	// Another source is not what was pinned.
+	main := filepath.Join(b, "agent", "cmd", "bakehouse-agent", "main.go")
+	if err := os.WriteFile(main, []byte("package main\n\nvar version string\n\nfunc main() { println(version, 2) }\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	if _, err := open(t, program.Places{Source: b}, memory{}, f, amd64); !schema.IsRefusal(err) || !strings.Contains(schema.HintOf(err), "bakehouse upgrade") {
+		t.Errorf("%v, hint %q", err, schema.HintOf(err))
+	}
+}
+
+func TestAnUpgradeKeepsThePinsItWasNotAskedFor(t *testing.T) {
+	alone(t)
+	dir := repo(t, "package acme\n")
+	old := schema.DigestOf([]byte("old"))
+	text := fmt.Sprintf("package acme\n\nprograms: \"linux/arm64\": {version: \"0.9\", sha256: %q}\nprograms: \"linux/amd64\": {version: \"0.9\", sha256: %q}\n", old, old)
+	path := filepath.Join(dir, program.FileName)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := program.UpgradeCommand("1.0.0")
+	var out, errOut bytes.Buffer
+	c.SetOut(&out)
+	c.SetErr(&errOut)
+	c.SetArgs([]string{"--repo", dir, "--programs", folder(t, "new"), "--platform", "linux/amd64"})
+	if err := c.ExecuteContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	sum := schema.DigestOf([]byte("new"))
+	if want := fmt.Sprintf("linux/amd64: 0.9 (%s) -> 1.0.0 (%s)\n", old.Short(), sum.Short()); out.String() != want {
+		t.Errorf("printed %q, want %q", &out, want)
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("// The host programs that packages carry. Written by `bakehouse upgrade`.\npackage acme\n\n"+
+		"programs: \"linux/amd64\": {\n\tversion: \"1.0.0\"\n\tsha256:  %q\n}\nprograms: \"linux/arm64\": {\n\tversion: \"0.9\"\n\tsha256:  %q\n}\n", sum, old)
+	if string(got) != want {
+		t.Errorf("wrote:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestAnUpgradeThatFailsWritesNothing(t *testing.T) {
+	alone(t)
+	for name, c := range map[string]struct {
+		cue    string
+		places program.Places
+		hint   string
+	}{
+		"no fleet repo":                            {"", program.Places{Dir: folder(t, "x")}, "--repo"},
+		"pins in fleet.cue":                        {"package acme\n\nprograms: {}\n", program.Places{Dir: folder(t, "x")}, program.FileName},
+		"programs nowhere":                         {"package acme\n", program.Places{}, "--source"},
+		"one of two platforms only":                {"package acme\n", program.Places{Dir: folder(t, "x")}, ""},
+		"--source that is no checkout":             {"package acme\n", program.Places{Source: t.TempDir()}, "--source"},
+		"fleet.cue that does not parse":            {"package acme\n{", program.Places{Dir: folder(t, "x")}, ""},
+		"fleet.cue without a package, as cue eval": {"name: \"x\"\n", program.Places{Dir: folder(t, "x")}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if c.cue != "" {
+				dir = repo(t, c.cue)
+			}
+			_, err := program.Upgrade(t.Context(), dir, c.places, "1.0.0", nil)
+			if err == nil || !strings.Contains(schema.HintOf(err), c.hint) {
+				t.Errorf("%v, hint %q", err, schema.HintOf(err))
+			}
+			if _, err := os.Stat(filepath.Join(dir, program.FileName)); !errors.Is(err, fs.ErrNotExist) {
+				t.Error("it wrote the pins")
+			}
+		})
+	}
+}

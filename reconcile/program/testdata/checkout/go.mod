@@ -1,0 +1,3 @@
+module bakehouse
+
+go 1.26.0

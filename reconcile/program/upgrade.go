@@ -1,0 +1,237 @@
+package program
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/cuecontext"
+	"cuelang.org/go/cue/parser"
+	"github.com/spf13/cobra"
+
+	"bakehouse/reconcile/bake"
+	"bakehouse/schema"
+	"bakehouse/schema/durable"
+	"bakehouse/schema/fleet"
+)
+
+// FileName is the file at the root of a fleet repo that holds the pins and nothing else.
+const FileName = "programs.cue"
+
+// Platforms is what is pinned when nothing is asked for.
+var Platforms = []schema.Platform{{OS: "linux", Arch: "amd64"}, {OS: "linux", Arch: "arm64"}}
+
+// UpgradeCommand is `bakehouse upgrade`; version is this program's, which its host programs share.
+func UpgradeCommand(version string) *cobra.Command {
+	var places Places
+	var repo string
+	var platforms []string
+	cmd := &cobra.Command{
+		Use:   "upgrade",
+		Short: "Pin this release's host programs in the fleet repo",
+		Long: `Rewrites programs.cue in the fleet repo: for each platform the version and SHA-256 of bakehouse-agent. Nothing else is
+changed and no package is baked: review and commit the file, then reconcile.
+
+Programs are taken from the folder "programs" beside this executable (releases bring it), or built from a source checkout,
+reproducibly: the same source and Go release make the same bytes on any machine.`,
+		Example: "  bakehouse upgrade --repo fleet\n  bakehouse upgrade --source ~/src/bakehouse --platform linux/arm64",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if bake.CheckVersion(version) != nil {
+				version = "0.0.0~dev"
+			}
+			var want []schema.Platform
+			for _, s := range platforms {
+				p, err := schema.ParsePlatform(s)
+				if err != nil {
+					return err
+				}
+				want = append(want, p)
+			}
+			changes, err := Upgrade(cmd.Context(), repo, places, version, want)
+			if err != nil {
+				return err
+			}
+			for _, c := range changes {
+				if _, err := fmt.Fprintln(cmd.OutOrStdout(), c); err != nil {
+					return err
+				}
+			}
+			if slices.ContainsFunc(changes, func(c Change) bool { return c.Old != c.New }) {
+				fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s; commit it to bring this to hosts\n", filepath.Join(repo, FileName))
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&repo, "repo", ".", "folder of the fleet repo")
+	cmd.Flags().StringSliceVar(&platforms, "platform", nil, "platforms to pin, os/arch (default those that are pinned, at first linux/amd64 and linux/arm64)")
+	places.Flags(cmd)
+	return cmd
+}
+
+// Change is what upgrading did to one platform's pin; Old is zero if there was none.
+type Change struct {
+	Platform schema.Platform
+	Old, New fleet.Program
+}
+
+func (c Change) String() string {
+	pin := func(p fleet.Program) string { return p.Version + " (" + p.SHA256.Short() + ")" }
+	switch {
+	case c.Old == c.New:
+		return fmt.Sprintf("%s: %s, unchanged", c.Platform, pin(c.New))
+	case c.Old == fleet.Program{}:
+		return fmt.Sprintf("%s: %s, new", c.Platform, pin(c.New))
+	}
+	return fmt.Sprintf("%s: %s -> %s", c.Platform, pin(c.Old), pin(c.New))
+}
+
+// Upgrade pins the programs that places hold for the platforms, as that version; other pins stay. With no platforms it
+// takes those that are pinned. It returns one change per platform, in order; nothing is written unless all succeed.
+func Upgrade(ctx context.Context, repo string, places Places, version string, platforms []schema.Platform) ([]Change, error) {
+	name, err := packageName(repo)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(repo, FileName)
+	pins, err := readPins(path)
+	if err != nil {
+		return nil, err
+	}
+	if len(platforms) == 0 {
+		platforms = slices.Collect(maps.Keys(pins))
+	}
+	if len(platforms) == 0 {
+		platforms = Platforms
+	}
+	platforms = slices.Clone(platforms)
+	slices.SortFunc(platforms, byText)
+	var changes []Change
+	for _, p := range slices.Compact(platforms) {
+		b, err := places.current(ctx, p, version)
+		if err != nil {
+			return nil, fmt.Errorf("host program for %s: %w", p, err)
+		}
+		pin := fleet.Program{Version: version, SHA256: schema.DigestOf(b)}
+		changes = append(changes, Change{p, pins[p], pin})
+		pins[p] = pin
+	}
+	text := renderPins(name, pins)
+	if old, err := os.ReadFile(path); err == nil && string(old) == text {
+		return changes, nil
+	}
+	return changes, durable.WriteFile(path, []byte(text), 0o644)
+}
+
+func byText(a, b schema.Platform) int { return strings.Compare(a.String(), b.String()) }
+
+// current is the program that this release, or the checkout, has for a platform. A checkout that was named beats the
+// folder beside the executable.
+func (p Places) current(ctx context.Context, platform schema.Platform, version string) ([]byte, error) {
+	if p.Dir != "" || p.Source == "" {
+		b, _, err := p.fromFolder(platform)
+		switch {
+		case err == nil || !errors.Is(err, fs.ErrNotExist):
+			return b, err
+		case p.Dir != "" && p.Source == "":
+			return nil, schema.Hint(err, "--platform says which platforms to pin, --programs where their programs are")
+		}
+	}
+	checkout, err := p.checkout()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, schema.Hint(fmt.Errorf("there is none in %s, and this is not a source checkout", p.folder()),
+			"name a folder of programs by --programs, or a checkout of Bakehouse by --source")
+	}
+	if err != nil {
+		return nil, err
+	}
+	b, err := build(ctx, checkout, platform, version)
+	if err == nil {
+		keep(cachePath(schema.DigestOf(b)), b)
+	}
+	return b, err
+}
+
+// packageName is the CUE package of the repo's root, taken from fleet.cue.
+func packageName(repo string) (string, error) {
+	path := filepath.Join(repo, "fleet.cue")
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", schema.Hint(fmt.Errorf("%s is not a fleet repo: it has no fleet.cue", repo), "name its folder by --repo; `bakehouse init` makes a new one")
+	}
+	if err != nil {
+		return "", err
+	}
+	f, err := parser.ParseFile(path, b)
+	if err != nil {
+		return "", err
+	}
+	name := f.PackageName()
+	if name == "" {
+		return "", fmt.Errorf("%s has no package clause", path)
+	}
+	for _, d := range f.Decls {
+		if field, ok := d.(*ast.Field); ok {
+			if label, _, err := ast.LabelName(field.Label); err == nil && label == "programs" {
+				return "", schema.Hint(fmt.Errorf("%s: programs are pinned here, where upgrade does not write", field.Pos()),
+					"remove the field; upgrade writes it to %s", FileName)
+			}
+		}
+	}
+	return name, nil
+}
+
+// readPins reads FileName; no file is no pins.
+func readPins(path string) (map[schema.Platform]fleet.Program, error) {
+	pins := map[schema.Platform]fleet.Program{}
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return pins, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	v := cuecontext.New().CompileBytes(b, cue.Filename(path))
+	if err := v.Err(); err != nil {
+		return nil, err
+	}
+	var file struct {
+		Programs map[string]struct {
+			Version string `json:"version"`
+			SHA256  string `json:"sha256"`
+		} `json:"programs"`
+	}
+	if err := v.Decode(&file); err != nil {
+		return nil, schema.Hint(fmt.Errorf("%s: %w", path, err), "remove the file and run upgrade again")
+	}
+	for k, p := range file.Programs {
+		platform, err := schema.ParsePlatform(k)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		sum, err := schema.ParseDigest(p.SHA256)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", path, k, err)
+		}
+		pins[platform] = fleet.Program{Version: p.Version, SHA256: sum}
+	}
+	return pins, nil
+}
+
+// renderPins is FileName as cue fmt would leave it.
+func renderPins(name string, pins map[schema.Platform]fleet.Program) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "// The host programs that packages carry. Written by `bakehouse upgrade`.\npackage %s\n\n", name)
+	for _, p := range slices.SortedFunc(maps.Keys(pins), byText) {
+		fmt.Fprintf(&b, "programs: %q: {\n\tversion: %q\n\tsha256:  %q\n}\n", p, pins[p].Version, pins[p].SHA256)
+	}
+	return b.String()
+}
