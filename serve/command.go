@@ -1,0 +1,213 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bakehouse/schema"
+	"bakehouse/serve/inventory"
+	"bakehouse/serve/store"
+)
+
+type options struct {
+	store, listen, cert, key, selfSigned, database, root string
+	logFormat, logLevel                                  string
+	watch, shutdown                                      time.Duration
+}
+
+// Command is `bakehouse serve`.
+func Command() *cobra.Command {
+	var o options
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the published packages to the fleet's hosts",
+		Long: `Serve the store's newest release to the fleet's hosts over HTTPS: registration, polls, metadata, packages.
+
+New releases are noticed without a restart. A store that is altered, or older than what was served, is not served: the
+last verified release goes on being served, and /healthz says so.
+
+Once it listens, one line "listening on URL" is printed to stdout; logs go to stderr. SIGINT or SIGTERM ends it when
+the requests in flight are answered.`,
+		Example: `  bakehouse serve --store store --tls-cert server.pem --tls-key server.key --listen :8443
+  bakehouse serve --store store --tls-self-signed tls --listen 127.0.0.1:0`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return run(c.Context(), o, c.OutOrStdout(), c.ErrOrStderr()) },
+	}
+	f := c.Flags()
+	f.StringVar(&o.store, "store", "store", "the store: `LOCATION` of what reconcile publishes")
+	f.StringVar(&o.listen, "listen", "127.0.0.1:8443", "`ADDRESS` to listen on; port 0 takes a free one")
+	f.StringVar(&o.cert, "tls-cert", "", "`FILE` with the server's certificate and its chain, PEM")
+	f.StringVar(&o.key, "tls-key", "", "`FILE` with the certificate's private key, PEM")
+	f.StringVar(&o.selfSigned, "tls-self-signed", "", "loopback only: use the certificate in `DIR`, made if absent; hosts trust DIR/"+caFile)
+	f.StringVar(&o.database, "database", "inventory.db", "`FILE` with registrations and reports, made if absent")
+	f.StringVar(&o.root, "root", "", "`FILE` with the root metadata to verify the store from, such as trust/1.root.json (default: the store's first)")
+	f.DurationVar(&o.watch, "watch", 2*time.Second, "how often to look for a new release")
+	f.DurationVar(&o.shutdown, "shutdown-timeout", 20*time.Second, "how long requests in flight may take at the end")
+	f.StringVar(&o.logFormat, "log-format", "text", "form of the log: text or json")
+	f.StringVar(&o.logLevel, "log-level", "info", "least level that is logged: debug, info, warn or error")
+	return c
+}
+
+func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	log, err := newLog(o, stderr)
+	if err != nil {
+		return err
+	}
+	if o.watch <= 0 {
+		return schema.Hint(fmt.Errorf("--watch %s is not a time", o.watch), "give a duration such as 2s")
+	}
+	cert, err := certificate(o, log)
+	if err != nil {
+		return err
+	}
+	st, anchor, err := openStore(ctx, o, log)
+	if err != nil {
+		return err
+	}
+	db, err := inventory.Open(ctx, o.database)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	server, err := New(ctx, Options{Store: st, Inventory: db, Anchor: anchor, Log: log})
+	if err != nil {
+		return fmt.Errorf("store %s: %w", o.store, err)
+	}
+	listener, err := listen(ctx, o.listen)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(stdout, "listening on https://%s\n", listener.Addr()); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	return server.serve(ctx, stop, listener, cert, o)
+}
+
+// serve answers on listener until ctx ends, then lets the requests in flight end.
+func (s *Server) serve(ctx context.Context, stop func(), listener net.Listener, cert tls.Certificate, o options) error {
+	h := s.HTTPServer()
+	h.TLSConfig = tlsConfig(cert)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watchCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watching.Go(func() { s.Watch(watchCtx, o.watch) })
+
+	failed := make(chan error, 1)
+	go func() { failed <- h.ServeTLS(listener, "", "") }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	stop() // a second signal ends the program at once
+	s.log.Info("shutting down", "within", o.shutdown)
+	end, cancelEnd := context.WithTimeout(context.Background(), o.shutdown)
+	defer cancelEnd()
+	if err := h.Shutdown(end); err != nil {
+		s.log.Warn("requests were cut off", "error", err)
+		return errors.Join(ignoreClosed(h.Close()), ignoreClosed(<-failed))
+	}
+	return ignoreClosed(<-failed)
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func newLog(o options, w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
+		return nil, schema.Hint(fmt.Errorf("--log-level %q is unknown", o.logLevel), "debug, info, warn or error")
+	}
+	switch h := (&slog.HandlerOptions{Level: level}); o.logFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, h)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, h)), nil
+	}
+	return nil, schema.Hint(fmt.Errorf("--log-format %q is unknown", o.logFormat), "text or json")
+}
+
+func certificate(o options, log *slog.Logger) (tls.Certificate, error) {
+	switch {
+	case o.selfSigned != "" && (o.cert != "" || o.key != ""):
+		return tls.Certificate{}, schema.Hint(errors.New("both --tls-self-signed and a certificate are given"), "give one of them")
+	case o.selfSigned != "" && !isLoopback(o.listen):
+		return tls.Certificate{}, schema.Hint(fmt.Errorf("--tls-self-signed is for loopback, and --listen is %s", o.listen),
+			"give --tls-cert and --tls-key, or listen on 127.0.0.1")
+	case o.selfSigned != "":
+		cert, ca, err := selfSigned(o.selfSigned, time.Now())
+		if err == nil {
+			log.Info("self-signed certificate", "ca", ca, "expires", cert.Leaf.NotAfter)
+		}
+		return cert, err
+	case o.cert == "" || o.key == "":
+		return tls.Certificate{}, schema.Hint(errors.New("no TLS certificate"),
+			"give --tls-cert and --tls-key, or --tls-self-signed DIR to try it on this machine")
+	}
+	return loadCertificate(o.cert, o.key)
+}
+
+// openStore opens the store, which must hold a release, and returns the root to verify it from.
+func openStore(ctx context.Context, o options, log *slog.Logger) (store.Store, []byte, error) {
+	st, err := store.OpenExisting(ctx, o.store)
+	if err != nil {
+		return nil, nil, err
+	}
+	head, err := store.Head(ctx, st)
+	if err == nil && head == 0 {
+		err = schema.Hint(fmt.Errorf("store %s holds no release", o.store),
+			"publish one with bakehouse reconcile --store %s, or name the right store", o.store)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.root != "" {
+		anchor, err := os.ReadFile(o.root)
+		return st, anchor, schema.Hint(err, "--root names the fleet's first root, trust/1.root.json in its config repo")
+	}
+	anchor, err := store.Read(ctx, st, schema.MetadataKey("root", 1), schema.MaxRoot)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = schema.Hint(fmt.Errorf("store %s has no first root: %w", o.store, err), "name the fleet's first root with --root trust/1.root.json")
+	}
+	if err == nil {
+		log.Warn("the store's own first root is believed; name the fleet's with --root to check the store against it",
+			"sha256", schema.DigestOf(anchor).Hex())
+	}
+	return st, anchor, err
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err == nil {
+		return l, nil
+	}
+	err = fmt.Errorf("listen on %s: %w", address, errors.Unwrap(err))
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, schema.Hint(err, "another program listens there: end it, or give another --listen address")
+	case errors.Is(err, syscall.EACCES):
+		return nil, schema.Hint(err, "ports below 1024 need privileges: give another port with --listen")
+	}
+	return nil, schema.Hint(err, "--listen is an address of this machine and a port, such as 127.0.0.1:8443")
+}

@@ -1,0 +1,27 @@
+// Package serve hands out what reconcile has published: the origin's HTTP interface and the command serve.
+//
+// The parties: the store (untrusted bytes), agent/trust (the only reader of releases: a server is a site whose source
+// is the local store), the inventory (registrations, reports), users who register hosts, and the hosts. A server vouches
+// for nothing: hosts verify all they get. What it is trusted with is confidentiality, so the rule of this package is
+// that a host reads its own package only.
+//
+//	release.go   a verified release held in memory, swapped as a whole when the store's head moves
+//	server.go    routes, options, health
+//	exchange.go  one request: deadlines, problems, the log line
+//	hosts.go     who the host is, and what it may read
+//	users.go     who the user is; bounds on the work that guessing passwords causes
+//	metadata.go  TUF metadata, in full, gzipped, or as the difference to what the host holds
+//	objects.go   top-level targets, manifests, segments, statements, whole packages
+//	exchange with hosts: register.go, poll.go
+//	command.go, tls.go, access.go: the commands serve and access
+//
+// A store whose head is older, altered or unreadable changes nothing for hosts: the last verified release goes on being
+// served, the log and /healthz say so. Expiry is the hosts' business, who have clocks of their own; a server that
+// refused to start on an expired timestamp could not even hand out the next one.
+//
+// A host may read: every root, the timestamp, snapshot and targets roles, its own bin, the policy and release targets,
+// and manifest, segments, statements and bytes of its packages. Its packages are the candidates that signed metadata
+// give it now, and those this server remembers giving it before (inventory.Packages). What a host merely claims to have
+// installed opens nothing: a bin lists the digests of its neighbours' packages. All else is one 404, the same for what
+// another host may read and for what does not exist.
+package serve

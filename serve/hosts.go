@@ -1,0 +1,79 @@
+package serve
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"io/fs"
+	"net/http"
+	"slices"
+
+	"bakehouse/schema"
+	"bakehouse/serve/inventory"
+)
+
+// asHost lets requests through that carry the name and secret of a registered host. Guessing is not slowed down: a
+// secret has 256 random bits. An unknown host costs the same work as a wrong secret and is answered alike.
+func (s *Server) asHost(next func(x *exchange, r *http.Request, host string)) func(*exchange, *http.Request) {
+	return func(x *exchange, r *http.Request) {
+		host, secret, ok := r.BasicAuth()
+		ok = ok && schema.CheckHostName(host) == nil
+		want := s.nobody
+		if ok {
+			d, err := s.inventory.Secret(r.Context(), host)
+			switch {
+			case err == nil:
+				want = d
+			case !errors.Is(err, fs.ErrNotExist):
+				s.log.Error("inventory", "error", err)
+				x.unavailable()
+				return
+			}
+		}
+		got := schema.DigestOf([]byte(secret))
+		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || !ok {
+			x.Header().Set("WWW-Authenticate", `Basic realm="bakehouse"`)
+			x.problem(http.StatusUnauthorized, "the host is not registered here, or its secret is wrong", "register it again with bakehouse-agent register")
+			return
+		}
+		x.who = host
+		next(x, r, host)
+	}
+}
+
+func randomDigest() (d schema.Digest) {
+	_, _ = rand.Read(d[:]) // never fails
+	return d
+}
+
+// candidates are the packages that signed metadata give the host now, newest first.
+func (r *release) candidates(host string) []inventory.Package {
+	a, ok := r.hosts[host]
+	if !ok {
+		return nil
+	}
+	var list []inventory.Package
+	for _, c := range a.Candidates() {
+		list = append(list, inventory.Package{SHA256: c.SHA256, Manifest: c.Manifest})
+	}
+	return list
+}
+
+// findPackage returns the host's package for which is is true, looking at its candidates, then at what it was given
+// before. The second result is false if it has none such; an error is the inventory's.
+func (s *Server) findPackage(ctx context.Context, host string, is func(inventory.Package) bool) (inventory.Package, bool, error) {
+	rel, _ := s.releases.now()
+	candidates := rel.candidates(host)
+	if i := slices.IndexFunc(candidates, is); i >= 0 {
+		return candidates[i], true, nil
+	}
+	given, err := s.inventory.Packages(ctx, host)
+	if err != nil {
+		return inventory.Package{}, false, err
+	}
+	if i := slices.IndexFunc(given, is); i >= 0 {
+		return given[i], true, nil
+	}
+	return inventory.Package{}, false, nil
+}

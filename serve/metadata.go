@@ -1,0 +1,202 @@
+package serve
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"bakehouse/schema"
+	"bakehouse/serve/store"
+)
+
+// encoding names one way in which a metadata file is sent. have is the version that the host holds, 0 if it is sent
+// without that.
+type encoding struct {
+	file string
+	have int64
+	gzip bool
+}
+
+// readTimeout bounds one computation that several requests may wait for, so the first one's end must not end it.
+const readTimeout = time.Minute
+
+// Immutable objects may be kept by a host's cache, never by a shared one.
+const (
+	cacheForever = "private, max-age=31536000, immutable"
+	cacheNever   = "no-store"
+)
+
+var versioned = regexp.MustCompile(`^([1-9][0-9]{0,11})\.([a-z0-9-]{1,32})\.json$`)
+
+// parseMetadataName splits "7.bin-0a.json".
+func parseMetadataName(name string) (version int64, role string, ok bool) {
+	m := versioned.FindStringSubmatch(name)
+	if m == nil {
+		return 0, "", false
+	}
+	version, err := strconv.ParseInt(m[1], 10, 64)
+	return version, m[2], err == nil
+}
+
+// roleLimit is the most that a role's file may have, in bytes, and whether the host may read the role.
+func (r *release) roleLimit(role, host string) (limit int64, ok bool) {
+	switch role {
+	case "root":
+		return schema.MaxRoot, true
+	case "snapshot":
+		return schema.MaxSnapshot, true
+	case "targets", r.binOf(host):
+		return schema.MaxTargets, true
+	}
+	return 0, false
+}
+
+func (s *Server) serveMetadata(x *exchange, r *http.Request, host string) {
+	rel, _ := s.releases.now()
+	name := r.PathValue("name")
+	if name == "timestamp.json" {
+		x.Header().Set("Cache-Control", cacheNever)
+		x.body(http.StatusOK, "application/json", rel.stamp)
+		return
+	}
+	version, role, ok := parseMetadataName(name)
+	if !ok {
+		x.notFound()
+		return
+	}
+	limit, ok := rel.roleLimit(role, host)
+	if !ok {
+		x.notFound()
+		return
+	}
+	file, err := s.metadataFile(name, limit)
+	if errors.Is(err, fs.ErrNotExist) {
+		x.notFound()
+		return
+	}
+	if err != nil {
+		s.storeTrouble("metadata", name, err)
+		x.unavailable()
+		return
+	}
+	x.Header().Set("Cache-Control", cacheForever)
+	x.Header().Set("Vary", "Accept-Encoding, "+schema.HaveHeader)
+	if b, contentEncoding := s.encode(r, file, version, role, limit); b != nil {
+		x.Header().Set("Content-Encoding", contentEncoding)
+		x.body(http.StatusOK, "application/json", b)
+		return
+	}
+	x.body(http.StatusOK, "application/json", file.bytes)
+}
+
+// metadataFile is a file as the store has it. verified says that these are the bytes that a release was read from;
+// a host checks them in any case.
+type metadataFile struct {
+	name     string
+	bytes    []byte
+	verified bool
+}
+
+// metadataFile reads a file, whose bytes must be those that were verified, if they were.
+func (s *Server) metadataFile(name string, limit int64) (metadataFile, error) {
+	read := func() ([]byte, int64, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+		defer cancel()
+		b, err := store.Read(ctx, s.store, schema.MetadataDir+name, limit)
+		return b, int64(len(b)) + 1, err
+	}
+	sum, verified := s.releases.sum(name)
+	if !verified {
+		b, _, err := read()
+		return metadataFile{name, b, false}, err
+	}
+	b, err := s.metadata.get(encoding{file: name}, func() ([]byte, int64, error) {
+		b, size, err := read()
+		if got := schema.DigestOf(b); err == nil && got != sum {
+			err = &schema.AlteredError{Object: "metadata file", Want: sum, Got: got}
+		}
+		return b, size, err
+	})
+	return metadataFile{name, b, true}, err
+}
+
+// encode returns file as the request prefers it and the name of that encoding, or nil for as it is. Only verified files
+// are encoded: their number is bounded by what was published, and so is the work.
+func (s *Server) encode(r *http.Request, file metadataFile, version int64, role string, limit int64) ([]byte, string) {
+	if !file.verified {
+		return nil, ""
+	}
+	if have, err := strconv.ParseInt(r.Header.Get(schema.HaveHeader), 10, 64); err == nil && have > 0 && have < version {
+		b, err := s.metadata.get(encoding{file: file.name, have: have}, func() ([]byte, int64, error) {
+			old, err := s.metadataFile(fmt.Sprintf("%d.%s.json", have, role), limit)
+			if err != nil {
+				return nil, 0, err
+			}
+			s.deflating <- struct{}{}
+			defer func() { <-s.deflating }()
+			b, err := schema.DeflateAgainst(file.bytes, old.bytes)
+			return b, int64(len(b)) + 1, err
+		})
+		if err == nil && len(b) < len(file.bytes) {
+			return b, schema.DictionaryEncoding
+		}
+	}
+	if accepts(r, "gzip") {
+		b, err := s.metadata.get(encoding{file: file.name, gzip: true}, func() ([]byte, int64, error) {
+			s.deflating <- struct{}{}
+			defer func() { <-s.deflating }()
+			b, err := gzipped(file.bytes)
+			return b, int64(len(b)) + 1, err
+		})
+		if err == nil && len(b) < len(file.bytes) {
+			return b, "gzip"
+		}
+	}
+	return nil, ""
+}
+
+func gzipped(b []byte) ([]byte, error) {
+	var out bytes.Buffer
+	z, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := z.Write(b); err != nil {
+		return nil, err
+	}
+	if err := z.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// accepts reports whether the request names the encoding in Accept-Encoding, other than to exclude it.
+func accepts(r *http.Request, name string) bool {
+	for _, header := range r.Header.Values("Accept-Encoding") {
+		for part := range strings.SplitSeq(header, ",") {
+			token, params, _ := strings.Cut(part, ";")
+			if !strings.EqualFold(strings.TrimSpace(token), name) {
+				continue
+			}
+			q, given := strings.CutPrefix(strings.TrimSpace(params), "q=")
+			if v, err := strconv.ParseFloat(q, 64); given && err == nil && v == 0 {
+				return false
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// storeTrouble logs what the store failed to deliver although a host may have it.
+func (s *Server) storeTrouble(what, name string, err error) {
+	s.log.Error("the store fails to deliver", "object", what, "name", name, "error", err, "hint", "run bakehouse store fsck")
+}

@@ -1,0 +1,276 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"bakehouse/schema"
+	"bakehouse/serve/inventory"
+	"bakehouse/serve/store"
+)
+
+// packed is a manifest that has the digest by which it is known, and the gzip that it was read from.
+type packed struct {
+	*schema.Manifest
+	gzip []byte
+}
+
+// maxStatements bounds how many statements on one package are handed out.
+const maxStatements = 64
+
+// manifest returns a manifest, checked by its digest.
+func (s *Server) manifest(d schema.Digest) (*packed, error) {
+	return s.manifests.get(d, func() (*packed, int64, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+		defer cancel()
+		b, err := store.Read(ctx, s.store, schema.ManifestKey(d), schema.MaxManifest)
+		if err != nil {
+			return nil, 0, err
+		}
+		m, err := schema.DecodeManifest(b, d)
+		if err != nil {
+			return nil, 0, err
+		}
+		size := int64(len(b)) + int64(len(m.Parts))*200
+		for _, p := range m.Parts {
+			size += int64(len(p.Data))
+		}
+		return &packed{m, b}, size, nil
+	})
+}
+
+// manifestOf returns the manifest of a package, which must be of that package.
+func (s *Server) manifestOf(p inventory.Package) (*packed, error) {
+	m, err := s.manifest(p.Manifest)
+	if err == nil && m.SHA256 != p.SHA256 {
+		err = &schema.AlteredError{Object: "package", Want: p.SHA256, Got: m.SHA256}
+	}
+	return m, err
+}
+
+// remember notes that the host is given p, so that it may go on reading p when newer metadata no longer name it.
+func (s *Server) remember(ctx context.Context, host string, p inventory.Package) {
+	given, err := s.inventory.Packages(ctx, host)
+	if err == nil && !slices.Contains(given, p) {
+		err = s.inventory.Remember(ctx, host, p, time.Now())
+	}
+	if err != nil {
+		s.log.Error("inventory", "error", err)
+	}
+}
+
+// digestIn returns the digest in the path, or answers the request.
+func digestIn(x *exchange, r *http.Request) (schema.Digest, bool) {
+	d, err := schema.ParseHex(r.PathValue("digest"))
+	if err != nil {
+		x.notFound()
+		return d, false
+	}
+	return d, true
+}
+
+// find is findPackage that answers the request if there is no such package.
+func (s *Server) find(x *exchange, r *http.Request, host string, is func(inventory.Package) bool) (inventory.Package, bool) {
+	p, ok, err := s.findPackage(r.Context(), host, is)
+	if err != nil {
+		s.log.Error("inventory", "error", err)
+		x.unavailable()
+		return p, false
+	}
+	if !ok {
+		x.notFound()
+	}
+	return p, ok
+}
+
+func (s *Server) serveManifest(x *exchange, r *http.Request, host string) {
+	d, ok := digestIn(x, r)
+	if !ok {
+		return
+	}
+	p, ok := s.find(x, r, host, func(p inventory.Package) bool { return p.Manifest == d })
+	if !ok {
+		return
+	}
+	m, err := s.manifestOf(p)
+	if err != nil {
+		s.storeTrouble("manifest", d.Hex(), err)
+		x.unavailable()
+		return
+	}
+	s.remember(r.Context(), host, p)
+	x.Header().Set("Cache-Control", cacheForever)
+	x.body(http.StatusOK, "application/gzip", m.gzip)
+}
+
+func (s *Server) serveSegment(x *exchange, r *http.Request, host string) {
+	d, ok := digestIn(x, r)
+	if !ok {
+		return
+	}
+	var ref schema.SegmentRef
+	_, ok = s.find(x, r, host, func(p inventory.Package) bool {
+		m, err := s.manifestOf(p)
+		if err != nil {
+			s.storeTrouble("manifest", p.Manifest.Hex(), err)
+			return false
+		}
+		i := slices.IndexFunc(m.Parts, func(part schema.Part) bool { return part.Segment != nil && part.Segment.Digest == d })
+		if i >= 0 {
+			ref = *m.Parts[i].Segment
+		}
+		return i >= 0
+	})
+	if !ok {
+		return
+	}
+	f, err := s.store.Open(r.Context(), schema.SegmentKey(d))
+	if err != nil {
+		s.storeTrouble("segment", d.Hex(), err)
+		x.unavailable()
+		return
+	}
+	defer f.Close()
+	x.Header().Set("Cache-Control", cacheForever)
+	x.Header().Set("Content-Type", "application/octet-stream")
+	x.Header().Set("ETag", `"`+d.Hex()+`"`)
+	if seeker, ok := f.(io.ReadSeeker); ok {
+		http.ServeContent(x, r, "", time.Time{}, seeker) // ranges, so that a host can resume
+		return
+	}
+	x.Header().Set("Content-Length", strconv.FormatInt(ref.Size, 10))
+	if r.Method == http.MethodHead {
+		return
+	}
+	if _, err := io.Copy(x, io.LimitReader(f, ref.Size)); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// serveStatements answers a JSON array of the DSSE envelopes on a package, as they stand in the store.
+func (s *Server) serveStatements(x *exchange, r *http.Request, host string) {
+	d, ok := digestIn(x, r)
+	if !ok {
+		return
+	}
+	if _, ok := s.find(x, r, host, func(p inventory.Package) bool { return p.SHA256 == d }); !ok {
+		return
+	}
+	list, err := s.statements(r.Context(), d)
+	if err != nil {
+		s.storeTrouble("statements", d.Hex(), err)
+		x.unavailable()
+		return
+	}
+	x.Header().Set("Cache-Control", cacheNever) // further keys may sign later
+	x.answer(http.StatusOK, list)
+}
+
+func (s *Server) statements(ctx context.Context, pkg schema.Digest) ([]json.RawMessage, error) {
+	list := []json.RawMessage{} // never null
+	room := int64(schema.MaxStatement - 2)
+	for e, err := range s.store.List(ctx, schema.StatementsPrefix(pkg)) {
+		if err != nil {
+			return nil, err
+		}
+		b, err := store.Read(ctx, s.store, e.Key, room)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // gone since it was listed
+		}
+		var compact bytes.Buffer
+		if err == nil {
+			err = json.Compact(&compact, b)
+		}
+		if err != nil {
+			s.storeTrouble("statement", e.Key, err) // one broken file must not hide the others
+			continue
+		}
+		list = append(list, compact.Bytes())
+		room -= int64(compact.Len()) + 1
+		if len(list) == maxStatements || room <= 0 {
+			break
+		}
+	}
+	return list, nil
+}
+
+// serveTarget answers what a stock TUF client asks for with consistent snapshots: HEX.policy, HOST/HEX.package.
+func (s *Server) serveTarget(x *exchange, r *http.Request, host string) {
+	owner, file, inFolder := strings.Cut(r.PathValue("path"), "/")
+	if !inFolder {
+		owner, file = "", owner
+	}
+	prefix, name, ok := strings.Cut(file, ".")
+	d, err := schema.ParseHex(prefix)
+	switch {
+	case !ok || err != nil:
+		x.notFound()
+	case !inFolder:
+		s.serveTopTarget(x, r, name, d)
+	case owner == host && schema.PackageTarget(owner) == owner+"/"+name:
+		if p, ok := s.find(x, r, host, func(p inventory.Package) bool { return p.SHA256 == d }); ok {
+			s.servePackage(x, r, host, p, "")
+		}
+	default:
+		x.notFound()
+	}
+}
+
+func (s *Server) serveTopTarget(x *exchange, r *http.Request, name string, d schema.Digest) {
+	rel, _ := s.releases.now()
+	if !slices.Contains(rel.targets[name], d) {
+		x.notFound()
+		return
+	}
+	b, err := store.Read(r.Context(), s.store, schema.TargetKey(d), schema.MaxTarget)
+	if got := schema.DigestOf(b); err == nil && got != d {
+		err = &schema.AlteredError{Object: "target", Want: d, Got: got}
+	}
+	if err != nil {
+		s.storeTrouble("target", name, err)
+		x.unavailable()
+		return
+	}
+	x.Header().Set("Cache-Control", cacheForever)
+	x.body(http.StatusOK, "application/json", b)
+}
+
+// servePackage streams a whole package, put together as it goes. disposition is a Content-Disposition or empty.
+func (s *Server) servePackage(x *exchange, r *http.Request, host string, p inventory.Package, disposition string) {
+	m, err := s.manifestOf(p)
+	if err != nil {
+		s.storeTrouble("manifest", p.Manifest.Hex(), err)
+		x.unavailable()
+		return
+	}
+	s.remember(r.Context(), host, p)
+	x.Header().Set("Cache-Control", cacheForever)
+	x.Header().Set("Content-Type", "application/octet-stream")
+	x.Header().Set("Content-Length", strconv.FormatInt(m.Size, 10))
+	x.Header().Set("ETag", `"`+p.SHA256.Hex()+`"`)
+	if disposition != "" {
+		x.Header().Set("Content-Disposition", disposition)
+	}
+	if r.Method == http.MethodHead {
+		return
+	}
+	err = m.Assemble(x, func(ref schema.SegmentRef) (io.ReadCloser, error) {
+		return s.store.Open(r.Context(), schema.SegmentKey(ref.Digest))
+	})
+	if err == nil {
+		return
+	}
+	if schema.IsRefusal(err) || errors.Is(err, fs.ErrNotExist) {
+		s.storeTrouble("package", p.SHA256.Hex(), err)
+	}
+	panic(http.ErrAbortHandler) // cut the body short: what was sent is not the package
+}

@@ -1,0 +1,74 @@
+package serve
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"bakehouse/schema"
+	"bakehouse/serve/inventory"
+)
+
+// servePoll takes the host's report and says whether anything is new for it. An idle poll is answered 204.
+func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
+	var q schema.PollRequest
+	if !x.decode(r, &q) || !x.speaks(q.Schema) {
+		return
+	}
+	// Not the request's context: loading a release must not end with the one poll that noticed it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), readTimeout)
+	defer cancel()
+	s.noteTrouble(s.releases.peek(ctx))
+	rel, _ := s.releases.now()
+
+	report := tidy(q.Report)
+	if err := s.inventory.Report(host, inventory.Seen{At: time.Now(), Timestamp: q.Timestamp, Root: q.Root, Report: report}); err != nil {
+		s.log.Error("inventory", "error", err) // a lost report is no reason to keep an update from the host
+	}
+	// A package that was installed by hand was never asked for here; its later differences build on it all the same.
+	for _, p := range rel.candidates(host) {
+		if p.SHA256 == report.Installed || p.SHA256 == report.Downloaded {
+			s.remember(ctx, host, p)
+		}
+	}
+
+	a := schema.PollAnswer{Schema: schema.WireSchema, Root: rel.root, Hold: rel.hold(host)}
+	if q.Timestamp == rel.timestamp && q.Held == (a.Hold != "") {
+		x.WriteHeader(http.StatusNoContent)
+		return
+	}
+	if q.Timestamp != rel.timestamp {
+		a.Timestamp = rel.stamp
+	}
+	if h, ok := rel.hosts[host]; ok {
+		a.Site = h.Site
+	}
+	x.Header().Set("Cache-Control", cacheNever)
+	x.answer(http.StatusOK, a)
+}
+
+// hold says why this server holds the host back, if it does.
+func (r *release) hold(host string) string {
+	if _, ok := r.hosts[host]; !ok {
+		return "host " + host + " is not in the fleet"
+	}
+	return ""
+}
+
+var states = []string{schema.StateNew, schema.StateCurrent, schema.StateHeld, schema.StateRefused, schema.StateFailed}
+
+// tidy bounds a report and takes out what could harm whoever looks at it later.
+func tidy(r schema.Report) schema.Report {
+	r.Agent = clean(r.Agent, 64)
+	r.Code = clean(r.Code, 40)
+	r.Error = clean(r.Error, 2000)
+	if !slices.Contains(states, r.State) {
+		r.State = clean(r.State, 20)
+	}
+	if !r.Recipe.Valid() {
+		r.Recipe = ""
+	}
+	r.Release, r.Fetched = max(0, r.Release), max(0, r.Fetched)
+	return r
+}

@@ -1,0 +1,78 @@
+package serve
+
+import (
+	"crypto/rand"
+	"mime"
+	"net/http"
+	"regexp"
+	"slices"
+	"time"
+
+	"bakehouse/schema"
+	"bakehouse/serve/inventory"
+)
+
+// serveRegister gives a host of the fleet a new secret; an earlier one no longer counts.
+func (s *Server) serveRegister(x *exchange, r *http.Request, name string, u schema.User) {
+	var q schema.RegisterRequest
+	if !x.decode(r, &q) || !x.speaks(q.Schema) {
+		return
+	}
+	if err := schema.CheckHostName(q.Host); err != nil {
+		x.problem(http.StatusBadRequest, err.Error(), "")
+		return
+	}
+	if !u.Allows(schema.PermRegister, q.Host) {
+		x.problem(http.StatusForbidden, "user "+name+" may not register host "+q.Host,
+			"access.cue of the config repo says which hosts a user may register; changes count once reconcile has published them")
+		return
+	}
+	rel, _ := s.releases.now()
+	a, ok := rel.hosts[q.Host]
+	if !ok {
+		x.problem(http.StatusNotFound, "host "+q.Host+" is not in the fleet "+rel.policy.Fleet,
+			"add it under hosts/ of the config repo and reconcile, or register it under the name that stands there")
+		return
+	}
+	secret := rand.Text() + rand.Text() // 260 random bits
+	err := s.inventory.Register(r.Context(), inventory.Registration{Host: q.Host, Secret: schema.DigestOf([]byte(secret)), User: name,
+		Platform: q.Platform, Agent: clean(q.Agent, 64), At: time.Now()})
+	if err != nil {
+		s.log.Error("inventory", "error", err)
+		x.unavailable()
+		return
+	}
+	s.log.Info("registered", "host", q.Host, "user", name, "platform", q.Platform.String())
+	x.Header().Set("Cache-Control", cacheNever)
+	x.answer(http.StatusOK, schema.RegisterAnswer{Secret: secret, Site: a.Site})
+}
+
+// serveDownload streams the package that a host shall have, for its first installation by hand.
+func (s *Server) serveDownload(x *exchange, r *http.Request, _ string, u schema.User) {
+	host := r.PathValue("host")
+	rel, _ := s.releases.now()
+	if schema.CheckHostName(host) != nil || !u.Allows(schema.PermDownload, host) {
+		x.notFound()
+		return
+	}
+	candidates := rel.candidates(host)
+	i := slices.IndexFunc(candidates, func(p inventory.Package) bool { return !slices.Contains(rel.policy.Revoked, p.SHA256) })
+	if i < 0 {
+		x.notFound()
+		return
+	}
+	m, err := s.manifestOf(candidates[i])
+	if err != nil {
+		s.storeTrouble("manifest", candidates[i].Manifest.Hex(), err)
+		x.unavailable()
+		return
+	}
+	s.servePackage(x, r, host, candidates[i], mime.FormatMediaType("attachment", map[string]string{"filename": fileName(m.Manifest)}))
+}
+
+var notInFileNames = regexp.MustCompile(`[^A-Za-z0-9.+~-]+`)
+
+// fileName is what package managers call such a file: NAME_VERSION_ARCH.FORMAT.
+func fileName(m *schema.Manifest) string {
+	return m.Name + "_" + notInFileNames.ReplaceAllString(m.Version, "-") + "_" + m.Platform.Arch + "." + string(m.Format)
+}

@@ -1,0 +1,276 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"bakehouse/agent/trust"
+	"bakehouse/schema"
+	"bakehouse/serve/store"
+)
+
+// verifier is what this package needs of trust.Client.
+type verifier interface {
+	Refresh(ctx context.Context, src trust.Source, timestamp []byte) error
+	Versions() (root, timestamp int64)
+	Timestamp() []byte
+	Policy() *schema.Policy
+	Access(ctx context.Context, src trust.Source) (*schema.Access, error)
+	Release(ctx context.Context, src trust.Source) (*schema.Release, error)
+	All(ctx context.Context, src trust.Source) iter.Seq2[*schema.Assignment, error]
+	BinOf(host string) string
+}
+
+// release is one verified state of the fleet. It never changes.
+type release struct {
+	root, timestamp int64
+	stamp           []byte // the timestamp's file
+	expires         time.Time
+	policy          *schema.Policy
+	access          *schema.Access
+	hosts           map[string]*schema.Assignment
+	targets         map[string][]schema.Digest // public top-level targets by name, newest first
+	binOf           func(host string) string
+}
+
+// publicTargets are the top-level targets that every host may read. The access target is for servers only.
+var publicTargets = []string{schema.PolicyTarget, schema.ReleaseTarget}
+
+// loader makes releases of what stands in the store. It keeps one verifier, so that no release is older than the last.
+type loader struct {
+	store  store.Store
+	verify verifier
+
+	mu   sync.Mutex
+	sums map[string]schema.Digest // of metadata files that a verified release was read from, by name
+}
+
+// ageless is a clock before all expiry: see the package comment.
+func ageless() time.Time { return time.Unix(0, 0).UTC() }
+
+func newLoader(st store.Store, anchor []byte) (*loader, error) {
+	client, err := trust.Open("", anchor, ageless)
+	if err != nil {
+		return nil, err
+	}
+	return &loader{store: st, verify: client, sums: map[string]schema.Digest{}}, nil
+}
+
+func (l *loader) head(ctx context.Context) (int64, error) { return store.Head(ctx, l.store) }
+
+// load verifies the store's newest release. prev, if any, is the one served now.
+func (l *loader) load(ctx context.Context, prev *release) (*release, error) {
+	src := &recorder{Source: trust.StoreSource(l.store, l.head), sums: map[string]schema.Digest{}, targets: map[string]schema.Digest{}}
+	if err := l.verify.Refresh(ctx, src, nil); err != nil {
+		return nil, err
+	}
+	access, err := l.verify.Access(ctx, src)
+	if errors.Is(err, trust.ErrNoTarget) {
+		access, err = &schema.Access{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if _, err := l.verify.Release(ctx, src); err != nil && !errors.Is(err, trust.ErrNoTarget) {
+		return nil, err
+	}
+	hosts := map[string]*schema.Assignment{}
+	for a, err := range l.verify.All(ctx, src) {
+		if err != nil {
+			return nil, err
+		}
+		hosts[a.Host] = a
+	}
+	r := &release{stamp: l.verify.Timestamp(), policy: l.verify.Policy(), access: access, hosts: hosts,
+		targets: map[string][]schema.Digest{}, binOf: l.verify.BinOf}
+	r.root, r.timestamp = l.verify.Versions()
+	if r.policy == nil || r.timestamp < 1 {
+		return nil, fmt.Errorf("timestamp %d: the release is incomplete", r.timestamp)
+	}
+	if r.expires, err = expiry(r.stamp); err != nil {
+		return nil, err
+	}
+	for _, name := range publicTargets {
+		// The last one too: a host may be between its metadata and its targets when the release moves.
+		if d, ok := src.targets[name]; ok {
+			r.targets[name] = append(r.targets[name], d)
+		}
+		if prev != nil {
+			for _, d := range prev.targets[name] {
+				if len(r.targets[name]) < 2 && !slices.Contains(r.targets[name], d) {
+					r.targets[name] = append(r.targets[name], d)
+				}
+			}
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, d := range src.sums {
+		l.sums[name] = d
+	}
+	return r, nil
+}
+
+// sum returns the digest that a metadata file had when it was verified.
+func (l *loader) sum(name string) (schema.Digest, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d, ok := l.sums[name]
+	return d, ok
+}
+
+// expiry reads when a timestamp that is verified already expires; the verifier's own clock stands still.
+func expiry(stamp []byte) (time.Time, error) {
+	var t struct {
+		Signed struct {
+			Expires time.Time `json:"expires"`
+		} `json:"signed"`
+	}
+	err := schema.Decode(stamp, &t)
+	return t.Signed.Expires, err
+}
+
+// recorder notes what a load read, so that the very bytes that were verified are known again when hosts ask for them.
+type recorder struct {
+	trust.Source
+	mu      sync.Mutex
+	sums    map[string]schema.Digest
+	targets map[string]schema.Digest
+}
+
+func (r *recorder) Metadata(ctx context.Context, name string, limit int64) ([]byte, error) {
+	b, err := r.Source.Metadata(ctx, name, limit)
+	if err == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.sums[name] = schema.DigestOf(b)
+	}
+	return b, err
+}
+
+func (r *recorder) Target(ctx context.Context, name string, d schema.Digest, limit int64) ([]byte, error) {
+	b, err := r.Source.Target(ctx, name, d, limit)
+	if err == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.targets[name] = d
+	}
+	return b, err
+}
+
+// watcher holds the current release and follows the store's head.
+type watcher struct {
+	*loader
+	changed func(*release) // called with each new release before it is served
+
+	mu      sync.Mutex // held while the store is looked at
+	current *release   // guarded by state
+	trouble string     // why the head is not served; guarded by state
+	state   sync.RWMutex
+	retry   time.Time     // not before, after a failure
+	backoff time.Duration // of the last failure
+	glance  time.Time     // not before, at polls
+}
+
+// now returns the release to serve, and what is wrong with the store's head if anything.
+func (w *watcher) now() (*release, string) {
+	w.state.RLock()
+	defer w.state.RUnlock()
+	return w.current, w.trouble
+}
+
+// maxBackoff bounds the pause after a head that did not verify.
+const maxBackoff = 30 * time.Second
+
+// follow looks at the store's head and serves it if it is newer and verifies. The error says why not; it has been
+// recorded as the current trouble.
+func (w *watcher) follow(ctx context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.followLocked(ctx)
+}
+
+func (w *watcher) followLocked(ctx context.Context) error {
+	cur, _ := w.now()
+	next, err := w.newer(ctx, cur)
+	w.state.Lock()
+	defer w.state.Unlock()
+	if err != nil {
+		w.trouble = err.Error()
+		w.backoff = min(max(2*w.backoff, time.Second), maxBackoff)
+		w.retry = time.Now().Add(w.backoff)
+		return err
+	}
+	w.trouble, w.backoff = "", 0
+	if next != nil {
+		w.current = next
+	}
+	return nil
+}
+
+// newer returns the store's release if it is newer than cur, nil if it is the same.
+func (w *watcher) newer(ctx context.Context, cur *release) (*release, error) {
+	head, err := w.head(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case cur != nil && head == cur.timestamp:
+		return nil, nil
+	case cur != nil && head < cur.timestamp:
+		return nil, fmt.Errorf("the store's newest timestamp is %d, and %d was served before", head, cur.timestamp)
+	case head == 0:
+		return nil, schema.Hint(errors.New("the store holds no release"), "publish one with bakehouse reconcile")
+	}
+	next, err := w.load(ctx, cur)
+	if err != nil {
+		return nil, err
+	}
+	if w.changed != nil {
+		w.changed(next)
+	}
+	return next, nil
+}
+
+// tick is follow, unless a failure is too recent or somebody is at it.
+func (w *watcher) tick(ctx context.Context) error {
+	if !w.mu.TryLock() {
+		return nil
+	}
+	defer w.mu.Unlock()
+	if time.Now().Before(w.retry) {
+		return nil
+	}
+	return w.followLocked(ctx)
+}
+
+// peek is tick for polls: it only asks for the next timestamp by name, and spends at most a twentieth of the time on
+// that, however slow the store is. A host that polls just after reconcile so gets the new release at once.
+func (w *watcher) peek(ctx context.Context) error {
+	if !w.mu.TryLock() {
+		return nil
+	}
+	defer w.mu.Unlock()
+	start := time.Now()
+	if start.Before(w.glance) || start.Before(w.retry) {
+		return nil
+	}
+	defer func() { w.glance = time.Now().Add(20 * time.Since(start)) }()
+	cur, _ := w.now()
+	f, err := w.store.Open(ctx, schema.TimestampKey(cur.timestamp+1))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		return err
+	}
+	return w.followLocked(ctx)
+}

@@ -1,0 +1,183 @@
+package serve
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"bakehouse/schema"
+)
+
+// Checking a password is meant to be slow, so it is also a way to burn the server's CPU. Three bounds: hashing runs on
+// at most half the cores; at most maxWaiting requests wait for that; and failures are limited per address and per user.
+// A user's allowance refills faster than an address's: one address alone cannot lock a user out.
+const (
+	maxWaiting  = 64
+	waitForHash = 10 * time.Second
+	// maxCost bounds the bcrypt cost that a server accepts: beyond, one attempt would take seconds.
+	maxCost = 14
+	// maxPassword is bcrypt's own limit, in bytes.
+	maxPassword = 72
+)
+
+var (
+	addressRate = rate{burst: 10, every: 10 * time.Second}
+	userRate    = rate{burst: 30, every: 4 * time.Second}
+)
+
+// gate checks users' passwords within those bounds.
+type gate struct {
+	log       *slog.Logger
+	hashing   chan struct{}
+	waiting   chan struct{}
+	addresses *limiter
+	names     *limiter
+
+	mu    sync.Mutex
+	dummy []byte // hash of a password that nobody has, as costly as that of a user
+}
+
+func newGate(log *slog.Logger) *gate {
+	return &gate{log: log, hashing: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), waiting: make(chan struct{}, maxWaiting),
+		addresses: newLimiter(addressRate), names: newLimiter(userRate)}
+}
+
+// prepare makes attempts on unknown users cost what those on known ones do, and says which users cannot log in.
+func (g *gate) prepare(a *schema.Access) {
+	cost := bcrypt.MinCost
+	for name, u := range a.Users {
+		c, err := bcrypt.Cost([]byte(u.Hash))
+		switch {
+		case err != nil:
+			g.log.Warn("a user's hash is not a bcrypt hash, so nobody can log in as that user", "user", name)
+		case c > maxCost:
+			g.log.Warn("a user's hash is too costly, so nobody can log in as that user", "user", name, "cost", c, "max", maxCost)
+		default:
+			cost = max(cost, c)
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c, err := bcrypt.Cost(g.dummy); err == nil && c == cost {
+		return
+	}
+	nobody := randomDigest()
+	if h, err := bcrypt.GenerateFromPassword(nobody[:], cost); err == nil { // fails for no such cost or length
+		g.dummy = h
+	}
+}
+
+// check compares a password with that of the user, or with nobody's if there is none. It does the same work in
+// either case. ok is false with a wait if no hashing was done: too many failures, or too many at once.
+func (g *gate) check(ctx context.Context, a *schema.Access, address, name, password string) (u schema.User, ok bool, wait time.Duration) {
+	refund, wait := g.take(address, name)
+	if wait > 0 {
+		return u, false, wait
+	}
+	select {
+	case g.waiting <- struct{}{}:
+		defer func() { <-g.waiting }()
+	default:
+		refund()
+		return u, false, time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, waitForHash)
+	defer cancel()
+	select {
+	case g.hashing <- struct{}{}:
+		defer func() { <-g.hashing }()
+	case <-ctx.Done():
+		refund()
+		return u, false, time.Second
+	}
+	g.mu.Lock()
+	hash := g.dummy
+	g.mu.Unlock()
+	u, known := a.Users[name]
+	if c, err := bcrypt.Cost([]byte(u.Hash)); known && err == nil && c <= maxCost {
+		hash = []byte(u.Hash)
+	} else {
+		known = false
+	}
+	fits := len(password) <= maxPassword
+	if !fits {
+		password = password[:maxPassword]
+	}
+	same := bcrypt.CompareHashAndPassword(hash, []byte(password)) == nil
+	if !same || !known || !fits {
+		return schema.User{}, false, 0
+	}
+	refund()
+	return u, true, 0
+}
+
+// take counts an attempt before it is made, so that many at once cannot overshoot the limit. Only a success, or an
+// attempt that was not made, is refunded.
+func (g *gate) take(address, name string) (refund func(), wait time.Duration) {
+	now := time.Now()
+	if wait := g.addresses.take(address, now); wait > 0 {
+		return nil, wait
+	}
+	if wait := g.names.take(name, now); wait > 0 {
+		g.addresses.refund(address)
+		return nil, wait
+	}
+	return func() { g.addresses.refund(address); g.names.refund(name) }, 0
+}
+
+// asUser lets requests through that carry the name and password of a user of the signed access target.
+func (s *Server) asUser(next func(x *exchange, r *http.Request, name string, u schema.User)) func(*exchange, *http.Request) {
+	return func(x *exchange, r *http.Request) {
+		name, password, ok := r.BasicAuth()
+		if !ok || password == "" || schema.CheckName(name) != nil {
+			s.refuseUser(x)
+			return
+		}
+		rel, _ := s.releases.now()
+		u, ok, wait := s.users.check(r.Context(), rel.access, address(r), name, password)
+		switch {
+		case wait > 0:
+			seconds := int(math.Ceil(wait.Seconds()))
+			x.Header().Set("Retry-After", strconv.Itoa(seconds))
+			x.problem(http.StatusTooManyRequests, "too many attempts to log in", "try again in "+strconv.Itoa(seconds)+" seconds")
+		case !ok:
+			s.refuseUser(x)
+		default:
+			x.who = name
+			next(x, r, name, u)
+		}
+	}
+}
+
+func (s *Server) refuseUser(x *exchange) {
+	x.Header().Set("WWW-Authenticate", `Basic realm="bakehouse"`)
+	x.problem(http.StatusUnauthorized, "wrong user or password", "users stand in access.cue of the config repo and count once reconcile has published them")
+}
+
+// address is whom failures are counted against: an IPv4 address, or the /64 that one IPv6 subscriber has.
+func address(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	a, err := netip.ParseAddr(host)
+	if err != nil {
+		return host
+	}
+	a = a.Unmap().WithZone("")
+	if a.Is6() {
+		if p, err := a.Prefix(64); err == nil {
+			return p.String()
+		}
+	}
+	return a.String()
+}
