@@ -34,6 +34,7 @@ type Client struct {
 // view is one verified state. Its set only grows, by bins, under Client.mu.
 type view struct {
 	set       *trustedmetadata.TrustedMetadata
+	targets   *metadata.Metadata[metadata.TargetsType] // of set, for those who read without the lock
 	timestamp []byte
 	policy    *schema.Policy
 	refreshed bool // by Refresh, not merely read back from the state directory

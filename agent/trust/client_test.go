@@ -113,3 +113,27 @@ func TestRootsAreWalkedToTheEnd(t *testing.T) {
 		t.Error("an unknown root is in the chain")
 	}
 }
+
+func TestBinOfMayBeAskedWhileAllLoadsTheBins(t *testing.T) {
+	r := newRepo(t)
+	c := r.open("")
+	if err := c.Refresh(t.Context(), r, nil); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { // only the race detector can tell; without it, a map written while it is read may crash
+		defer close(done)
+		for range 1000 {
+			if c.BinOf("web01") == "" {
+				t.Error("no bin")
+				return
+			}
+		}
+	}()
+	for _, err := range c.All(t.Context(), r) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-done
+}

@@ -71,7 +71,7 @@ func (c *Client) BinOf(host string) string {
 	if v == nil {
 		return ""
 	}
-	return binOf(v.set.Targets[metadata.TARGETS], schema.PackageTarget(host))
+	return binOf(v.targets, schema.PackageTarget(host))
 }
 
 // ready returns the state that Refresh made, if nothing in it has expired since. c.mu is held.

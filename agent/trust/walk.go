@@ -39,6 +39,7 @@ func (c *Client) walk(ctx context.Context, src Source, timestamp []byte) (*view,
 	if err := c.takeTargets(ctx, src, v.set); err != nil {
 		return nil, err
 	}
+	v.targets = v.set.Targets[metadata.TARGETS]
 	if v.policy, err = c.takePolicy(ctx, src, v.set); err != nil {
 		return nil, err
 	}
