@@ -45,10 +45,10 @@ func openLocal(dir string) (*Local, error) {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, syscall.ENOTDIR), err == nil && !info.IsDir():
+		return nil, schema.Hint(fmt.Errorf("store: %s is not a directory", dir), "name the store's directory with --store")
 	case err != nil:
 		return nil, hinted(fmt.Errorf("store: %w", err), dir)
-	case !info.IsDir():
-		return nil, schema.Hint(fmt.Errorf("store: %s is not a directory", dir), "name the store's directory with --store")
 	}
 	l := &Local{dir: dir, made: map[string]bool{}}
 	l.clearTemp()
@@ -138,6 +138,10 @@ func (l *Local) mkdirLocked(dir string) error {
 	}
 	if dir == filepath.Clean(l.dir) {
 		if err := l.disk.MkdirAll(dir, dirPerm); err != nil {
+			return err
+		}
+		// Where the operator made the directory, its parent may be closed to us, and is durable long since.
+		if err := l.disk.SyncDir(filepath.Dir(dir)); err != nil && !errors.Is(err, fs.ErrPermission) {
 			return err
 		}
 	} else {

@@ -1,0 +1,13 @@
+package store
+
+import "bakehouse/schema/durable"
+
+// OpenDisk is Open of a local store with another disk under it.
+func OpenDisk(dir string, disk durable.Disk) (Store, error) {
+	l, err := openLocal(dir)
+	if err != nil {
+		return nil, err
+	}
+	l.disk = disk
+	return l, nil
+}

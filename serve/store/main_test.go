@@ -1,0 +1,43 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"bakehouse/schema"
+	"bakehouse/serve/store"
+	"bakehouse/serve/store/storetest"
+)
+
+func TestMain(m *testing.M) {
+	storetest.Child()
+	crashChild()
+	testscript.Main(m, map[string]func(){"bakehouse": bakehouse, "publish": publishCommand})
+}
+
+// bakehouse is as much of the program as this package offers.
+func bakehouse() {
+	cmd := store.Command()
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.SetArgs(os.Args[2:]) // after "bakehouse store"
+	if err := cmd.ExecuteContext(context.Background()); err != nil {
+		fmt.Fprintf(os.Stderr, "bakehouse: error: %v\n", err)
+		if hint := schema.HintOf(err); hint != "" {
+			fmt.Fprintf(os.Stderr, "bakehouse: hint: %s\n", hint)
+		}
+		os.Exit(schema.ExitCode(err))
+	}
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true})
+}
+
+func TestALocalStoreDoesAllThatAStoreMust(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) string { return filepath.Join(t.TempDir(), "store") })
+}

@@ -1,0 +1,143 @@
+package store_test
+
+import (
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+
+	"bakehouse/schema"
+	"bakehouse/serve/store"
+)
+
+// object is one object of a release, in the order in which reconcile creates them.
+type object struct {
+	key  string
+	data []byte
+}
+
+// release makes the objects of release n: one package of a segment that all releases share and one of its own. Equal n,
+// equal bytes. Signatures are made up; Fsck does not look at them.
+func release(n int64) []object {
+	var all []object
+	add := func(key string, data []byte) { all = append(all, object{key, data}) }
+	asJSON := func(v any) []byte {
+		b, err := json.Marshal(v)
+		if err != nil {
+			panic(err)
+		}
+		return b
+	}
+
+	m := &schema.Manifest{Schema: schema.ManifestSchema, Bake: 1, Name: "bakehouse-agent", Version: "1." + strconv.FormatInt(n, 10),
+		Recipe: "0123456789012345", Platform: schema.Platform{OS: "linux", Arch: "amd64"}, Format: schema.Tgz,
+		Anchor: schema.DigestOf([]byte("anchor")), Parts: []schema.Part{{Data: []byte("head ")}}}
+	whole := []byte("head ")
+	for _, payload := range []string{strings.Repeat("the agent ", 50), fmt.Sprintf("plug-in of release %d", n)} {
+		segment := deflate(payload)
+		ref := schema.SegmentRef{Digest: schema.DigestOf(segment), Size: int64(len(segment)),
+			Payload: schema.DigestOf([]byte(payload)), PayloadSize: int64(len(payload))}
+		add(schema.SegmentKey(ref.Digest), segment)
+		add(schema.PayloadKey(ref.Payload, "deflate1"), asJSON(ref))
+		m.Parts = append(m.Parts, schema.Part{Segment: &ref})
+		whole = append(whole, segment...)
+	}
+	m.Size, m.SHA256 = int64(len(whole)), schema.DigestOf(whole)
+	plain, digest, err := m.Encode()
+	if err != nil {
+		panic(err)
+	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	z.Write(plain)
+	z.Close()
+	add(schema.ManifestKey(digest), packed.Bytes())
+
+	signature := []map[string]string{{"keyid": "k1", "sig": "c2ln"}}
+	add(schema.StatementKey(m.SHA256, "k1"), asJSON(map[string]any{"payloadType": schema.StatementType,
+		"payload": asJSON(schema.StatementFor(m, digest)), "signatures": signature}))
+	policy := asJSON(map[string]any{"schema": 1, "release": n})
+	add(schema.TargetKey(schema.DigestOf(policy)), policy)
+
+	role := func(kind string, version int64, more map[string]any) []byte {
+		more["_type"], more["version"] = kind, version
+		return asJSON(map[string]any{"signed": more, "signatures": signature})
+	}
+	target := func(length int64, sum schema.Digest, custom any) map[string]any {
+		return map[string]any{"length": length, "hashes": map[string]string{"sha256": sum.Hex()}, "custom": custom}
+	}
+	meta := func(versions map[string]int64) map[string]any {
+		all := map[string]any{}
+		for name, v := range versions {
+			all[name+".json"] = map[string]int64{"version": v}
+		}
+		return map[string]any{"meta": all}
+	}
+	if n == 1 {
+		add(schema.MetadataKey("root", 1), role("root", 1, map[string]any{}))
+	}
+	add(schema.MetadataKey("bin-0", n), role("targets", n, map[string]any{"targets": map[string]any{
+		"web01/package": target(m.Size, m.SHA256, schema.Target{Manifest: digest, Recipe: m.Recipe, Release: n}),
+	}}))
+	add(schema.MetadataKey("targets", n), role("targets", n, map[string]any{"targets": map[string]any{
+		"policy": target(int64(len(policy)), schema.DigestOf(policy), nil),
+	}}))
+	add(schema.MetadataKey("snapshot", n), role("snapshot", n, meta(map[string]int64{"targets": n, "bin-0": n})))
+	add(schema.TimestampKey(n), role("timestamp", n, meta(map[string]int64{"snapshot": n})))
+	return all
+}
+
+func deflate(payload string) []byte {
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, flate.BestCompression)
+	if err != nil {
+		panic(err)
+	}
+	w.Write([]byte(payload))
+	w.Flush() // a sync flush: byte aligned, and the stream goes on
+	return b.Bytes()
+}
+
+// publish creates what there is not yet of release n.
+func publish(ctx context.Context, s store.Store, n int64) error {
+	for _, o := range release(n) {
+		if err := store.CreateBytes(ctx, s, o.key, o.data); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// publishCommand is `publish DIR N [M]`, for scripts: of release N only the first M objects if M is given.
+func publishCommand() {
+	ctx := context.Background()
+	s, err := store.Open(ctx, os.Args[1])
+	if err != nil {
+		panic(err)
+	}
+	n, err := strconv.ParseInt(os.Args[2], 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	objects := release(n)
+	if len(os.Args) > 3 {
+		m, err := strconv.Atoi(os.Args[3])
+		if err != nil {
+			panic(err)
+		}
+		objects = objects[:m]
+	}
+	for _, o := range objects {
+		if err := store.CreateBytes(ctx, s, o.key, o.data); err != nil && !errors.Is(err, fs.ErrExist) {
+			panic(err)
+		}
+		fmt.Println(o.key)
+	}
+}
