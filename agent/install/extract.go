@@ -1,0 +1,203 @@
+package install
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"bakehouse/schema"
+)
+
+// limits bound what an archive may unpack to: its signature says that it is ours, not that its baker made no mistake.
+type limits struct {
+	bytes   int64
+	entries int
+	name    int // bytes of a path
+}
+
+var defaultLimits = limits{bytes: 8 << 30, entries: 65536, name: 1024}
+
+// extract unpacks a gzipped tar into dir, an empty directory, and returns the paths of its files (slash-separated,
+// without a leading slash, sorted). Every write goes through os.Root, so no entry can leave dir, whatever its name and
+// whatever links came before it. Refused outright: names with "..", control characters or twice the same path, devices
+// and other special files, set-id bits, links that point out of the tree, and more than the limits allow.
+func extract(ctx context.Context, r io.Reader, dir *os.Root, lim limits) ([]string, error) {
+	z, err := gzip.NewReader(r)
+	if err != nil {
+		return nil, refuseArchive("", err)
+	}
+	x := extraction{dir: dir, lim: lim, left: lim.bytes, files: map[string]bool{}, dirs: map[string]bool{".": true}}
+	t := tar.NewReader(&io.LimitedReader{R: z, N: lim.bytes + int64(lim.entries)*4096})
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		h, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, refuseArchive("", err)
+		}
+		if err := x.entry(h, t); err != nil {
+			return nil, refuseArchive(h.Name, err)
+		}
+	}
+	// The gzip checksum stands behind the tar's end.
+	if _, err := io.Copy(io.Discard, io.LimitReader(z, 1<<20)); err != nil {
+		return nil, refuseArchive("", err)
+	}
+	if len(x.files) == 0 {
+		return nil, refuseArchive("", errors.New("it holds no file"))
+	}
+	for d := range x.dirs {
+		if err := syncDir(dir, d); err != nil {
+			return nil, err
+		}
+	}
+	return slices.Sorted(maps.Keys(x.files)), nil
+}
+
+func refuseArchive(name string, err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) && !strings.Contains(err.Error(), "escapes") {
+		return fmt.Errorf("unpacking %.200q: %w", name, err) // disk full, no permission: not the archive's fault
+	}
+	if name != "" {
+		err = fmt.Errorf("archive entry %.200q: %w", name, err)
+	} else {
+		err = fmt.Errorf("archive: %w", err)
+	}
+	return schema.Refuse(err, "the package is signed but malformed: bake it again with a current bakehouse and report this")
+}
+
+type extraction struct {
+	dir   *os.Root
+	lim   limits
+	left  int64
+	count int
+	files map[string]bool
+	dirs  map[string]bool
+}
+
+func (x *extraction) entry(h *tar.Header, r io.Reader) error {
+	if x.count++; x.count > x.lim.entries {
+		return fmt.Errorf("more than %d entries", x.lim.entries)
+	}
+	name, err := cleanName(h.Name, x.lim.name)
+	if err != nil {
+		return err
+	}
+	if h.Mode&0o7000 != 0 {
+		return fmt.Errorf("mode %o has a set-id or sticky bit", h.Mode)
+	}
+	mode := fs.FileMode(h.Mode) & fs.ModePerm
+	if h.Typeflag == tar.TypeDir {
+		if err := x.mkdir(name); err != nil {
+			return err
+		}
+		return x.dir.Chmod(name, mode|0o700)
+	}
+	if name == "." {
+		return errors.New("is no directory")
+	}
+	if err := x.mkdir(path.Dir(name)); err != nil {
+		return err
+	}
+	switch h.Typeflag {
+	case tar.TypeReg:
+		err = x.file(name, mode, h.Size, r)
+	case tar.TypeSymlink:
+		if path.IsAbs(h.Linkname) || !local(path.Join(path.Dir(name), h.Linkname)) {
+			return fmt.Errorf("links to %.200q, out of the tree", h.Linkname)
+		}
+		err = x.dir.Symlink(h.Linkname, name)
+	case tar.TypeLink:
+		var to string
+		if to, err = cleanName(h.Linkname, x.lim.name); err != nil {
+			return fmt.Errorf("hard link: %w", err)
+		}
+		if !x.files[to] {
+			return fmt.Errorf("hard link to %.200q, which is no earlier entry", h.Linkname)
+		}
+		err = x.dir.Link(to, name)
+	default:
+		return fmt.Errorf("type %q is neither file, directory nor link", h.Typeflag)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return errors.New("stands twice in the archive")
+	}
+	if err == nil {
+		x.files[name] = true
+	}
+	return err
+}
+
+func (x *extraction) mkdir(name string) error {
+	if err := x.dir.MkdirAll(name, 0o755); err != nil {
+		return err
+	}
+	for d := name; d != "."; d = path.Dir(d) {
+		x.dirs[d] = true
+	}
+	return nil
+}
+
+func (x *extraction) file(name string, mode fs.FileMode, size int64, r io.Reader) error {
+	if size < 0 || size > x.left {
+		return fmt.Errorf("unpacks to more than %d bytes in all", x.lim.bytes)
+	}
+	x.left -= size
+	f, err := x.dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, r)
+	if err == nil {
+		err = f.Chmod(mode)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// cleanName turns an entry's name into a local path, "." for the top.
+func cleanName(s string, limit int) (string, error) {
+	if len(s) > limit {
+		return "", fmt.Errorf("its name is longer than %d bytes", limit)
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f || r == '\\' || r == 0xfffd }) {
+		return "", errors.New("its name holds control characters or backslashes")
+	}
+	if slices.Contains(strings.Split(s, "/"), "..") {
+		return "", errors.New("its name leads out of the tree")
+	}
+	name := path.Clean(strings.TrimSuffix(s, "/"))
+	if s == "" || !local(name) {
+		return "", errors.New("its name leads out of the tree")
+	}
+	return name, nil
+}
+
+// local reports whether a cleaned path stays below where it starts.
+func local(p string) bool {
+	return p != ".." && !strings.HasPrefix(p, "../") && !path.IsAbs(p)
+}
+
+func syncDir(root *os.Root, name string) error {
+	d, err := root.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

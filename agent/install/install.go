@@ -1,0 +1,111 @@
+package install
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"bakehouse/schema"
+)
+
+// System is the host that packages are installed on.
+type System struct {
+	Root string       // directory that stands for /; empty: the real one
+	Log  *slog.Logger // what installers print, at debug level
+
+	fail func(step string, done bool) error // tests: called before and after each step of a version switch
+}
+
+// Package is a staged package: a file in a directory that only the updater can write.
+type Package struct {
+	File    string
+	SHA256  schema.Digest
+	Size    int64 // bytes of File
+	Payload int64 // upper bound of what its contents take on disk, for the check of free space
+	Name    string
+	Version string
+	Recipe  schema.RecipeID
+	Format  schema.Format
+}
+
+// Revert takes an installation back. It can be called once.
+type Revert func(context.Context) error
+
+// path is where an absolute path of a package lies on this system.
+func (s *System) path(p string) string { return filepath.Join(s.root(), p) }
+
+func (s *System) root() string {
+	if s.Root == "" {
+		return "/"
+	}
+	return s.Root
+}
+
+func (s *System) sandboxed() bool { return s.root() != "/" }
+
+// CanInstall says what is missing to install packages of a format here, if anything.
+func (s *System) CanInstall(f schema.Format) error {
+	switch f {
+	case schema.Tgz:
+		return nil
+	case schema.Deb:
+		if _, err := exec.LookPath("dpkg"); err != nil {
+			return schema.Hint(errors.New("the package is a deb, but this host has no dpkg"),
+				"set format: \"tgz\" for this host in the fleet's repo")
+		}
+		return nil
+	}
+	return fmt.Errorf("this program does not install packages of the format %.40q", f)
+}
+
+// Install installs p, which may be what is already there, older or newer. If it fails, the system may be left between
+// the old and the new package for formats that a package manager installs: the caller then installs the previous
+// package. The Revert is nil where that is the only way back.
+func (s *System) Install(ctx context.Context, p Package) (Revert, error) {
+	if err := s.CanInstall(p.Format); err != nil {
+		return nil, err
+	}
+	f, err := openVerified(p)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if p.Format == schema.Deb {
+		return nil, s.installDeb(ctx, p)
+	}
+	return s.installVersion(ctx, p, f)
+}
+
+// openVerified digests the staged file at the last moment and returns it rewound.
+func openVerified(p Package) (*os.File, error) {
+	f, err := os.Open(p.File)
+	if err != nil {
+		return nil, fmt.Errorf("staged package: %w", err)
+	}
+	h := sha256.New()
+	n, err := io.Copy(h, io.LimitReader(f, p.Size+1))
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("staged package: %w", err)
+	}
+	if got := schema.Digest(h.Sum(nil)); n != p.Size || got != p.SHA256 {
+		f.Close()
+		return nil, &schema.AlteredError{Object: "staged package", Want: p.SHA256, Got: got}
+	}
+	return f, nil
+}
+
+func (s *System) debug(msg string, args ...any) {
+	if s.Log != nil {
+		s.Log.Debug(msg, args...)
+	}
+}

@@ -1,0 +1,245 @@
+package install
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"bakehouse/schema"
+	"bakehouse/schema/durable"
+)
+
+// replaced is the suffix under which a program that was copied here by hand is kept when a package takes its place.
+const replaced = ".before-bakehouse"
+
+// tree is VersionDir and the links that lead into it. Paths of files are slash-separated without a leading slash.
+type tree struct {
+	sys     *System
+	root    string // physical path of the system's root
+	base    string // physical path of VersionDir
+	current string // versions/NAME, or ""
+	self    fs.FileInfo
+}
+
+func (s *System) openTree() (*tree, error) {
+	t := &tree{sys: s}
+	var err error
+	if t.root, err = filepath.EvalSymlinks(s.root()); err == nil {
+		t.root, err = filepath.Abs(t.root)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if t.base, err = t.physical(s.path(schema.VersionDir)); err != nil {
+		return nil, err
+	}
+	if t.current, err = currentOf(t.base); err != nil {
+		return nil, err
+	}
+	if exe, err := os.Executable(); err == nil {
+		t.self, _ = os.Stat(exe)
+	}
+	return t, nil
+}
+
+// physical resolves the links on the way to an existing directory and refuses one that leaves the root.
+func (t *tree) physical(dir string) (string, error) {
+	p, err := filepath.EvalSymlinks(dir)
+	if err == nil {
+		p, err = filepath.Abs(p)
+	}
+	if err != nil {
+		return "", err
+	}
+	if p != t.root && t.root != "/" && !strings.HasPrefix(p, t.root+"/") {
+		return "", fmt.Errorf("%s leads to %s, out of the root %s", dir, p, t.root)
+	}
+	return p, nil
+}
+
+// place is where the link for a file goes and what it points to. Targets are relative, so that a root can be moved and
+// used as a chroot, and relative to the directory's physical path: /lib may be a link to usr/lib.
+func (t *tree) place(file string) (link, target string, err error) {
+	p := t.sys.path(file)
+	dir := filepath.Dir(p)
+	have := existing(dir)
+	phys, err := t.physical(have)
+	if err != nil {
+		return "", "", err
+	}
+	rest, err := filepath.Rel(have, dir)
+	if err != nil {
+		return "", "", err
+	}
+	link = filepath.Join(phys, rest, filepath.Base(p))
+	target, err = filepath.Rel(filepath.Dir(link), filepath.Join(t.base, currentLink, filepath.FromSlash(file)))
+	return link, target, err
+}
+
+// What stands at a place.
+type occupant int
+
+const (
+	vacant  occupant = iota
+	ours             // the link that place asks for
+	self             // this running program, copied there by hand: a package may take its place
+	foreign          // anything else
+)
+
+func (t *tree) occupied(link, target string) (occupant, error) {
+	fi, err := os.Lstat(link)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return vacant, nil
+	case err != nil:
+		return foreign, err
+	case fi.Mode()&fs.ModeSymlink != 0:
+		if to, err := os.Readlink(link); err != nil || to == target {
+			return ours, err
+		}
+	case fi.Mode().IsRegular() && t.self != nil && os.SameFile(fi, t.self):
+		return self, nil
+	}
+	return foreign, nil
+}
+
+// checkPlace refuses a file whose place is taken by something else, or that would lie in our own directories.
+func (t *tree) checkPlace(file string) error {
+	for _, dir := range []string{schema.VersionDir, schema.StateDir} {
+		if p := "/" + file; p == dir || strings.HasPrefix(p, dir+"/") {
+			return fmt.Errorf("the package holds %s, which is the updater's own", p)
+		}
+	}
+	link, target, err := t.place(file)
+	if err != nil {
+		return err
+	}
+	who, err := t.occupied(link, target)
+	if err == nil && who == foreign {
+		err = schema.Hint(fmt.Errorf("%s is there already and is not ours", link),
+			"move it away, or take it out of the package, and run the update again")
+	}
+	return err
+}
+
+// makeLinks links every file that has no link yet. Its undo removes those links again.
+func (t *tree) makeLinks(files []string) (func() error, error) {
+	var undo []func() error
+	back := func() error {
+		var errs []error
+		for _, u := range undo {
+			errs = append(errs, u())
+		}
+		return errors.Join(errs...)
+	}
+	for _, f := range files {
+		link, target, err := t.place(f)
+		if err != nil {
+			return back, err
+		}
+		who, err := t.occupied(link, target)
+		if err != nil {
+			return back, err
+		}
+		switch who {
+		case ours:
+			continue
+		case foreign:
+			return back, fmt.Errorf("%s is there already and is not ours", link)
+		case self:
+			if err := os.Link(link, link+replaced); err != nil && !errors.Is(err, fs.ErrExist) {
+				return back, err
+			}
+			undo = append(undo, func() error { return durable.Rename(link+replaced, link) })
+		case vacant:
+			if err := durable.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+				return back, err
+			}
+			undo = append(undo, func() error { return removeIf(link, target) })
+		}
+		if err := durable.Symlink(target, link); err != nil {
+			return back, err
+		}
+	}
+	return back, nil
+}
+
+// removeLinks removes the links of files, where they are still ours. Its undo makes them again.
+func (t *tree) removeLinks(files []string) (func() error, error) {
+	var gone []string
+	undo := func() error { _, err := t.makeLinks(gone); return err }
+	for _, f := range files {
+		link, target, err := t.place(f)
+		if err != nil {
+			return undo, err
+		}
+		if who, err := t.occupied(link, target); err != nil {
+			return undo, err
+		} else if who != ours {
+			continue
+		}
+		if err := removeIf(link, target); err != nil {
+			return undo, err
+		}
+		gone = append(gone, f)
+	}
+	return undo, nil
+}
+
+func removeIf(link, target string) error {
+	if to, err := os.Readlink(link); err != nil || to != target {
+		return nil
+	}
+	return durable.Remove(link)
+}
+
+// filesOf lists the files of an unpacked version, sorted; none for "".
+func (t *tree) filesOf(version string) ([]string, error) {
+	if version == "" {
+		return nil, nil
+	}
+	var files []string
+	err := fs.WalkDir(os.DirFS(filepath.Join(t.base, version)), ".", func(p string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			files = append(files, p)
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // current dangles: somebody removed the version; installing one repairs it
+	}
+	return files, err
+}
+
+// readLinks reads links.json. A missing or damaged record is no reason to stop: the running version's files are known.
+func (t *tree) readLinks() ([]string, error) {
+	b, err := os.ReadFile(filepath.Join(t.base, linksFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var links []string
+	if err := schema.Decode(b, &links); err != nil {
+		return nil, nil
+	}
+	for _, l := range links {
+		if !filepath.IsLocal(l) {
+			return nil, nil
+		}
+	}
+	return links, nil
+}
+
+func (t *tree) writeLinks(links []string) error {
+	b, err := json.Marshal(links)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(filepath.Join(t.base, linksFile), append(b, '\n'), 0o644)
+}

@@ -1,0 +1,261 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"bakehouse/schema"
+	"bakehouse/schema/durable"
+)
+
+// The files of VersionDir:
+//
+//	versions/RECIPE-DIGEST8[-N]/   one unpacked package; N when a damaged or running version has the plain name
+//	current                        relative link to the version that every path of the package leads through
+//	links.json                     paths that may hold a link of ours: written before the first link of a version is
+//	                               made, shortened after the last link of the old one is gone
+const (
+	versionsDir = "versions"
+	currentLink = "current"
+	linksFile   = "links.json"
+)
+
+// step is one step of a switch. do is idempotent and says how to take it back; undo may be nil.
+type step struct {
+	name string
+	do   func(context.Context) (undo func() error, err error)
+}
+
+// installVersion switches to the version that the gzipped tar r holds. The exchange of the link current commits: before
+// it the old version is what runs, after it the new one, and either is whole. If a step fails, those before it are taken
+// back; after a crash the next run starts over and converges.
+func (s *System) installVersion(ctx context.Context, p Package, r io.Reader) (Revert, error) {
+	if p.Payload > 0 {
+		if err := checkSpace(existing(s.path(schema.VersionDir)), p.Payload); err != nil {
+			return nil, err
+		}
+	}
+	if err := durable.MkdirAll(s.path(schema.VersionDir), 0o755); err != nil {
+		return nil, fmt.Errorf("version directory: %w", err)
+	}
+	t, err := s.openTree()
+	if err != nil {
+		return nil, err
+	}
+	v := &switching{tree: t, pkg: p, archive: r}
+	return v.run(ctx, s, []step{
+		{"extract", v.extract},
+		{"check", v.check},
+		{"record", v.record},
+		{"link", v.link},
+		{"switch", v.exchange},
+		{"unlink", v.unlink},
+		{"forget", v.forget},
+		{"prune", v.prune},
+	})
+}
+
+// switching is one switch under way.
+type switching struct {
+	tree    *tree
+	pkg     Package
+	archive io.Reader
+
+	version string   // versions/NAME of the new version
+	files   []string // its files
+	before  []string // links.json as it was
+}
+
+func (v *switching) run(ctx context.Context, s *System, steps []step) (Revert, error) {
+	var undo []func() error
+	takeBack := func() error {
+		var errs []error
+		for _, u := range slices.Backward(undo) {
+			errs = append(errs, u())
+		}
+		undo = nil
+		return errors.Join(errs...)
+	}
+	for _, st := range steps {
+		err := s.injected(st.name, false)
+		if err == nil {
+			var u func() error
+			s.debug("version switch", "step", st.name)
+			u, err = st.do(ctx)
+			if u != nil {
+				undo = append(undo, u)
+			}
+		}
+		if err == nil {
+			err = s.injected(st.name, true)
+		}
+		if err != nil {
+			if back := takeBack(); back != nil {
+				err = fmt.Errorf("%w; taking it back failed too: %w", err, back)
+			}
+			return nil, fmt.Errorf("version switch, step %s: %w", st.name, err)
+		}
+	}
+	return func(context.Context) error { return takeBack() }, nil
+}
+
+func (s *System) injected(step string, done bool) error {
+	if s.fail == nil {
+		return nil
+	}
+	return s.fail(step, done)
+}
+
+func (v *switching) extract(ctx context.Context) (func() error, error) {
+	name, err := v.freeName()
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(v.tree.base, name)
+	if err := durable.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	undo := func() error { return os.RemoveAll(dir) }
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return undo, err
+	}
+	defer root.Close()
+	v.version = name
+	v.files, err = extract(ctx, v.archive, root, defaultLimits)
+	return undo, err
+}
+
+// freeName is the directory for the new version. What a crashed switch left under the name is removed; what runs is not
+// touched, even if it is this very package.
+func (v *switching) freeName() (string, error) {
+	plain := fmt.Sprintf("%s-%s", v.pkg.Recipe, v.pkg.SHA256.Hex()[:8])
+	for n := 1; ; n++ {
+		name := filepath.Join(versionsDir, plain)
+		if n > 1 {
+			name = fmt.Sprintf("%s-%d", name, n)
+		}
+		if name != v.tree.current {
+			return name, os.RemoveAll(filepath.Join(v.tree.base, name))
+		}
+	}
+}
+
+// check refuses before anything outside the version directory is touched.
+func (v *switching) check(context.Context) (func() error, error) {
+	for _, f := range v.files {
+		if err := v.tree.checkPlace(f); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+func (v *switching) record(context.Context) (func() error, error) {
+	before, err := v.tree.readLinks()
+	if err != nil {
+		return nil, err
+	}
+	// What the running version holds is added, so that a lost record costs nothing.
+	running, err := v.tree.filesOf(v.tree.current)
+	if err != nil {
+		return nil, err
+	}
+	v.before = union(before, running)
+	return func() error { return v.tree.writeLinks(v.before) }, v.tree.writeLinks(union(v.before, v.files))
+}
+
+func (v *switching) link(context.Context) (func() error, error) { return v.tree.makeLinks(v.files) }
+
+func (v *switching) exchange(context.Context) (func() error, error) {
+	old, link := v.tree.current, filepath.Join(v.tree.base, currentLink)
+	undo := func() error {
+		if old == "" {
+			return durable.Remove(link)
+		}
+		return durable.Symlink(old, link)
+	}
+	return undo, durable.Symlink(v.version, link)
+}
+
+func (v *switching) unlink(context.Context) (func() error, error) {
+	gone := slices.DeleteFunc(slices.Clone(v.before), func(f string) bool {
+		_, found := slices.BinarySearch(v.files, f)
+		return found
+	})
+	return v.tree.removeLinks(gone)
+}
+
+func (v *switching) forget(context.Context) (func() error, error) {
+	all := union(v.before, v.files)
+	return func() error { return v.tree.writeLinks(all) }, v.tree.writeLinks(v.files)
+}
+
+// prune keeps the new version and the one before it. Failing to remove an old one harms nothing, so it is no error.
+func (v *switching) prune(context.Context) (func() error, error) {
+	entries, err := os.ReadDir(filepath.Join(v.tree.base, versionsDir))
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if name := filepath.Join(versionsDir, e.Name()); name != v.version && name != v.tree.current {
+			os.RemoveAll(filepath.Join(v.tree.base, name))
+		}
+	}
+	return nil, nil
+}
+
+// Current returns the files of the version that current leads to, as absolute paths; none if there is no version.
+func (s *System) Current() ([]string, error) {
+	t, err := s.openTree()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	files, err := t.filesOf(t.current)
+	for i, f := range files {
+		files[i] = "/" + f
+	}
+	return files, err
+}
+
+func union(a, b []string) []string {
+	u := slices.Concat(a, b)
+	slices.Sort(u)
+	return slices.Compact(u)
+}
+
+// existing is the deepest directory on the way to p that exists.
+func existing(p string) string {
+	for {
+		if _, err := os.Lstat(p); err == nil || p == filepath.Dir(p) {
+			return p
+		}
+		p = filepath.Dir(p)
+	}
+}
+
+// currentOf reads the link current: "" if there is none, an error if it is not a link into versions.
+func currentOf(base string) (string, error) {
+	to, err := os.Readlink(filepath.Join(base, currentLink))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case err != nil:
+		return "", schema.Hint(fmt.Errorf("%s is not a link of ours: %w", filepath.Join(base, currentLink), err),
+			"move it away and run the update again")
+	case !filepath.IsLocal(to) || !strings.HasPrefix(to, versionsDir+"/") || strings.Count(to, "/") != 1:
+		return "", schema.Hint(fmt.Errorf("%s leads to %.200q, not into %s", filepath.Join(base, currentLink), to, versionsDir),
+			"remove that link and run the update again")
+	}
+	return to, nil
+}
