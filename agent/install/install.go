@@ -64,9 +64,8 @@ func (s *System) CanInstall(f schema.Format) error {
 	return fmt.Errorf("this program does not install packages of the format %.40q", f)
 }
 
-// Install installs p, which may be what is already there, older or newer. If it fails, the system may be left between
-// the old and the new package for formats that a package manager installs: the caller then installs the previous
-// package. The Revert is nil where that is the only way back.
+// Install installs p, which may be what is already there, older or newer. If it fails and the error is Touched, the
+// caller installs the previous package, which is also the only way back from a success where Revert is nil.
 func (s *System) Install(ctx context.Context, p Package) (Revert, error) {
 	if err := s.CanInstall(p.Format); err != nil {
 		return nil, err
@@ -102,6 +101,19 @@ func openVerified(p Package) (*os.File, error) {
 		return nil, &schema.AlteredError{Object: "staged package", Want: p.SHA256, Got: got}
 	}
 	return f, nil
+}
+
+// touchedError marks a failure that may have left the system between two packages.
+type touchedError struct{ err error }
+
+func (e *touchedError) Error() string { return e.err.Error() }
+func (e *touchedError) Unwrap() error { return e.err }
+
+// Touched reports whether a failed Install may have left the system between two packages. If not, what was installed
+// before is there unchanged.
+func Touched(err error) bool {
+	var t *touchedError
+	return errors.As(err, &t)
 }
 
 func (s *System) debug(msg string, args ...any) {

@@ -98,7 +98,7 @@ func (v *switching) run(ctx context.Context, s *System, steps []step) (Revert, e
 		}
 		if err != nil {
 			if back := takeBack(); back != nil {
-				err = fmt.Errorf("%w; taking it back failed too: %w", err, back)
+				err = &touchedError{fmt.Errorf("%w; taking it back failed too: %w", err, back)}
 			}
 			return nil, fmt.Errorf("version switch, step %s: %w", st.name, err)
 		}

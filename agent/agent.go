@@ -1,0 +1,131 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"bakehouse/agent/install"
+	"bakehouse/schema"
+	"bakehouse/schema/durable"
+)
+
+const (
+	logFile = "agent.log"
+	maxLog  = 4 << 20
+)
+
+// Options say where the host's files are and who listens.
+type Options struct {
+	Root    string           // directory that stands for /; empty: the real one
+	LogFile string           // instead of StateDir/agent.log
+	Version string           // of this program
+	Narrate io.Writer        // one line per step of an update; nil: none
+	Now     func() time.Time // nil: time.Now
+}
+
+// Agent is the updater of one host.
+type Agent struct {
+	opts     Options
+	platform schema.Platform
+	log      *slog.Logger
+}
+
+// New makes an updater. It touches nothing yet.
+func New(o Options) (*Agent, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Root != "" {
+		abs, err := filepath.Abs(o.Root)
+		if err != nil {
+			return nil, err
+		}
+		o.Root = abs
+	}
+	return &Agent{opts: o, platform: schema.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH},
+		log: slog.New(slog.DiscardHandler)}, nil
+}
+
+// path is where an absolute path lies on this host.
+func (a *Agent) path(p string) string { return filepath.Join("/", a.opts.Root, p) }
+
+// stored is a path in StateDir.
+func (a *Agent) stored(elem ...string) string {
+	return filepath.Join(append([]string{a.path(schema.StateDir)}, elem...)...)
+}
+
+func (a *Agent) system() *install.System { return &install.System{Root: a.opts.Root, Log: a.log} }
+
+// begin makes the state directory, takes the lock and opens the log; end gives them back.
+func (a *Agent) begin(verb string) (end func(), err error) {
+	if err := makeDir(a.stored()); err != nil {
+		return nil, err
+	}
+	unlock, err := lock(a.stored())
+	if err != nil {
+		return nil, err
+	}
+	f, err := a.openLog()
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	a.log = slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug})).With("pid", os.Getpid())
+	a.log.Info(verb+" begins", "version", a.opts.Version)
+	return func() {
+		a.log.Info(verb + " ends")
+		a.log = slog.New(slog.DiscardHandler)
+		f.Close()
+		unlock()
+	}, nil
+}
+
+func (a *Agent) openLog() (*os.File, error) {
+	name := a.opts.LogFile
+	if name == "" {
+		name = a.stored(logFile)
+		if fi, err := os.Stat(name); err == nil && fi.Size() > maxLog {
+			if err := durable.Rename(name, name+".1"); err != nil {
+				return nil, err
+			}
+		}
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("log file: %w", asRoot(err))
+	}
+	return f, nil
+}
+
+// say narrates one step.
+func (a *Agent) say(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	a.log.Info(line)
+	if a.opts.Narrate != nil {
+		fmt.Fprintln(a.opts.Narrate, line)
+	}
+}
+
+// readFile reads a file of at most limit bytes; nil if it is not there.
+func readFile(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, asRoot(err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s is longer than %d bytes", name, limit)
+	}
+	return b, err
+}

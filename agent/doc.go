@@ -1,0 +1,29 @@
+// Package agent is the host's side of Bakehouse: it registers the host, asks its server at intervals, and installs what
+// signed metadata, accepted signature keys and the exact bytes vouch for, and nothing else.
+//
+// The parties are the server (untrusted: it can hold the host back, never steer it), the host's own disk (a file is
+// digested again whenever it is used), agent/trust (verifies metadata), agent/install (touches the system) and
+// schema.Policy.Decide (says what this host may do now). One update, in order:
+//
+//	poll       POST the report; a 204 says that nothing is new, a 200 carries the newest timestamp
+//	refresh    verify roots, timestamp, snapshot, targets and policy; without news, check what is held against the clock
+//	decide     signed policy, this host's signed assignment, what is installed and what failed here
+//	fetch      the manifest, its statements, and the segments that are not here yet
+//	verify     manifest against assignment, statements against the accepted keys, every segment, the whole package
+//	install    stage, digest once more, install, health checks; on failure the previous package is installed again
+//	report     POST the outcome
+//
+// Files of the host: schema.ConfigFile, schema.AnchorFile and schema.HealthFile come with the package and win over
+// everything but the command line of register. StateDir is the updater's own, 0700:
+//
+//	state.json   registration, what is installed, what was before, what failed here (0600; holds the host secret)
+//	trust/       verified metadata
+//	segments/    HEX: segments of the installed and the previous package; HEX.part: a download under way
+//	packages/    HEX: gzipped manifests of the installed and the previous package, by package digest
+//	staging/     the package that is being installed
+//	agent.log    the whole story; agent.log.1 the one before
+//	lock         held while an update, rollback or registration is under way
+//
+// After a crash at any point the next update starts over: an installation that was begun is in state.json as pending,
+// and is either made again or, when policy no longer wants it or it was begun too often, replaced by the previous package.
+package agent

@@ -1,0 +1,316 @@
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"bakehouse/agent/install"
+	"bakehouse/agent/trust"
+	"bakehouse/schema"
+	"bakehouse/schema/durable"
+)
+
+const (
+	segmentsDir = "segments"
+	packagesDir = "packages"
+	stagingDir  = "staging"
+	trustDir    = "trust"
+	partSuffix  = ".part"
+)
+
+// manifest returns the manifest of a candidate, from here or from the server, and checks it against what is signed.
+func (u *update) manifest(ctx context.Context, c schema.Candidate) (*schema.Manifest, error) {
+	m, err := u.heldManifest(c.SHA256, c.Manifest)
+	if err != nil {
+		packed, err := u.client.get(ctx, schema.ManifestPath+c.Manifest.Hex(), nil, schema.MaxManifest)
+		if err != nil {
+			return nil, missing("manifest", err)
+		}
+		if m, err = schema.DecodeManifest(packed, c.Manifest); err != nil {
+			return nil, schema.Refuse(err, "the server or something on the way altered the manifest; nothing of it is used")
+		}
+		if err := u.checkManifest(m, c); err != nil {
+			return nil, err
+		}
+		if err := durable.MkdirAll(u.stored(packagesDir), 0o700); err != nil {
+			return nil, err
+		}
+		if err := durable.WriteFile(u.stored(packagesDir, c.SHA256.Hex()), packed, 0o600); err != nil {
+			return nil, err
+		}
+		u.say("fetched manifest %s (%d bytes)", c.Manifest.Short(), len(packed))
+		return m, nil
+	}
+	return m, u.checkManifest(m, c)
+}
+
+func (a *Agent) heldManifest(pkg, manifest schema.Digest) (*schema.Manifest, error) {
+	packed, err := readFile(a.stored(packagesDir, pkg.Hex()), schema.MaxManifest)
+	if err != nil {
+		return nil, err
+	}
+	return schema.DecodeManifest(packed, manifest)
+}
+
+// checkManifest compares a manifest, whose digest is signed, with everything else that is signed: a mistake of the
+// publisher must not become one of the host.
+func (u *update) checkManifest(m *schema.Manifest, c schema.Candidate) error {
+	var wrong string
+	switch {
+	case m.SHA256 != c.SHA256 || m.Size != c.Length:
+		wrong = fmt.Sprintf("describes package %s of %d bytes, but this host is given %s of %d", m.SHA256.Short(), m.Size, c.SHA256.Short(), c.Length)
+	case m.Recipe != c.Recipe:
+		wrong = fmt.Sprintf("is for recipe %s, but this host is given %s", m.Recipe, c.Recipe)
+	case m.Platform != u.platform:
+		wrong = fmt.Sprintf("is for %s, but this host is %s", m.Platform, u.platform)
+	case !u.trust.HasRoot(m.Anchor):
+		wrong = "is built for the anchor root " + m.Anchor.Short() + ", which is none of this fleet's verified roots"
+	case u.packageName() != "" && m.Name != u.packageName():
+		wrong = fmt.Sprintf("is a package %q, but this host has %q", m.Name, u.packageName())
+	default:
+		return nil
+	}
+	return schema.Refuse(fmt.Errorf("manifest %s %s", c.Manifest.Short(), wrong), "the fleet's repo and its releases disagree: look at bakehouse explain %s", u.assigned.Host)
+}
+
+// statements fetches the signature statements on a package and verifies them against the accepted keys.
+func (u *update) statements(ctx context.Context, m *schema.Manifest, c schema.Candidate) error {
+	b, err := u.client.get(ctx, schema.StatementPath+m.SHA256.Hex(), nil, schema.MaxStatement)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var raw []json.RawMessage
+	if len(b) > 0 {
+		if err := schema.Decode(b, &raw); err != nil {
+			return schema.Refuse(fmt.Errorf("statements on package %s: %w", m.SHA256.Short(), err), "the server altered them")
+		}
+	}
+	envelopes := make([][]byte, len(raw))
+	for i, r := range raw {
+		envelopes[i] = r
+	}
+	accepted, err := trust.VerifyStatements(envelopes, schema.StatementFor(m, c.Manifest), u.keys, u.threshold)
+	if err != nil {
+		return err
+	}
+	u.say("signatures: accepted %s (%d of %d needed)", strings.Join(accepted, ", "), len(accepted), u.threshold)
+	return nil
+}
+
+// segments fetches what is not here yet. A segment that is here is digested first: a damaged one is fetched again.
+func (u *update) segments(ctx context.Context, m *schema.Manifest) error {
+	if err := durable.MkdirAll(u.stored(segmentsDir), 0o700); err != nil {
+		return err
+	}
+	all := m.Segments()
+	var lack []schema.SegmentRef
+	var bytes int64
+	for _, ref := range all {
+		if u.holds(ref) {
+			continue
+		}
+		lack = append(lack, ref)
+		bytes += ref.Size
+	}
+	if err := install.CheckSpace(u.stored(), bytes+m.Size); err != nil {
+		return err
+	}
+	if len(lack) == 0 {
+		u.say("fetching 0 of %d segments (all are here)", len(all))
+		return nil
+	}
+	u.say("fetching %d of %d segments (%d bytes)", len(lack), len(all), bytes)
+	for _, ref := range lack {
+		if err := u.segment(ctx, ref); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holds reports whether the segment is here and whole.
+func (a *Agent) holds(ref schema.SegmentRef) bool {
+	got, n, err := digestFile(a.stored(segmentsDir, ref.Digest.Hex()), ref.Size)
+	return err == nil && n == ref.Size && got == ref.Digest
+}
+
+// digestFile digests at most limit+1 bytes of a file.
+func digestFile(name string, limit int64) (schema.Digest, int64, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return schema.Digest{}, 0, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, io.LimitReader(f, limit+1))
+	return schema.Digest(h.Sum(nil)), n, err
+}
+
+// segment fetches one segment, going on where an earlier attempt ended. What was resumed and turns out wrong is fetched
+// once more from the start, since the first part may be what is damaged.
+func (u *update) segment(ctx context.Context, ref schema.SegmentRef) error {
+	name := u.stored(segmentsDir, ref.Digest.Hex())
+	part := name + partSuffix
+	resumed, err := u.download(ctx, ref, part)
+	if err != nil {
+		return missing("segment "+ref.Digest.Short(), err)
+	}
+	got, n, err := digestFile(part, ref.Size)
+	if err != nil {
+		return err
+	}
+	if n == ref.Size && got == ref.Digest {
+		return durable.Rename(part, name)
+	}
+	if err := os.Remove(part); err != nil {
+		return err
+	}
+	if resumed {
+		return u.segment(ctx, ref)
+	}
+	return schema.Refuse(&schema.AlteredError{Object: "segment", Want: ref.Digest, Got: got},
+		"the server's store or something on the way is altered: run bakehouse store fsck on the server")
+}
+
+// download appends to part until it has the segment's size, never more.
+func (u *update) download(ctx context.Context, ref schema.SegmentRef, part string) (resumed bool, err error) {
+	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	have, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return false, err
+	}
+	if have >= ref.Size {
+		return true, nil // digested next, and dropped if wrong
+	}
+	h := http.Header{}
+	if have > 0 {
+		h.Set("Range", "bytes="+strconv.FormatInt(have, 10)+"-")
+	}
+	a, err := u.client.do(ctx, http.MethodGet, schema.SegmentPath+ref.Digest.Hex(), h, nil, ref.Size,
+		http.StatusOK, http.StatusPartialContent)
+	if err != nil {
+		return false, err
+	}
+	defer a.Body.Close()
+	resumed = a.StatusCode == http.StatusPartialContent
+	if resumed && !strings.HasPrefix(a.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", have)) {
+		return false, fmt.Errorf("the server answered a range that was not asked for: %.80q", a.Header.Get("Content-Range"))
+	}
+	if !resumed {
+		have = 0
+		if _, err = f.Seek(0, io.SeekStart); err == nil {
+			err = f.Truncate(0)
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	// One byte more than there should be, so that a body without end shows as a wrong digest.
+	n, err := io.Copy(f, io.LimitReader(a.Body, ref.Size-have+1))
+	if err != nil {
+		return resumed, err
+	}
+	if have+n < ref.Size {
+		return resumed, &unreachableError{fmt.Errorf("the server sent %d of %d bytes", have+n, ref.Size)}
+	}
+	return resumed, f.Sync()
+}
+
+// missing says that the server lacks what signed metadata name.
+func missing(what string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return schema.Hint(fmt.Errorf("%s: the server does not have it, or not for this host", what),
+			"run bakehouse store fsck on the server")
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// staged is a package put together, in a directory that only we can enter.
+type staged struct {
+	install.Package
+}
+
+func (s *staged) remove() { os.Remove(s.File) }
+
+// stage assembles a package from its segments; every byte is digested on the way.
+func (a *Agent) stage(m *schema.Manifest) (*staged, error) {
+	dir := a.stored(stagingDir)
+	// Whatever an earlier run left there is of no use to anybody.
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, err
+	}
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	s := &staged{install.Package{File: filepath.Join(dir, m.SHA256.Hex()+"."+string(m.Format)), SHA256: m.SHA256, Size: m.Size,
+		Name: m.Name, Version: m.Version, Recipe: m.Recipe, Format: m.Format, Payload: payload(m)}}
+	f, err := os.OpenFile(s.File, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = m.Assemble(f, func(ref schema.SegmentRef) (io.ReadCloser, error) {
+		return os.Open(a.stored(segmentsDir, ref.Digest.Hex()))
+	})
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		s.remove()
+		return nil, fmt.Errorf("assemble: %w", err)
+	}
+	a.say("assembled %d bytes, %s", m.Size, m.SHA256)
+	return s, nil
+}
+
+// payload estimates what a package takes on disk: what its segments inflate to, and its literals.
+func payload(m *schema.Manifest) int64 {
+	var n int64
+	for _, p := range m.Parts {
+		n += 4 * int64(len(p.Data))
+		if p.Segment != nil {
+			n = min(n+min(p.Segment.PayloadSize, schema.MaxPackage), 1<<40)
+		}
+	}
+	return n
+}
+
+// prune removes segments and manifests that neither the installed nor the previous package needs. What cannot be read
+// or removed costs only space.
+func (a *Agent) prune(st *State) {
+	keep := map[string]bool{}
+	for _, i := range []*Installed{st.Installed, st.Previous} {
+		if i == nil {
+			continue
+		}
+		m, err := a.heldManifest(i.Package, i.Manifest)
+		if err != nil {
+			continue
+		}
+		keep[i.Package.Hex()] = true
+		for _, ref := range m.Segments() {
+			keep[ref.Digest.Hex()] = true
+		}
+	}
+	for _, dir := range []string{segmentsDir, packagesDir} {
+		entries, _ := os.ReadDir(a.stored(dir))
+		for _, e := range entries {
+			if !keep[e.Name()] {
+				os.Remove(a.stored(dir, e.Name()))
+			}
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package install
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"bakehouse/schema"
+	"bakehouse/schema/durable"
+)
+
+const (
+	dpkgDir    = "/var/lib/dpkg"
+	dpkgLimit  = 30 * time.Minute // a hung maintainer script must not block updates for good
+	lockWait   = 5 * time.Minute  // apt holds the lock for as long as it installs
+	tailLines  = 15
+	tailBytes  = 4 << 10
+	systemPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+)
+
+// installDeb runs dpkg on the staged file. dpkg itself does not wait for its lock, so we take the frontend lock as apt
+// does and tell dpkg that we hold it. A package that a killed run left half-configured is configured again, or replaced
+// by whichever package is installed next.
+func (s *System) installDeb(ctx context.Context, p Package) error {
+	if s.sandboxed() {
+		if err := s.prepareAdmin(); err != nil {
+			return err
+		}
+	}
+	lock, err := s.lockDpkg(ctx, lockWait)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	ctx, cancel := context.WithTimeout(ctx, dpkgLimit)
+	defer cancel()
+	return s.dpkg(ctx, "--force-confdef", "--force-confold", "--install", p.File)
+}
+
+// dpkg runs dpkg without terminal and questions. Its output goes to the log, and the last of it into the error.
+func (s *System) dpkg(ctx context.Context, args ...string) error {
+	if s.sandboxed() {
+		args = append([]string{"--root=" + s.Root}, args...)
+		if os.Geteuid() != 0 {
+			args = append([]string{"--force-not-root"}, args...)
+		}
+	}
+	out, err := s.command(ctx, []string{"DEBIAN_FRONTEND=noninteractive", "DPKG_FRONTEND_LOCKED=1"}, "dpkg", args...)
+	if err == nil {
+		return nil
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("stopped after %s", dpkgLimit)
+	}
+	reason := dpkgReason(out)
+	err = schema.Hint(fmt.Errorf("dpkg failed (%w): %s", err, reason), "the last lines of its output:\n%s", tail(out))
+	if strings.Contains(reason, "locked by another process") {
+		return err // somebody runs dpkg itself, without the frontend lock
+	}
+	return &touchedError{err}
+}
+
+// command runs a program in a process group of its own, with nothing on stdin and only the environment given, and
+// returns what it printed, bounded, its last part if it is too long.
+func (s *System) command(ctx context.Context, env []string, name string, args ...string) ([]byte, error) {
+	c := exec.CommandContext(ctx, name, args...)
+	c.Env = append([]string{systemPath, "LC_ALL=C.UTF-8", "HOME=/root", "TERM=dumb"}, env...)
+	// A Ctrl-C on the terminal is for the updater; a time limit is for the program and all its children.
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
+	c.WaitDelay = 5 * time.Second
+	var out lastBytes
+	c.Stdout, c.Stderr = &out, &out
+	s.debug("run", "program", name, "args", args)
+	err := c.Run()
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil // a daemon that a script started keeps the pipe open
+	}
+	s.debug("ended", "program", name, "error", err, "output", string(out.b))
+	return out.b, err
+}
+
+// prepareAdmin makes the least database that dpkg needs in a fresh sandbox.
+func (s *System) prepareAdmin() error {
+	for _, d := range []string{"info", "updates", "triggers", "parts", "alternatives"} {
+		if err := durable.MkdirAll(s.path(filepath.Join(dpkgDir, d)), 0o755); err != nil {
+			return err
+		}
+	}
+	for _, f := range []string{"status", "available"} {
+		err := durable.Create(s.path(filepath.Join(dpkgDir, f)), bytes.NewReader(nil), 0o644)
+		if err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// dpkgReason finds the line that says what went wrong: dpkg prints it before its summary of failed packages.
+func dpkgReason(out []byte) string {
+	var reason string
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	for i, l := range lines {
+		l = strings.TrimSpace(l)
+		switch {
+		case strings.HasPrefix(l, "dpkg: error processing") && i+1 < len(lines):
+			return strings.TrimSpace(lines[i+1])
+		case strings.HasPrefix(l, "dpkg: error: "):
+			return strings.TrimPrefix(l, "dpkg: error: ")
+		case strings.Contains(l, "subprocess returned error") || strings.HasPrefix(l, "dpkg: "):
+			reason = l
+		}
+	}
+	if reason == "" {
+		return lines[len(lines)-1]
+	}
+	return reason
+}
+
+func tail(out []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	return strings.Join(lines[max(0, len(lines)-tailLines):], "\n")
+}
+
+// lastBytes keeps the end of what is written to it.
+type lastBytes struct{ b []byte }
+
+func (l *lastBytes) Write(p []byte) (int, error) {
+	l.b = append(l.b, p...)
+	if len(l.b) > 2*tailBytes {
+		l.b = append(l.b[:0], l.b[len(l.b)-tailBytes:]...)
+	}
+	return len(p), nil
+}

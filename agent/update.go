@@ -1,0 +1,305 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"bakehouse/agent/trust"
+	"bakehouse/schema"
+)
+
+// Codes of outcomes beside those of schema.Decide.
+const (
+	codeInstalled   = "installed"
+	codeRolledBack  = "rolled-back"
+	codeUnreachable = "unreachable"
+	codeRejected    = "rejected" // the server does not accept this host's request
+	codeExpired     = "expired"
+	codeNoTarget    = "no-target"
+	codeServerHold  = "server-hold"
+	codeUnverified  = "unverified"
+	codeInstall     = "install-failed"
+	codeUnhealthy   = "unhealthy"
+	codeBroken      = "error"
+)
+
+// maxAttempts is how often an installation that never comes to an end, a crash each time, is begun.
+const maxAttempts = 3
+
+// Result is what an update, or a rollback, came to.
+type Result struct {
+	Outcome
+	Host    string     `json:"host"`
+	Package *Installed `json:"package,omitempty"` // what is installed now
+	Fetched int64      `json:"fetched"`           // body bytes read from the server
+}
+
+// String is the one line that every update ends in.
+func (r Result) String() string {
+	runs := "no package of ours"
+	if r.Package != nil {
+		runs = fmt.Sprintf("release %d, package %s", r.Package.Release, r.Package.Package.Short())
+	}
+	fetched := fmt.Sprintf("; %d bytes fetched", r.Fetched)
+	switch {
+	case r.State == schema.StateCurrent && r.Code == codeInstalled:
+		return fmt.Sprintf("updated: %s runs %s%s", r.Host, runs, fetched)
+	case r.State == schema.StateCurrent:
+		return fmt.Sprintf("current: %s runs %s: %s%s", r.Host, runs, r.Why, fetched)
+	case r.Error != "":
+		return fmt.Sprintf("%s: %s runs %s: %s%s", r.State, r.Host, runs, oneLine(r.Error), fetched)
+	}
+	return fmt.Sprintf("%s: %s runs %s: %s%s", r.State, r.Host, runs, r.Why, fetched)
+}
+
+// update is one run.
+type update struct {
+	*Agent
+	*settings
+	anchor    []byte
+	keys      []schema.AcceptedKey
+	threshold int
+	trust     *trust.Client
+	client    *client
+	assigned  *schema.Assignment
+	target    schema.Digest
+	got       schema.Digest // assembled and verified in this run
+}
+
+// UpdateOptions vary an update.
+type UpdateOptions struct {
+	Retry bool // forget which releases failed here
+}
+
+// Update does all that is due now: asks the server, verifies, and installs if policy says so. The Result is valid also
+// when there is an error, as far as the update came.
+func (a *Agent) Update(ctx context.Context, o UpdateOptions) (Result, error) {
+	end, err := a.begin("update")
+	if err != nil {
+		return Result{Outcome: Outcome{State: schema.StateFailed, Error: err.Error()}}, err
+	}
+	defer end()
+	u := &update{Agent: a}
+	if u.settings, err = a.load(); err == nil && u.state.Registration == nil {
+		err = errUnregistered
+	}
+	if err != nil {
+		a.log.Error("update", "error", err, "hint", schema.HintOf(err))
+		return Result{Outcome: Outcome{State: schema.StateFailed, Error: err.Error()}}, err
+	}
+	if o.Retry {
+		u.state.Failed = nil
+	}
+	out, err := u.run(ctx)
+	return u.conclude(ctx, out, err)
+}
+
+// conclude writes the outcome down, reports it if it is news, and says it.
+func (u *update) conclude(ctx context.Context, out Outcome, err error) (Result, error) {
+	if err != nil {
+		out = u.failure(out, err)
+	}
+	out.Target, out.Downloaded = u.target, u.got
+	if out.Target.IsZero() {
+		out.Target = u.state.Last.Target
+	}
+	if out.Downloaded.IsZero() {
+		out.Downloaded = u.state.Last.Downloaded
+	}
+	news := out.State != u.state.Last.State || out.Code != u.state.Last.Code || out.Target != u.state.Last.Target || out.Error != u.state.Last.Error
+	r := Result{Outcome: out, Host: u.state.Registration.Host, Package: u.state.Installed}
+	if u.client != nil {
+		r.Fetched = u.client.fetched.Load()
+		defer u.client.close()
+	}
+	if out.Code == codeInstalled || !u.got.IsZero() {
+		u.state.Fetched = r.Fetched
+	}
+	if r.State == schema.StateCurrent && out.Code == codeInstalled {
+		out.Code = schema.CodeCurrent
+	}
+	u.state.Last = out
+	if werr := u.state.write(u.stored()); werr != nil {
+		err = errors.Join(err, werr)
+	}
+	if u.client != nil && news && ctx.Err() == nil {
+		if _, rerr := u.ask(ctx, u.client, u.state, u.trust); rerr != nil {
+			u.say("the report was not delivered, the next poll carries it: %v", rerr)
+		} else {
+			u.say("reported: %s", out.State)
+		}
+	}
+	if err != nil {
+		u.log.Error("update", "error", err, "hint", schema.HintOf(err))
+	}
+	u.log.Info(r.String())
+	return r, err
+}
+
+// failure classifies an error.
+func (u *update) failure(out Outcome, err error) Outcome {
+	var expired *trust.ExpiredError
+	var status *statusError
+	out.State, out.Error = schema.StateFailed, err.Error()
+	switch {
+	case schema.IsRefusal(err):
+		out.State = schema.StateRefused
+		out.Code = orElse(out.Code, codeUnverified)
+	case errors.As(err, &expired):
+		out.Code = codeExpired
+	case isUnreachable(err), errors.Is(err, trust.ErrUnreachable):
+		out.Code = codeUnreachable
+	case errors.As(err, &status):
+		out.Code = codeRejected
+	default:
+		out.Code = orElse(out.Code, codeBroken)
+	}
+	return out
+}
+
+func (u *update) run(ctx context.Context) (out Outcome, err error) {
+	if u.anchor, u.keys, u.threshold, err = u.trusted(); err != nil {
+		return out, err
+	}
+	if u.trust, err = trust.Open(u.stored(trustDir), u.anchor, u.opts.Now); err != nil {
+		return out, err
+	}
+	verdict, err := u.verdict(ctx)
+	if err == nil && verdict.Install() {
+		return u.install(ctx, verdict.Package)
+	}
+	// Nothing shall be installed, or it is not known: an installation that a crash cut short must not stay half done.
+	if u.state.Pending != nil {
+		if back := u.goBack(context.WithoutCancel(ctx), "an installation that was interrupted is taken back"); back != nil {
+			return out, errors.Join(err, back)
+		}
+	}
+	if err != nil {
+		return out, err
+	}
+	out = Outcome{State: schema.StateHeld, Code: verdict.Code, Why: verdict.Why}
+	switch verdict.Code {
+	case schema.CodeCurrent:
+		out.State = schema.StateCurrent
+	case schema.CodeFailed:
+		out.State, out.Error = schema.StateFailed, orElse(u.state.FailedWhy, verdict.Why)
+	}
+	return out, nil
+}
+
+// verdict asks the server, verifies what it says, and decides.
+func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
+	client, answer, err := u.poll(ctx, u.settings, u.trust)
+	if err != nil {
+		return schema.Verdict{}, err
+	}
+	u.client = client
+	u.state.LastCheck = u.opts.Now().UTC().Truncate(time.Second)
+	timestamp := u.trust.Timestamp()
+	if answer == nil {
+		u.say("polled %s: nothing new", client.base)
+	} else {
+		u.say("polled %s: it offers a timestamp of %d bytes", client.base, len(answer.Timestamp))
+		u.state.Hold = clean(answer.Hold)
+		if answer.Site != "" && schema.CheckName(answer.Site) == nil {
+			u.state.Registration.Site = answer.Site
+		}
+		if len(answer.Timestamp) > 0 {
+			timestamp = answer.Timestamp
+		}
+	}
+	src := source{client}
+	if err := u.trust.Refresh(ctx, src, timestamp); err != nil {
+		return schema.Verdict{}, err
+	}
+	root, version := u.trust.Versions()
+	u.say("verified timestamp %d, root %d", version, root)
+
+	u.assigned, err = u.trust.Assignment(ctx, src, u.state.Registration.Host)
+	if errors.Is(err, trust.ErrNoTarget) {
+		v := schema.Verdict{Code: codeNoTarget, Why: "the fleet has no package for host " + u.state.Registration.Host}
+		u.say("decided: %s", v.Why)
+		return v, nil
+	}
+	if err != nil {
+		return schema.Verdict{}, err
+	}
+	policy := u.trust.Policy()
+	v := policy.Decide(u.assigned, u.state.standing(), u.now(policy))
+	u.target = u.assigned.SHA256
+	if v.Install() && u.state.Hold != "" {
+		v = schema.Verdict{Code: codeServerHold, Why: "the server holds this host back: " + u.state.Hold}
+	}
+	u.say("decided: %s: %s", v.Code, v.Why)
+	return v, nil
+}
+
+// now is the clock, which is never believed earlier than the newest verified policy.
+func (u *update) now(p *schema.Policy) time.Time {
+	now := u.opts.Now()
+	if now.Before(p.Issued) {
+		u.say("the clock says %s, but policy was issued at %s: that is taken for the time", now.UTC().Format(time.RFC3339), p.Issued.UTC().Format(time.RFC3339))
+		return p.Issued
+	}
+	return now
+}
+
+// install takes one candidate from its manifest to a healthy host.
+func (u *update) install(ctx context.Context, c schema.Candidate) (Outcome, error) {
+	attempts := 0
+	if p := u.state.Pending; p != nil && p.Package == c.SHA256 {
+		attempts = p.Attempts
+	}
+	if attempts >= maxAttempts {
+		u.state.markFailed(c.Release)
+		err := fmt.Errorf("release %d was begun %d times and never came to an end", c.Release, attempts)
+		return Outcome{Code: codeInstall}, errors.Join(err, u.goBack(context.WithoutCancel(ctx), "it is taken back"))
+	}
+	m, err := u.manifest(ctx, c)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if err := u.system().CanInstall(m.Format); err != nil {
+		return Outcome{}, err
+	}
+	if err := u.statements(ctx, m, c); err != nil {
+		return Outcome{}, err
+	}
+	if err := u.segments(ctx, m); err != nil {
+		return Outcome{}, err
+	}
+	staged, err := u.stage(m)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer staged.remove()
+	u.got = m.SHA256
+	next := Installed{Package: m.SHA256, Manifest: c.Manifest, Recipe: m.Recipe, Release: c.Release,
+		Name: m.Name, Version: m.Version, Format: m.Format}
+	if err := ctx.Err(); err != nil {
+		return Outcome{}, err
+	}
+	return u.apply(context.WithoutCancel(ctx), next, staged, attempts+1)
+}
+
+// accept makes next the installed package.
+func (u *update) accept(next Installed) {
+	next.At = u.opts.Now().UTC().Truncate(time.Second)
+	// Installed again after a crash or by hand: what was before stays what was before.
+	if i := u.state.Installed; i != nil && i.Package != next.Package {
+		u.state.Previous = i
+	}
+	u.state.Installed, u.state.Pending = &next, nil
+	u.state.LastUpdate = next.At
+	u.state.Failed = slices.DeleteFunc(u.state.Failed, func(r int64) bool { return r == next.Release })
+}
+
+func orElse(s, t string) string {
+	if s == "" {
+		return t
+	}
+	return s
+}
