@@ -101,9 +101,26 @@ func (a *Agent) reinstall(ctx context.Context, i *Installed) error {
 func (a *Agent) Rollback(ctx context.Context) (Result, error) {
 	end, err := a.begin("rollback")
 	if err != nil {
-		return Result{}, err
+		return failed(err), err
 	}
 	defer end()
+	r, err := a.rollback(ctx)
+	if err != nil {
+		a.log.Error("rollback", "error", err, "hint", schema.HintOf(err))
+		r.State, r.Error = failed(err).State, err.Error()
+	}
+	return r, err
+}
+
+func failed(err error) Result {
+	r := Result{Outcome: Outcome{State: schema.StateFailed, Error: err.Error()}}
+	if schema.IsRefusal(err) {
+		r.State = schema.StateRefused
+	}
+	return r
+}
+
+func (a *Agent) rollback(ctx context.Context) (Result, error) {
 	s, err := a.load()
 	if err != nil {
 		return Result{}, err
@@ -124,9 +141,13 @@ func (a *Agent) Rollback(ctx context.Context) (Result, error) {
 	if err := s.state.write(a.stored()); err != nil {
 		return r, err
 	}
-	if err := a.reinstall(context.WithoutCancel(ctx), to); err != nil {
-		a.log.Error("rollback", "error", err)
-		return r, err
+	ctx = context.WithoutCancel(ctx)
+	if err := a.reinstall(ctx, to); err != nil {
+		if install.Touched(err) {
+			err = errors.Join(err, a.reinstall(ctx, from))
+		}
+		s.state.Pending = nil
+		return r, errors.Join(err, s.state.write(a.stored()))
 	}
 	if err := a.system().CheckHealth(ctx); err != nil {
 		a.say("%v", err)

@@ -92,7 +92,8 @@ type answer struct {
 // do sends a request and returns the answer if its status is one of ok; the caller closes its Body. Other statuses
 // become a *statusError. limit is the most bytes of body that the caller will read.
 func (c *client) do(ctx context.Context, method, path string, header http.Header, body []byte, limit int64, ok ...int) (*answer, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
+	parent := ctx
+	ctx, cancel := context.WithCancelCause(parent)
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		cancel(nil)
@@ -108,7 +109,7 @@ func (c *client) do(ctx context.Context, method, path string, header http.Header
 	res, err := c.http.Do(req)
 	if err != nil {
 		cancel(nil)
-		return nil, c.explain(ctx, err)
+		return nil, c.explain(parent, err)
 	}
 	whole := time.Minute + time.Duration(limit/slowestRate)*time.Second
 	b := &guardedBody{body: res.Body, cancel: cancel, ctx: ctx, count: &c.fetched,

@@ -30,8 +30,8 @@ func isUnreachable(err error) bool {
 
 // explain turns what the HTTP client says into what failed and what to do.
 func (c *client) explain(ctx context.Context, err error) error {
-	if errors.Is(context.Cause(ctx), context.Canceled) {
-		return context.Canceled
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	// The URL and the method that url.Error adds are said once, here.
 	var ue *url.Error

@@ -34,6 +34,8 @@ type State struct {
 	Failed       []int64       `json:"failed,omitempty"` // releases that failed here or were rolled back by hand
 	FailedWhy    string        `json:"failedWhy,omitempty"`
 	Hold         string        `json:"hold,omitempty"` // why the server holds this host back, as it last said
+	Root         int64         `json:"root,omitempty"` // verified versions, for status
+	Timestamp    int64         `json:"timestamp,omitempty"`
 	LastCheck    time.Time     `json:"lastCheck,omitzero"`
 	LastUpdate   time.Time     `json:"lastUpdate,omitzero"`
 	Last         Outcome       `json:"last,omitzero"`

@@ -44,13 +44,16 @@ func (r Result) String() string {
 		runs = fmt.Sprintf("release %d, package %s", r.Package.Release, r.Package.Package.Short())
 	}
 	fetched := fmt.Sprintf("; %d bytes fetched", r.Fetched)
+	if r.Host == "" { // nothing was begun
+		return r.State + ": " + clean(r.Error)
+	}
 	switch {
 	case r.State == schema.StateCurrent && r.Code == codeInstalled:
 		return fmt.Sprintf("updated: %s runs %s%s", r.Host, runs, fetched)
 	case r.State == schema.StateCurrent:
 		return fmt.Sprintf("current: %s runs %s: %s%s", r.Host, runs, r.Why, fetched)
 	case r.Error != "":
-		return fmt.Sprintf("%s: %s runs %s: %s%s", r.State, r.Host, runs, oneLine(r.Error), fetched)
+		return fmt.Sprintf("%s: %s runs %s: %s%s", r.State, r.Host, runs, clean(r.Error), fetched)
 	}
 	return fmt.Sprintf("%s: %s runs %s: %s%s", r.State, r.Host, runs, r.Why, fetched)
 }
@@ -79,7 +82,7 @@ type UpdateOptions struct {
 func (a *Agent) Update(ctx context.Context, o UpdateOptions) (Result, error) {
 	end, err := a.begin("update")
 	if err != nil {
-		return Result{Outcome: Outcome{State: schema.StateFailed, Error: err.Error()}}, err
+		return failed(err), err
 	}
 	defer end()
 	u := &update{Agent: a}
@@ -88,7 +91,7 @@ func (a *Agent) Update(ctx context.Context, o UpdateOptions) (Result, error) {
 	}
 	if err != nil {
 		a.log.Error("update", "error", err, "hint", schema.HintOf(err))
-		return Result{Outcome: Outcome{State: schema.StateFailed, Error: err.Error()}}, err
+		return failed(err), err
 	}
 	if o.Retry {
 		u.state.Failed = nil
@@ -216,6 +219,7 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 		return schema.Verdict{}, err
 	}
 	root, version := u.trust.Versions()
+	u.state.Root, u.state.Timestamp = root, version
 	u.say("verified timestamp %d, root %d", version, root)
 
 	u.assigned, err = u.trust.Assignment(ctx, src, u.state.Registration.Host)

@@ -51,6 +51,7 @@ func (s *System) installVersion(ctx context.Context, p Package, r io.Reader) (Re
 	}
 	v := &switching{tree: t, pkg: p, archive: r}
 	return v.run(ctx, s, []step{
+		{"begin", v.begin},
 		{"extract", v.extract},
 		{"check", v.check},
 		{"record", v.record},
@@ -59,6 +60,7 @@ func (s *System) installVersion(ctx context.Context, p Package, r io.Reader) (Re
 		{"unlink", v.unlink},
 		{"forget", v.forget},
 		{"prune", v.prune},
+		{"units", v.sync},
 	})
 }
 
@@ -71,6 +73,8 @@ type switching struct {
 	version string   // versions/NAME of the new version
 	files   []string // its files
 	before  []string // links.json as it was
+	units   []byte   // its schema.UnitsFile
+	synced  func()   // takes the change of services back; nil before it
 }
 
 func (v *switching) run(ctx context.Context, s *System, steps []step) (Revert, error) {
@@ -113,6 +117,22 @@ func (s *System) injected(step string, done bool) error {
 	return s.fail(step, done)
 }
 
+// begin does nothing; its undo comes last, when the old files are back in their places.
+func (v *switching) begin(context.Context) (func() error, error) {
+	return func() error {
+		if v.synced != nil {
+			v.synced()
+		}
+		return nil
+	}, nil
+}
+
+func (v *switching) sync(ctx context.Context) (func() error, error) {
+	had, err := v.tree.sys.syncUnits(ctx, v.units)
+	v.synced = func() { v.tree.sys.syncUnits(context.WithoutCancel(ctx), had) }
+	return nil, err
+}
+
 func (v *switching) extract(ctx context.Context) (func() error, error) {
 	name, err := v.freeName()
 	if err != nil {
@@ -130,6 +150,9 @@ func (v *switching) extract(ctx context.Context) (func() error, error) {
 	defer root.Close()
 	v.version = name
 	v.files, err = extract(ctx, v.archive, root, defaultLimits)
+	if err == nil && slices.Contains(v.files, schema.UnitsFile[1:]) {
+		v.units, err = root.ReadFile(schema.UnitsFile[1:])
+	}
 	return undo, err
 }
 

@@ -1,0 +1,238 @@
+package agent
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"bakehouse/agent/trust"
+	"bakehouse/schema"
+)
+
+const maxPEM = 1 << 20
+
+// RegisterOptions are the command line of register.
+type RegisterOptions struct {
+	Server string // empty: the baked one
+	Host   string // as in the fleet's repo
+	User   string
+	CA     string   // file of certificates
+	Anchor string   // file of root metadata, for a host without a package
+	Keys   []string // files of public keys, likewise
+	Force  bool     // even if the host is registered already
+	// Password is asked for last, once everything else is right. It is sent and forgotten.
+	Password func() (string, error)
+}
+
+// Registered says how the host is registered, without the secret.
+type Registered struct {
+	Host   string `json:"host"`
+	Server string `json:"server"`
+	Site   string `json:"site,omitempty"`
+}
+
+// Known returns what the host knows of its registration without being told: the server and the host's name, empty where
+// it does not.
+func (a *Agent) Known() (server, host string, registered bool, err error) {
+	s, err := a.load()
+	if err != nil {
+		return "", "", false, err
+	}
+	if urls := s.servers(); len(urls) > 0 {
+		server = urls[0]
+	}
+	if r := s.state.Registration; r != nil {
+		return server, r.Host, true, nil
+	}
+	return server, "", false, nil
+}
+
+// Register agrees a secret with the server, by a user's name and password, and remembers it. With o.Force a damaged or
+// existing registration is replaced; what is installed and verified stays known.
+func (a *Agent) Register(ctx context.Context, o RegisterOptions) (*Registered, error) {
+	end, err := a.begin("register")
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	r, err := a.register(ctx, o)
+	if err != nil {
+		a.log.Error("register", "error", err, "hint", schema.HintOf(err))
+	}
+	return r, err
+}
+
+func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, error) {
+	s, err := a.load()
+	if err != nil && o.Force {
+		s = &settings{state: &State{Schema: stateSchema}}
+		s.config, s.anchor, s.configErr = a.readBaked()
+	} else if err != nil {
+		return nil, err
+	}
+	if s.configErr != nil {
+		return nil, s.configErr
+	}
+	if r := s.state.Registration; r != nil && !o.Force {
+		return nil, schema.Hint(fmt.Errorf("this host is already registered, as %s at %s", r.Host, r.Server),
+			"register with --force to replace the registration, or remove it with bakehouse-agent register --delete")
+	}
+	if o.Server == "" && s.config != nil {
+		o.Server = s.config.Server
+	}
+	if o.Server == "" {
+		return nil, schema.Hint(errors.New("no server is given and no package is installed that names one"), "give --server URL")
+	}
+	if err := errors.Join(schema.CheckServerURL(o.Server), schema.CheckHostName(o.Host)); err != nil {
+		return nil, err
+	}
+	if o.User == "" || strings.Contains(o.User, ":") {
+		return nil, schema.Hint(errors.New("no user is given, or its name holds a colon"), "give --user NAME")
+	}
+	next := &Registration{Server: strings.TrimSuffix(o.Server, "/"), Host: o.Host}
+	if o.CA != "" {
+		b, err := needFile(o.CA, maxPEM)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := parseCertificates(string(b)); err != nil {
+			return nil, fmt.Errorf("%s: %w", o.CA, err)
+		}
+		next.Certificates = []string{string(b)}
+	}
+	boot, err := readBootstrap(o)
+	if err != nil {
+		return nil, err
+	}
+	s.state.Registration = next
+	certificates := s.certificates()
+	c, err := newClient(next.Server, certificates, s.proxy(), a.opts.Version)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	switch {
+	case strings.HasPrefix(next.Server, "http:"):
+		a.say("note: %s is plain HTTP: the password and this host's secret can be read on the way", next.Server)
+	case len(certificates) == 0:
+		a.say("note: no CA certificate is set, so any authority that this system believes is believed")
+	}
+	c.user = o.User
+	if c.password, err = o.Password(); err != nil {
+		return nil, err
+	}
+	if c.password == "" {
+		return nil, schema.Hint(errors.New("the password is empty"), "give it by --password-file, --password-fd, BAKEHOUSE_PASSWORD or on the terminal")
+	}
+	var answer schema.RegisterAnswer
+	if _, err := c.post(ctx, schema.RegisterPath, schema.RegisterRequest{
+		Schema: schema.WireSchema, Host: o.Host, Platform: a.platform, Agent: a.opts.Version}, &answer); err != nil {
+		return nil, explainRegister(err, o)
+	}
+	if answer.Secret == "" || len(answer.Secret) > 1024 || strings.ContainsAny(answer.Secret, "\r\n\x00") {
+		return nil, fmt.Errorf("server %s: the answer holds no usable secret", next.Server)
+	}
+	next.Secret, next.At = answer.Secret, a.opts.Now().UTC().Truncate(time.Second)
+	if schema.CheckName(answer.Site) == nil {
+		next.Site = answer.Site
+	}
+	s.state.Hold = ""
+	if boot != nil {
+		s.state.Bootstrap = boot
+	}
+	if err := s.state.write(a.stored()); err != nil {
+		return nil, err
+	}
+	a.log.Info("registered", "host", next.Host, "server", next.Server, "site", next.Site)
+	return &Registered{Host: next.Host, Server: next.Server, Site: next.Site}, nil
+}
+
+// explainRegister says what to do about the answers that a server gives to a registration.
+func explainRegister(err error, o RegisterOptions) error {
+	var status *statusError
+	if !errors.As(err, &status) {
+		return err
+	}
+	server := schema.HintOf(err)
+	switch status.Status {
+	case http.StatusUnauthorized:
+		return schema.Hint(fmt.Errorf("the server refuses user %s: wrong user or password", o.User),
+			"check the password; users stand in access.cue of the fleet's repo and count once it is reconciled")
+	case http.StatusForbidden:
+		return schema.Hint(fmt.Errorf("user %s may not register host %s", o.User, o.Host),
+			"give the user the permission register for this host in access.cue, and reconcile")
+	case http.StatusNotFound:
+		return schema.Hint(fmt.Errorf("the server does not know the host %s", o.Host),
+			"add it under hosts/ of the fleet's repo and reconcile, or give the name that stands there by --host")
+	case http.StatusTooManyRequests:
+		return schema.Hint(errors.New("the server takes no more attempts for now"), "%s", orElse(server, "wait a while and try again"))
+	}
+	return err
+}
+
+// readBootstrap reads what a host without a package needs to verify its first one; nil if nothing is given.
+func readBootstrap(o RegisterOptions) (*Bootstrap, error) {
+	if o.Anchor == "" && len(o.Keys) == 0 {
+		return nil, nil
+	}
+	if o.Anchor == "" || len(o.Keys) == 0 {
+		return nil, schema.Hint(errors.New("only one of --anchor and --key is given"),
+			"a first package is verified by both: --anchor trust/1.root.json --key KEY.pem")
+	}
+	b := &Bootstrap{}
+	var err error
+	if b.Anchor, err = needFile(o.Anchor, schema.MaxRoot); err != nil {
+		return nil, err
+	}
+	if _, err := trust.Open("", b.Anchor, nil); err != nil {
+		return nil, fmt.Errorf("%s: %w", o.Anchor, err)
+	}
+	for _, name := range o.Keys {
+		raw, err := needFile(name, maxPEM)
+		if err != nil {
+			return nil, err
+		}
+		block, _ := pem.Decode(raw)
+		if block != nil && strings.Contains(block.Type, "PRIVATE") {
+			return nil, schema.Hint(fmt.Errorf("%s holds a private key", name), "it belongs on no host: give the public half")
+		}
+		if _, err := parseKey(string(raw)); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		base := name[strings.LastIndexByte(name, '/')+1:]
+		b.Keys = append(b.Keys, schema.AcceptedKey{Name: strings.TrimSuffix(base, ".pem"), Public: string(pem.EncodeToMemory(block))})
+	}
+	return b, nil
+}
+
+func needFile(name string, limit int64) ([]byte, error) {
+	b, err := readFile(name, limit)
+	if err == nil && b == nil {
+		err = &os.PathError{Op: "open", Path: name, Err: os.ErrNotExist}
+	}
+	return b, err
+}
+
+// Deregister forgets the registration. What is installed stays, and goes on running.
+func (a *Agent) Deregister() (was *Registered, err error) {
+	end, err := a.begin("register --delete")
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	s, err := a.load()
+	if err != nil {
+		return nil, err
+	}
+	r := s.state.Registration
+	if r == nil {
+		return nil, schema.Hint(errors.New("this host is not registered"), "there is nothing to delete")
+	}
+	s.state.Registration, s.state.Hold = nil, ""
+	return &Registered{Host: r.Host, Server: r.Server, Site: r.Site}, s.state.write(a.stored())
+}

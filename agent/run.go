@@ -1,0 +1,158 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	unregisteredPause = time.Minute
+	detachedUnit      = "bakehouse-agent-update"
+)
+
+// RunOptions vary the loop.
+type RunOptions struct {
+	// Update does one update in its own way, such as in a detached unit; nil: in this process.
+	Update func(context.Context) error
+	// Note is told what happens, a line each: the journal.
+	Note func(string)
+	// Replaced reports, after an update, that this program's file is another now; the loop then ends. nil: never.
+	Replaced func() bool
+}
+
+// ErrReplaced ends Run when the program that runs was replaced: the caller starts the new one.
+var ErrReplaced = errors.New("this program was replaced by an update")
+
+// Run updates at each interval until ctx ends. The settings are read anew each time, since an update changes them. What
+// fails is noted and tried again at the next interval: nothing stops the loop.
+func (a *Agent) Run(ctx context.Context, o RunOptions) error {
+	if o.Note == nil {
+		o.Note = func(string) {}
+	}
+	if o.Update == nil {
+		o.Update = func(ctx context.Context) error {
+			r, err := a.Update(ctx, UpdateOptions{})
+			o.Note(r.String())
+			return err
+		}
+	}
+	said := ""
+	note := func(s string) {
+		// A host that waits for its registration says so once, not every minute.
+		if s != said {
+			o.Note(s)
+		}
+		said = s
+	}
+	for {
+		pause := unregisteredPause
+		s, err := a.load()
+		switch {
+		case err != nil:
+			note("error: " + err.Error())
+		case s.state.Registration == nil:
+			note("this host is not registered: run bakehouse-agent register; it is looked for every " + pause.String())
+		default:
+			pause = dueIn(a.opts.Now(), s.state.LastCheck, s.interval())
+		}
+		if err := wait(ctx, pause); err != nil {
+			return nil
+		}
+		if err != nil || s.state.Registration == nil {
+			continue
+		}
+		// An attempt counts for the pace even if no server is reached: the next one is an interval away.
+		began := a.opts.Now()
+		if err := o.Update(ctx); err != nil && ctx.Err() == nil {
+			note("error: " + err.Error())
+		} else {
+			said = ""
+		}
+		if o.Replaced != nil && o.Replaced() {
+			return ErrReplaced
+		}
+		if s, err := a.load(); err == nil && s.state.LastCheck.Before(began.Truncate(time.Second)) {
+			if wait(ctx, jitter(s.interval())) != nil {
+				return nil
+			}
+		}
+	}
+}
+
+// dueIn is how long to wait for the next check: an interval after the last, give or take a tenth so that hosts do not ask
+// in step; at once, within a tenth of the interval and a minute at most, if it is overdue or the clock was set back.
+func dueIn(now, last time.Time, interval time.Duration) time.Duration {
+	left := last.Add(jitter(interval)).Sub(now)
+	if left <= 0 || left > 2*interval {
+		return rand.N(min(interval/10, time.Minute) + 1)
+	}
+	return left
+}
+
+func jitter(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) }
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Detached returns an Update for Run that runs program with args as a unit of its own, so that the package manager may
+// restart the service that Run runs in; nil if there is no systemd to do that, or the root is a sandbox.
+func (a *Agent) Detached(program string, args ...string) func(context.Context) error {
+	if fi, err := os.Stat("/run/systemd/system"); a.opts.Root != "" || err != nil || !fi.IsDir() {
+		return nil
+	}
+	if _, err := exec.LookPath("systemd-run"); err != nil {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		c := exec.CommandContext(ctx, "systemd-run", append([]string{"--collect", "--wait", "--quiet",
+			"--unit=" + detachedUnit, "--description=Update of this host's monitoring agent", "--", program}, args...)...)
+		// When our own service stops, only the waiting ends; the update goes on.
+		c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
+		out, err := c.CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%s ended with %w: %s (journalctl -u %s, or %s, has the story)", detachedUnit, err,
+				strings.TrimSpace(cut(string(out), 500)), detachedUnit, a.stored(logFile))
+		}
+		return nil
+	}
+}
+
+// ReplacedProgram returns a check for Run of whether the file that program names is still the one that it is now.
+func ReplacedProgram(program string) func() bool {
+	before, err := os.Stat(program)
+	if err != nil {
+		return nil
+	}
+	return func() bool {
+		now, err := os.Stat(program)
+		return err == nil && !os.SameFile(before, now)
+	}
+}
+
+// Program is the path by which this program was started, not the file behind it: an update puts a new file there.
+func Program() (string, error) {
+	p := os.Args[0]
+	if !strings.Contains(p, "/") {
+		var err error
+		if p, err = exec.LookPath(p); err != nil {
+			return os.Executable()
+		}
+	}
+	return filepath.Abs(p)
+}

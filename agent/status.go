@@ -1,0 +1,128 @@
+package agent
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"bakehouse/schema"
+)
+
+// Status is what the host knows of itself.
+type Status struct {
+	Agent      string     `json:"agent"` // version of this program
+	Host       string     `json:"host,omitempty"`
+	Server     string     `json:"server,omitempty"`
+	Site       string     `json:"site,omitempty"`
+	Registered bool       `json:"registered"`
+	Last       Outcome    `json:"last"`
+	Installed  *Installed `json:"installed,omitempty"`
+	Previous   *Installed `json:"previous,omitempty"`
+	Pending    *Installed `json:"pending,omitempty"`
+	Failed     []int64    `json:"failed,omitempty"`
+	Root       int64      `json:"root"`      // verified version
+	Timestamp  int64      `json:"timestamp"` // likewise
+	LastCheck  time.Time  `json:"lastCheck,omitzero"`
+	LastUpdate time.Time  `json:"lastUpdate,omitzero"`
+	NextCheck  time.Time  `json:"nextCheck,omitzero"` // by the service, give or take a tenth of the interval
+	Fetched    int64      `json:"fetched"`
+	Problem    string     `json:"problem,omitempty"` // why no update can work
+	Hint       string     `json:"hint,omitempty"`
+}
+
+// Status reads the host's files; it asks nobody and changes nothing.
+func (a *Agent) Status() (*Status, error) {
+	s, err := a.load()
+	if err != nil {
+		return nil, err
+	}
+	st := s.state
+	out := &Status{Agent: a.opts.Version, Last: st.Last, Installed: st.Installed, Previous: st.Previous, Failed: st.Failed,
+		Root: st.Root, Timestamp: st.Timestamp, LastCheck: st.LastCheck, LastUpdate: st.LastUpdate, Fetched: st.Fetched}
+	if out.Last.State == "" {
+		out.Last.State = schema.StateNew
+	}
+	if st.Pending != nil {
+		out.Pending = &st.Pending.Installed
+	}
+	var problem error
+	if r := st.Registration; r != nil {
+		out.Registered, out.Host, out.Site = true, r.Host, r.Site
+	} else {
+		problem = errUnregistered
+	}
+	if urls := s.servers(); len(urls) > 0 {
+		out.Server = urls[0]
+	}
+	if !st.LastCheck.IsZero() {
+		out.NextCheck = st.LastCheck.Add(s.interval())
+	}
+	if _, _, _, err := s.trusted(); problem == nil {
+		problem = err
+	}
+	if problem != nil {
+		out.Problem, out.Hint = problem.Error(), schema.HintOf(problem)
+	}
+	return out, nil
+}
+
+// Print writes s for people.
+func (s *Status) Print(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	row := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	if s.Registered {
+		row("host", "%s", s.Host)
+	} else {
+		row("host", "not registered")
+	}
+	row("server", "%s", orElse(s.Server, "none"))
+	if s.Site != "" {
+		row("site", "%s", s.Site)
+	}
+	row("state", "%s", s.Last.State)
+	if why := orElse(s.Last.Error, s.Last.Why); why != "" {
+		row("why", "%s", why)
+	}
+	row("installed", "%s", s.Installed)
+	if s.Pending != nil {
+		row("interrupted", "%s", s.Pending)
+	}
+	row("previous", "%s", s.Previous)
+	row("target", "%s", short(s.Last.Target))
+	for _, f := range s.Failed {
+		row("failed here", "release %d", f)
+	}
+	row("last check", "%s", when(s.LastCheck))
+	row("last update", "%s", when(s.LastUpdate))
+	row("next check", "%s", when(s.NextCheck))
+	row("verified", "timestamp %d, root %d", s.Timestamp, s.Root)
+	row("program", "%s", s.Agent)
+	if s.Problem != "" {
+		row("problem", "%s", s.Problem)
+		row("hint", "%s", s.Hint)
+	}
+	return t.Flush()
+}
+
+// String says which package it is in a few words.
+func (i *Installed) String() string {
+	if i == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%s %s (%s), release %d, package %s, recipe %s", i.Name, i.Version, i.Format, i.Release, i.Package.Short(), i.Recipe)
+}
+
+func when(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+func short(d schema.Digest) string {
+	if d.IsZero() {
+		return "none"
+	}
+	return d.Short()
+}
