@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -19,8 +18,19 @@ import (
 	"bakehouse/schema"
 )
 
-// Envelope is a DSSE envelope as it stands beside a package. KeyID is the signer's TUF key id.
-type Envelope = dsse.Envelope
+// Envelope is a DSSE envelope (v1.0.2) as it stands beside a package. It is declared here because the usual module for it
+// brings the whole of x/crypto/ssh into the host program, and says on stdout what it thinks of a signature.
+type Envelope struct {
+	PayloadType string              `json:"payloadType"`
+	Payload     string              `json:"payload"` // base64
+	Signatures  []EnvelopeSignature `json:"signatures"`
+}
+
+// EnvelopeSignature is one signature, in base64, with the TUF key id of the key that is said to have made it.
+type EnvelopeSignature struct {
+	KeyID string `json:"keyid"`
+	Sig   string `json:"sig"`
+}
 
 // KeyID is a public key's id in TUF metadata and in envelopes: 64 hex digits.
 func KeyID(pub crypto.PublicKey) (string, error) {
@@ -31,8 +41,10 @@ func KeyID(pub crypto.PublicKey) (string, error) {
 	return k.ID()
 }
 
-// PAE is what a DSSE signature is over.
-func PAE(payloadType string, payload []byte) []byte { return dsse.PAE(payloadType, payload) }
+// PAE is what a DSSE signature is over (pre-authentication encoding).
+func PAE(payloadType string, payload []byte) []byte {
+	return fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(payloadType), payloadType, len(payload), payload)
+}
 
 // LoadVerifier returns the verifier of a public key. RSA keys sign PSS, as TUF has it.
 func LoadVerifier(pub crypto.PublicKey) (signature.Verifier, error) {
@@ -141,7 +153,7 @@ func decodeEnvelope(b []byte) (*Envelope, error) {
 }
 
 // judge returns the key that made the signature, and why it does not count. A key id is only a hint of whose it is.
-func judge(env *Envelope, s dsse.Signature, want schema.Statement, accepters []accepter) (*accepter, error) {
+func judge(env *Envelope, s EnvelopeSignature, want schema.Statement, accepters []accepter) (*accepter, error) {
 	payload, err := base64.StdEncoding.DecodeString(env.Payload)
 	if err != nil {
 		return nil, errors.New("its payload is not base64")
@@ -150,7 +162,7 @@ func judge(env *Envelope, s dsse.Signature, want schema.Statement, accepters []a
 	if err != nil || len(sig) == 0 {
 		return nil, errors.New("it is not base64")
 	}
-	pae := dsse.PAE(env.PayloadType, payload)
+	pae := PAE(env.PayloadType, payload)
 	var by *accepter
 	known := false
 	for i := range accepters {
@@ -182,7 +194,7 @@ func judge(env *Envelope, s dsse.Signature, want schema.Statement, accepters []a
 	return nil, errors.New("its key is not accepted by this host")
 }
 
-func signerName(a *accepter, s dsse.Signature) string {
+func signerName(a *accepter, s EnvelopeSignature) string {
 	switch {
 	case a != nil:
 		return "key " + a.name
