@@ -204,3 +204,24 @@ func (c *Client) save() error {
 	}
 	return c.dir.writeMarks(c.marks)
 }
+
+// VerifyRoots checks a chain of roots, the first of which is trusted for where it comes from, and returns the last.
+func VerifyRoots(roots [][]byte) (*metadata.Metadata[metadata.RootType], error) {
+	if len(roots) == 0 {
+		return nil, errors.New("no root metadata")
+	}
+	set, err := newSet(roots[0])
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range roots[1:] {
+		name := versionedName(metadata.ROOT, set.Root.Signed.Version+1)
+		if err := check(name, b, schema.MaxRoot); err != nil {
+			return nil, err
+		}
+		if err := verify(name, func() error { _, err := set.UpdateRoot(b); return err }); err != nil {
+			return nil, err
+		}
+	}
+	return set.Root, nil
+}

@@ -1,0 +1,204 @@
+package sign
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"bakehouse/agent/trust"
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+	"bakehouse/serve/store"
+)
+
+// State is what the store publishes, verified from the repo's roots; or the empty state of a store without a release.
+type State struct {
+	fleet *fleet.Fleet
+	now   time.Time
+
+	root  *metadata.Metadata[metadata.RootType] // the newest in the repo
+	info  trust.RootInfo
+	roots int   // how many of the repo's roots the store has
+	head  int64 // version of the timestamp, 0 if there is none
+
+	timestamp *metadata.Metadata[metadata.TimestampType]
+	snapshot  *metadata.Metadata[metadata.SnapshotType]
+	targets   *metadata.Metadata[metadata.TargetsType]
+	bins      map[string]*metadata.Metadata[metadata.TargetsType]
+
+	number      int64
+	assignments map[string]*schema.Assignment
+	policy      *schema.Policy
+	release     *schema.Release
+	access      *schema.Access
+}
+
+// Head is the version of the published timestamp, 0 if there is none.
+func (s *State) Head() int64 { return s.head }
+
+// Number is the number of the newest release, 0 if there is none.
+func (s *State) Number() int64 { return s.number }
+
+// Assignments maps the names of hosts to what is published for them. It must not be changed.
+func (s *State) Assignments() map[string]*schema.Assignment { return s.assignments }
+
+// Policy is the published policy, nil if there is none.
+func (s *State) Policy() *schema.Policy { return s.policy }
+
+// Release says where the published state came from, nil if nothing is published.
+func (s *State) Release() *schema.Release { return s.release }
+
+// Access is the published access target, nil if there is none.
+func (s *State) Access() *schema.Access { return s.access }
+
+// Published reads and verifies what the store publishes. It trusts the roots in the repo only: a store that was altered,
+// rolled back to an older head under a newer name, or that belongs to another fleet is refused, and so is one with
+// targets or bins that have expired.
+//
+// An expired timestamp or snapshot is accepted, because whoever calls this is about to renew it and nobody else could.
+// That is safe: their expiry protects those who cannot know what is current from being held on an old state. A
+// publisher derives every host's package from the commit again; what it takes over is bookkeeping (versions, release
+// numbers, since, older candidates). Given an old state it can only publish versions that hosts have seen already, and
+// they refuse those.
+func Published(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time) (*State, error) {
+	s := &State{fleet: f, now: wholeSeconds(now), assignments: map[string]*schema.Assignment{},
+		bins: map[string]*metadata.Metadata[metadata.TargetsType]{}}
+	if err := s.readRoots(ctx, st); err != nil {
+		return nil, err
+	}
+	head, err := store.Head(ctx, st)
+	if err != nil || head == 0 {
+		return s, err
+	}
+	c, err := s.verify(ctx, st, f.Roots)
+	current := err == nil
+	if schema.IsRefusal(err) && s.roots > 0 && s.roots < len(f.Roots) {
+		// The repo's newest root is about to be published and may have dropped the keys that signed the current state.
+		if c, err = s.verify(ctx, st, f.Roots[:s.roots]); err == nil {
+			current = s.root.VerifyDelegate(metadata.TARGETS, c.Verified().Targets[metadata.TARGETS]) == nil
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("published state of the store: %w", err)
+	}
+	set := c.Verified()
+	if got := set.Timestamp.Signed.Version; got != head {
+		return nil, schema.Refuse(fmt.Errorf("store: %s holds timestamp version %d", schema.TimestampKey(head), got),
+			"somebody put an older state on top: find out who, and remove the object")
+	}
+	s.head, s.timestamp, s.snapshot, s.targets = head, set.Timestamp, set.Snapshot, set.Targets[metadata.TARGETS]
+	return s, s.take(ctx, st, c, current)
+}
+
+// take reads bins and targets. If the keys that signed them may no longer (current is false), nothing they say is
+// carried forward but numbers that must not be given twice.
+func (s *State) take(ctx context.Context, st store.Store, c *trust.Client, current bool) error {
+	src := s.source(st, s.fleet.Roots)
+	count := func(n int64) { s.number = max(s.number, n) }
+	for a, err := range c.All(ctx, src) {
+		if err != nil {
+			return fmt.Errorf("published state of the store: %w", err)
+		}
+		for _, cand := range a.Candidates() {
+			count(cand.Release)
+		}
+		s.assignments[a.Host] = a
+	}
+	for name, md := range c.Verified().Targets {
+		if name != metadata.TARGETS {
+			s.bins[name] = md
+		}
+	}
+	var err error
+	if s.release, err = c.Release(ctx, src); err != nil {
+		return fmt.Errorf("published state of the store: %w", err)
+	}
+	count(s.release.Number)
+	if s.access, err = c.Access(ctx, src); err != nil && !errors.Is(err, trust.ErrNoTarget) {
+		return fmt.Errorf("published state of the store: %w", err)
+	}
+	s.policy = c.Policy()
+	if !current {
+		s.assignments, s.policy, s.release, s.access = map[string]*schema.Assignment{}, nil, nil, nil
+	}
+	return nil
+}
+
+// readRoots verifies the repo's roots and compares them with the store's.
+func (s *State) readRoots(ctx context.Context, st store.Store) error {
+	f := s.fleet
+	if len(f.Roots) == 0 {
+		return schema.Hint(errors.New("the repo has no trust/1.root.json"), "make it: bakehouse root init")
+	}
+	var err error
+	if s.root, err = trust.VerifyRoots(f.Roots); err != nil {
+		return fmt.Errorf("trust/: %w", err)
+	}
+	if f.Anchor() == nil {
+		return schema.Hint(fmt.Errorf("fleet.cue: the anchor is root %d, and trust/ ends at %d", f.AnchorVersion, len(f.Roots)),
+			"name a root that is there")
+	}
+	if err := agree(s.root, f); err != nil {
+		return err
+	}
+	if expires := s.root.Signed.Expires; !s.now.Before(expires) {
+		return schema.Hint(&trust.ExpiredError{Role: metadata.ROOT, Expires: expires, Now: s.now}, "sign a next root")
+	}
+	s.info, _ = trust.Info(s.root)
+	for n := 1; ; n++ {
+		b, err := store.Read(ctx, st, schema.MetadataKey(metadata.ROOT, int64(n)), schema.MaxRoot)
+		if errors.Is(err, fs.ErrNotExist) {
+			s.roots = n - 1
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if n > len(f.Roots) {
+			return schema.Hint(fmt.Errorf("the store publishes root %d, which trust/ lacks", n), "run from a newer commit")
+		}
+		if !bytes.Equal(b, f.Roots[n-1]) {
+			return schema.Refuse(fmt.Errorf("root %d in the store is not trust/%d.root.json", n, n),
+				"the store belongs to another fleet or was altered")
+		}
+	}
+}
+
+func (s *State) verify(ctx context.Context, st store.Store, roots [][]byte) (*trust.Client, error) {
+	c, err := trust.Open("", roots[0], func() time.Time { return s.now })
+	if err != nil {
+		return nil, err
+	}
+	c.AllowExpired(metadata.TIMESTAMP, metadata.SNAPSHOT)
+	if len(roots) < len(s.fleet.Roots) {
+		c.AllowExpired(metadata.ROOT) // an older one; the newest has been judged
+	}
+	return c, c.Refresh(ctx, s.source(st, roots), nil)
+}
+
+// rootSource is the store, but for the roots, which come from the repo.
+type rootSource struct {
+	trust.Source
+	roots [][]byte
+}
+
+func (s *State) source(st store.Store, roots [][]byte) trust.Source {
+	return rootSource{trust.StoreSource(st, func(ctx context.Context) (int64, error) { return store.Head(ctx, st) }), roots}
+}
+
+func (r rootSource) Metadata(ctx context.Context, name string, limit int64) ([]byte, error) {
+	for i, b := range r.roots {
+		if name == fmt.Sprintf("%d.root.json", i+1) {
+			return b, nil
+		}
+	}
+	if len(name) > 10 && name[len(name)-10:] == ".root.json" {
+		return nil, fs.ErrNotExist
+	}
+	return r.Source.Metadata(ctx, name, limit)
+}

@@ -1,0 +1,145 @@
+package sign
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/bits"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sigstore/sigstore/pkg/cryptoutils"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"bakehouse/agent/trust"
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+)
+
+// roles are the TUF roles that keys/ gives keys to; a key's use has the role's name.
+var roles = []string{fleet.UseRoot, fleet.UseTargets, fleet.UseSnapshot, fleet.UseTimestamp}
+
+// newRoot derives root metadata from the uses of f's keys. Every threshold is 1.
+func newRoot(f *fleet.Fleet, version int64, bins int, now time.Time) (*metadata.Metadata[metadata.RootType], error) {
+	if bins < 2 || bins > trust.MaxBins || bits.OnesCount(uint(bins)) != 1 {
+		return nil, schema.Hint(fmt.Errorf("%d bins", bins), "choose a power of two from 2 to %d; about a hundred hosts per bin is right", trust.MaxBins)
+	}
+	root := metadata.Root(wholeSeconds(now.Add(f.Lifetimes.Root)))
+	root.Signed.Version = version
+	root.Signed.UnrecognizedFields = map[string]any{trust.RootField: trust.RootInfo{Fleet: f.Name, Bins: bins}}
+	var missing []string
+	for _, role := range roles {
+		n := 0
+		for _, key := range sortedKeys(f) {
+			if !slices.Contains(key.Uses, role) {
+				continue
+			}
+			k, err := tufKey(key)
+			if err != nil {
+				return nil, err
+			}
+			if err := root.Signed.AddKey(k, role); err != nil {
+				return nil, err
+			}
+			n++
+		}
+		if n == 0 {
+			missing = append(missing, role)
+		}
+	}
+	if len(missing) > 0 {
+		use := strings.Join(missing, ",")
+		return nil, schema.Hint(fmt.Errorf("no key in keys/ has the use %s", strings.Join(missing, ", nor ")),
+			"make one: bakehouse key create NAME --use %s", use)
+	}
+	return root, nil
+}
+
+func sortedKeys(f *fleet.Fleet) []*fleet.Key {
+	var keys []*fleet.Key
+	for _, name := range slices.Sorted(maps.Keys(f.Keys)) {
+		keys = append(keys, f.Keys[name])
+	}
+	return keys
+}
+
+func tufKey(key *fleet.Key) (*metadata.Key, error) {
+	pub, err := cryptoutils.UnmarshalPEMToPublicKey([]byte(key.Public))
+	if err != nil {
+		return nil, fmt.Errorf("key %s: public half: %w", key.Name, err)
+	}
+	return metadata.KeyFromPublicKey(pub)
+}
+
+// signRole signs md with as many of the fleet's keys as the role needs. A signature more than that is only weight.
+func signRole[T metadata.Roles](md *metadata.Metadata[T], role *metadata.Role, f *fleet.Fleet, keys *Keyring) ([]byte, error) {
+	md.ClearSignatures()
+	var why []error
+	for _, key := range sortedKeys(f) {
+		if len(md.Signatures) >= role.Threshold {
+			break
+		}
+		id, err := keyID(key)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(role.KeyIDs, id) {
+			continue
+		}
+		if err := keys.usable(key); err != nil {
+			why = append(why, err)
+			continue
+		}
+		s, err := keys.Signer(key.Name)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := md.Sign(s); err != nil {
+			return nil, fmt.Errorf("sign with key %s: %w", key.Name, err)
+		}
+	}
+	if n := len(md.Signatures); n < role.Threshold {
+		return nil, schema.Hint(fmt.Errorf("%d of %d keys can sign here: %w", n, role.Threshold, errors.Join(why...)),
+			"name the folder of the private keys with --key-dir")
+	}
+	return md.ToBytes(false)
+}
+
+// agree reports how the newest root and keys/ differ. Publishing under a root that does not say what the repo says
+// would make the repo's review worthless.
+func agree(root *metadata.Metadata[metadata.RootType], f *fleet.Fleet) error {
+	var wrong []string
+	for _, role := range roles {
+		in := map[string]string{}
+		for _, key := range sortedKeys(f) {
+			if slices.Contains(key.Uses, role) {
+				id, err := keyID(key)
+				if err != nil {
+					return err
+				}
+				in[id] = key.Name
+			}
+		}
+		for _, id := range root.Signed.Roles[role].KeyIDs {
+			if in[id] == "" {
+				wrong = append(wrong, fmt.Sprintf("key id %.16s may sign %s but no key in keys/ may", id, role))
+			}
+			delete(in, id)
+		}
+		for _, name := range slices.Sorted(maps.Values(in)) {
+			wrong = append(wrong, fmt.Sprintf("key %s has the use %s but may not sign it", name, role))
+		}
+	}
+	if info, _ := trust.Info(root); info.Fleet != f.Name {
+		wrong = append(wrong, fmt.Sprintf("it is of fleet %q, not %q", info.Fleet, f.Name))
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return schema.Hint(fmt.Errorf("trust/%d.root.json and the repo disagree: %s", root.Signed.Version, strings.Join(wrong, "; ")),
+		"change the uses in keys/ back, or sign a next root that says the same")
+}
+
+// wholeSeconds is t as TUF metadata carry it.
+func wholeSeconds(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
