@@ -1,0 +1,198 @@
+package sign
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/sigstore/sigstore/pkg/cryptoutils"
+	"github.com/sigstore/sigstore/pkg/signature"
+
+	"bakehouse/agent/trust"
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+	"bakehouse/serve/store"
+)
+
+// start is when the tests' fleets are made.
+var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+const day = 24 * time.Hour
+
+// testFleet has one key per use, named after it, in the folder keyDir.
+type testFleet struct {
+	*fleet.Fleet
+	t       testing.TB
+	keys    *Keyring
+	dir     string
+	signers map[string]signature.Signer
+}
+
+const testBins = 8
+
+func newFleet(t testing.TB) *testFleet {
+	t.Helper()
+	f := &testFleet{t: t, dir: t.TempDir(), signers: map[string]signature.Signer{}, Fleet: &fleet.Fleet{Name: "acme", URL: "https://bakehouse.example", AnchorVersion: 1,
+		Lifetimes: fleet.Lifetimes{Timestamp: 7 * day, Snapshot: 30 * day, Targets: 365 * day, Root: 365 * day},
+		Keys:      map[string]*fleet.Key{}}}
+	for _, use := range uses {
+		f.addKey(use, use)
+	}
+	f.keys = f.ring()
+	b, err := initRoot(f.Fleet, f.keys, filepath.Join(t.TempDir(), "trust", "1.root.json"), testBins, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Roots = [][]byte{b}
+	return f
+}
+
+// ring is a keyring whose keys are already decrypted: scrypt takes a good part of a second, and is tested by itself.
+func (f *testFleet) ring() *Keyring {
+	k := OpenKeys(f.Fleet, f.dir, func(key string, _ bool) ([]byte, error) { return nil, errors.New("asked for a passphrase") })
+	k.now = func() time.Time { return start }
+	maps.Copy(k.signers, f.signers)
+	return k
+}
+
+func (f *testFleet) addKey(name string, uses ...string) {
+	f.t.Helper()
+	pub, priv, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	public, err := cryptoutils.MarshalPublicKeyToPEM(pub)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if f.signers[name], err = loadSigner(priv); err != nil {
+		f.t.Fatal(err)
+	}
+	f.Keys[name] = &fleet.Key{Name: name, Public: string(public), Uses: uses}
+	if err := os.WriteFile(filepath.Join(f.dir, name+keySuffix), []byte("decrypted already"), 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// rotate replaces the only key of a use by a new one, in a next root.
+func (f *testFleet) rotate(use string) {
+	f.t.Helper()
+	for name, key := range f.Keys {
+		if slices.Contains(key.Uses, use) {
+			delete(f.Keys, name)
+		}
+	}
+	f.addKey(fmt.Sprintf("%s-%d", use, len(f.Roots)+1), use)
+	f.keys = f.ring()
+	next, err := newRoot(f.Fleet, int64(len(f.Roots)+1), testBins, start)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	b, err := signRole(next, next.Signed.Roles[fleet.UseRoot], f.Fleet, f.keys)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.Roots = append(f.Roots, b)
+}
+
+func openStore(t testing.TB) store.Store {
+	t.Helper()
+	st, err := store.Open(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// want is an assignment as reconcile derives it: the package's bytes are its name.
+func want(host, pkg string) schema.Assignment {
+	return schema.Assignment{Host: host, SHA256: schema.DigestOf([]byte(pkg)), Length: int64(len(pkg)),
+		Target: schema.Target{Manifest: schema.DigestOf([]byte("manifest of " + pkg)), Recipe: "0123456789abcdef",
+			Site: "central", Ring: "all", Selected: true}}
+}
+
+func next(now time.Time, as ...schema.Assignment) Next {
+	return Next{Assignments: as, Now: now,
+		Policy:  schema.Policy{Enabled: true, Rings: []schema.Ring{{Name: "all"}}, Sites: map[string]schema.Site{"central": {URL: "https://bakehouse.example"}}},
+		Access:  &schema.Access{Users: map[string]schema.User{}},
+		Release: schema.Release{Commit: "c0ffee", Tree: "7ee", Tool: "test", Bake: 1}}
+}
+
+// publish runs once, as reconcile does.
+func (f *testFleet) publish(st store.Store, n Next) (*Summary, error) {
+	f.t.Helper()
+	s, err := Published(f.t.Context(), st, f.Fleet, n.Now)
+	if err != nil {
+		return nil, err
+	}
+	return s.Publish(f.t.Context(), st, f.keys, n)
+}
+
+func (f *testFleet) mustPublish(st store.Store, n Next) *Summary {
+	f.t.Helper()
+	sum, err := f.publish(st, n)
+	if err != nil {
+		f.t.Fatalf("publish: %v", err)
+	}
+	return sum
+}
+
+func storeSource(st store.Store) trust.Source {
+	return trust.StoreSource(st, func(ctx context.Context) (int64, error) { return store.Head(ctx, st) })
+}
+
+// host is a host program with its state directory.
+type host struct {
+	c   *trust.Client
+	src trust.Source
+	now time.Time
+}
+
+func (f *testFleet) host(st store.Store, dir string, now time.Time) *host {
+	f.t.Helper()
+	h := &host{src: storeSource(st), now: now}
+	var err error
+	if h.c, err = trust.Open(dir, f.Roots[0], func() time.Time { return h.now }); err != nil {
+		f.t.Fatal(err)
+	}
+	return h
+}
+
+// get refreshes and returns what the host is given: the package's digest, or "" for none.
+func (h *host) get(t testing.TB, name string) (*schema.Assignment, error) {
+	t.Helper()
+	if err := h.c.Refresh(t.Context(), h.src, nil); err != nil {
+		return nil, err
+	}
+	a, err := h.c.Assignment(t.Context(), h.src, name)
+	if errors.Is(err, trust.ErrNoTarget) {
+		return nil, nil
+	}
+	return a, err
+}
+
+func (h *host) mustGet(t testing.TB, name, pkg string) *schema.Assignment {
+	t.Helper()
+	a, err := h.get(t, name)
+	if err != nil {
+		t.Fatalf("host %s: %v", name, err)
+	}
+	if pkg == "" {
+		if a != nil {
+			t.Fatalf("host %s is given %s, want nothing", name, a.SHA256.Short())
+		}
+		return nil
+	}
+	if a == nil || a.SHA256 != schema.DigestOf([]byte(pkg)) {
+		t.Fatalf("host %s is not given package %q but %+v", name, pkg, a)
+	}
+	return a
+}
