@@ -35,7 +35,8 @@ type Summary struct {
 //	payloads                   the claim's segment inflates (raw deflate) to the payload digest in the key
 //	statements                 decode and speak of the package in the key
 //	metadata, timestamps       decode as the role and version in the key
-//	the head release           everything it leads to is there: snapshot, bins, top-level targets, manifests
+//	the head release           everything it leads to is there: snapshot, bins, top-level targets, manifests, and at
+//	                           least one statement on each package
 //
 // What no metadata leads to was left by a run that died, or belongs to one that is under way: a note. Signatures are not
 // checked, since that takes the fleet's root: reconcile and every host do. With assemble every package is put together
@@ -43,7 +44,7 @@ type Summary struct {
 func Fsck(ctx context.Context, s Store, assemble bool, report func(Finding)) (Summary, error) {
 	c := &checker{ctx: ctx, store: s, assemble: assemble,
 		present: map[string]int64{}, altered: map[string]bool{}, used: map[string]bool{},
-		packages: map[schema.Digest]bool{}}
+		packages: map[string]schema.Digest{}, stated: map[schema.Digest]bool{}}
 	c.report = func(f Finding) {
 		if f.Note {
 			c.sum.Notes++
@@ -63,10 +64,11 @@ type checker struct {
 	report   func(Finding)
 	sum      Summary
 
-	present  map[string]int64 // size by key, of everything listed
-	altered  map[string]bool  // keys with an error of their own, so that it is reported once
-	used     map[string]bool  // keys that something leads to
-	packages map[schema.Digest]bool
+	present  map[string]int64         // size by key, of everything listed
+	altered  map[string]bool          // keys with an error of their own, so that it is reported once
+	used     map[string]bool          // keys that something leads to
+	packages map[string]schema.Digest // by manifest key, of the manifests that decode
+	stated   map[schema.Digest]bool   // packages with a statement
 }
 
 // run goes from the bytes up: content first, then what refers to it, then whether anything does.

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"compress/flate"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -70,22 +72,31 @@ func (c *checker) segment(ref schema.SegmentRef) error {
 	return nil
 }
 
-// checkPayload inflates a segment, which ends in a sync flush: a last, empty block is put after it.
+// checkPayload inflates a segment, which ends between two blocks on a byte boundary so that anything may follow it. A last
+// stored block of random bytes is put behind it: they come out again only if the segment neither ended the stream (the
+// reader of a package would drop the rest) nor took them for its own.
 func checkPayload(r io.Reader, ref schema.SegmentRef) error {
-	lastBlock := []byte{0x01, 0x00, 0x00, 0xff, 0xff}
-	in := bufio.NewReader(io.MultiReader(r, bytes.NewReader(lastBlock)))
+	probe := make([]byte, 16)
+	rand.Read(probe)
+	n := byte(len(probe))
+	last := append([]byte{0x01, n, 0x00, ^n, 0xff}, probe...) // RFC 1951, 3.2.4
+	in := bufio.NewReader(io.MultiReader(r, bytes.NewReader(last)))
 	z := flate.NewReader(in) // takes single bytes from a ByteReader, so what is left in it was not part of the stream
 	defer z.Close()
 	h := sha256.New()
-	n, err := io.Copy(h, io.LimitReader(z, ref.PayloadSize+1))
+	size, err := io.Copy(h, io.LimitReader(z, ref.PayloadSize))
 	if err != nil {
 		return fmt.Errorf("its segment %s does not inflate: %w", ref.Digest, err)
 	}
-	if got := schema.Digest(h.Sum(nil)); n != ref.PayloadSize || got != ref.Payload {
+	if got := schema.Digest(h.Sum(nil)); size != ref.PayloadSize || got != ref.Payload {
 		return &schema.AlteredError{Object: "payload", Want: ref.Payload, Got: got}
 	}
-	if _, err := in.ReadByte(); err != io.EOF {
-		return fmt.Errorf("its segment %s ends its deflate stream too early", ref.Digest)
+	rest, err := io.ReadAll(io.LimitReader(z, int64(len(probe))+1))
+	if unread := (*unreadError)(nil); errors.As(err, &unread) {
+		return err
+	}
+	if _, after := in.ReadByte(); err != nil || !bytes.Equal(rest, probe) || after != io.EOF {
+		return fmt.Errorf("its segment %s does not end where its payload does", ref.Digest)
 	}
 	return nil
 }
@@ -104,7 +115,7 @@ func (c *checker) manifest(key string) error {
 	if err != nil {
 		return err
 	}
-	c.packages[m.SHA256] = true
+	c.packages[key] = m.SHA256
 	intact := true
 	for _, ref := range m.Segments() {
 		if err := c.segment(ref); err != nil {
@@ -149,5 +160,6 @@ func (c *checker) statement(key string) error {
 	if st.Package != pkg {
 		return fmt.Errorf("is a statement on package %s", st.Package)
 	}
+	c.stated[pkg] = true
 	return nil
 }

@@ -175,6 +175,8 @@ func (c *checker) head() error {
 			}
 			if !ok {
 				c.report(Finding{Key: to.key, Err: fmt.Errorf("is missing: %s, which %s of the newest release names", to.what, key)})
+			} else if pkg, isPackage := c.packages[to.key]; isPackage && !c.stated[pkg] {
+				c.report(Finding{Key: to.key, Err: fmt.Errorf("package %s has no sound statement, so every host refuses it: %s", pkg, to.what)})
 			} else if strings.HasPrefix(to.key, schema.MetadataDir) {
 				todo = append(todo, to.key)
 			}
@@ -185,6 +187,10 @@ func (c *checker) head() error {
 
 // orphans notes what nothing leads to. Payload claims and source files are caches that stand for themselves.
 func (c *checker) orphans(keys []string) {
+	described := map[string]bool{}
+	for _, pkg := range c.packages {
+		described[pkg.Hex()] = true
+	}
 	const text = "is not part of any release: left by a run that did not finish, or of one that is under way"
 	for _, key := range keys {
 		if c.used[key] || c.altered[key] {
@@ -194,7 +200,7 @@ func (c *checker) orphans(keys []string) {
 		switch dir + "/" {
 		case schema.StatementDir:
 			hex, _, _ := strings.Cut(rest, "/")
-			if d, err := schema.ParseHex(hex); err == nil && !c.packages[d] {
+			if !described[hex] {
 				c.note(key, text)
 			}
 		case schema.MetadataDir, schema.TargetDir, schema.ManifestDir, schema.SegmentDir:
