@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 
@@ -108,7 +109,6 @@ func (b *Baker) bake(ctx context.Context, r *rules.Recipe, format schema.Format,
 // archive puts the tar stream together.
 func (b *Baker) archive(ctx context.Context, l *layout, baked *Baked) (*stream, []fileSum, error) {
 	s := newStream()
-	s.literal(l.dirs)
 	var sums []fileSum
 	for _, files := range l.shared {
 		g, err := b.segment(ctx, files, baked)
@@ -145,15 +145,15 @@ func (b *Baker) segment(ctx context.Context, files []*file, baked *Baked) (*segm
 // measure hashes the whole package, from verified bytes only.
 func measure(ctx context.Context, parts []part) (size int64, sum schema.Digest, err error) {
 	h := sha256.New()
-	buf := chunks.Get().(*[chunkSize]byte)
-	defer chunks.Put(buf)
+	buf := pages.Get().(*[pageSize]byte)
+	defer pages.Put(buf)
 	for _, p := range parts {
 		if p.segment == nil {
 			h.Write(p.data)
 			size += int64(len(p.data))
 			continue
 		}
-		// Without WriterTo, ReaderFrom in the way: the buffer is ours.
+		// Hidden behind structs, or io.Copy would find a WriterTo or ReaderFrom and bring its own buffer.
 		n, err := io.CopyBuffer(struct{ io.Writer }{h}, contextReader{ctx, p.segment.reader()}, buf[:])
 		if err != nil {
 			return 0, sum, err
@@ -162,6 +162,11 @@ func measure(ctx context.Context, parts []part) (size int64, sum schema.Digest, 
 	}
 	return size, schema.Digest(h.Sum(nil)), nil
 }
+
+// pageSize is what is read of a segment at once: large, or the calls cost a fifth of the hash.
+const pageSize = 256 << 10
+
+var pages = sync.Pool{New: func() any { return new([pageSize]byte) }}
 
 // pack is the stored form of a manifest. It is addressed by what it inflates to, so its own bytes may vary.
 func pack(text []byte) []byte {

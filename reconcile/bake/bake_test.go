@@ -175,3 +175,25 @@ func missing(t testing.TB, why string) {
 	}
 	t.Skip(why)
 }
+
+// bake1 bakes and assembles in one go, for property tests.
+func bake1(t tb, st bake.Store, src bake.Sources, r *rules.Recipe, format schema.Format) []byte {
+	t.Helper()
+	b := bake.New(st, src)
+	defer b.Close()
+	out, err := b.Bake(context.Background(), r, format, schema.DigestOf(anchor))
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	m, err := schema.DecodeManifest(out.Packed, out.Digest)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	var whole bytes.Buffer
+	if err := m.Assemble(&whole, func(ref schema.SegmentRef) (io.ReadCloser, error) {
+		return st.Open(context.Background(), schema.SegmentKey(ref.Digest))
+	}); err != nil {
+		t.Fatalf("%v", err)
+	}
+	return whole.Bytes()
+}

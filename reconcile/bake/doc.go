@@ -7,7 +7,8 @@
 // Every package is one gzip stream of tar entries (tgz), or that as the data member of an ar archive (deb):
 //
 //	           [ar magic, debian-binary, control.tar.gz (segment: scripts; literal: control, md5sums), header of data.tar.gz]
-//	literal    gzip header, all directories
+//	literal    gzip header
+//	segment    the frame: all directories, and the anchor root
 //	segment    per plugin that has any: its files from the repo and the host program, in order of their paths
 //	literal    own files: content from CUE, units, health.json; those below /etc last
 //	           end of the archive, gzip checksum and size, padding

@@ -24,9 +24,8 @@ type layout struct {
 	name, version string
 	fleet         string // its name, if the package carries the updater's settings
 	recipe        *rules.Recipe
-	dirs          []byte // tar entries
 	dirCount      int
-	shared        [][]*file // per plugin
+	shared        [][]*file // the frame, then per plugin
 	own           []*file   // config last
 	units         []unit
 	scripts       []script
@@ -40,7 +39,7 @@ const configDir = "/etc/"
 
 func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 	l := &layout{name: fleet.PackageName, version: "0.0.0", recipe: r}
-	var all []*file
+	var all, frame []*file
 	health := []schema.HealthCheck{}
 	for _, o := range slices.SortedFunc(slices.Values(r.Outputs), func(a, b *fleet.Output) int { return cmp.Compare(a.Plugin, b.Plugin) }) {
 		var shared []*file
@@ -50,9 +49,12 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 				return nil, fmt.Errorf("plugin %s: file %.200q: %w", o.Plugin, ff.Path, err)
 			}
 			all = append(all, f)
-			if ff.Shared() {
+			switch {
+			case ff.Path == schema.AnchorFile:
+				frame = append(frame, f)
+			case ff.Shared():
 				shared = append(shared, f)
-			} else {
+			default:
 				l.own = append(l.own, f)
 			}
 			switch ff.Path {
@@ -110,9 +112,13 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 		}
 		seen[f.path] = f
 	}
-	if l.dirs, l.dirCount, err = tarDirs(all); err != nil {
+	dirs, err := dirsOf(all)
+	if err != nil {
 		return nil, err
 	}
+	l.dirCount = len(dirs)
+	// The frame is what packages of one shape have in common and no plugin's files: they would repeat a kilobyte or two.
+	l.shared = slices.Insert(l.shared, 0, append(dirs, frame...))
 	l.version += "+" + string(r.ID)
 	return l, nil
 }

@@ -54,9 +54,6 @@ func (s *stream) embed(o *stream) {
 	}
 }
 
-// literal appends raw, compressed.
-func (s *stream) literal(raw []byte) { s.deflate(raw, false) }
-
 // splice appends a segment without touching its bytes.
 func (s *stream) splice(g *segment) {
 	s.crc = combineCRC(s.crc, g.crc, g.ref.PayloadSize)
@@ -67,15 +64,11 @@ func (s *stream) splice(g *segment) {
 
 // end appends the last literal, which ends the deflate stream, and the member's checksum and size.
 func (s *stream) end(raw []byte) {
-	s.deflate(raw, true)
-	s.write(binary.LittleEndian.AppendUint32(nil, s.crc))
-	s.write(binary.LittleEndian.AppendUint32(nil, uint32(s.raw))) // modulo 2^32, RFC 1952
-}
-
-func (s *stream) deflate(raw []byte, last bool) {
 	s.crc = crc32.Update(s.crc, crc32.IEEETable, raw)
 	s.raw += int64(len(raw))
-	s.write(deflate(raw, last))
+	s.write(deflate(raw, true))
+	s.write(binary.LittleEndian.AppendUint32(nil, s.crc))
+	s.write(binary.LittleEndian.AppendUint32(nil, uint32(s.raw))) // modulo 2^32, RFC 1952
 }
 
 // schemaParts is the stream as a manifest has it.

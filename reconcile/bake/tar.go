@@ -2,13 +2,13 @@ package bake
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"crypto/md5"
 	"crypto/sha256"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -17,19 +17,15 @@ import (
 	"bakehouse/schema"
 )
 
-// file is one regular file of a package.
+// file is an entry of a package: a regular file, or a directory (by its mode), of which only path and mode count.
 type file struct {
 	plugin string
 	path   string // absolute and clean
 	mode   fs.FileMode
-	config bool
 	size   int64 // -1: not known before it is read
 	sum    schema.Digest
 	open   func() (io.ReadCloser, error)
 }
-
-// name is the file's name in an archive.
-func (f *file) name() string { return "." + f.path }
 
 // epoch is the time of everything in a package. Not zero: GNU tar and lintian complain of files that old.
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -60,32 +56,20 @@ func ustarName(name string) bool {
 	return i > 0 && len(name)-i-1 <= 100
 }
 
-// tarDirs is the entries of all directories that files need, parents first.
-func tarDirs(files []*file) ([]byte, int, error) {
-	seen := map[string]bool{}
+// dirsOf is all directories that files need, parents first.
+func dirsOf(files []*file) ([]*file, error) {
+	seen := map[string]*file{}
 	for _, f := range files {
-		for d := path.Dir(f.path); !seen[d]; d = path.Dir(d) {
-			seen[d] = true
+		for d := path.Dir(f.path); seen[d] == nil; d = path.Dir(d) {
+			seen[d] = &file{path: d, mode: fs.ModeDir | 0o755}
 		}
 	}
-	dirs := make([]string, 0, len(seen))
-	for d := range seen {
-		dirs = append(dirs, d)
-	}
-	slices.Sort(dirs)
 	for _, f := range files {
-		if seen[f.path] {
-			return nil, 0, fmt.Errorf("plugin %s: %s is a file, but another file needs it as a directory", f.plugin, f.path)
+		if seen[f.path] != nil {
+			return nil, fmt.Errorf("plugin %s: %s is a file, but another file needs it as a directory", f.plugin, f.path)
 		}
 	}
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	for _, d := range dirs {
-		if err := w.WriteHeader(tarHeader("."+strings.TrimSuffix(d, "/")+"/", tar.TypeDir, 0o755, 0)); err != nil {
-			return nil, 0, fmt.Errorf("directory %s: %w", d, err)
-		}
-	}
-	return b.Bytes(), len(dirs), w.Flush()
+	return slices.SortedFunc(maps.Values(seen), byPath), nil
 }
 
 // fileSum is what reading a file yielded.
@@ -103,6 +87,12 @@ func tarFiles(ctx context.Context, w io.Writer, files []*file) ([]fileSum, error
 	for _, f := range files {
 		if err := ctx.Err(); err != nil {
 			return nil, err
+		}
+		if f.mode.IsDir() {
+			if err := tw.WriteHeader(tarHeader("."+strings.TrimSuffix(f.path, "/")+"/", tar.TypeDir, f.mode, 0)); err != nil {
+				return nil, fmt.Errorf("directory %s: %w", f.path, err)
+			}
+			continue
 		}
 		s, err := tarFile(tw, f)
 		if err != nil {
@@ -131,7 +121,7 @@ func tarFile(tw *tar.Writer, f *file) (fileSum, error) {
 		return fileSum{}, err
 	}
 	defer r.Close()
-	if err := tw.WriteHeader(tarHeader(f.name(), tar.TypeReg, f.mode, size)); err != nil {
+	if err := tw.WriteHeader(tarHeader("."+f.path, tar.TypeReg, f.mode, size)); err != nil {
 		return fileSum{}, err
 	}
 	sha, sum := sha256.New(), md5.New()

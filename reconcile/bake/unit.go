@@ -1,10 +1,12 @@
 package bake
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
+	"path"
+	"slices"
 	"strings"
 
 	"bakehouse/schema"
@@ -29,7 +31,7 @@ func (l *layout) services(o *fleet.Output) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range o.Services {
+	for _, s := range sortedServices(o) {
 		text, err := renderUnit(o.Plugin, s)
 		if err != nil {
 			return fmt.Errorf("service %.80q: %w", s.Name, err)
@@ -41,12 +43,16 @@ func (l *layout) services(o *fleet.Output) error {
 
 func inputsOf(o *fleet.Output) (string, error) {
 	h := sha256.New()
-	for _, f := range o.Files {
+	for _, f := range slices.SortedFunc(slices.Values(o.Files), func(a, b fleet.File) int { return cmp.Compare(a.Path, b.Path) }) {
 		fmt.Fprintf(h, "%q %o %s\n", f.Path, f.Mode, f.SHA256)
 	}
-	b, err := json.Marshal(o.Services)
+	b, err := json.Marshal(sortedServices(o))
 	h.Write(b)
 	return schema.Digest(h.Sum(nil)).Short(), err
+}
+
+func sortedServices(o *fleet.Output) []fleet.Service {
+	return slices.SortedFunc(slices.Values(o.Services), func(a, b fleet.Service) int { return cmp.Compare(a.Name, b.Name) })
 }
 
 func renderUnit(plugin string, s fleet.Service) (string, error) {
@@ -61,7 +67,7 @@ func renderUnit(plugin string, s fleet.Service) (string, error) {
 	if !strings.HasPrefix(s.Exec, "/") {
 		return "", fmt.Errorf("exec %.80q does not start with an absolute path", s.Exec)
 	}
-	if s.EnvironmentFile != "" && !filepath.IsAbs(s.EnvironmentFile) {
+	if s.EnvironmentFile != "" && !path.IsAbs(s.EnvironmentFile) {
 		return "", fmt.Errorf("environment file %.80q is not absolute", s.EnvironmentFile)
 	}
 	var b strings.Builder

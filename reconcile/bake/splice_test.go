@@ -1,0 +1,241 @@
+package bake
+
+import (
+	"bufio"
+	"bytes"
+	stdgzip "compress/gzip"
+	"hash/crc32"
+	"io"
+	"os"
+	"testing"
+	"testing/iotest"
+
+	"github.com/klauspost/compress/flate"
+	"pgregory.net/rapid"
+
+	"bakehouse/schema"
+)
+
+// text is bytes that a compressor has work with: few letters, repetitions, at times noise.
+func text(t *rapid.T, most int) []byte {
+	letters := rapid.SliceOfN(rapid.Byte(), 1, rapid.SampledFrom([]int{1, 4, 256}).Draw(t, "alphabet")).Draw(t, "letters")
+	n := rapid.IntRange(0, most).Draw(t, "length")
+	state := rapid.Uint64().Draw(t, "seed") | 1
+	b := make([]byte, 0, n)
+	for len(b) < n {
+		state = state*6364136223846793005 + 1442695040888963407
+		if r := int(state >> 40); r%7 == 0 && len(b) > 8 {
+			from := r % len(b)
+			b = append(b, b[from:min(from+r%300, len(b))]...)
+			continue
+		}
+		b = append(b, letters[int(state>>33)%len(letters)])
+	}
+	return b[:n]
+}
+
+func TestTheChecksumOfTwoPartsIsThatOfTheWhole(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := text(t, 5000), text(t, 5000)
+		got := combineCRC(crc32.ChecksumIEEE(a), crc32.ChecksumIEEE(b), int64(len(b)))
+		if want := crc32.ChecksumIEEE(append(a, b...)); got != want {
+			t.Fatalf("%08x, want %08x", got, want)
+		}
+	})
+}
+
+func TestTheChecksumIsRightForPartsBeyond4GiB(t *testing.T) {
+	// 2^33 + 1 zeros, cut in two ways that share no intermediate result: by doubling, and by powers of three.
+	zeros := func(factor, n int64) uint32 {
+		unit, k := crc32.ChecksumIEEE([]byte{0}), int64(1)
+		var sum uint32
+		for ; n > 0; n /= factor {
+			for range n % factor {
+				sum = combineCRC(sum, unit, k)
+			}
+			one := unit
+			for range factor - 1 {
+				unit = combineCRC(unit, one, k)
+			}
+			k *= factor
+		}
+		return sum
+	}
+	if a, b := zeros(2, 1<<33+1), zeros(3, 1<<33+1); a != b {
+		t.Errorf("%08x and %08x", a, b)
+	}
+	if got, want := zeros(3, 100_000), crc32.ChecksumIEEE(make([]byte, 100_000)); got != want {
+		t.Errorf("%08x, want %08x", got, want)
+	}
+}
+
+func TestCompressedBytesDependOnTheContentOnly(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		raw := text(t, 200_000)
+		last := rapid.Bool().Draw(t, "last")
+		fresh := func() []byte {
+			var b bytes.Buffer
+			z, err := flate.NewWriter(&b, level)
+			if err != nil {
+				t.Fatal(err)
+			}
+			z.Write(raw)
+			if last {
+				z.Close()
+			} else {
+				z.Flush()
+			}
+			return b.Bytes()
+		}
+		want := fresh()
+		// The pool's compressors have seen the other runs.
+		for name, r := range map[string]io.Reader{"whole": bytes.NewReader(raw), "halves": iotest.HalfReader(bytes.NewReader(raw)),
+			"data with EOF": iotest.DataErrReader(bufio.NewReaderSize(bytes.NewReader(raw), 777))} {
+			var b bytes.Buffer
+			if err := deflateTo(&b, r, last); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(b.Bytes(), want) {
+				t.Fatalf("%s: other bytes than from a new compressor", name)
+			}
+		}
+	})
+}
+
+// asSegment is a segment of any payload.
+func asSegment(t testing.TB, payload []byte) *segment {
+	t.Helper()
+	z := deflate(payload, false)
+	f, err := newPrivate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if _, err := f.Write(z); err != nil {
+		t.Fatal(err)
+	}
+	return &segment{bytes: f, crc: crc32.ChecksumIEEE(payload), ref: schema.SegmentRef{Digest: schema.DigestOf(z), Size: int64(len(z)),
+		Payload: schema.DigestOf(payload), PayloadSize: int64(len(payload))}}
+}
+
+func TestASplicedStreamIsOneGzipMemberOfAllItsParts(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		s := newStream()
+		var want []byte
+		for range rapid.IntRange(0, 6).Draw(rt, "parts") {
+			raw := text(rt, 70_000)
+			want = append(want, raw...)
+			s.splice(asSegment(t, raw))
+		}
+		raw := text(rt, 3000)
+		want = append(want, raw...)
+		s.end(raw)
+		var file bytes.Buffer
+		for _, p := range s.parts {
+			if p.segment == nil {
+				file.Write(p.data)
+			} else if _, err := io.Copy(&file, p.segment.reader()); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		if int64(file.Len()) != s.size {
+			rt.Fatalf("%d bytes, counted %d", file.Len(), s.size)
+		}
+		r := bytes.NewReader(file.Bytes())
+		z, err := stdgzip.NewReader(r)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		z.Multistream(false)
+		got, err := io.ReadAll(z)
+		if err != nil || !bytes.Equal(got, want) {
+			rt.Fatalf("inflates to %d of %d bytes: %v", len(got), len(want), err)
+		}
+		if r.Len() != 0 {
+			rt.Fatalf("%d bytes behind the first member", r.Len())
+		}
+	})
+}
+
+// What a hostile store could hand out instead of a segment. Each inflates to the payload, or nearly.
+func TestASegmentThatNothingCouldFollowIsRefused(t *testing.T) {
+	payload := bytes.Repeat([]byte("shared files "), 5000)
+	good := deflate(payload, false)
+	cases := map[string][]byte{
+		"one whose stream has ended":                deflate(payload, true),
+		"one with a final block and then more":      append(deflate(payload, true), deflate(nil, false)...),
+		"one with bytes after its flush":            append(bytes.Clone(good), 0),
+		"one without its flush":                     good[:len(good)-5],
+		"one cut within its flush":                  good[:len(good)-1],
+		"one that yields more":                      append(bytes.Clone(good), deflate([]byte("more"), false)...),
+		"one that yields less":                      deflate(payload[1:], false),
+		"one of the same length and other content":  deflate(append([]byte("S"), payload[1:]...), false),
+		"one that opens a stored block to swallow":  append(bytes.Clone(good), 0, 21, 0, 0xea, 0xff),
+		"one that is not deflate":                   bytes.Repeat([]byte{0xff}, 100),
+		"one that reaches for history before it":    backReference(t),
+		"one that grows without end (512 MB zeros)": bomb(),
+	}
+	check := func(t *testing.T, z []byte) error {
+		t.Helper()
+		f, err := newPrivate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.Write(z); err != nil {
+			t.Fatal(err)
+		}
+		return inflates(t.Context(), &segment{bytes: f, ref: schema.SegmentRef{Digest: schema.DigestOf(z), Size: int64(len(z)),
+			Payload: schema.DigestOf(payload), PayloadSize: int64(len(payload))}})
+	}
+	if err := check(t, good); err != nil {
+		t.Fatalf("the right one: %v", err)
+	}
+	for name, z := range cases {
+		t.Run(name, func(t *testing.T) {
+			if err := check(t, z); !schema.IsRefusal(err) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// backReference is a segment made with a dictionary that will not be there.
+func backReference(t *testing.T) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z, err := flate.NewWriterDict(&b, level, bytes.Repeat([]byte("shared files "), 100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	z.Write(bytes.Repeat([]byte("shared files "), 5000))
+	z.Flush()
+	return b.Bytes()
+}
+
+func bomb() []byte {
+	var b bytes.Buffer
+	z, err := flate.NewWriter(&b, 1)
+	if err != nil {
+		panic(err)
+	}
+	zeros := make([]byte, 1<<20)
+	for range 512 {
+		z.Write(zeros)
+	}
+	z.Flush()
+	return b.Bytes()
+}
+
+func TestPrivateCopiesHaveNoName(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	f, err := newPrivate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if e, err := os.ReadDir(dir); err != nil || len(e) != 0 {
+		t.Errorf("%v, %v", e, err)
+	}
+}
