@@ -3,12 +3,19 @@
 // settings share a Recipe. It reads no CUE and does no I/O.
 //
 // The order of rules, first to last: what the host itself sets, then the rules of its folder from top to bottom, then
-// those of the folder above, up to the root. For attributes the folders' defaults come after all rules, likewise
-// deepest first.
+// those of the folder above, up to the root. For attributes (fleet.HostAttributes) the folders' defaults come after
+// all rules, likewise deepest first. Explain runs the same code and keeps what it beat.
 package rules
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
 
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
@@ -40,5 +47,180 @@ type Recipe struct {
 	Outputs  []*fleet.Output // by plugin name; none if no rule gives the host a plugin
 }
 
+// resolver evaluates each distinct input once.
+type resolver struct {
+	fleet   *fleet.Fleet
+	outputs map[string]*output // by plugin, platform, host fields and parameters
+	recipes map[string]*Recipe // by the outputs' keys
+	byID    map[schema.RecipeID]*Recipe
+	ps      fleet.Problems
+	noted   map[string]bool
+}
+
+type output struct {
+	*fleet.Output
+	ok bool
+}
+
 // Resolve computes every host's result. The error is a fleet.Problems if the repo is to blame.
-func Resolve(ctx context.Context, f *fleet.Fleet) (*Resolved, error) { panic("not yet") }
+func Resolve(ctx context.Context, f *fleet.Fleet) (*Resolved, error) {
+	r := &resolver{fleet: f, outputs: map[string]*output{}, recipes: map[string]*Recipe{}, byID: map[schema.RecipeID]*Recipe{}, noted: map[string]bool{}}
+	res := &Resolved{Fleet: f, Hosts: make(map[string]*Result, len(f.Hosts)), Recipes: r.byID}
+	for _, h := range f.Hosts {
+		result := r.attributes(h)
+		if result == nil {
+			continue
+		}
+		var err error
+		if result.Recipe, err = r.recipe(ctx, result); err != nil {
+			return nil, err
+		}
+		res.Hosts[h.Name] = result
+	}
+	if len(r.ps) > 0 {
+		return nil, r.ps.Sorted()
+	}
+	res.Missing = missing(res)
+	return res, nil
+}
+
+// attributes resolves platform, format, site and ring; nil if one that is needed is not set.
+func (r *resolver) attributes(h *fleet.Host) *Result {
+	settings, _ := settle(attributeRules(h))
+	text := func(name string) string {
+		if s := settings[name]; s != nil {
+			return s.Text()
+		}
+		return ""
+	}
+	res := &Result{Host: h, Site: cmp.Or(text(fleet.AttrSite), fleet.CentralSite), Ring: text(fleet.AttrRing), Format: schema.Format(text(fleet.AttrFormat))}
+	for _, name := range []string{fleet.AttrPlatform, fleet.AttrFormat} {
+		if settings[name] == nil {
+			r.ps = append(r.ps, fleet.Problem{Pos: h.Pos, Msg: fmt.Sprintf("host %s has no %s", h.Name, name),
+				Hint: "set it on the host, by a rule for `host`, or in the defaults of its folder"})
+			return nil
+		}
+	}
+	var err error
+	if res.Platform, err = schema.ParsePlatform(text(fleet.AttrPlatform)); err != nil {
+		r.ps = append(r.ps, fleet.Problem{Pos: settings[fleet.AttrPlatform].Pos, Msg: err.Error()})
+		return nil
+	}
+	s := subject{host: h, site: res.Site, platform: res.Platform}
+	res.Selected = s.matches(&r.fleet.Rollout.Select)
+	for _, ring := range r.fleet.Rollout.Rings {
+		if res.Ring == "" && s.matches(&ring.When) {
+			res.Ring = ring.Name
+		}
+	}
+	return res
+}
+
+// recipe joins what each plugin puts on the host; nil after a problem.
+func (r *resolver) recipe(ctx context.Context, res *Result) (*Recipe, error) {
+	s := subject{host: res.Host, site: res.Site, platform: res.Platform}
+	var outputs []*fleet.Output
+	key := res.Platform.String()
+	good := true
+	for _, plugin := range plugins(res.Host) {
+		settings, ok := settle(s.each(plugin))
+		if !ok || !enabled(settings) {
+			continue
+		}
+		in := inputs(r.fleet, plugin, res)
+		id := identity(plugin, in, settings)
+		key += "\n" + id
+		out := r.outputs[id]
+		if out == nil {
+			out = &output{}
+			r.outputs[id] = out
+			in.Fleet = r.fleet.Info(res.Platform)
+			var err error
+			if out.Output, err = r.fleet.Plugins[plugin].Evaluate(ctx, values(settings), in); err == nil {
+				out.ok = true
+			} else if err := r.blame(err, res.Host, s.each(plugin)); err != nil {
+				return nil, err
+			}
+		}
+		good = good && out.ok
+		outputs = append(outputs, out.Output)
+	}
+	if !good {
+		return nil, nil
+	}
+	if known := r.recipes[key]; known != nil {
+		return known, nil
+	}
+	rec := &Recipe{Platform: res.Platform, Outputs: outputs}
+	for _, p := range conflicts(outputs) {
+		r.note(p, res.Host)
+	}
+	rec.ID = identify(rec)
+	// Different settings may well yield the same files.
+	if same := r.byID[rec.ID]; same != nil {
+		rec = same
+	}
+	r.recipes[key], r.byID[rec.ID] = rec, rec
+	return rec, nil
+}
+
+// inputs are what the plugin may depend on for that host, but the fleet.
+func inputs(f *fleet.Fleet, plugin string, res *Result) fleet.Inputs {
+	in := fleet.Inputs{Platform: res.Platform, Host: map[string]string{}}
+	for _, field := range f.Plugins[plugin].HostFields() {
+		in.Host[field] = map[string]string{"name": res.Host.Name, "address": res.Host.Address, "folder": res.Host.Folder.Path}[field]
+	}
+	return in
+}
+
+// identity is equal for inputs that are equal; the fleet is the same for all.
+func identity(plugin string, in fleet.Inputs, settings map[string]*Setting) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%q %q", plugin, in.Platform)
+	for _, name := range slices.Sorted(maps.Keys(in.Host)) {
+		fmt.Fprintf(&b, " %q %q", name, in.Host[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		fmt.Fprintf(&b, " %q=%q", name, settings[name].JSON)
+	}
+	return b.String()
+}
+
+func values(settings map[string]*Setting) map[string]fleet.Value {
+	out := make(map[string]fleet.Value, len(settings))
+	for name, s := range settings {
+		out[name] = s.Value
+	}
+	return out
+}
+
+// blame notes what is wrong with a plugin's evaluation, with the host that shows it and a rule that asks for it.
+func (r *resolver) blame(err error, h *fleet.Host, rules iter.Seq[*fleet.Rule]) error {
+	var ps fleet.Problems
+	if !errors.As(err, &ps) {
+		return err
+	}
+	var at fleet.Pos
+	for rule := range rules {
+		at = rule.Pos
+		break
+	}
+	for _, p := range ps {
+		if !at.IsZero() && at.File != p.Pos.File {
+			p.Also = append(p.Also, at)
+		}
+		r.note(p, h)
+	}
+	return nil
+}
+
+// note keeps a problem once, with the first host that shows it.
+func (r *resolver) note(p fleet.Problem, h *fleet.Host) {
+	key := p.Pos.String() + p.Msg
+	if r.noted[key] {
+		return
+	}
+	r.noted[key] = true
+	p.Msg += " (host " + h.Name + ")"
+	r.ps = append(r.ps, p)
+}

@@ -16,8 +16,8 @@ package fleet
 
 import (
 	"encoding/json"
-	"io/fs"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,6 +88,8 @@ type Folder struct {
 	Parent   *Folder          // nil for the root
 	Defaults map[string]Value // host attributes, as in Host.Attributes
 	Rules    map[string][]*Rule
+
+	labels, tags map[string]string // of the defaults, with those of the folders above
 }
 
 // HostAttributes is the name under which rules set attributes of hosts.
@@ -124,6 +126,13 @@ type Value struct {
 	JSON json.RawMessage
 	Pos  Pos
 	node *node
+}
+
+// Text is a string value itself, and empty for values of other types.
+func (v Value) Text() string {
+	var s string
+	_ = json.Unmarshal(v.JSON, &s)
+	return s
 }
 
 // When is a condition; what is nil matches everything, and all that is set must match.
@@ -194,6 +203,7 @@ type Info struct {
 	Certificates []string
 	Package      string            // name of the package in the system's package manager
 	Version      string            // of the platform's pinned host program; empty if none is
+	Program      schema.Digest     // of that program
 	Keys         map[string]string // name to PEM, of the keys whose use is package
 	Anchor       []byte            // the anchor root
 }
@@ -204,7 +214,7 @@ const PackageName = "bakehouse-agent"
 // Info is what plugins may learn when they are evaluated for that platform.
 func (f *Fleet) Info(p schema.Platform) Info {
 	info := Info{Name: f.Name, URL: f.URL, Certificates: f.Certificates, Package: PackageName,
-		Version: f.Programs[p].Version, Keys: map[string]string{}, Anchor: f.Anchor()}
+		Version: f.Programs[p].Version, Program: f.Programs[p].SHA256, Keys: map[string]string{}, Anchor: f.Anchor()}
 	for name, k := range f.Keys {
 		if k.Has(UsePackage) {
 			info.Keys[name] = k.Public
@@ -214,14 +224,4 @@ func (f *Fleet) Info(p schema.Platform) Info {
 }
 
 // Has reports whether k has that use.
-func (k *Key) Has(use string) bool {
-	for _, u := range k.Uses {
-		if u == use {
-			return true
-		}
-	}
-	return false
-}
-
-// ReadSource opens what a File's Repo names, and refuses links.
-func ReadSource(fsys fs.FS, name string) (fs.File, error) { return openSource(fsys, name) }
+func (k *Key) Has(use string) bool { return slices.Contains(k.Uses, use) }

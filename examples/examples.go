@@ -1,0 +1,31 @@
+// Package examples holds config repos that a user can copy: `bakehouse init` writes one into a new repo, and
+// `bakehouse demo` runs the quickstart. Keys, roots and pinned programs are made by commands, so no example has them.
+package examples
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+)
+
+//go:embed all:minimal all:quickstart
+var files embed.FS
+
+// Names lists the examples.
+func Names() []string {
+	entries, _ := files.ReadDir(".")
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names
+}
+
+// FS is the config repo of an example.
+func FS(name string) (fs.FS, error) {
+	info, err := fs.Stat(files, name)
+	if err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("there is no example %q; there are %v", name, Names())
+	}
+	return fs.Sub(files, name)
+}

@@ -1,0 +1,49 @@
+package rules
+
+import (
+	"slices"
+	"strings"
+
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+)
+
+// subject is what a condition looks at.
+type subject struct {
+	host     *fleet.Host
+	site     string
+	platform schema.Platform
+}
+
+// matches reports whether all that w asks for holds.
+func (s subject) matches(w *fleet.When) bool {
+	return matchNames(w.Hosts, s.host.Name) &&
+		matchMap(w.Labels, s.host.Labels) &&
+		matchMap(w.Tags, s.host.Tags) &&
+		matchAny(w.Folder, func(folder string) bool { return below(s.host.Folder.Path, folder) }) &&
+		matchAny(w.Site, func(site string) bool { return s.site == site }) &&
+		matchAny(w.Platform, func(p string) bool { return p == s.platform.String() || p == s.platform.OS })
+}
+
+func matchNames(n *fleet.Names, name string) bool {
+	return n == nil || slices.ContainsFunc(n.Patterns, func(p fleet.Pattern) bool { return p.Match(name) }) != n.Not
+}
+
+func matchMap(want map[string]fleet.Match, have map[string]string) bool {
+	for key, m := range want {
+		v, ok := have[key]
+		if (ok && slices.Contains(m.Any, v)) == m.Not {
+			return false
+		}
+	}
+	return true
+}
+
+func matchAny(m *fleet.Match, holds func(string) bool) bool {
+	return m == nil || slices.ContainsFunc(m.Any, holds) != m.Not
+}
+
+// below reports whether folder is dir or a folder below it. Everything is below the root, "".
+func below(folder, dir string) bool {
+	return dir == "" || folder == dir || strings.HasPrefix(folder, dir+"/")
+}

@@ -1,0 +1,270 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"cuelang.org/go/cue"
+
+	"bakehouse/schema"
+)
+
+// Evaluate yields what the plugin puts on a host. params are those that rules set; the rest take their defaults. The
+// error is a Problems if the plugin or the parameters are to blame.
+func (p *Plugin) Evaluate(ctx context.Context, params map[string]Value, in Inputs) (*Output, error) {
+	var out *Output
+	err := p.evaluate(ctx, params, in, func(v cue.Value) (err error) {
+		out, err = p.output(v, in)
+		return err
+	})
+	return out, err
+}
+
+// Settings are all parameters with their values in force, defaults included.
+func (p *Plugin) Settings(ctx context.Context, params map[string]Value, in Inputs) (map[string]Value, error) {
+	var out map[string]Value
+	err := p.evaluate(ctx, params, in, func(v cue.Value) error {
+		n, err := toNode(v.LookupPath(paramsPath))
+		if err == nil {
+			out = values(n)
+		}
+		return err
+	})
+	return out, err
+}
+
+// evaluate fills in the inputs and gives the value to use, within the limits.
+func (p *Plugin) evaluate(ctx context.Context, params map[string]Value, in Inputs, use func(cue.Value) error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dead != nil {
+		return p.dead
+	}
+	var failed error
+	err := p.l.bounded(ctx, func() {
+		c, value := p.context()
+		if failed = p.fill(c, &value, in, params, true); failed != nil {
+			return
+		}
+		if err := value.LookupPath(pluginPath).Validate(cue.Concrete(true)); err != nil {
+			failed = p.problems(err, value)
+			return
+		}
+		failed = use(value)
+	})
+	if err != nil {
+		p.dead = fmt.Errorf("plugin %s: %w", p.Name, err)
+		return p.dead
+	}
+	return failed
+}
+
+var unset = regexp.MustCompile(`^plugin\.params\.(\S+?): (incomplete value|\S+ is missing)`)
+
+// problems words what CUE says of an evaluation: a parameter without a value is the rules' fault, all else follows.
+func (p *Plugin) problems(err error, value cue.Value) Problems {
+	var missing Problems
+	all := problemsOf(err, value)
+	for _, found := range all {
+		if m := unset.FindStringSubmatch(found.Msg); m != nil {
+			missing = append(missing, Problem{Pos: found.Pos, Msg: fmt.Sprintf("plugin %s needs the parameter %s, which no rule sets", p.Name, m[1]),
+				Hint: "set it by a rule, or give it a default in the plugin"})
+		}
+	}
+	if len(missing) > 0 {
+		return missing
+	}
+	for i := range all {
+		all[i].Msg = "plugin " + p.Name + ": " + strings.TrimPrefix(all[i].Msg, "plugin.")
+	}
+	return all
+}
+
+// output reads the evaluated plugin.
+func (p *Plugin) output(v cue.Value, in Inputs) (*Output, error) {
+	d := decoder{p: p, in: in}
+	out := &Output{Plugin: p.Name, Scripts: map[string]string{}}
+	section := func(name string) *node {
+		part := v.LookupPath(cue.MakePath(cue.Str("plugin"), cue.Str(name)))
+		if !part.Exists() {
+			return nil
+		}
+		n, err := toNode(part)
+		if err != nil {
+			d.refuse(n, "%s: %v", name, err)
+		}
+		return n
+	}
+	if n := section("files"); n != nil {
+		for _, i := range n.order() {
+			out.Files = append(out.Files, d.file(n.names[i], n.fields[i]))
+		}
+	}
+	if n := section("services"); n != nil {
+		for _, i := range n.order() {
+			out.Services = append(out.Services, d.service(n.names[i], n.fields[i]))
+		}
+	}
+	if n := section("scripts"); n != nil {
+		for i, step := range n.names {
+			out.Scripts[step] = n.fields[i].text
+		}
+	}
+	if n := section("health"); n != nil && len(n.names) > 0 {
+		out.Health = d.health(n)
+	}
+	if err := d.ps.or(); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// decoder checks what a plugin yields. Parameters have gone into it, so nothing is taken to be well-formed.
+type decoder struct {
+	p  *Plugin
+	in Inputs
+	ps Problems
+}
+
+func (d *decoder) refuse(n *node, format string, args ...any) {
+	at := n.at()
+	if at.IsZero() {
+		at = Pos{File: d.p.home}
+	}
+	d.ps = append(d.ps, Problem{Pos: at, Msg: "plugin " + d.p.Name + ": " + fmt.Sprintf(format, args...)})
+}
+
+func (d *decoder) file(name string, n *node) File {
+	f := File{Path: name, Mode: 0o644, Pos: n.at()}
+	if err := checkPath(name, d.p.Name); err != nil {
+		d.refuse(n, "file %s: %v", quote(name), err)
+	}
+	if mode := n.get("mode"); mode != nil {
+		bits, err := strconv.ParseUint(mode.text, 10, 16)
+		if err != nil || bits > 0o777 {
+			d.refuse(mode, "file %s: mode %s is outside 0o000 to 0o777", name, mode.text)
+		}
+		f.Mode = fs.FileMode(bits)
+	}
+	content, source, program := n.get("content"), n.get("source"), n.get("program")
+	kinds := 0
+	for _, part := range []*node{content, source, program} {
+		if part != nil {
+			kinds++
+		}
+	}
+	switch {
+	case kinds != 1:
+		d.refuse(n, "file %s has not exactly one of content, source and program", name)
+	case content != nil:
+		f.Content = []byte(content.text)
+		f.SHA256, f.Size = schema.DigestOf(f.Content), int64(len(f.Content))
+	case program != nil:
+		f.Program, f.SHA256, f.Size = true, d.in.Fleet.Program, -1
+	default:
+		f.Repo = d.p.source(source.text)
+		if s := strings.TrimPrefix(source.text, "/"); s == "" || path.Clean(s) != s || !fs.ValidPath(f.Repo) || control(s) {
+			d.refuse(source, "file %s: source %s is not a clean path inside the repo", name, quote(source.text))
+			break
+		}
+		var err error
+		if f.SHA256, f.Size, err = d.p.sources.digest(f.Repo); err != nil {
+			d.refuse(source, "file %s: source %s: %v", name, quote(source.text), err)
+		}
+	}
+	return f
+}
+
+// source is where in the repo a plugin's source is: beside the plugin, or from the top if it says so or is shipped.
+func (p *Plugin) source(name string) string {
+	if rest, ok := strings.CutPrefix(name, "/"); ok || p.Shipped {
+		return rest
+	}
+	return path.Join(p.home, name)
+}
+
+// checkPath accepts what a package may put on a host.
+func checkPath(name, plugin string) error {
+	switch {
+	case !path.IsAbs(name) || path.Clean(name) != name || name == "/":
+		return fmt.Errorf("the path is not absolute and clean")
+	case len(name) > 1024 || !utf8.ValidString(name) || control(name):
+		return fmt.Errorf("the path is too long or holds control characters")
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if len(part) > 255 {
+			return fmt.Errorf("a part of the path is longer than 255 bytes")
+		}
+	}
+	for _, dir := range []string{schema.StateDir, schema.VersionDir, "/proc", "/sys", "/dev", "/run"} {
+		if name == dir || strings.HasPrefix(name, dir+"/") {
+			return fmt.Errorf("nothing can be installed in %s", dir)
+		}
+	}
+	if dir := path.Dir(schema.ConfigFile); plugin != UpdaterPlugin && (name == dir || strings.HasPrefix(name, dir+"/")) {
+		return fmt.Errorf("%s is the updater's alone", dir)
+	}
+	return nil
+}
+
+// control reports whether s holds characters that mean something to whoever reads units, scripts or terminals.
+func control(s string) bool {
+	return !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' })
+}
+
+var userName = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
+
+func (d *decoder) service(name string, n *node) Service {
+	s := Service{Name: name, Description: n.get("description").str(), Exec: n.get("exec").str(), User: n.get("user").str(),
+		EnvironmentFile: n.get("environmentFile").str(), Restart: n.get("restart").str(), Enable: true, Pos: n.at()}
+	if e := n.get("enable"); e != nil {
+		s.Enable = e.is()
+	}
+	if s.Restart == "" {
+		s.Restart = "always"
+	}
+	if s.Description == "" {
+		s.Description = name
+	}
+	if err := schema.CheckName(name); err != nil || strings.HasSuffix(name, ".service") {
+		d.refuse(n, "service %s: the name is not letters, digits, '.', '-' and '_', or ends in .service", quote(name))
+	}
+	for _, field := range []struct{ name, text string }{{"description", s.Description}, {"exec", s.Exec}, {"environmentFile", s.EnvironmentFile}} {
+		if control(field.text) {
+			d.refuse(n.get(field.name), "service %s: %s holds control characters", name, field.name)
+		}
+	}
+	if !strings.HasPrefix(s.Exec, "/") {
+		d.refuse(n.get("exec"), "service %s: exec does not start with an absolute path", name)
+	}
+	if e := s.EnvironmentFile; e != "" && (!path.IsAbs(e) || path.Clean(e) != e) {
+		d.refuse(n.get("environmentFile"), "service %s: environmentFile is not absolute and clean", name)
+	}
+	if s.User != "" && !userName.MatchString(s.User) {
+		d.refuse(n.get("user"), "service %s: %s is not a user's name", name, quote(s.User))
+	}
+	return s
+}
+
+func (d *decoder) health(n *node) *schema.HealthCheck {
+	h := &schema.HealthCheck{Plugin: d.p.Name, Command: n.get("command").strs(), Within: schema.Duration(30 * time.Second)}
+	if w := n.get("within"); w != nil {
+		var err error
+		if h.Within, err = schema.ParseDuration(w.text); err != nil || time.Duration(h.Within) < time.Second || time.Duration(h.Within) > time.Hour {
+			d.refuse(w, "health: within %s is not a duration from 1s to 1h", quote(w.text))
+		}
+	}
+	if len(h.Command) == 0 || !path.IsAbs(h.Command[0]) || slices.ContainsFunc(h.Command, control) {
+		d.refuse(n.get("command"), "health: command is not an absolute path and arguments without control characters")
+	}
+	return h
+}

@@ -1,0 +1,242 @@
+package fleet
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"cuelang.org/go/cue"
+
+	"bakehouse/schema"
+)
+
+var attributes = []string{AttrPlatform, AttrFormat, AttrSite, AttrRing}
+
+// takeFolder reads hosts/ or a folder below it.
+func (ld *loader) takeFolder(folder *Folder, n *node) {
+	defaults := n.get("defaults")
+	folder.Defaults = attributesOf(defaults)
+	// Labels of the folders above are there already, since they were taken first.
+	var up Folder
+	if folder.Parent != nil {
+		up = *folder.Parent
+	}
+	folder.labels = overlay(up.labels, defaults.get("labels"))
+	folder.tags = overlay(up.tags, defaults.get("tags"))
+
+	rules := n.get("rules")
+	if rules != nil {
+		folder.Rules = make(map[string][]*Rule, len(rules.names))
+		for i, plugin := range rules.names {
+			for _, v := range rules.fields[i].fields {
+				r := &Rule{When: ld.when(v.get("when")), Value: values(v.get("value")), Pos: v.at()}
+				if plugin == HostAttributes && (r.When.Site != nil || r.When.Platform != nil) {
+					ld.problem(v, "a rule for attributes of hosts cannot depend on their site or platform, which such rules set")
+				}
+				folder.Rules[plugin] = append(folder.Rules[plugin], r)
+			}
+		}
+	}
+	hosts := n.get("hosts")
+	if hosts == nil {
+		return
+	}
+	for i, name := range hosts.names {
+		v := hosts.fields[i]
+		if err := schema.CheckHostName(name); err != nil {
+			ld.problem(v, "%v", err)
+			continue
+		}
+		h := &Host{Name: name, Folder: folder, Address: v.get("address").str(), Attributes: attributesOf(v), Pos: v.at(),
+			Labels: overlay(folder.labels, v.get("labels")), Tags: overlay(folder.tags, v.get("tags"))}
+		if h.Pos.IsZero() {
+			h.Pos = n.at()
+		}
+		if first := ld.hosts[strings.ToLower(name)]; first != nil {
+			ld.ps = append(ld.ps, Problem{Pos: h.Pos, Msg: fmt.Sprintf("host %s is already in folder %q", name, first.Folder.Path),
+				Hint: "names of hosts are unique in a fleet, whatever their case", Also: []Pos{first.Pos}})
+			continue
+		}
+		ld.hosts[strings.ToLower(name)] = h
+		if set := v.get("set"); set != nil {
+			h.Set = make(map[string]*Rule, len(set.names))
+			for j, plugin := range set.names {
+				h.Set[plugin] = &Rule{Value: values(set.fields[j]), Pos: set.fields[j].at()}
+			}
+		}
+		ld.fleet.Hosts = append(ld.fleet.Hosts, h)
+	}
+}
+
+func attributesOf(n *node) map[string]Value {
+	var out map[string]Value
+	for _, name := range attributes {
+		if v := n.get(name); v != nil {
+			if out == nil {
+				out = map[string]Value{}
+			}
+			out[name] = v.value()
+		}
+	}
+	return out
+}
+
+func values(n *node) map[string]Value {
+	out := make(map[string]Value, len(n.names))
+	for i, name := range n.names {
+		out[name] = n.fields[i].value()
+	}
+	return out
+}
+
+// overlay is base with the fields of own. Without any it is base itself, which hosts share.
+func overlay(base map[string]string, own *node) map[string]string {
+	if own == nil || len(own.names) == 0 {
+		return base
+	}
+	out := make(map[string]string, len(base)+len(own.names))
+	maps.Copy(out, base)
+	for i, name := range own.names {
+		out[name] = own.fields[i].text
+	}
+	return out
+}
+
+// when reads a condition; nil is always met.
+func (ld *loader) when(n *node) When {
+	var w When
+	if n == nil {
+		return w
+	}
+	if v := n.get("hosts"); v != nil {
+		w.Hosts = &Names{}
+		list := v
+		if not := v.get("not"); not != nil {
+			list, w.Hosts.Not = not, true
+		}
+		w.Hosts.Patterns = ld.patterns(list)
+	}
+	w.Labels, w.Tags = matches(n.get("labels")), matches(n.get("tags"))
+	w.Folder, w.Site, w.Platform = match(n.get("folder")), match(n.get("site")), match(n.get("platform"))
+	if w.Folder != nil {
+		for i, f := range w.Folder.Any {
+			w.Folder.Any[i] = strings.Trim(f, "/")
+		}
+		ld.conditions = append(ld.conditions, condition{w.Folder, n.get("folder"), "folder"})
+	}
+	if w.Site != nil {
+		ld.conditions = append(ld.conditions, condition{w.Site, n.get("site"), "site"})
+	}
+	return w
+}
+
+func (ld *loader) patterns(list *node) []Pattern {
+	var out []Pattern
+	for _, v := range list.fields {
+		p, err := NewPattern(v.text)
+		if err != nil {
+			ld.problem(v, "host pattern %s: %v", quote(v.text), err)
+			continue
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+func matches(n *node) map[string]Match {
+	if n == nil {
+		return nil
+	}
+	out := make(map[string]Match, len(n.names))
+	for i, name := range n.names {
+		out[name] = *match(n.fields[i])
+	}
+	return out
+}
+
+func match(n *node) *Match {
+	switch {
+	case n == nil:
+		return nil
+	case n.kind == cue.StringKind:
+		return &Match{Any: []string{n.text}}
+	case n.kind == cue.StructKind:
+		m := match(n.get("not"))
+		m.Not = true
+		return m
+	}
+	return &Match{Any: n.strs()}
+}
+
+// condition is a Match whose values must exist in the fleet.
+type condition struct {
+	match *Match
+	node  *node
+	kind  string
+}
+
+// finish checks what crosses directories.
+func (ld *loader) finish() {
+	f := ld.fleet
+	slices.SortFunc(f.Hosts, func(a, b *Host) int { return strings.Compare(a.Name, b.Name) })
+	rings := make([]string, len(f.Rollout.Rings))
+	for i, r := range f.Rollout.Rings {
+		rings[i] = r.Name
+	}
+	for _, p := range f.Plugins {
+		p.fleet = f
+	}
+	known := map[string][]string{AttrSite: slices.Collect(maps.Keys(f.Sites)), AttrRing: rings, "folder": slices.Collect(maps.Keys(f.Folders))}
+	for _, c := range ld.conditions {
+		for _, v := range c.match.Any {
+			ld.exists(c.node.at(), c.kind, v, known[c.kind])
+		}
+	}
+	check := func(plugin string, value map[string]Value, at Pos) {
+		if plugin == HostAttributes {
+			for _, name := range []string{AttrSite, AttrRing} {
+				if v, ok := value[name]; ok {
+					ld.exists(v.Pos, name, v.node.text, known[name])
+				}
+			}
+			return
+		}
+		p := f.Plugins[plugin]
+		if p == nil {
+			if !ld.failed[plugin] {
+				ld.ps = append(ld.ps, Problem{Pos: at, Msg: fmt.Sprintf("there is no plugin %q", plugin),
+					Hint: nearest("did you mean %s?", plugin, slices.Collect(maps.Keys(f.Plugins)))})
+			}
+			return
+		}
+		ld.ps = append(ld.ps, p.check(value)...)
+		if v, ok := value["interval"]; ok && plugin == UpdaterPlugin {
+			if d, err := schema.ParseDuration(v.node.str()); err == nil && time.Duration(d) < 10*time.Minute {
+				ld.warn(Problem{Pos: v.Pos, Msg: fmt.Sprintf("interval %s: every host asks that often; 10m and more are kind to the server", d)})
+			}
+		}
+	}
+	for _, folder := range f.Folders {
+		check(HostAttributes, folder.Defaults, Pos{})
+		for plugin, rules := range folder.Rules {
+			for _, r := range rules {
+				check(plugin, r.Value, r.Pos)
+			}
+		}
+	}
+	for _, h := range f.Hosts {
+		check(HostAttributes, h.Attributes, h.Pos)
+		for plugin, r := range h.Set {
+			check(plugin, r.Value, r.Pos)
+		}
+	}
+}
+
+func (ld *loader) exists(at Pos, kind, name string, known []string) {
+	if !slices.Contains(known, name) {
+		ld.ps = append(ld.ps, Problem{Pos: at, Msg: fmt.Sprintf("there is no %s %q", kind, name),
+			Hint: nearest("did you mean %s?", name, known)})
+	}
+}

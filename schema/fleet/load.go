@@ -1,0 +1,281 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"bakehouse/schema"
+)
+
+// Load evaluates the config repo whose top is fsys. The error is a Problems with every error, unless the repo could
+// not be read at all or ctx ended.
+func Load(ctx context.Context, fsys fs.FS) (*Fleet, error) { return load(ctx, fsys, defaultLimits) }
+
+// loader collects what the directories yield.
+type loader struct {
+	fsys  fs.FS
+	l     limits
+	fleet *Fleet
+	ps    Problems
+
+	sources    *sources
+	hosts      map[string]*Host // by name in lower case
+	conditions []condition
+	failed     map[string]bool // plugins that did not evaluate
+}
+
+// job is a directory to evaluate. take reads the result into the loader, one job at a time, in order of paths.
+type job struct {
+	fsys       fs.FS // nil: the repo
+	path       string
+	entries    []fs.DirEntry
+	definition string
+	loose      bool   // values may depend on what is filled in later
+	plugin     string // the name of the plugin, if it is one
+	take       func(*evaluated, *node)
+
+	dir  *dir
+	done *evaluated
+	node *node // unless loose
+	ps   Problems
+}
+
+func load(ctx context.Context, fsys fs.FS, l limits) (*Fleet, error) {
+	ld := &loader{fsys: fsys, l: l, fleet: &Fleet{
+		AnchorVersion: 1, Programs: map[schema.Platform]Program{}, Keys: map[string]*Key{}, Folders: map[string]*Folder{},
+		Plugins: map[string]*Plugin{}, Sites: map[string]schema.Site{},
+		Access: schema.Access{Schema: accessSchema, Users: map[string]schema.User{}},
+	}, sources: newSources(fsys), hosts: map[string]*Host{}, failed: map[string]bool{}}
+	jobs, err := ld.discover()
+	if err != nil {
+		return nil, err
+	}
+	ld.run(ctx, jobs)
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	ld.clauses(jobs)
+	for _, j := range jobs {
+		ld.ps = append(ld.ps, j.ps...)
+		switch {
+		case j.dir == nil && len(j.ps) == 0:
+			j.take(nil, nil) // no CUE files
+		case j.done != nil && !j.done.broken:
+			j.take(j.done, j.node)
+		case j.plugin != "":
+			ld.failed[j.plugin] = true
+		}
+	}
+	ld.finish()
+	if err := ld.ps.or(); err != nil {
+		return nil, err
+	}
+	ld.fleet.Warnings = ld.fleet.Warnings.Sorted()
+	return ld.fleet, nil
+}
+
+// discover lists the directories to evaluate, in the order in which they are taken: the top first, then by path.
+func (ld *loader) discover() ([]*job, error) {
+	top, err := fs.ReadDir(ld.fsys, ".")
+	if err != nil {
+		return nil, fmt.Errorf("reading the config repo: %w", err)
+	}
+	if !slices.ContainsFunc(top, func(e fs.DirEntry) bool { return e.Name() == "fleet.cue" }) {
+		return nil, schema.Hint(errors.New("fleet.cue: no such file, so this is no config repo"), "`bakehouse init DIR` makes one")
+	}
+	jobs := []*job{{path: ".", entries: top, definition: "#Root", take: ld.takeRoot}}
+	for _, e := range top {
+		name := e.Name()
+		if name[0] == '.' || !e.IsDir() {
+			if slices.Contains([]string{"hosts", "keys", "plugins", "sites", "trust"}, name) {
+				ld.ps = append(ld.ps, Problem{Pos: Pos{File: name}, Msg: "is not a folder", Hint: "symbolic links are not followed"})
+			}
+			continue
+		}
+		switch name {
+		case "keys":
+			jobs = append(jobs, &job{path: name, entries: ld.readDir(name), definition: "#Keys", take: ld.takeKeys})
+		case "sites":
+			jobs = append(jobs, &job{path: name, entries: ld.readDir(name), definition: "#Sites", take: ld.takeSites})
+		case "hosts":
+			jobs = ld.discoverFolders(jobs, name, nil)
+		case "plugins":
+			jobs = append(jobs, ld.discoverPlugins(name)...)
+		case "trust", "cue.mod":
+		default:
+			for _, f := range ld.readDir(name) {
+				if isCUE(f.Name()) {
+					ld.warn(Problem{Pos: Pos{File: path.Join(name, f.Name())}, Msg: "nothing reads this file",
+						Hint: nearest("did you mean the folder %s/?", name, []string{"hosts", "keys", "plugins", "sites"})})
+				}
+			}
+		}
+	}
+	if ld.fleet.Folders[""] == nil {
+		ld.fleet.Folders[""] = &Folder{}
+	}
+	return ld.discoverShipped(jobs), nil
+}
+
+func (ld *loader) discoverFolders(jobs []*job, dir string, parent *Folder) []*job {
+	folder := &Folder{Path: strings.TrimPrefix(strings.TrimPrefix(dir, "hosts"), "/"), Parent: parent}
+	ld.fleet.Folders[folder.Path] = folder
+	entries := ld.readDir(dir)
+	jobs = append(jobs, &job{path: dir, entries: entries, definition: "#Folder", take: func(_ *evaluated, n *node) { ld.takeFolder(folder, n) }})
+	for _, e := range entries {
+		switch name := path.Join(dir, e.Name()); {
+		case e.Name()[0] == '.' || e.Name()[0] == '_':
+		case e.Type()&fs.ModeSymlink != 0 && !isCUE(e.Name()):
+			ld.ps = append(ld.ps, Problem{Pos: Pos{File: name}, Msg: "is a symbolic link", Hint: "symbolic links are not followed: put the folder itself here"})
+		case e.IsDir():
+			jobs = ld.discoverFolders(jobs, name, folder)
+		}
+	}
+	return jobs
+}
+
+func (ld *loader) discoverPlugins(dir string) []*job {
+	var jobs []*job
+	for _, e := range ld.readDir(dir) {
+		name := path.Join(dir, e.Name())
+		p := &Plugin{Name: e.Name(), home: name, l: ld.l, sources: ld.sources}
+		switch {
+		case e.Name()[0] == '.' || e.Name()[0] == '_':
+			continue
+		case !e.IsDir():
+			if isCUE(e.Name()) || e.Type()&fs.ModeSymlink != 0 {
+				ld.ps = append(ld.ps, Problem{Pos: Pos{File: name}, Msg: "is not a folder", Hint: "a plugin is a folder: plugins/NAME/plugin.cue"})
+			}
+			continue
+		case schema.CheckName(p.Name) != nil || p.Name == HostAttributes:
+			ld.ps = append(ld.ps, Problem{Pos: Pos{File: name}, Msg: fmt.Sprintf("%q cannot be the name of a plugin", p.Name)})
+			continue
+		case p.Name == UpdaterPlugin:
+			ld.ps = append(ld.ps, Problem{Pos: Pos{File: name}, Msg: "the plugin updater is shipped with bakehouse and cannot be replaced"})
+			continue
+		}
+		jobs = append(jobs, ld.pluginJob(ld.fsys, ld.readDir(name), p))
+	}
+	return jobs
+}
+
+func (ld *loader) pluginJob(fsys fs.FS, entries []fs.DirEntry, p *Plugin) *job {
+	return &job{fsys: fsys, path: p.home, entries: entries, definition: "#PluginDir", loose: true, plugin: p.Name, take: func(e *evaluated, _ *node) {
+		ld.ps = append(ld.ps, p.take(e)...)
+		ld.fleet.Plugins[p.Name] = p
+	}}
+}
+
+// discoverShipped lists the plugins that come with the tool and that the repo does not replace.
+func (ld *loader) discoverShipped(jobs []*job) []*job {
+	entries, _ := shipped.ReadDir(shippedDir)
+	for _, e := range entries {
+		p := &Plugin{Name: e.Name(), Shipped: true, home: path.Join(shippedDir, e.Name()), l: ld.l, sources: ld.sources}
+		if !slices.ContainsFunc(jobs, func(j *job) bool { return j.plugin == p.Name }) {
+			files, _ := shipped.ReadDir(p.home)
+			jobs = append(jobs, ld.pluginJob(shipped, files, p))
+		}
+	}
+	return jobs
+}
+
+func (ld *loader) readDir(name string) []fs.DirEntry {
+	entries, err := fs.ReadDir(ld.fsys, name)
+	if err != nil {
+		ld.ps = append(ld.ps, Problem{Pos: Pos{File: name}, Msg: plain(err).Error()})
+	}
+	return entries
+}
+
+func (ld *loader) warn(p Problem) { ld.fleet.Warnings = append(ld.fleet.Warnings, p) }
+
+// run evaluates the jobs, as many at a time as there are processors, each in a context of its own.
+func (ld *loader) run(ctx context.Context, jobs []*job) {
+	next := make(chan *job)
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for j := range next {
+				j.run(ctx, cmp.Or(j.fsys, ld.fsys), ld.l)
+			}
+		})
+	}
+	for _, j := range jobs {
+		if ctx.Err() != nil {
+			break
+		}
+		next <- j
+	}
+	close(next)
+	workers.Wait()
+}
+
+func (j *job) run(ctx context.Context, fsys fs.FS, l limits) {
+	var dir *dir
+	var done *evaluated
+	var n *node
+	var ps Problems
+	// What the work writes is read only if it ended: after a time-out it goes on by itself.
+	err := l.bounded(ctx, func() {
+		dir, ps = readDir(fsys, j.path, j.entries, l)
+		if dir == nil {
+			return
+		}
+		done = dir.evaluate(j.definition, j.loose)
+		ps = append(ps, done.ps...)
+		if !done.broken && !j.loose {
+			var err error
+			if n, err = toNode(done.raw); err != nil {
+				done.broken = true
+				ps = append(ps, Problem{Pos: Pos{File: j.path}, Msg: err.Error()})
+			}
+		}
+	})
+	if err != nil {
+		j.ps = Problems{{Pos: Pos{File: j.path}, Msg: err.Error(), Hint: "simplify the files of this folder: look for large disjunctions and for references that multiply"}}
+		return
+	}
+	j.dir, j.done, j.node, j.ps = dir, done, n, ps
+}
+
+// clauses refuses a directory that has an ancestor's package name, because cue would merge the ancestor's files into it.
+func (ld *loader) clauses(jobs []*job) {
+	names := map[string]*dir{}
+	for _, j := range jobs {
+		if j.dir != nil {
+			names[j.path] = j.dir
+		}
+	}
+	for _, j := range jobs {
+		for at := j.path; j.dir != nil && at != "."; {
+			at = path.Dir(at)
+			if up := names[at]; up != nil && up.pkg == j.dir.pkg {
+				for _, f := range j.dir.files {
+					j.ps = append(j.ps, Problem{Pos: f.clause, Msg: fmt.Sprintf("package %s is also the package of a folder above, whose files cue would merge into this one", j.dir.pkg),
+						Hint: fmt.Sprintf("say `package %s`, or any other name", freeName(j, names)), Also: []Pos{up.files[0].clause}})
+				}
+			}
+		}
+	}
+}
+
+// freeName is a package name for j's directory that no folder above has.
+func freeName(j *job, names map[string]*dir) string {
+	name := clauseFor(j.path + "/x")
+	for at := j.path; at != "."; {
+		at = path.Dir(at)
+		if up := names[at]; up != nil && up.pkg == name {
+			name += "_" + clauseFor(at+"/x")
+			at = j.path
+		}
+	}
+	return name
+}

@@ -1,0 +1,290 @@
+package fleet
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"bakehouse/schema"
+)
+
+// accessSchema is the version of the access target's form.
+const accessSchema = 1
+
+const day = 24 * time.Hour
+
+var defaultLifetimes = Lifetimes{Timestamp: 7 * day, Snapshot: 30 * day, Targets: 365 * day, Root: 365 * day}
+
+// takeRoot reads the top folder.
+func (ld *loader) takeRoot(_ *evaluated, n *node) {
+	f := ld.fleet
+	f.Name = n.get("name").str()
+	f.URL = ld.url(n.get("url"))
+	f.Certificates = ld.certificates(n.get("certificates"))
+	f.Lifetimes = defaultLifetimes
+	lifetimes := n.get("lifetimes")
+	for name, into := range map[string]*time.Duration{"timestamp": &f.Lifetimes.Timestamp, "snapshot": &f.Lifetimes.Snapshot,
+		"targets": &f.Lifetimes.Targets, "root": &f.Lifetimes.Root} {
+		if v := lifetimes.get(name); v != nil {
+			*into = time.Duration(ld.duration(v))
+			if *into < time.Minute {
+				ld.problem(v, "lifetime %s is under a minute", v.text)
+			}
+		}
+	}
+	if v := n.get("anchor"); v != nil {
+		f.AnchorVersion, _ = strconv.Atoi(v.text) // too large is out of range below
+	}
+	ld.readTrust()
+	if count := len(f.Roots); count > 0 && (f.AnchorVersion < 1 || f.AnchorVersion > count) {
+		ld.problem(n.get("anchor"), "anchor: there is no trust/%s.root.json; the newest is %d", n.get("anchor").str(), count)
+	}
+	if programs := n.get("programs"); programs != nil {
+		for i, name := range programs.names {
+			v := programs.fields[i]
+			p, err := schema.ParsePlatform(name)
+			sum, err2 := schema.ParseDigest(v.get("sha256").str())
+			if err != nil || err2 != nil || sum.IsZero() {
+				ld.problem(v, "programs: %s: platform or sha256 is malformed", name)
+				continue
+			}
+			f.Programs[p] = Program{Version: v.get("version").str(), SHA256: sum}
+		}
+	}
+	ld.takeRollout(n.get("rollout"))
+	ld.takeUsers(n.get("users"))
+	f.Sites[CentralSite] = schema.Site{URL: f.URL, Certificates: strings.Join(f.Certificates, "")}
+}
+
+func (ld *loader) takeRollout(n *node) {
+	r := &ld.fleet.Rollout
+	r.Enabled = n.get("enabled").is()
+	r.Select = ld.when(n.get("select"))
+	rings := n.get("rings")
+	if rings == nil {
+		r.Rings = []Ring{{Ring: schema.Ring{Name: "all"}}}
+		return
+	}
+	seen := map[string]*node{}
+	for _, v := range rings.fields {
+		name := v.get("name")
+		if first := seen[name.text]; first != nil {
+			ld.problem(name, "ring %q stands here twice", name.text).Also = []Pos{first.at()}
+		}
+		seen[name.text] = name
+		r.Rings = append(r.Rings, Ring{Ring: schema.Ring{Name: name.text, Delay: ld.duration(v.get("delay"))}, When: ld.when(v.get("when"))})
+	}
+}
+
+func (ld *loader) takeUsers(n *node) {
+	if n == nil {
+		return
+	}
+	for i, name := range n.names {
+		v := n.fields[i]
+		u := schema.User{Hash: v.get("hash").str(), Automation: v.get("automation").is(), Permissions: map[string][]string{}}
+		permissions := v.get("permissions")
+		for j, permission := range permissions.names {
+			ld.patterns(permissions.fields[j])
+			u.Permissions[permission] = permissions.fields[j].strs()
+		}
+		ld.fleet.Access.Users[name] = u
+	}
+}
+
+var rootFile = regexp.MustCompile(`^([1-9][0-9]{0,8})\.root\.json$`)
+
+// readTrust reads the chain of roots as it lies in trust/. Nothing is believed of it here: package sign verifies it.
+func (ld *loader) readTrust() {
+	entries, err := fs.ReadDir(ld.fsys, "trust")
+	if err != nil {
+		return // none yet
+	}
+	files := map[int]string{}
+	for _, e := range entries {
+		name := "trust/" + e.Name()
+		m := rootFile.FindStringSubmatch(e.Name())
+		switch {
+		case e.Name()[0] == '.':
+		case m == nil:
+			ld.warn(Problem{Pos: Pos{File: name}, Msg: "nothing reads this file", Hint: "roots are called 1.root.json, 2.root.json and on"})
+		case !e.Type().IsRegular():
+			ld.ps = append(ld.ps, Problem{Pos: Pos{File: name}, Msg: "is not a regular file"})
+		default:
+			v, _ := strconv.Atoi(m[1])
+			files[v] = name
+		}
+	}
+	for v := 1; v <= len(files); v++ {
+		name, ok := files[v]
+		if !ok {
+			ld.ps = append(ld.ps, Problem{Pos: Pos{File: fmt.Sprintf("trust/%d.root.json", v)}, Msg: "is missing, but later roots are there",
+				Hint: "hosts walk the roots one by one: restore it from the repo's history"})
+			return
+		}
+		data, err := readFile(ld.fsys, name, schema.MaxRoot)
+		if err == nil && isPointer(data) {
+			ld.ps = append(ld.ps, pointerProblem(Pos{File: name}))
+			return
+		}
+		if err == nil && !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
+			err = fmt.Errorf("is not JSON")
+		}
+		if err != nil {
+			ld.ps = append(ld.ps, Problem{Pos: Pos{File: name}, Msg: err.Error()})
+			return
+		}
+		ld.fleet.Roots = append(ld.fleet.Roots, data)
+	}
+}
+
+// takeKeys reads keys/.
+func (ld *loader) takeKeys(_ *evaluated, n *node) {
+	keys := n.get("keys")
+	if keys == nil {
+		return
+	}
+	seen := map[string]*Key{}
+	for i, name := range keys.names {
+		v := keys.fields[i]
+		k := &Key{Name: name, Uses: v.get("uses").strs(), Private: v.get("private").str(), Pos: v.get("public").at()}
+		if k.Private == "" {
+			k.Private = name + ".key"
+		}
+		der, err := publicKey(v.get("public").text)
+		if err != nil {
+			ld.problem(v.get("public"), "key %s: %v", name, err)
+			continue
+		}
+		// Written alike however it was pasted, so that packages do not change with the white space.
+		k.Public = string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+		if first := seen[k.Public]; first != nil {
+			ld.problem(v.get("public"), "key %s is the same key as %s, so the two would count as two signatures", name, first.Name).Also = []Pos{first.Pos}
+		}
+		seen[k.Public] = k
+		if e := v.get("expires"); e != nil {
+			if k.Expires, err = time.Parse(time.RFC3339, e.text); err != nil {
+				ld.problem(e, "key %s: %v", name, err)
+			}
+		}
+		ld.fleet.Keys[name] = k
+	}
+}
+
+// publicKey is the SubjectPublicKeyInfo in a PEM block.
+func publicKey(text string) ([]byte, error) {
+	block, rest := pem.Decode([]byte(text))
+	switch {
+	case block == nil:
+		return nil, fmt.Errorf("public is not PEM")
+	case strings.Contains(block.Type, "PRIVATE KEY"):
+		return nil, fmt.Errorf("public holds a private key: everyone who reads the repo has it, so make another")
+	case block.Type != "PUBLIC KEY":
+		return nil, fmt.Errorf("public is a %s, not a PUBLIC KEY", block.Type)
+	case len(bytes.TrimSpace(rest)) > 0:
+		return nil, fmt.Errorf("public holds more than one PEM block")
+	}
+	if _, err := x509.ParsePKIXPublicKey(block.Bytes); err != nil {
+		return nil, fmt.Errorf("public is not a public key: %w", err)
+	}
+	return block.Bytes, nil
+}
+
+// takeSites reads sites/.
+func (ld *loader) takeSites(_ *evaluated, n *node) {
+	sites := n.get("sites")
+	if sites == nil {
+		return
+	}
+	for i, name := range sites.names {
+		v := sites.fields[i]
+		if name == CentralSite {
+			ld.problem(v, "site %s is the server of fleet.cue", name)
+			continue
+		}
+		ld.fleet.Sites[name] = schema.Site{URL: ld.url(v.get("url")), Certificates: strings.Join(ld.certificates(v.get("certificates")), "")}
+	}
+}
+
+func (ld *loader) url(n *node) string {
+	if err := schema.CheckServerURL(n.text); err != nil {
+		ld.problem(n, "%v", err)
+	}
+	return strings.TrimSuffix(n.text, "/")
+}
+
+// certificates reads a list of PEM certificates, one or more in each item, and returns them one by one.
+func (ld *loader) certificates(n *node) []string {
+	if n == nil {
+		return nil
+	}
+	var out []string
+	for _, v := range n.fields {
+		certs, err := splitCertificates(v.text)
+		if err != nil {
+			ld.problem(v, "certificate: %v", err)
+		}
+		out = append(out, certs...)
+	}
+	return out
+}
+
+func splitCertificates(text string) ([]string, error) {
+	var out []string
+	for rest := []byte(text); len(bytes.TrimSpace(rest)) > 0; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil || block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("not a PEM certificate")
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			return nil, err
+		}
+		out = append(out, string(pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})))
+	}
+	return out, nil
+}
+
+func (ld *loader) duration(n *node) schema.Duration {
+	if n == nil {
+		return 0
+	}
+	d, err := schema.ParseDuration(n.text)
+	if err != nil {
+		ld.problem(n, "%v", err)
+	}
+	return d
+}
+
+// problem notes what is wrong at n. The result may be completed until the next call.
+func (ld *loader) problem(n *node, format string, args ...any) *Problem {
+	ld.ps = append(ld.ps, Problem{Pos: n.at(), Msg: fmt.Sprintf(format, args...)})
+	return &ld.ps[len(ld.ps)-1]
+}
+
+// KeyFile is the text of keys/NAME.cue for a key.
+func KeyFile(k Key) []byte {
+	var b strings.Builder
+	fmt.Fprintf(&b, "package keys\n\nkeys: %s: {\n\tpublic: \"\"\"\n", quote(k.Name))
+	for line := range strings.Lines(strings.TrimSpace(k.Public) + "\n") {
+		b.WriteString("\t\t" + line)
+	}
+	b.WriteString("\t\t\"\"\"\n\tuses: [")
+	for i, use := range k.Uses {
+		b.WriteString([]string{"", ", "}[min(i, 1)] + string(quote(use)))
+	}
+	b.WriteString("]\n")
+	if k.Private != "" && k.Private != k.Name+".key" {
+		fmt.Fprintf(&b, "\tprivate: %s\n", quote(k.Private))
+	}
+	if !k.Expires.IsZero() {
+		fmt.Fprintf(&b, "\texpires: %q\n", k.Expires.UTC().Format(time.RFC3339))
+	}
+	b.WriteString("}\n")
+	return []byte(b.String())
+}

@@ -1,0 +1,32 @@
+package fleet
+
+import (
+	"embed"
+	"io/fs"
+	"strings"
+)
+
+//go:embed plugins
+var shippedFiles embed.FS
+
+// UpdaterPlugin is the shipped plugin that puts the host program and its settings on a host.
+const UpdaterPlugin = "updater"
+
+// shippedDir is where positions say that shipped plugins are; no repo can have such a folder in the way.
+const (
+	shippedPrefix = "bakehouse:"
+	shippedDir    = shippedPrefix + "plugins"
+)
+
+// shippedFS shows the shipped plugins under names that tell them from the repo's.
+type shippedFS struct{ files embed.FS }
+
+var shipped = shippedFS{shippedFiles}
+
+func (s shippedFS) Open(name string) (fs.File, error) {
+	return s.files.Open(strings.TrimPrefix(name, shippedPrefix))
+}
+
+func (s shippedFS) ReadDir(name string) ([]fs.DirEntry, error) {
+	return s.files.ReadDir(strings.TrimPrefix(name, shippedPrefix))
+}
