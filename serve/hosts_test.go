@@ -1,0 +1,228 @@
+package serve
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"bakehouse/schema"
+)
+
+func TestAHostGetsFromRegistrationToItsPackage(t *testing.T) {
+	f, packs := standardFleet(t)
+	w := start(t, f)
+	c := w.register("web01")
+	if got := w.follow(f, c); !bytes.Equal(got, packs["web01"].bytes) {
+		t.Errorf("assembled another package")
+	}
+	r := w.get(c, schema.StatementPath+packs["web01"].digest.Hex())
+	var envelopes []json.RawMessage
+	if err := json.Unmarshal(r.body, &envelopes); err != nil || len(envelopes) != 1 {
+		t.Errorf("statements: %d %s %v", r.status, r.body, err)
+	}
+	if strings.Contains(w.log.String(), c.secret) || strings.Contains(w.log.String(), password) {
+		t.Error("a secret stands in the log")
+	}
+}
+
+func TestAStockTUFClientFindsTheWholePackageUnderItsTargetPath(t *testing.T) {
+	f, packs := standardFleet(t)
+	w := start(t, f)
+	c, p := w.register("web01"), packs["web01"]
+	r := w.get(c, schema.TargetPath+"web01/"+p.digest.Hex()+".package")
+	if r.status != http.StatusOK || !bytes.Equal(r.body, p.bytes) {
+		t.Fatalf("%d, %d bytes, want %d", r.status, len(r.body), len(p.bytes))
+	}
+	if got := r.header.Get("Content-Length"); got != fmt.Sprint(len(p.bytes)) {
+		t.Errorf("Content-Length %s", got)
+	}
+}
+
+// pathsOf lists every path under which an object of the store might be asked for.
+func pathsOf(key string, hosts []string) []string {
+	name := key[strings.LastIndexByte(key, '/')+1:]
+	switch {
+	case strings.HasPrefix(key, schema.MetadataDir):
+		return []string{schema.MetadataPath + name}
+	case strings.HasPrefix(key, schema.TimestampDir):
+		return []string{schema.MetadataPath + name}
+	case strings.HasPrefix(key, schema.StatementDir):
+		name = strings.Split(key, "/")[1]
+	}
+	name, _, _ = strings.Cut(name, ".")
+	paths := []string{}
+	for _, prefix := range []string{schema.ManifestPath, schema.SegmentPath, schema.StatementPath} {
+		paths = append(paths, prefix+name)
+	}
+	for _, target := range []string{schema.PolicyTarget, schema.ReleaseTarget, schema.AccessTarget, "package"} {
+		paths = append(paths, schema.TargetPath+name+"."+target)
+	}
+	for _, h := range hosts {
+		paths = append(paths, schema.TargetPath+h+"/"+name+".package", schema.TargetPath+h+"/"+name+".policy")
+	}
+	return paths
+}
+
+func TestAHostReadsItsOwnPackageOnly(t *testing.T) {
+	f, packs := standardFleet(t)
+	w := start(t, f)
+	const host = "web01"
+	c := w.register(host)
+	hosts := []string{}
+	for h := range packs {
+		w.register(h)
+		hosts = append(hosts, h)
+	}
+	c = w.register(host)
+
+	own := packs[host]
+	may := []string{schema.MetadataPath + "1.root.json", schema.MetadataPath + "1.snapshot.json", schema.MetadataPath + "1.targets.json",
+		schema.MetadataPath + "1." + f.bin(host) + ".json", schema.ManifestPath + own.manifest.Hex(), schema.StatementPath + own.digest.Hex(),
+		schema.TargetPath + host + "/" + own.digest.Hex() + ".package"}
+	for _, d := range own.segments {
+		may = append(may, schema.SegmentPath+d.Hex())
+	}
+	rel, _ := w.server.releases.now()
+	for name, ds := range rel.targets {
+		may = append(may, schema.TargetPath+ds[0].Hex()+"."+name)
+	}
+
+	nothing := w.get(c, schema.ManifestPath+schema.DigestOf([]byte("no such thing")).Hex())
+	if nothing.status != http.StatusNotFound {
+		t.Fatalf("what does not exist: %d %s", nothing.status, nothing.body)
+	}
+	paths := []string{"/", "/v1/", "/v1/hosts", schema.SegmentPath, schema.TargetPath + "policy", schema.MetadataPath + "1.bin-zz.json",
+		schema.MetadataPath + "01.root.json", schema.MetadataPath + "0.root.json", schema.MetadataPath + "99.snapshot.json", schema.MetadataPath + "1.bin.json",
+		schema.ManifestPath + strings.ToUpper(own.manifest.Hex()), schema.SegmentPath + "sha256:" + own.segments[0].Hex(),
+		schema.TargetPath + "%2e%2e/" + own.digest.Hex() + ".package", schema.MetadataPath + "..%2Finventory.db"}
+	for e, err := range f.store.List(t.Context(), "") {
+		check(t, err)
+		paths = append(paths, pathsOf(e.Key, hosts)...)
+	}
+	read := 0
+	for _, path := range paths {
+		r := w.get(c, path)
+		if slices.Contains(may, path) {
+			read++
+			if r.status != http.StatusOK {
+				t.Errorf("%s is its own, but: %d %s", path, r.status, r.body)
+			}
+			continue
+		}
+		if r.same() != nothing.same() {
+			t.Errorf("%s is told apart from what does not exist:\n%s\n%s", path, r.same(), nothing.same())
+		}
+	}
+	if read < len(may) {
+		t.Errorf("only %d of %d own objects were asked for", read, len(may))
+	}
+	t.Logf("%d paths asked, %d may be read", len(paths), len(may))
+}
+
+func TestClaimingAnothersPackageOpensNothing(t *testing.T) {
+	f, packs := standardFleet(t)
+	w := start(t, f)
+	c := w.register("web01")
+	other := packs["web02"]
+	report := schema.Report{State: schema.StateCurrent, Installed: other.digest, Downloaded: other.digest, Target: other.digest}
+	if _, r := w.poll(c, schema.PollRequest{Report: report}); r.status != http.StatusOK {
+		t.Fatalf("poll: %d %s", r.status, r.body)
+	}
+	for _, path := range []string{schema.ManifestPath + other.manifest.Hex(), schema.StatementPath + other.digest.Hex(),
+		schema.SegmentPath + other.segments[2].Hex(), schema.TargetPath + "web01/" + other.digest.Hex() + ".package"} {
+		wantStatus(t, w.get(c, path), http.StatusNotFound, "not found")
+	}
+}
+
+func TestAPackageOnceGivenStaysReadableForThatHostAlone(t *testing.T) {
+	f, packs := standardFleet(t)
+	w := start(t, f)
+	fetched, installed, unasked := w.register("web01"), w.register("web02"), w.register("web03")
+	w.follow(f, fetched)
+	// web02 was installed by hand: it never fetched its manifest, only reports what runs there.
+	w.poll(installed, schema.PollRequest{Report: schema.Report{Installed: packs["web02"].digest}})
+	for _, h := range []string{"web01", "web02", "web03"} {
+		f.assign(h, 2, f.bake(h+"'s second"))
+	}
+	f.publish()
+	w.poll(fetched, schema.PollRequest{Timestamp: 1, Root: 1}) // notices the release
+
+	old := func(h string) string { return schema.SegmentPath + packs[h].segments[2].Hex() }
+	if r := w.get(fetched, old("web01")); r.status != http.StatusOK {
+		t.Errorf("fetched before: %d %s", r.status, r.body)
+	}
+	if r := w.get(installed, old("web02")); r.status != http.StatusOK {
+		t.Errorf("reported before: %d %s", r.status, r.body)
+	}
+	wantStatus(t, w.get(unasked, old("web03")), http.StatusNotFound, "not found")
+	wantStatus(t, w.get(installed, old("web01")), http.StatusNotFound, "not found")
+}
+
+func TestOlderCandidatesMayBeReadWithoutHavingBeenGiven(t *testing.T) {
+	f, packs := standardFleet(t)
+	f.assign("web01", 2, f.bake("web01's second"), packs["web01"])
+	f.publish()
+	w := start(t, f)
+	c := w.register("web01")
+	if r := w.get(c, schema.SegmentPath+packs["web01"].segments[2].Hex()); r.status != http.StatusOK {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
+func TestAnUnknownHostAndAWrongSecretAreAnsweredAlike(t *testing.T) {
+	f, _ := standardFleet(t)
+	w := start(t, f)
+	w.register("web01")
+	for _, path := range []string{schema.MetadataPath + "timestamp.json", schema.MetadataPath + "1.root.json", schema.SegmentPath + "00",
+		schema.TargetPath + "policy", schema.ManifestPath + "00", schema.StatementPath + "00"} {
+		want := w.get(caller{"web01", "wrong"}, path)
+		wantStatus(t, want, http.StatusUnauthorized, "register it again")
+		for name, c := range map[string]caller{"an unknown host": {"nohost", "wrong"}, "nobody": {}, "no host at all": {"../etc", "x"},
+			"no secret": {"web01", ""}, "a user": installer} {
+			if got := w.get(c, path); got.same() != want.same() {
+				t.Errorf("%s on %s:\n%s\n%s", name, path, got.same(), want.same())
+			}
+		}
+	}
+}
+
+func TestRegisteringAgainReplacesTheSecretAndARestartKeepsIt(t *testing.T) {
+	f, _ := standardFleet(t)
+	database := t.TempDir() + "/inventory.db"
+	w := startWith(t, f, database, nil)
+	first := w.register("web01")
+	second := w.register("web01")
+	if first.secret == second.secret || len(second.secret) < 50 {
+		t.Errorf("secrets %d and %d characters long", len(first.secret), len(second.secret))
+	}
+	w.stop()
+	w = startWith(t, f, database, nil)
+	wantStatus(t, w.get(first, schema.MetadataPath+"timestamp.json"), http.StatusUnauthorized, "")
+	if r := w.get(second, schema.MetadataPath+"timestamp.json"); r.status != http.StatusOK {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
+func TestAHostTakenOutOfTheFleetIsHeldButNotForgotten(t *testing.T) {
+	f, _ := standardFleet(t)
+	w := start(t, f)
+	c := w.register("web01")
+	f.remove("web01")
+	f.publish()
+	a, r := w.poll(c, schema.PollRequest{Timestamp: 1, Root: 1})
+	if r.status != http.StatusOK || !strings.Contains(a.Hold, "not in the fleet") || a.Site != "" {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	if _, r = w.poll(c, schema.PollRequest{Timestamp: 2, Root: 1, Held: true}); r.status != http.StatusNoContent {
+		t.Errorf("told again: %d %s", r.status, r.body)
+	}
+	f.assign("web01", 3, f.bake("web01 again"))
+	f.publish()
+	if a, r = w.poll(c, schema.PollRequest{Timestamp: 2, Root: 1, Held: true}); r.status != http.StatusOK || a.Hold != "" {
+		t.Errorf("back again: %d %s", r.status, r.body)
+	}
+}
