@@ -216,6 +216,9 @@ func (w *watcher) newer(ctx context.Context, cur *release) (*release, error) {
 	if err != nil {
 		return nil, err
 	}
+	if next.timestamp < head {
+		return nil, schema.Refuse(fmt.Errorf("what the store has as timestamp %d is timestamp %d", head, next.timestamp), "run bakehouse store fsck")
+	}
 	if w.changed != nil {
 		w.changed(next)
 	}
