@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
@@ -30,14 +31,20 @@ type site struct {
 	log    *lockedBuffer
 }
 
+// lockedBuffer is a log that can be read while it is written.
 type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+	mu    sync.Mutex
+	b     bytes.Buffer
+	grown chan struct{} // closed and replaced by each write
 }
 
 func (l *lockedBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.grown != nil {
+		close(l.grown)
+		l.grown = nil
+	}
 	return l.b.Write(p)
 }
 
@@ -45,6 +52,28 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// wait returns once text stands in the log.
+func (l *lockedBuffer) wait(t testing.TB, text string) {
+	t.Helper()
+	for {
+		l.mu.Lock()
+		if bytes.Contains(l.b.Bytes(), []byte(text)) {
+			l.mu.Unlock()
+			return
+		}
+		if l.grown == nil {
+			l.grown = make(chan struct{})
+		}
+		grown := l.grown
+		l.mu.Unlock()
+		select {
+		case <-grown:
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%q never came in: %s", text, l)
+		}
+	}
 }
 
 // start serves f until the test ends.
