@@ -105,7 +105,7 @@ func example(r repo, id, listen string) *rules.Recipe {
 	return &rules.Recipe{ID: schema.RecipeID(id), Platform: linux, Outputs: []*fleet.Output{
 		{Plugin: "node_exporter", Files: []fleet.File{
 			own("/etc/default/node_exporter", 0o640, "ARGS=--web.listen-address="+listen+"\n"),
-			r.file("/usr/bin/node_exporter", 0o755, noise(1, 200_000)),
+			r.file("/usr/bin/node_exporter", 0o755, noise(1, 100_000)),
 			r.file("/usr/share/doc/node_exporter/README", 0o644, []byte("An exporter.\n")),
 		}, Services: []fleet.Service{{Name: "node_exporter", Exec: "/usr/bin/node_exporter $ARGS",
 			EnvironmentFile: "/etc/default/node_exporter", Restart: "on-failure", Enable: true}},
@@ -113,7 +113,7 @@ func example(r repo, id, listen string) *rules.Recipe {
 		{Plugin: "updater", Files: []fleet.File{
 			own(schema.ConfigFile, 0o600, settings),
 			own(schema.AnchorFile, 0o644, string(anchor)),
-			r.program("/usr/bin/bakehouse-agent", noise(2, 300_000)),
+			r.program("/usr/bin/bakehouse-agent", noise(2, 30_000)),
 		}, Services: []fleet.Service{{Name: "bakehouse-agent", Exec: "/usr/bin/bakehouse-agent run", Restart: "always", Enable: true}}},
 	}}
 }

@@ -333,7 +333,7 @@ func TestARecipeThatMakesNoPackageSaysWhereItIsWrong(t *testing.T) {
 		"a version that dpkg cannot read": {with(func(r *rules.Recipe) {
 			r.Outputs[1].Files[0] = own(schema.ConfigFile, 0o600, strings.Replace(settings, "0.1.0", "v1-2", 1))
 		}), `version "v1-2"`},
-		"a file that is not as long as it says":  {with(func(r *rules.Recipe) { r.Outputs[0].Files[1].Size-- }), "plugin node_exporter: file /usr/bin/node_exporter: has not the 199999 bytes"},
+		"a file that is not as long as it says":  {with(func(r *rules.Recipe) { r.Outputs[0].Files[1].Size-- }), "plugin node_exporter: file /usr/bin/node_exporter: has not the 99999 bytes"},
 		"a platform that Debian does not have":   {with(func(r *rules.Recipe) { r.Platform.OS = "plan9" }), "deb is not made for plan9/amd64"},
 		"a file that is not in the repo":         {with(func(r *rules.Recipe) { r.Outputs[0].Files[1].Repo = "nowhere" }), "file does not exist"},
 		"a file whose bytes are not the pinned":  {with(func(r *rules.Recipe) { r.Outputs[1].Files[2].SHA256[0]++ }), "plugin updater: file /usr/bin/bakehouse-agent: has digest"},
