@@ -57,6 +57,10 @@ type resolver struct {
 	noted   map[string]bool
 }
 
+func newResolver(f *fleet.Fleet) *resolver {
+	return &resolver{fleet: f, outputs: map[string]*output{}, recipes: map[string]*Recipe{}, byID: map[schema.RecipeID]*Recipe{}, noted: map[string]bool{}}
+}
+
 type output struct {
 	*fleet.Output
 	ok bool
@@ -64,7 +68,7 @@ type output struct {
 
 // Resolve computes every host's result. The error is a fleet.Problems if the repo is to blame.
 func Resolve(ctx context.Context, f *fleet.Fleet) (*Resolved, error) {
-	r := &resolver{fleet: f, outputs: map[string]*output{}, recipes: map[string]*Recipe{}, byID: map[schema.RecipeID]*Recipe{}, noted: map[string]bool{}}
+	r := newResolver(f)
 	res := &Resolved{Fleet: f, Hosts: make(map[string]*Result, len(f.Hosts)), Recipes: r.byID}
 	for _, h := range f.Hosts {
 		result := r.attributes(h)

@@ -65,14 +65,14 @@ func problemOf(group []errors.Error, in cue.Value) Problem {
 	switch {
 	case format == "field not allowed":
 		p.Msg = fmt.Sprintf("unknown field %s", name)
-		p.Hint = nearest("did you mean %s?", name, allowedAt(in, first.Path()))
+		p.Hint = Nearest("did you mean %s?", name, allowedAt(in, first.Path()))
 		p.Also = nil
 	case strings.HasPrefix(format, "field is required but not present"):
 		p.Msg = fmt.Sprintf("%s is missing", name)
 	case len(branches) > 1:
 		if given, allowed, ok := alternatives(branches); ok {
 			p.Msg = fmt.Sprintf("%s is none of %s", given, strings.Join(allowed, ", "))
-			p.Hint = nearest("did you mean %s?", given, allowed)
+			p.Hint = Nearest("did you mean %s?", given, allowed)
 		}
 	case strings.Contains(format, "out of bound") && len(args) > 0:
 		p.Msg = fmt.Sprintf("invalid value %v", args[0])

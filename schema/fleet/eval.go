@@ -170,7 +170,7 @@ func checkSource(name string, data []byte) (checked, Problems) {
 		imported, _, _ := strings.Cut(strings.Trim(spec.Path.Value, `"#`), ":")
 		if !slices.Contains(builtins, imported) {
 			ps = append(ps, Problem{Pos: posOf(spec.Path.Pos()), Msg: fmt.Sprintf("import of %s: only CUE's own packages can be imported", spec.Path.Value),
-				Hint: nearest("did you mean %q?", imported, builtins)})
+				Hint: Nearest("did you mean %q?", imported, builtins)})
 		}
 	}
 	c.source.name, c.data = name, data

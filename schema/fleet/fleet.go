@@ -194,6 +194,7 @@ type Rollout struct {
 type Ring struct {
 	schema.Ring
 	When When
+	Pos  Pos
 }
 
 // Info is what a plugin may learn of the fleet, for hosts of one platform.

@@ -207,7 +207,7 @@ func (ld *loader) finish() {
 		if p == nil {
 			if !ld.failed[plugin] {
 				ld.ps = append(ld.ps, Problem{Pos: at, Msg: fmt.Sprintf("there is no plugin %q", plugin),
-					Hint: nearest("did you mean %s?", plugin, slices.Collect(maps.Keys(f.Plugins)))})
+					Hint: Nearest("did you mean %s?", plugin, slices.Collect(maps.Keys(f.Plugins)))})
 			}
 			return
 		}
@@ -237,6 +237,6 @@ func (ld *loader) finish() {
 func (ld *loader) exists(at Pos, kind, name string, known []string) {
 	if !slices.Contains(known, name) {
 		ld.ps = append(ld.ps, Problem{Pos: at, Msg: fmt.Sprintf("there is no %s %q", kind, name),
-			Hint: nearest("did you mean %s?", name, known)})
+			Hint: Nearest("did you mean %s?", name, known)})
 	}
 }

@@ -114,7 +114,7 @@ func (ld *loader) discover() ([]*job, error) {
 			for _, f := range ld.readDir(name) {
 				if isCUE(f.Name()) {
 					ld.warn(Problem{Pos: Pos{File: path.Join(name, f.Name())}, Msg: "nothing reads this file",
-						Hint: nearest("did you mean the folder %s/?", name, []string{"hosts", "keys", "plugins", "sites"})})
+						Hint: Nearest("did you mean the folder %s/?", name, []string{"hosts", "keys", "plugins", "sites"})})
 				}
 			}
 		}

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// nearest formats the candidate that looks most like name, or is empty if none does.
-func nearest(format, name string, candidates []string) string {
+// Nearest formats the candidate that looks most like name, which may be misspelt; it is empty if none does.
+func Nearest(format, name string, candidates []string) string {
 	best, least := "", 1+max(1, len(name)/3)
 	for _, c := range slices.Sorted(slices.Values(candidates)) {
 		if d := distance(strings.ToLower(name), strings.ToLower(c)); d < least {

@@ -170,7 +170,7 @@ func (p *Plugin) declares(params cue.Value, name string) bool {
 }
 
 func (p *Plugin) unknown(name string, v Value) Problem {
-	hint := nearest("did you mean %s?", name, p.names())
+	hint := Nearest("did you mean %s?", name, p.names())
 	if hint == "" {
 		hint = "it has " + strings.Join(p.names(), ", ")
 	}

@@ -23,6 +23,9 @@ func (p Pos) String() string {
 	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Col)
 }
 
+// MarshalText implements encoding.TextMarshaler.
+func (p Pos) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
 // IsZero reports whether p is no place at all.
 func (p Pos) IsZero() bool { return p == Pos{} }
 

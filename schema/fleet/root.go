@@ -78,7 +78,7 @@ func (ld *loader) takeRollout(n *node) {
 			ld.problem(name, "ring %q stands here twice", name.text).Also = []Pos{first.at()}
 		}
 		seen[name.text] = name
-		r.Rings = append(r.Rings, Ring{Ring: schema.Ring{Name: name.text, Delay: ld.duration(v.get("delay"))}, When: ld.when(v.get("when"))})
+		r.Rings = append(r.Rings, Ring{Ring: schema.Ring{Name: name.text, Delay: ld.duration(v.get("delay"))}, When: ld.when(v.get("when")), Pos: v.at()})
 	}
 }
 

@@ -1,0 +1,146 @@
+package reconcile
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"bakehouse/reconcile/rules"
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+
+	"github.com/spf13/cobra"
+)
+
+// ExplainCommand is `bakehouse explain`.
+func ExplainCommand() *cobra.Command {
+	var c config
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "explain HOST [PLUGIN[.PARAM]]",
+		Short: "Say what a host gets, and which line of which file decides",
+		Long: `Prints a host's attributes and the parameters of its plugins: each value, the place that sets it, and the weaker
+rules that it beats. A value that no rule sets is the plugin's default, at the place that declares it.`,
+		Example: `  bakehouse explain web01
+  bakehouse explain web01 updater.interval`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			fsys, _, err := c.open(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			f, err := fleet.Load(cmd.Context(), fsys)
+			if err != nil {
+				return err
+			}
+			e, err := rules.Explain(cmd.Context(), f, args[0])
+			if err != nil {
+				return noHost(err, f, args[0])
+			}
+			if len(args) == 2 {
+				if err := narrow(e, args[1]); err != nil {
+					return err
+				}
+			}
+			if asJSON {
+				enc := json.NewEncoder(cmd.OutOrStdout())
+				enc.SetIndent("", "  ")
+				enc.SetEscapeHTML(false)
+				return enc.Encode(e)
+			}
+			return explain(cmd.OutOrStdout(), e)
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// narrow keeps of e only the plugin, or the plugin's parameter, that is asked for.
+func narrow(e *rules.Explanation, what string) error {
+	plugin, param, one := strings.Cut(what, ".")
+	var names []string
+	for _, p := range e.Plugins {
+		names = append(names, p.Name)
+		if p.Name != plugin {
+			continue
+		}
+		if one {
+			params := p.Params
+			p.Params = slices.DeleteFunc(slices.Clone(params), func(x rules.Explained) bool { return x.Name != param })
+			if len(p.Params) == 0 {
+				var have []string
+				for _, x := range params {
+					have = append(have, x.Name)
+				}
+				return schema.Hint(fmt.Errorf("plugin %s of host %s has no value for %q", plugin, e.Host, param), "it has %s", strings.Join(have, ", "))
+			}
+		}
+		e.Attributes, e.Plugins = nil, []rules.PluginExplained{p}
+		return nil
+	}
+	return schema.Hint(fmt.Errorf("no rule gives host %s the plugin %q", e.Host, plugin), "it has %s", strings.Join(names, ", "))
+}
+
+// explain prints e for people.
+func explain(out io.Writer, e *rules.Explanation) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	if e.Attributes != nil {
+		folder := e.Folder
+		if folder == "" {
+			folder = "hosts"
+		}
+		fmt.Fprintf(w, "%s\tin folder %s\t%s\n", e.Host, folder, e.Pos)
+		for kind, m := range map[string]map[string]string{"label": e.Labels, "tag": e.Tags} {
+			for _, name := range slices.Sorted(maps.Keys(m)) {
+				fmt.Fprintf(w, "  %s %s\t%s\t\n", kind, name, m[name])
+			}
+		}
+		printValues(w, e.Attributes)
+		updates := "yes"
+		if !e.Selected {
+			updates = "no: rollout.select does not match"
+		}
+		fmt.Fprintf(w, "  updates\t%s\t\n", updates)
+		fmt.Fprintf(w, "  recipe\t%s\t\n", e.Recipe)
+	}
+	for _, p := range e.Plugins {
+		state := ""
+		if !p.Enabled {
+			state = "kept out"
+		}
+		fmt.Fprintf(w, "%s\t%s\t\n", p.Name, state)
+		printValues(w, p.Params)
+	}
+	return w.Flush()
+}
+
+func printValues(w io.Writer, values []rules.Explained) {
+	for _, v := range values {
+		from := v.Pos.String()
+		if v.Default {
+			from = strings.TrimSpace("default " + from)
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", v.Name, brief(v.Value), from)
+		for _, b := range v.Beats {
+			fmt.Fprintf(w, "  \t%s\tbeaten: %s\n", brief(b.Value), b.Pos)
+		}
+	}
+}
+
+// brief is a value on one line of bearable length.
+func brief(v json.RawMessage) string {
+	const most = 60
+	s := string(v)
+	if s == `""` {
+		return "none"
+	}
+	if r := []rune(s); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return s
+}

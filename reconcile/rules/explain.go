@@ -1,0 +1,149 @@
+package rules
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+)
+
+// Explanation says what a host gets, and which line of the repo decides.
+type Explanation struct {
+	Host       string            `json:"host"`
+	Folder     string            `json:"folder"`
+	Pos        fleet.Pos         `json:"pos"`
+	Labels     map[string]string `json:"labels,omitempty"`
+	Tags       map[string]string `json:"tags,omitempty"`
+	Selected   bool              `json:"selected"`
+	Recipe     schema.RecipeID   `json:"recipe"`
+	Attributes []Explained       `json:"attributes"`
+	Plugins    []PluginExplained `json:"plugins"`
+}
+
+// PluginExplained is a plugin that some rule gives to the host. Enabled is false if a rule keeps it out again.
+type PluginExplained struct {
+	Name    string      `json:"name"`
+	Enabled bool        `json:"enabled"`
+	Rules   []fleet.Pos `json:"rules"` // all that are for the host, the strongest first
+	Params  []Explained `json:"params"`
+}
+
+// Explained is one value. Default is true if no rule sets it; then Pos is where the plugin declares it.
+type Explained struct {
+	Name    string          `json:"name"`
+	Value   json.RawMessage `json:"value"`
+	Pos     fleet.Pos       `json:"pos"`
+	Default bool            `json:"default,omitempty"`
+	Beats   []Beaten        `json:"beats,omitempty"`
+}
+
+// Beaten is what a weaker rule would have set.
+type Beaten struct {
+	Value json.RawMessage `json:"value"`
+	Pos   fleet.Pos       `json:"pos"`
+}
+
+// ErrNoHost is returned for a host that the fleet does not have.
+var ErrNoHost = errors.New("no such host in the fleet")
+
+// Explain resolves one host, by the same rules as Resolve.
+func Explain(ctx context.Context, f *fleet.Fleet, host string) (*Explanation, error) {
+	i := slices.IndexFunc(f.Hosts, func(h *fleet.Host) bool { return h.Name == host })
+	if i < 0 {
+		return nil, fmt.Errorf("host %.80q: %w", host, ErrNoHost)
+	}
+	h := f.Hosts[i]
+	r := newResolver(f)
+	res := r.attributes(h)
+	if res == nil {
+		return nil, r.ps.Sorted()
+	}
+	rec, err := r.recipe(ctx, res)
+	if err != nil {
+		return nil, err
+	}
+	if len(r.ps) > 0 {
+		return nil, r.ps.Sorted()
+	}
+	e := &Explanation{Host: h.Name, Folder: h.Folder.Path, Pos: h.Pos, Labels: h.Labels, Tags: h.Tags, Selected: res.Selected, Recipe: rec.ID,
+		Attributes: explainAttributes(f, res)}
+	s := subject{host: h, site: res.Site, platform: res.Platform}
+	for _, plugin := range plugins(h) {
+		settings, ok := settle(s.each(plugin))
+		if !ok {
+			continue
+		}
+		p := PluginExplained{Name: plugin, Enabled: enabled(settings)}
+		for rule := range s.each(plugin) {
+			p.Rules = append(p.Rules, rule.Pos)
+		}
+		if p.Params, err = explainParams(ctx, f, plugin, res, settings); err != nil {
+			return nil, err
+		}
+		e.Plugins = append(e.Plugins, p)
+	}
+	return e, nil
+}
+
+func explainAttributes(f *fleet.Fleet, res *Result) (out []Explained) {
+	settings, _ := settle(attributeRules(res.Host))
+	force := map[string]string{fleet.AttrPlatform: res.Platform.String(), fleet.AttrFormat: string(res.Format), fleet.AttrSite: res.Site, fleet.AttrRing: res.Ring}
+	for _, name := range []string{fleet.AttrPlatform, fleet.AttrFormat, fleet.AttrSite, fleet.AttrRing} {
+		text, _ := json.Marshal(force[name])
+		x := Explained{Name: name, Value: text, Default: true}
+		if s := settings[name]; s != nil {
+			x = explained(name, s)
+		} else if name == fleet.AttrRing {
+			for _, ring := range f.Rollout.Rings {
+				if ring.Name == res.Ring {
+					x.Pos, x.Default = ring.Pos, ring.Pos.IsZero()
+				}
+			}
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+func explainParams(ctx context.Context, f *fleet.Fleet, plugin string, res *Result, settings map[string]*Setting) (out []Explained, err error) {
+	in := inputs(f, plugin, res)
+	in.Fleet = f.Info(res.Platform)
+	p := f.Plugins[plugin]
+	all := map[string]fleet.Value{}
+	if enabled(settings) { // else it may lack parameters that it needs
+		if all, err = p.Settings(ctx, values(settings), in); err != nil {
+			return nil, err
+		}
+	}
+	declared := map[string]fleet.Pos{}
+	for _, param := range p.Params {
+		declared[param.Name] = param.Pos
+	}
+	for name, s := range settings {
+		x := explained(name, s)
+		if v, ok := all[name]; ok {
+			x.Value = v.JSON // a struct may have got defaults besides what the rule sets
+		}
+		out = append(out, x)
+	}
+	for name, v := range all {
+		if settings[name] == nil {
+			out = append(out, Explained{Name: name, Value: v.JSON, Pos: declared[name], Default: true})
+		}
+	}
+	slices.SortFunc(out, func(a, b Explained) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+func explained(name string, s *Setting) Explained {
+	x := Explained{Name: name, Value: s.JSON, Pos: s.Pos}
+	for _, v := range s.Shadowed {
+		x.Beats = append(x.Beats, Beaten{v.JSON, v.Pos})
+	}
+	return x
+}
