@@ -77,7 +77,7 @@ func (c *AgentConfig) Validate() error {
 // CheckServerURL accepts an https or http base URL without user, query and fragment.
 func CheckServerURL(s string) error {
 	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return fmt.Errorf("server %.120q is not a URL such as https://bakehouse.example:8443", s)
 	}
 	return nil

@@ -10,7 +10,10 @@ import (
 // Duration is a time.Duration whose text form also knows whole days: "7d", "90m", "1h30m".
 type Duration time.Duration
 
-const day = 24 * time.Hour
+const (
+	day     = 24 * time.Hour
+	maxDays = 36500
+)
 
 // ParseDuration reads a duration that is not negative.
 func ParseDuration(s string) (Duration, error) {
@@ -19,11 +22,11 @@ func ParseDuration(s string) (Duration, error) {
 	if n, ok := strings.CutSuffix(s, "d"); ok {
 		var days int64
 		days, err = strconv.ParseInt(n, 10, 32)
-		d = time.Duration(days) * day
+		d = time.Duration(min(days, maxDays+1)) * day // or a huge number would wrap around to a plausible one
 	} else {
 		d, err = time.ParseDuration(s)
 	}
-	if err != nil || d < 0 || d > 36500*day {
+	if err != nil || d < 0 || d > maxDays*day {
 		return 0, fmt.Errorf("duration %.40q is not of a form such as 90s, 10m, 1h or 7d", s)
 	}
 	return Duration(d), nil

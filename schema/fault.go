@@ -1,8 +1,8 @@
 package schema
 
 import (
-	"errors"
 	"fmt"
+	"slices"
 )
 
 // Exit codes of both programs. 2 is ExitChanges only under --detailed-exitcode.
@@ -37,26 +37,42 @@ func Refuse(err error, format string, args ...any) error {
 	return &Fault{Err: err, Hint: fmt.Sprintf(format, args...), Refusal: true}
 }
 
-// HintOf returns the outermost hint on err, if any.
-func HintOf(err error) string {
-	for f := (*Fault)(nil); errors.As(err, &f); err = f.Err {
-		if f.Hint != "" {
-			return f.Hint
+// HintOf returns the outermost hint on err, if any; of joined errors the first one's.
+func HintOf(err error) (hint string) {
+	anyIn(err, func(err error) bool {
+		f, ok := err.(*Fault)
+		if ok {
+			hint = f.Hint
 		}
-	}
-	return ""
+		return hint != ""
+	})
+	return hint
 }
 
 // IsRefusal reports whether err, or anything it wraps, is a refusal.
 func IsRefusal(err error) bool {
-	var altered *AlteredError
-	if errors.As(err, &altered) {
-		return true
-	}
-	for f := (*Fault)(nil); errors.As(err, &f); err = f.Err {
-		if f.Refusal {
+	return anyIn(err, func(err error) bool {
+		switch err := err.(type) {
+		case *AlteredError:
 			return true
+		case *Fault:
+			return err.Refusal
 		}
+		return false
+	})
+}
+
+// anyIn reports whether is holds for err or anything it wraps. errors.As alone stops at the first Fault of a joined
+// error, whose siblings may be refusals.
+func anyIn(err error, is func(error) bool) bool {
+	if err == nil || is(err) {
+		return err != nil
+	}
+	switch err := err.(type) {
+	case interface{ Unwrap() error }:
+		return anyIn(err.Unwrap(), is)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(err.Unwrap(), func(err error) bool { return anyIn(err, is) })
 	}
 	return false
 }

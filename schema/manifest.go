@@ -8,12 +8,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 )
 
 // ManifestSchema is the version of the manifest's form.
 const ManifestSchema = 1
 
 const maxParts = 4096
+
+// packageVersion is what the package managers' versions have in common, and safe to print.
+var packageVersion = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.+~:_-]{0,127}$`)
 
 // Manifest says how a package is put together: literal bytes and whole segments, in order. Size and SHA256 are of the
 // whole package, which is also what TUF signs, so a manifest can waste a host's time but never change a byte.
@@ -55,7 +59,7 @@ func (m *Manifest) Validate() error {
 		return fmt.Errorf("manifest: bake version %d", m.Bake)
 	case CheckName(m.Name) != nil:
 		return fmt.Errorf("manifest: package name %.80q", m.Name)
-	case m.Version == "" || len(m.Version) > 128:
+	case !packageVersion.MatchString(m.Version):
 		return fmt.Errorf("manifest: package version %.80q", m.Version)
 	case !m.Recipe.Valid():
 		return fmt.Errorf("manifest: recipe %.80q is not 16 hex digits", m.Recipe)
@@ -123,21 +127,21 @@ func (m *Manifest) Encode() ([]byte, Digest, error) {
 }
 
 // DecodeManifest reads the gzip that the store and the wire carry, of at most MaxManifest bytes inflated. The JSON
-// must have the digest want, so whatever is parsed is already known to be the right bytes.
+// must have the digest want, so whatever is parsed is already known to be the right bytes; other bytes are a refusal.
 func DecodeManifest(packed []byte, want Digest) (*Manifest, error) {
+	var b []byte
 	z, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return nil, fmt.Errorf("manifest %s: %w", want.Short(), err)
+	if err == nil {
+		b, err = io.ReadAll(io.LimitReader(z, MaxManifest+1))
 	}
-	b, err := io.ReadAll(io.LimitReader(z, MaxManifest+1))
-	if err != nil {
-		return nil, fmt.Errorf("manifest %s: %w", want.Short(), err)
+	if err == nil && len(b) > MaxManifest {
+		err = fmt.Errorf("it inflates to more than %d bytes", MaxManifest)
 	}
-	if len(b) > MaxManifest {
-		return nil, fmt.Errorf("manifest %s: inflates to more than %d bytes", want.Short(), MaxManifest)
+	if err != nil {
+		return nil, &Fault{Err: fmt.Errorf("manifest %s is altered: %w", want, err), Refusal: true}
 	}
 	if got := DigestOf(b); got != want {
-		return nil, fmt.Errorf("manifest %s: the bytes have digest %s", want, got)
+		return nil, &AlteredError{Object: "manifest", Want: want, Got: got}
 	}
 	var m Manifest
 	if err := Decode(b, &m); err != nil {
@@ -170,7 +174,7 @@ func (m *Manifest) Assemble(w io.Writer, open func(SegmentRef) (io.ReadCloser, e
 		}
 	}
 	if got := Digest(whole.Sum(nil)); got != m.SHA256 {
-		return fmt.Errorf("package %s: assembled bytes have digest %s", m.SHA256, got)
+		return &AlteredError{Object: "package", Want: m.SHA256, Got: got}
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func ParseTimestampKey(key string) (version int64, ok bool) {
 		return 0, false
 	}
 	v, err := strconv.ParseInt(s, 10, 64)
-	return v, err == nil && v > 0
+	return v, err == nil && v > 0 && TimestampKey(v) == key // ParseInt takes a sign
 }
 
 // TargetKey is the store key of a top-level target's content.

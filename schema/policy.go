@@ -121,7 +121,7 @@ func (p *Policy) Decide(a *Assignment, s Standing, now time.Time) Verdict {
 	if a.Ring == "" || i < 0 {
 		return Verdict{Code: CodeNoRing, Why: "host " + a.Host + " is in no ring of the policy, so it holds"}
 	}
-	held := Verdict{}
+	held := Verdict{} // of the newest candidate that is not revoked
 	for _, c := range a.Candidates() {
 		due := c.Since.Add(time.Duration(p.Rings[i].Delay))
 		var v Verdict
@@ -131,17 +131,20 @@ func (p *Policy) Decide(a *Assignment, s Standing, now time.Time) Verdict {
 		case slices.Contains(s.Failed, c.Release):
 			v = Verdict{Code: CodeFailed, Why: "release " + strconv.FormatInt(c.Release, 10) + " failed on this host and was rolled back"}
 		case c.SHA256 == s.Installed:
+			if held.Code == CodeFailed || held.Code == CodeWaiting {
+				return held // it runs an older candidate because of that, and shall not look up to date
+			}
 			return Verdict{Code: CodeCurrent, Why: "up to date", Package: c}
-		case now.Before(due):
-			v = Verdict{Code: CodeWaiting, Why: fmt.Sprintf("ring %s installs this package from %s", a.Ring, due.UTC().Format(time.RFC3339))}
 		case c.Release <= s.Release && !slices.Contains(p.Revoked, s.Installed):
 			// An older candidate is no way back: a downgrade is published under a new release number. Only the
 			// signed revocation of what runs here lets an older candidate in.
 			continue
+		case now.Before(due):
+			v = Verdict{Code: CodeWaiting, Why: fmt.Sprintf("ring %s installs this package from %s", a.Ring, due.UTC().Format(time.RFC3339))}
 		default:
 			return Verdict{Code: CodeInstall, Why: "release " + strconv.FormatInt(c.Release, 10), Package: c}
 		}
-		if held.Code == "" {
+		if held.Code == "" || held.Code == CodeRevoked && v.Code != CodeRevoked {
 			held = v
 		}
 	}

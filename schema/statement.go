@@ -28,7 +28,7 @@ func DecodeStatement(b []byte) (Statement, error) {
 	if err := Decode(b, &s); err != nil {
 		return s, fmt.Errorf("statement: %w", err)
 	}
-	if s.Package.IsZero() || s.Manifest.IsZero() || s.Anchor.IsZero() || !s.Recipe.Valid() || !s.Format.Valid() {
+	if s.Package.IsZero() || s.Manifest.IsZero() || s.Anchor.IsZero() || s.Platform == (Platform{}) || !s.Recipe.Valid() || !s.Format.Valid() {
 		return s, fmt.Errorf("statement on %s: incomplete", s.Package.Short())
 	}
 	return s, nil

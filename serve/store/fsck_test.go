@@ -145,7 +145,7 @@ func TestFsckFinds(t *testing.T) {
 		{"a manifest with other bytes", func(m memory) { m[manifest] = []byte("other") },
 			map[string]string{manifest: "EOF"}},
 		{"another package's manifest", func(m memory) { m[manifest] = release(1)[4].data },
-			map[string]string{manifest: "the bytes have digest"}},
+			map[string]string{manifest: "bytes have digest"}},
 		{"a missing manifest", func(m memory) { delete(m, manifest) },
 			map[string]string{manifest: "the manifest of target web01/package"}},
 		{"a package without a statement", func(m memory) { delete(m, statement) },
