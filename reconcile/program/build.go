@@ -46,13 +46,16 @@ var ourModule = regexp.MustCompile(`(?m)^module[ \t]+"?bakehouse"?[ \t]*(//.*)?\
 
 // build cross-compiles the host program of a checkout. The same source and Go release make the same bytes on any machine:
 // no paths, no build id, no commit, no cgo, the oldest instruction set, and nothing of the user's Go settings.
-func build(ctx context.Context, checkout string, p schema.Platform, version string) ([]byte, error) {
+func (p Places) build(ctx context.Context, checkout string, platform schema.Platform, version string) ([]byte, error) {
 	if err := bake.CheckVersion(version); err != nil {
 		return nil, err
 	}
 	tool, err := exec.LookPath("go")
 	if err != nil {
 		return nil, schema.Hint(fmt.Errorf("building it from %s: %w", checkout, err), "install Go, or use a release of Bakehouse, which brings its host programs")
+	}
+	if p.progress != nil {
+		fmt.Fprintf(p.progress(), "building bakehouse-agent %s for %s from %s\n", version, platform, checkout)
 	}
 	dir, err := os.MkdirTemp("", "bakehouse-build-*")
 	if err != nil {
@@ -63,7 +66,7 @@ func build(ctx context.Context, checkout string, p schema.Platform, version stri
 	cmd := exec.CommandContext(ctx, tool, "build", "-trimpath", "-buildvcs=false",
 		"-ldflags=-s -w -buildid= -X main.version="+version, "-o", out, "./agent/cmd/bakehouse-agent")
 	cmd.Dir = checkout
-	cmd.Env = buildEnv(os.Environ(), p)
+	cmd.Env = buildEnv(os.Environ(), platform)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Run(); err != nil {

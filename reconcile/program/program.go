@@ -42,10 +42,13 @@ type Store interface {
 type Places struct {
 	Dir    string // folder of finished programs; empty: "programs" beside the executable, if there is one
 	Source string // source checkout; empty: the one around the working directory, if it is one
+	// progress is where it says that it builds, which may take a minute; nil: nowhere.
+	progress func() io.Writer
 }
 
-// Flags adds --programs and --source to cmd.
+// Flags adds --programs and --source to cmd, and lets p say on its standard error what takes long.
 func (p *Places) Flags(cmd *cobra.Command) {
+	p.progress = cmd.ErrOrStderr
 	cmd.Flags().StringVar(&p.Dir, "programs", "", `folder of host programs, bakehouse-agent-OS-ARCH (default "programs" beside this executable)`)
 	cmd.Flags().StringVar(&p.Source, "source", "", "source checkout of Bakehouse to build host programs from (default the one around the working directory)")
 }
@@ -170,7 +173,7 @@ func (p Places) pinned(ctx context.Context, platform schema.Platform, pin fleet.
 	checkout, err := p.checkout()
 	switch {
 	case err == nil:
-		b, err := build(ctx, checkout, platform, pin.Version)
+		b, err := p.build(ctx, checkout, platform, pin.Version)
 		if err != nil {
 			return nil, err
 		}

@@ -153,7 +153,7 @@ func (p Places) current(ctx context.Context, platform schema.Platform, version s
 	if err != nil {
 		return nil, err
 	}
-	b, err := build(ctx, checkout, platform, version)
+	b, err := p.build(ctx, checkout, platform, version)
 	if err == nil {
 		keep(cachePath(schema.DigestOf(b)), b)
 	}
