@@ -13,6 +13,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
 
 	"bakehouse/schema"
+	"bakehouse/schema/durable"
 )
 
 // Client verifies a fleet's metadata, starting from its anchor root. It is safe for concurrent use; calls that may ask
@@ -43,10 +44,14 @@ type view struct {
 // Open makes a client from the anchor, and from what it remembers in the directory dir (created if absent; empty: it
 // remembers nothing). now is the clock, time.Now if nil.
 func Open(dir string, anchor []byte, now func() time.Time) (*Client, error) {
+	return open(dir, anchor, now, durable.Disk{})
+}
+
+func open(dir string, anchor []byte, now func() time.Time, disk durable.Disk) (*Client, error) {
 	if now == nil {
 		now = time.Now
 	}
-	d, err := openDir(dir)
+	d, err := openDir(dir, disk)
 	if err != nil {
 		return nil, err
 	}

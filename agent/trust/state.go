@@ -27,7 +27,10 @@ import (
 // carry a checksum. So a file that is damaged counts as absent. One of two copies restores the other, marks are also
 // read off the metadata, and metadata are fetched again. Only if root or marks lose both copies at once does the host
 // fall back on what the others still say.
-type dir struct{ path string }
+type dir struct {
+	path string
+	disk durable.Disk
+}
 
 const (
 	rootFile  = "root.json"
@@ -36,17 +39,17 @@ const (
 
 func copyOf(name string) string { return strings.TrimSuffix(name, ".json") + ".copy.json" }
 
-func openDir(path string) (*dir, error) {
+func openDir(path string, disk durable.Disk) (*dir, error) {
 	if path == "" {
 		return nil, nil
 	}
-	if err := durable.MkdirAll(path, 0o700); err != nil {
+	if err := disk.MkdirAll(path, 0o700); err != nil {
 		return nil, schema.Hint(fmt.Errorf("trust state: %w", err), "run as the user that owns %s", path)
 	}
 	if err := durable.Sweep(path); err != nil {
 		return nil, fmt.Errorf("trust state: %w", err)
 	}
-	return &dir{path}, nil
+	return &dir{path, disk}, nil
 }
 
 // read returns the file, nil if it is absent, unreadable or longer than limit.
@@ -70,7 +73,7 @@ func (d *dir) write(name string, b []byte) error {
 	if d == nil || bytes.Equal(d.read(name, int64(len(b))), b) {
 		return nil
 	}
-	if err := durable.WriteFile(filepath.Join(d.path, name), b, 0o600); err != nil {
+	if err := d.disk.WriteFile(filepath.Join(d.path, name), b, 0o600); err != nil {
 		return schema.Hint(fmt.Errorf("trust state: %w", err), "free space on the disk of %s, or run as its owner", d.path)
 	}
 	return nil
@@ -88,7 +91,7 @@ func (d *dir) remove(name string) error {
 	if d == nil {
 		return nil
 	}
-	if err := durable.Remove(filepath.Join(d.path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := d.disk.Remove(filepath.Join(d.path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("trust state: %w", err)
 	}
 	return nil

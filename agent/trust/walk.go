@@ -73,10 +73,11 @@ func (c *Client) takeTimestamp(b []byte, strict bool) (*trustedmetadata.TrustedM
 	if m := ts.Meta[snapshotFile]; ts.Version < 1 || m == nil || m.Version < 1 {
 		return nil, refuse("%s: no version of itself or of the snapshot", timestampFile)
 	}
+	by := rootAuthority(set.Root, metadata.TIMESTAMP)
 	if !strict {
+		c.marks.raise(metadata.TIMESTAMP, ts.Version, by, set.Timestamp, nil)
 		return set, nil
 	}
-	by := rootAuthority(set.Root, metadata.TIMESTAMP)
 	if err := c.marks.below(metadata.TIMESTAMP, ts.Version, by); err != nil {
 		return nil, err
 	}

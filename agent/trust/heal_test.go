@@ -1,0 +1,217 @@
+package trust
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"bakehouse/schema"
+	"bakehouse/schema/durable"
+)
+
+// damage replaces a state file by what how makes of it; nil removes it.
+func damage(t *testing.T, dir, name string, how func([]byte) []byte) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if how == nil {
+		err = os.Remove(path)
+	} else {
+		err = os.WriteFile(path, how(b), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+var corruptions = map[string]func([]byte) []byte{
+	"missing":   nil,
+	"empty":     func([]byte) []byte { return nil },
+	"truncated": func(b []byte) []byte { return b[:len(b)/2] },
+	"zeroed":    func(b []byte) []byte { return make([]byte, len(b)) },
+	"bit-flipped": func(b []byte) []byte {
+		b = slices.Clone(b)
+		b[len(b)*2/3] ^= 4
+		return b
+	},
+	"oversize": func(b []byte) []byte { return append(slices.Clone(b), make([]byte, 9<<20)...) },
+	"a file of an older state": func(b []byte) []byte {
+		return bytes.ReplaceAll(b, []byte(`"version":2`), []byte(`"version":1`))
+	},
+}
+
+func stateFiles(t *testing.T, dir string) []string {
+	t.Helper()
+	es, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range es {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// Each state file x each corruption: the host comes up, updates, and takes nothing older than what it has seen.
+func TestHealingMatrix(t *testing.T) {
+	names := func() []string {
+		_, dir, _ := healed(t)
+		return stateFiles(t, dir)
+	}()
+	if len(names) != 9 { // 2 roots, 2 marks, timestamp, snapshot, targets, policy, bin
+		t.Fatalf("state files: %q", names)
+	}
+	for _, name := range names {
+		for how, f := range corruptions {
+			t.Run(name+" "+how, func(t *testing.T) {
+				r, dir, old := healed(t)
+				if name[0] >= '0' && name[0] <= '9' || filepath.Ext(name) == policySuffix {
+					for _, n := range stateFiles(t, dir) { // the policy's name changes with its content
+						if filepath.Ext(n) == filepath.Ext(name) && filepath.Ext(name) == policySuffix {
+							name = n
+						}
+					}
+				}
+				damage(t, dir, name, f)
+				if v, _ := r.open(dir).Versions(); v != 2 {
+					t.Errorf("root version %d on coming up", v)
+				}
+				honest := r.files[timestampFile]
+				r.files[timestampFile] = old
+				if _, err := r.update(dir, "web01"); !schema.IsRefusal(err) {
+					t.Errorf("an older state was taken: %v", err)
+				}
+				r.files[timestampFile] = honest
+				r.mustUpdate(dir, "web01", "web01 second")
+				whole(t, r, dir)
+			})
+		}
+	}
+}
+
+// healed is a host at root 2 and timestamp 3, and the timestamp 2 of that root: signed, unexpired, older.
+func healed(t *testing.T) (r *repo, dir string, old []byte) {
+	t.Helper()
+	r, dir, _ = seen(t)
+	r.rotate("root", newKey(t))
+	r.publish()
+	old = r.files[timestampFile]
+	r.publish()
+	r.mustUpdate(dir, "web01", "web01 second")
+	return r, dir, old
+}
+
+// whole checks that the directory holds exactly one good state, readable without a source.
+func whole(t *testing.T, r *repo, dir string) {
+	t.Helper()
+	if names := stateFiles(t, dir); len(names) != 9 {
+		t.Errorf("state files: %q", names)
+	}
+	for _, name := range []string{rootFile, marksFile} {
+		a, err1 := os.ReadFile(filepath.Join(dir, name))
+		b, err2 := os.ReadFile(filepath.Join(dir, copyOf(name)))
+		if err1 != nil || err2 != nil || !bytes.Equal(a, b) {
+			t.Errorf("the copies of %s differ: %v, %v", name, err1, err2)
+		}
+	}
+	c := r.open(dir)
+	if root, stamp := c.Versions(); root != 2 || stamp != r.stamp.Signed.Version {
+		t.Errorf("root %d, timestamp %d after healing", root, stamp)
+	}
+}
+
+func TestBothMarksLostAreReadOffTheMetadata(t *testing.T) {
+	r, dir, old := healed(t)
+	damage(t, dir, marksFile, nil)
+	damage(t, dir, copyOf(marksFile), nil)
+	r.files[timestampFile] = old
+	_, err := r.update(dir, "web01")
+	refused(t, err, "timestamp metadata version 3 is older than version 4")
+}
+
+func TestEverythingLostStartsFromTheAnchor(t *testing.T) {
+	r, dir, _ := healed(t)
+	for _, name := range stateFiles(t, dir) {
+		damage(t, dir, name, func([]byte) []byte { return []byte("garbage") })
+	}
+	r.mustUpdate(dir, "web01", "web01 second")
+	whole(t, r, dir)
+}
+
+func TestStateDirectoryIsPrivate(t *testing.T) {
+	r, dir := newRepo(t), filepath.Join(t.TempDir(), "trust")
+	r.mustUpdate(dir, "web01", "web01 first")
+	for _, name := range append(stateFiles(t, dir), ".") {
+		fi, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fi.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %s", name, fi.Mode())
+		}
+	}
+}
+
+func TestUnwritableStateIsAnErrorAndNotForgotten(t *testing.T) {
+	r, dir := newRepo(t), t.TempDir()
+	c := r.open(dir)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	err := c.Refresh(t.Context(), r, nil)
+	if err == nil || schema.HintOf(err) == "" || errors.Is(err, ErrUnreachable) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := c.Assignment(t.Context(), r, "web01"); !errors.Is(err, ErrNotLoaded) {
+		t.Errorf("it went on without remembering: %v", err)
+	}
+}
+
+// The machine stops at each system call that changes the disk, in turn.
+func TestCrashDuringRefreshLeavesOldOrNew(t *testing.T) {
+	crash := errors.New("power cut")
+	for stop := range 1000 {
+		r, dir, _ := seen(t)
+		r.rotate("snapshot", newKey(t))
+		r.assign("web01", "web01 third", 3)
+		r.publish(r.bin("web01"))
+		calls := 0
+		disk := durable.Disk{Around: func(c durable.Call, do func() error) error {
+			if calls++; calls > stop {
+				return crash
+			}
+			return unsynced.Around(c, do)
+		}}
+		c, err := open(dir, r.anchor(), r.clock, disk)
+		if err == nil {
+			if err = c.Refresh(t.Context(), r, nil); err == nil {
+				_, err = c.Assignment(t.Context(), r, "web01")
+			}
+		}
+		again := r.open(dir)
+		if _, v := again.Versions(); v != 2 && v != 3 || again.Policy() == nil {
+			// A root that drops the snapshot's key makes the state held of no use, whichever moment it comes.
+			if root, _ := again.Versions(); root != 2 || v != 0 {
+				t.Errorf("stopped at call %d: root %d, timestamp %d, policy %v", stop, root, v, again.Policy())
+			}
+		}
+		r.mustUpdate(dir, "web01", "web01 third")
+		if err == nil {
+			if stop < 20 {
+				t.Errorf("only %d calls were met", stop)
+			}
+			return
+		}
+		if !errors.Is(err, crash) {
+			t.Fatalf("stopped at call %d: %v", stop, err)
+		}
+	}
+	t.Error("the refresh never got through")
+}
