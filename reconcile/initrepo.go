@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"bakehouse/examples"
@@ -19,7 +21,7 @@ import (
 
 // InitCommand is `bakehouse init`.
 func InitCommand() *cobra.Command {
-	var example string
+	var example, url string
 	cmd := &cobra.Command{
 		Use:   "init [DIR]",
 		Short: "Start a fleet repository",
@@ -27,25 +29,34 @@ func InitCommand() *cobra.Command {
 without files, and makes it a git repository if it is none. It commits nothing: keys and the root of trust come first,
 and what it prints next says how.`,
 		Example: `  bakehouse init fleet
-  bakehouse init fleet --example quickstart`,
+  bakehouse init fleet --example quickstart --url https://bakehouse.example:8443`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir := "."
 			if len(args) == 1 {
 				dir = args[0]
 			}
-			if err := initRepo(dir, example); err != nil {
+			if err := initRepo(dir, example, url); err != nil {
 				return err
 			}
 			return nextSteps(cmd.OutOrStdout(), dir)
 		},
 	}
+	cmd.Flags().StringVar(&url, "url", "", "the server as hosts will see it, for fleet.cue (default: what the example has)")
 	cmd.Flags().StringVar(&example, "example", "minimal", "what to start from: "+strings.Join(examples.Names(), ", "))
 	return cmd
 }
 
+// urlLine is where an example's fleet.cue names the server.
+var urlLine = regexp.MustCompile(`(?m)^url: .*$`)
+
 // initRepo writes an example into dir. A folder that has anything but .git in it is refused before anything is written.
-func initRepo(dir, example string) error {
+func initRepo(dir, example, url string) error {
+	if url != "" {
+		if err := schema.CheckServerURL(url); err != nil {
+			return fmt.Errorf("init: %w", err)
+		}
+	}
 	fsys, err := examples.FS(example)
 	if err != nil {
 		return err
@@ -82,6 +93,9 @@ func initRepo(dir, example string) error {
 		if err != nil {
 			return err
 		}
+		if url != "" && name == "fleet.cue" {
+			data = urlLine.ReplaceAll(data, []byte("url: "+strconv.Quote(url)))
+		}
 		if err := os.WriteFile(path, data, 0o644); err != nil {
 			return fmt.Errorf("init: %w", err)
 		}
@@ -97,9 +111,9 @@ func nextSteps(out io.Writer, dir string) error {
 	_, err := fmt.Fprintf(out, `A fleet repository is in %s. Next:
 %s  bakehouse key create root --use root
   bakehouse key create online --use targets,snapshot,timestamp
-  bakehouse key create signer --use package
+  bakehouse key create release --use package
   bakehouse root init
-  bakehouse upgrade                      # pins the host programs in fleet.cue
+  bakehouse upgrade                      # pins the host programs
   bakehouse check --worktree
   git add --all && git commit -m "Start the fleet"
   bakehouse reconcile

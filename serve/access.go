@@ -109,7 +109,7 @@ func accessLine(name string, password []byte, automation bool, permissions, host
 		return "", err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, `access: users: %s: {hash: %s, `, quote(name), quote(string(hash)))
+	fmt.Fprintf(&b, `users: %s: {hash: %s, `, quote(name), quote(string(hash)))
 	if automation {
 		b.WriteString("automation: true, ")
 	}

@@ -27,14 +27,14 @@ import (
 func KeyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "key",
-		Short: "Make and list the keys that sign",
-		Long: `Make and list the keys that sign.
+		Short: "Make, list and show the keys that sign",
+		Long: `Make, list and show the keys that sign.
 
 A key's public half and its uses stand in keys/NAME.cue in the fleet repo, so that giving a key a use is a reviewed
 change. Its private half is kept outside, encrypted with a passphrase.`,
 		Args: cobra.NoArgs,
 	}
-	c.AddCommand(keyCreateCommand(), keyListCommand())
+	c.AddCommand(keyCreateCommand(), keyListCommand(), keyShowCommand())
 	return c
 }
 

@@ -1,0 +1,96 @@
+// Package demo shows the whole of Bakehouse on one machine in about a minute: it makes a fleet repository in a temporary
+// folder, bakes, signs and serves it on loopback over TLS, lets three sandboxed hosts install and update themselves,
+// and then attacks them. It does so by running, as child processes, the very commands that it prints, so what it shows
+// is what a user would see. It exits 0 only if every step held.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"bakehouse/schema"
+
+	"github.com/spf13/cobra"
+)
+
+// Command is `bakehouse demo`.
+func Command() *cobra.Command {
+	var keep bool
+	var source string
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show the main job on this machine: a fleet baked, served, updated and attacked",
+		Long: `Makes a fleet repository in a temporary folder, creates keys, reconciles, serves on loopback over TLS, registers three
+hosts in sandbox directories, installs and updates them, and then shows four refusals. Nothing outside the temporary
+folder and Go's build cache is touched, and no service is installed. It needs git, and Go unless the host programs lie
+in the folder "programs" beside the executable. Interrupt it at any moment: it cleans up.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return run(cmd.Context(), cmd, keep, source)
+		},
+	}
+	cmd.Flags().BoolVar(&keep, "keep", false, "leave the server up at the end, print its URL, and wait for an interrupt")
+	cmd.Flags().StringVar(&source, "source", ".", "source checkout to build the host program from, if it is not beside the executable")
+	return cmd
+}
+
+func run(ctx context.Context, cmd *cobra.Command, keep bool, source string) (err error) {
+	began := time.Now()
+	dir, err := os.MkdirTemp("", "bakehouse-demo-")
+	if err != nil {
+		return err
+	}
+	source, err = filepath.Abs(source)
+	if err != nil {
+		return err
+	}
+	s := &stage{out: cmd.OutOrStdout(), dir: dir, source: source, env: map[string]string{}}
+	defer func() {
+		err = errors.Join(err, s.stopAll(), os.RemoveAll(dir))
+		if ctx.Err() != nil {
+			err = schema.Hint(errors.New("the demo was interrupted; its folder is removed"), "run it again: bakehouse demo")
+		}
+	}()
+	s.say("Everything below happens in %s and on loopback.", dir)
+	if err := s.play(ctx); err != nil {
+		return err
+	}
+	s.say("\nEvery step held, in %s.", time.Since(began).Round(100*time.Millisecond))
+	if !keep {
+		return nil
+	}
+	s.say("The server stays up at %s (hosts under %s). Interrupt to stop it and clean up.", s.url, dir)
+	<-ctx.Done()
+	if err := s.stopAll(); err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
+}
+
+// play is the demo's plot.
+func (s *stage) play(ctx context.Context) error {
+	for _, act := range []struct {
+		title string
+		do    func(context.Context) error
+	}{
+		{"A fleet repository, and keys that only you hold", s.repository},
+		{"Bake and sign", s.firstRelease},
+		{"Serve over TLS, register three hosts, install", s.hosts},
+		{"One rule changes: a commit, a reconcile, and the hosts update themselves", s.change},
+		{"An attacker alters a package in the store", s.altered},
+		{"An attacker replays an older release", s.replayed},
+		{"An attacker swaps the signature key", s.unknownKey},
+		{"Where the hosts stand", s.table},
+	} {
+		s.act++
+		s.say("\n%d. %s", s.act, act.title)
+		if err := act.do(ctx); err != nil {
+			return fmt.Errorf("step %d (%s): %w", s.act, act.title, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,190 @@
+package demo
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"bakehouse/schema"
+)
+
+// stage is where the demo plays: a folder, the children that run, and what they are told.
+type stage struct {
+	out    io.Writer
+	dir    string
+	source string
+	env    map[string]string // passphrases and passwords, for children only
+	act    int
+	url    string
+	server *server
+	first  map[string]schema.Report // of each host, after its first installation
+}
+
+func (s *stage) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
+
+// note is one line about what a command just did.
+func (s *stage) note(format string, args ...any) { s.say("   "+format, args...) }
+
+// child builds a command that lives in a process group of its own: an interrupt at the terminal reaches the demo alone,
+// which then ends its children in order.
+func (s *stage) child(ctx context.Context, dir string, argv []string) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	shown := strings.Join(argv, " ")
+	s.say("   $ %s", shown)
+	switch argv[0] {
+	case "bakehouse":
+		argv = append([]string{self}, argv[1:]...)
+	case "bakehouse-agent":
+		argv = append([]string{s.path("bin/bakehouse-agent")}, argv[1:]...)
+	}
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Dir = s.path(dir)
+	cmd.Env = os.Environ()
+	for _, k := range slices.Sorted(maps.Keys(s.env)) {
+		cmd.Env = append(cmd.Env, k+"="+s.env[k])
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second
+	return cmd, nil
+}
+
+// result is what a finished child said.
+type result struct {
+	stdout, stderr string
+	code           int
+}
+
+// call runs a command to its end, whatever its exit code.
+func (s *stage) call(ctx context.Context, dir string, argv ...string) (result, error) {
+	cmd, err := s.child(ctx, dir, argv)
+	if err != nil {
+		return result{}, err
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if ctx.Err() != nil {
+		return result{}, ctx.Err()
+	}
+	if err != nil && !errors.As(err, &exit) {
+		return result{}, err
+	}
+	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}, nil
+}
+
+// must runs a command that has to succeed, and shows what it said.
+func (s *stage) must(ctx context.Context, dir string, argv ...string) (result, error) {
+	r, err := s.call(ctx, dir, argv...)
+	if err != nil {
+		return r, err
+	}
+	if r.code != 0 {
+		return r, fmt.Errorf("`%s` exited with %d:\n%s%s", strings.Join(argv, " "), r.code, r.stdout, r.stderr)
+	}
+	return r, nil
+}
+
+// refused runs a command that has to refuse (exit code 3), and shows its error, which must contain why.
+func (s *stage) refused(ctx context.Context, why, dir string, argv ...string) error {
+	r, err := s.call(ctx, dir, argv...)
+	if err != nil {
+		return err
+	}
+	if r.code != schema.ExitRefused {
+		return fmt.Errorf("`%s` exited with %d instead of refusing with %d:\n%s%s", strings.Join(argv, " "), r.code, schema.ExitRefused, r.stdout, r.stderr)
+	}
+	if !strings.Contains(r.stderr, why) {
+		return fmt.Errorf("`%s` refused without saying %q:\n%s", strings.Join(argv, " "), why, r.stderr)
+	}
+	for line := range strings.Lines(r.stderr) {
+		if strings.Contains(line, "error: ") || strings.Contains(line, "hint: ") || strings.HasPrefix(line, " ") {
+			s.note("  %s", strings.TrimRight(line, "\n"))
+		}
+	}
+	s.note("Refused (exit code %d).", r.code)
+	return nil
+}
+
+// echo shows the lines that a command printed.
+func (s *stage) echo(text string) {
+	for line := range strings.Lines(text) {
+		s.note("  %s", strings.TrimRight(line, "\n"))
+	}
+}
+
+// server is a `bakehouse serve` that runs until it is stopped.
+type server struct {
+	cmd    *exec.Cmd
+	stderr *bytes.Buffer
+	done   chan error
+}
+
+// serve starts a server and waits until it says where it listens.
+func (s *stage) serve(ctx context.Context, argv ...string) (url string, err error) {
+	cmd, err := s.child(ctx, ".", argv)
+	if err != nil {
+		return "", err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", err
+	}
+	srv := &server{cmd: cmd, stderr: &bytes.Buffer{}, done: make(chan error, 1)}
+	cmd.Stderr = srv.stderr
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		if url, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
+			go func() {
+				_, _ = io.Copy(io.Discard, stdout)
+				srv.done <- cmd.Wait()
+			}()
+			s.server = srv
+			return url, nil
+		}
+	}
+	err = cmd.Wait()
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	return "", fmt.Errorf("the server did not start: %v\n%s", err, srv.stderr)
+}
+
+// stopServer ends the server as an operator would, and expects it to end well.
+func (s *stage) stopServer() error {
+	srv := s.server
+	if srv == nil {
+		return nil
+	}
+	s.server = nil
+	_ = srv.cmd.Process.Signal(syscall.SIGTERM)
+	if err := <-srv.done; err != nil {
+		return fmt.Errorf("the server ended with %w\n%s", err, srv.stderr)
+	}
+	return nil
+}
+
+// stopAll ends what still runs; the demo calls it last, whatever happened.
+func (s *stage) stopAll() error {
+	if err := s.stopServer(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}

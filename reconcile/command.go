@@ -1,0 +1,164 @@
+package reconcile
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"bakehouse/reconcile/plan"
+	"bakehouse/reconcile/program"
+	"bakehouse/reconcile/sign"
+	"bakehouse/reconcile/source"
+	"bakehouse/schema/fleet"
+	"bakehouse/serve/store"
+
+	"github.com/spf13/cobra"
+)
+
+// options are the operator's settings for a pass.
+type options struct {
+	repo, ref              string
+	location               string
+	programs               program.Places
+	version                string
+	keyDir, passphraseFile string
+}
+
+// Command is `bakehouse reconcile`; version is this program's, and stands in the signed target "release".
+func Command(version string) *cobra.Command {
+	o := options{version: version}
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "reconcile",
+		Short: "Bake, sign and publish whatever a commit changed",
+		Long: `Reads the fleet from a commit, verifies what the store has published, bakes the packages that are new, signs them, and
+publishes TUF metadata. The numbered timestamp comes last and is the commit point: a run that dies before it has changed
+nothing that hosts see, and the next run converges. Running it again without changes publishes nothing.
+
+Passphrases come from BAKEHOUSE_PASSPHRASE_KEY (the key's name in capitals, "_" for "-" and "."), a file, or a prompt.`,
+		Example: `  bakehouse reconcile --store /srv/bakehouse/store`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			out, err := Reconcile(cmd.Context(), o, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(out)
+			}
+			return out.tell(cmd.OutOrStdout())
+		},
+	}
+	repoFlags(cmd, &o.repo, &o.ref)
+	storeFlag(cmd, &o.location)
+	o.programs.Flags(cmd)
+	cmd.Flags().StringVar(&o.keyDir, "key-dir", sign.DefaultKeyDir(), "folder of the private halves of keys")
+	cmd.Flags().StringVar(&o.passphraseFile, "passphrase-file", "", "file whose first line is the passphrase of every key that the environment has none for")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the outcome, or the error, as one JSON object")
+	return cmd
+}
+
+// Reconcile runs one pass; log gets a line on anything worth knowing.
+func Reconcile(ctx context.Context, o options, log io.Writer) (*Outcome, error) {
+	repo, err := source.Open(o.repo)
+	if err != nil {
+		return nil, err
+	}
+	rev, err := repo.Revision(o.ref)
+	if err != nil {
+		return nil, err
+	}
+	if err := nameDirty(repo, rev, log); err != nil {
+		return nil, err
+	}
+	f, err := fleet.Load(ctx, rev.FS)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range f.Warnings {
+		fmt.Fprintf(log, "bakehouse: warning: %v\n", w)
+	}
+	st, err := store.Open(ctx, o.location)
+	if err != nil {
+		return nil, err
+	}
+	release, err := store.Lock(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	p := &pass{options: o, rev: rev, fleet: f, store: st, now: time.Now()}
+	out, err := p.run(ctx)
+	if e := release(); err == nil {
+		err = e
+	}
+	return out, err
+}
+
+// nameDirty says which files of the work tree are not part of what is read.
+func nameDirty(repo *source.Repo, rev *source.Revision, log io.Writer) error {
+	dirty, err := repo.Dirty()
+	if err != nil || len(dirty) == 0 {
+		return err
+	}
+	const most = 5
+	more := ""
+	if len(dirty) > most {
+		more = fmt.Sprintf(" and %d more", len(dirty)-most)
+		dirty = dirty[:most]
+	}
+	fmt.Fprintf(log, "bakehouse: note: reading commit %.12s; not in it: %s%s\n", rev.Commit, strings.Join(dirty, ", "), more)
+	return nil
+}
+
+// tell prints the outcome for people.
+func (o *Outcome) tell(w io.Writer) error {
+	var b strings.Builder
+	for _, p := range o.Packages {
+		fmt.Fprintf(&b, "baked %s  %s %s  %s for %s: %s new in the store, %s reused\n", p.SHA256.Short(), p.Platform, p.Format,
+			size(p.Size), hosts(p.Hosts), size(p.Stored), count(p.Reused, "segment"))
+	}
+	if len(o.Packages) > 0 {
+		fmt.Fprintf(&b, "signed by %s\n", strings.Join(o.SignedBy, ", "))
+	}
+	tally := map[plan.Kind]int{}
+	for _, c := range o.Changes {
+		tally[c.Kind]++
+	}
+	switch {
+	case !o.Published:
+		fmt.Fprintf(&b, "nothing to publish: release %d of %s is current for commit %.12s\n", o.Release, count(o.Hosts, "host"), o.Commit)
+	default:
+		fmt.Fprintf(&b, "published release %d (timestamp %d) of commit %.12s: %s, %d added, %d with a new package, %d with other attributes, %d removed\n",
+			o.Release, o.Timestamp, o.Commit, count(o.Hosts, "host"), tally[plan.Added], tally[plan.Repackage], tally[plan.Attribute], tally[plan.Removed])
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func hosts(names []string) string {
+	if len(names) > 3 {
+		return fmt.Sprintf("%d hosts (%s, …)", len(names), names[0])
+	}
+	return strings.Join(names, ", ")
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// size is a number of bytes for people, in decimal units.
+func size(n int64) string {
+	switch {
+	case n < 10_000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1_000_000:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	}
+	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+}

@@ -1,0 +1,262 @@
+// Package reconcile is one pass from a commit to a published release, and the operator's commands around it.
+//
+// A pass, in order: source pins the commit and reads its tree; schema/fleet evaluates the CUE; rules resolves each host
+// into a recipe; sign verifies what is published, from the repo's trust/ and never from the store's word; plan tells
+// the difference; the keys are unlocked; bake makes the new packages, their segments going into the store; sign adds
+// a statement to each and then publishes TUF metadata, the numbered timestamp last. Everything before that timestamp
+// is invisible to hosts, so a pass that dies at any instant leaves the old release in place, and running it again
+// converges.
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/plan"
+	"bakehouse/reconcile/rules"
+	"bakehouse/reconcile/sign"
+	"bakehouse/reconcile/source"
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+	"bakehouse/serve/store"
+)
+
+// pass is what one pass works with.
+type pass struct {
+	options
+	rev    *source.Revision
+	fleet  *fleet.Fleet
+	store  store.Store
+	now    time.Time
+	anchor schema.Digest
+	log    func(format string, args ...any)
+}
+
+// Outcome is what a pass did, as `reconcile --json` prints it.
+type Outcome struct {
+	Commit    string         `json:"commit"`
+	Release   int64          `json:"release"`
+	Timestamp int64          `json:"timestamp"` // version of the head
+	Published bool           `json:"published"` // false: nothing to do
+	Hosts     int            `json:"hosts"`
+	Changes   []plan.Change  `json:"changes"`
+	Packages  []PackageBaked `json:"packages"` // baked in this pass
+	Reused    int            `json:"reused"`   // packages that stay as published
+	SignedBy  []string       `json:"signedBy"`
+}
+
+// PackageBaked is one new package.
+type PackageBaked struct {
+	SHA256      schema.Digest   `json:"sha256"`
+	Recipe      schema.RecipeID `json:"recipe"`
+	Platform    schema.Platform `json:"platform"`
+	Format      schema.Format   `json:"format"`
+	Size        int64           `json:"size"`
+	Stored      int64           `json:"stored"`      // bytes that the store grew by for it
+	NewSegments int             `json:"newSegments"` // compressed for it
+	Reused      int             `json:"reusedSegments"`
+	Hosts       []string        `json:"hosts"`
+}
+
+// run is the pass.
+func (p *pass) run(ctx context.Context) (*Outcome, error) {
+	resolved, err := rules.Resolve(ctx, p.fleet)
+	if err != nil {
+		return nil, err
+	}
+	if len(resolved.Missing) > 0 {
+		return nil, resolved.Missing
+	}
+	p.anchor = schema.DigestOf(p.fleet.Anchor())
+	state, err := sign.Published(ctx, p.store, p.fleet, p.now)
+	if err != nil {
+		return nil, err
+	}
+	desired := p.desired(resolved)
+	was, err := p.published(ctx, state)
+	if err != nil {
+		return nil, err
+	}
+	diff := plan.Diff(was, desired)
+	out := &Outcome{Commit: p.rev.Commit, Hosts: len(desired), Changes: diff.Changes, Reused: len(diff.Reuse)}
+
+	keys := sign.OpenKeys(p.fleet, p.keyDir, sign.Passphrases(p.passphraseFile))
+	packages := diff.Reuse
+	if len(diff.Bake) > 0 {
+		if out.SignedBy, err = unlock(keys); err != nil {
+			return nil, err
+		}
+		baked, err := p.bake(ctx, resolved, diff.Bake)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range baked {
+			if err := p.keep(ctx, keys, out.SignedBy, b); err != nil {
+				return nil, err
+			}
+			packages[b.key] = b.candidate()
+			out.Packages = append(out.Packages, b.told(desired))
+		}
+	}
+	// Without new packages Publish itself unlocks what it needs, which is nothing if nothing changed.
+	summary, err := state.Publish(ctx, p.store, keys, p.next(desired, packages))
+	if err != nil {
+		return nil, err
+	}
+	out.Release, out.Timestamp, out.Published = summary.Number, summary.Head, summary.Published
+	return out, nil
+}
+
+// desired is what the revision wants, by host.
+func (p *pass) desired(r *rules.Resolved) map[string]plan.Desired {
+	hosts := make(map[string]plan.Desired, len(r.Hosts))
+	for name, h := range r.Hosts {
+		hosts[name] = plan.Desired{
+			Package: plan.Package{Recipe: h.Recipe.ID, Platform: h.Platform, Format: h.Format, Bake: bake.Version, Anchor: p.anchor},
+			Site:    h.Site, Ring: h.Ring, Selected: h.Selected,
+		}
+	}
+	return hosts
+}
+
+// published is what the verified release gives each host. What a package was made from stands in its manifest, whose
+// digest is signed.
+func (p *pass) published(ctx context.Context, state *sign.State) (map[string]plan.Published, error) {
+	hosts := map[string]plan.Published{}
+	read := map[schema.Digest]*schema.Manifest{}
+	for name, a := range state.Assignments() {
+		m := read[a.Manifest]
+		if m == nil {
+			var err error
+			if m, err = readManifest(ctx, p.store, a.Manifest); err != nil {
+				return nil, err
+			}
+			read[a.Manifest] = m
+		}
+		hosts[name] = plan.Published{
+			Desired: plan.Desired{
+				Package: plan.Package{Recipe: m.Recipe, Platform: m.Platform, Format: m.Format, Bake: m.Bake, Anchor: m.Anchor},
+				Site:    a.Site, Ring: a.Ring, Selected: a.Selected,
+			},
+			Current: a.Candidates()[0],
+		}
+	}
+	return hosts, nil
+}
+
+// unlock decrypts every key that a release with new packages needs, so that a missing key or a wrong passphrase ends the
+// pass before any work. It returns the names of the keys that sign packages.
+func unlock(keys *sign.Keyring) ([]string, error) {
+	if err := keys.Unlock(fleet.UseTargets, fleet.UseSnapshot, fleet.UseTimestamp, fleet.UsePackage); err != nil {
+		return nil, err
+	}
+	return keys.Names(fleet.UsePackage)
+}
+
+// baked is a package and what it was made from.
+type baked struct {
+	key plan.Package
+	*bake.Baked
+}
+
+func (b baked) candidate() schema.Candidate {
+	return schema.Candidate{SHA256: b.Manifest.SHA256, Length: b.Manifest.Size, Manifest: b.Digest, Recipe: b.Manifest.Recipe}
+}
+
+func (b baked) told(desired map[string]plan.Desired) PackageBaked {
+	t := PackageBaked{SHA256: b.Manifest.SHA256, Recipe: b.key.Recipe, Platform: b.key.Platform, Format: b.key.Format,
+		Size: b.Manifest.Size, Stored: int64(len(b.Packed)), NewSegments: len(b.NewSegments), Reused: len(b.ReusedSegments)}
+	for _, s := range b.NewSegments {
+		t.Stored += s.Size
+	}
+	for _, host := range slices.Sorted(maps.Keys(desired)) {
+		if desired[host].Package == b.key {
+			t.Hosts = append(t.Hosts, host)
+		}
+	}
+	return t
+}
+
+// bake makes the packages on all processors; the result is in the order of want.
+func (p *pass) bake(ctx context.Context, r *rules.Resolved, want []plan.Package) ([]baked, error) {
+	if len(want) == 0 {
+		return nil, nil
+	}
+	baker := bake.New(p.store, p.programs.Sources(ctx, p.store, p.rev.FS, p.fleet))
+	defer baker.Close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make([]baked, len(want))
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(want)) {
+		wg.Go(func() {
+			for i := range next {
+				b, err := baker.Bake(ctx, r.Recipes[want[i].Recipe], want[i].Format, p.anchor)
+				if err != nil {
+					cancel(err)
+					return
+				}
+				done[i] = baked{want[i], b}
+			}
+		})
+	}
+feed:
+	for i := range want {
+		select {
+		case next <- i:
+		case <-ctx.Done():
+			break feed
+		}
+	}
+	close(next)
+	wg.Wait()
+	return done, context.Cause(ctx)
+}
+
+// keep stores the manifest and the statements of a package. Both may be there already, from a pass that died.
+func (p *pass) keep(ctx context.Context, keys *sign.Keyring, names []string, b baked) error {
+	err := store.CreateBytes(ctx, p.store, schema.ManifestKey(b.Digest), b.Packed)
+	if errors.Is(err, fs.ErrExist) {
+		_, err = readManifest(ctx, p.store, b.Digest)
+	}
+	if err != nil {
+		return err
+	}
+	return sign.Statement(ctx, p.store, keys, names, b.Manifest, b.Digest)
+}
+
+// next is the state to publish.
+func (p *pass) next(desired map[string]plan.Desired, packages map[plan.Package]schema.Candidate) sign.Next {
+	n := sign.Next{
+		Policy:  p.policy(),
+		Release: schema.Release{Schema: 1, Commit: p.rev.Commit, Tree: p.rev.Tree, Tool: p.version, Bake: bake.Version},
+	}
+	if len(p.fleet.Access.Users) > 0 {
+		n.Access = &p.fleet.Access
+	}
+	for _, host := range slices.Sorted(maps.Keys(desired)) {
+		d := desired[host]
+		c := packages[d.Package]
+		n.Assignments = append(n.Assignments, schema.Assignment{
+			Host: host, SHA256: c.SHA256, Length: c.Length,
+			Target: schema.Target{Manifest: c.Manifest, Recipe: c.Recipe, Site: d.Site, Ring: d.Ring, Selected: d.Selected},
+		})
+	}
+	return n
+}
+
+func (p *pass) policy() schema.Policy {
+	policy := schema.Policy{Schema: schema.PolicySchema, Fleet: p.fleet.Name, Enabled: p.fleet.Rollout.Enabled, Sites: p.fleet.Sites}
+	for _, r := range p.fleet.Rollout.Rings {
+		policy.Rings = append(policy.Rings, r.Ring)
+	}
+	return policy
+}
