@@ -22,6 +22,7 @@ const (
 	childLocation = "BAKEHOUSE_STORETEST_LOCATION"
 	childKeys     = "BAKEHOUSE_STORETEST_KEYS"
 	childID       = "BAKEHOUSE_STORETEST_ID"
+	lockingChild  = "lock" // as ID: take the lock and keep it
 )
 
 type result struct{ key, winner string }
@@ -31,13 +32,17 @@ func contested(n int) string {
 	return schema.TargetKey(schema.DigestOf(strconv.AppendInt(nil, int64(n), 10)))
 }
 
-// Child contends for keys and exits, if this process is a child of the suite; else it returns at once.
+// Child plays its part and exits, if this process is a child of the suite; else it returns at once.
 func Child() {
 	location, ok := os.LookupEnv(childLocation)
 	if !ok {
 		return
 	}
-	if err := contend(location, os.Getenv(childKeys), os.Getenv(childID)); err != nil {
+	part := contend
+	if os.Getenv(childID) == lockingChild {
+		part = holdLock
+	}
+	if err := part(location, os.Getenv(childKeys), os.Getenv(childID)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -70,42 +75,62 @@ func contend(location, keys, id string) error {
 	return nil
 }
 
+// holdLock takes the lock, says it is ready, and leaves releasing it to its own end.
+func holdLock(location, _, _ string) error {
+	ctx := context.Background()
+	s, err := store.Open(ctx, location)
+	if err != nil {
+		return err
+	}
+	if _, err := store.Lock(ctx, s); err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+type child struct {
+	id    string
+	cmd   *exec.Cmd
+	stdin io.Closer
+	out   *bufio.Scanner
+	errs  *strings.Builder
+}
+
+// startChild starts this test's program again to play a part; it returns once the child is ready.
+func startChild(t *testing.T, location, id string, keys int) *child {
+	t.Helper()
+	c := &child{id: id, errs: &strings.Builder{}, cmd: exec.CommandContext(t.Context(), os.Args[0])}
+	c.cmd.Env = append(os.Environ(), childLocation+"="+location, childKeys+"="+strconv.Itoa(keys), childID+"="+id)
+	c.cmd.Stderr = c.errs
+	stdin, err := c.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := c.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.stdin, c.out = stdin, bufio.NewScanner(stdout)
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if !c.out.Scan() || c.out.Text() != "ready" {
+		c.stdin.Close()
+		t.Fatalf("%s is not ready: %q, %v %s (does TestMain call storetest.Child?)", id, c.out.Text(), c.cmd.Wait(), c.errs)
+	}
+	return c
+}
+
 func contendProcesses(t *testing.T, location string) {
 	const keys, processes = 40, 6
-	type child struct {
-		id    string
-		cmd   *exec.Cmd
-		start io.Closer
-		out   *bufio.Scanner
-		errs  *strings.Builder
-	}
-	var children []child
+	var children []*child
 	for i := range processes {
-		c := child{id: fmt.Sprintf("process %d", i), errs: &strings.Builder{}}
-		c.cmd = exec.CommandContext(t.Context(), os.Args[0])
-		c.cmd.Env = append(os.Environ(), childLocation+"="+location, childKeys+"="+strconv.Itoa(keys), childID+"="+c.id)
-		c.cmd.Stderr = c.errs
-		stdin, err := c.cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		stdout, err := c.cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.start, c.out = stdin, bufio.NewScanner(stdout)
-		if err := c.cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		children = append(children, c)
+		children = append(children, startChild(t, location, fmt.Sprintf("process %d", i), keys))
 	}
 	for _, c := range children {
-		if !c.out.Scan() || c.out.Text() != "ready" {
-			t.Fatalf("%s is not ready: %q %s (does TestMain call storetest.Child?)", c.id, c.out.Text(), c.errs)
-		}
-	}
-	for _, c := range children {
-		c.start.Close()
+		c.stdin.Close()
 	}
 	results := make(chan result, keys*processes)
 	for _, c := range children {
@@ -118,6 +143,29 @@ func contendProcesses(t *testing.T, location string) {
 	}
 	close(results)
 	checkWinners(t, open(t, location), keys, results)
+}
+
+func lockOfTheDead(t *testing.T, location string) {
+	s := open(t, location)
+	if !locks(s) {
+		t.Skip("this back end has no lock")
+	}
+	c := startChild(t, location, lockingChild, 0)
+	_, err := store.Lock(t.Context(), s)
+	if want := strconv.Itoa(c.cmd.Process.Pid); err == nil || !strings.Contains(schema.HintOf(err), want) {
+		t.Errorf("beside the process that holds it: %v, hint %q without its number %s", err, schema.HintOf(err), want)
+	}
+	if err := c.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.cmd.Wait() // it says that the child was killed
+	release, err := store.Lock(t.Context(), s)
+	if err != nil {
+		t.Fatalf("after that process was killed: %v", err)
+	}
+	if err := release(); err != nil {
+		t.Error(err)
+	}
 }
 
 // checkWinners holds that every key has exactly one winner and that winner's bytes.

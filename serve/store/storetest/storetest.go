@@ -44,6 +44,7 @@ func Run(t *testing.T, fresh func(t *testing.T) (location string)) {
 		{"of many goroutines one creates", contendGoroutines},
 		{"of many processes one creates", contendProcesses},
 		{"only one may hold the lock", lock},
+		{"a killed process holds no lock", lockOfTheDead},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, fresh(t)) })
 	}
@@ -351,11 +352,16 @@ func head(t *testing.T, location string) {
 	}
 }
 
+func locks(s store.Store) bool {
+	_, ok := s.(interface {
+		Lock(context.Context) (func() error, error)
+	})
+	return ok
+}
+
 func lock(t *testing.T, location string) {
 	s := open(t, location)
-	if _, ok := s.(interface {
-		Lock(context.Context) (func() error, error)
-	}); !ok {
+	if !locks(s) {
 		release, err := store.Lock(t.Context(), s)
 		if err != nil {
 			t.Fatalf("a back end without a lock locks nothing, but: %v", err)
