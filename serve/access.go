@@ -36,13 +36,13 @@ func accessAdd() *cobra.Command {
 	var passwordStdin, automation bool
 	c := &cobra.Command{
 		Use:   "add USER",
-		Short: "Print the line of access.cue that makes USER a user",
-		Long: `Print the line of access.cue that makes USER a user. Nothing else is changed: append the line to access.cue in the
-root of the config repo, whose first line is the same package clause as in fleet.cue, and commit; it counts once
+		Short: "Print the line of CUE that makes USER a user",
+		Long: `Print the line of CUE that makes USER a user. Nothing else is changed: append the line to fleet.cue in the top of the
+config repo (or to access.cue beside it, which starts with the same package clause) and commit it. It counts once
 reconcile has published it. Only a hash of the password (bcrypt) stands in it.
 
 The password is asked for on the terminal, or read from the first line of a file or of stdin.`,
-		Example: `  bakehouse access add installer --permission register >> access.cue
+		Example: `  bakehouse access add installer --permission register >> fleet.cue
   bakehouse access add ci --automation --permission register --permission download --hosts '~web.*' --password-file ci.secret`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

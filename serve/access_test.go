@@ -28,13 +28,13 @@ func TestTheLineOfAccessAddIsCUEThatLetsTheUserIn(t *testing.T) {
 			if strings.Contains(line, "\n") || strings.Contains(line, c.password) && len(c.password) > 1 {
 				t.Errorf("line %q", line)
 			}
-			v := cuecontext.New().CompileString("package fleet\naccess: schema: 1\n" + line)
+			v := cuecontext.New().CompileString("package fleet\n" + line)
 			check(t, v.Err())
-			b, err := v.LookupPath(cue.ParsePath("access")).MarshalJSON()
+			b, err := v.LookupPath(cue.ParsePath("users")).MarshalJSON()
 			check(t, err)
-			var a schema.Access
-			check(t, json.Unmarshal(b, &a))
-			u := a.Users[c.user]
+			users := map[string]schema.User{}
+			check(t, json.Unmarshal(b, &users))
+			u := users[c.user]
 			check(t, bcrypt.CompareHashAndPassword([]byte(u.Hash), []byte(c.password)))
 			if !u.Automation || len(u.Permissions) != len(c.may) {
 				t.Errorf("%+v", u)

@@ -71,13 +71,12 @@ func TestAHostReadsItsOwnPackageOnly(t *testing.T) {
 	f, packs := standardFleet(t)
 	w := start(t, f)
 	const host = "web01"
-	c := w.register(host)
 	hosts := []string{}
 	for h := range packs {
 		w.register(h)
 		hosts = append(hosts, h)
 	}
-	c = w.register(host)
+	c := w.register(host)
 
 	own := packs[host]
 	may := []string{schema.MetadataPath + "1.root.json", schema.MetadataPath + "1.snapshot.json", schema.MetadataPath + "1.targets.json",

@@ -24,7 +24,7 @@ func (s *Server) serveRegister(x *exchange, r *http.Request, name string, u sche
 	}
 	if !u.Allows(schema.PermRegister, q.Host) {
 		x.problem(http.StatusForbidden, "user "+name+" may not register host "+q.Host,
-			"access.cue of the config repo says which hosts a user may register; changes count once reconcile has published them")
+			"the user's permissions in the config repo say which hosts; changes count once reconcile has published them")
 		return
 	}
 	rel, _ := s.releases.now()

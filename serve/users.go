@@ -160,7 +160,7 @@ func (s *Server) asUser(next func(x *exchange, r *http.Request, name string, u s
 
 func (s *Server) refuseUser(x *exchange) {
 	x.Header().Set("WWW-Authenticate", `Basic realm="bakehouse"`)
-	x.problem(http.StatusUnauthorized, "wrong user or password", "users stand in access.cue of the config repo and count once reconcile has published them")
+	x.problem(http.StatusUnauthorized, "wrong user or password", "users stand in the config repo (bakehouse access add) and count once reconcile has published them")
 }
 
 // address is whom failures are counted against: an IPv4 address, or the /64 that one IPv6 subscriber has.
