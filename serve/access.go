@@ -37,12 +37,12 @@ func accessAdd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "add USER",
 		Short: "Print the line of CUE that makes USER a user",
-		Long: `Print the line of CUE that makes USER a user. Nothing else is changed: append the line to fleet.cue in the top of the
-config repo (or to access.cue beside it, which starts with the same package clause) and commit it. It counts once
-reconcile has published it. Only a hash of the password (bcrypt) stands in it.
+		Long: `Print the line of CUE that makes USER a user. Nothing else is changed: append the line to access.cue in the top of the
+config repo, which starts with the same package clause as fleet.cue, and commit it. It counts once reconcile has
+published it. Only a hash of the password (bcrypt) stands in it.
 
 The password is asked for on the terminal, or read from the first line of a file or of stdin.`,
-		Example: `  bakehouse access add installer --permission register >> fleet.cue
+		Example: `  bakehouse access add installer --permission register >> access.cue
   bakehouse access add ci --automation --permission register --permission download --hosts '~web.*' --password-file ci.secret`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

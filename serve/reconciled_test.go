@@ -45,7 +45,7 @@ func TestWhatReconcileSignsAndAccessAddPrintsIsServed(t *testing.T) {
 	appendTo(t, filepath.Join(repo, "fleet.cue"), "package fleet\n\nname: \"acme\"\nurl: \"https://bakehouse.example\"\nrollout: enabled: true\n")
 	user, err := accessLine("installer", []byte(password), false, []string{schema.PermRegister}, []string{"~.*"}, bcrypt.MinCost)
 	check(t, err)
-	appendTo(t, filepath.Join(repo, "fleet.cue"), user+"\n")
+	appendTo(t, filepath.Join(repo, "access.cue"), "package fleet\n"+user+"\n")
 	appendTo(t, filepath.Join(repo, "hosts", "hosts.cue"), "package hosts\n\ndefaults: {platform: \"linux/amd64\", format: \"deb\"}\nhosts: {web01: {}, web02: {}}\n")
 	command(t, sign.KeyCommand(), "create", "all", "--use", "root,targets,snapshot,timestamp,package", "--repo", repo, "--key-dir", keyDir)
 	command(t, sign.RootCommand(), "init", "--bins", "4", "--repo", repo, "--key-dir", keyDir)
