@@ -61,6 +61,8 @@ type DB struct {
 	read  *sql.DB
 	write *sql.DB // one connection: SQLite has one writer, and waiting in Go is fairer than in busy_timeout
 
+	secret, packages *sql.Stmt // asked at every request
+
 	mu      sync.Mutex
 	queue   map[string]Seen
 	failed  error         // of the last group; told at the next Report
@@ -123,7 +125,15 @@ func open(ctx context.Context, file string) (*DB, error) {
 		return nil, errors.Join(err, d.write.Close())
 	}
 	d.read.SetMaxOpenConns(4)
-	if err := d.migrate(ctx); err != nil {
+	d.read.SetMaxIdleConns(4)
+	err = d.migrate(ctx)
+	if err == nil {
+		d.secret, err = d.read.PrepareContext(ctx, "SELECT secret FROM hosts WHERE name = ?")
+	}
+	if err == nil {
+		d.packages, err = d.read.PrepareContext(ctx, "SELECT package, manifest FROM packages WHERE host = ? ORDER BY seen DESC")
+	}
+	if err != nil {
 		return nil, errors.Join(err, d.read.Close(), d.write.Close())
 	}
 	go d.run()
@@ -178,7 +188,7 @@ func (d *DB) Register(ctx context.Context, r Registration) error {
 // Secret returns the digest of the host's secret, or an error that wraps fs.ErrNotExist.
 func (d *DB) Secret(ctx context.Context, host string) (schema.Digest, error) {
 	var b []byte
-	err := d.read.QueryRowContext(ctx, "SELECT secret FROM hosts WHERE name = ?", host).Scan(&b)
+	err := d.secret.QueryRowContext(ctx, host).Scan(&b)
 	if err != nil {
 		return schema.Digest{}, wrap("look up", host, err)
 	}
@@ -242,7 +252,7 @@ func (d *DB) Remember(ctx context.Context, host string, p Package, at time.Time)
 
 // Packages lists the packages that the host was given, newest first.
 func (d *DB) Packages(ctx context.Context, host string) ([]Package, error) {
-	rows, err := d.read.QueryContext(ctx, "SELECT package, manifest FROM packages WHERE host = ? ORDER BY seen DESC", host)
+	rows, err := d.packages.QueryContext(ctx, host)
 	if err != nil {
 		return nil, wrap("list the packages of", host, err)
 	}
