@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"context"
 	"net/http"
 	"slices"
 	"time"
@@ -16,10 +15,7 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 	if !x.decode(r, &q) || !x.speaks(q.Schema) {
 		return
 	}
-	// Not the request's context: loading a release must not end with the one poll that noticed it.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), readTimeout)
-	defer cancel()
-	s.noteTrouble(s.releases.peek(ctx))
+	s.noteTrouble(s.releases.peek(r.Context()))
 	rel, _ := s.releases.now()
 
 	report := tidy(q.Report)
@@ -29,7 +25,7 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 	// A package that was installed by hand was never asked for here; its later differences build on it all the same.
 	for _, p := range rel.candidates(host) {
 		if p.SHA256 == report.Installed || p.SHA256 == report.Downloaded {
-			s.remember(ctx, host, p)
+			s.remember(r.Context(), host, p)
 		}
 	}
 

@@ -237,28 +237,46 @@ func (w *watcher) tick(ctx context.Context) error {
 	return w.followLocked(ctx)
 }
 
+// patience is how long a poll waits for a release that it noticed to be loaded. A large fleet's takes longer; its hosts
+// get it at their next poll.
+const patience = 3 * time.Second
+
 // peek is tick for polls: it only asks for the next timestamp by name, and spends at most a twentieth of the time on
 // that, however slow the store is. A host that polls just after reconcile so gets the new release at once.
 func (w *watcher) peek(ctx context.Context) error {
 	if !w.mu.TryLock() {
 		return nil
 	}
-	defer w.mu.Unlock()
 	start := time.Now()
 	if start.Before(w.glance) || start.Before(w.retry) {
+		w.mu.Unlock()
 		return nil
 	}
 	cur, _ := w.now()
 	f, err := w.store.Open(ctx, schema.TimestampKey(cur.timestamp+1))
 	w.glance = time.Now().Add(20 * time.Since(start))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = f.Close()
-	}
 	if err != nil {
+		w.mu.Unlock()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		return err
 	}
-	return w.followLocked(ctx)
+	followed := make(chan error, 1)
+	go func() {
+		defer w.mu.Unlock()
+		// Not the poll's context: loading must not end with the one poll that noticed the release.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
+		defer cancel()
+		followed <- errors.Join(f.Close(), w.followLocked(ctx))
+	}()
+	select {
+	case err := <-followed:
+		return err
+	case <-time.After(patience):
+	case <-ctx.Done():
+	}
+	return nil
 }
+
+const loadTimeout = 10 * time.Minute
