@@ -82,8 +82,34 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return schema.Hint(err, "see `%s --help`", cmd.CommandPath())
 	})
+	explainMistakes(root)
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return settle(root, cmd) }
 	return root
+}
+
+// explainMistakes makes a mistyped argument or subcommand an error with a hint, on every command alike.
+func explainMistakes(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil && cmd.Runnable() {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			return schema.Hint(check(cmd, args), "see `%s --help`", cmd.CommandPath())
+		}
+	}
+	if !cmd.Runnable() {
+		cmd.Args = cobra.ArbitraryArgs
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			hint := "see `" + cmd.CommandPath() + " --help`"
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				hint = "did you mean `" + cmd.CommandPath() + " " + near[0] + "`?"
+			}
+			return schema.Hint(fmt.Errorf("unknown command %.80q for `%s`", args[0], cmd.CommandPath()), "%s", hint)
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		explainMistakes(sub)
+	}
 }
 
 // settle fills the flags of cmd that were not given from the environment and the settings file.
@@ -154,7 +180,7 @@ func readSettings(v *viper.Viper, root, cmd *cobra.Command) error {
 	for _, key := range v.AllKeys() {
 		if !known[key] {
 			return schema.Hint(fmt.Errorf("settings: %s: unknown setting %q", file, key),
-				"settings are the flags of the commands: %s", nearest(key, slices.Sorted(maps.Keys(known))))
+				"%s", nearest(key, slices.Sorted(maps.Keys(known))))
 		}
 	}
 	return nil
@@ -179,7 +205,7 @@ func nearest(key string, known []string) string {
 		}
 	}
 	if len(near) == 0 {
-		return "see `bakehouse COMMAND --help`"
+		return "settings are the flags of the commands: see `bakehouse COMMAND --help`"
 	}
 	return "did you mean one of " + strings.Join(near, ", ") + "?"
 }
@@ -193,9 +219,6 @@ func report(cmd *cobra.Command, err error) {
 		return
 	}
 	fmt.Fprintf(w, "bakehouse: error: %v\n", err)
-	if hint == "" && strings.HasPrefix(err.Error(), "unknown command") {
-		hint = "see `bakehouse --help`"
-	}
 	if hint != "" {
 		fmt.Fprintf(w, "bakehouse: hint: %s\n", hint)
 	}

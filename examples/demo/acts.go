@@ -189,7 +189,7 @@ func (s *stage) hosts(ctx context.Context) error {
 			return err
 		}
 	}
-	s.first, err = s.reports(ctx)
+	s.first, err = s.standings(ctx)
 	return err
 }
 
@@ -418,25 +418,38 @@ func (s *stage) unchanged(host, before string) error {
 	return nil
 }
 
-// reports asks every host where it stands.
-func (s *stage) reports(ctx context.Context) (map[string]schema.Report, error) {
-	all := map[string]schema.Report{}
+// standing is what the demo reads of `bakehouse-agent status --json`.
+type standing struct {
+	Last struct {
+		State  string        `json:"state"`
+		Target schema.Digest `json:"target"`
+	} `json:"last"`
+	Installed struct {
+		Package schema.Digest `json:"package"`
+		Release int64         `json:"release"`
+	} `json:"installed"`
+	Fetched int64 `json:"fetched"` // by the last update that installed something
+}
+
+// standings asks every host where it stands.
+func (s *stage) standings(ctx context.Context) (map[string]standing, error) {
+	all := map[string]standing{}
 	for _, host := range hostNames {
 		r, err := s.must(ctx, ".", "bakehouse-agent", "--root", "hosts/"+host, "status", "--json")
 		if err != nil {
 			return nil, err
 		}
-		var report schema.Report
-		if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
+		var st standing
+		if err := json.Unmarshal([]byte(r.stdout), &st); err != nil {
 			return nil, fmt.Errorf("status of %s: %w", host, err)
 		}
-		all[host] = report
+		all[host] = st
 	}
 	return all, nil
 }
 
 func (s *stage) table(ctx context.Context) error {
-	now, err := s.reports(ctx)
+	now, err := s.standings(ctx)
 	if err != nil {
 		return err
 	}
@@ -444,17 +457,18 @@ func (s *stage) table(ctx context.Context) error {
 	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "   host\ttarget\tinstalled\trelease\tfetched first\tfetched last\tstate")
 	for _, host := range hostNames {
-		r := now[host]
-		fmt.Fprintf(w, "   %s\t%s\t%s\t%d\t%d B\t%d B\t%s\n", host, r.Target.Short(), r.Installed.Short(), r.Release,
-			s.first[host].Fetched, r.Fetched, r.State)
-		if r.State != schema.StateCurrent || r.Target != r.Installed || r.Target.IsZero() {
+		h := now[host]
+		fmt.Fprintf(w, "   %s\t%s\t%s\t%d\t%d B\t%d B\t%s\n", host, h.Last.Target.Short(), h.Installed.Package.Short(), h.Installed.Release,
+			s.first[host].Fetched, h.Fetched, h.Last.State)
+		if h.Last.State != schema.StateCurrent || h.Last.Target != h.Installed.Package || h.Last.Target.IsZero() {
 			err = fmt.Errorf("%s is not current", host)
 		}
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if now["web01"].Installed != now["web02"].Installed || now["web01"].Installed == now["db01"].Installed {
+	package1, package2, package3 := now["web01"].Installed.Package, now["web02"].Installed.Package, now["db01"].Installed.Package
+	if package1 != package2 || package1 == package3 {
 		return errors.New("the two alike hosts should share a package that the third has not")
 	}
 	return err

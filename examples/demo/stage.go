@@ -27,7 +27,7 @@ type stage struct {
 	act    int
 	url    string
 	server *server
-	first  map[string]schema.Report // of each host, after its first installation
+	first  map[string]standing // of each host, after its first installation
 }
 
 func (s *stage) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
@@ -111,11 +111,7 @@ func (s *stage) refused(ctx context.Context, why, dir string, argv ...string) er
 	if !strings.Contains(r.stderr, why) {
 		return fmt.Errorf("`%s` refused without saying %q:\n%s", strings.Join(argv, " "), why, r.stderr)
 	}
-	for line := range strings.Lines(r.stderr) {
-		if strings.Contains(line, "error: ") || strings.Contains(line, "hint: ") || strings.HasPrefix(line, " ") {
-			s.note("  %s", strings.TrimRight(line, "\n"))
-		}
-	}
+	s.echo(r.stderr)
 	s.note("Refused (exit code %d).", r.code)
 	return nil
 }
