@@ -26,6 +26,7 @@ type Host struct {
 	Gateway netip.Addr // of the test, as the host reaches it
 
 	t       testing.TB
+	link    string // our end of the veth pair
 	leader  string // PID of the host's systemd, seen from here
 	console *syncBuffer
 	stop    func()
@@ -44,7 +45,7 @@ func Boot(t testing.TB, name string) *Host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &Host{Name: name, t: t, console: &syncBuffer{}}
+	h := &Host{Name: name, t: t, link: l.link(), console: &syncBuffer{}}
 	h.Gateway, h.Addr = l.network()
 	t.Cleanup(func() {
 		if t.Failed() {

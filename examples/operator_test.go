@@ -1,0 +1,207 @@
+package examples_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// password of the user "ops", who may register hosts in these tests.
+const password = "loaf-of-rye"
+
+// operator is someone who copied an example into a git repo and runs Bakehouse's commands on it.
+type operator struct {
+	t       *testing.T
+	program string // bakehouse
+	repo    string // work tree of the fleet repo
+	store   string
+	home    string
+	cert    string // files of the server's certificate and key
+	key     string
+}
+
+// newOperator builds the program and copies an example, with a server at that address and a user who may register.
+func newOperator(t *testing.T, example string, listen netip.AddrPort) *operator {
+	t.Helper()
+	dir := t.TempDir()
+	o := &operator{t: t, program: filepath.Join(dir, "bakehouse"), repo: filepath.Join(dir, "fleet"), store: filepath.Join(dir, "store"),
+		home: filepath.Join(dir, "home"), cert: filepath.Join(dir, "server.pem"), key: filepath.Join(dir, "server.key")}
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", o.program, "bakehouse").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	if err := os.CopyFS(o.repo, os.DirFS(example)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(o.home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	authority := o.certify(listen.Addr())
+	o.write("server.cue", fmt.Sprintf("package fleet\n\nurl: \"https://%s\"\ncertificates: [\"\"\"\n\t%s\n\t\"\"\"]\n",
+		listen, strings.ReplaceAll(strings.TrimSpace(authority), "\n", "\n\t")))
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.write("access.cue", fmt.Sprintf("package fleet\n\nusers: ops: {hash: %q, permissions: {register: [\"~\"], download: [\"~\"]}}\n", hash))
+	o.git("init", "--quiet", "--initial-branch=main")
+	return o
+}
+
+// certify makes an authority and a server's certificate for an address, and returns the authority's as PEM.
+func (o *operator) certify(addr netip.Addr) string {
+	o.t.Helper()
+	must := func(err error) {
+		o.t.Helper()
+		if err != nil {
+			o.t.Fatal(err)
+		}
+	}
+	newKey := func() *ecdsa.PrivateKey {
+		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		must(err)
+		return k
+	}
+	from, to := time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+	caKey, serverKey := newKey(), newKey()
+	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, NotBefore: from, NotAfter: to,
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, caKey.Public(), caKey)
+	must(err)
+	server := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "test server"}, NotBefore: from, NotAfter: to,
+		IPAddresses: []net.IP{addr.AsSlice()}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	serverDER, err := x509.CreateCertificate(rand.Reader, server, ca, serverKey.Public(), caKey)
+	must(err)
+	keyDER, err := x509.MarshalPKCS8PrivateKey(serverKey)
+	must(err)
+	must(os.WriteFile(o.cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: serverDER}), 0o600))
+	must(os.WriteFile(o.key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600))
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}))
+}
+
+// command prepares the program, in the repo, as someone with an empty home and the keys' passphrases.
+func (o *operator) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(o.t.Context(), name, args...)
+	cmd.Dir, cmd.Env = o.repo, o.env()
+	return cmd
+}
+
+func (o *operator) env() []string {
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + o.home, "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=op", "GIT_AUTHOR_EMAIL=op@example.com", "GIT_COMMITTER_NAME=op", "GIT_COMMITTER_EMAIL=op@example.com"}
+	for _, k := range keys {
+		env = append(env, "BAKEHOUSE_PASSPHRASE_"+strings.ToUpper(k.name)+"=passphrase of "+k.name)
+	}
+	return env
+}
+
+// run runs a command of Bakehouse that must succeed and returns what it wrote to stdout.
+func (o *operator) run(args ...string) string {
+	o.t.Helper()
+	cmd := o.command(o.program, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		o.t.Fatalf("bakehouse %s: %v\n%s%s", strings.Join(args, " "), err, &stdout, &stderr)
+	}
+	o.t.Logf("$ bakehouse %s\n%s%s", strings.Join(args, " "), &stderr, &stdout)
+	return stdout.String()
+}
+
+func (o *operator) git(args ...string) {
+	o.t.Helper()
+	if out, err := o.command("git", args...).CombinedOutput(); err != nil {
+		o.t.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+}
+
+func (o *operator) commit(message string) {
+	o.t.Helper()
+	o.git("add", "--all")
+	o.git("commit", "--quiet", "--message", message)
+}
+
+// keys of the fleets in these tests, as the examples' README creates them.
+var keys = []struct{ name, uses string }{
+	{"offline", "root"},
+	{"online", "targets,snapshot,timestamp"},
+	{"release", "package"},
+}
+
+func (o *operator) createKeys() {
+	o.t.Helper()
+	for _, k := range keys {
+		o.run("key", "create", k.name, "--use", k.uses)
+	}
+	o.run("root", "init")
+}
+
+func (o *operator) write(path, text string) {
+	o.t.Helper()
+	if err := os.WriteFile(filepath.Join(o.repo, path), []byte(text), 0o644); err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+// replace changes a text that must stand exactly once in a file of the repo. Replacing it by itself changes nothing.
+func (o *operator) replace(path, old, new string) {
+	o.t.Helper()
+	b, err := os.ReadFile(filepath.Join(o.repo, path))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	if n := strings.Count(string(b), old); n != 1 {
+		o.t.Fatalf("%s has %q %d times", path, old, n)
+	}
+	o.write(path, strings.Replace(string(b), old, new, 1))
+}
+
+// serve starts the server and waits until it says that it listens. It ends with the test, by the signal that a service
+// manager sends, and must then end well.
+func (o *operator) serve(listen netip.AddrPort) {
+	o.t.Helper()
+	cmd := exec.Command(o.program, "serve", "--store", o.store, "--listen", listen.String(), "--tls-cert", o.cert, "--tls-key", o.key,
+		"--database", filepath.Join(filepath.Dir(o.store), "inventory.db"))
+	cmd.Env, cmd.Dir = o.env(), filepath.Dir(o.store)
+	var log bytes.Buffer // read after Wait only
+	cmd.Stderr = &log
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		o.t.Fatal(err)
+	}
+	o.t.Cleanup(func() {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			o.t.Errorf("stop the server: %v", err)
+		}
+		if err := cmd.Wait(); err != nil {
+			o.t.Errorf("the server ended with %v", err)
+		}
+		if o.t.Failed() {
+			o.t.Logf("the server's log:\n%s", &log)
+		}
+	})
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if want := "listening on https://" + listen.String(); err != nil || !strings.Contains(line, want) {
+		o.t.Fatalf("the server says %q (%v) and not %q", line, err, want)
+	}
+}
