@@ -34,7 +34,7 @@ func TestTheNodeExporterFleetUpdatesARealDebianHost(t *testing.T) {
 	o.replace("hosts/hosts.cue", "linux/amd64", "linux/"+runtime.GOARCH)
 
 	o.createKeys()
-	o.run("upgrade", "--platform", "linux/"+runtime.GOARCH, "--source", "..")
+	o.run("upgrade", "--platform", "linux/"+runtime.GOARCH, "--source", o.source)
 	o.commit("The fleet")
 	o.run("check")
 	o.run("reconcile", "--store", o.store)

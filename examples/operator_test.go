@@ -33,6 +33,7 @@ type operator struct {
 	program string // bakehouse
 	repo    string // work tree of the fleet repo
 	store   string
+	source  string // this checkout
 	home    string
 	cert    string // files of the server's certificate and key
 	key     string
@@ -51,6 +52,10 @@ func newOperator(t *testing.T, example string, listen netip.AddrPort) *operator 
 		t.Fatal(err)
 	}
 	if err := os.Mkdir(o.home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if o.source, err = filepath.Abs(".."); err != nil {
 		t.Fatal(err)
 	}
 	authority := o.certify(listen.Addr())
