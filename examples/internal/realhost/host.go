@@ -189,7 +189,7 @@ func (h *Host) connect(l lease) error {
 
 // Command prepares a program that runs in the host as root, with a login's environment and no standard input.
 func (h *Host) Command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--target", h.leader, "--all", "--wd", "--"}, args...)...)
+	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--target", h.leader, "--all", "--root", "--wd", "--"}, args...)...)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8",
 		"DEBIAN_FRONTEND=noninteractive"}
 	cmd.WaitDelay = 10 * time.Second
