@@ -59,14 +59,19 @@ func TestTheNodeExporterFleetUpdatesARealDebianHost(t *testing.T) {
 	url := "http://" + netip.AddrPortFrom(h.Addr, 9100).String() + "/metrics"
 	metrics(t, url, []string{"node_load1 ", "node_disk_io_now{", "node_exporter_build_info{"}, []string{"node_memory_", "node_cpu_"})
 
-	// Nothing is new yet.
+	// Nothing is new yet: the update finds the package that dpkg installed by hand to be the published one.
 	h.Run("bakehouse-agent", "update", "-v")
+	if s := statusOf(t, h); s.Last.State != schema.StateCurrent {
+		t.Errorf("after registration and an update, the host's state is %+v", s)
+	}
 	pid := h.Run("systemctl", "show", "--property=MainPID", "--value", "node_exporter")
 
 	// A rule changes by commit, and the host updates itself.
 	o.replace("hosts/rules.cue", `["loadavg", "diskstats"]`, `["loadavg", "meminfo"]`)
 	o.commit("Memory instead of disks for databases")
+	published := o.served()
 	o.run("reconcile", "--store", o.store)
+	o.untilServed(published + 1)
 	before := h.Received()
 	told := h.Run("bakehouse-agent", "update", "-v")
 	wire := h.Received() - before
@@ -85,10 +90,13 @@ func TestTheNodeExporterFleetUpdatesARealDebianHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fetched := o.fetched(h)
-	t.Logf("the package has %d bytes; the update fetched %d, and %d crossed the link in all", info.Size(), fetched, wire)
-	if fetched < 1 || fetched > 16<<10 {
-		t.Errorf("the update of one rule fetched %d bytes", fetched)
+	s := statusOf(t, h)
+	t.Logf("the package has %d bytes; the update fetched %d, and %d crossed the link in all", info.Size(), s.Fetched, wire)
+	if s.Last.State != schema.StateCurrent || s.Installed.Release != 2 {
+		t.Errorf("after the update, the host's state is %+v", s)
+	}
+	if s.Fetched < 1 || s.Fetched > 16<<10 {
+		t.Errorf("the update of one rule fetched %d bytes", s.Fetched)
 	}
 	if wire > 64<<10 { // TLS handshakes, headers and acknowledgements included
 		t.Errorf("the update of one rule moved %d bytes over the link", wire)
@@ -184,14 +192,22 @@ func showsAll(page string, starts []string) error {
 	return nil
 }
 
-// fetched is what the host's state file says of the last update, in bytes of bodies.
-func (o *operator) fetched(h *realhost.Host) int64 {
-	o.t.Helper()
-	var status struct {
-		Report schema.Report `json:"report"`
+// status is what `bakehouse-agent status --json` says, as far as it matters here.
+type status struct {
+	Last struct {
+		State, Code, Error string
 	}
-	if err := json.Unmarshal([]byte(h.Run("bakehouse-agent", "status", "--json")), &status); err != nil {
-		o.t.Fatal(err)
+	Installed struct {
+		Release int64
 	}
-	return status.Report.Fetched
+	Fetched int64 // bytes of bodies that the last update read
+}
+
+func statusOf(t *testing.T, h *realhost.Host) status {
+	t.Helper()
+	var s status
+	if err := json.Unmarshal([]byte(h.Run("bakehouse-agent", "status", "--json")), &s); err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

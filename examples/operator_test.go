@@ -6,12 +6,15 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"math/big"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -21,7 +24,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/bcrypt"
+	"bakehouse/schema"
 )
 
 // password of the user "ops", who may register hosts in these tests.
@@ -37,6 +40,8 @@ type operator struct {
 	home    string
 	cert    string // files of the server's certificate and key
 	key     string
+	url     string       // of the server
+	client  *http.Client // believes the server's certificate
 }
 
 // newOperator builds the program and copies an example, with a server at that address and a user who may register.
@@ -61,11 +66,12 @@ func newOperator(t *testing.T, example string, listen netip.AddrPort) *operator 
 	authority := o.certify(listen.Addr())
 	o.write("server.cue", fmt.Sprintf("package fleet\n\nurl: \"https://%s\"\ncertificates: [\"\"\"\n\t%s\n\t\"\"\"]\n",
 		listen, strings.ReplaceAll(strings.TrimSpace(authority), "\n", "\n\t")))
-	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
-	if err != nil {
+	secret := filepath.Join(dir, "password")
+	if err := os.WriteFile(secret, []byte(password+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o.write("access.cue", fmt.Sprintf("package fleet\n\nusers: ops: {hash: %q, permissions: {register: [\"~\"], download: [\"~\"]}}\n", hash))
+	o.write("access.cue", "package fleet\n\n"+o.run("access", "add", "ops", "--permission", "register", "--password-file", secret))
+	o.url = "https://" + listen.String()
 	o.git("init", "--quiet", "--initial-branch=main")
 	return o
 }
@@ -96,6 +102,11 @@ func (o *operator) certify(addr netip.Addr) string {
 	must(err)
 	keyDER, err := x509.MarshalPKCS8PrivateKey(serverKey)
 	must(err)
+	authority, err := x509.ParseCertificate(caDER)
+	must(err)
+	believed := x509.NewCertPool()
+	believed.AddCert(authority)
+	o.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: believed}}}
 	must(os.WriteFile(o.cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: serverDER}), 0o600))
 	must(os.WriteFile(o.key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600))
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}))
@@ -192,7 +203,7 @@ func (o *operator) replace(path, old, new string) {
 func (o *operator) serve(listen netip.AddrPort) {
 	o.t.Helper()
 	cmd := exec.Command(o.program, "serve", "--store", o.store, "--listen", listen.String(), "--tls-cert", o.cert, "--tls-key", o.key,
-		"--database", filepath.Join(filepath.Dir(o.store), "inventory.db"))
+		"--root", filepath.Join(o.repo, "trust/1.root.json"), "--watch", "100ms", "--database", filepath.Join(filepath.Dir(o.store), "inventory.db"))
 	cmd.Env, cmd.Dir = o.env(), filepath.Dir(o.store)
 	var log bytes.Buffer // read after Wait only
 	cmd.Stderr = &log
@@ -215,7 +226,36 @@ func (o *operator) serve(listen netip.AddrPort) {
 		}
 	})
 	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if want := "listening on https://" + listen.String(); err != nil || !strings.Contains(line, want) {
+	if want := "listening on " + o.url; err != nil || !strings.Contains(line, want) {
 		o.t.Fatalf("the server says %q (%v) and not %q", line, err, want)
+	}
+}
+
+// served is the version of the timestamp that the server hands out.
+func (o *operator) served() int64 {
+	o.t.Helper()
+	resp, err := o.client.Get(o.url + schema.HealthPath)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var health struct{ Timestamp int64 }
+	if err := json.NewDecoder(resp.Body).Decode(&health); err != nil {
+		o.t.Fatal(err)
+	}
+	return health.Timestamp
+}
+
+// untilServed waits until the server has noticed that release.
+func (o *operator) untilServed(timestamp int64) {
+	o.t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(time.Minute); o.served() < timestamp; {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			o.t.Fatalf("the server never noticed timestamp %d", timestamp)
+		}
 	}
 }
