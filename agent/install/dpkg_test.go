@@ -1,0 +1,206 @@
+package install
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bakehouse/schema"
+)
+
+// unable skips a test for want of something on this machine, except where everything must run.
+func unable(t testing.TB, why string, args ...any) {
+	t.Helper()
+	if os.Getenv("BAKEHOUSE_TEST_ALL") != "" {
+		t.Fatalf(why, args...)
+	}
+	t.Skipf(why, args...)
+}
+
+// lockHolder is set in the process that holdLock starts.
+const lockHolder = "BAKEHOUSE_TEST_HOLD_LOCK"
+
+func TestMain(m *testing.M) {
+	if name := os.Getenv(lockHolder); name != "" {
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o640)
+		if err == nil {
+			err = syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart})
+		}
+		fmt.Println("held", err)
+		io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// holdLock holds dpkg's frontend lock in another process, as apt does; record locks do not exclude their own process.
+func holdLock(t *testing.T, s *System) (pid int, release func()) {
+	t.Helper()
+	name := s.path(dpkgDir + "/lock-frontend")
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), lockHolder+"="+name)
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "held <nil>\n" {
+		t.Fatalf("lock holder says %q, %v", line, err)
+	}
+	released := false
+	release = func() {
+		if !released {
+			released = true
+			in.Close()
+			c.Wait()
+		}
+	}
+	t.Cleanup(release)
+	return c.Process.Pid, release
+}
+
+func TestAHeldDpkgLockIsWaitedForAndItsHolderNamed(t *testing.T) {
+	s := &System{Root: t.TempDir()}
+	pid, release := holdLock(t, s)
+	_, err := s.lockDpkg(t.Context(), time.Millisecond)
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("(process %d)", pid)) || schema.HintOf(err) == "" {
+		t.Errorf("error %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.lockDpkg(ctx, time.Hour); err != context.Canceled {
+		t.Errorf("cancelled while waiting: %v", err)
+	}
+	got := make(chan error)
+	go func() {
+		l, err := s.lockDpkg(t.Context(), time.Minute)
+		if err == nil {
+			err = l.Close()
+		}
+		got <- err
+	}()
+	release()
+	if err := <-got; err != nil {
+		t.Errorf("after the other program ended: %v", err)
+	}
+}
+
+// deb builds a package with dpkg-deb, or skips.
+func deb(t *testing.T, version string, files map[string]string, scripts map[string]string) Package {
+	t.Helper()
+	for _, tool := range []string{"dpkg", "dpkg-deb"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			unable(t, "no %s here", tool)
+		}
+	}
+	dir := t.TempDir()
+	put := func(name, text string, mode os.FileMode) {
+		name = filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("DEBIAN/control", "Package: acme-agent\nVersion: "+version+"\nArchitecture: all\nMaintainer: test <test@example.org>\nDescription: test\n", 0o644)
+	for name, text := range scripts {
+		put("DEBIAN/"+name, text, 0o755)
+	}
+	for name, text := range files {
+		put(name, text, 0o644)
+	}
+	out := filepath.Join(t.TempDir(), "acme.deb")
+	if b, err := exec.Command("dpkg-deb", "--root-owner-group", "--build", dir, out).CombinedOutput(); err != nil {
+		t.Fatalf("dpkg-deb: %v\n%s", err, b)
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := stage(t, schema.Deb, b)
+	p.Version = version
+	return p
+}
+
+func TestADebIsInstalledUpgradedAndDowngradedByDpkgInASandbox(t *testing.T) {
+	s := &System{Root: t.TempDir()}
+	p1, p2 := deb(t, "1", map[string]string{"etc/acme": "one"}, nil), deb(t, "2", map[string]string{"etc/acme": "two"}, nil)
+	for _, step := range []struct {
+		p    Package
+		want string
+	}{{p1, "one"}, {p2, "two"}, {p1, "one"}, {p1, "one"}} {
+		if _, err := s.Install(t.Context(), step.p); err != nil {
+			t.Fatalf("%v: %s", err, schema.HintOf(err))
+		}
+		if b, err := os.ReadFile(filepath.Join(s.Root, "etc/acme")); err != nil || string(b) != step.want {
+			t.Errorf("etc/acme is %q, %v, want %q", b, err, step.want)
+		}
+	}
+	status, err := os.ReadFile(filepath.Join(s.Root, dpkgDir, "status"))
+	if err != nil || !strings.Contains(string(status), "Status: install ok installed") || !strings.Contains(string(status), "Version: 1\n") {
+		t.Errorf("dpkg's database says %q, %v", status, err)
+	}
+}
+
+func TestADebThatFailsSaysWhyInOneLineAndThePreviousOneMendsIt(t *testing.T) {
+	s := &System{Root: t.TempDir()}
+	good := deb(t, "1", map[string]string{"etc/acme": "one"}, nil)
+	if _, err := s.Install(t.Context(), good); err != nil {
+		t.Fatal(err)
+	}
+	// There is no shell in the sandbox, so the new package is unpacked, and its script cannot run.
+	bad := deb(t, "2", map[string]string{"etc/acme": "two"}, map[string]string{"postinst": "#!/bin/sh\nexit 0\n"})
+	_, err := s.Install(t.Context(), bad)
+	if err == nil || !Touched(err) {
+		t.Fatalf("error %v, want one that touched the system", err)
+	}
+	if msg := err.Error(); !strings.HasPrefix(msg, "dpkg failed") || strings.Contains(msg, "\n") || !strings.Contains(schema.HintOf(err), "\n") {
+		t.Errorf("error %q, hint %q", msg, schema.HintOf(err))
+	}
+	if b, _ := os.ReadFile(filepath.Join(s.Root, "etc/acme")); string(b) != "two" {
+		t.Fatalf("the bad package was not unpacked, so this shows nothing: %q", b)
+	}
+	if _, err := s.Install(t.Context(), good); err != nil {
+		t.Fatalf("%v: %s", err, schema.HintOf(err))
+	}
+	if b, _ := os.ReadFile(filepath.Join(s.Root, "etc/acme")); string(b) != "one" {
+		t.Errorf("etc/acme is %q", b)
+	}
+	status, err := os.ReadFile(filepath.Join(s.Root, dpkgDir, "status"))
+	if err != nil || !strings.Contains(string(status), "Status: install ok installed") {
+		t.Errorf("dpkg's database says %q, %v", status, err)
+	}
+}
+
+func TestDpkgsReasonIsFoundInItsOutput(t *testing.T) {
+	for out, want := range map[string]string{
+		"Selecting previously unselected package x.\nPreparing to unpack x ...\nUnpacking x ...\n" +
+			"dpkg: error processing archive x.deb (--install):\n trying to overwrite '/usr/bin/y', which is also in package z 1\n" +
+			"Errors were encountered while processing:\n x.deb\n": "trying to overwrite '/usr/bin/y', which is also in package z 1",
+		"dpkg: error: requested operation requires superuser privilege\n": "requested operation requires superuser privilege",
+		"nothing that is known\n": "nothing that is known",
+		"":                        "",
+	} {
+		if got := dpkgReason([]byte(out)); got != want {
+			t.Errorf("reason %q, want %q", got, want)
+		}
+	}
+}
