@@ -44,7 +44,7 @@ func TestNoChecksMeanHealthy(t *testing.T) {
 }
 
 func TestACheckThatSucceedsLateWithinItsLimitPasses(t *testing.T) {
-	s := withHealth(t, check(time.Minute, "/usr/bin/check"), map[string]string{
+	s := withHealth(t, check(2*time.Second, "/usr/bin/check"), map[string]string{
 		"/usr/bin/check": "#!/bin/sh\ncd \"$BAKEHOUSE_ROOT\" || exit 9\necho x >>tries\ntest $(wc -l <tries) -ge 3\n"})
 	if err := s.CheckHealth(t.Context()); err != nil {
 		t.Error(err)

@@ -197,6 +197,7 @@ var errInjected = errors.New("injected")
 func TestAnyStepThatFailsIsTakenBack(t *testing.T) {
 	for _, at := range faultPoints(t) {
 		t.Run(at.String(), func(t *testing.T) {
+			t.Parallel() // it waits for the disk
 			s := sandbox(t)
 			mustInstall(t, s, stage(t, schema.Tgz, archive(t, oldFiles...)))
 			s.fail = func(step string, done bool) error {
@@ -227,6 +228,7 @@ func TestAnyStepThatCrashesConverges(t *testing.T) {
 			runs  map[string]string
 		}{{"then new again", newFiles, newRuns}, {"then back to old", oldFiles, oldRuns}} {
 			t.Run(at.String()+", "+next.name, func(t *testing.T) {
+				t.Parallel()
 				s := sandbox(t)
 				mustInstall(t, s, stage(t, schema.Tgz, archive(t, oldFiles...)))
 				s.fail = func(step string, done bool) error {

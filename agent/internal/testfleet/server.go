@@ -1,0 +1,219 @@
+package testfleet
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"bakehouse/schema"
+)
+
+var discard = log.New(io.Discard, "", 0)
+
+func reader(b []byte) io.Reader { return bytes.NewReader(b) }
+
+// Bend puts fn before the server: it returns true if it has answered. nil takes it away.
+func (f *Fleet) Bend(fn func(http.ResponseWriter, *http.Request) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.bend = fn
+}
+
+// Hold makes the server hold hosts back; empty: no longer.
+func (f *Fleet) Hold(why string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hold = why
+}
+
+// Close ends the server.
+func (f *Fleet) Close() { f.server.Close() }
+
+// Head returns the newest timestamp; Replay makes an older one the newest.
+func (f *Fleet) Head() []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.head
+}
+
+// Replay offers an earlier timestamp again.
+func (f *Fleet) Replay(head []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.head, f.version = head, f.version-1
+}
+
+// Reports returns what polls said, in order.
+func (f *Fleet) Reports() []schema.PollRequest {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.reports)
+}
+
+// Requests returns method and path of all requests since the last call.
+func (f *Fleet) Requests() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := f.requests
+	f.requests = nil
+	return r
+}
+
+// Segment changes a stored segment, as somebody with access to the store would.
+func (f *Fleet) Segment(d schema.Digest, change func([]byte) []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.segments[d] = change(slices.Clone(f.segments[d]))
+}
+
+// Manifest replaces a stored manifest's JSON, under the digest it had.
+func (f *Fleet) Manifest(d schema.Digest, json []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.manifests[d] = gzipped(json)
+}
+
+// ManifestOf is the manifest digest that a host is given.
+func (f *Fleet) ManifestOf(host string) schema.Digest {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.given[host].Manifest
+}
+
+// Statements replaces the stored statements on a package.
+func (f *Fleet) Statements(pkg schema.Digest, change func([]json.RawMessage) []json.RawMessage) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.statements[pkg] = change(slices.Clone(f.statements[pkg]))
+}
+
+func (f *Fleet) serve(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	bend := f.bend
+	f.requests = append(f.requests, r.Method+" "+r.URL.Path)
+	f.mu.Unlock()
+	if bend != nil && bend(w, r) {
+		return
+	}
+	user, password, _ := r.BasicAuth()
+	if r.URL.Path == schema.RegisterPath {
+		f.register(w, r, user, password)
+		return
+	}
+	f.mu.Lock()
+	secret := f.secrets[user]
+	f.mu.Unlock()
+	if secret == "" || secret != password {
+		problem(w, http.StatusUnauthorized, "the host is not registered here, or its secret is wrong")
+		return
+	}
+	if r.URL.Path == schema.PollPath {
+		f.poll(w, r)
+		return
+	}
+	dir, name := r.URL.Path[:strings.LastIndexByte(r.URL.Path, '/')+1], r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+	d, _ := schema.ParseHex(strings.TrimSuffix(name, "."+schema.PolicyTarget))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var b []byte
+	ok := false
+	switch dir {
+	case schema.MetadataPath:
+		if b, ok = f.files[name]; ok {
+			b = f.metadata(w, r, name, b)
+		} else if name == "timestamp.json" {
+			b, ok = f.head, true
+		}
+	case schema.TargetPath:
+		b, ok = f.contents[d]
+	case schema.ManifestPath:
+		b, ok = f.manifests[d]
+	case schema.SegmentPath:
+		b, ok = f.segments[d]
+	case schema.StatementPath:
+		var list []json.RawMessage
+		if list, ok = f.statements[d]; ok {
+			b, _ = json.Marshal(list)
+		}
+	}
+	if !ok {
+		problem(w, http.StatusNotFound, "not found")
+		return
+	}
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
+}
+
+// metadata sends the difference to the version that the host holds, if it says so.
+func (f *Fleet) metadata(w http.ResponseWriter, r *http.Request, name string, b []byte) []byte {
+	var have, version int64
+	var role string
+	if _, err := fmt.Sscanf(r.Header.Get(schema.HaveHeader), "%d", &have); err != nil {
+		return b
+	}
+	if _, err := fmt.Sscanf(name, "%d.%s", &version, &role); err != nil {
+		return b
+	}
+	old, ok := f.files[fmt.Sprintf("%d.%s", have, role)]
+	if !ok {
+		return b
+	}
+	small, err := schema.DeflateAgainst(b, old)
+	if err != nil {
+		return b
+	}
+	w.Header().Set("Content-Encoding", schema.DictionaryEncoding)
+	return small
+}
+
+func (f *Fleet) register(w http.ResponseWriter, r *http.Request, user, password string) {
+	var q schema.RegisterRequest
+	b, err := io.ReadAll(r.Body)
+	if err != nil || schema.Decode(b, &q) != nil {
+		problem(w, http.StatusBadRequest, "bad request")
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, known := f.secrets[q.Host]
+	switch {
+	case user != User || password != Password:
+		problem(w, http.StatusUnauthorized, "wrong user or password")
+	case strings.HasPrefix(q.Host, "forbidden"):
+		problem(w, http.StatusForbidden, "not this host")
+	case !known:
+		problem(w, http.StatusNotFound, "unknown host")
+	default:
+		f.secrets[q.Host] = fmt.Sprintf("host-secret-%d-of-%s", len(f.requests), q.Host)
+		answer(w, schema.RegisterAnswer{Secret: f.secrets[q.Host], Site: "central"})
+	}
+}
+
+func (f *Fleet) poll(w http.ResponseWriter, r *http.Request) {
+	var q schema.PollRequest
+	b, err := io.ReadAll(r.Body)
+	if err != nil || schema.Decode(b, &q) != nil {
+		problem(w, http.StatusBadRequest, "bad request")
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reports = append(f.reports, q)
+	if q.Timestamp == f.version && q.Held == (f.hold != "") {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	answer(w, schema.PollAnswer{Schema: schema.WireSchema, Timestamp: f.head, Root: 1, Hold: f.hold, Site: "central"})
+}
+
+func problem(w http.ResponseWriter, status int, text string) {
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(schema.Problem{Error: text})
+}
+
+func answer(w http.ResponseWriter, v any) { json.NewEncoder(w).Encode(v) }

@@ -1,0 +1,465 @@
+package agent
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bakehouse/agent/internal/testfleet"
+	"bakehouse/schema"
+)
+
+func TestTheUpdaterAloneInstallsTheFirstPackageAndThenOnlyWhatChanges(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	f.Give("web01", version(f, "one"))
+
+	first := h.update()
+	h.runs("one")
+	if first.Code != codeInstalled || first.Package.Release != 1 || !strings.HasPrefix(first.String(), "updated: web01 runs release 1, package ") {
+		t.Errorf("first update: %s", first)
+	}
+	f.Give("web01", version(f, "two"))
+	f.Requests()
+	second := h.update()
+	h.runs("two")
+	for _, r := range f.Requests() {
+		if strings.Contains(r, schema.SegmentPath) {
+			t.Errorf("%s: the segment was here already", r)
+		}
+	}
+	if second.Fetched >= first.Fetched || second.Fetched > 12000 {
+		t.Errorf("the second update fetched %d bytes, the first %d", second.Fetched, first.Fetched)
+	}
+	for _, want := range []string{"polled " + f.URL, "verified timestamp 3, root 1", "decided: install: release 2", "fetching 1 of 1 segments (",
+		"fetching 0 of 1 segments", "assembled ", "signatures: accepted file", "signatures: accepted release", "installing bakehouse-agent two (tgz, release 2)",
+		"healthy", "reported: current"} {
+		if !strings.Contains(h.said.String(), want) {
+			t.Errorf("the narration does not say %q:\n%s", want, &h.said)
+		}
+	}
+	reports := f.Reports()
+	last := reports[len(reports)-1].Report
+	if last.State != schema.StateCurrent || last.Installed != second.Package.Package || last.Release != 2 || last.Target != last.Installed ||
+		last.Downloaded != last.Installed || last.Fetched == 0 || last.Recipe != second.Package.Recipe || reports[len(reports)-1].Timestamp != 3 {
+		t.Errorf("the host reports %+v", last)
+	}
+}
+
+func TestAnIdlePollIsOneRequestAndWritesNoNews(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	f.Give("web01", version(f, "one"))
+	h.update()
+	f.Requests()
+	r := h.update()
+	requests := f.Requests()
+	if len(requests) != 2 || requests[0] != "POST "+schema.PollPath || !strings.HasSuffix(requests[1], "2.root.json") || r.Code != schema.CodeCurrent || r.Fetched > 100 {
+		t.Errorf("idle update: %s, requests %q", r, requests)
+	}
+}
+
+func TestARingDelayEndsWithoutTheServersWord(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	f.Policy.Rings = []schema.Ring{{Name: "all", Delay: schema.Duration(48 * time.Hour)}}
+	f.Give("web01", version(f, "one"))
+	if r := h.update(); r.State != schema.StateHeld || r.Code != schema.CodeWaiting {
+		t.Fatalf("within the delay: %s", r)
+	}
+	h.runs("absent")
+	f.Pass(49 * time.Hour)
+	h.said.Reset()
+	if r := h.update(); r.Code != codeInstalled {
+		t.Errorf("after the delay: %s", r)
+	}
+	h.runs("one")
+	if !strings.Contains(h.said.String(), "nothing new") {
+		t.Errorf("the poll was not idle:\n%s", &h.said)
+	}
+}
+
+func TestWhatHoldsAHostBackIsSaidAndReported(t *testing.T) {
+	for name, test := range map[string]struct {
+		fleet  func(*testfleet.Fleet)
+		target func(*schema.Target)
+		code   string
+		say    string
+	}{
+		"master switch off": {func(f *testfleet.Fleet) { f.Policy.Enabled = false }, nil, schema.CodeDisabled, "deployment is currently globally disabled"},
+		"not selected":      {nil, func(t *schema.Target) { t.Selected = false }, schema.CodeNotSelected, "agent updates are disabled for host web01"},
+		"no ring":           {nil, func(t *schema.Target) { t.Ring = "" }, schema.CodeNoRing, "is in no ring"},
+		"server hold":       {func(f *testfleet.Fleet) { f.Hold("gate closed\x1b[2J") }, nil, codeServerHold, "the server holds this host back: gate closed [2J"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := testfleet.New(t)
+			h := registered(t, f, "web01")
+			if test.fleet != nil {
+				test.fleet(f)
+			}
+			f.GiveBent("web01", version(f, "one"), func(target *schema.Target) {
+				if test.target != nil {
+					test.target(target)
+				}
+			})
+			r := h.update()
+			if r.State != schema.StateHeld || r.Code != test.code || !strings.Contains(r.String(), test.say) {
+				t.Errorf("update: %s", r)
+			}
+			h.runs("absent")
+			reports := f.Reports()
+			if last := reports[len(reports)-1]; last.Report.Code != test.code || last.Held != (name == "server hold") {
+				t.Errorf("reported %+v", last)
+			}
+		})
+	}
+}
+
+func TestAHostThatTheFleetHasNothingForHolds(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	if r := h.update(); r.State != schema.StateHeld || r.Code != codeNoTarget {
+		t.Errorf("update: %s", r)
+	}
+}
+
+func TestUnhealthyMeansThePreviousPackageAndNoSecondTry(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	f.Give("web01", version(f, "one"))
+	h.update()
+	sick := script("#!/bin/sh\necho no database\nexit 1\n")
+	sick.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"}, Within: schema.Duration(30 * time.Millisecond)}}
+	f.Give("web01", f.Pack(sick))
+
+	r, err := h.Update(t.Context(), UpdateOptions{})
+	if err == nil || r.State != schema.StateFailed || r.Code != codeUnhealthy || r.Package.Release != 1 || schema.IsRefusal(err) {
+		t.Errorf("update ended with %v: %s", err, r)
+	}
+	h.runs("one")
+	reports := f.Reports()
+	if last := reports[len(reports)-1].Report; last.State != schema.StateFailed || last.Code != codeUnhealthy || last.Release != 1 || !strings.Contains(last.Error, "health check of acme") {
+		t.Errorf("reported %+v", last)
+	}
+	h.said.Reset()
+	if r := h.update(); r.Code != schema.CodeFailed || !strings.Contains(r.Error, "health check of acme") || strings.Contains(h.said.String(), "installing") {
+		t.Errorf("the next update: %s\n%s", r, &h.said)
+	}
+	h.runs("one")
+	f.Give("web01", version(f, "three"))
+	h.update()
+	h.runs("three")
+}
+
+func TestAFirstPackageThatIsUnhealthyIsTakenBack(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	sick := script("#!/bin/sh\nexit 1\n")
+	sick.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"}, Within: schema.Duration(30 * time.Millisecond)}}
+	f.Give("web01", f.Pack(sick))
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Package != nil {
+		t.Errorf("update ended with %v: %s", err, r)
+	}
+	h.runs("absent")
+	if s := h.stateOf(); s.Pending != nil || !slices.Equal(s.Failed, []int64{1}) {
+		t.Errorf("state %+v", s)
+	}
+}
+
+func TestRetryTriesAFailedReleaseAgain(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	moody := script("#!/bin/sh\ntest -e \"$BAKEHOUSE_ROOT/ready\"\n")
+	moody.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"}, Within: schema.Duration(30 * time.Millisecond)}}
+	f.Give("web01", f.Pack(moody))
+	if _, err := h.Update(t.Context(), UpdateOptions{}); err == nil {
+		t.Fatal("passed")
+	}
+	if err := os.WriteFile(filepath.Join(h.root, "ready"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := h.Update(t.Context(), UpdateOptions{Retry: true}); err != nil || r.Code != codeInstalled {
+		t.Errorf("update --retry: %v, %s", err, r)
+	}
+}
+
+func TestRollbackGoesBackAndStaysThereUntilANewerRelease(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	if _, err := h.Rollback(t.Context()); err == nil {
+		t.Error("rolled back from nothing")
+	}
+	f.Give("web01", version(f, "one"))
+	h.update()
+	f.Give("web01", version(f, "two"))
+	h.update()
+	f.Close()
+	r, err := h.Rollback(t.Context())
+	if err != nil || r.Package.Release != 1 {
+		t.Fatalf("rollback: %v, %s", err, r)
+	}
+	h.runs("one")
+}
+
+func TestAfterARollbackOnlyANewerReleaseIsInstalled(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	for _, v := range []string{"one", "two"} {
+		f.Give("web01", version(f, v))
+		h.update()
+	}
+	if _, err := h.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.update()
+	h.runs("one")
+	f.Give("web01", version(f, "three"))
+	h.update()
+	h.runs("three")
+}
+
+func TestARevokedPackageIsNoPlaceToGoBackTo(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	one := version(f, "one")
+	f.Give("web01", one)
+	h.update()
+	f.Policy.Revoked = []schema.Digest{one.Manifest.SHA256}
+	f.Give("web01", version(f, "two"))
+	h.update()
+	if _, err := h.Rollback(t.Context()); !schema.IsRefusal(err) {
+		t.Errorf("rollback: %v", err)
+	}
+	h.runs("two")
+}
+
+func TestAnUnreachableServerChangesNothingAndIsReportedLater(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	f.Give("web01", version(f, "one"))
+	h.update()
+	f.Bend(func(w http.ResponseWriter, r *http.Request) bool { panic(http.ErrAbortHandler) })
+	r, err := h.Update(t.Context(), UpdateOptions{})
+	if err == nil || r.Code != codeUnreachable || schema.IsRefusal(err) || schema.HintOf(err) == "" {
+		t.Errorf("update: %v, %s", err, r)
+	}
+	h.runs("one")
+	f.Bend(nil)
+	h.update()
+	reports := f.Reports()
+	if polled := reports[len(reports)-2].Report; polled.Code != codeUnreachable || polled.State != schema.StateFailed {
+		t.Errorf("the first poll afterwards reports %+v", polled)
+	}
+	if after := reports[len(reports)-1].Report; after.State != schema.StateCurrent {
+		t.Errorf("and then %+v", after)
+	}
+}
+
+func TestExpiredMetadataBlockInstallationsAndStopNothing(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	f.Give("web01", version(f, "one"))
+	h.update()
+	f.Policy.Rings = []schema.Ring{{Name: "all", Delay: schema.Duration(14 * 24 * time.Hour)}}
+	f.Give("web01", version(f, "two"))
+	h.update()
+	f.Pass(15 * 24 * time.Hour) // the timestamp lasts for 7 days
+	r, err := h.Update(t.Context(), UpdateOptions{})
+	if err == nil || r.Code != codeExpired || r.State != schema.StateFailed {
+		t.Errorf("update: %v, %s", err, r)
+	}
+	h.runs("one")
+	f.Publish()
+	h.update()
+	h.runs("two")
+}
+
+func TestACrashDuringInstallationConverges(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	f.Give("web01", version(f, "one"))
+	h.update()
+	two := version(f, "two")
+	f.Give("web01", two)
+	// As if the machine had died after the package was begun.
+	pending := func(attempts int) {
+		s := h.stateOf()
+		s.Pending = &Pending{Installed: Installed{Package: two.Manifest.SHA256, Manifest: f.ManifestOf("web01"), Release: 2, Format: schema.Tgz}, Attempts: attempts}
+		if err := s.write(h.stored()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pending(1)
+	h.update()
+	h.runs("two")
+
+	three := version(f, "three")
+	f.Give("web01", three)
+	two = three
+	pending(maxAttempts)
+	s := h.stateOf()
+	s.Pending.Release = 3
+	if err := s.write(h.stored()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := h.Update(t.Context(), UpdateOptions{})
+	if err == nil || !strings.Contains(err.Error(), "never came to an end") || r.Package.Release != 2 {
+		t.Errorf("begun too often: %v, %s", err, r)
+	}
+	h.runs("two")
+	if s := h.stateOf(); s.Pending != nil || !slices.Contains(s.Failed, 3) {
+		t.Errorf("state %+v", s)
+	}
+}
+
+func TestAnInterruptedInstallationIsTakenBackWhileTheServerIsAway(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	f.Give("web01", version(f, "one"))
+	h.update()
+	s := h.stateOf()
+	s.Pending = &Pending{Installed: Installed{Package: schema.DigestOf(nil), Release: 2, Format: schema.Tgz}, Attempts: 1}
+	if err := s.write(h.stored()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(h.path("/usr/bin/agent")); err != nil { // half done
+		t.Fatal(err)
+	}
+	f.Close()
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeUnreachable {
+		t.Errorf("update: %v, %s", err, r)
+	}
+	h.runs("one")
+	if h.stateOf().Pending != nil {
+		t.Error("still pending")
+	}
+}
+
+func TestAForeignFileInTheWayIsNoFailedRelease(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	if err := os.MkdirAll(h.path("/usr/bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(h.path("/usr/bin/agent"), []byte("mine"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f.Give("web01", version(f, "one"))
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeInstall || !strings.Contains(err.Error(), "is not ours") {
+		t.Errorf("update: %v, %s", err, r)
+	}
+	h.runs("mine")
+	if err := os.Remove(h.path("/usr/bin/agent")); err != nil {
+		t.Fatal(err)
+	}
+	h.update()
+	h.runs("one")
+}
+
+func TestSegmentsAreKeptForTheInstalledAndThePreviousPackageOnly(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	for i := range 4 {
+		s := spec(fmt.Sprint(i))
+		s.Shared = map[string]string{"/usr/lib/acme/big": fmt.Sprint(i)}
+		f.Give("web01", f.Pack(s))
+		h.update()
+		want := min(i+1, 2)
+		for _, dir := range []string{segmentsDir, packagesDir} {
+			if entries, err := os.ReadDir(h.stored(dir)); err != nil || len(entries) != want {
+				t.Errorf("after %d updates %s holds %d files, %v", i+1, dir, len(entries), err)
+			}
+		}
+	}
+}
+
+func TestTheStateIsForItsOwnerOnlyAndTheSecretIsNowhereElse(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	f.Give("web01", version(f, "one"))
+	h.update()
+	secret := h.stateOf().Registration.Secret
+	err := filepath.WalkDir(h.stored(), func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		fi, err := d.Info()
+		if err != nil || fi.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %o, %v", p, fi.Mode().Perm(), err)
+		}
+		if d.IsDir() {
+			return nil
+		}
+		b, err := os.ReadFile(p)
+		if strings.Contains(string(b), testfleet.Password) || filepath.Base(p) != stateFile && strings.Contains(string(b), secret) {
+			t.Errorf("%s holds a secret", p)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings, err := h.ShowConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shown bytes.Buffer
+	if err := settings.Print(&shown); err != nil {
+		t.Fatal(err)
+	}
+	if out := shown.String(); strings.Contains(out, secret) || !strings.Contains(out, "set (hidden)") {
+		t.Errorf("show-config prints\n%s", out)
+	}
+}
+
+func TestTwoUpdatesDoNotRunAtOnce(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	end, err := h.start(f).begin("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Update(t.Context(), UpdateOptions{}); err == nil || !strings.Contains(err.Error(), "under way") {
+		t.Errorf("update: %v", err)
+	}
+	end()
+	h.update()
+}
+
+func TestADebGoesThroughDpkgAndComesBackWhenItIsSick(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	if err := h.system().CanInstall(schema.Deb); err != nil {
+		if os.Getenv("BAKEHOUSE_TEST_ALL") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	one := spec("1")
+	one.Format = schema.Deb
+	f.Give("web01", f.Pack(one))
+	h.update()
+	h.runs("1")
+	sick := spec("2")
+	sick.Format = schema.Deb
+	sick.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"}, Within: schema.Duration(30 * time.Millisecond)}}
+	f.Give("web01", f.Pack(sick))
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeUnhealthy || r.Package.Release != 1 {
+		t.Errorf("update: %v, %s", err, r)
+	}
+	h.runs("1")
+}
+
+// script is a package whose program is a shell script.
+func script(text string) testfleet.Spec {
+	s := spec(text)
+	s.Version = "script"
+	return s
+}
