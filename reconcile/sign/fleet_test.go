@@ -47,12 +47,19 @@ func newFleet(t testing.TB) *testFleet {
 		f.addKey(use, use)
 	}
 	f.keys = f.ring()
-	b, err := initRoot(f.Fleet, f.keys, filepath.Join(t.TempDir(), "trust", "1.root.json"), testBins, start)
+	f.remakeRoot(start)
+	return f
+}
+
+// remakeRoot starts the fleet's chain of roots anew.
+func (f *testFleet) remakeRoot(now time.Time) {
+	f.t.Helper()
+	f.Roots = nil
+	b, err := initRoot(f.Fleet, f.keys, filepath.Join(f.t.TempDir(), "trust", "1.root.json"), testBins, now)
 	if err != nil {
-		t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	f.Roots = [][]byte{b}
-	return f
 }
 
 // ring is a keyring whose keys are already decrypted: scrypt takes a good part of a second, and is tested by itself.
