@@ -34,28 +34,29 @@ type testFleet struct {
 	keys    *Keyring
 	dir     string
 	signers map[string]signature.Signer
+	now     time.Time // when roots are made
 }
 
 const testBins = 8
 
 func newFleet(t testing.TB) *testFleet {
 	t.Helper()
-	f := &testFleet{t: t, dir: t.TempDir(), signers: map[string]signature.Signer{}, Fleet: &fleet.Fleet{Name: "acme", URL: "https://bakehouse.example", AnchorVersion: 1,
+	f := &testFleet{t: t, dir: t.TempDir(), signers: map[string]signature.Signer{}, now: start, Fleet: &fleet.Fleet{Name: "acme", URL: "https://bakehouse.example", AnchorVersion: 1,
 		Lifetimes: fleet.Lifetimes{Timestamp: 7 * day, Snapshot: 30 * day, Targets: 365 * day, Root: 365 * day},
 		Keys:      map[string]*fleet.Key{}}}
 	for _, use := range uses {
 		f.addKey(use, use)
 	}
 	f.keys = f.ring()
-	f.remakeRoot(start)
+	f.remakeRoot()
 	return f
 }
 
 // remakeRoot starts the fleet's chain of roots anew.
-func (f *testFleet) remakeRoot(now time.Time) {
+func (f *testFleet) remakeRoot() {
 	f.t.Helper()
 	f.Roots = nil
-	b, err := initRoot(f.Fleet, f.keys, filepath.Join(f.t.TempDir(), "trust", "1.root.json"), testBins, now)
+	b, err := initRoot(f.Fleet, f.keys, filepath.Join(f.t.TempDir(), "trust", "1.root.json"), testBins, f.now)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -99,7 +100,7 @@ func (f *testFleet) rotate(use string) {
 	}
 	f.addKey(fmt.Sprintf("%s-%d", use, len(f.Roots)+1), use)
 	f.keys = f.ring()
-	next, err := newRoot(f.Fleet, int64(len(f.Roots)+1), testBins, start)
+	next, err := newRoot(f.Fleet, int64(len(f.Roots)+1), testBins, f.now)
 	if err != nil {
 		f.t.Fatal(err)
 	}

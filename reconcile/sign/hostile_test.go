@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -201,11 +202,13 @@ func (s *failing) Create(ctx context.Context, key string, r io.Reader) error {
 }
 
 func TestCrashAfterEachWriteLeavesOldOrNewAndTheNextRunConverges(t *testing.T) {
+	f, base := newFleet(t), memStore{}
+	f.mustPublish(base, next(start, want("web01", "a"), want("db01", "x")))
 	for _, after := range []bool{false, true} {
 		for k := 0; ; k++ {
-			f, st, dir := newFleet(t), memStore{}, t.TempDir()
-			f.mustPublish(st, next(start, want("web01", "a"), want("db01", "x")))
-			f.host(st, dir, start).mustGet(t, "web01", "a")
+			st := maps.Clone(base)
+			h := f.host(st, "", start)
+			h.mustGet(t, "web01", "a")
 			n := next(start.Add(time.Hour), want("web01", "b"), want("db01", "y"), want("new01", "z"))
 			n.Policy.Enabled = false
 			bad := &failing{Store: st, left: k, after: after}
@@ -214,7 +217,7 @@ func TestCrashAfterEachWriteLeavesOldOrNewAndTheNextRunConverges(t *testing.T) {
 			if !done && !errors.Is(err, errDisk) {
 				t.Fatalf("crash at write %d: %v", k, err)
 			}
-			h := f.host(st, dir, n.Now)
+			h.now = n.Now
 			a, err := h.get(t, "web01")
 			if err != nil {
 				t.Fatalf("crash at write %d: the host is refused: %v", k, err)

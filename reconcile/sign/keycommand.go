@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -121,8 +122,8 @@ func (k *newKey) check() error {
 			return fmt.Errorf("the use %s is named twice", u)
 		}
 	}
-	if fi, err := os.Stat(k.repo); err != nil || !fi.IsDir() {
-		return schema.Hint(fmt.Errorf("there is no repo at %s", k.repo), "name the fleet repo with --repo")
+	if err := checkRepo(k.repo); err != nil {
+		return err
 	}
 	for _, path := range []string{k.publicPath(), k.privatePath()} {
 		there, err := exists(path)
@@ -289,8 +290,16 @@ func (k *Keyring) state(key *fleet.Key) string {
 }
 
 func loadFleet(ctx context.Context, repo string) (*fleet.Fleet, error) {
-	if fi, err := os.Stat(repo); err != nil || !fi.IsDir() {
-		return nil, schema.Hint(fmt.Errorf("there is no repo at %s", repo), "name the fleet repo with --repo")
+	if err := checkRepo(repo); err != nil {
+		return nil, err
 	}
 	return fleet.Load(ctx, os.DirFS(repo))
+}
+
+func checkRepo(repo string) error {
+	if there, err := exists(filepath.Join(repo, "fleet.cue")); err != nil || !there {
+		return schema.Hint(errors.Join(fmt.Errorf("%s holds no fleet.cue", repo), err),
+			"name the fleet repo with --repo, or start one with bakehouse init")
+	}
+	return nil
 }

@@ -23,7 +23,8 @@ func TestStockClientDownloadsAPackage(t *testing.T) {
 	for _, pkg := range []string{"package one", "package two"} {
 		packages[schema.DigestOf([]byte(pkg)).Hex()] = pkg
 	}
-	f.remakeRoot(now)
+	f.now = now
+	f.remakeRoot()
 	f.mustPublish(st, next(now, want("web01", "package one"), want("db.example", "package two")))
 	f.rotate("snapshot")
 	f.mustPublish(st, next(now, want("web01", "package one"), want("db.example", "package two")))
