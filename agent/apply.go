@@ -126,6 +126,9 @@ func (a *Agent) rollback(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	from, to := s.state.Installed, s.state.Previous
+	if to == nil && from != nil && a.system().ByHand() {
+		return a.returnToByHand(ctx, s.state)
+	}
 	if to == nil || from == nil {
 		return Result{}, schema.Hint(errors.New("there is no previous package to go back to"), "the updater keeps one from its second update on")
 	}
@@ -159,6 +162,31 @@ func (a *Agent) rollback(ctx context.Context) (Result, error) {
 		Target: s.state.Last.Target, Downloaded: s.state.Last.Downloaded}
 	r.Outcome, r.Package = s.state.Last, to
 	return r, s.state.write(a.stored())
+}
+
+// returnToByHand is the rollback of a host's first update: to what had been unpacked by hand, which is no package that
+// the updater knows.
+func (a *Agent) returnToByHand(ctx context.Context, st *State) (Result, error) {
+	from := st.Installed
+	r := Result{Outcome: Outcome{State: schema.StateFailed}, Package: from}
+	if st.Registration != nil {
+		r.Host = st.Registration.Host
+	}
+	a.say("going back from release %d to what was installed by hand", from.Release)
+	st.Pending = &Pending{Installed: *from, Attempts: 1} // after a crash, from is installed again
+	if err := st.write(a.stored()); err != nil {
+		return r, err
+	}
+	err := a.system().ReturnToByHand(context.WithoutCancel(ctx))
+	if err == nil {
+		st.Installed, st.Previous = nil, from
+		st.markFailed(from.Release)
+		st.Last = Outcome{State: schema.StateHeld, Code: codeRolledBack, Target: st.Last.Target, Downloaded: st.Last.Downloaded,
+			Why: fmt.Sprintf("release %d was rolled back to what was installed by hand", from.Release)}
+		r.Outcome, r.Package = st.Last, nil
+	}
+	st.Pending = nil
+	return r, errors.Join(err, st.write(a.stored()))
 }
 
 // revoked lists the packages that the newest verified policy revokes; none if there is no policy here.

@@ -70,6 +70,7 @@ type update struct {
 	assigned  *schema.Assignment
 	target    schema.Digest
 	got       schema.Digest // assembled and verified in this run
+	renamed   bool          // what is installed has a new release number
 }
 
 // UpdateOptions vary an update.
@@ -112,7 +113,7 @@ func (u *update) conclude(ctx context.Context, out Outcome, err error) (Result, 
 	if out.Downloaded.IsZero() {
 		out.Downloaded = u.state.Last.Downloaded
 	}
-	news := out.State != u.state.Last.State || out.Code != u.state.Last.Code || out.Target != u.state.Last.Target || out.Error != u.state.Last.Error
+	news := out.State != u.state.Last.State || out.Code != u.state.Last.Code || out.Target != u.state.Last.Target || out.Error != u.state.Last.Error || u.renamed
 	r := Result{Outcome: out, Host: u.state.Registration.Host, Package: u.state.Installed}
 	if u.client != nil {
 		r.Fetched = u.client.fetched.Load()
@@ -187,6 +188,7 @@ func (u *update) run(ctx context.Context) (out Outcome, err error) {
 	switch verdict.Code {
 	case schema.CodeCurrent:
 		out.State = schema.StateCurrent
+		u.adopt(verdict.Package)
 	case schema.CodeFailed:
 		out.State, out.Error = schema.StateFailed, orElse(u.state.FailedWhy, verdict.Why)
 	}
@@ -239,6 +241,15 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 	}
 	u.say("decided: %s: %s", v.Code, v.Why)
 	return v, nil
+}
+
+// adopt takes over the number of a newer release that gives this host what it has installed already, so that reports
+// name the release that they describe.
+func (u *update) adopt(c schema.Candidate) {
+	if i := u.state.Installed; i != nil && i.Package == c.SHA256 && i.Release < c.Release {
+		u.say("release %d is the package that is installed as release %d", c.Release, i.Release)
+		i.Release, u.renamed = c.Release, true
+	}
 }
 
 // now is the clock, which is never believed earlier than the newest verified policy.

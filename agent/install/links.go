@@ -23,6 +23,7 @@ type tree struct {
 	base    string // physical path of VersionDir
 	current string // versions/NAME, or ""
 	self    fs.FileInfo
+	byHand  bool // see unpackedByHand
 }
 
 func (s *System) openTree() (*tree, error) {
@@ -43,6 +44,7 @@ func (s *System) openTree() (*tree, error) {
 	if exe, err := os.Executable(); err == nil {
 		t.self, _ = os.Stat(exe)
 	}
+	t.byHand = t.unpackedByHand()
 	return t, nil
 }
 
@@ -86,6 +88,7 @@ type occupant int
 const (
 	vacant  occupant = iota
 	ours             // the link that place asks for
+	byHand           // a plain file of a package that was unpacked by hand
 	self             // this running program, copied there by hand: a package may take its place
 	foreign          // anything else
 )
@@ -101,6 +104,8 @@ func (t *tree) occupied(link, target string) (occupant, error) {
 		if to, err := os.Readlink(link); err != nil || to == target {
 			return ours, err
 		}
+	case fi.Mode().IsRegular() && t.byHand:
+		return byHand, nil
 	case fi.Mode().IsRegular() && t.self != nil && os.SameFile(fi, t.self):
 		return self, nil
 	}
@@ -150,6 +155,9 @@ func (t *tree) makeLinks(files []string) (func() error, error) {
 			continue
 		case foreign:
 			return back, fmt.Errorf("%s is there already and is not ours", link)
+		case byHand: // adopt has put it into the version that current leads to
+			kept := filepath.Join(t.base, byHandName, filepath.FromSlash(f))
+			undo = append(undo, func() error { return duplicate(kept, link) })
 		case self:
 			if err := os.Link(link, link+replaced); err != nil && !errors.Is(err, fs.ErrExist) {
 				return back, err

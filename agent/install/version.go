@@ -18,6 +18,7 @@ import (
 // The files of VersionDir:
 //
 //	versions/RECIPE-DIGEST8[-N]/   one unpacked package; N when a damaged or running version has the plain name
+//	versions/by-hand/              what was unpacked by hand, until the second update (byhand.go)
 //	current                        relative link to the version that every path of the package leads through
 //	links.json                     paths that may hold a link of ours: written before the first link of a version is
 //	                               made, shortened after the last link of the old one is gone
@@ -49,11 +50,12 @@ func (s *System) installVersion(ctx context.Context, p Package, r io.Reader) (Re
 	if err != nil {
 		return nil, err
 	}
-	v := &switching{tree: t, pkg: p, archive: r}
+	v := &switching{tree: t, pkg: p, archive: r, was: t.current}
 	return v.run(ctx, s, []step{
 		{"begin", v.begin},
 		{"extract", v.extract},
 		{"check", v.check},
+		{"adopt", v.adopt},
 		{"record", v.record},
 		{"link", v.link},
 		{"switch", v.exchange},
@@ -69,6 +71,7 @@ type switching struct {
 	tree    *tree
 	pkg     Package
 	archive io.Reader
+	was     string // what current led to before anything was adopted
 
 	version string   // versions/NAME of the new version
 	files   []string // its files
@@ -195,17 +198,13 @@ func (v *switching) record(context.Context) (func() error, error) {
 	return func() error { return v.tree.writeLinks(v.before) }, v.tree.writeLinks(union(v.before, v.files))
 }
 
-func (v *switching) link(context.Context) (func() error, error) { return v.tree.makeLinks(v.files) }
+func (v *switching) link(context.Context) (func() error, error) {
+	return v.tree.makeLinks(settingsLast(v.files))
+}
 
 func (v *switching) exchange(context.Context) (func() error, error) {
-	old, link := v.tree.current, filepath.Join(v.tree.base, currentLink)
-	undo := func() error {
-		if old == "" {
-			return durable.Remove(link)
-		}
-		return durable.Symlink(old, link)
-	}
-	return undo, durable.Symlink(v.version, link)
+	old := v.tree.current
+	return func() error { return v.tree.lead(old) }, v.tree.lead(v.version)
 }
 
 func (v *switching) unlink(context.Context) (func() error, error) {
@@ -221,14 +220,14 @@ func (v *switching) forget(context.Context) (func() error, error) {
 	return func() error { return v.tree.writeLinks(all) }, v.tree.writeLinks(v.files)
 }
 
-// prune keeps the new version and the one before it. Failing to remove an old one harms nothing, so it is no error.
+// prune keeps the new version and what there is to go back to. Failing to remove an old one harms nothing, so it is no error.
 func (v *switching) prune(context.Context) (func() error, error) {
 	entries, err := os.ReadDir(filepath.Join(v.tree.base, versionsDir))
 	if err != nil {
 		return nil, err
 	}
 	for _, e := range entries {
-		if name := filepath.Join(versionsDir, e.Name()); name != v.version && name != v.tree.current {
+		if name := filepath.Join(versionsDir, e.Name()); name != v.version && name != v.tree.current && name != v.was {
 			os.RemoveAll(filepath.Join(v.tree.base, name))
 		}
 	}
