@@ -20,9 +20,10 @@ var hostNames = []string{"web01", "web02", "db01"}
 
 // reconcileOutcome is what the demo reads of `reconcile --json`.
 type reconcileOutcome struct {
-	Release  int64 `json:"release"`
-	Hosts    int   `json:"hosts"`
-	Packages []struct {
+	Release   int64 `json:"release"`
+	Timestamp int64 `json:"timestamp"`
+	Hosts     int   `json:"hosts"`
+	Packages  []struct {
 		SHA256         schema.Digest `json:"sha256"`
 		Format         schema.Format `json:"format"`
 		Size           int64         `json:"size"`
@@ -128,7 +129,10 @@ func (s *stage) reconcile(ctx context.Context) (*reconcileOutcome, error) {
 			p.Size, strings.Join(p.Hosts, " and "), p.Stored, p.ReusedSegments, strings.Join(out.SignedBy, ", "))
 	}
 	s.note("  release %d is published for %d hosts", out.Release, out.Hosts)
-	return &out, nil
+	if s.server == nil {
+		return &out, nil
+	}
+	return &out, s.noticed(ctx, out.Timestamp)
 }
 
 func (s *stage) firstRelease(ctx context.Context) error {

@@ -4,10 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -183,4 +187,42 @@ func (s *stage) stopAll() error {
 		return err
 	}
 	return nil
+}
+
+// noticed waits until the server hands out the timestamp of that version; it looks at its store every few seconds.
+func (s *stage) noticed(ctx context.Context, timestamp int64) error {
+	ca, err := os.ReadFile(s.path("tls/ca.pem"))
+	if err != nil {
+		return err
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(ca)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	defer client.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+schema.HealthPath, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			return fmt.Errorf("the server does not answer: %w", err)
+		}
+		var health struct {
+			Timestamp int64 `json:"timestamp"`
+		}
+		err = errors.Join(json.NewDecoder(resp.Body).Decode(&health), resp.Body.Close())
+		if err != nil || health.Timestamp >= timestamp {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the server did not notice timestamp %d: %w", timestamp, ctx.Err())
+		}
+	}
 }
