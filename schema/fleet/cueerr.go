@@ -11,10 +11,23 @@ import (
 	"cuelang.org/go/cue/token"
 )
 
+// located is a problem and the path in the value that it is about.
+type located struct {
+	Problem
+	path []string
+}
+
 // problemsOf makes problems of CUE's errors, one for each path: what CUE says of every branch of a disjunction becomes
-// one sentence. in is the value that they are about, to suggest the names it allows.
-func problemsOf(err error, in cue.Value) Problems {
+// one sentence. in is what they are about, as the repo writes it; it stands at the path above in what CUE looked at.
+func problemsOf(err error, in cue.Value, above ...string) Problems {
 	var ps Problems
+	for _, l := range locate(err, in, above...) {
+		ps = append(ps, l.Problem)
+	}
+	return ps.Sorted()
+}
+
+func locate(err error, in cue.Value, above ...string) (ps []located) {
 	groups := map[string][]errors.Error{}
 	var order []string
 	for _, e := range errors.Errors(err) {
@@ -28,12 +41,24 @@ func problemsOf(err error, in cue.Value) Problems {
 		groups[key] = append(groups[key], e)
 	}
 	for _, key := range order {
-		ps = append(ps, problemOf(groups[key], in))
+		path := withoutDefinition(groups[key][0].Path())
+		if inside(path, above) {
+			path = path[len(above):]
+		}
+		ps = append(ps, located{problemOf(groups[key], in, path), path})
 	}
-	return ps.Sorted()
+	return ps
 }
 
-func problemOf(group []errors.Error, in cue.Value) Problem {
+// withoutDefinition is a path of CUE's without the definition that checked it.
+func withoutDefinition(path []string) []string {
+	if len(path) > 0 && strings.HasPrefix(path[0], "#") {
+		return path[1:]
+	}
+	return path
+}
+
+func problemOf(group []errors.Error, in cue.Value, path []string) Problem {
 	// The introduction of a disjunction has no arguments that help.
 	branches := slices.DeleteFunc(slices.Clone(group), func(e errors.Error) bool {
 		format, _ := e.Msg()
@@ -61,21 +86,46 @@ func problemOf(group []errors.Error, in cue.Value) Problem {
 	}
 	format, args := first.Msg()
 	p.Msg = fmt.Sprintf(format, args...)
-	name := lastOf(first.Path())
+	name := lastOf(path)
+	given := at(in, path)
+	if p.Pos.IsZero() {
+		p.Pos = nearestPos(in, path)
+	}
 	switch {
 	case format == "field not allowed":
 		p.Msg = fmt.Sprintf("unknown field %s", name)
-		p.Hint = Nearest("did you mean %s?", name, allowedAt(in, first.Path()))
 		p.Also = nil
 	case strings.HasPrefix(format, "field is required but not present"):
 		p.Msg = fmt.Sprintf("%s is missing", name)
-	case len(branches) > 1:
-		if given, allowed, ok := alternatives(branches); ok {
-			p.Msg = fmt.Sprintf("%s is none of %s", given, strings.Join(allowed, ", "))
-			p.Hint = Nearest("did you mean %s?", given, allowed)
+	case strings.Contains(format, "out of bound") && len(args) > 0, outOfBound(branches) && given.IsConcrete():
+		p.Msg = fmt.Sprintf("invalid value %v", given)
+		if !given.IsConcrete() {
+			p.Msg = fmt.Sprintf("invalid value %v", args[0])
 		}
-	case strings.Contains(format, "out of bound") && len(args) > 0:
-		p.Msg = fmt.Sprintf("invalid value %v", args[0])
+	case len(branches) > 1:
+		if value, allowed, ok := alternatives(branches); ok {
+			p.Msg = fmt.Sprintf("%s is none of %s", value, strings.Join(allowed, ", "))
+			if len(allowed) == 1 {
+				p.Msg = fmt.Sprintf("%s is not %s", value, allowed[0])
+			}
+			p.Hint = Nearest("did you mean %s?", value, allowed)
+		}
+	case strings.HasPrefix(format, "incompatible list lengths"):
+		p.Msg = "the list has too few or too many items"
+	case strings.HasPrefix(format, "conflicting values") && len(args) == 2 && given.IsConcrete():
+		if value, allowed, ok := alternatives([]errors.Error{first}); ok {
+			if value != fmt.Sprint(given) {
+				value, allowed[0] = allowed[0], value
+			}
+			p.Msg = fmt.Sprintf("%s is not %s", value, allowed[0])
+		}
+	case strings.Contains(format, "mismatched types") && len(args) == 4:
+		for i, want := range []any{args[3], args[2]} {
+			if fmt.Sprint(args[i+2]) == given.IncompleteKind().String() {
+				p.Msg = fmt.Sprintf("%v is %v, not %v", args[i], article(args[i+2]), article(want))
+				break
+			}
+		}
 	}
 	if p.Hint == "" {
 		for _, r := range rules {
@@ -84,11 +134,22 @@ func problemOf(group []errors.Error, in cue.Value) Problem {
 			}
 		}
 	}
-	if at := pathString(first.Path()); at != "" {
+	if at := pathString(path); at != "" {
 		p.Msg = at + ": " + p.Msg
 	}
 	return p
 }
+
+// outOfBound reports whether some branch of a disjunction lets in the type, but not the value.
+func outOfBound(branches []errors.Error) bool {
+	return slices.ContainsFunc(branches, func(e errors.Error) bool {
+		format, _ := e.Msg()
+		return strings.Contains(format, "out of bound")
+	})
+}
+
+// kinds are the types that a disjunction may name.
+var kinds = []string{"bool", "bytes", "float", "int", "number", "string", "[...]", "{...}"}
 
 // alternatives reads the branches of a disjunction that all conflict with one given value.
 func alternatives(branches []errors.Error) (given string, allowed []string, ok bool) {
@@ -111,6 +172,10 @@ func alternatives(branches []errors.Error) (given string, allowed []string, ok b
 			}
 		}
 		if len(allowed) == len(pairs) {
+			// Beside a type, its values are only defaults.
+			if slices.ContainsFunc(allowed, func(s string) bool { return slices.Contains(kinds, s) }) {
+				allowed = slices.DeleteFunc(allowed, func(s string) bool { return !strings.ContainsAny(s, "[{") && !slices.Contains(kinds, s) })
+			}
 			slices.Sort(allowed)
 			return given, slices.Compact(allowed), true
 		}
@@ -118,11 +183,8 @@ func alternatives(branches []errors.Error) (given string, allowed []string, ok b
 	return "", nil, false
 }
 
-// pathString is a path of CUE's as the repo writes it: without the definition that checked it.
+// pathString is a path as the repo writes it.
 func pathString(path []string) string {
-	if len(path) > 0 && strings.HasPrefix(path[0], "#") {
-		path = path[1:]
-	}
 	var b strings.Builder
 	for i, s := range path {
 		if _, err := fmt.Sscanf(s, "%d", new(int)); err == nil && !strings.HasPrefix(s, `"`) {
@@ -144,38 +206,42 @@ func lastOf(path []string) string {
 	return path[len(path)-1]
 }
 
-// allowedAt lists the names that the struct around path allows.
-func allowedAt(in cue.Value, path []string) []string {
-	if !in.Exists() || len(path) == 0 {
-		return nil
+// article puts "a" or "an" before the name of a type.
+func article(kind any) string {
+	s := fmt.Sprint(kind)
+	if strings.ContainsAny(s[:min(1, len(s))], "aeiou") {
+		return "an " + s
 	}
-	v := in
-	skip := 0
-	if strings.HasPrefix(path[0], "#") {
-		skip = 1
-	}
-	for _, s := range path[skip : len(path)-1] {
+	return "a " + s
+}
+
+// at is the value at a path, as errors give it.
+func at(v cue.Value, path []string) cue.Value {
+	for _, s := range path {
 		p := cue.ParsePath(s)
 		if _, err := fmt.Sscanf(s, "%d", new(int)); err == nil {
 			p = cue.ParsePath("[" + s + "]")
 		}
 		if v = v.LookupPath(p); !v.Exists() {
-			return nil
+			break
 		}
 	}
-	var names []string
-	it, err := v.Fields(cue.Optional(true))
-	for err == nil && it.Next() {
-		if name := strings.TrimRight(it.Selector().String(), "?!"); name != lastOf(path) {
-			names = append(names, name)
+	return v
+}
+
+// nearestPos is where the repo has that path, or as much of it as there is.
+func nearestPos(v cue.Value, path []string) Pos {
+	for ; len(path) > 0; path = path[:len(path)-1] {
+		if p := posOf(repoPos(at(v, path))); !p.IsZero() {
+			return p
 		}
 	}
-	return names
+	return Pos{}
 }
 
 var definition = regexp.MustCompile(`^(#[A-Za-z]+):`)
 
-// schemaRule is the comment of the definition that stands at a line of the published schema, in words for a user.
+// schemaRule is what the definition at a line of the published schema asks for.
 func schemaRule(at token.Pos) string {
 	for _, s := range schemaDir.files {
 		if s.name != at.Filename() {
@@ -185,17 +251,20 @@ func schemaRule(at token.Pos) string {
 		if at.Line() > len(lines) {
 			return ""
 		}
-		m := definition.FindStringSubmatch(lines[at.Line()-1])
-		if m == nil {
-			return ""
+		if m := definition.FindStringSubmatch(lines[at.Line()-1]); m != nil {
+			return ruleOf(m[1])
 		}
-		var doc []string
-		for i := at.Line() - 2; i >= 0 && strings.HasPrefix(lines[i], "// "); i-- {
-			doc = append([]string{strings.TrimPrefix(lines[i], "// ")}, doc...)
-		}
-		text := strings.Join(doc, " ")
-		if rest, ok := strings.CutPrefix(text, m[1]+" is "); ok {
-			return "it must be " + strings.TrimSuffix(rest, ".")
+	}
+	return ""
+}
+
+// ruleOf is the comment of a definition of the published schema, in words for a user.
+func ruleOf(name string) string {
+	for _, s := range schemaDir.files {
+		_, text, ok := strings.Cut(string(s.data), "\n// "+name+" is ")
+		if ok {
+			text, _, _ = strings.Cut(text, "\n"+name+":")
+			return "it must be " + strings.TrimSuffix(strings.ReplaceAll(text, "\n// ", " "), ".")
 		}
 	}
 	return ""

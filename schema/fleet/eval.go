@@ -28,9 +28,10 @@ type limits struct {
 	Time   time.Duration // per directory or evaluation
 	Memory uint64        // heap of the whole process, in bytes
 	File   int64         // bytes of one CUE file
+	Nodes  int           // values in a directory
 }
 
-var defaultLimits = limits{Time: 30 * time.Second, Memory: 4 << 30, File: 8 << 20}
+var defaultLimits = limits{Time: 30 * time.Second, Memory: 4 << 30, File: 8 << 20, Nodes: 4 << 20}
 
 // bounded runs work, gives up on it when it exceeds the limits, and turns its panics into errors.
 func (l limits) bounded(ctx context.Context, work func()) error {
@@ -248,11 +249,23 @@ func (d *dir) evaluate(definition string, loose bool) *evaluated {
 	if err != nil {
 		panic(err) // our own, and tested
 	}
-	e.value = published.LookupPath(cue.ParsePath(definition)).Unify(e.raw)
+	def := published.LookupPath(cue.ParsePath(definition))
+	e.value = def.Unify(e.raw)
 	if err := e.value.Validate(cue.Concrete(!loose)); err != nil {
-		e.ps, e.broken = problemsOf(err, e.value), true
+		e.broken = true
+		unknown := unknownFields(e.raw, def, nil)
+		for _, l := range append(unknown, locate(err, e.raw)...) {
+			if !slices.ContainsFunc(unknown, func(u located) bool { return inside(l.path, u.path) && l.Msg != u.Msg }) {
+				e.ps = append(e.ps, l.Problem)
+			}
+		}
 	}
 	return e
+}
+
+// inside reports whether path is at or below another.
+func inside(path, above []string) bool {
+	return len(path) >= len(above) && slices.Equal(path[:len(above)], above)
 }
 
 // readFile reads a whole file of at most limit bytes.

@@ -33,7 +33,7 @@ func (p *Plugin) Evaluate(ctx context.Context, params map[string]Value, in Input
 func (p *Plugin) Settings(ctx context.Context, params map[string]Value, in Inputs) (map[string]Value, error) {
 	var out map[string]Value
 	err := p.evaluate(ctx, params, in, func(v cue.Value) error {
-		n, err := toNode(v.LookupPath(paramsPath))
+		n, err := toNode(v.LookupPath(paramsPath), p.l.Nodes)
 		if err == nil {
 			out = values(n)
 		}
@@ -98,7 +98,7 @@ func (p *Plugin) output(v cue.Value, in Inputs) (*Output, error) {
 		if !part.Exists() {
 			return nil
 		}
-		n, err := toNode(part)
+		n, err := toNode(part, d.p.l.Nodes)
 		if err != nil {
 			d.refuse(n, "%s: %v", name, err)
 		}
@@ -172,7 +172,7 @@ func (d *decoder) file(name string, n *node) File {
 		f.Program, f.SHA256, f.Size = true, d.in.Fleet.Program, -1
 	default:
 		f.Repo = d.p.source(source.text)
-		if s := strings.TrimPrefix(source.text, "/"); s == "" || path.Clean(s) != s || !fs.ValidPath(f.Repo) || control(s) {
+		if s := strings.TrimPrefix(source.text, "/"); !fs.ValidPath(s) || s == "." || control(s) {
 			d.refuse(source, "file %s: source %s is not a clean path inside the repo", name, quote(source.text))
 			break
 		}

@@ -233,7 +233,7 @@ func (j *job) run(ctx context.Context, fsys fs.FS, l limits) {
 		ps = append(ps, done.ps...)
 		if !done.broken && !j.loose {
 			var err error
-			if n, err = toNode(done.raw); err != nil {
+			if n, err = toNode(done.raw, l.Nodes); err != nil {
 				done.broken = true
 				ps = append(ps, Problem{Pos: Pos{File: j.path}, Msg: err.Error()})
 			}

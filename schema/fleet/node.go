@@ -3,6 +3,7 @@ package fleet
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,19 +22,22 @@ type node struct {
 	fields []*node  // their values; of a list: its items
 }
 
-// maxNodes bounds the size of a directory as plain data: CUE shares what it refers to twice, so a small file can stand
-// for an exponentially large value.
-const maxNodes = 2 << 20
-
-// toNode reads v, which belongs to a directory that evaluated without errors.
-func toNode(v cue.Value) (*node, error) {
-	left := maxNodes
-	return nodeOf(v, &left)
+// toNode reads v, which belongs to a directory that evaluated without errors, unless it has more than most parts: CUE
+// shares what it refers to twice, so a small file can stand for an exponentially large value.
+func toNode(v cue.Value, most int) (*node, error) {
+	left := most
+	n, err := nodeOf(v, &left)
+	if left < 0 {
+		err = fmt.Errorf("larger than %d values", most)
+	}
+	return n, err
 }
+
+var errTooLarge = errors.New("too large")
 
 func nodeOf(v cue.Value, left *int) (*node, error) {
 	if *left--; *left < 0 {
-		return nil, fmt.Errorf("larger than %d values", maxNodes)
+		return nil, errTooLarge
 	}
 	v, _ = v.Default()
 	n := &node{kind: v.Kind(), pos: repoPos(v)}

@@ -39,7 +39,6 @@ type Plugin struct {
 // Param is a parameter that a plugin declares.
 type Param struct {
 	Name string
-	Type string // as CUE
 	Doc  string
 	Pos  Pos
 }
@@ -86,7 +85,7 @@ func (p *Plugin) take(e *evaluated) (ps Problems) {
 	}
 	it, err := params.Fields(cue.Optional(true))
 	for err == nil && it.Next() {
-		param := Param{Name: it.Selector().Unquoted(), Type: fmt.Sprint(it.Value()), Doc: docOf(it.Value()), Pos: posOf(repoPos(it.Value()))}
+		param := Param{Name: it.Selector().Unquoted(), Doc: docOf(it.Value()), Pos: posOf(repoPos(it.Value()))}
 		if param.Name == Enabled {
 			ps = append(ps, Problem{Pos: param.Pos, Msg: "every plugin has the parameter enabled, so none declares it"})
 		}
@@ -150,7 +149,7 @@ func (p *Plugin) checkOne(name string, v Value) (ps Problems) {
 		}
 		params := value.LookupPath(paramsPath)
 		given := ctx.BuildExpr(&ast.StructLit{Elts: []ast.Decl{&ast.Field{Label: label(name, v.node.pos), Value: v.node.expr()}}})
-		for _, found := range problemsOf(params.Unify(given).LookupPath(cue.MakePath(cue.Str(name))).Validate(), params) {
+		for _, found := range problemsOf(params.Unify(given).LookupPath(cue.MakePath(cue.Str(name))).Validate(), given, "plugin", "params") {
 			ps = append(ps, p.atRule(found, name, v))
 		}
 		if len(ps) == 0 && !p.declares(params, name) {
@@ -179,13 +178,12 @@ func (p *Plugin) unknown(name string, v Value) Problem {
 
 // atRule moves what CUE says of a parameter to where the rule gives it.
 func (p *Plugin) atRule(found Problem, name string, v Value) Problem {
-	_, rest, _ := strings.Cut(found.Msg, "plugin.params.")
-	if rest == "" {
-		rest = name + ": " + found.Msg
-	}
-	found.Msg = p.Name + "." + rest
-	if strings.HasSuffix(found.Msg, "."+name+": unknown field "+name) {
+	if found.Msg == name+": unknown field "+name {
 		return p.unknown(name, v)
+	}
+	found.Msg = p.Name + "." + found.Msg
+	if i := slices.IndexFunc(p.Params, func(param Param) bool { return param.Name == name }); i >= 0 && found.Hint == "" {
+		found.Hint, _, _ = strings.Cut(strings.ReplaceAll(p.Params[i].Doc, "\n", " "), ". ")
 	}
 	places := append([]Pos{found.Pos}, found.Also...)
 	found.Pos, found.Also = v.Pos, nil
