@@ -113,15 +113,15 @@ func (h *host) runs(want string) {
 	}
 }
 
-// version is a package whose program is text; big is a file that all versions share.
+// version is a package whose program is text; bulk is a file that all versions share.
 func version(f *testfleet.Fleet, text string) *testfleet.Package {
 	return f.Pack(spec(text))
 }
 
-var big = strings.Repeat("a big program that does not change; ", 20000)
+var bulk = strings.Repeat("a big program that does not change; ", 20000)
 
 func spec(text string) testfleet.Spec {
-	return testfleet.Spec{Version: text, Config: true, Shared: map[string]string{"/usr/lib/acme/big": big},
+	return testfleet.Spec{Version: text, Config: true, Shared: map[string]string{"/usr/lib/acme/big": bulk},
 		Own: map[string]string{"/usr/bin/agent": text}}
 }
 

@@ -2,19 +2,30 @@ package agent
 
 import (
 	"context"
+	"io/fs"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
 )
 
-// source is the server as agent/trust reads it.
-type source struct{ *client }
+// source is the server as agent/trust reads it. newestRoot is the root that the poll's answer named: later ones are not
+// asked for, which saves a round trip each time. A server that names too low a version could as well not send the root.
+type source struct {
+	*client
+	newestRoot int64
+}
 
 var _ trust.DeltaSource = source{}
 
 func (s source) Metadata(ctx context.Context, name string, limit int64) ([]byte, error) {
+	if n, ok := strings.CutSuffix(name, ".root.json"); ok {
+		if v, err := strconv.ParseInt(n, 10, 64); err == nil && v > s.newestRoot {
+			return nil, fs.ErrNotExist
+		}
+	}
 	return s.get(ctx, schema.MetadataPath+name, http.Header{"Accept-Encoding": {"gzip"}}, limit)
 }
 

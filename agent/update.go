@@ -203,11 +203,13 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 	}
 	u.client = client
 	u.state.LastCheck = u.opts.Now().UTC().Truncate(time.Second)
-	timestamp := u.trust.Timestamp()
+	timestamp, src := u.trust.Timestamp(), source{client: client}
+	src.newestRoot, _ = u.trust.Versions()
 	if answer == nil {
 		u.say("polled %s: nothing new", client.base)
 	} else {
 		u.say("polled %s: it offers a timestamp of %d bytes", client.base, len(answer.Timestamp))
+		src.newestRoot = answer.Root
 		u.state.Hold = clean(answer.Hold)
 		if answer.Site != "" && schema.CheckName(answer.Site) == nil {
 			u.state.Registration.Site = answer.Site
@@ -216,7 +218,6 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 			timestamp = answer.Timestamp
 		}
 	}
-	src := source{client}
 	if err := u.trust.Refresh(ctx, src, timestamp); err != nil {
 		return schema.Verdict{}, err
 	}

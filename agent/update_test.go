@@ -17,6 +17,7 @@ import (
 )
 
 func TestTheUpdaterAloneInstallsTheFirstPackageAndThenOnlyWhatChanges(t *testing.T) {
+	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	f.Give("web01", version(f, "one"))
@@ -54,6 +55,7 @@ func TestTheUpdaterAloneInstallsTheFirstPackageAndThenOnlyWhatChanges(t *testing
 }
 
 func TestAnIdlePollIsOneRequestAndWritesNoNews(t *testing.T) {
+	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	f.Give("web01", version(f, "one"))
@@ -61,12 +63,13 @@ func TestAnIdlePollIsOneRequestAndWritesNoNews(t *testing.T) {
 	f.Requests()
 	r := h.update()
 	requests := f.Requests()
-	if len(requests) != 2 || requests[0] != "POST "+schema.PollPath || !strings.HasSuffix(requests[1], "2.root.json") || r.Code != schema.CodeCurrent || r.Fetched > 100 {
+	if len(requests) != 1 || requests[0] != "POST "+schema.PollPath || r.Code != schema.CodeCurrent || r.Fetched != 0 {
 		t.Errorf("idle update: %s, requests %q", r, requests)
 	}
 }
 
 func TestARingDelayEndsWithoutTheServersWord(t *testing.T) {
+	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	f.Policy.Rings = []schema.Ring{{Name: "all", Delay: schema.Duration(48 * time.Hour)}}
@@ -87,6 +90,7 @@ func TestARingDelayEndsWithoutTheServersWord(t *testing.T) {
 }
 
 func TestWhatHoldsAHostBackIsSaidAndReported(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		fleet  func(*testfleet.Fleet)
 		target func(*schema.Target)
@@ -123,6 +127,7 @@ func TestWhatHoldsAHostBackIsSaidAndReported(t *testing.T) {
 }
 
 func TestAHostThatTheFleetHasNothingForHolds(t *testing.T) {
+	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	if r := h.update(); r.State != schema.StateHeld || r.Code != codeNoTarget {
@@ -131,6 +136,7 @@ func TestAHostThatTheFleetHasNothingForHolds(t *testing.T) {
 }
 
 func TestUnhealthyMeansThePreviousPackageAndNoSecondTry(t *testing.T) {
+	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	f.Give("web01", version(f, "one"))
@@ -159,6 +165,7 @@ func TestUnhealthyMeansThePreviousPackageAndNoSecondTry(t *testing.T) {
 }
 
 func TestAFirstPackageThatIsUnhealthyIsTakenBack(t *testing.T) {
+	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	sick := script("#!/bin/sh\nexit 1\n")
@@ -174,10 +181,11 @@ func TestAFirstPackageThatIsUnhealthyIsTakenBack(t *testing.T) {
 }
 
 func TestRetryTriesAFailedReleaseAgain(t *testing.T) {
+	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	moody := script("#!/bin/sh\ntest -e \"$BAKEHOUSE_ROOT/ready\"\n")
-	moody.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"}, Within: schema.Duration(30 * time.Millisecond)}}
+	moody.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"}, Within: schema.Duration(500 * time.Millisecond)}}
 	f.Give("web01", f.Pack(moody))
 	if _, err := h.Update(t.Context(), UpdateOptions{}); err == nil {
 		t.Fatal("passed")
@@ -191,6 +199,7 @@ func TestRetryTriesAFailedReleaseAgain(t *testing.T) {
 }
 
 func TestRollbackGoesBackAndStaysThereUntilANewerRelease(t *testing.T) {
+	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	if _, err := h.Rollback(t.Context()); err == nil {
@@ -209,6 +218,7 @@ func TestRollbackGoesBackAndStaysThereUntilANewerRelease(t *testing.T) {
 }
 
 func TestAfterARollbackOnlyANewerReleaseIsInstalled(t *testing.T) {
+	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	for _, v := range []string{"one", "two"} {
@@ -226,6 +236,7 @@ func TestAfterARollbackOnlyANewerReleaseIsInstalled(t *testing.T) {
 }
 
 func TestARevokedPackageIsNoPlaceToGoBackTo(t *testing.T) {
+	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	one := version(f, "one")
@@ -241,6 +252,7 @@ func TestARevokedPackageIsNoPlaceToGoBackTo(t *testing.T) {
 }
 
 func TestAnUnreachableServerChangesNothingAndIsReportedLater(t *testing.T) {
+	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	f.Give("web01", version(f, "one"))
@@ -263,6 +275,7 @@ func TestAnUnreachableServerChangesNothingAndIsReportedLater(t *testing.T) {
 }
 
 func TestExpiredMetadataBlockInstallationsAndStopNothing(t *testing.T) {
+	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	f.Give("web01", version(f, "one"))
@@ -282,6 +295,7 @@ func TestExpiredMetadataBlockInstallationsAndStopNothing(t *testing.T) {
 }
 
 func TestACrashDuringInstallationConverges(t *testing.T) {
+	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	f.Give("web01", version(f, "one"))
@@ -320,6 +334,7 @@ func TestACrashDuringInstallationConverges(t *testing.T) {
 }
 
 func TestAnInterruptedInstallationIsTakenBackWhileTheServerIsAway(t *testing.T) {
+	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	f.Give("web01", version(f, "one"))
@@ -343,6 +358,7 @@ func TestAnInterruptedInstallationIsTakenBackWhileTheServerIsAway(t *testing.T) 
 }
 
 func TestAForeignFileInTheWayIsNoFailedRelease(t *testing.T) {
+	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	if err := os.MkdirAll(h.path("/usr/bin"), 0o755); err != nil {
@@ -364,6 +380,7 @@ func TestAForeignFileInTheWayIsNoFailedRelease(t *testing.T) {
 }
 
 func TestSegmentsAreKeptForTheInstalledAndThePreviousPackageOnly(t *testing.T) {
+	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	for i := range 4 {
@@ -381,6 +398,7 @@ func TestSegmentsAreKeptForTheInstalledAndThePreviousPackageOnly(t *testing.T) {
 }
 
 func TestTheStateIsForItsOwnerOnlyAndTheSecretIsNowhereElse(t *testing.T) {
+	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	f.Give("web01", version(f, "one"))
@@ -420,6 +438,7 @@ func TestTheStateIsForItsOwnerOnlyAndTheSecretIsNowhereElse(t *testing.T) {
 }
 
 func TestTwoUpdatesDoNotRunAtOnce(t *testing.T) {
+	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	end, err := h.start(f).begin("test")
@@ -434,6 +453,7 @@ func TestTwoUpdatesDoNotRunAtOnce(t *testing.T) {
 }
 
 func TestADebGoesThroughDpkgAndComesBackWhenItIsSick(t *testing.T) {
+	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	if err := h.system().CanInstall(schema.Deb); err != nil {

@@ -74,7 +74,12 @@ func (s *System) command(ctx context.Context, env []string, name string, args ..
 	c.Env = append([]string{systemPath, "LC_ALL=C.UTF-8", "HOME=/root", "TERM=dumb"}, env...)
 	// A Ctrl-C on the terminal is for the updater; a time limit is for the program and all its children.
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
+	c.Cancel = func() error {
+		if err := syscall.Kill(-c.Process.Pid, syscall.SIGKILL); !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
+		return os.ErrProcessDone
+	}
 	c.WaitDelay = 5 * time.Second
 	var out lastBytes
 	c.Stdout, c.Stderr = &out, &out

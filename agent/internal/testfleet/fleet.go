@@ -102,17 +102,23 @@ type Fleet struct {
 	bend       func(http.ResponseWriter, *http.Request) bool
 }
 
-// New makes a fleet without hosts, and serves it until the test ends.
+// New makes a fleet without hosts, and serves it until the test ends. Its clock stands still.
 func New(t testing.TB) *Fleet {
 	t.Helper()
-	f := &Fleet{Name: "acme", t: t, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Package: NewKey(t, "release"),
+	return NewAt(t, time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+}
+
+// NewAt is New at a given time.
+func NewAt(t testing.TB, now time.Time) *Fleet {
+	t.Helper()
+	f := &Fleet{Name: "acme", t: t, now: now.UTC().Truncate(time.Second), Package: NewKey(t, "release"),
 		keys: map[string]Key{}, bins: map[string]*metadata.Metadata[metadata.TargetsType]{}, given: map[string]schema.Target{},
 		files: map[string][]byte{}, contents: map[schema.Digest][]byte{}, manifests: map[schema.Digest][]byte{},
 		segments: map[schema.Digest][]byte{}, statements: map[schema.Digest][]json.RawMessage{}, secrets: map[string]string{}}
 	f.Policy = schema.Policy{Schema: schema.PolicySchema, Fleet: f.Name, Enabled: true, Rings: []schema.Ring{{Name: "all"}}}
 	f.server = httptest.NewTLSServer(http.HandlerFunc(f.serve))
 	t.Cleanup(f.server.Close)
-	f.server.Config.ErrorLog = discard
+	f.server.Config.ErrorLog = Discard
 	f.URL = f.server.URL
 	f.CA = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.server.Certificate().Raw})
 
