@@ -70,3 +70,12 @@ func TestDamagedAnchorSaysWhatToDo(t *testing.T) {
 		}
 	}
 }
+
+func TestAnchorWithAKeyOfTheWrongLengthDoesNotPanic(t *testing.T) {
+	for _, names := range []*strings.Replacer{strings.NewReplacer(), strings.NewReplacer("keytype", "KeyType", "keyval", "KeyVal", "public", "Public")} {
+		body := names.Replace(`{"signed":{"_type":"root","version":1,"keys":{"a":{"keytype":"ed25519","scheme":"ed25519","keyval":{"public":"abcd"}}},` +
+			`"roles":{"root":{"keyids":["a"],"threshold":1}}},"signatures":[{"keyid":"a","sig":"ab"}]}`)
+		_, err := Open("", []byte(body), nil)
+		refused(t, err, "key a has the wrong length")
+	}
+}

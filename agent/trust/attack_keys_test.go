@@ -181,3 +181,23 @@ func TestStolenKeySignsAHugeVersionAndANewRootRecovers(t *testing.T) {
 		r.mustUpdate(dir, "web01", "web01 second")
 	})
 }
+
+// With a new snapshot key the versions that the old one listed no longer count; those of the bins themselves do.
+func TestRollbackOfABinByANewSnapshotKey(t *testing.T) {
+	for _, file := range []string{"bin", "targets"} {
+		t.Run(file, func(t *testing.T) {
+			r, dir, _ := seen(t)
+			r.rotate("snapshot", newKey(t))
+			r.publish()
+			role := file
+			if file == "bin" {
+				role = r.bin("web01")
+			}
+			r.snap.Signed.Meta[role+".json"].Version = 1
+			r.sealSnapshot()
+			r.sealTimestamp()
+			_, err := r.update(dir, "web01")
+			refused(t, err, role+" metadata version 1 is older than version 2")
+		})
+	}
+}

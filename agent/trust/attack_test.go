@@ -67,6 +67,10 @@ func TestRollbackOfTheSnapshotByItsOwnKey(t *testing.T) {
 	r.sealTimestamp()
 	_, err := r.update(dir, "web01")
 	refused(t, err, "snapshot metadata version 1 is older than version 2")
+	var rb *RollbackError
+	if !errors.As(err, &rb) || rb.Role != "snapshot" {
+		t.Errorf("found by another check: %v", err)
+	}
 }
 
 func TestRollbackOfABinInANewSnapshot(t *testing.T) {

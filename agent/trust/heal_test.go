@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 )
@@ -217,4 +219,38 @@ func TestCrashDuringRefreshLeavesOldOrNew(t *testing.T) {
 		}
 	}
 	t.Error("the refresh never got through")
+}
+
+// A crash between the two copies of the marks leaves an older one beside a newer one.
+func TestTheNewerOfTwoMarksCounts(t *testing.T) {
+	for _, stale := range []string{marksFile, copyOf(marksFile)} {
+		t.Run(stale, func(t *testing.T) {
+			r, dir := newRepo(t), t.TempDir()
+			r.mustUpdate(dir, "web01", "web01 first")
+			first := r.files[timestampFile]
+			b, err := os.ReadFile(filepath.Join(dir, stale))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.publish()
+			r.mustUpdate(dir, "web01", "web01 first")
+			damage(t, dir, stale, func([]byte) []byte { return b })
+			damage(t, dir, timestampFile, nil) // nor can the marks be read off the metadata
+			r.files[timestampFile] = first
+			_, err = r.update(dir, "web01")
+			refused(t, err, "is older than version 2")
+		})
+	}
+}
+
+func TestAnotherSnapshotUnderTheNameOfTheHeldOne(t *testing.T) {
+	r, dir := newRepo(t), t.TempDir()
+	r.stamp.Signed.Meta[snapshotFile] = metadata.MetaFile(1) // no hash that would tell
+	r.sealTimestamp()
+	r.mustUpdate(dir, "web01", "web01 first")
+	honest := r.files[timestampFile]
+	r.publish("bin-0", "bin-1", "bin-2", "bin-3")
+	r.files[timestampFile] = honest
+	damage(t, dir, "1.snapshot.json", func([]byte) []byte { return r.files["2.snapshot.json"] })
+	r.mustUpdate(dir, "web01", "web01 first")
 }
