@@ -151,7 +151,11 @@ func (c *Client) takeRole(ctx context.Context, src Source, set *trustedmetadata.
 			return err
 		}
 	}
-	c.marks.raise(role, t.Signed.Version, by, t, nil)
+	if c.dir != nil || role == metadata.TARGETS {
+		// Who reads all bins and forgets them at exit has their versions from the snapshot's mark; a mark for each would
+		// cost a second look at every signature.
+		c.marks.raise(role, t.Signed.Version, by, t, nil)
+	}
 	accepted = true
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/bits"
+	"reflect"
 	"slices"
 	"time"
 
@@ -112,7 +113,7 @@ func (d *draft) assign(s *State, want []schema.Assignment) error {
 	for _, host := range slices.Sorted(maps.Keys(byHost)) {
 		a, bin := byHost[host], d.bin(host)
 		d.assignments[bin] = append(d.assignments[bin], a)
-		if prev := s.assignments[host]; prev == nil || !sameJSON(prev, a) {
+		if prev := s.assignments[host]; prev == nil || !reflect.DeepEqual(*prev, a) {
 			dirty[bin] = true
 		}
 	}

@@ -74,9 +74,11 @@ func (p *publisher) plan() {
 
 	delegator := metadata.Targets()
 	delegator.Signed.Delegations = d.delegations
+	// Published verified every bin under the delegation of that time.
+	same := s.targets != nil && sameJSON(s.targets.Signed.Delegations, d.delegations)
 	for _, name := range d.delegations.SuccinctRoles.GetRoles() {
 		md := s.bins[name]
-		if md == nil || slices.Contains(d.dirty, name) || delegator.VerifyDelegate(name, md) != nil ||
+		if md == nil || slices.Contains(d.dirty, name) || !same && delegator.VerifyDelegate(name, md) != nil ||
 			renew && old(md.Signed.Expires, life.Targets) {
 			p.bins = append(p.bins, name)
 		}
