@@ -151,7 +151,8 @@ func TestScripts(t *testing.T) {
 		t.Skip("git is not here")
 	}
 	testscript.Run(t, testscript.Params{
-		Dir: "reconcile/testdata/script",
+		Dir:           "reconcile/testdata/script",
+		UpdateScripts: os.Getenv("BAKEHOUSE_TEST_UPDATE") != "", // writes what the programs print into the goldens
 		Setup: func(env *testscript.Env) error {
 			for k, v := range map[string]string{
 				"HOME": env.WorkDir, "GIT_CONFIG_GLOBAL": os.DevNull, "GIT_CONFIG_SYSTEM": os.DevNull,

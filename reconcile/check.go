@@ -23,8 +23,7 @@ type config struct {
 }
 
 func (c *config) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.repo, "repo", ".", "folder of the fleet repository")
-	cmd.Flags().StringVar(&c.ref, "ref", "HEAD", "commit, branch or tag to read")
+	repoFlags(cmd, &c.repo, &c.ref)
 	cmd.Flags().BoolVar(&c.worktree, "worktree", false, "read the files as they lie in the folder, committed or not")
 	cmd.MarkFlagsMutuallyExclusive("ref", "worktree")
 }
@@ -43,20 +42,8 @@ func (c *config) open(log io.Writer) (fs.FS, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	dirty, err := repo.Dirty()
-	if err != nil {
+	if err := nameDirty(repo, rev, log); err != nil {
 		return nil, "", err
-	}
-	const most = 5
-	for i, name := range dirty {
-		if i == most {
-			fmt.Fprintf(log, "bakehouse: note: and %d more\n", len(dirty)-most)
-			break
-		}
-		fmt.Fprintf(log, "bakehouse: note: %s is not as in commit %.12s, which is what is read\n", name, rev.Commit)
-	}
-	if len(dirty) > 0 {
-		fmt.Fprintln(log, "bakehouse: note: commit them, or use --worktree")
 	}
 	return rev.FS, fmt.Sprintf("commit %.12s", rev.Commit), nil
 }
@@ -95,7 +82,7 @@ func check(ctx context.Context, fsys fs.FS, what string, out, log io.Writer) err
 	var problems fleet.Problems
 	if errors.As(err, &problems) {
 		fmt.Fprintln(out, problems)
-		return fmt.Errorf("%s: %s", what, plural(len(problems), "error"))
+		return fmt.Errorf("%s: %s", what, count(len(problems), "error"))
 	}
 	if err != nil {
 		return err
@@ -112,16 +99,9 @@ func check(ctx context.Context, fsys fs.FS, what string, out, log io.Writer) err
 			own++
 		}
 	}
-	fmt.Fprintf(out, "ok: %s: %s, %s, %s of its own, %s\n", what, plural(len(resolved.Hosts), "host"), plural(len(resolved.Recipes), "recipe"),
-		plural(own, "plugin"), plural(len(f.Keys), "key"))
+	fmt.Fprintf(out, "ok: %s: %s, %s, %s of its own, %s\n", what, count(len(resolved.Hosts), "host"), count(len(resolved.Recipes), "recipe"),
+		count(own, "plugin"), count(len(f.Keys), "key"))
 	return nil
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // noHost adds to ErrNoHost which name may have been meant.

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -88,7 +89,8 @@ func narrow(e *rules.Explanation, what string) error {
 
 // explain prints e for people.
 func explain(out io.Writer, e *rules.Explanation) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	var table bytes.Buffer
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	if e.Attributes != nil {
 		folder := e.Folder
 		if folder == "" {
@@ -116,7 +118,15 @@ func explain(out io.Writer, e *rules.Explanation) error {
 		fmt.Fprintf(w, "%s\t%s\t\n", p.Name, state)
 		printValues(w, p.Params)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(table.String()) {
+		if _, err := fmt.Fprintln(out, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func printValues(w io.Writer, values []rules.Explained) {

@@ -94,7 +94,7 @@ func initRepo(dir, example, url string) error {
 			return err
 		}
 		if url != "" && name == "fleet.cue" {
-			data = urlLine.ReplaceAll(data, []byte("url: "+strconv.Quote(url)))
+			data = urlLine.ReplaceAllLiteral(data, []byte("url: "+strconv.Quote(url)))
 		}
 		if err := os.WriteFile(path, data, 0o644); err != nil {
 			return fmt.Errorf("init: %w", err)

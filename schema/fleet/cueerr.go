@@ -47,8 +47,13 @@ func locate(err error, in cue.Value, above ...string) (ps []located) {
 		}
 		ps = append(ps, located{problemOf(groups[key], in, path), path})
 	}
-	return ps
+	// A default list has another length than the one that is given, which is not what is wrong with its items.
+	return slices.DeleteFunc(ps, func(l located) bool {
+		return strings.HasSuffix(l.Msg, wrongLength) && slices.ContainsFunc(ps, func(o located) bool { return len(o.path) > len(l.path) && inside(o.path, l.path) })
+	})
 }
+
+const wrongLength = "the list has too few or too many items"
 
 // withoutDefinition is a path of CUE's without the definition that checked it.
 func withoutDefinition(path []string) []string {
@@ -106,18 +111,18 @@ func problemOf(group []errors.Error, in cue.Value, path []string) Problem {
 		if value, allowed, ok := alternatives(branches); ok {
 			p.Msg = fmt.Sprintf("%s is none of %s", value, strings.Join(allowed, ", "))
 			if len(allowed) == 1 {
-				p.Msg = fmt.Sprintf("%s is not %s", value, allowed[0])
+				p.Msg = fmt.Sprintf("%s is not %s", value, typed(allowed[0]))
 			}
 			p.Hint = Nearest("did you mean %s?", value, allowed)
 		}
 	case strings.HasPrefix(format, "incompatible list lengths"):
-		p.Msg = "the list has too few or too many items"
+		p.Msg = wrongLength
 	case strings.HasPrefix(format, "conflicting values") && len(args) == 2 && given.IsConcrete():
 		if value, allowed, ok := alternatives([]errors.Error{first}); ok {
 			if value != fmt.Sprint(given) {
 				value, allowed[0] = allowed[0], value
 			}
-			p.Msg = fmt.Sprintf("%s is not %s", value, allowed[0])
+			p.Msg = fmt.Sprintf("%s is not %s", value, typed(allowed[0]))
 		}
 	case strings.Contains(format, "mismatched types") && len(args) == 4:
 		for i, want := range []any{args[3], args[2]} {
@@ -204,6 +209,14 @@ func lastOf(path []string) string {
 		return ""
 	}
 	return path[len(path)-1]
+}
+
+// typed is s, with an article if it is the name of a type.
+func typed(s string) string {
+	if slices.Contains(kinds[:6], s) {
+		return article(s)
+	}
+	return s
 }
 
 // article puts "a" or "an" before the name of a type.

@@ -251,15 +251,18 @@ func (d *dir) evaluate(definition string, loose bool) *evaluated {
 	}
 	def := published.LookupPath(cue.ParsePath(definition))
 	e.value = def.Unify(e.raw)
-	if err := e.value.Validate(cue.Concrete(!loose)); err != nil {
-		e.broken = true
-		unknown := unknownFields(e.raw, def, nil)
-		for _, l := range append(unknown, locate(err, e.raw)...) {
-			if !slices.ContainsFunc(unknown, func(u located) bool { return inside(l.path, u.path) && l.Msg != u.Msg }) {
-				e.ps = append(e.ps, l.Problem)
-			}
+	err = e.value.Validate(cue.Concrete(!loose))
+	if err == nil && !loose {
+		return e
+	}
+	// CUE may hold back what it thinks of a field whose value is still open.
+	unknown := unknownFields(e.raw, def, nil)
+	for _, l := range append(unknown, locate(err, e.raw)...) {
+		if !slices.ContainsFunc(unknown, func(u located) bool { return inside(l.path, u.path) && l.Msg != u.Msg }) {
+			e.ps = append(e.ps, l.Problem)
 		}
 	}
+	e.broken = len(e.ps) > 0
 	return e
 }
 

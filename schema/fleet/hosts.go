@@ -170,6 +170,31 @@ func match(n *node) *Match {
 	return &Match{Any: n.strs()}
 }
 
+// salvaged is what a rule gives to a plugin, in a folder that the schema refuses.
+type salvaged struct {
+	plugin string
+	Rule
+}
+
+// salvage finds the rules of a folder that the schema refuses, so that the plugins' word on them is told as well.
+func (ld *loader) salvage(n *node) {
+	keep := func(plugin string, v, value *node) {
+		if plugin != HostAttributes && value != nil && value.kind == cue.StructKind {
+			ld.salvaged = append(ld.salvaged, &salvaged{plugin, Rule{Value: values(value), Pos: v.at()}})
+		}
+	}
+	for plugin, list := range n.get("rules").pairs() {
+		for _, v := range list.fields {
+			keep(plugin, v, v.get("value"))
+		}
+	}
+	for _, host := range n.get("hosts").pairs() {
+		for plugin, v := range host.get("set").pairs() {
+			keep(plugin, v, v)
+		}
+	}
+}
+
 // condition is a Match whose values must exist in the fleet.
 type condition struct {
 	match *Match
@@ -225,6 +250,9 @@ func (ld *loader) finish() {
 				check(plugin, r.Value, r.Pos)
 			}
 		}
+	}
+	for _, s := range ld.salvaged {
+		check(s.plugin, s.Value, s.Pos)
 	}
 	for _, h := range f.Hosts {
 		check(HostAttributes, h.Attributes, h.Pos)

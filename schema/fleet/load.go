@@ -29,6 +29,7 @@ type loader struct {
 	sources    *sources
 	hosts      map[string]*Host // by name in lower case
 	conditions []condition
+	salvaged   []*salvaged
 	failed     map[string]bool // plugins that did not evaluate
 }
 
@@ -72,6 +73,8 @@ func load(ctx context.Context, fsys fs.FS, l limits) (*Fleet, error) {
 			j.take(j.done, j.node)
 		case j.plugin != "":
 			ld.failed[j.plugin] = true
+		case j.definition == "#Folder" && j.node != nil:
+			ld.salvage(j.node)
 		}
 	}
 	ld.finish()
@@ -231,12 +234,13 @@ func (j *job) run(ctx context.Context, fsys fs.FS, l limits) {
 		}
 		done = dir.evaluate(j.definition, j.loose)
 		ps = append(ps, done.ps...)
-		if !done.broken && !j.loose {
-			var err error
-			if n, err = toNode(done.raw, l.Nodes); err != nil {
-				done.broken = true
-				ps = append(ps, Problem{Pos: Pos{File: j.path}, Msg: err.Error()})
-			}
+		if j.loose || done.raw.Err() != nil {
+			return
+		}
+		var err error
+		if n, err = toNode(done.raw, l.Nodes); err != nil && !done.broken {
+			done.broken = true
+			ps = append(ps, Problem{Pos: Pos{File: j.path}, Msg: err.Error()})
 		}
 	})
 	if err != nil {

@@ -54,7 +54,7 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 		"a misspelt parameter names the right one": {"hosts/r.cue", "package hosts\nrules: updater: [\n\t{value: intervl: \"1h\"},\n]\n",
 			"hosts/r.cue:3:10: plugin updater has no parameter \"intervl\"\n\thint: did you mean interval?"},
 		"a parameter of the wrong type": {"hosts/r.cue", "package hosts\nrules: updater: [{value: fixed: \"yes\"}]\n",
-			"hosts/r.cue:2:26: updater.fixed: \"yes\" is not bool"},
+			"hosts/r.cue:2:26: updater.fixed: \"yes\" is not a bool"},
 		"a parameter of the wrong form": {"hosts/r.cue", "package hosts\nrules: updater: [{value: interval: \"5x\"}]\n",
 			"hosts/r.cue:2:26: updater.interval: invalid value \"5x\""},
 		"a misspelt field inside a parameter": {"hosts/r.cue", "package hosts\nrules: updater: [{value: proxy: mod: \"none\"}]\n",

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -30,7 +31,10 @@ func toNode(v cue.Value, most int) (*node, error) {
 	if left < 0 {
 		err = fmt.Errorf("larger than %d values", most)
 	}
-	return n, err
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
 }
 
 var errTooLarge = errors.New("too large")
@@ -122,6 +126,20 @@ func (n *node) get(name string) *node {
 		return n.fields[i]
 	}
 	return nil
+}
+
+// pairs yields the fields of a struct; a node that is none has none.
+func (n *node) pairs() iter.Seq2[string, *node] {
+	return func(yield func(string, *node) bool) {
+		if n == nil {
+			return
+		}
+		for i, name := range n.names {
+			if !yield(name, n.fields[i]) {
+				return
+			}
+		}
+	}
 }
 
 // str is a string, and empty for nil.

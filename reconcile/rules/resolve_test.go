@@ -1,0 +1,313 @@
+package rules
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"pgregory.net/rapid"
+
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+)
+
+// The reference: a fleet as plain data and a resolution that is as naive as its description. It shares nothing with the
+// package but the CUE that both read.
+type refRule struct {
+	folder string
+	when   map[string]any // as in CUE
+	value  map[string]any
+}
+
+type refHost struct {
+	name, folder string
+	labels, tags map[string]string
+	set          map[string]any
+	attributes   map[string]any
+}
+
+type refFleet struct {
+	folders  []string
+	defaults map[string]map[string]any // attributes by folder
+	hosts    []refHost
+	rules    []refRule // for the plugin p
+	attrs    []refRule // for attributes
+}
+
+var words = rapid.SampledFrom([]string{"a", "b", "c"})
+
+func drawMatch(t *rapid.T) any {
+	switch rapid.IntRange(0, 3).Draw(t, "form") {
+	case 0:
+		return words.Draw(t, "is")
+	case 1:
+		return rapid.SliceOfN(words, 0, 2).Draw(t, "any")
+	case 2:
+		return map[string]any{"not": words.Draw(t, "not")}
+	}
+	return map[string]any{"not": rapid.SliceOfN(words, 0, 2).Draw(t, "none")}
+}
+
+func drawWhen(t *rapid.T, folders []string, settled bool) map[string]any {
+	when := map[string]any{}
+	some := func(name string) bool { return rapid.IntRange(0, 3).Draw(t, "has "+name) == 0 }
+	if some("hosts") {
+		patterns := rapid.SliceOfN(rapid.SampledFrom([]string{"h0", "h1", "h2", "~h", "~h[0-3]$", "~1", "~.1|.2"}), 0, 3).Draw(t, "hosts")
+		when["hosts"] = patterns
+		if rapid.Bool().Draw(t, "negated") {
+			when["hosts"] = map[string]any{"not": patterns}
+		}
+	}
+	for _, kind := range []string{"labels", "tags"} {
+		if some(kind) {
+			when[kind] = map[string]any{words.Draw(t, "key"): drawMatch(t)}
+		}
+	}
+	if some("folder") {
+		folder := rapid.SampledFrom(folders).Draw(t, "folder")
+		when["folder"] = folder
+		if rapid.Bool().Draw(t, "other folders") {
+			when["folder"] = map[string]any{"not": []string{folder}}
+		}
+	}
+	if settled && some("site") {
+		when["site"] = rapid.SampledFrom([]string{"central", "s1"}).Draw(t, "site")
+	}
+	if settled && some("platform") {
+		when["platform"] = rapid.SampledFrom([]string{"linux", "linux/amd64", "linux/arm64", "windows"}).Draw(t, "platform")
+	}
+	return when
+}
+
+func drawLabels(t *rapid.T) map[string]string {
+	return rapid.MapOfN(words, words, 0, 2).Draw(t, "labels")
+}
+
+func drawFleet(t *rapid.T) refFleet {
+	all := []string{"", "x", "x/y", "z"}
+	f := refFleet{folders: all, defaults: map[string]map[string]any{"": {"platform": "linux/amd64", "format": "deb"}}}
+	attribute := func(what string) map[string]any {
+		switch rapid.IntRange(0, 3).Draw(t, what) {
+		case 0:
+			return map[string]any{"platform": "linux/arm64"}
+		case 1:
+			return map[string]any{"site": "s1"}
+		case 2:
+			return map[string]any{"site": "central", "format": "tgz"}
+		}
+		return map[string]any{}
+	}
+	for _, folder := range all[1:] {
+		f.defaults[folder] = attribute("defaults")
+	}
+	params := func(what string) map[string]any {
+		out := map[string]any{}
+		for _, p := range []string{"p1", "p2"} {
+			if rapid.Bool().Draw(t, what+" "+p) {
+				out[p] = rapid.IntRange(1, 99).Draw(t, "value")
+			}
+		}
+		if rapid.IntRange(0, 4).Draw(t, what+" switch") == 0 {
+			out["enabled"] = rapid.Bool().Draw(t, "enabled")
+		}
+		return out
+	}
+	for i := range rapid.IntRange(1, 5).Draw(t, "hosts") {
+		h := refHost{name: fmt.Sprintf("h%d", i), folder: rapid.SampledFrom(all).Draw(t, "in"), labels: drawLabels(t), tags: drawLabels(t), attributes: attribute("own")}
+		if rapid.IntRange(0, 2).Draw(t, "own rule") == 0 {
+			h.set = params("own")
+		}
+		f.hosts = append(f.hosts, h)
+	}
+	for range rapid.IntRange(0, 6).Draw(t, "rules") {
+		f.rules = append(f.rules, refRule{rapid.SampledFrom(all).Draw(t, "at"), drawWhen(t, all, true), params("rule")})
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "attribute rules") {
+		f.attrs = append(f.attrs, refRule{rapid.SampledFrom(all).Draw(t, "at"), drawWhen(t, all, false), attribute("by rule")})
+	}
+	return f
+}
+
+// cue writes f as a config repo. JSON is CUE.
+func (f refFleet) cue(t *rapid.T) fstest.MapFS {
+	text := func(v any) string {
+		b, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	m := fstest.MapFS{
+		"fleet.cue":            {Data: []byte("package fleet\nname: \"n\"\nurl: \"https://u\"\n")},
+		"sites/s.cue":          {Data: []byte("package sites\nsites: s1: url: \"https://s1\"\n")},
+		"plugins/p/plugin.cue": {Data: []byte("package p\nplugin: {\n\tparams: {p1: int | *0, p2: int | *0}\n\tfiles: \"/p\": content: \"\\(params.p1) \\(params.p2)\"\n}\n")},
+	}
+	for i, folder := range f.folders {
+		var b strings.Builder
+		fmt.Fprintf(&b, "package f%d\ndefaults: %s\n", i, text(f.defaults[folder]))
+		for _, h := range f.hosts {
+			if h.folder != folder {
+				continue
+			}
+			host := map[string]any{"labels": h.labels, "tags": h.tags}
+			for k, v := range h.attributes {
+				host[k] = v
+			}
+			if h.set != nil {
+				host["set"] = map[string]any{"p": h.set}
+			}
+			fmt.Fprintf(&b, "hosts: %s: %s\n", h.name, text(host))
+		}
+		for plugin, rules := range map[string][]refRule{"p": f.rules, "host": f.attrs} {
+			fmt.Fprintf(&b, "rules: %s: [\n", plugin)
+			for _, r := range rules {
+				if r.folder == folder {
+					fmt.Fprintf(&b, "\t{when: %s, value: %s},\n", text(r.when), text(r.value))
+				}
+			}
+			b.WriteString("]\n")
+		}
+		m["hosts/"+strings.TrimPrefix(folder+"/f.cue", "/")] = &fstest.MapFile{Data: []byte(b.String())}
+	}
+	return m
+}
+
+// reaches says whether folder is at or above a host's.
+func reaches(folder, host string) bool {
+	return folder == "" || host == folder || len(host) > len(folder) && host[:len(folder)+1] == folder+"/"
+}
+
+func refAny(m any, holds func(string) bool) bool {
+	switch m := m.(type) {
+	case string:
+		return holds(m)
+	case []string:
+		for _, s := range m {
+			if holds(s) {
+				return true
+			}
+		}
+		return false
+	case map[string]any:
+		return !refAny(m["not"], holds)
+	}
+	panic(fmt.Sprintf("%T", m))
+}
+
+func (h refHost) matches(when map[string]any, site, platform string) bool {
+	for kind, m := range when {
+		ok := true
+		switch kind {
+		case "hosts":
+			ok = refAny(m, func(s string) bool { yes, err := schema.MatchHost(s, h.name); return yes && err == nil })
+		case "labels", "tags":
+			have := map[string]map[string]string{"labels": h.labels, "tags": h.tags}[kind]
+			for key, want := range m.(map[string]any) {
+				v, there := have[key]
+				ok = refAny(want, func(s string) bool { return there && s == v })
+			}
+		case "folder":
+			ok = refAny(m, func(s string) bool { return reaches(s, h.folder) })
+		case "site":
+			ok = refAny(m, func(s string) bool { return s == site })
+		case "platform":
+			ok = refAny(m, func(s string) bool { return s == platform || strings.HasPrefix(platform, s+"/") })
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// resolve lists what applies to h in order, and takes the first that has the name.
+func (f refFleet) resolve(h refHost) (attributes, params map[string]any, present bool) {
+	deepestFirst := slices.Clone(f.folders)
+	slices.SortStableFunc(deepestFirst, func(a, b string) int { return len(b) - len(a) })
+	applies := func(rules []refRule, site, platform string) (out []map[string]any) {
+		for _, folder := range deepestFirst {
+			for _, r := range rules {
+				if r.folder == folder && reaches(folder, h.folder) && h.matches(r.when, site, platform) {
+					out = append(out, r.value)
+				}
+			}
+		}
+		return out
+	}
+	first := func(list []map[string]any) map[string]any {
+		out := map[string]any{}
+		for i := len(list) - 1; i >= 0; i-- { // what comes earlier overwrites
+			for k, v := range list[i] {
+				out[k] = v
+			}
+		}
+		return out
+	}
+	list := append([]map[string]any{h.attributes}, applies(f.attrs, "", "")...)
+	for _, folder := range deepestFirst {
+		if reaches(folder, h.folder) {
+			list = append(list, f.defaults[folder])
+		}
+	}
+	attributes = first(append(list, map[string]any{"site": "central"}))
+	list = nil
+	if h.set != nil {
+		list = append(list, h.set)
+	}
+	list = append(list, applies(f.rules, attributes["site"].(string), attributes["platform"].(string))...)
+	params = first(list)
+	present = len(list) > 0 && params["enabled"] != false
+	return attributes, params, present
+}
+
+func TestResolutionEqualsANaiveReference(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		ref := drawFleet(t)
+		f, err := fleet.Load(t.Context(), ref.cue(t))
+		if err != nil {
+			t.Fatalf("load:\n%v", err)
+		}
+		got, err := Resolve(t.Context(), f)
+		if err != nil {
+			t.Fatalf("resolve:\n%v", err)
+		}
+		contents := map[schema.RecipeID]string{}
+		for _, h := range ref.hosts {
+			attributes, params, present := ref.resolve(h)
+			r := got.Hosts[h.name]
+			if r.Platform.String() != attributes["platform"] || string(r.Format) != attributes["format"] || r.Site != attributes["site"] {
+				t.Errorf("%s: %s %s %s, want %v", h.name, r.Platform, r.Format, r.Site, attributes)
+			}
+			want := attributes["platform"].(string)
+			if present {
+				value := func(name string) any {
+					if v, ok := params[name]; ok {
+						return v
+					}
+					return 0
+				}
+				want += fmt.Sprintf(" %d %d", value("p1"), value("p2"))
+			}
+			is := r.Recipe.Platform.String()
+			for _, o := range r.Recipe.Outputs {
+				is += " " + string(o.Files[0].Content)
+			}
+			if is != want {
+				t.Errorf("%s gets %q, want %q", h.name, is, want)
+			}
+			if other, ok := contents[r.Recipe.ID]; ok && other != want {
+				t.Errorf("recipe %s is both %q and %q", r.Recipe.ID, other, want)
+			}
+			contents[r.Recipe.ID] = want
+			if e, err := Explain(t.Context(), f, h.name); err != nil || e.Recipe != r.Recipe.ID {
+				t.Errorf("explain %s: %v", h.name, err)
+			}
+		}
+		if distinct := len(contents); distinct != len(got.Recipes) {
+			t.Errorf("%d recipes, %d kinds of hosts", len(got.Recipes), distinct)
+		}
+	})
+}
