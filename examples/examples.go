@@ -6,6 +6,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"slices"
 )
 
 //go:embed all:minimal all:quickstart
@@ -23,8 +24,7 @@ func Names() []string {
 
 // FS is the config repo of an example.
 func FS(name string) (fs.FS, error) {
-	info, err := fs.Stat(files, name)
-	if err != nil || !info.IsDir() {
+	if !slices.Contains(Names(), name) {
 		return nil, fmt.Errorf("there is no example %q; there are %v", name, Names())
 	}
 	return fs.Sub(files, name)
