@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, schema.ErrChanges) {
 		report(cmd, err)
 	}
 	return schema.ExitCode(err)
@@ -75,7 +75,7 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 	root.PersistentFlags().String("config", "", "settings file (default bakehouse.yaml if there is one)")
 	root.AddCommand(
 		reconcile.InitCommand(), reconcile.CheckCommand(), reconcile.ExplainCommand(),
-		reconcile.Command(version), reconcile.PackageCommand(),
+		reconcile.PlanCommand(version), reconcile.Command(version), reconcile.PackageCommand(),
 		program.UpgradeCommand(version), sign.KeyCommand(), sign.RootCommand(),
 		serve.Command(), serve.AccessCommand(), store.Command(), demo.Command(),
 	)
@@ -127,8 +127,8 @@ func settle(root, cmd *cobra.Command) error {
 			return
 		}
 		for _, key := range []string{section(cmd) + f.Name, f.Name} {
-			if !v.IsSet(key) {
-				continue
+			if _, isSection := v.Get(key).(map[string]any); isSection || !v.IsSet(key) {
+				continue // a command may be called as another's flag is: plan, store
 			}
 			if err := cmd.Flags().Set(f.Name, text(v.Get(key))); err != nil && failed == nil {
 				failed = schema.Hint(fmt.Errorf("setting %s: %w", key, err), "see `%s --help`", cmd.CommandPath())

@@ -12,7 +12,6 @@ import (
 	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
-	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 
 	"github.com/spf13/cobra"
@@ -25,6 +24,7 @@ type options struct {
 	programs               program.Places
 	version                string
 	keyDir, passphraseFile string
+	plan                   string // file of a saved plan; empty: none
 }
 
 // Command is `bakehouse reconcile`; version is this program's, and stands in the signed target "release".
@@ -38,9 +38,13 @@ func Command(version string) *cobra.Command {
 publishes TUF metadata. The numbered timestamp comes last and is the commit point: a run that dies before it has changed
 nothing that hosts see, and the next run converges. Running it again without changes publishes nothing.
 
+It refuses to remove more hosts than limits.removed in fleet.cue (default 50), unless a commit message since the published
+release accounts for them: "Bakehouse-Remove: hosts/web 120" names the folder and how many of its hosts go.
+
 Passphrases come from BAKEHOUSE_PASSPHRASE_KEY (the key's name in capitals, "_" for "-" and "."), a file, or a prompt.`,
-		Example: `  bakehouse reconcile --store /srv/bakehouse/store`,
-		Args:    cobra.NoArgs,
+		Example: `  bakehouse reconcile --store /srv/bakehouse/store
+  bakehouse plan --against /srv/bakehouse/store --out plan.json && bakehouse reconcile --store /srv/bakehouse/store --plan plan.json`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out, err := Reconcile(cmd.Context(), o, cmd.ErrOrStderr())
 			if err != nil {
@@ -57,6 +61,7 @@ Passphrases come from BAKEHOUSE_PASSPHRASE_KEY (the key's name in capitals, "_" 
 	o.programs.Flags(cmd)
 	cmd.Flags().StringVar(&o.keyDir, "key-dir", sign.DefaultKeyDir(), "folder of the private halves of keys")
 	cmd.Flags().StringVar(&o.passphraseFile, "passphrase-file", "", "file whose first line is the passphrase of every key that the environment has none for")
+	cmd.Flags().StringVar(&o.plan, "plan", "", "file of a plan that `plan --out` wrote: do exactly that, or refuse if commit, store or program moved on")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the outcome, or the error, as one JSON object")
 	return cmd
 }
@@ -74,14 +79,21 @@ func Reconcile(ctx context.Context, o options, log io.Writer) (*Outcome, error) 
 	if err := nameDirty(repo, rev, log); err != nil {
 		return nil, err
 	}
-	f, err := fleet.Load(ctx, rev.FS)
-	if err != nil {
+	p := &pass{options: o, repo: repo, head: atRevision(rev), now: time.Now()}
+	open := store.Open
+	if o.plan != "" {
+		if p.bound, err = readPlan(o.plan, rev, o.version); err != nil {
+			return nil, err
+		}
+		if p.bound.Head > 0 {
+			open = store.OpenExisting // a wrong name shall not leave an empty store behind
+		}
+	}
+	if err := p.head.evaluate(ctx); err != nil {
 		return nil, err
 	}
-	for _, w := range f.Warnings {
-		fmt.Fprintf(log, "bakehouse: warning: %v\n", w)
-	}
-	st, err := store.Open(ctx, o.location)
+	p.head.warn(log)
+	st, err := open(ctx, o.location)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +101,7 @@ func Reconcile(ctx context.Context, o options, log io.Writer) (*Outcome, error) 
 	if err != nil {
 		return nil, err
 	}
-	p := &pass{options: o, rev: rev, fleet: f, store: st, now: time.Now()}
+	p.store = st
 	out, err := p.run(ctx)
 	if e := release(); err == nil {
 		err = e

@@ -20,7 +20,6 @@ import (
 
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/plan"
-	"bakehouse/reconcile/rules"
 	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
@@ -31,12 +30,11 @@ import (
 // pass is what one pass works with.
 type pass struct {
 	options
-	rev    *source.Revision
-	fleet  *fleet.Fleet
-	store  store.Store
-	now    time.Time
-	anchor schema.Digest
-	log    func(format string, args ...any)
+	repo  *source.Repo
+	head  *state
+	store store.Store
+	now   time.Time
+	bound *boundPlan // the saved plan to apply, if any
 }
 
 // Outcome is what a pass did, as `reconcile --json` prints it.
@@ -67,33 +65,37 @@ type PackageBaked struct {
 
 // run is the pass.
 func (p *pass) run(ctx context.Context) (*Outcome, error) {
-	resolved, err := rules.Resolve(ctx, p.fleet)
+	if missing := p.head.resolved.Missing; len(missing) > 0 {
+		return nil, missing
+	}
+	c, err := p.head.compare(ctx, p.store, p.now)
 	if err != nil {
 		return nil, err
 	}
-	if len(resolved.Missing) > 0 {
-		return nil, resolved.Missing
+	if p.bound != nil {
+		if err := p.bound.checkHead(ctx, p.store, c.release); err != nil {
+			return nil, err
+		}
 	}
-	p.anchor = schema.DigestOf(p.fleet.Anchor())
-	state, err := sign.Published(ctx, p.store, p.fleet, p.now)
-	if err != nil {
-		return nil, err
+	if c.diff.Count(plan.Removed) > p.head.fleet.Limits.Removed {
+		before, err := releaseState(ctx, p.repo, c.release)
+		if err == nil {
+			err = checkRemovals(p.repo, c.diff, before, p.head)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	desired := p.desired(resolved)
-	was, err := p.published(ctx, state)
-	if err != nil {
-		return nil, err
-	}
-	diff := plan.Diff(was, desired)
-	out := &Outcome{Commit: p.rev.Commit, Hosts: len(desired), Changes: diff.Changes, Reused: len(diff.Reuse)}
+	desired, diff := p.head.hosts, c.diff
+	out := &Outcome{Commit: p.head.rev.Commit, Hosts: len(desired), Changes: diff.Changes, Reused: len(diff.Reuse)}
 
-	keys := sign.OpenKeys(p.fleet, p.keyDir, sign.Passphrases(p.passphraseFile))
+	keys := sign.OpenKeys(p.head.fleet, p.keyDir, sign.Passphrases(p.passphraseFile))
 	packages := diff.Reuse
 	if len(diff.Bake) > 0 {
 		if out.SignedBy, err = unlock(keys); err != nil {
 			return nil, err
 		}
-		baked, err := p.bake(ctx, resolved, diff.Bake)
+		baked, err := p.bake(ctx, diff.Bake)
 		if err != nil {
 			return nil, err
 		}
@@ -106,49 +108,12 @@ func (p *pass) run(ctx context.Context) (*Outcome, error) {
 		}
 	}
 	// Without new packages Publish itself unlocks what it needs, which is nothing if nothing changed.
-	summary, err := state.Publish(ctx, p.store, keys, p.next(desired, packages))
+	summary, err := c.release.Publish(ctx, p.store, keys, p.next(desired, packages))
 	if err != nil {
 		return nil, err
 	}
 	out.Release, out.Timestamp, out.Published = summary.Number, summary.Head, summary.Published
 	return out, nil
-}
-
-// desired is what the revision wants, by host.
-func (p *pass) desired(r *rules.Resolved) map[string]plan.Desired {
-	hosts := make(map[string]plan.Desired, len(r.Hosts))
-	for name, h := range r.Hosts {
-		hosts[name] = plan.Desired{
-			Package: plan.Package{Recipe: h.Recipe.ID, Platform: h.Platform, Format: h.Format, Bake: bake.Version, Anchor: p.anchor},
-			Site:    h.Site, Ring: h.Ring, Selected: h.Selected,
-		}
-	}
-	return hosts
-}
-
-// published is what the verified release gives each host. What a package was made from stands in its manifest, whose
-// digest is signed.
-func (p *pass) published(ctx context.Context, state *sign.State) (map[string]plan.Published, error) {
-	hosts := map[string]plan.Published{}
-	read := map[schema.Digest]*schema.Manifest{}
-	for name, a := range state.Assignments() {
-		m := read[a.Manifest]
-		if m == nil {
-			var err error
-			if m, err = readManifest(ctx, p.store, a.Manifest); err != nil {
-				return nil, err
-			}
-			read[a.Manifest] = m
-		}
-		hosts[name] = plan.Published{
-			Desired: plan.Desired{
-				Package: plan.Package{Recipe: m.Recipe, Platform: m.Platform, Format: m.Format, Bake: m.Bake, Anchor: m.Anchor},
-				Site:    a.Site, Ring: a.Ring, Selected: a.Selected,
-			},
-			Current: a.Candidates()[0],
-		}
-	}
-	return hosts, nil
 }
 
 // unlock decrypts every key that a release with new packages needs, so that a missing key or a wrong passphrase ends the
@@ -185,11 +150,11 @@ func (b baked) told(desired map[string]plan.Desired) PackageBaked {
 }
 
 // bake makes the packages on all processors; the result is in the order of want.
-func (p *pass) bake(ctx context.Context, r *rules.Resolved, want []plan.Package) ([]baked, error) {
+func (p *pass) bake(ctx context.Context, want []plan.Package) ([]baked, error) {
 	if len(want) == 0 {
 		return nil, nil
 	}
-	baker := bake.New(p.store, p.programs.Sources(ctx, p.store, p.rev.FS, p.fleet))
+	baker := bake.New(p.store, p.programs.Sources(ctx, p.store, p.head.files, p.head.fleet))
 	defer baker.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -199,7 +164,7 @@ func (p *pass) bake(ctx context.Context, r *rules.Resolved, want []plan.Package)
 	for range min(runtime.GOMAXPROCS(0), len(want)) {
 		wg.Go(func() {
 			for i := range next {
-				b, err := baker.Bake(ctx, r.Recipes[want[i].Recipe], want[i].Format, p.anchor)
+				b, err := baker.Bake(ctx, p.head.resolved.Recipes[want[i].Recipe], want[i].Format, p.head.anchor())
 				if err != nil {
 					cancel(err)
 					return
@@ -236,11 +201,11 @@ func (p *pass) keep(ctx context.Context, keys *sign.Keyring, names []string, b b
 // next is the state to publish.
 func (p *pass) next(desired map[string]plan.Desired, packages map[plan.Package]schema.Candidate) sign.Next {
 	n := sign.Next{
-		Policy:  p.policy(),
-		Release: schema.Release{Schema: 1, Commit: p.rev.Commit, Tree: p.rev.Tree, Tool: p.version, Bake: bake.Version},
+		Policy:  p.head.policy(),
+		Release: schema.Release{Schema: 1, Commit: p.head.rev.Commit, Tree: p.head.rev.Tree, Tool: p.version, Bake: bake.Version},
 	}
-	if len(p.fleet.Access.Users) > 0 {
-		n.Access = &p.fleet.Access
+	if access := &p.head.fleet.Access; len(access.Users) > 0 {
+		n.Access = access
 	}
 	for _, host := range slices.Sorted(maps.Keys(desired)) {
 		d := desired[host]
@@ -251,12 +216,4 @@ func (p *pass) next(desired map[string]plan.Desired, packages map[plan.Package]s
 		})
 	}
 	return n
-}
-
-func (p *pass) policy() schema.Policy {
-	policy := schema.Policy{Schema: schema.PolicySchema, Fleet: p.fleet.Name, Enabled: p.fleet.Rollout.Enabled, Sites: p.fleet.Sites}
-	for _, r := range p.fleet.Rollout.Rings {
-		policy.Rings = append(policy.Rings, r.Ring)
-	}
-	return policy
 }

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -12,6 +13,10 @@ const (
 	ExitChanges = 2
 	ExitRefused = 3 // something did not verify
 )
+
+// ErrChanges is what a command returns under --detailed-exitcode to say that changes are pending. It is no failure and
+// is not reported: only the exit code tells.
+var ErrChanges = errors.New("changes pending")
 
 // Fault is an error with what to do about it, and whether it is a refusal: bytes, signatures or versions that did
 // not verify, as against anything that was merely missing or broken.
@@ -84,6 +89,8 @@ func ExitCode(err error) int {
 		return ExitOK
 	case IsRefusal(err):
 		return ExitRefused
+	case errors.Is(err, ErrChanges):
+		return ExitChanges
 	}
 	return ExitError
 }

@@ -41,6 +41,9 @@ type State struct {
 // Head is the version of the published timestamp, 0 if there is none.
 func (s *State) Head() int64 { return s.head }
 
+// Roots is how many of the repo's roots the store publishes.
+func (s *State) Roots() int { return s.roots }
+
 // Number is the number of the newest release, 0 if there is none.
 func (s *State) Number() int64 { return s.number }
 

@@ -30,6 +30,7 @@ type Fleet struct {
 	URL           string   // of the central server
 	Certificates  []string // PEM, each one certificate: the authorities that vouch for URL; none: the public ones
 	Lifetimes     Lifetimes
+	Limits        Limits
 	AnchorVersion int                         // of the root that packages carry
 	Roots         [][]byte                    // trust/1.root.json and on, unparsed; nil before `root init`
 	Programs      map[schema.Platform]Program // pinned host programs
@@ -57,10 +58,16 @@ func (f *Fleet) Anchor() []byte {
 // Lifetimes of TUF roles, counted from their signing.
 type Lifetimes struct{ Timestamp, Snapshot, Targets, Root time.Duration }
 
+// Limits bound what one change may do.
+type Limits struct {
+	Removed int // hosts that may be removed at once without being named in a commit message
+}
+
 // Program pins the host program of a platform.
 type Program struct {
 	Version string
 	SHA256  schema.Digest
+	Pos     Pos
 }
 
 // Key is the public half of a signature key, and where its private half is.

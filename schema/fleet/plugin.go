@@ -106,6 +106,9 @@ func docOf(v cue.Value) string {
 // HostFields are the fields of the host that the output depends on.
 func (p *Plugin) HostFields() []string { return p.inputs["host"] }
 
+// FleetFields are the fields of Info that the output depends on, as CUE names them.
+func (p *Plugin) FleetFields() []string { return p.inputs["fleet"] }
+
 // names of the parameters, the implicit one too.
 func (p *Plugin) names() []string {
 	names := []string{Enabled}

@@ -19,6 +19,9 @@ const accessSchema = 1
 
 const day = 24 * time.Hour
 
+// defaultRemoved is fleet.cue's limits.removed.
+const defaultRemoved = 50
+
 var defaultLifetimes = Lifetimes{Timestamp: 7 * day, Snapshot: 30 * day, Targets: 365 * day, Root: 365 * day}
 
 // takeRoot reads the top folder.
@@ -38,6 +41,12 @@ func (ld *loader) takeRoot(_ *evaluated, n *node) {
 			}
 		}
 	}
+	f.Limits.Removed = defaultRemoved
+	if v := n.get("limits").get("removed"); v != nil {
+		if f.Limits.Removed, _ = strconv.Atoi(v.text); v.text != strconv.Itoa(f.Limits.Removed) {
+			ld.problem(v, "limits: removed: %s is too large", v.text)
+		}
+	}
 	if v := n.get("anchor"); v != nil {
 		f.AnchorVersion, _ = strconv.Atoi(v.text) // too large is out of range below
 	}
@@ -54,7 +63,7 @@ func (ld *loader) takeRoot(_ *evaluated, n *node) {
 				ld.problem(v, "programs: %s: platform or sha256 is malformed", name)
 				continue
 			}
-			f.Programs[p] = Program{Version: v.get("version").str(), SHA256: sum}
+			f.Programs[p] = Program{Version: v.get("version").str(), SHA256: sum, Pos: v.at()}
 		}
 	}
 	ld.takeRollout(n.get("rollout"))

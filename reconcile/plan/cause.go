@@ -1,0 +1,211 @@
+package plan
+
+import (
+	"bytes"
+	"cmp"
+	"io/fs"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"bakehouse/reconcile/rules"
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+)
+
+// Cause is a line or a file of the repo that makes a difference.
+type Cause struct {
+	Plugin string    `json:"plugin,omitempty"` // whose part of the package; empty: the host itself
+	What   string    `json:"what"`             // such as "vitals.disk", or "file"
+	At     fleet.Pos `json:"at,omitzero"`
+	Gone   bool      `json:"gone,omitempty"` // the place is in the state before, and what it said holds no more
+}
+
+func (c Cause) compare(d Cause) int {
+	return cmp.Or(strings.Compare(c.Plugin, d.Plugin), strings.Compare(c.What, d.What), strings.Compare(c.At.File, d.At.File),
+		cmp.Compare(c.At.Line, d.At.Line), cmp.Compare(c.At.Col, d.At.Col), first(c.Gone, d.Gone))
+}
+
+// causes are what made one host change; g is its group.
+func (b *builder) causes(c Change, g *Group) (out []Cause) {
+	old, now := b.before.host(c.Host), b.after.host(c.Host)
+	if c.Before == nil && now != nil {
+		out = append(out, Cause{What: "host added", At: file(now.Host.Pos)})
+	}
+	if c.After == nil && old != nil {
+		out = append(out, Cause{What: "host removed", At: file(old.Host.Pos), Gone: true})
+	}
+	for _, s := range g.Attributes {
+		cause := Cause{What: s.Name, At: s.At}
+		if s.At.IsZero() && old != nil {
+			cause.At, cause.Gone = b.before.Resolved.AttributePos(old, s.Name), true
+		}
+		if !cause.At.IsZero() {
+			out = append(out, cause)
+		}
+	}
+	if now == nil || len(g.Items) == 0 {
+		return out
+	}
+	var was map[string]rules.Settings
+	if old != nil {
+		was = old.Settings()
+	}
+	is := now.Settings()
+	for plugin := range plugins(g.Items) {
+		if old == nil {
+			if s, ok := is[plugin]; ok {
+				out = append(out, given(plugin, s, false)...)
+			}
+			continue
+		}
+		out = slices.Concat(out, settingCauses(plugin, was, is), b.pluginFiles(plugin), b.inputs(plugin, old, now))
+	}
+	return out
+}
+
+func plugins(items []Item) map[string]bool {
+	names := map[string]bool{}
+	for _, it := range items {
+		names[it.Plugin] = true
+	}
+	return names
+}
+
+// file is the place without line: many hosts of one file change together.
+func file(p fleet.Pos) fleet.Pos { return fleet.Pos{File: p.File} }
+
+// given is the rule by which a host has a plugin.
+func given(plugin string, s rules.Settings, gone bool) []Cause {
+	if len(s.Rules) == 0 {
+		return nil
+	}
+	return []Cause{{Plugin: plugin, What: "rule for " + plugin, At: s.Rules[0], Gone: gone}}
+}
+
+// settingCauses are the parameters that are not set as they were.
+func settingCauses(plugin string, was, is map[string]rules.Settings) (out []Cause) {
+	old, had := was[plugin]
+	now, has := is[plugin]
+	switch {
+	case !had && !has:
+		return nil
+	case !had:
+		return given(plugin, now, false)
+	case !has:
+		return given(plugin, old, true)
+	}
+	names := maps.Clone(old.Params)
+	maps.Copy(names, now.Params)
+	for name := range names {
+		a, b := old.Params[name], now.Params[name]
+		switch {
+		case b == nil:
+			out = append(out, Cause{Plugin: plugin, What: plugin + "." + name, At: a.Pos, Gone: true})
+		case a == nil || !bytes.Equal(a.JSON, b.JSON):
+			out = append(out, Cause{Plugin: plugin, What: plugin + "." + name, At: b.Pos})
+		}
+	}
+	return out
+}
+
+// pluginFiles are the files of a plugin, or that it takes from the repo, that differ.
+func (b *builder) pluginFiles(plugin string) []Cause {
+	if out, ok := b.trees[plugin]; ok {
+		return out
+	}
+	var out []Cause
+	was, is := b.sources(&b.before, plugin), b.sources(&b.after, plugin)
+	names := maps.Clone(was)
+	maps.Copy(names, is)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if was[name] != is[name] {
+			_, stays := is[name]
+			out = append(out, Cause{Plugin: plugin, What: "file", At: fleet.Pos{File: name}, Gone: !stays})
+		}
+	}
+	b.trees[plugin] = out
+	return out
+}
+
+// sources digests the CUE of a plugin of the repo and what it has taken from the repo.
+func (b *builder) sources(s *Side, plugin string) map[string]schema.Digest {
+	out := map[string]schema.Digest{}
+	if s.Resolved == nil || s.Files == nil {
+		return out
+	}
+	p := s.Resolved.Fleet.Plugins[plugin]
+	if p == nil {
+		return out
+	}
+	if !p.Shipped {
+		entries, _ := fs.ReadDir(s.Files, "plugins/"+plugin)
+		for _, e := range entries {
+			name := "plugins/" + plugin + "/" + e.Name()
+			if text, err := fs.ReadFile(s.Files, name); err == nil && strings.HasSuffix(name, ".cue") {
+				out[name] = schema.DigestOf(text)
+			}
+		}
+	}
+	for _, r := range s.Resolved.Recipes {
+		for _, o := range r.Outputs {
+			for _, f := range o.Files {
+				if o.Plugin == plugin && f.Repo != "" {
+					out[f.Repo] = f.SHA256
+				}
+			}
+		}
+	}
+	return out
+}
+
+// inputs are what else a plugin may depend on: the host's fields, the fleet's, the pinned host program.
+func (b *builder) inputs(plugin string, old, now *rules.Result) (out []Cause) {
+	p := b.after.Resolved.Fleet.Plugins[plugin]
+	if p == nil || b.before.Resolved == nil {
+		return nil
+	}
+	for _, field := range p.HostFields() {
+		if was, is := hostField(old, field), hostField(now, field); was != is {
+			out = append(out, Cause{Plugin: plugin, What: "host's " + field, At: now.Host.Pos})
+		}
+	}
+	f := b.after.Resolved.Fleet
+	was, is := b.before.Resolved.Fleet.Info(old.Platform), f.Info(now.Platform)
+	if was.Program != is.Program || was.Version != is.Version {
+		out = append(out, Cause{Plugin: plugin, What: "pinned host program", At: f.Programs[now.Platform].Pos})
+	}
+	for _, field := range p.FleetFields() {
+		switch {
+		case field == "keys" && !maps.Equal(was.Keys, is.Keys):
+			out = append(out, keyCauses(plugin, was.Keys, is.Keys, f)...)
+		case field == "anchor" && !bytes.Equal(was.Anchor, is.Anchor):
+			out = append(out, Cause{Plugin: plugin, What: "anchor root", At: fleet.Pos{File: "trust"}})
+		case field == "url" && was.URL != is.URL, field == "name" && was.Name != is.Name,
+			field == "certificates" && !reflect.DeepEqual(was.Certificates, is.Certificates):
+			out = append(out, Cause{Plugin: plugin, What: "fleet's " + field, At: fleet.Pos{File: "fleet.cue"}})
+		}
+	}
+	return out
+}
+
+func keyCauses(plugin string, was, is map[string]string, f *fleet.Fleet) (out []Cause) {
+	names := maps.Clone(was)
+	maps.Copy(names, is)
+	for name := range names {
+		if was[name] == is[name] {
+			continue
+		}
+		cause := Cause{Plugin: plugin, What: "key " + name, Gone: is[name] == ""}
+		if k := f.Keys[name]; k != nil {
+			cause.At = k.Pos
+		}
+		out = append(out, cause)
+	}
+	return out
+}
+
+func hostField(r *rules.Result, field string) string {
+	return map[string]string{"name": r.Host.Name, "address": r.Host.Address, "folder": r.Host.Folder.Path}[field]
+}

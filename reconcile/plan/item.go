@@ -1,0 +1,218 @@
+package plan
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"bakehouse/reconcile/rules"
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+)
+
+// The kinds of item.
+const (
+	ItemScript  = "script"  // a step of the installation
+	ItemService = "service" // a unit
+	ItemHealth  = "health check"
+	ItemFile    = "file"
+)
+
+// The actions on an item.
+const (
+	ActionAdded   = "added"
+	ActionRemoved = "removed"
+	ActionChanged = "changed"
+)
+
+// Item is one thing in a package that is not as it was.
+type Item struct {
+	Kind   string   `json:"kind"`
+	Action string   `json:"action"`
+	Plugin string   `json:"plugin"`
+	Name   string   `json:"name"`           // path, service or step
+	Root   string   `json:"root,omitempty"` // why it acts as root; empty: it does not
+	Before *Content `json:"before,omitempty"`
+	After  *Content `json:"after,omitempty"`
+	Diff   string   `json:"diff,omitempty"` // unified; none for what is not text or is too large
+	Cut    int      `json:"cut,omitempty"`  // lines that Diff lacks at its end
+	// Known is true for what is added to a host, but other hosts have had alike. There is no Diff then.
+	Known bool `json:"known,omitempty"`
+}
+
+// Content is what an item is on one side. Size is in bytes, -1 if it is not known before baking.
+type Content struct {
+	Mode   string                `json:"mode,omitempty"` // of files, octal
+	Size   int64                 `json:"size"`
+	SHA256 schema.Digest         `json:"sha256"`
+	text   func() ([]byte, bool) // nil or false: not to be shown
+	root   string
+}
+
+// place is what an item is called within a package.
+type place struct{ kind, plugin, name string }
+
+// pair compares two recipes, each pair once.
+func (b *builder) pair(was, is *rules.Recipe) *pairDiff {
+	p := pair{was, is}
+	if d := b.pairs[p]; d != nil {
+		return d
+	}
+	d := &pairDiff{items: compare(contents(was, b.before.Files), contents(is, b.after.Files))}
+	if was == nil {
+		b.recognise(d.items)
+	}
+	key, err := json.Marshal(d.items)
+	if err != nil {
+		panic(err) // strings and numbers always encode
+	}
+	d.key = schema.DigestOf(key).String()
+	b.pairs[p] = d
+	return d
+}
+
+// recognise marks what other hosts have had alike, and moves it to the end.
+func (b *builder) recognise(items []Item) {
+	if b.known == nil {
+		b.known = map[known]bool{}
+		if b.before.Resolved != nil {
+			for _, r := range b.before.Resolved.Recipes {
+				for at, c := range contents(r, b.before.Files) {
+					b.known[known{at, c.Mode, c.SHA256}] = true
+				}
+			}
+		}
+	}
+	for i := range items {
+		it := &items[i]
+		if it.After != nil && b.known[known{place{it.Kind, it.Plugin, it.Name}, it.After.Mode, it.After.SHA256}] {
+			it.Known, it.Diff, it.Cut = true, "", 0
+		}
+	}
+	slices.SortStableFunc(items, func(x, y Item) int { return first(!x.Known, !y.Known) })
+}
+
+// known is an item's content as some host had it.
+type known struct {
+	place
+	mode string
+	sum  schema.Digest
+}
+
+// compare lists what differs, what acts as root first.
+func compare(was, is map[place]*Content) []Item {
+	items := []Item{}
+	for _, at := range slices.SortedFunc(maps.Keys(union(was, is)), place.compare) {
+		old, now := was[at], is[at]
+		it := Item{Kind: at.kind, Plugin: at.plugin, Name: at.name, Before: old, After: now, Action: ActionChanged}
+		switch {
+		case old == nil:
+			it.Action, it.Root = ActionAdded, now.root
+		case now == nil:
+			it.Action, it.Root = ActionRemoved, old.root
+		case old.SHA256 == now.SHA256 && old.Mode == now.Mode:
+			continue
+		default:
+			it.Root = cmp.Or(now.root, old.root)
+		}
+		it.Diff, it.Cut = textDiff(old, now)
+		items = append(items, it)
+	}
+	slices.SortStableFunc(items, func(x, y Item) int { return first(x.Root != "", y.Root != "") })
+	return items
+}
+
+func union(a, b map[place]*Content) map[place]bool {
+	all := map[place]bool{}
+	for at := range a {
+		all[at] = true
+	}
+	for at := range b {
+		all[at] = true
+	}
+	return all
+}
+
+// compare orders items by what they can do.
+func (p place) compare(q place) int {
+	kinds := []string{ItemScript, ItemService, ItemHealth, ItemFile}
+	return cmp.Or(cmp.Compare(slices.Index(kinds, p.kind), slices.Index(kinds, q.kind)),
+		strings.Compare(p.name, q.name), strings.Compare(p.plugin, q.plugin))
+}
+
+// contents is everything that a recipe's ID covers, so that recipes with equal contents are equal. A nil recipe has none.
+func contents(r *rules.Recipe, repo fs.FS) map[place]*Content {
+	out := map[place]*Content{}
+	if r == nil {
+		return out
+	}
+	inline := func(kind, plugin, name, root string, text []byte) {
+		out[place{kind, plugin, name}] = &Content{Size: int64(len(text)), SHA256: schema.DigestOf(text), root: root,
+			text: func() ([]byte, bool) { return text, true }}
+	}
+	for _, o := range r.Outputs {
+		for step, text := range o.Scripts {
+			inline(ItemScript, o.Plugin, step, "runs as root when the package is installed or removed", []byte(text))
+		}
+		for _, s := range o.Services {
+			inline(ItemService, o.Plugin, s.Name, "runs as "+cmp.Or(s.User, "root"), pretty(s))
+		}
+		if o.Health != nil {
+			inline(ItemHealth, o.Plugin, o.Plugin, "the updater runs it as root", pretty(o.Health))
+		}
+		for i := range o.Files {
+			f := &o.Files[i]
+			out[place{ItemFile, o.Plugin, f.Path}] = &Content{Mode: fmt.Sprintf("%#o", bits(f.Mode)), Size: f.Size, SHA256: f.SHA256,
+				root: rootFile(f, o), text: func() ([]byte, bool) { return fileText(f, repo) }}
+		}
+	}
+	return out
+}
+
+// pretty is v as indented JSON, so that a diff shows single fields.
+func pretty(v any) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic(err) // strings, numbers and booleans always encode
+	}
+	return b.Bytes()
+}
+
+// bits are permissions as chmod counts them, setuid and its like included.
+func bits(m fs.FileMode) uint32 {
+	n := uint32(m & 0o7777)
+	for flag, bit := range map[fs.FileMode]uint32{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
+		if m&flag != 0 {
+			n |= bit
+		}
+	}
+	return n
+}
+
+// fileText is the file if it can be shown: inline, or a text of the repo of bearable size.
+func fileText(f *fleet.File, repo fs.FS) ([]byte, bool) {
+	switch {
+	case f.Size > maxText:
+		return nil, false
+	case f.Content != nil:
+		return f.Content, true
+	case f.Repo == "" || repo == nil:
+		return nil, false
+	}
+	r, err := fleet.ReadSource(repo, f.Repo)
+	if err != nil {
+		return nil, false
+	}
+	defer r.Close()
+	b, err := io.ReadAll(io.LimitReader(r, maxText+1))
+	return b, err == nil && schema.DigestOf(b) == f.SHA256
+}
