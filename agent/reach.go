@@ -45,7 +45,7 @@ func (c *client) explain(ctx context.Context, err error) error {
 	var op *net.OpError
 	switch {
 	case errors.As(err, &bad):
-		err, hint = explainCertificate(bad)
+		hint, err = explainCertificate(bad)
 	case errors.As(err, &record) || strings.Contains(err.Error(), "HTTP response to HTTPS client"):
 		err, hint = errors.New("the server does not speak TLS on that port"), "check the port and the protocol of the URL"
 	case errors.As(err, &dns):
@@ -59,9 +59,9 @@ func (c *client) explain(ctx context.Context, err error) error {
 }
 
 // explainCertificate names the certificate that failed, why, and what to do.
-func explainCertificate(bad *tls.CertificateVerificationError) (error, string) {
+func explainCertificate(bad *tls.CertificateVerificationError) (hint string, err error) {
 	if len(bad.UnverifiedCertificates) == 0 {
-		return bad, "check the server's certificate"
+		return "check the server's certificate", bad
 	}
 	cert := bad.UnverifiedCertificates[0]
 	which := fmt.Sprintf("its certificate %q (issued by %q, valid until %s)", name(cert.Subject.CommonName, cert.DNSNames),
@@ -71,22 +71,22 @@ func explainCertificate(bad *tls.CertificateVerificationError) (error, string) {
 	var invalid x509.CertificateInvalidError
 	switch {
 	case errors.As(bad.Err, &unknown):
-		return fmt.Errorf("%s is not believed: it is signed by an unknown authority", which),
-			"give the authority's certificate to register with --ca FILE, or set certificates in the updater's rule"
+		return "give the authority's certificate to register with --ca FILE, or set certificates in the updater's rule",
+			fmt.Errorf("%s is not believed: it is signed by an unknown authority", which)
 	case errors.As(bad.Err, &host):
 		names := append([]string(nil), cert.DNSNames...)
 		for _, ip := range cert.IPAddresses {
 			names = append(names, ip.String())
 		}
-		return fmt.Errorf("%s is not for %q but for %s", which, host.Host, strings.Join(names, ", ")),
-			"use one of those names in the server's URL, or give the server a certificate for its name"
+		return "use one of those names in the server's URL, or give the server a certificate for its name",
+			fmt.Errorf("%s is not for %q but for %s", which, host.Host, strings.Join(names, ", "))
 	case errors.As(bad.Err, &invalid) && invalid.Reason == x509.Expired:
 		if time.Now().Before(cert.NotBefore) {
-			return fmt.Errorf("%s is not valid before %s", which, cert.NotBefore.UTC().Format(time.RFC3339)), "check this host's clock"
+			return "check this host's clock", fmt.Errorf("%s is not valid before %s", which, cert.NotBefore.UTC().Format(time.RFC3339))
 		}
-		return fmt.Errorf("%s has expired", which), "renew the server's certificate, or check this host's clock"
+		return "renew the server's certificate, or check this host's clock", fmt.Errorf("%s has expired", which)
 	}
-	return fmt.Errorf("%s is not believed: %w", which, bad.Err), "check the server's certificate, or give --ca FILE"
+	return "check the server's certificate, or give --ca FILE", fmt.Errorf("%s is not believed: %w", which, bad.Err)
 }
 
 func name(cn string, others []string) string {

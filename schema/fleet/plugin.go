@@ -214,6 +214,7 @@ func (p *Plugin) context() (*cue.Context, cue.Value) {
 	if p.uses++; p.uses > maxUses {
 		p.value, p.uses = p.dir.evaluate("#PluginDir", true).value, 0
 	}
+	//lint:ignore SA1019 the value is this directory's, and nothing of another context was combined with it
 	return p.value.Context(), p.value
 }
 

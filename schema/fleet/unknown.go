@@ -40,6 +40,7 @@ func unknownFields(v, def cue.Value, path []string) (ps []located) {
 		}
 		child := def.LookupPath(cue.MakePath(name.Optional()))
 		if !child.Exists() {
+			//lint:ignore SA1019 the schema's value is of one context, the directory's
 			child = def.Unify(def.Context().BuildExpr(probe)).LookupPath(cue.MakePath(name))
 		}
 		ps = append(ps, unknownFields(it.Value(), child, at)...)
