@@ -47,6 +47,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil && ctx.Err() != nil && schema.HintOf(err) == "" {
+		err = schema.Hint(err, "run it again: nothing was left half done")
+	}
 	if err != nil && !errors.Is(err, schema.ErrChanges) {
 		report(cmd, err)
 	}

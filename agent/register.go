@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -97,15 +96,20 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 	next := &Registration{Server: strings.TrimSuffix(o.Server, "/"), Host: o.Host}
 	if o.CA != "" {
 		b, err := needFile(o.CA, maxPEM)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			if _, err = parseCertificates(string(b)); err != nil {
+				err = fmt.Errorf("%s: %w", o.CA, err)
+			}
 		}
-		if _, err := parseCertificates(string(b)); err != nil {
-			return nil, fmt.Errorf("%s: %w", o.CA, err)
+		if err != nil {
+			return nil, schema.Hint(err, "--ca names a PEM file with the certificate of the authority that signed the server's")
 		}
 		next.Certificates = []string{string(b)}
 	}
 	boot, err := readBootstrap(o)
+	if err != nil && schema.HintOf(err) == "" {
+		err = schema.Hint(err, "--anchor names trust/1.root.json of the fleet's repo, --key what `bakehouse key show NAME` prints")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -171,6 +175,10 @@ func explainRegister(err error, o RegisterOptions) error {
 			"add it under hosts/ of the fleet's repo and reconcile, or give the name that stands there by --host")
 	case http.StatusTooManyRequests:
 		return schema.Hint(errors.New("the server takes no more attempts for now"), "%s", orElse(server, "wait a while and try again"))
+	case http.StatusBadRequest:
+		if server == "" && strings.HasPrefix(o.Server, "http:") {
+			return schema.Hint(err, "if the server speaks TLS, its URL begins with https://")
+		}
 	}
 	return err
 }
@@ -213,7 +221,7 @@ func readBootstrap(o RegisterOptions) (*Bootstrap, error) {
 func needFile(name string, limit int64) ([]byte, error) {
 	b, err := readFile(name, limit)
 	if err == nil && b == nil {
-		err = &os.PathError{Op: "open", Path: name, Err: os.ErrNotExist}
+		err = fmt.Errorf("%s: no such file", name)
 	}
 	return b, err
 }

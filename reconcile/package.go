@@ -132,17 +132,41 @@ func readManifest(ctx context.Context, st store.Store, d schema.Digest) (*schema
 
 // assembleTo writes the package beside its final name first, so that a failure leaves nothing half done.
 func assembleTo(file string, m *schema.Manifest, open func(schema.SegmentRef) (io.ReadCloser, error)) (err error) {
+	// The name of the temporary file would say nothing.
+	unwritten := func(err error) error {
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return schema.Hint(fmt.Errorf("write %s: %w", file, err), "choose another file with -o")
+	}
+	if fi, err := os.Stat(file); err == nil && !fi.Mode().IsRegular() {
+		// A device or a pipe is written to: a rename would put a file in its place.
+		f, err := os.OpenFile(file, os.O_WRONLY, 0)
+		if err != nil {
+			return unwritten(err)
+		}
+		return errors.Join(m.Assemble(f, open), f.Close())
+	}
 	tmp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
 	if err != nil {
-		return schema.Hint(err, "choose another file with -o")
+		return unwritten(err)
 	}
 	defer func() {
-		if err != nil {
-			err = errors.Join(err, tmp.Close(), os.Remove(tmp.Name()))
+		if err == nil {
+			return
+		}
+		_, _ = tmp.Close(), os.Remove(tmp.Name())
+		var pe *fs.PathError
+		if errors.As(err, &pe) && pe.Path == tmp.Name() {
+			err = unwritten(err)
 		}
 	}()
 	w := bufio.NewWriterSize(tmp, 256<<10)
-	if err := errors.Join(m.Assemble(w, open), w.Flush()); err != nil {
+	if err := m.Assemble(w, open); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
 		return err
 	}
 	if err := tmp.Close(); err != nil {

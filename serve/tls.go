@@ -71,8 +71,9 @@ func selfSigned(dir string, now time.Time) (cert tls.Certificate, ca string, err
 	if err != nil {
 		return cert, ca, err
 	}
+	const hint = "--tls-self-signed names a directory that this user may write to"
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
-		return cert, ca, err
+		return cert, ca, schema.Hint(err, hint)
 	}
 	// Without the key file nothing counts, so a crash between these steps only means that all are made again.
 	if err := durable.Remove(path(keyFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -83,7 +84,7 @@ func selfSigned(dir string, now time.Time) (cert tls.Certificate, ca string, err
 		perm fs.FileMode
 	}{{caFile, 0o644}, {certFile, 0o644}, {keyFile, 0o600}} {
 		if err := durable.WriteFile(path(f.name), pems[f.name], f.perm); err != nil {
-			return cert, ca, schema.Hint(err, "--tls-self-signed names a directory that this user may write to")
+			return cert, ca, schema.Hint(err, hint)
 		}
 	}
 	cert, err = tls.LoadX509KeyPair(path(certFile), path(keyFile))

@@ -293,6 +293,8 @@ func hinted(err error, dir string) error {
 		return schema.Hint(err, "the file system of store %s is full: free some space or enlarge it, then run again; nothing is damaged", dir)
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
 		return schema.Hint(err, "store %s cannot be accessed as needed: check its owner, permissions and whether it is mounted read-only", dir)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return schema.Hint(err, "store %s cannot be made there: name another directory with --store", dir)
 	}
 	return err
 }

@@ -168,7 +168,7 @@ func (from passwordFrom) read(p *prompt, user string) (string, error) {
 	case from.file != "":
 		f, err := os.Open(from.file)
 		if err != nil {
-			return "", fmt.Errorf("password: %w", err)
+			return "", schema.Hint(fmt.Errorf("password: %w", err), "--password-file names a file whose first line is the password")
 		}
 		defer f.Close()
 		return firstLine(f)
