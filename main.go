@@ -171,6 +171,11 @@ func readSettings(v *viper.Viper, root, cmd *cobra.Command) error {
 	if err := v.ReadInConfig(); err != nil {
 		return schema.Hint(fmt.Errorf("settings: %w", err), "mend %s or name another with --config FILE", file)
 	}
+	if f := cmd.Flag("config"); f != nil { // a command may care where its settings stood
+		if err := f.Value.Set(file); err != nil {
+			return err
+		}
+	}
 	known := map[string]bool{}
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {

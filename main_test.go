@@ -172,6 +172,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"tmpfs": tmpfs, "readonly": readonly, "writable": writable, "fill": fill, "cptree": copyTree,
+			"allow":    allow,
 			"newfleet": newFleet, "exits": exits, "git-commit": gitCommit,
 			"snapshot": snapshot, "unchanged": unchanged, "flip": flip, "unflip": unflip, "holdlock": holdLock, "droplock": dropLock,
 		},
@@ -224,6 +225,16 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 func gitCommit(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(ts.Exec("git", "add", "-A"))
 	ts.Check(ts.Exec("git", "commit", "-q", "-m", args[0]))
+}
+
+// allow FILE KEY… makes FILE a list of SSH keys that may sign as the committer of every script.
+func allow(ts *testscript.TestScript, neg bool, args []string) {
+	var lines strings.Builder
+	for _, key := range args[1:] {
+		lines.WriteString("a@example.com " + ts.ReadFile(key+".pub"))
+	}
+	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[0])), 0o755))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(lines.String()), 0o644))
 }
 
 // content is a directory's files and their bytes, without what only locks and leaves no trace for a reader.

@@ -13,13 +13,19 @@ import (
 )
 
 // condition tells scripts whether mount(8) can be used, which must be so where everything must run.
-func condition(cond string) (bool, error) {
-	if cond != "mount" {
+func condition(cond string) (can bool, err error) {
+	var why string
+	switch cond {
+	case "mount":
+		can, why = runtime.GOOS == "linux" && os.Geteuid() == 0, "mounting takes root on Linux"
+	case "ssh-keygen":
+		_, missing := exec.LookPath(cond)
+		can, why = missing == nil, "ssh-keygen is not installed"
+	default:
 		return false, fmt.Errorf("no such condition: %s", cond)
 	}
-	can := runtime.GOOS == "linux" && os.Geteuid() == 0
 	if !can && os.Getenv("BAKEHOUSE_TEST_ALL") != "" {
-		return false, errors.New("mounting takes root on Linux")
+		return false, errors.New(why)
 	}
 	return can, nil
 }

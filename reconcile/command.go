@@ -25,6 +25,7 @@ type options struct {
 	version                string
 	keyDir, passphraseFile string
 	plan                   string // file of a saved plan; empty: none
+	commits                commitCheck
 }
 
 // Command is `bakehouse reconcile`; version is this program's, and stands in the signed target "release".
@@ -41,11 +42,21 @@ nothing that hosts see, and the next run converges. Running it again without cha
 It refuses to remove more hosts than limits.removed in fleet.cue (default 50), unless a commit message since the published
 release accounts for them: "Bakehouse-Remove: hosts/web 120" names the folder and how many of its hosts go.
 
+With --allowed-signers or --keyring, nothing is published unless every commit from the last published one to the head is
+signed by someone named there, over all parents of merges, and the head descends from the published commit. SSH: the line
+must allow the namespace "git" and match the committer's address; the key must be valid at the commit's date. End a
+retired key with valid-before, remove a stolen one. OpenPGP: the key must not be expired or revoked now. The files, and a
+bakehouse.yaml that names them, may not lie in the repository. A refusal exits with 3 and changes nothing.
+
 Passphrases come from BAKEHOUSE_PASSPHRASE_KEY (the key's name in capitals, "_" for "-" and "."), a file, or a prompt.`,
 		Example: `  bakehouse reconcile --store /srv/bakehouse/store
+  bakehouse reconcile --store /srv/bakehouse/store --allowed-signers /etc/bakehouse/allowed_signers
   bakehouse plan --against /srv/bakehouse/store --out plan.json && bakehouse reconcile --store /srv/bakehouse/store --plan plan.json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if config := cmd.Flag("config"); config != nil {
+				o.commits.settings = config.Value.String()
+			}
 			out, err := Reconcile(cmd.Context(), o, cmd.ErrOrStderr())
 			if err != nil {
 				return err
@@ -59,6 +70,7 @@ Passphrases come from BAKEHOUSE_PASSPHRASE_KEY (the key's name in capitals, "_" 
 	repoFlags(cmd, &o.repo, &o.ref)
 	storeFlag(cmd, &o.location)
 	o.programs.Flags(cmd)
+	o.commits.flags(cmd)
 	cmd.Flags().StringVar(&o.keyDir, "key-dir", sign.DefaultKeyDir(), "folder of the private halves of keys")
 	cmd.Flags().StringVar(&o.passphraseFile, "passphrase-file", "", "file whose first line is the passphrase of every key that the environment has none for")
 	cmd.Flags().StringVar(&o.plan, "plan", "", "file of a plan that `plan --out` wrote: do exactly that, or refuse if commit, store or program moved on")
@@ -76,10 +88,15 @@ func Reconcile(ctx context.Context, o options, log io.Writer) (*Outcome, error) 
 	if err != nil {
 		return nil, err
 	}
+	now := time.Now()
+	gate, err := o.commits.open(repo, rev, now, log)
+	if err != nil {
+		return nil, err
+	}
 	if err := nameDirty(repo, rev, log); err != nil {
 		return nil, err
 	}
-	p := &pass{options: o, repo: repo, head: atRevision(rev), now: time.Now()}
+	p := &pass{options: o, repo: repo, head: atRevision(rev), now: now, gate: gate}
 	open := store.Open
 	if o.plan != "" {
 		if p.bound, err = readPlan(o.plan, rev, o.version); err != nil {
@@ -128,6 +145,9 @@ func nameDirty(repo *source.Repo, rev *source.Revision, log io.Writer) error {
 // tell prints the outcome for people.
 func (o *Outcome) tell(w io.Writer) error {
 	var b strings.Builder
+	if o.Verified != nil {
+		fmt.Fprintln(&b, o.Verified.tell())
+	}
 	for _, p := range o.Packages {
 		fmt.Fprintf(&b, "baked %s  %s %s  %s for %s: %s new in the store, %s reused\n", p.SHA256.Short(), p.Platform, p.Format,
 			size(p.Size), hosts(p.Hosts), size(p.Stored), count(p.Reused, "segment"))

@@ -1,11 +1,11 @@
 // Package reconcile is one pass from a commit to a published release, and the operator's commands around it.
 //
-// A pass, in order: source pins the commit and reads its tree; schema/fleet evaluates the CUE; rules resolves each host
-// into a recipe; sign verifies what is published, from the repo's trust/ and never from the store's word; plan tells
-// the difference; the keys are unlocked; bake makes the new packages, their segments going into the store; sign adds
-// a statement to each and then publishes TUF metadata, the numbered timestamp last. Everything before that timestamp
-// is invisible to hosts, so a pass that dies at any instant leaves the old release in place, and running it again
-// converges.
+// A pass, in order: source pins the commit, checks its signature if the operator asks for that, and reads its tree;
+// schema/fleet evaluates the CUE; rules resolves each host into a recipe; sign verifies what is published, from the repo's
+// trust/ and never from the store's word, and source the signatures on the commits since then; plan tells the difference;
+// the keys are unlocked; bake makes the new packages, their segments going into the store; sign adds a statement to each
+// and then publishes TUF metadata, the numbered timestamp last. Everything before that timestamp is invisible to hosts, so
+// a pass that dies at any instant leaves the old release in place, and running it again converges.
 package reconcile
 
 import (
@@ -34,12 +34,14 @@ type pass struct {
 	head  *state
 	store store.Store
 	now   time.Time
+	gate  *gate      // nil: commits are not verified
 	bound *boundPlan // the saved plan to apply, if any
 }
 
 // Outcome is what a pass did, as `reconcile --json` prints it.
 type Outcome struct {
 	Commit    string         `json:"commit"`
+	Verified  *Verified      `json:"verified,omitempty"`
 	Release   int64          `json:"release"`
 	Timestamp int64          `json:"timestamp"` // version of the head
 	Published bool           `json:"published"` // false: nothing to do
@@ -72,6 +74,12 @@ func (p *pass) run(ctx context.Context) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
+	var verified *Verified
+	if p.gate != nil {
+		if verified, err = p.gate.since(c.release); err != nil {
+			return nil, err
+		}
+	}
 	if p.bound != nil {
 		if err := p.bound.checkHead(ctx, p.store, c.release); err != nil {
 			return nil, err
@@ -87,7 +95,7 @@ func (p *pass) run(ctx context.Context) (*Outcome, error) {
 		}
 	}
 	desired, diff := p.head.hosts, c.diff
-	out := &Outcome{Commit: p.head.rev.Commit, Hosts: len(desired), Changes: diff.Changes, Reused: len(diff.Reuse)}
+	out := &Outcome{Commit: p.head.rev.Commit, Verified: verified, Hosts: len(desired), Changes: diff.Changes, Reused: len(diff.Reuse)}
 
 	keys := sign.OpenKeys(p.head.fleet, p.keyDir, sign.Passphrases(p.passphraseFile))
 	packages := diff.Reuse

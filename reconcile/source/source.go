@@ -2,6 +2,9 @@
 // objects, as an fs.FS. There is no checkout, so what is baked is exactly what was committed; a work tree that
 // differs is named to the user, never used. Symbolic links and submodules are refused where they are met, because both
 // would let a commit name bytes that it does not contain.
+//
+// Where the operator names who may sign commits (Signers, from files outside the repository), a Verifier checks the head
+// before anything in its tree is read, and then every commit since the last published one.
 package source
 
 import (
@@ -27,8 +30,9 @@ import (
 // Repo is a local git repository, with or without a work tree. It is safe for one goroutine at a time; the FS of a
 // Revision locks for itself.
 type Repo struct {
-	dir string
-	git *git.Repository
+	dir    string
+	gitDir string
+	git    *git.Repository
 }
 
 // Revision is one commit, pinned.
@@ -57,7 +61,7 @@ func Open(dir string) (*Repo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("git repository %s: %w", abs, err)
 	}
-	return &Repo{dir: top, git: g}, nil
+	return &Repo{dir: top, gitDir: gitDir, git: g}, nil
 }
 
 // locate walks up to the work tree (or bare repository) that holds dir. top is empty for a bare repository.
@@ -97,6 +101,22 @@ func followGitFile(file string) (string, error) {
 	return path, nil
 }
 
+// commonDir is the git directory that a work tree's own one belongs to: itself, but for linked work trees.
+func commonDir(gitDir string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(gitDir, "commondir"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return gitDir, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	path := strings.TrimSpace(string(b))
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(gitDir, path)
+	}
+	return path, nil
+}
+
 func isBare(dir string) bool {
 	for _, name := range []string{"HEAD", "objects", "refs"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
@@ -107,19 +127,14 @@ func isBare(dir string) bool {
 }
 
 func open(top, gitDir string) (*git.Repository, error) {
-	dot := osfs.New(gitDir)
-	var common = dot
-	if b, err := os.ReadFile(filepath.Join(gitDir, "commondir")); err == nil {
-		path := strings.TrimSpace(string(b))
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(gitDir, path)
-		}
-		common = osfs.New(path)
+	repoFS := osfs.New(gitDir)
+	common, err := commonDir(gitDir)
+	if err != nil {
+		return nil, err
 	}
-	repoFS := dot
-	if common != dot {
+	if common != gitDir {
 		// A linked work tree keeps HEAD and the index for itself and everything else in the common directory.
-		repoFS = dotgit.NewRepositoryFilesystem(dot, common)
+		repoFS = dotgit.NewRepositoryFilesystem(repoFS, osfs.New(common))
 	}
 	// Open descriptors make reading 100,000 blobs out of packs three times faster. AlternatesFS: `git clone --shared`
 	// names its objects by absolute path.

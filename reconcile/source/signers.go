@@ -1,0 +1,181 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"bakehouse/schema"
+)
+
+// Signers are those whose signatures on commits count. They come from the operator's files and never from a commit:
+// whoever may write what is checked must not write what checks it.
+type Signers struct {
+	ssh *allowedSigners
+	pgp *keyring
+}
+
+// Signers reads an allowed_signers file (SSH), an OpenPGP keyring, or both; a name may be empty, but not both. Files that
+// the repository holds, or that a symbolic link in it leads to, are refused.
+func (r *Repo) Signers(allowed, keyring string) (*Signers, error) {
+	if allowed == "" && keyring == "" {
+		return nil, schema.Hint(errors.New("commits are to be verified, and nothing says who may sign them"),
+			"name a file outside the repository: --allowed-signers FILE (SSH keys) or --keyring FILE (OpenPGP keys)")
+	}
+	s := &Signers{}
+	if allowed != "" {
+		b, err := r.readOutside(allowed, maxSigners)
+		if err != nil {
+			return nil, fmt.Errorf("allowed signers: %w", err)
+		}
+		if s.ssh, err = parseAllowedSigners(allowed, b); err != nil {
+			return nil, fmt.Errorf("allowed signers: %w", err)
+		}
+	}
+	if keyring != "" {
+		b, err := r.readOutside(keyring, maxKeyring)
+		if err != nil {
+			return nil, fmt.Errorf("keyring: %w", err)
+		}
+		if s.pgp, err = parseKeyring(keyring, b); err != nil {
+			return nil, fmt.Errorf("keyring: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// readOutside reads a regular file of at most limit bytes, and one more if it is larger, after Outside has passed it.
+func (r *Repo) readOutside(name string, limit int64) ([]byte, error) {
+	if err := r.Outside(name); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return nil, errors.Join(fmt.Errorf("%s is not a regular file", name), err)
+	}
+	return io.ReadAll(io.LimitReader(f, limit+1))
+}
+
+// Outside refuses a file that the repository could supply: one that lies in its work tree, in another work tree of the same
+// repository or in its git directory, itself or by any symbolic link on the way to it.
+func (r *Repo) Outside(name string) error {
+	ours, err := r.places()
+	if err != nil {
+		return err
+	}
+	way, err := wayTo(name)
+	if err != nil {
+		return err
+	}
+	for _, at := range way {
+		for dir := at; ; dir = filepath.Dir(dir) {
+			for _, place := range ours {
+				if same(dir, place) {
+					return schema.Refuse(fmt.Errorf("%s lies in the fleet repository (%s), which would vouch for itself", name, place),
+						"keep it where no commit can change it, outside the repository")
+				}
+			}
+			if dir == filepath.Dir(dir) {
+				break
+			}
+			if common, ok := commonDirOf(dir); ok && same(common, ours[0]) {
+				return schema.Refuse(fmt.Errorf("%s lies in %s, a work tree of the fleet repository, which would vouch for itself", name, dir),
+					"keep it where no commit can change it, outside the repository")
+			}
+		}
+	}
+	return nil
+}
+
+// places are the git directory that all work trees share, this work tree's own and the work tree.
+func (r *Repo) places() ([]string, error) {
+	common, err := commonDir(r.gitDir)
+	if err != nil {
+		return nil, err
+	}
+	all := []string{common, r.gitDir}
+	if r.dir != "" {
+		all = append(all, r.dir)
+	}
+	return all, nil
+}
+
+// commonDirOf returns the common git directory if dir is the top of a work tree.
+func commonDirOf(dir string) (string, bool) {
+	dot := filepath.Join(dir, ".git")
+	st, err := os.Stat(dot)
+	if err != nil {
+		return "", false
+	}
+	if !st.IsDir() {
+		if dot, err = followGitFile(dot); err != nil {
+			return "", false
+		}
+	}
+	common, err := commonDir(dot)
+	return common, err == nil
+}
+
+// same reports whether two names are one directory, under whatever name and case.
+func same(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
+// wayTo lists where the file called name is, and where each symbolic link on the way to it is. Nothing is cleaned before it
+// is looked at: the parent of a linked directory is not the link's.
+func wayTo(name string) ([]string, error) {
+	const sep = string(filepath.Separator)
+	rest := filepath.FromSlash(name)
+	if !filepath.IsAbs(rest) {
+		dir, err := os.Getwd()
+		if err != nil {
+			return nil, err
+		}
+		rest = dir + sep + rest
+	}
+	var way []string
+	var at, step string
+	for at, rest = rooted(rest); rest != ""; {
+		step, rest, _ = strings.Cut(rest, sep)
+		next := filepath.Join(at, step)
+		st, err := os.Lstat(next)
+		if err != nil {
+			return nil, err
+		}
+		if st.Mode()&fs.ModeSymlink == 0 {
+			at = next
+			continue
+		}
+		if way = append(way, next); len(way) > 40 {
+			return nil, fmt.Errorf("%s: too many symbolic links", name)
+		}
+		to, err := os.Readlink(next)
+		if err != nil {
+			return nil, err
+		}
+		if to = filepath.FromSlash(to); filepath.IsAbs(to) {
+			at, to = rooted(to)
+		}
+		rest = to + sep + rest
+	}
+	return append(way, at), nil
+}
+
+// rooted splits an absolute name after the root.
+func rooted(name string) (root, rest string) {
+	volume := filepath.VolumeName(name)
+	return volume + string(filepath.Separator), strings.TrimLeft(name[len(volume):], string(filepath.Separator))
+}
