@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"bakehouse/agent/install"
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
 )
+
+// programFile is where packages put the updater.
+const programFile = "/usr/bin/bakehouse-agent"
 
 // apply installs a staged package, asks the host whether it is well, and goes back if it is not. It runs to its end even
 // if the updater is asked to stop: a package manager must not be cut off.
@@ -29,6 +33,10 @@ func (u *update) apply(ctx context.Context, next Installed, s *staged, attempt i
 	code := codeInstall
 	if err == nil {
 		code = codeUnhealthy
+		// An updater that does not start, or cannot read the settings it came with, could never mend that by an update.
+		err = sys.CheckProgram(ctx, time.Minute, programFile, "show-config")
+	}
+	if err == nil {
 		err = sys.CheckHealth(ctx)
 	}
 	if err == nil {

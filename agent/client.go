@@ -75,7 +75,7 @@ func proxyFunc(p schema.Proxy) (func(*http.Request) (*url.URL, error), error) {
 	case "explicit":
 		u, err := url.Parse(p.URL)
 		// The URL may hold a password, and url.Error repeats it.
-		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "socks5" {
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "socks5" && u.Scheme != "socks5h" {
 			return nil, errors.New("proxy: the URL is not of a form such as http://proxy.example:3128 or socks5://…")
 		}
 		return http.ProxyURL(u), nil

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -76,6 +75,9 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 		} else {
 			said = ""
 		}
+		if ctx.Err() != nil {
+			return nil // even if the program was replaced: it is being stopped, most likely for that
+		}
 		if o.Replaced != nil && o.Replaced() {
 			return ErrReplaced
 		}
@@ -122,8 +124,9 @@ func (a *Agent) Detached(program string, args ...string) func(context.Context) e
 	return func(ctx context.Context) error {
 		c := exec.CommandContext(ctx, "systemd-run", append([]string{"--collect", "--wait", "--quiet",
 			"--unit=" + detachedUnit, "--description=Update of this host's monitoring agent", "--", program}, args...)...)
-		// When our own service stops, only the waiting ends; the update goes on.
-		c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
+		// When our own service stops, only the waiting ends; the update goes on. systemd-run does not end for less than a
+		// kill, and systemd would wait for it.
+		c.WaitDelay = time.Second
 		out, err := c.CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%s ended with %w: %s (journalctl -u %s, or %s, has the story)", detachedUnit, err,

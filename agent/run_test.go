@@ -138,6 +138,21 @@ func TestTheLoopEndsWhenItsProgramWasReplaced(t *testing.T) {
 	})
 }
 
+func TestAStopDuringTheUpdateThatReplacesTheProgramIsAStop(t *testing.T) {
+	root := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		a := looping(t, root, true)
+		ctx, stop := context.WithCancel(t.Context())
+		err := a.Run(ctx, RunOptions{Replaced: func() bool { return true }, Update: func(context.Context) error {
+			stop()
+			return errors.New("systemd-run was stopped")
+		}})
+		if err != nil {
+			t.Errorf("the loop ended with %v: the new program would start, and the stop be lost", err)
+		}
+	})
+}
+
 func TestTheLoopUpdatesInItsOwnProcessWhereNoUnitCanBeMade(t *testing.T) {
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"bakehouse/agent/trust"
 	"bakehouse/schema"
 )
 
@@ -52,6 +53,9 @@ func (a *Agent) readBaked() (*schema.AgentConfig, []byte, error) {
 	}
 	if len(anchor) == 0 {
 		return nil, nil, schema.Hint(fmt.Errorf("%s is missing or empty", a.path(schema.AnchorFile)), hint)
+	}
+	if _, err := trust.Open("", anchor, a.opts.Now); err != nil {
+		return nil, nil, schema.Hint(fmt.Errorf("%s: %w", a.path(schema.AnchorFile), err), hint)
 	}
 	return config, anchor, nil
 }

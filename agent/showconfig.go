@@ -28,7 +28,12 @@ type Settings struct {
 	StateFile  string    `json:"stateFile"`
 	Problem    string    `json:"problem,omitempty"` // with the baked files
 	Settings   []Setting `json:"settings"`
+
+	err error
 }
+
+// Err is what is wrong with the baked files: no update can work.
+func (s *Settings) Err() error { return s.err }
 
 // ShowConfig reads both files and says which value wins.
 func (a *Agent) ShowConfig() (*Settings, error) {
@@ -38,7 +43,7 @@ func (a *Agent) ShowConfig() (*Settings, error) {
 	}
 	out := &Settings{ConfigFile: a.path(schema.ConfigFile), StateFile: a.stored(stateFile)}
 	if s.configErr != nil {
-		out.Problem = s.configErr.Error()
+		out.Problem, out.err = s.configErr.Error(), s.configErr
 	}
 	c, r, b := s.config, s.state.Registration, s.state.Bootstrap
 	if c == nil {

@@ -483,3 +483,20 @@ func script(text string) testfleet.Spec {
 	s.Version = "script"
 	return s
 }
+
+func TestAnUpdaterThatCannotReadItsNewSettingsIsTakenBack(t *testing.T) {
+	t.Parallel()
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	f.Give("web01", version(f, "one"))
+	h.update()
+	// The program stands for one that says what this one would say of settings without keys.
+	bad := spec("two")
+	bad.Own[programFile] = "#!/bin/sh\ntest \"$1 $3\" = '--root show-config' || exit 9\necho no accepted signature keys\nexit 1\n"
+	f.Give("web01", f.Pack(bad))
+	r, err := h.Update(t.Context(), UpdateOptions{})
+	if err == nil || r.Code != codeUnhealthy || r.Package.Release != 1 || !strings.Contains(err.Error(), "no accepted signature keys") {
+		t.Errorf("update: %v, %s", err, r)
+	}
+	h.runs("one")
+}

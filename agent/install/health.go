@@ -34,6 +34,23 @@ func (s *System) CheckHealth(ctx context.Context) error {
 	return nil
 }
 
+// CheckProgram runs an installed program once, which must exit 0 within the limit. A program that is not there passes.
+func (s *System) CheckProgram(ctx context.Context, within time.Duration, program string, args ...string) error {
+	if _, err := os.Stat(s.path(program)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	if s.sandboxed() {
+		args = append([]string{"--root", s.Root}, args...)
+	}
+	out, err := s.command(ctx, nil, s.path(program), args...)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, tail(out))
+	}
+	return nil
+}
+
 func (s *System) readHealth() ([]schema.HealthCheck, error) {
 	name := s.path(schema.HealthFile)
 	fi, err := os.Stat(name)

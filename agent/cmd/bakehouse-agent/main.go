@@ -169,10 +169,15 @@ Under systemd each update runs as a unit of its own, so that installing a new ve
 				Note:     func(s string) { fmt.Fprintln(c.ErrOrStderr(), strings.TrimSpace(s)) },
 				Replaced: agent.ReplacedProgram(program),
 			})
-			if err == agent.ErrReplaced {
-				return syscall.Exec(program, os.Args, os.Environ())
+			if err != agent.ErrReplaced {
+				return err
 			}
-			return err
+			// From here on a signal ends this process at once, rather than being lost with it.
+			signal.Reset()
+			if c.Context().Err() != nil {
+				return nil
+			}
+			return syscall.Exec(program, os.Args, os.Environ())
 		},
 	}
 }
@@ -207,7 +212,10 @@ func showConfigCommand(g *global) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show-config",
 		Short: "Print the settings of the baked file and of the state file, and which count",
-		Args:  cobra.NoArgs,
+		Long: `Print the settings of the baked file and of the state file, and which count.
+
+Secrets are not printed. Fails if the baked files cannot be used.`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			a, err := g.agent(c)
 			if err != nil {
@@ -218,9 +226,14 @@ func showConfigCommand(g *global) *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return writeJSON(c.OutOrStdout(), s)
+				err = writeJSON(c.OutOrStdout(), s)
+			} else {
+				err = s.Print(c.OutOrStdout())
 			}
-			return s.Print(c.OutOrStdout())
+			if err != nil {
+				return err
+			}
+			return s.Err()
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print them as JSON")

@@ -1,0 +1,89 @@
+package examples_test
+
+import (
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"bakehouse/examples/internal/realhost"
+	"bakehouse/schema"
+)
+
+// The service updates a host by itself, and the package restarts that very service while dpkg is at work: the update runs
+// as a unit of its own, so it comes to its end.
+func TestTheServiceSurvivesUpdatingItself(t *testing.T) {
+	h := realhost.Boot(t, "db01")
+	listen := freePort(t, h.Gateway)
+	o := newOperator(t, "node-exporter", listen)
+	buildNodeExporter(t, filepath.Join(o.repo, "plugins/node_exporter/node_exporter-"+runtime.GOARCH))
+	o.replace("hosts/hosts.cue", "linux/amd64", "linux/"+runtime.GOARCH)
+	o.replace("hosts/rules.cue", `interval: "1h"`, `interval: "2s"`)
+	o.createKeys()
+	o.run("upgrade", "--platform", "linux/"+runtime.GOARCH, "--source", o.source)
+	o.commit("The fleet")
+	o.run("reconcile", "--store", o.store)
+	o.serve(listen)
+
+	deb := filepath.Join(t.TempDir(), "db01.deb")
+	o.run("package", "db01", "--store", o.store, "-o", deb)
+	h.Copy("/root/db01.deb", 0o644, deb)
+	h.Run("dpkg", "--install", "/root/db01.deb")
+	h.Write("/root/password", 0o600, []byte(password+"\n"))
+	h.Run("bakehouse-agent", "register", "--host", "db01", "--user", "ops", "--password-file", "/root/password")
+	h.Run("systemctl", "restart", "bakehouse-agent") // or it looks for a registration once a minute
+	untilRelease(t, h, 1)
+	pid := h.Run("systemctl", "show", "--property=MainPID", "--value", "bakehouse-agent")
+
+	o.replace("hosts/rules.cue", `interval: "2s"`, `interval: "3s"`)
+	o.commit("Another interval")
+	published := o.served()
+	o.run("reconcile", "--store", o.store)
+	o.untilServed(published + 1)
+	untilRelease(t, h, 2)
+
+	// The restart is asked for without waiting; it has to come, or this shows nothing.
+	restarted := time.Now()
+	until(t, h, func() bool {
+		return h.Run("systemctl", "show", "--property=MainPID", "--value", "bakehouse-agent") != pid &&
+			strings.TrimSpace(h.Run("systemctl", "show", "--property=ActiveState", "--value", "bakehouse-agent")) == "active"
+	})
+	if d := time.Since(restarted); d > 20*time.Second {
+		t.Errorf("the service took %s to stop and start", d)
+	}
+	if status := h.Run("dpkg-query", "--show", "--showformat=${db:Status-Status}", "bakehouse-agent"); status != "installed" {
+		t.Errorf("dpkg calls the package %q", status)
+	}
+	if journal := h.Run("journalctl", "--no-pager", "--unit=bakehouse-agent-update"); !strings.Contains(journal, "updated: db01 runs release 2") {
+		t.Errorf("the journal of the update's own unit:\n%s", journal)
+	}
+	t.Logf("the service's peak of resident memory:%s",
+		h.Run("sh", "-c", "sed -n 's/^VmHWM://p' /proc/$(systemctl show --property=MainPID --value bakehouse-agent)/status"))
+}
+
+// untilRelease waits until the host has installed a release and says that it is current.
+func untilRelease(t *testing.T, h *realhost.Host, release int64) {
+	t.Helper()
+	until(t, h, func() bool {
+		s := statusOf(t, h)
+		return s.Last.State == schema.StateCurrent && s.Installed.Release == release
+	})
+}
+
+// until waits for a condition of the host, and shows what the updater said if it does not come.
+func until(t *testing.T, h *realhost.Host, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	end := time.NewTimer(2 * time.Minute)
+	defer end.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-end.C:
+			t.Fatalf("it did not come to that; the updater says\n%s",
+				h.Run("journalctl", "--no-pager", "--unit=bakehouse-agent", "--unit=bakehouse-agent-update"))
+		}
+	}
+}
