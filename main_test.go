@@ -90,6 +90,25 @@ func TestASettingStandsInTheSectionOfItsCommand(t *testing.T) {
 	}
 }
 
+// `reconcile --plan` and the command `plan` share a name, as do `--store` and `store`.
+func TestACommandsSectionIsNoSettingOfAFlagThatIsCalledLikeIt(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("bakehouse.yaml", []byte("plan: {base: main}\nstore: {fsck: {store: elsewhere}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	root := command()
+	cmd, _, err := root.Find([]string{"reconcile"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := settle(root, cmd); err != nil {
+		t.Fatal(err)
+	}
+	if plan, store := cmd.Flag("plan").Value.String(), cmd.Flag("store").Value.String(); plan != "" || store != "store" {
+		t.Errorf("plan = %q, store = %q", plan, store)
+	}
+}
+
 func TestBadSettingsAreRefusedWithAHint(t *testing.T) {
 	for name, tc := range map[string]struct{ file, want string }{
 		"an unknown setting":    {"serve: {lissten: x}\n", `settings: bakehouse.yaml: unknown setting "serve.lissten"`},

@@ -18,6 +18,8 @@ func TestExitCodesAndHints(t *testing.T) {
 		"no error":                           {nil, ExitOK, ""},
 		"an error without a hint":            {plain, ExitError, ""},
 		"an error with a hint":               {Hint(plain, "do %s", "this"), ExitError, "do this"},
+		"changes pending, which is no fault": {fmt.Errorf("x: %w", ErrChanges), ExitChanges, ""},
+		"a refusal beside changes":           {errors.Join(ErrChanges, Refuse(plain, "do this")), ExitRefused, "do this"},
 		"a refusal":                          {Refuse(plain, "do this"), ExitRefused, "do this"},
 		"a refusal inside a hint":            {Hint(fmt.Errorf("x: %w", Refuse(plain, "inner")), "outer"), ExitRefused, "outer"},
 		"a refusal without a hint":           {Hint(&Fault{Err: plain, Refusal: true}, "outer"), ExitRefused, "outer"},

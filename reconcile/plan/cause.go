@@ -115,36 +115,29 @@ func (b *builder) pluginFiles(plugin string) []Cause {
 	if out, ok := b.trees[plugin]; ok {
 		return out
 	}
+	names := map[string]bool{}
+	b.before.sources(plugin, names)
+	b.after.sources(plugin, names)
 	var out []Cause
-	was, is := b.sources(&b.before, plugin), b.sources(&b.after, plugin)
-	names := maps.Clone(was)
-	maps.Copy(names, is)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if was[name] != is[name] {
-			_, stays := is[name]
-			out = append(out, Cause{Plugin: plugin, What: "file", At: fleet.Pos{File: name}, Gone: !stays})
+		if was, is := b.before.digest(name), b.after.digest(name); was != is {
+			out = append(out, Cause{Plugin: plugin, What: "file", At: fleet.Pos{File: name}, Gone: is.IsZero()})
 		}
 	}
 	b.trees[plugin] = out
 	return out
 }
 
-// sources digests the CUE of a plugin of the repo and what it has taken from the repo.
-func (b *builder) sources(s *Side, plugin string) map[string]schema.Digest {
-	out := map[string]schema.Digest{}
+// sources notes the CUE of a plugin of the repo, and what it takes from the repo.
+func (s *Side) sources(plugin string, names map[string]bool) {
 	if s.Resolved == nil || s.Files == nil {
-		return out
+		return
 	}
-	p := s.Resolved.Fleet.Plugins[plugin]
-	if p == nil {
-		return out
-	}
-	if !p.Shipped {
+	if p := s.Resolved.Fleet.Plugins[plugin]; p != nil && !p.Shipped {
 		entries, _ := fs.ReadDir(s.Files, "plugins/"+plugin)
 		for _, e := range entries {
-			name := "plugins/" + plugin + "/" + e.Name()
-			if text, err := fs.ReadFile(s.Files, name); err == nil && strings.HasSuffix(name, ".cue") {
-				out[name] = schema.DigestOf(text)
+			if strings.HasSuffix(e.Name(), ".cue") {
+				names["plugins/"+plugin+"/"+e.Name()] = true
 			}
 		}
 	}
@@ -152,12 +145,23 @@ func (b *builder) sources(s *Side, plugin string) map[string]schema.Digest {
 		for _, o := range r.Outputs {
 			for _, f := range o.Files {
 				if o.Plugin == plugin && f.Repo != "" {
-					out[f.Repo] = f.SHA256
+					names[f.Repo] = true
 				}
 			}
 		}
 	}
-	return out
+}
+
+// digest is that of a file of the repo, zero if it is not there.
+func (s *Side) digest(name string) schema.Digest {
+	if s.Files == nil {
+		return schema.Digest{}
+	}
+	b, err := fs.ReadFile(s.Files, name)
+	if err != nil {
+		return schema.Digest{}
+	}
+	return schema.DigestOf(b)
 }
 
 // inputs are what else a plugin may depend on: the host's fields, the fleet's, the pinned host program.

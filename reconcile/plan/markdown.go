@@ -75,7 +75,7 @@ func (r *Report) head() string {
 		fmt.Fprintf(&b, "| %d | %d | %d | %d | %d | %d | %d | %d |\n", s.Hosts, s.Package, s.Attributes, s.Added, s.Removed, s.Unchanged, s.Bake, s.Root)
 	}
 	for _, note := range r.Notes {
-		fmt.Fprintf(&b, "\n%s\n", escape(note))
+		fmt.Fprintf(&b, "\n%s\n", escape(clip(note, 500)))
 	}
 	if root := r.RootItems(); len(root) > 0 {
 		b.WriteString("\n**⚠️ Acts as root**\n\n")

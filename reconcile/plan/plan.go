@@ -1,5 +1,13 @@
-// Package plan compares what a revision wants with what is published, before anything is baked or signed. It is pure:
-// the same two states give the same plan, on any machine.
+// Package plan compares two states of a fleet before anything is baked or signed: what a revision wants with what is
+// published, or with another revision. It is pure: the same two states give the same plan, on any machine. It opens
+// nothing by itself; the texts of files come from the fs.FS of each side.
+//
+//	Diff     which hosts change, which packages are to bake: all that reconcile needs
+//	Build    the Report for people: hosts grouped by equal change, what differs in their packages down to the
+//	         line, what of it acts as root (first, and marked), and which line of the repo is to blame
+//	Text, Markdown and JSON   the forms of a Report; whatever the repo says is made inert in each
+//	Saved    a Report bound to tree, store head and program, so that what was looked at is what is done
+//	CheckRemovals   the limit on hosts that go at once
 package plan
 
 import (

@@ -1,0 +1,353 @@
+package plan
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"bakehouse/reconcile/rules"
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+
+	"pgregory.net/rapid"
+)
+
+
+var linux = schema.Platform{OS: "linux", Arch: "amd64"}
+
+func textFile(path, text string, mode fs.FileMode) fleet.File {
+	return fleet.File{Path: path, Mode: mode, Content: []byte(text), SHA256: schema.DigestOf([]byte(text)), Size: int64(len(text))}
+}
+
+// side gives each host the outputs, and the ring that it names.
+func side(hosts map[string][]*fleet.Output, rings map[string]string) Side {
+	s := Side{Endpoint: Endpoint{Name: "a side"}, Hosts: map[string]Published{}, Policy: schema.Policy{Schema: 1, Fleet: "f"},
+		Resolved: &rules.Resolved{Fleet: &fleet.Fleet{}, Hosts: map[string]*rules.Result{}, Recipes: map[schema.RecipeID]*rules.Recipe{}}}
+	folder := &fleet.Folder{}
+	for host, outputs := range hosts {
+		r := &rules.Recipe{Platform: linux, Outputs: outputs}
+		var id strings.Builder
+		for _, at := range slices.SortedFunc(maps.Keys(contents(r, nil)), place.compare) {
+			c := contents(r, nil)[at]
+			fmt.Fprintf(&id, "%v %s %s\n", at, c.Mode, c.SHA256)
+		}
+		r.ID = schema.RecipeID(schema.DigestOf([]byte(id.String())).Short())
+		s.Resolved.Recipes[r.ID] = r
+		s.Resolved.Hosts[host] = &rules.Result{Host: &fleet.Host{Name: host, Folder: folder, Pos: fleet.Pos{File: "hosts/hosts.cue", Line: 1}}, Platform: linux, Format: schema.Deb, Recipe: r}
+		s.Hosts[host] = Published{Desired: Desired{Package: Package{Recipe: r.ID, Platform: linux, Format: schema.Deb, Bake: 1}, Ring: rings[host], Selected: true}}
+	}
+	return s
+}
+
+func desired(s Side) map[string]Desired {
+	out := map[string]Desired{}
+	for name, h := range s.Hosts {
+		out[name] = h.Desired
+	}
+	return out
+}
+
+func build(before, after Side) *Report { return Build(before, after, Diff(before.Hosts, desired(after))) }
+
+func drawOutputs(t *rapid.T, label string) []*fleet.Output {
+	var outputs []*fleet.Output
+	text := rapid.SampledFrom([]string{"", "one\n", "one\ntwo\n", "two", "one\nthree\ntwo\n", "\x00binary", strings.Repeat("line\n", 30) + "end\n"})
+	for _, plugin := range []string{"p", "q"} {
+		if !rapid.Bool().Draw(t, label+plugin) {
+			continue
+		}
+		o := &fleet.Output{Plugin: plugin, Scripts: map[string]string{}}
+		for _, name := range []string{"/etc/a", "/usr/bin/b"} {
+			if rapid.Bool().Draw(t, label+plugin+name) {
+				mode := rapid.SampledFrom([]fs.FileMode{0o644, 0o755, 0o600}).Draw(t, "mode")
+				o.Files = append(o.Files, textFile(name+plugin, text.Draw(t, "text"), mode))
+			}
+		}
+		if rapid.Bool().Draw(t, label+plugin+"service") {
+			o.Services = append(o.Services, fleet.Service{Name: "s" + plugin, Exec: "/usr/bin/b", User: rapid.SampledFrom([]string{"", "nobody"}).Draw(t, "user")})
+		}
+		if rapid.Bool().Draw(t, label+plugin+"script") {
+			o.Scripts["postinst"] = rapid.SampledFrom([]string{"true\n", "false\n"}).Draw(t, "script")
+		}
+		if rapid.Bool().Draw(t, label+plugin+"health") {
+			o.Health = &schema.HealthCheck{Plugin: plugin, Command: []string{rapid.SampledFrom([]string{"/bin/true", "/bin/false"}).Draw(t, "health")}}
+		}
+		outputs = append(outputs, o)
+	}
+	return outputs
+}
+
+func drawSide(t *rapid.T, label string) Side {
+	hosts, rings := map[string][]*fleet.Output{}, map[string]string{}
+	for _, host := range []string{"a", "b", "c", "d"} {
+		if rapid.Bool().Draw(t, label+host) {
+			hosts[host] = drawOutputs(t, label)
+			rings[host] = rapid.SampledFrom([]string{"early", "late"}).Draw(t, "ring")
+		}
+	}
+	return side(hosts, rings)
+}
+
+// what is the text of everything in a host's package, by place; what is no text is its digest.
+func what(s *Side, host string) map[place]string {
+	out := map[place]string{}
+	for at, c := range contents(s.recipe(s.Hosts[host].Recipe), nil) {
+		out[at] = c.Mode + " " + told(c)
+	}
+	return out
+}
+
+func told(c *Content) string {
+	if text, ok := c.read(); ok {
+		return string(text)
+	}
+	return c.SHA256.String()
+}
+
+// apply makes of a host's package what the items say. The text of what changed comes from the diff alone.
+func apply(t *rapid.T, was map[place]string, items []Item) map[place]string {
+	is := maps.Clone(was)
+	for _, it := range items {
+		at := place{it.Kind, it.Plugin, it.Name}
+		old, had := is[at]
+		if had != (it.Action != ActionAdded) {
+			t.Fatalf("%s %s was there: %t", at, it.Action, had)
+		}
+		if it.Action == ActionRemoved {
+			delete(is, at)
+			continue
+		}
+		_, old, _ = strings.Cut(old, " ")
+		switch {
+		case it.Known:
+			is[at] = it.After.Mode + " " + told(it.After)
+		case it.Before != nil && it.Before.SHA256 == it.After.SHA256:
+			is[at] = it.After.Mode + " " + old
+		case it.Diff == "":
+			is[at] = it.After.Mode + " " + told(it.After)
+			if _, ok := it.After.read(); ok && it.After.Size > 0 && (it.Before == nil || len(old) == 0 || !strings.HasPrefix(old, "sha256:")) {
+				t.Fatalf("%v: no diff of texts %q and %q", at, old, told(it.After))
+			}
+		default:
+			is[at] = it.After.Mode + " " + patch(t, old, it.Diff)
+		}
+	}
+	return is
+}
+
+// patch applies a unified diff.
+func patch(t *rapid.T, old, diff string) string {
+	from := strings.SplitAfter(old, "\n")
+	var b strings.Builder
+	at := 0
+	var last byte
+	for line := range strings.Lines(diff) {
+		switch line[0] {
+		case '@':
+			var start, n int
+			if _, err := fmt.Sscanf(line, "@@ -%d,%d", &start, &n); err != nil {
+				t.Fatal(err)
+			}
+			if n > 0 {
+				start--
+			}
+			for ; at < start; at++ {
+				b.WriteString(from[at])
+			}
+		case ' ', '-':
+			if strings.TrimSuffix(from[at], "\n") != strings.TrimSuffix(line[1:], "\n") {
+				t.Fatalf("line %d is %q, the diff says %q", at, from[at], line)
+			}
+			if line[0] == ' ' {
+				b.WriteString(line[1:])
+			}
+			at++
+			last = line[0]
+		case '+':
+			b.WriteString(line[1:])
+			last = '+'
+		case '\\':
+			if last != '-' {
+				s := strings.TrimSuffix(b.String(), "\n")
+				b.Reset()
+				b.WriteString(s)
+			}
+		}
+	}
+	for ; at < len(from); at++ {
+		b.WriteString(from[at])
+	}
+	return b.String()
+}
+
+func TestApplyingAPlanToTheStateBeforeGivesTheDesiredState(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		before, after := drawSide(t, "before"), drawSide(t, "after")
+		r := build(before, after)
+		hosts := map[string]map[place]string{}
+		rings := map[string]string{}
+		for name, h := range before.Hosts {
+			hosts[name], rings[name] = what(&before, name), h.Ring
+		}
+		seen := map[string]bool{}
+		for _, g := range r.Groups {
+			for _, host := range g.Hosts {
+				if seen[host] {
+					t.Fatalf("%s is in two groups", host)
+				}
+				seen[host] = true
+				switch g.Kind {
+				case Removed:
+					delete(hosts, host)
+					delete(rings, host)
+					continue
+				case Added:
+					rings[host] = after.Hosts[host].Ring
+					hosts[host] = map[place]string{}
+					if g.Note != "" {
+						for name, h := range before.Hosts {
+							if strings.HasSuffix(g.Note, h.Package.String()) {
+								hosts[host] = what(&before, name)
+							}
+						}
+					}
+				}
+				for _, s := range g.Attributes {
+					if s.Name == fleet.AttrRing && s.Before == rings[host] {
+						rings[host] = s.After
+					}
+				}
+				hosts[host] = apply(t, hosts[host], g.Items)
+			}
+		}
+		if len(hosts) != len(after.Hosts) {
+			t.Fatalf("%d hosts, not %d", len(hosts), len(after.Hosts))
+		}
+		for name, h := range after.Hosts {
+			if want := what(&after, name); !maps.Equal(hosts[name], want) || rings[name] != h.Ring {
+				t.Fatalf("%s is %v in ring %s, not %v in ring %s", name, hosts[name], rings[name], want, h.Ring)
+			}
+		}
+		if r.Empty() != (len(Diff(before.Hosts, desired(after)).Changes) == 0) {
+			t.Fatalf("empty: %t", r.Empty())
+		}
+	})
+}
+
+func TestWhatActsAsRootComesFirst(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := build(drawSide(t, "before"), drawSide(t, "after"))
+		if !slices.IsSortedFunc(r.Groups, func(x, y Group) int { return first(x.Root(), y.Root()) }) {
+			t.Fatalf("a group without root stands before one with: %+v", r.Groups)
+		}
+		for _, g := range r.Groups {
+			fresh, known := g.split()
+			if !slices.IsSortedFunc(fresh, func(x, y Item) int { return first(x.Root != "", y.Root != "") }) {
+				t.Fatalf("items: %+v", g.Items)
+			}
+			for _, it := range fresh {
+				if (it.Kind == ItemScript || it.Kind == ItemService || it.Kind == ItemHealth || it.After != nil && it.After.Mode == "0755" ||
+					it.Before != nil && it.Before.Mode == "0755") != (it.Root != "") {
+					t.Fatalf("root is %q for %+v", it.Root, it)
+				}
+			}
+			for _, it := range known {
+				if it.Diff != "" || g.Kind != Added {
+					t.Fatalf("known, but shown: %+v", it)
+				}
+			}
+		}
+	})
+}
+
+func TestEachWayToActAsRootIsNamed(t *testing.T) {
+	o := &fleet.Output{Plugin: "p", Services: []fleet.Service{{Name: "s", Exec: "/bin/sh /opt/run.txt", EnvironmentFile: "/etc/env"}},
+		Health: &schema.HealthCheck{Command: []string{"/bin/sh", "/opt/check"}}}
+	for name, c := range map[string]struct {
+		path string
+		mode fs.FileMode
+		want string
+	}{
+		"a plain file":                      {"/etc/x.conf", 0o644, ""},
+		"an executable for its owner only":  {"/opt/x", 0o700, "executable"},
+		"setuid, as Go has it":              {"/opt/x", 0o755 | fs.ModeSetuid, "setuid"},
+		"setuid, as chmod has it":           {"/opt/x", 0o4755, "setuid"},
+		"setuid without a right to execute": {"/opt/x", 0o4644, "setuid"},
+		"setgid":                            {"/opt/x", 0o755 | fs.ModeSetgid, "setgid"},
+		"a cron table":                      {"/etc/cron.d/x", 0o644, "cron reads it"},
+		"a unit of its own":                 {"/etc/systemd/system/x.service", 0o644, "systemd reads it"},
+		"a sudo rule":                       {"/etc/sudoers.d/x", 0o440, "sudo reads it"},
+		"the updater's settings":            {schema.ConfigFile, 0o644, "steers the updater, which runs as root"},
+		"the environment of a service":      {"/etc/env", 0o644, "environment of service s"},
+		"what a service hands to a shell":   {"/opt/run.txt", 0o644, "service s is started with it"},
+		"what the health check is given":    {"/opt/check", 0o644, "the health check is started with it"},
+		"a name that only begins like root": {"/rooted/x", 0o644, ""},
+		"a preload of the dynamic linker":   {"/etc/ld.so.preload", 0o644, "the dynamic linker reads it"},
+	} {
+		if got := rootFile(&fleet.File{Path: c.path, Mode: c.mode}, o); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestEqualChangesOfUnlikePackagesAreOneGroup(t *testing.T) {
+	outputs := func(own, common string) []*fleet.Output {
+		return []*fleet.Output{{Plugin: "p", Files: []fleet.File{textFile("/etc/own", own, 0o644), textFile("/etc/common", common, 0o644)}}}
+	}
+	was, is := map[string][]*fleet.Output{}, map[string][]*fleet.Output{}
+	for i := range 20 {
+		host := fmt.Sprintf("host%02d", i)
+		was[host], is[host] = outputs(host, "old"), outputs(host, "new")
+	}
+	r := build(side(was, nil), side(is, nil))
+	if len(r.Groups) != 1 || len(r.Groups[0].Hosts) != 20 || len(r.Groups[0].Items) != 1 || r.Summary.Bake != 20 {
+		t.Errorf("%+v", r.Groups)
+	}
+}
+
+func TestAPackageWhoseContentBeforeIsNotKnownIsSaidSo(t *testing.T) {
+	was := side(map[string][]*fleet.Output{"a": {{Plugin: "p", Files: []fleet.File{textFile("/etc/a", "old", 0o644)}}}}, nil)
+	is := side(map[string][]*fleet.Output{"a": {{Plugin: "p", Files: []fleet.File{textFile("/etc/a", "new", 0o644)}}}}, nil)
+	was.Resolved = nil
+	r := build(was, is)
+	if len(r.Groups) != 1 || r.Groups[0].Note == "" || len(r.Notes) != 1 || len(r.Groups[0].Items) != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestALongTextIsToldBySizeAndALongDiffIsCut(t *testing.T) {
+	text := func(n int, line string) *Content {
+		s := []byte(strings.Repeat(line+"\n", n))
+		return &Content{Size: int64(len(s)), SHA256: schema.DigestOf(s), text: func() ([]byte, bool) { return s, true }}
+	}
+	if d, _ := textDiff(text(maxText, "x"), text(1, "y")); d != "" {
+		t.Errorf("a diff of %d bytes", len(d))
+	}
+	d, cut := textDiff(nil, text(1000, "x"))
+	if got := strings.Count(d, "\n"); got != maxDiffLines || cut != 1001-maxDiffLines {
+		t.Errorf("%d lines and %d cut", got, cut)
+	}
+	if d, _ := textDiff(text(1, "\x00"), text(1, "y")); d != "" {
+		t.Errorf("a diff of a binary: %q", d)
+	}
+}
+
+func TestAPasswordsHashIsNotShown(t *testing.T) {
+	was, is := side(nil, nil), side(nil, nil)
+	is.Access = schema.Access{Schema: 1, Users: map[string]schema.User{"ci": {Hash: "$2y$05$secret", Permissions: map[string][]string{"register": {"~.*"}}}}}
+	r := build(was, is)
+	var b bytes.Buffer
+	if err := r.Text(&b); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Settings) != 2 || strings.Contains(b.String(), "secret") || !strings.Contains(b.String(), `access.users.ci.permissions.register: none -> ["~.*"]`) {
+		t.Errorf("%s", b.String())
+	}
+	if r.Empty() {
+		t.Error("a new user is no change")
+	}
+}
