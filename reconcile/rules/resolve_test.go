@@ -39,16 +39,19 @@ type refFleet struct {
 
 var words = rapid.SampledFrom([]string{"a", "b", "c"})
 
+// texts may be empty, which is not the same as absent.
+var texts = rapid.SampledFrom([]string{"a", "b", ""})
+
 func drawMatch(t *rapid.T) any {
 	switch rapid.IntRange(0, 3).Draw(t, "form") {
 	case 0:
-		return words.Draw(t, "is")
+		return texts.Draw(t, "is")
 	case 1:
-		return rapid.SliceOfN(words, 0, 2).Draw(t, "any")
+		return rapid.SliceOfN(texts, 0, 2).Draw(t, "any")
 	case 2:
-		return map[string]any{"not": words.Draw(t, "not")}
+		return map[string]any{"not": texts.Draw(t, "not")}
 	}
-	return map[string]any{"not": rapid.SliceOfN(words, 0, 2).Draw(t, "none")}
+	return map[string]any{"not": rapid.SliceOfN(texts, 0, 2).Draw(t, "none")}
 }
 
 func drawWhen(t *rapid.T, folders []string, settled bool) map[string]any {
@@ -83,11 +86,11 @@ func drawWhen(t *rapid.T, folders []string, settled bool) map[string]any {
 }
 
 func drawLabels(t *rapid.T) map[string]string {
-	return rapid.MapOfN(words, words, 0, 2).Draw(t, "labels")
+	return rapid.MapOfN(words, texts, 0, 2).Draw(t, "labels")
 }
 
 func drawFleet(t *rapid.T) refFleet {
-	all := []string{"", "x", "x/y", "z"}
+	all := []string{"", "x", "x/y", "xy"} // the last is no folder below x
 	f := refFleet{folders: all, defaults: map[string]map[string]any{"": {"platform": "linux/amd64", "format": "deb"}}}
 	attribute := func(what string) map[string]any {
 		switch rapid.IntRange(0, 3).Draw(t, what) {

@@ -137,7 +137,11 @@ func TestUpdaterRefusesWhatTheAgentWould(t *testing.T) {
 
 func TestEveryParameterOfAShippedPluginHasADoc(t *testing.T) {
 	n := 0
-	for _, p := range loaded(t, repo(nil)).Plugins {
+	f := loaded(t, repo(nil))
+	if len(f.Plugins) != len(shippedNames()) {
+		t.Errorf("%d of %d plugins", len(f.Plugins), len(shippedNames()))
+	}
+	for _, p := range f.Plugins {
 		if p.Doc == "" || !p.Shipped {
 			t.Errorf("plugin %s: doc %q, shipped %v", p.Name, p.Doc, p.Shipped)
 		}

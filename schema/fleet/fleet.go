@@ -37,7 +37,7 @@ type Fleet struct {
 	Keys          map[string]*Key
 	Hosts         []*Host            // by name
 	Folders       map[string]*Folder // by path below hosts/; "" is the root, which is always there
-	Plugins       map[string]*Plugin // the repo's own and the shipped ones
+	Plugins       map[string]*Plugin // the repo's own, and the shipped ones that rules are about
 	Rollout       Rollout
 	Sites         map[string]schema.Site // always holds CentralSite
 	Access        schema.Access

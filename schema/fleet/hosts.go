@@ -30,6 +30,7 @@ func (ld *loader) takeFolder(folder *Folder, n *node) {
 	if rules != nil {
 		folder.Rules = make(map[string][]*Rule, len(rules.names))
 		for i, plugin := range rules.names {
+			ld.wanted[plugin] = true
 			for _, v := range rules.fields[i].fields {
 				r := &Rule{When: ld.when(v.get("when")), Value: values(v.get("value")), Pos: v.at()}
 				if plugin == HostAttributes && (r.When.Site != nil || r.When.Platform != nil) {
@@ -63,6 +64,7 @@ func (ld *loader) takeFolder(folder *Folder, n *node) {
 		if set := v.get("set"); set != nil {
 			h.Set = make(map[string]*Rule, len(set.names))
 			for j, plugin := range set.names {
+				ld.wanted[plugin] = true
 				h.Set[plugin] = &Rule{Value: values(set.fields[j]), Pos: set.fields[j].at()}
 			}
 		}
@@ -180,6 +182,7 @@ type salvaged struct {
 func (ld *loader) salvage(n *node) {
 	keep := func(plugin string, v, value *node) {
 		if plugin != HostAttributes && value != nil && value.kind == cue.StructKind {
+			ld.wanted[plugin] = true
 			ld.salvaged = append(ld.salvaged, &salvaged{plugin, Rule{Value: values(value), Pos: v.at()}})
 		}
 	}
@@ -232,7 +235,7 @@ func (ld *loader) finish() {
 		if p == nil {
 			if !ld.failed[plugin] {
 				ld.ps = append(ld.ps, Problem{Pos: at, Msg: fmt.Sprintf("there is no plugin %q", plugin),
-					Hint: Nearest("did you mean %s?", plugin, slices.Collect(maps.Keys(f.Plugins)))})
+					Hint: Nearest("did you mean %s?", plugin, append(shippedNames(), slices.Collect(maps.Keys(f.Plugins))...))})
 			}
 			return
 		}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 
+	"cuelang.org/go/cue"
+
 	"bakehouse/schema"
 )
 
@@ -30,6 +32,7 @@ type loader struct {
 	hosts      map[string]*Host // by name in lower case
 	conditions []condition
 	salvaged   []*salvaged
+	wanted     map[string]bool // plugins that rules are about
 	failed     map[string]bool // plugins that did not evaluate
 }
 
@@ -54,14 +57,31 @@ func load(ctx context.Context, fsys fs.FS, l limits) (*Fleet, error) {
 		AnchorVersion: 1, Programs: map[schema.Platform]Program{}, Keys: map[string]*Key{}, Folders: map[string]*Folder{},
 		Plugins: map[string]*Plugin{}, Sites: map[string]schema.Site{},
 		Access: schema.Access{Schema: accessSchema, Users: map[string]schema.User{}},
-	}, sources: newSources(fsys), hosts: map[string]*Host{}, failed: map[string]bool{}}
+	}, sources: newSources(fsys), hosts: map[string]*Host{}, wanted: map[string]bool{}, failed: map[string]bool{}}
 	jobs, err := ld.discover()
 	if err != nil {
 		return nil, err
 	}
+	if err := ld.evaluate(ctx, jobs); err != nil {
+		return nil, err
+	}
+	// Which of the shipped plugins are needed is known now.
+	if err := ld.evaluate(ctx, ld.shippedJobs()); err != nil {
+		return nil, err
+	}
+	ld.finish()
+	if err := ld.ps.or(); err != nil {
+		return nil, err
+	}
+	ld.fleet.Warnings = ld.fleet.Warnings.Sorted()
+	return ld.fleet, nil
+}
+
+// evaluate runs the jobs and takes what they yield.
+func (ld *loader) evaluate(ctx context.Context, jobs []*job) error {
 	ld.run(ctx, jobs)
 	if err := context.Cause(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	ld.clauses(jobs)
 	for _, j := range jobs {
@@ -77,12 +97,7 @@ func load(ctx context.Context, fsys fs.FS, l limits) (*Fleet, error) {
 			ld.salvage(j.node)
 		}
 	}
-	ld.finish()
-	if err := ld.ps.or(); err != nil {
-		return nil, err
-	}
-	ld.fleet.Warnings = ld.fleet.Warnings.Sorted()
-	return ld.fleet, nil
+	return nil
 }
 
 // discover lists the directories to evaluate, in the order in which they are taken: the top first, then by path.
@@ -125,7 +140,7 @@ func (ld *loader) discover() ([]*job, error) {
 	if ld.fleet.Folders[""] == nil {
 		ld.fleet.Folders[""] = &Folder{}
 	}
-	return ld.discoverShipped(jobs), nil
+	return jobs, nil
 }
 
 func (ld *loader) discoverFolders(jobs []*job, dir string, parent *Folder) []*job {
@@ -177,15 +192,15 @@ func (ld *loader) pluginJob(fsys fs.FS, entries []fs.DirEntry, p *Plugin) *job {
 	}}
 }
 
-// discoverShipped lists the plugins that come with the tool and that the repo does not replace.
-func (ld *loader) discoverShipped(jobs []*job) []*job {
-	entries, _ := shipped.ReadDir(shippedDir)
-	for _, e := range entries {
-		p := &Plugin{Name: e.Name(), Shipped: true, home: path.Join(shippedDir, e.Name()), l: ld.l, sources: ld.sources}
-		if !slices.ContainsFunc(jobs, func(j *job) bool { return j.plugin == p.Name }) {
-			files, _ := shipped.ReadDir(p.home)
-			jobs = append(jobs, ld.pluginJob(shipped, files, p))
+// shippedJobs are the plugins that come with the tool, that rules are about and that the repo does not replace.
+func (ld *loader) shippedJobs() (jobs []*job) {
+	for _, name := range shippedNames() {
+		if !ld.wanted[name] || ld.fleet.Plugins[name] != nil || ld.failed[name] {
+			continue
 		}
+		p := &Plugin{Name: name, Shipped: true, home: path.Join(shippedDir, name), l: ld.l, sources: ld.sources}
+		files, _ := shipped.ReadDir(p.home) // embedded
+		jobs = append(jobs, ld.pluginJob(shipped, files, p))
 	}
 	return jobs
 }
@@ -242,6 +257,8 @@ func (j *job) run(ctx context.Context, fsys fs.FS, l limits) {
 			done.broken = true
 			ps = append(ps, Problem{Pos: Pos{File: j.path}, Msg: err.Error()})
 		}
+		// The context holds several times what the node does, and there may be thousands of folders.
+		done.ctx, done.raw, done.value = nil, cue.Value{}, cue.Value{}
 	})
 	if err != nil {
 		j.ps = Problems{{Pos: Pos{File: j.path}, Msg: err.Error(), Hint: "simplify the files of this folder: look for large disjunctions and for references that multiply"}}

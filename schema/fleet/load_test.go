@@ -19,6 +19,8 @@ func repo(files map[string]string) fstest.MapFS {
 	m := fstest.MapFS{
 		"fleet.cue":       {Data: []byte("package fleet\nname: \"acme\"\nurl: \"https://bakehouse.example:8443\"\n")},
 		"hosts/hosts.cue": {Data: []byte("package hosts\ndefaults: {platform: \"linux/amd64\", format: \"deb\"}\nhosts: web01: {}\n")},
+		// A rule for each shipped plugin, so that each is loaded.
+		"hosts/all/r.cue": {Data: []byte("package all\nrules: {updater: [{value: {}}], files: [{when: hosts: [], value: {}}], node_exporter: [{when: hosts: [], value: {}}]}\n")},
 	}
 	for name, text := range files {
 		m[name] = &fstest.MapFile{Data: []byte(text)}
@@ -81,6 +83,10 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 			"hosts/r.cue:2:25: there is no folder \"wep\""},
 		"an attribute that depends on what such rules set": {"hosts/r.cue", "package hosts\nrules: host: [{when: site: \"central\", value: ring: \"all\"}]\n",
 			"hosts/r.cue:2:15: a rule for attributes of hosts cannot depend on their site or platform"},
+		"rules of a plugin in two files, which CUE would merge one by one": {"hosts/all/more.cue", "package all\nrules: updater: [{value: interval: \"2h\"}]\n",
+			"hosts/all/r.cue:2:9: rules for updater stand in more than one list, which CUE merges rule by rule (see also hosts/all/more.cue:2:8)"},
+		"rules of a plugin twice in a file": {"hosts/r.cue", "package hosts\nrules: {\n\tfiles: [{value: {}}]\n\t\"files\": [{value: {}}]\n}\n",
+			"hosts/r.cue:4:2: rules for files stand in more than one list, which CUE merges rule by rule (see also hosts/r.cue:3:2)"},
 		"a pattern that is no regular expression": {"hosts/r.cue", "package hosts\nrules: updater: [{when: hosts: [\"~(\"], value: {}}]\n",
 			"hosts/r.cue:2:33: host pattern \"~(\""},
 		"a value that is not concrete": {"hosts/r.cue", "package hosts\nrules: updater: [{value: fixed: bool}]\n",

@@ -30,8 +30,9 @@ type Plugin struct {
 	inputs  map[string][]string // the fields it declares of platform, host and fleet
 
 	mu    sync.Mutex
-	value cue.Value // unified with the schema
-	uses  int       // of value's context
+	ctx   *cue.Context
+	value cue.Value // unified with the schema, in ctx
+	uses  int       // of ctx
 	known map[string]bool
 	dead  error // a time-out left value to a goroutine that may still run
 }
@@ -63,7 +64,7 @@ func (p *Plugin) take(e *evaluated) (ps Problems) {
 	if e == nil {
 		return Problems{{Pos: Pos{File: p.home}, Msg: "there is no CUE file in it", Hint: "a plugin is plugins/NAME/plugin.cue"}}
 	}
-	p.dir, p.value, p.inputs, p.known = e.dir, e.value, map[string][]string{}, map[string]bool{}
+	p.dir, p.ctx, p.value, p.inputs, p.known = e.dir, e.ctx, e.value, map[string][]string{}, map[string]bool{}
 	if doc := e.value.LookupPath(cue.ParsePath("plugin.doc")); doc.Exists() {
 		p.Doc, _ = doc.String()
 	}
@@ -212,10 +213,10 @@ func (n *node) holds(q Pos) bool {
 // context is the context to evaluate in, renewed now and then; p.mu is held.
 func (p *Plugin) context() (*cue.Context, cue.Value) {
 	if p.uses++; p.uses > maxUses {
-		p.value, p.uses = p.dir.evaluate("#PluginDir", true).value, 0
+		e := p.dir.evaluate("#PluginDir", true)
+		p.ctx, p.value, p.uses = e.ctx, e.value, 0
 	}
-	//lint:ignore SA1019 the value is this directory's, and nothing of another context was combined with it
-	return p.value.Context(), p.value
+	return p.ctx, p.value
 }
 
 // fill gives value its inputs, and its parameters if concrete.

@@ -30,3 +30,12 @@ func (s shippedFS) Open(name string) (fs.File, error) {
 func (s shippedFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	return s.files.ReadDir(strings.TrimPrefix(name, shippedPrefix))
 }
+
+func shippedNames() []string {
+	entries, _ := shipped.ReadDir(shippedDir) // embedded
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names
+}

@@ -10,7 +10,7 @@ import (
 
 // unknownFields finds what def, a closed struct of the schema, does not allow in v. CUE reports such fields only as long
 // as nothing else is wrong beside them, so this runs when something is, to tell everything at once.
-func unknownFields(v, def cue.Value, path []string) (ps []located) {
+func unknownFields(ctx *cue.Context, v, def cue.Value, path []string) (ps []located) {
 	if v.IncompleteKind() != cue.StructKind || def.IncompleteKind() != cue.StructKind {
 		if v.IncompleteKind() != cue.ListKind || def.IncompleteKind() != cue.ListKind {
 			return nil
@@ -18,7 +18,7 @@ func unknownFields(v, def cue.Value, path []string) (ps []located) {
 		items, err := v.List()
 		for i := 0; err == nil && items.Next(); i++ {
 			item := def.LookupPath(cue.MakePath(cue.AnyIndex))
-			ps = append(ps, unknownFields(items.Value(), item, append(path[:len(path):len(path)], fmt.Sprint(i)))...)
+			ps = append(ps, unknownFields(ctx, items.Value(), item, append(path[:len(path):len(path)], fmt.Sprint(i)))...)
 		}
 		return ps
 	}
@@ -40,10 +40,9 @@ func unknownFields(v, def cue.Value, path []string) (ps []located) {
 		}
 		child := def.LookupPath(cue.MakePath(name.Optional()))
 		if !child.Exists() {
-			//lint:ignore SA1019 the schema's value is of one context, the directory's
-			child = def.Unify(def.Context().BuildExpr(probe)).LookupPath(cue.MakePath(name))
+			child = def.Unify(ctx.BuildExpr(probe)).LookupPath(cue.MakePath(name))
 		}
-		ps = append(ps, unknownFields(it.Value(), child, at)...)
+		ps = append(ps, unknownFields(ctx, it.Value(), child, at)...)
 	}
 	return ps
 }
