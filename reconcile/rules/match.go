@@ -22,7 +22,11 @@ func (s subject) matches(w *fleet.When) bool {
 		matchMap(w.Tags, s.host.Tags) &&
 		matchAny(w.Folder, func(folder string) bool { return below(s.host.Folder.Path, folder) }) &&
 		matchAny(w.Site, func(site string) bool { return s.site == site }) &&
-		matchAny(w.Platform, func(p string) bool { return p == s.platform.String() || p == s.platform.OS })
+		matchAny(w.Platform, func(p string) bool { return p == s.platform.String() || p == s.platform.OS }) &&
+		(w.Named == nil || slices.ContainsFunc(w.Named.Conditions, func(c *fleet.Condition) bool { return s.matches(&c.When) }) != w.Named.Not) &&
+		(w.Any == nil || slices.ContainsFunc(w.Any, s.matches)) &&
+		(w.All == nil || len(w.All) > 0 && !slices.ContainsFunc(w.All, func(part *fleet.When) bool { return !s.matches(part) })) &&
+		(w.Not == nil || !s.matches(w.Not))
 }
 
 func matchNames(n *fleet.Names, name string) bool {

@@ -20,6 +20,7 @@ type refRule struct {
 	folder string
 	when   map[string]any // as in CUE
 	value  map[string]any
+	off    bool
 }
 
 type refHost struct {
@@ -33,8 +34,9 @@ type refFleet struct {
 	folders  []string
 	defaults map[string]map[string]any // attributes by folder
 	hosts    []refHost
-	rules    []refRule // for the plugin p
-	attrs    []refRule // for attributes
+	rules    []refRule                 // for the plugin p
+	attrs    []refRule                 // for attributes
+	named    map[string]map[string]any // conditions
 }
 
 var words = rapid.SampledFrom([]string{"a", "b", "c"})
@@ -85,6 +87,31 @@ func drawWhen(t *rapid.T, folders []string, settled bool) map[string]any {
 	return when
 }
 
+// drawGroups is a condition of conditions, at most so many levels deep.
+func drawGroups(t *rapid.T, folders []string, settled bool, depth int) map[string]any {
+	when := drawWhen(t, folders, settled)
+	if depth == 0 {
+		return when
+	}
+	for _, kind := range []string{"all", "any"} {
+		if rapid.IntRange(0, 4).Draw(t, "has "+kind) == 0 {
+			group := []map[string]any{}
+			for range rapid.IntRange(0, 3).Draw(t, "parts") {
+				group = append(group, drawGroups(t, folders, settled, depth-1))
+			}
+			when[kind] = group
+		}
+	}
+	if rapid.IntRange(0, 4).Draw(t, "has not") == 0 {
+		when["not"] = drawGroups(t, folders, settled, depth-1)
+	}
+	// The condition "anywhere" looks at sites, so rules for attributes cannot use it.
+	if settled && rapid.IntRange(0, 4).Draw(t, "has condition") == 0 {
+		when["condition"] = rapid.SampledFrom([]any{"here", []string{"here", "anywhere"}, []string{}, map[string]any{"not": "anywhere"}}).Draw(t, "condition")
+	}
+	return when
+}
+
 func drawLabels(t *rapid.T) map[string]string {
 	return rapid.MapOfN(words, texts, 0, 2).Draw(t, "labels")
 }
@@ -106,6 +133,7 @@ func drawFleet(t *rapid.T) refFleet {
 	for _, folder := range all[1:] {
 		f.defaults[folder] = attribute("defaults")
 	}
+	f.named = map[string]map[string]any{"here": drawWhen(t, all, false), "anywhere": drawWhen(t, all, true)}
 	params := func(what string) map[string]any {
 		out := map[string]any{}
 		for _, p := range []string{"p1", "p2"} {
@@ -126,10 +154,10 @@ func drawFleet(t *rapid.T) refFleet {
 		f.hosts = append(f.hosts, h)
 	}
 	for range rapid.IntRange(0, 6).Draw(t, "rules") {
-		f.rules = append(f.rules, refRule{rapid.SampledFrom(all).Draw(t, "at"), drawWhen(t, all, true), params("rule")})
+		f.rules = append(f.rules, refRule{rapid.SampledFrom(all).Draw(t, "at"), drawGroups(t, all, true, 2), params("rule"), rapid.IntRange(0, 5).Draw(t, "off") == 0})
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "attribute rules") {
-		f.attrs = append(f.attrs, refRule{rapid.SampledFrom(all).Draw(t, "at"), drawWhen(t, all, false), attribute("by rule")})
+		f.attrs = append(f.attrs, refRule{rapid.SampledFrom(all).Draw(t, "at"), drawGroups(t, all, false, 1), attribute("by rule"), false})
 	}
 	return f
 }
@@ -144,7 +172,7 @@ func (f refFleet) cue(t *rapid.T) fstest.MapFS {
 		return string(b)
 	}
 	m := fstest.MapFS{
-		"fleet.cue":            {Data: []byte("package fleet\nname: \"n\"\nurl: \"https://u\"\n")},
+		"fleet.cue":            {Data: []byte("package fleet\nname: \"n\"\nurl: \"https://u\"\nconditions: " + text(f.named) + "\n")},
 		"sites/s.cue":          {Data: []byte("package sites\nsites: s1: url: \"https://s1\"\n")},
 		"plugins/p/plugin.cue": {Data: []byte("package p\nplugin: {\n\tparams: {p1: int | *0, p2: int | *0}\n\tfiles: \"/p\": content: \"\\(params.p1) \\(params.p2)\"\n}\n")},
 	}
@@ -168,7 +196,7 @@ func (f refFleet) cue(t *rapid.T) fstest.MapFS {
 			fmt.Fprintf(&b, "rules: %s: [\n", plugin)
 			for _, r := range rules {
 				if r.folder == folder {
-					fmt.Fprintf(&b, "\t{when: %s, value: %s},\n", text(r.when), text(r.value))
+					fmt.Fprintf(&b, "\t{when: %s, value: %s, disabled: %v},\n", text(r.when), text(r.value), r.off)
 				}
 			}
 			b.WriteString("]\n")
@@ -200,7 +228,7 @@ func refAny(m any, holds func(string) bool) bool {
 	panic(fmt.Sprintf("%T", m))
 }
 
-func (h refHost) matches(when map[string]any, site, platform string) bool {
+func (f refFleet) matches(h refHost, when map[string]any, site, platform string) bool {
 	for kind, m := range when {
 		ok := true
 		switch kind {
@@ -218,6 +246,18 @@ func (h refHost) matches(when map[string]any, site, platform string) bool {
 			ok = refAny(m, func(s string) bool { return s == site })
 		case "platform":
 			ok = refAny(m, func(s string) bool { return s == platform || strings.HasPrefix(platform, s+"/") })
+		case "condition":
+			ok = refAny(m, func(s string) bool { return f.matches(h, f.named[s], site, platform) })
+		case "not":
+			ok = !f.matches(h, m.(map[string]any), site, platform)
+		case "all", "any":
+			holding := 0
+			for _, part := range m.([]map[string]any) {
+				if f.matches(h, part, site, platform) {
+					holding++
+				}
+			}
+			ok = holding > 0 && (kind == "any" || holding == len(m.([]map[string]any)))
 		}
 		if !ok {
 			return false
@@ -233,7 +273,7 @@ func (f refFleet) resolve(h refHost) (attributes, params map[string]any, present
 	applies := func(rules []refRule, site, platform string) (out []map[string]any) {
 		for _, folder := range deepestFirst {
 			for _, r := range rules {
-				if r.folder == folder && reaches(folder, h.folder) && h.matches(r.when, site, platform) {
+				if !r.off && r.folder == folder && reaches(folder, h.folder) && f.matches(h, r.when, site, platform) {
 					out = append(out, r.value)
 				}
 			}

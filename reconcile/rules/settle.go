@@ -23,7 +23,7 @@ func (s subject) each(plugin string) iter.Seq[*fleet.Rule] {
 		}
 		for f := s.host.Folder; f != nil; f = f.Parent {
 			for _, r := range f.Rules[plugin] {
-				if s.matches(&r.When) && !yield(r) {
+				if !r.Disabled && s.matches(&r.When) && !yield(r) {
 					return
 				}
 			}

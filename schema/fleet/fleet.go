@@ -16,9 +16,7 @@ package fleet
 
 import (
 	"encoding/json"
-	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"bakehouse/schema"
@@ -38,6 +36,7 @@ type Fleet struct {
 	Hosts         []*Host            // by name
 	Folders       map[string]*Folder // by path below hosts/; "" is the root, which is always there
 	Plugins       map[string]*Plugin // the repo's own, and the shipped ones that rules are about
+	Conditions    map[string]*Condition
 	Rollout       Rollout
 	Sites         map[string]schema.Site // always holds CentralSite
 	Access        schema.Access
@@ -123,9 +122,12 @@ type Host struct {
 
 // Rule sets parameters of a plugin, or attributes (HostAttributes), for the hosts that When matches.
 type Rule struct {
-	When  When
-	Value map[string]Value
-	Pos   Pos
+	When     When
+	Value    map[string]Value
+	Disabled bool // it is for no host
+	Comment  string
+	Owner    string
+	Pos      Pos
 }
 
 // Value is a JSON value as written, at its place. Defaults are not filled in.
@@ -140,54 +142,6 @@ func (v Value) Text() string {
 	var s string
 	_ = json.Unmarshal(v.JSON, &s)
 	return s
-}
-
-// When is a condition; what is nil matches everything, and all that is set must match.
-type When struct {
-	Hosts        *Names
-	Labels, Tags map[string]Match
-	Folder       *Match // a folder or any below it
-	Site         *Match
-	Platform     *Match // "os/arch" or "os"
-}
-
-// Names matches a host by name. An empty list matches nothing.
-type Names struct {
-	Patterns []Pattern
-	Not      bool // matches what no pattern does
-}
-
-// Match compares one value. It matches any of Any, or with Not none of them; a value that is absent is none of them.
-type Match struct {
-	Any []string
-	Not bool
-}
-
-// Pattern is a host's name, or "~" and a regular expression anchored at the start (schema.MatchHost).
-type Pattern struct {
-	Text string
-	re   *regexp.Regexp
-}
-
-// NewPattern compiles a pattern.
-func NewPattern(text string) (Pattern, error) {
-	p := Pattern{Text: text}
-	if expr, ok := strings.CutPrefix(text, "~"); ok {
-		re, err := regexp.Compile("^(?:" + expr + ")")
-		if err != nil {
-			return p, err
-		}
-		p.re = re
-	}
-	return p, nil
-}
-
-// Match reports whether a host of that name is meant.
-func (p Pattern) Match(host string) bool {
-	if p.re != nil {
-		return p.re.MatchString(host)
-	}
-	return p.Text == host
 }
 
 // Rollout says which hosts get updates, and in which order.

@@ -32,8 +32,9 @@ func (ld *loader) takeFolder(folder *Folder, n *node) {
 		for i, plugin := range rules.names {
 			ld.wanted[plugin] = true
 			for _, v := range rules.fields[i].fields {
-				r := &Rule{When: ld.when(v.get("when")), Value: values(v.get("value")), Pos: v.at()}
-				if plugin == HostAttributes && (r.When.Site != nil || r.When.Platform != nil) {
+				r := &Rule{When: ld.when(v.get("when")), Value: values(v.get("value")), Disabled: v.get("disabled").is(),
+					Comment: v.get("comment").str(), Owner: v.get("owner").str(), Pos: v.at()}
+				if plugin == HostAttributes && r.When.looksAtAttributes() {
 					ld.problem(v, "a rule for attributes of hosts cannot depend on their site or platform, which such rules set")
 				}
 				folder.Rules[plugin] = append(folder.Rules[plugin], r)
@@ -106,72 +107,6 @@ func overlay(base map[string]string, own *node) map[string]string {
 	return out
 }
 
-// when reads a condition; nil is always met.
-func (ld *loader) when(n *node) When {
-	var w When
-	if n == nil {
-		return w
-	}
-	if v := n.get("hosts"); v != nil {
-		w.Hosts = &Names{}
-		list := v
-		if not := v.get("not"); not != nil {
-			list, w.Hosts.Not = not, true
-		}
-		w.Hosts.Patterns = ld.patterns(list)
-	}
-	w.Labels, w.Tags = matches(n.get("labels")), matches(n.get("tags"))
-	w.Folder, w.Site, w.Platform = match(n.get("folder")), match(n.get("site")), match(n.get("platform"))
-	if w.Folder != nil {
-		for i, f := range w.Folder.Any {
-			w.Folder.Any[i] = strings.Trim(f, "/")
-		}
-		ld.conditions = append(ld.conditions, condition{w.Folder, n.get("folder"), "folder"})
-	}
-	if w.Site != nil {
-		ld.conditions = append(ld.conditions, condition{w.Site, n.get("site"), "site"})
-	}
-	return w
-}
-
-func (ld *loader) patterns(list *node) []Pattern {
-	var out []Pattern
-	for _, v := range list.fields {
-		p, err := NewPattern(v.text)
-		if err != nil {
-			ld.problem(v, "host pattern %s: %v", quote(v.text), err)
-			continue
-		}
-		out = append(out, p)
-	}
-	return out
-}
-
-func matches(n *node) map[string]Match {
-	if n == nil {
-		return nil
-	}
-	out := make(map[string]Match, len(n.names))
-	for i, name := range n.names {
-		out[name] = *match(n.fields[i])
-	}
-	return out
-}
-
-func match(n *node) *Match {
-	switch {
-	case n == nil:
-		return nil
-	case n.kind == cue.StringKind:
-		return &Match{Any: []string{n.text}}
-	case n.kind == cue.StructKind:
-		m := match(n.get("not"))
-		m.Not = true
-		return m
-	}
-	return &Match{Any: n.strs()}
-}
-
 // salvaged is what a rule gives to a plugin, in a folder that the schema refuses.
 type salvaged struct {
 	plugin string
@@ -198,13 +133,6 @@ func (ld *loader) salvage(n *node) {
 	}
 }
 
-// condition is a Match whose values must exist in the fleet.
-type condition struct {
-	match *Match
-	node  *node
-	kind  string
-}
-
 // finish checks what crosses directories.
 func (ld *loader) finish() {
 	f := ld.fleet
@@ -216,12 +144,14 @@ func (ld *loader) finish() {
 	for _, p := range f.Plugins {
 		p.fleet = f
 	}
-	known := map[string][]string{AttrSite: slices.Collect(maps.Keys(f.Sites)), AttrRing: rings, "folder": slices.Collect(maps.Keys(f.Folders))}
-	for _, c := range ld.conditions {
-		for _, v := range c.match.Any {
-			ld.exists(c.node.at(), c.kind, v, known[c.kind])
+	known := map[string][]string{AttrSite: slices.Collect(maps.Keys(f.Sites)), AttrRing: rings, "folder": slices.Collect(maps.Keys(f.Folders)),
+		"condition": slices.Collect(maps.Keys(f.Conditions))}
+	for _, r := range ld.references {
+		for _, v := range r.match.Any {
+			ld.exists(r.node.at(), r.kind, v, known[r.kind])
 		}
 	}
+	ld.unusedConditions()
 	check := func(plugin string, value map[string]Value, at Pos) {
 		if plugin == HostAttributes {
 			for _, name := range []string{AttrSite, AttrRing} {
@@ -265,8 +195,11 @@ func (ld *loader) finish() {
 	}
 }
 
+// definedBy are the parts of the schema that say what there is of a kind.
+var definedBy = map[string][]string{AttrSite: {"#Root", "#Sites"}, AttrRing: {"#Root"}, "condition": {"#Root"}}
+
 func (ld *loader) exists(at Pos, kind, name string, known []string) {
-	if !slices.Contains(known, name) {
+	if !slices.Contains(known, name) && !slices.ContainsFunc(definedBy[kind], func(d string) bool { return ld.unread[d] }) {
 		ld.ps = append(ld.ps, Problem{Pos: at, Msg: fmt.Sprintf("there is no %s %q", kind, name),
 			Hint: Nearest("did you mean %s?", name, known)})
 	}

@@ -30,10 +30,11 @@ type loader struct {
 
 	sources    *sources
 	hosts      map[string]*Host // by name in lower case
-	conditions []condition
+	references []reference
 	salvaged   []*salvaged
 	wanted     map[string]bool // plugins that rules are about
 	failed     map[string]bool // plugins that did not evaluate
+	unread     map[string]bool // definitions of the schema with a directory that did not evaluate
 }
 
 // job is a directory to evaluate. take reads the result into the loader, one job at a time, in order of paths.
@@ -57,7 +58,7 @@ func load(ctx context.Context, fsys fs.FS, l limits) (*Fleet, error) {
 		AnchorVersion: 1, Programs: map[schema.Platform]Program{}, Keys: map[string]*Key{}, Folders: map[string]*Folder{},
 		Plugins: map[string]*Plugin{}, Sites: map[string]schema.Site{},
 		Access: schema.Access{Schema: accessSchema, Users: map[string]schema.User{}},
-	}, sources: newSources(fsys), hosts: map[string]*Host{}, wanted: map[string]bool{}, failed: map[string]bool{}}
+	}, sources: newSources(fsys), hosts: map[string]*Host{}, wanted: map[string]bool{}, failed: map[string]bool{}, unread: map[string]bool{}}
 	jobs, err := ld.discover()
 	if err != nil {
 		return nil, err
@@ -93,8 +94,11 @@ func (ld *loader) evaluate(ctx context.Context, jobs []*job) error {
 			j.take(j.done, j.node)
 		case j.plugin != "":
 			ld.failed[j.plugin] = true
-		case j.definition == "#Folder" && j.node != nil:
-			ld.salvage(j.node)
+		default:
+			ld.unread[j.definition] = true
+			if j.definition == "#Folder" && j.node != nil {
+				ld.salvage(j.node)
+			}
 		}
 	}
 	return nil

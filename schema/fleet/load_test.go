@@ -87,6 +87,18 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 			"hosts/all/r.cue:2:9: rules for updater stand in more than one list, which CUE merges rule by rule (see also hosts/all/more.cue:2:8)"},
 		"rules of a plugin twice in a file": {"hosts/r.cue", "package hosts\nrules: {\n\tfiles: [{value: {}}]\n\t\"files\": [{value: {}}]\n}\n",
 			"hosts/r.cue:4:2: rules for files stand in more than one list, which CUE merges rule by rule (see also hosts/r.cue:3:2)"},
+		"an attribute that depends on it in a group": {"hosts/r.cue", "package hosts\nrules: host: [{when: any: [{not: platform: \"linux\"}], value: ring: \"all\"}]\n",
+			"hosts/r.cue:2:15: a rule for attributes of hosts cannot depend on their site or platform"},
+		"a misspelt condition in a group": {"hosts/r.cue", "package hosts\nrules: updater: [{when: any: [{not: lables: a: \"b\"}], value: {}}]\n",
+			"hosts/r.cue:2:37: rules.updater[0].when.any[0].not.lables: unknown field lables\n\thint: did you mean labels?"},
+		"a named condition that is not there": {"hosts/r.cue", "package hosts\nrules: updater: [{when: condition: not: [\"prod\"], value: {}}]\n",
+			"hosts/r.cue:2:25: there is no condition \"prod\""},
+		"a named condition that refers to one": {"c.cue", "package fleet\nconditions: {a: tags: x: \"y\", b: not: condition: \"a\"}\n",
+			"c.cue:2:31: condition b refers to another by name"},
+		"a disabled rule is checked all the same": {"hosts/r.cue", "package hosts\nrules: updater: [{disabled: true, value: fixd: true}]\n",
+			"hosts/r.cue:2:42: plugin updater has no parameter \"fixd\""},
+		"an owner of two lines": {"hosts/r.cue", "package hosts\nrules: updater: [{owner: \"a\\nb\", value: {}}]\n",
+			"hosts/r.cue:2:26: rules.updater[0].owner: invalid value"},
 		"a pattern that is no regular expression": {"hosts/r.cue", "package hosts\nrules: updater: [{when: hosts: [\"~(\"], value: {}}]\n",
 			"hosts/r.cue:2:33: host pattern \"~(\""},
 		"a value that is not concrete": {"hosts/r.cue", "package hosts\nrules: updater: [{value: fixed: bool}]\n",
@@ -153,6 +165,30 @@ func TestEveryMistakeIsToldAtOnce(t *testing.T) {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
+	}
+}
+
+// One mistake at the top does not make errors of all that refers to it.
+func TestWhatABrokenFileMayDefineIsNotSaidToBeMissing(t *testing.T) {
+	got := refused(t, repo(map[string]string{
+		"rollout.cue":   "package fleet\nrollout: {rings: [{name: \"early\"}], enabled: 3}\nconditions: prod: {}\n",
+		"hosts/a/r.cue": "package a\nhosts: a: {site: \"central\", ring: \"early\"}\nrules: updater: [{when: condition: \"prod\", value: {}}]\n",
+	}))
+	if !strings.Contains(got, "rollout.enabled: 3 is an int") || strings.Contains(got, "there is no") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+func TestAConditionThatNothingUsesIsNamed(t *testing.T) {
+	f := loaded(t, repo(map[string]string{
+		"c.cue":       "package fleet\nconditions: {used: tags: x: \"y\", idle: labels: a: \"b\"}\n",
+		"hosts/r.cue": "package hosts\nrules: updater: [{when: any: [{condition: \"used\"}], comment: \"why\", owner: \"ops\", value: {}}]\n",
+	}))
+	if len(f.Warnings) != 1 || f.Warnings[0].Error() != "c.cue:2:34: nothing refers to the condition idle" {
+		t.Errorf("warnings %v", f.Warnings)
+	}
+	if r := f.Folders[""].Rules["updater"][0]; r.Comment != "why" || r.Owner != "ops" || r.When.Any[0].Named.Conditions[0].Name != "used" {
+		t.Errorf("rule %+v", r)
 	}
 }
 

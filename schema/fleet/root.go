@@ -66,6 +66,7 @@ func (ld *loader) takeRoot(_ *evaluated, n *node) {
 			f.Programs[p] = Program{Version: v.get("version").str(), SHA256: sum, Pos: v.at()}
 		}
 	}
+	ld.takeConditions(n.get("conditions"))
 	ld.takeRollout(n.get("rollout"))
 	ld.takeUsers(n.get("users"))
 	f.Sites[CentralSite] = schema.Site{URL: f.URL, Certificates: strings.Join(f.Certificates, "")}

@@ -11,6 +11,9 @@ import (
 // unknownFields finds what def, a closed struct of the schema, does not allow in v. CUE reports such fields only as long
 // as nothing else is wrong beside them, so this runs when something is, to tell everything at once.
 func unknownFields(ctx *cue.Context, v, def cue.Value, path []string) (ps []located) {
+	if root, to := def.ReferencePath(); def.Err() != nil && len(to.Selectors()) > 0 {
+		def = root.LookupPath(to) // a definition that refers to itself is evaluated only as far as values reach
+	}
 	if v.IncompleteKind() != cue.StructKind || def.IncompleteKind() != cue.StructKind {
 		if v.IncompleteKind() != cue.ListKind || def.IncompleteKind() != cue.ListKind {
 			return nil
