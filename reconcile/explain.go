@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
@@ -111,11 +112,14 @@ func explain(out io.Writer, e *rules.Explanation) error {
 		fmt.Fprintf(w, "  recipe\t%s\t\n", e.Recipe)
 	}
 	for _, p := range e.Plugins {
-		state := ""
+		var state []string
 		if !p.Enabled {
-			state = "kept out"
+			state = append(state, "kept out")
 		}
-		fmt.Fprintf(w, "%s\t%s\t\n", p.Name, state)
+		if p.Combine != fleet.CombineFirstPerParameter {
+			state = append(state, "combine: "+string(p.Combine))
+		}
+		fmt.Fprintf(w, "%s\t%s\t\n", p.Name, strings.Join(state, ", "))
 		printValues(w, p.Params)
 	}
 	if err := w.Flush(); err != nil {
@@ -135,11 +139,37 @@ func printValues(w io.Writer, values []rules.Explained) {
 		if v.Default {
 			from = strings.TrimSpace("default " + from)
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", v.Name, brief(v.Value), from)
+		if len(v.Merges) > 0 {
+			from = fmt.Sprintf("%d rules, appended", len(v.Merges))
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s%s\n", v.Name, brief(v.Value), from, remark(v))
+		for _, m := range v.Merges {
+			fmt.Fprintf(w, "  \t%s\tpart: %s\n", brief(m.Value), m.Pos)
+		}
 		for _, b := range v.Beats {
 			fmt.Fprintf(w, "  \t%s\tbeaten: %s\n", brief(b.Value), b.Pos)
 		}
 	}
+}
+
+// remark is what the rule that sets a value says of itself.
+func remark(v rules.Explained) string {
+	comment, _, _ := strings.Cut(strings.TrimSpace(v.Comment), "\n")
+	comment = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1 // it goes to a terminal
+		}
+		return r
+	}, comment)
+	switch {
+	case comment != "" && v.Owner != "":
+		return "  # " + comment + " (" + v.Owner + ")"
+	case comment != "":
+		return "  # " + comment
+	case v.Owner != "":
+		return "  # " + v.Owner
+	}
+	return ""
 }
 
 // brief is a value on one line of bearable length.

@@ -27,10 +27,18 @@ type Explanation struct {
 
 // PluginExplained is a plugin that some rule gives to the host. Enabled is false if a rule keeps it out again.
 type PluginExplained struct {
-	Name    string      `json:"name"`
-	Enabled bool        `json:"enabled"`
-	Rules   []fleet.Pos `json:"rules"` // all that are for the host, the strongest first
-	Params  []Explained `json:"params"`
+	Name    string          `json:"name"`
+	Enabled bool            `json:"enabled"`
+	Combine fleet.Combine   `json:"combine"`
+	Rules   []RuleExplained `json:"rules"` // all that are for the host, the strongest first
+	Params  []Explained     `json:"params"`
+}
+
+// RuleExplained is a rule, and what it says of itself.
+type RuleExplained struct {
+	Pos     fleet.Pos `json:"pos"`
+	Comment string    `json:"comment,omitempty"`
+	Owner   string    `json:"owner,omitempty"`
 }
 
 // Explained is one value. Default is true if no rule sets it; then Pos is where the plugin declares it.
@@ -39,11 +47,14 @@ type Explained struct {
 	Value   json.RawMessage `json:"value"`
 	Pos     fleet.Pos       `json:"pos"`
 	Default bool            `json:"default,omitempty"`
-	Beats   []Beaten        `json:"beats,omitempty"`
+	Comment string          `json:"comment,omitempty"` // of the rule
+	Owner   string          `json:"owner,omitempty"`
+	Merges  []PartExplained `json:"merges,omitempty"` // the lists that were appended to make it
+	Beats   []PartExplained `json:"beats,omitempty"`  // what weaker rules would have set
 }
 
-// Beaten is what a weaker rule would have set.
-type Beaten struct {
+// PartExplained is what one of several rules gives to a parameter.
+type PartExplained struct {
 	Value json.RawMessage `json:"value"`
 	Pos   fleet.Pos       `json:"pos"`
 }
@@ -74,15 +85,15 @@ func Explain(ctx context.Context, f *fleet.Fleet, host string) (*Explanation, er
 		Attributes: explainAttributes(f, res)}
 	s := subject{host: h, site: res.Site, platform: res.Platform}
 	for _, plugin := range plugins(h) {
-		settings, ok := settle(s.each(plugin))
-		if !ok {
+		settled := settlePlugin(f, s, plugin)
+		if len(settled.rules) == 0 {
 			continue
 		}
-		p := PluginExplained{Name: plugin, Enabled: enabled(settings)}
-		for rule := range s.each(plugin) {
-			p.Rules = append(p.Rules, rule.Pos)
+		p := PluginExplained{Name: plugin, Enabled: settled.enabled(), Combine: f.Plugins[plugin].Combine}
+		for _, rule := range settled.rules {
+			p.Rules = append(p.Rules, RuleExplained{rule.Pos, rule.Comment, rule.Owner})
 		}
-		if p.Params, err = explainParams(ctx, f, plugin, res, settings); err != nil {
+		if p.Params, err = explainParams(ctx, f, plugin, res, settled); err != nil {
 			return nil, err
 		}
 		e.Plugins = append(e.Plugins, p)
@@ -91,13 +102,13 @@ func Explain(ctx context.Context, f *fleet.Fleet, host string) (*Explanation, er
 }
 
 func explainAttributes(f *fleet.Fleet, res *Result) (out []Explained) {
-	settings, _ := settle(attributeRules(res.Host))
+	settled := settleAttributes(res.Host)
 	force := map[string]string{fleet.AttrPlatform: res.Platform.String(), fleet.AttrFormat: string(res.Format), fleet.AttrSite: res.Site, fleet.AttrRing: res.Ring}
 	for _, name := range []string{fleet.AttrPlatform, fleet.AttrFormat, fleet.AttrSite, fleet.AttrRing} {
 		text, _ := json.Marshal(force[name])
 		x := Explained{Name: name, Value: text, Default: true}
-		if s := settings[name]; s != nil {
-			x = explained(name, s)
+		if settled.params[name] != nil {
+			x = settled.explained(name)
 		} else if name == fleet.AttrRing {
 			for _, ring := range f.Rollout.Rings {
 				if ring.Name == res.Ring {
@@ -110,13 +121,13 @@ func explainAttributes(f *fleet.Fleet, res *Result) (out []Explained) {
 	return out
 }
 
-func explainParams(ctx context.Context, f *fleet.Fleet, plugin string, res *Result, settings map[string]*Setting) (out []Explained, err error) {
+func explainParams(ctx context.Context, f *fleet.Fleet, plugin string, res *Result, s *settled) (out []Explained, err error) {
 	in := inputs(f, plugin, res)
 	in.Fleet = f.Info(res.Platform)
 	p := f.Plugins[plugin]
 	all := map[string]fleet.Value{}
-	if enabled(settings) { // else it may lack parameters that it needs
-		if all, err = p.Settings(ctx, values(settings), in); err != nil {
+	if s.enabled() { // else it may lack parameters that it needs
+		if all, err = p.Settings(ctx, values(s.params), in); err != nil {
 			return nil, err
 		}
 	}
@@ -124,26 +135,34 @@ func explainParams(ctx context.Context, f *fleet.Fleet, plugin string, res *Resu
 	for _, param := range p.Params {
 		declared[param.Name] = param.Pos
 	}
-	for name, s := range settings {
-		x := explained(name, s)
+	for name := range s.params {
+		x := s.explained(name)
 		if v, ok := all[name]; ok {
 			x.Value = v.JSON // a struct may have got defaults besides what the rule sets
 		}
 		out = append(out, x)
 	}
 	for name, v := range all {
-		if settings[name] == nil {
-			out = append(out, Explained{Name: name, Value: v.JSON, Pos: declared[name], Default: true})
+		if s.params[name] == nil {
+			out = append(out, Explained{Name: name, Value: v.JSON, Pos: declared[name], Default: true, Beats: explainParts(s.passed[name])})
 		}
 	}
 	slices.SortFunc(out, func(a, b Explained) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
 }
 
-func explained(name string, s *Setting) Explained {
-	x := Explained{Name: name, Value: s.JSON, Pos: s.Pos}
-	for _, v := range s.Shadowed {
-		x.Beats = append(x.Beats, Beaten{v.JSON, v.Pos})
+func (s *settled) explained(name string) Explained {
+	set, by := s.params[name], s.by[name]
+	x := Explained{Name: name, Value: set.JSON, Pos: set.Pos, Merges: explainParts(set.Parts), Beats: explainParts(set.Shadowed)}
+	if len(set.Parts) == 0 { // else it is not one rule's
+		x.Comment, x.Owner = by.Comment, by.Owner
 	}
 	return x
+}
+
+func explainParts(parts []Part) (out []PartExplained) {
+	for _, p := range parts {
+		out = append(out, PartExplained{p.JSON, p.Pos})
+	}
+	return out
 }

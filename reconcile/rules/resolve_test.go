@@ -37,6 +37,7 @@ type refFleet struct {
 	rules    []refRule                 // for the plugin p
 	attrs    []refRule                 // for attributes
 	named    map[string]map[string]any // conditions
+	combine  string                    // of the plugin p
 }
 
 var words = rapid.SampledFrom([]string{"a", "b", "c"})
@@ -133,6 +134,7 @@ func drawFleet(t *rapid.T) refFleet {
 	for _, folder := range all[1:] {
 		f.defaults[folder] = attribute("defaults")
 	}
+	f.combine = rapid.SampledFrom([]string{"first-per-parameter", "first-rule", "append"}).Draw(t, "combine")
 	f.named = map[string]map[string]any{"here": drawWhen(t, all, false), "anywhere": drawWhen(t, all, true)}
 	params := func(what string) map[string]any {
 		out := map[string]any{}
@@ -140,6 +142,9 @@ func drawFleet(t *rapid.T) refFleet {
 			if rapid.Bool().Draw(t, what+" "+p) {
 				out[p] = rapid.IntRange(1, 99).Draw(t, "value")
 			}
+		}
+		if rapid.Bool().Draw(t, what+" list") {
+			out["list"] = rapid.SliceOfN(rapid.IntRange(1, 9), 0, 2).Draw(t, "items")
 		}
 		if rapid.IntRange(0, 4).Draw(t, what+" switch") == 0 {
 			out["enabled"] = rapid.Bool().Draw(t, "enabled")
@@ -172,9 +177,10 @@ func (f refFleet) cue(t *rapid.T) fstest.MapFS {
 		return string(b)
 	}
 	m := fstest.MapFS{
-		"fleet.cue":            {Data: []byte("package fleet\nname: \"n\"\nurl: \"https://u\"\nconditions: " + text(f.named) + "\n")},
-		"sites/s.cue":          {Data: []byte("package sites\nsites: s1: url: \"https://s1\"\n")},
-		"plugins/p/plugin.cue": {Data: []byte("package p\nplugin: {\n\tparams: {p1: int | *0, p2: int | *0}\n\tfiles: \"/p\": content: \"\\(params.p1) \\(params.p2)\"\n}\n")},
+		"fleet.cue":   {Data: []byte("package fleet\nname: \"n\"\nurl: \"https://u\"\nconditions: " + text(f.named) + "\n")},
+		"sites/s.cue": {Data: []byte("package sites\nsites: s1: url: \"https://s1\"\n")},
+		"plugins/p/plugin.cue": {Data: []byte("package p\nimport \"encoding/json\"\nplugin: {\n\tcombine: \"" + f.combine +
+			"\"\n\tparams: {p1: int | *0, p2: int | *0, list: [...int]}\n\tfiles: \"/p\": content: \"\\(params.p1) \\(params.p2) \\(json.Marshal(params.list))\"\n}\n")},
 	}
 	for i, folder := range f.folders {
 		var b strings.Builder
@@ -302,6 +308,18 @@ func (f refFleet) resolve(h refHost) (attributes, params map[string]any, present
 	}
 	list = append(list, applies(f.rules, attributes["site"].(string), attributes["platform"].(string))...)
 	params = first(list)
+	switch f.combine {
+	case "first-rule":
+		params = first(list[:min(1, len(list))])
+	case "append":
+		all := []int{}
+		for _, values := range list {
+			if items, ok := values["list"]; ok {
+				all = append(all, items.([]int)...)
+			}
+		}
+		params["list"] = all
+	}
 	present = len(list) > 0 && params["enabled"] != false
 	return attributes, params, present
 }
@@ -332,7 +350,11 @@ func TestResolutionEqualsANaiveReference(t *testing.T) {
 					}
 					return 0
 				}
-				want += fmt.Sprintf(" %d %d", value("p1"), value("p2"))
+				items, err := json.Marshal(params["list"])
+				if err != nil || params["list"] == nil {
+					items = []byte("[]")
+				}
+				want += fmt.Sprintf(" %d %d %s", value("p1"), value("p2"), items)
 			}
 			is := r.Recipe.Platform.String()
 			for _, o := range r.Recipe.Outputs {

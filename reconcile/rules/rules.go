@@ -1,5 +1,5 @@
 // Package rules resolves a Fleet: for each host its attributes and, per plugin, each parameter by the first rule that
-// sets it; then evaluates each plugin once per distinct input, and joins the outputs into recipes. Hosts with equal
+// sets it, or in whichever other way the plugin says that its rules combine; then evaluates each plugin once per distinct input, and joins the outputs into recipes. Hosts with equal
 // settings share a Recipe. It reads no CUE and does no I/O.
 //
 // The order of rules, first to last: what the host itself sets, then the rules of its folder from top to bottom, then
@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -38,6 +37,8 @@ type Result struct {
 	Ring     string // empty: the host holds
 	Selected bool
 	Recipe   *Recipe
+
+	fleet *fleet.Fleet
 }
 
 // Recipe is the content of a package, for a platform but no format. Its ID covers everything that ends in the package.
@@ -90,14 +91,14 @@ func Resolve(ctx context.Context, f *fleet.Fleet) (*Resolved, error) {
 
 // attributes resolves platform, format, site and ring; nil if one that is needed is not set.
 func (r *resolver) attributes(h *fleet.Host) *Result {
-	settings, _ := settle(attributeRules(h))
+	settings := settleAttributes(h).params
 	text := func(name string) string {
 		if s := settings[name]; s != nil {
 			return s.Text()
 		}
 		return ""
 	}
-	res := &Result{Host: h, Site: cmp.Or(text(fleet.AttrSite), fleet.CentralSite), Ring: text(fleet.AttrRing), Format: schema.Format(text(fleet.AttrFormat))}
+	res := &Result{fleet: r.fleet, Host: h, Site: cmp.Or(text(fleet.AttrSite), fleet.CentralSite), Ring: text(fleet.AttrRing), Format: schema.Format(text(fleet.AttrFormat))}
 	for _, name := range []string{fleet.AttrPlatform, fleet.AttrFormat} {
 		if settings[name] == nil {
 			r.ps = append(r.ps, fleet.Problem{Pos: h.Pos, Msg: fmt.Sprintf("host %s has no %s", h.Name, name),
@@ -127,12 +128,12 @@ func (r *resolver) recipe(ctx context.Context, res *Result) (*Recipe, error) {
 	key := res.Platform.String()
 	good := true
 	for _, plugin := range plugins(res.Host) {
-		settings, ok := settle(s.each(plugin))
-		if !ok || !enabled(settings) {
+		settled := settlePlugin(r.fleet, s, plugin)
+		if !settled.present() {
 			continue
 		}
 		in := inputs(r.fleet, plugin, res)
-		id := identity(plugin, in, settings)
+		id := identity(plugin, in, settled.params)
 		key += "\n" + id
 		out := r.outputs[id]
 		if out == nil {
@@ -140,9 +141,9 @@ func (r *resolver) recipe(ctx context.Context, res *Result) (*Recipe, error) {
 			r.outputs[id] = out
 			in.Fleet = r.fleet.Info(res.Platform)
 			var err error
-			if out.Output, err = r.fleet.Plugins[plugin].Evaluate(ctx, values(settings), in); err == nil {
+			if out.Output, err = r.fleet.Plugins[plugin].Evaluate(ctx, values(settled.params), in); err == nil {
 				out.ok = true
-			} else if err := r.blame(err, res.Host, s.each(plugin)); err != nil {
+			} else if err := r.blame(err, res.Host, settled.rules[0].Pos); err != nil {
 				return nil, err
 			}
 		}
@@ -199,15 +200,10 @@ func values(settings map[string]*Setting) map[string]fleet.Value {
 }
 
 // blame notes what is wrong with a plugin's evaluation, with the host that shows it and a rule that asks for it.
-func (r *resolver) blame(err error, h *fleet.Host, rules iter.Seq[*fleet.Rule]) error {
+func (r *resolver) blame(err error, h *fleet.Host, at fleet.Pos) error {
 	var ps fleet.Problems
 	if !errors.As(err, &ps) {
 		return err
-	}
-	var at fleet.Pos
-	for rule := range rules {
-		at = rule.Pos
-		break
 	}
 	for _, p := range ps {
 		if !at.IsZero() && at.File != p.Pos.File {

@@ -16,12 +16,12 @@ func (r *Result) Settings() map[string]Settings {
 	s := subject{host: r.Host, site: r.Site, platform: r.Platform}
 	out := map[string]Settings{}
 	for _, plugin := range plugins(r.Host) {
-		params, ok := settle(s.each(plugin))
-		if !ok || !enabled(params) {
+		settled := settlePlugin(r.fleet, s, plugin)
+		if !settled.present() {
 			continue
 		}
-		set := Settings{Params: params}
-		for rule := range s.each(plugin) {
+		set := Settings{Params: settled.params}
+		for _, rule := range settled.rules {
 			set.Rules = append(set.Rules, rule.Pos)
 		}
 		out[plugin] = set
@@ -31,8 +31,7 @@ func (r *Result) Settings() map[string]Settings {
 
 // AttributePos is where the fleet says what the attribute (a fleet.Attr… name) of the host is; no place if it is a default.
 func (r *Resolved) AttributePos(host *Result, name string) fleet.Pos {
-	settings, _ := settle(attributeRules(host.Host))
-	if s := settings[name]; s != nil {
+	if s := settleAttributes(host.Host).params[name]; s != nil {
 		return s.Pos
 	}
 	if name == fleet.AttrRing {

@@ -10,9 +10,23 @@ import (
 
 // Setting is a parameter of a host that some rule sets.
 type Setting struct {
+	fleet.Value        // of lists that are appended: all their items, at the place of the first
+	Parts       []Part // the lists that were appended, in their order; nil if one rule set it
+	Shadowed    []Part // what weaker rules would have set, in their order
+}
+
+// Part is what one rule gives to a parameter.
+type Part struct {
 	fleet.Value
-	Rule     fleet.Pos
-	Shadowed []fleet.Value // what later rules would have set, in their order
+	Rule *fleet.Rule
+}
+
+// settled is what rules say of one plugin of a host, or of its attributes.
+type settled struct {
+	rules  []*fleet.Rule // that are for the host, the strongest first
+	params map[string]*Setting
+	by     map[string]*fleet.Rule // the rule that sets it, or the first of those
+	passed map[string][]Part      // what weaker rules would have set where the first rule alone decides, and leaves the default
 }
 
 // each yields the rules of a plugin (or fleet.HostAttributes) that are for the host, the strongest first.
@@ -31,20 +45,46 @@ func (s subject) each(plugin string) iter.Seq[*fleet.Rule] {
 	}
 }
 
-// settle resolves each parameter by the first rule that sets it; ok if any rule is for the host at all.
-func settle(rules iter.Seq[*fleet.Rule]) (settings map[string]*Setting, ok bool) {
-	settings = map[string]*Setting{}
+// settle resolves each parameter in the way that the plugin's rules combine.
+func settle(how fleet.Combine, rules iter.Seq[*fleet.Rule]) *settled {
+	s := &settled{params: map[string]*Setting{}, by: map[string]*fleet.Rule{}}
 	for r := range rules {
-		ok = true
+		s.rules = append(s.rules, r)
 		for name, v := range r.Value {
-			if first := settings[name]; first != nil {
-				first.Shadowed = append(first.Shadowed, v)
-				continue
-			}
-			settings[name] = &Setting{Value: v, Rule: r.Pos}
+			s.add(how, name, Part{v, r})
 		}
 	}
-	return settings, ok
+	for _, set := range s.params {
+		if len(set.Parts) > 0 {
+			lists := make([]fleet.Value, len(set.Parts))
+			for i, p := range set.Parts {
+				lists[i] = p.Value
+			}
+			set.Value = fleet.Concat(lists)
+		}
+	}
+	return s
+}
+
+// add is the next rule's word on a parameter.
+func (s *settled) add(how fleet.Combine, name string, p Part) {
+	first := s.params[name]
+	switch {
+	case first == nil && how == fleet.CombineFirstRule && len(s.rules) > 1:
+		if s.passed == nil {
+			s.passed = map[string][]Part{}
+		}
+		s.passed[name] = append(s.passed[name], p)
+	case first == nil:
+		s.params[name], s.by[name] = &Setting{Value: p.Value}, p.Rule
+	case how == fleet.CombineAppend && first.IsList() && p.IsList():
+		if first.Parts == nil {
+			first.Parts = []Part{{first.Value, s.by[name]}}
+		}
+		first.Parts = append(first.Parts, p)
+	default:
+		first.Shadowed = append(first.Shadowed, p)
+	}
 }
 
 // attributeRules are what decides on a host's attributes: itself, rules, and the defaults of its folders.
@@ -66,6 +106,25 @@ func attributeRules(h *fleet.Host) iter.Seq[*fleet.Rule] {
 	}
 }
 
+// settlePlugin resolves the parameters of a plugin on a host.
+func settlePlugin(f *fleet.Fleet, s subject, plugin string) *settled {
+	return settle(f.Plugins[plugin].Combine, s.each(plugin))
+}
+
+// settleAttributes resolves a host's attributes.
+func settleAttributes(h *fleet.Host) *settled {
+	return settle(fleet.CombineFirstPerParameter, attributeRules(h))
+}
+
+// present reports whether the plugin is in the host's package: some rule for it is for the host, and enabled, the
+// parameter that every plugin has, lets it in.
+func (s *settled) present() bool { return len(s.rules) > 0 && s.enabled() }
+
+func (s *settled) enabled() bool {
+	set := s.params[fleet.Enabled]
+	return set == nil || string(set.JSON) == "true"
+}
+
 // plugins are the names that some rule for the host, matching or not, is about.
 func plugins(h *fleet.Host) []string {
 	names := map[string]bool{}
@@ -79,10 +138,4 @@ func plugins(h *fleet.Host) []string {
 	}
 	delete(names, fleet.HostAttributes)
 	return slices.Sorted(maps.Keys(names))
-}
-
-// enabled reports whether the parameter of that name, which every plugin has, lets the plugin in.
-func enabled(settings map[string]*Setting) bool {
-	s := settings[fleet.Enabled]
-	return s == nil || string(s.JSON) == "true"
 }

@@ -19,6 +19,8 @@ import (
 	"slices"
 	"time"
 
+	"cuelang.org/go/cue"
+
 	"bakehouse/schema"
 )
 
@@ -142,6 +144,18 @@ func (v Value) Text() string {
 	var s string
 	_ = json.Unmarshal(v.JSON, &s)
 	return s
+}
+
+// IsList reports whether v is a list.
+func (v Value) IsList() bool { return v.node != nil && v.node.kind == cue.ListKind }
+
+// Concat is a list of the items of all lists, at the place of the first.
+func Concat(lists []Value) Value {
+	all := &node{kind: cue.ListKind, pos: lists[0].node.pos}
+	for _, v := range lists {
+		all.fields = append(all.fields, v.node.fields...)
+	}
+	return Value{JSON: all.json(), Pos: lists[0].Pos, node: all}
 }
 
 // Rollout says which hosts get updates, and in which order.

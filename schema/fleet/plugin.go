@@ -20,6 +20,7 @@ type Plugin struct {
 	Name    string
 	Doc     string
 	Shipped bool    // comes with the tool
+	Combine Combine // how rules for it combine
 	Params  []Param // as declared, by name
 
 	home    string // its folder
@@ -36,6 +37,15 @@ type Plugin struct {
 	known map[string]bool
 	dead  error // a time-out left value to a goroutine that may still run
 }
+
+// Combine says what several rules for a plugin make together.
+type Combine string
+
+const (
+	CombineFirstPerParameter Combine = "first-per-parameter" // each parameter is set by the first rule that gives it; the default
+	CombineFirstRule         Combine = "first-rule"          // the first rule alone decides
+	CombineAppend            Combine = "append"              // lists get the items of all rules, in their order; all else as by default
+)
 
 // Param is a parameter that a plugin declares.
 type Param struct {
@@ -67,6 +77,14 @@ func (p *Plugin) take(e *evaluated) (ps Problems) {
 	p.dir, p.ctx, p.value, p.inputs, p.known = e.dir, e.ctx, e.value, map[string][]string{}, map[string]bool{}
 	if doc := e.value.LookupPath(cue.ParsePath("plugin.doc")); doc.Exists() {
 		p.Doc, _ = doc.String()
+	}
+	p.Combine = CombineFirstPerParameter
+	if c := e.value.LookupPath(cue.ParsePath("plugin.combine")); c.Exists() {
+		how, err := c.String()
+		if err != nil {
+			ps = append(ps, Problem{Pos: posOf(repoPos(c)), Msg: "combine is not a constant", Hint: "it cannot depend on parameters or hosts"})
+		}
+		p.Combine = Combine(how)
 	}
 	for input, names := range available {
 		it, err := e.raw.LookupPath(pluginPath).LookupPath(cue.ParsePath(input)).Fields(cue.Optional(true))
