@@ -1,0 +1,78 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"bakehouse/agent"
+)
+
+// typed is a terminal on which somebody types.
+func typed(text string) (*prompt, *bytes.Buffer) {
+	var out bytes.Buffer
+	return &prompt{out: &out, terminal: true, lines: bufio.NewReader(strings.NewReader(text))}, &out
+}
+
+func TestOnATerminalRegisterAsksOnlyForWhatIsMissing(t *testing.T) {
+	a, err := agent.New(agent.Options{Root: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, out := typed("https://bakehouse.example\n web01 \nops\n")
+	var o agent.RegisterOptions
+	if err := complete(a, &o, p); err != nil {
+		t.Fatal(err)
+	}
+	if o.Server != "https://bakehouse.example" || o.Host != "web01" || o.User != "ops" {
+		t.Errorf("options %+v", o)
+	}
+	for _, q := range []string{"server URL: ", "host name in the fleet [", "user: "} {
+		if !strings.Contains(out.String(), q) {
+			t.Errorf("asked %q, not %q", out, q)
+		}
+	}
+
+	p, out = typed("")
+	o = agent.RegisterOptions{Server: "https://bakehouse.example", Host: "web01", User: "ops"}
+	if err := complete(a, &o, p); err != nil || out.Len() > 0 {
+		t.Errorf("with all flags it asks %q, %v", out, err)
+	}
+}
+
+func TestAnEmptyAnswerTakesTheProposedHostName(t *testing.T) {
+	p, _ := typed("\n")
+	if s, err := p.line("host", "web01.example", "--host"); err != nil || s != "web01.example" {
+		t.Errorf("%q, %v", s, err)
+	}
+	if _, err := p.line("host", "", "--host"); err == nil {
+		t.Error("a closed terminal answers")
+	}
+}
+
+func TestThePasswordComesFromADescriptorWithoutItsLineEnd(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.WriteString("correct horse\r\nmore"); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	fd, err := syscall.Dup(int(r.Fd())) // read closes what it is given
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	p, _ := typed("")
+	s, err := passwordFrom{fd: fd}.read(p, "ops")
+	if err != nil || s != "correct horse" {
+		t.Errorf("%q, %v", s, err)
+	}
+	if _, err := firstLine(strings.NewReader(strings.Repeat("x", maxPassword+1))); err == nil {
+		t.Error("a password without end is accepted")
+	}
+}
