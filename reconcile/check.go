@@ -99,7 +99,11 @@ func check(ctx context.Context, fsys fs.FS, what string, out, log io.Writer) err
 			own++
 		}
 	}
-	fmt.Fprintf(out, "ok: %s: %s, %s, %s of its own, %s\n", what, count(len(resolved.Hosts), "host"), count(len(resolved.Recipes), "recipe"),
+	retired := ""
+	if n := len(resolved.Retired); n > 0 {
+		retired = fmt.Sprintf(", %d retired", n)
+	}
+	fmt.Fprintf(out, "ok: %s: %s%s, %s, %s of its own, %s\n", what, count(len(resolved.Hosts), "host"), retired, count(len(resolved.Recipes), "recipe"),
 		count(own, "plugin"), count(len(f.Keys), "key"))
 	return nil
 }
@@ -112,6 +116,9 @@ func noHost(err error, f *fleet.Fleet, name string) error {
 	names := make([]string, len(f.Hosts))
 	for i, h := range f.Hosts {
 		names[i] = h.Name
+		if slices.Contains(h.Was, name) {
+			return schema.Hint(err, "it is called %s now", h.Name)
+		}
 	}
 	if hint := fleet.Nearest("did you mean %s?", name, names); hint != "" {
 		return schema.Hint(err, "%s", hint)

@@ -64,6 +64,9 @@ rules that it beats. A value that no rule sets is the plugin's default, at the p
 
 // narrow keeps of e only the plugin, or the plugin's parameter, that is asked for.
 func narrow(e *rules.Explanation, what string) error {
+	if e.Retired {
+		return nil
+	}
 	plugin, param, one := strings.Cut(what, ".")
 	var names []string
 	for _, p := range e.Plugins {
@@ -92,12 +95,19 @@ func narrow(e *rules.Explanation, what string) error {
 func explain(out io.Writer, e *rules.Explanation) error {
 	var table bytes.Buffer
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	if e.Retired {
+		_, err := fmt.Fprintf(out, "%s is retired: no package is published for it  %s\n", e.Host, e.Pos)
+		return err
+	}
 	if e.Attributes != nil {
 		folder := e.Folder
 		if folder == "" {
 			folder = "hosts"
 		}
 		fmt.Fprintf(w, "%s\tin folder %s\t%s\n", e.Host, folder, e.Pos)
+		if len(e.Was) > 0 {
+			fmt.Fprintf(w, "  was\t%s\t\n", strings.Join(e.Was, ", "))
+		}
 		for kind, m := range map[string]map[string]string{"label": e.Labels, "tag": e.Tags} {
 			for _, name := range slices.Sorted(maps.Keys(m)) {
 				fmt.Fprintf(w, "  %s %s\t%s\t\n", kind, name, m[name])

@@ -17,10 +17,12 @@ type Explanation struct {
 	Host       string            `json:"host"`
 	Folder     string            `json:"folder"`
 	Pos        fleet.Pos         `json:"pos"`
+	Retired    bool              `json:"retired,omitempty"` // then all that follows is empty
+	Was        []string          `json:"was,omitempty"`
 	Labels     map[string]string `json:"labels,omitempty"`
 	Tags       map[string]string `json:"tags,omitempty"`
 	Selected   bool              `json:"selected"`
-	Recipe     schema.RecipeID   `json:"recipe"`
+	Recipe     schema.RecipeID   `json:"recipe,omitempty"`
 	Attributes []Explained       `json:"attributes"`
 	Plugins    []PluginExplained `json:"plugins"`
 }
@@ -69,6 +71,9 @@ func Explain(ctx context.Context, f *fleet.Fleet, host string) (*Explanation, er
 		return nil, fmt.Errorf("host %.80q: %w", host, ErrNoHost)
 	}
 	h := f.Hosts[i]
+	if h.Retired {
+		return &Explanation{Host: h.Name, Folder: h.Folder.Path, Pos: h.Pos, Retired: true, Was: h.Was}, nil
+	}
 	r := newResolver(f)
 	res := r.attributes(h)
 	if res == nil {
@@ -81,7 +86,7 @@ func Explain(ctx context.Context, f *fleet.Fleet, host string) (*Explanation, er
 	if len(r.ps) > 0 {
 		return nil, r.ps.Sorted()
 	}
-	e := &Explanation{Host: h.Name, Folder: h.Folder.Path, Pos: h.Pos, Labels: h.Labels, Tags: h.Tags, Selected: res.Selected, Recipe: rec.ID,
+	e := &Explanation{Host: h.Name, Folder: h.Folder.Path, Pos: h.Pos, Was: h.Was, Labels: h.Labels, Tags: h.Tags, Selected: res.Selected, Recipe: rec.ID,
 		Attributes: explainAttributes(f, res)}
 	s := subject{host: h, site: res.Site, platform: res.Platform}
 	for _, plugin := range plugins(h) {

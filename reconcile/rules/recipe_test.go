@@ -168,3 +168,17 @@ func TestAHostThatIsNotThereIsNotExplained(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestARetiredHostIsListedButHasNoPackage(t *testing.T) {
+	// It lacks what other hosts need, and nothing asks for it.
+	r, err := resolved(t, map[string]string{"hosts/old/h.cue": "package old\nhosts: gone: {state: \"retired\", was: [\"ancient\"], set: updater: {}}\nhosts: stays: state: \"active\"\n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Hosts["gone"] != nil || r.Hosts["stays"] == nil || len(r.Retired) != 1 || r.Retired[0].Name != "gone" || r.Retired[0].Was[0] != "ancient" {
+		t.Errorf("hosts %v, retired %v", r.Hosts, r.Retired)
+	}
+	if e, err := Explain(t.Context(), r.Fleet, "gone"); err != nil || !e.Retired || e.Recipe != "" {
+		t.Errorf("explained as %+v, %v", e, err)
+	}
+}

@@ -23,7 +23,8 @@ import (
 // Resolved is a fleet with every host's recipe.
 type Resolved struct {
 	Fleet   *fleet.Fleet
-	Hosts   map[string]*Result // by host name
+	Hosts   map[string]*Result // by host name, but those that are retired
+	Retired []*fleet.Host      // by name
 	Recipes map[schema.RecipeID]*Recipe
 	Missing fleet.Problems // what has to be there before packages can be baked: roots, a key, pinned programs
 }
@@ -72,6 +73,10 @@ func Resolve(ctx context.Context, f *fleet.Fleet) (*Resolved, error) {
 	r := newResolver(f)
 	res := &Resolved{Fleet: f, Hosts: make(map[string]*Result, len(f.Hosts)), Recipes: r.byID}
 	for _, h := range f.Hosts {
+		if h.Retired {
+			res.Retired = append(res.Retired, h)
+			continue
+		}
 		result := r.attributes(h)
 		if result == nil {
 			continue

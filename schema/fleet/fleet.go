@@ -116,6 +116,8 @@ type Host struct {
 	Name         string
 	Folder       *Folder
 	Address      string
+	Retired      bool     // listed, but no package is published for it
+	Was          []string // former names, which no other host has or had
 	Labels, Tags map[string]string
 	Attributes   map[string]Value // the Attr… that the host itself sets
 	Set          map[string]*Rule // its own first rules, by plugin

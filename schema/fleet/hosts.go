@@ -51,7 +51,7 @@ func (ld *loader) takeFolder(folder *Folder, n *node) {
 			ld.problem(v, "%v", err)
 			continue
 		}
-		h := &Host{Name: name, Folder: folder, Address: v.get("address").str(), Attributes: attributesOf(v), Pos: v.at(),
+		h := &Host{Name: name, Folder: folder, Address: v.get("address").str(), Retired: v.get("state").str() == "retired", Attributes: attributesOf(v), Pos: v.at(),
 			Labels: overlay(folder.labels, v.get("labels")), Tags: overlay(folder.tags, v.get("tags"))}
 		if h.Pos.IsZero() {
 			h.Pos = n.at()
@@ -62,6 +62,12 @@ func (ld *loader) takeFolder(folder *Folder, n *node) {
 			continue
 		}
 		ld.hosts[strings.ToLower(name)] = h
+		if was := v.get("was"); was != nil {
+			h.Was = was.strs()
+			for _, former := range was.fields {
+				ld.former = append(ld.former, formerName{h, former})
+			}
+		}
 		if set := v.get("set"); set != nil {
 			h.Set = make(map[string]*Rule, len(set.names))
 			for j, plugin := range set.names {
@@ -133,6 +139,33 @@ func (ld *loader) salvage(n *node) {
 	}
 }
 
+// formerName is a name that a host had before.
+type formerName struct {
+	host *Host
+	node *node
+}
+
+// renames checks that a former name means one host: its registration and its published packages may go by it.
+func (ld *loader) renames() {
+	seen := map[string]formerName{}
+	for _, f := range ld.former {
+		key := strings.ToLower(f.node.text)
+		now, first := ld.hosts[key], seen[key]
+		switch {
+		case schema.CheckHostName(f.node.text) != nil:
+			ld.problem(f.node, "%v", schema.CheckHostName(f.node.text))
+		case now == f.host:
+			ld.problem(f.node, "host %s was never called otherwise: it is the name that it has", f.host.Name)
+		case now != nil:
+			ld.problem(f.node, "host %s was called %s, but there is a host of that name", f.host.Name, f.node.text).Also = []Pos{now.Pos}
+		case first.host != nil:
+			ld.problem(f.node, "host %s was called %s, but so was host %s", f.host.Name, f.node.text, first.host.Name).Also = []Pos{first.node.at()}
+		default:
+			seen[key] = f
+		}
+	}
+}
+
 // finish checks what crosses directories.
 func (ld *loader) finish() {
 	f := ld.fleet
@@ -152,6 +185,7 @@ func (ld *loader) finish() {
 		}
 	}
 	ld.unusedConditions()
+	ld.renames()
 	check := func(plugin string, value map[string]Value, at Pos) {
 		if plugin == HostAttributes {
 			for _, name := range []string{AttrSite, AttrRing} {

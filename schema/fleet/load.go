@@ -30,6 +30,7 @@ type loader struct {
 
 	sources    *sources
 	hosts      map[string]*Host // by name in lower case
+	former     []formerName
 	references []reference
 	salvaged   []*salvaged
 	wanted     map[string]bool // plugins that rules are about
