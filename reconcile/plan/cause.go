@@ -175,12 +175,17 @@ func (b *builder) inputs(plugin string, old, now *rules.Result) (out []Cause) {
 			out = append(out, Cause{Plugin: plugin, What: "host's " + field, At: now.Host.Pos})
 		}
 	}
+	fields := p.FleetFields()
+	program := ships(now.Recipe, plugin)
+	if len(fields) == 0 && !program {
+		return out
+	}
 	f := b.after.Resolved.Fleet
 	was, is := b.before.Resolved.Fleet.Info(old.Platform), f.Info(now.Platform)
-	if was.Program != is.Program || was.Version != is.Version {
+	if program && was.Program != is.Program || slices.Contains(fields, "version") && was.Version != is.Version {
 		out = append(out, Cause{Plugin: plugin, What: "pinned host program", At: f.Programs[now.Platform].Pos})
 	}
-	for _, field := range p.FleetFields() {
+	for _, field := range fields {
 		switch {
 		case field == "keys" && !maps.Equal(was.Keys, is.Keys):
 			out = append(out, keyCauses(plugin, was.Keys, is.Keys, f)...)
@@ -192,6 +197,13 @@ func (b *builder) inputs(plugin string, old, now *rules.Result) (out []Cause) {
 		}
 	}
 	return out
+}
+
+// ships reports whether the plugin puts the host program into the package.
+func ships(r *rules.Recipe, plugin string) bool {
+	return slices.ContainsFunc(r.Outputs, func(o *fleet.Output) bool {
+		return o.Plugin == plugin && slices.ContainsFunc(o.Files, func(f fleet.File) bool { return f.Program })
+	})
 }
 
 func keyCauses(plugin string, was, is map[string]string, f *fleet.Fleet) (out []Cause) {

@@ -99,7 +99,11 @@ func TestTheLineThatCausesAChangeIsNamed(t *testing.T) {
 			[]string{"q: rule for q hosts/rules.cue:5:12"}},
 		"a plugin is turned off": {edit("hosts/rules.cue", `text: "one"`, `enabled: false`), []string{"p: rule for p hosts/rules.cue:3:2 (before)"}},
 		"the host program":       {edit("fleet.cue", `version: "1"`, `version: "2"`), []string{"updater: pinned host program fleet.cue:4:11"}},
-		"the fleet's URL":        {edit("fleet.cue", "a.example", "b.example"), []string{"updater: fleet's url fleet.cue"}},
+		"the host program, beside another cause in another plugin": {func(files map[string]string) {
+			edit("fleet.cue", `version: "1"`, `version: "2"`)(files)
+			edit("hosts/rules.cue", `"one"`, `"two"`)(files)
+		}, []string{"p: p.text hosts/rules.cue:3:10", "updater: pinned host program fleet.cue:4:11"}},
+		"the fleet's URL": {edit("fleet.cue", "a.example", "b.example"), []string{"updater: fleet's url fleet.cue"}},
 		"the format by the folder's defaults": {edit("hosts/hosts.cue", `format: "deb"`, `format: "tgz"`),
 			[]string{": format hosts/hosts.cue:2:37"}},
 		"the ring by rollout.cue": {func(files map[string]string) {

@@ -16,7 +16,6 @@ import (
 	"pgregory.net/rapid"
 )
 
-
 var linux = schema.Platform{OS: "linux", Arch: "amd64"}
 
 func textFile(path, text string, mode fs.FileMode) fleet.File {
@@ -51,7 +50,9 @@ func desired(s Side) map[string]Desired {
 	return out
 }
 
-func build(before, after Side) *Report { return Build(before, after, Diff(before.Hosts, desired(after))) }
+func build(before, after Side) *Report {
+	return Build(before, after, Diff(before.Hosts, desired(after)))
+}
 
 func drawOutputs(t *rapid.T, label string) []*fleet.Output {
 	var outputs []*fleet.Output
@@ -349,5 +350,27 @@ func TestAPasswordsHashIsNotShown(t *testing.T) {
 	}
 	if r.Empty() {
 		t.Error("a new user is no change")
+	}
+}
+
+func TestAnAddedHostShowsOnlyWhatNoHostHasHad(t *testing.T) {
+	outputs := func(own string) []*fleet.Output {
+		return []*fleet.Output{{Plugin: "p", Files: []fleet.File{textFile("/etc/own", own, 0o644), textFile("/usr/bin/p", "true\n", 0o755)}}}
+	}
+	was := map[string][]*fleet.Output{"a": outputs("a")}
+	r := build(side(was, nil), side(map[string][]*fleet.Output{"a": outputs("a"), "b": outputs("b"), "c": outputs("a")}, nil))
+	if len(r.Groups) != 2 || r.Groups[0].Hosts[0] != "b" || r.Summary.Root != 0 {
+		t.Fatalf("%+v", r)
+	}
+	fresh, known := r.Groups[0].split()
+	if len(fresh) != 1 || fresh[0].Name != "/etc/own" || len(known) != 1 || known[0].Name != "/usr/bin/p" {
+		t.Errorf("%+v and %+v", fresh, known)
+	}
+	if c := r.Groups[1]; c.Hosts[0] != "c" || len(c.Items) != 0 || !strings.Contains(c.Note, "other hosts have already") {
+		t.Errorf("a host with another's package: %+v", c)
+	}
+	var b bytes.Buffer
+	if err := r.Text(&b); err != nil || !strings.Contains(b.String(), "and 1 item as other hosts have them: file /usr/bin/p") {
+		t.Errorf("%v: %s", err, b.String())
 	}
 }
