@@ -108,11 +108,12 @@ func (p *pass) run(ctx context.Context) (*Outcome, error) {
 			return nil, err
 		}
 		for _, b := range baked {
-			if err := p.keep(ctx, keys, out.SignedBy, b); err != nil {
+			added, err := p.keep(ctx, keys, out.SignedBy, b)
+			if err != nil {
 				return nil, err
 			}
 			packages[b.key] = b.candidate()
-			out.Packages = append(out.Packages, b.told(desired))
+			out.Packages = append(out.Packages, b.told(desired, added))
 		}
 	}
 	// Without new packages Publish itself unlocks what it needs, which is nothing if nothing changed.
@@ -143,9 +144,10 @@ func (b baked) candidate() schema.Candidate {
 	return schema.Candidate{SHA256: b.Manifest.SHA256, Length: b.Manifest.Size, Manifest: b.Digest, Recipe: b.Manifest.Recipe}
 }
 
-func (b baked) told(desired map[string]plan.Desired) PackageBaked {
+// told is b for the outcome; added is what its manifest added to the store, in bytes.
+func (b baked) told(desired map[string]plan.Desired, added int) PackageBaked {
 	t := PackageBaked{SHA256: b.Manifest.SHA256, Recipe: b.key.Recipe, Platform: b.key.Platform, Format: b.key.Format,
-		Size: b.Manifest.Size, Stored: int64(len(b.Packed)), NewSegments: len(b.NewSegments), Reused: len(b.ReusedSegments)}
+		Size: b.Manifest.Size, Stored: int64(added), NewSegments: len(b.NewSegments), Reused: len(b.ReusedSegments)}
 	for _, s := range b.NewSegments {
 		t.Stored += s.Size
 	}
@@ -194,16 +196,19 @@ feed:
 	return done, context.Cause(ctx)
 }
 
-// keep stores the manifest and the statements of a package. Both may be there already, from a pass that died.
-func (p *pass) keep(ctx context.Context, keys *sign.Keyring, names []string, b baked) error {
-	err := store.CreateBytes(ctx, p.store, schema.ManifestKey(b.Digest), b.Packed)
+// keep stores the manifest and the statements of a package, and returns how many bytes of manifest that added. Both may be
+// there already, from a pass that died or a release before the last one.
+func (p *pass) keep(ctx context.Context, keys *sign.Keyring, names []string, b baked) (added int, err error) {
+	added = len(b.Packed)
+	err = store.CreateBytes(ctx, p.store, schema.ManifestKey(b.Digest), b.Packed)
 	if errors.Is(err, fs.ErrExist) {
+		added = 0
 		_, err = readManifest(ctx, p.store, b.Digest)
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return sign.Statement(ctx, p.store, keys, names, b.Manifest, b.Digest)
+	return added, sign.Statement(ctx, p.store, keys, names, b.Manifest, b.Digest)
 }
 
 // next is the state to publish.

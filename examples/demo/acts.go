@@ -43,6 +43,7 @@ func (s *stage) repository(ctx context.Context) error {
 	}
 	s.env["BAKEHOUSE_KEY_DIR"] = s.path("private")
 	s.env["BAKEHOUSE_STORE"] = s.path("store")
+	s.env["BAKEHOUSE_SERVE_WATCH"] = "200ms" // nobody shall wait for the server to look at the store
 	if err := os.WriteFile(s.path("password"), []byte(rand.Text()+"\n"), 0o600); err != nil {
 		return err
 	}
@@ -52,7 +53,7 @@ func (s *stage) repository(ctx context.Context) error {
 		"GIT_COMMITTER_NAME": "demo", "GIT_COMMITTER_EMAIL": "demo@example.com"} {
 		s.env[k] = v
 	}
-	s.note("Passphrases are random and reach the commands through their environment.")
+	s.note("Passphrases, and where the keys and the store are, reach the commands through the environment (BAKEHOUSE_*).")
 	port, err := freePort()
 	if err != nil {
 		return err
@@ -86,7 +87,7 @@ func (s *stage) repository(ctx context.Context) error {
 	if err := appendTo(s.path("fleet/access.cue"), r.stdout); err != nil {
 		return err
 	}
-	s.note("  its line went to access.cue")
+	s.note("  that printed a line for access.cue, which is appended: installer may register hosts")
 	return s.commit(ctx, "The fleet")
 }
 
@@ -125,8 +126,8 @@ func (s *stage) reconcile(ctx context.Context) (*reconcileOutcome, error) {
 		return nil, fmt.Errorf("reconcile --json: %w", err)
 	}
 	for _, p := range out.Packages {
-		s.note("  baked %s (%s, %d bytes) for %s: %d bytes new in the store, %d segments reused, signed by %s", p.SHA256.Short(), p.Format,
-			p.Size, strings.Join(p.Hosts, " and "), p.Stored, p.ReusedSegments, strings.Join(out.SignedBy, ", "))
+		s.note("  baked %s for %s: %d bytes, %d new to the store, %d parts reused; signed by %s", p.SHA256.Short(),
+			strings.Join(p.Hosts, " and "), p.Size, p.Stored, p.ReusedSegments, strings.Join(out.SignedBy, ", "))
 	}
 	s.note("  release %d is published for %d hosts", out.Release, out.Hosts)
 	if s.server == nil {
@@ -178,7 +179,7 @@ func (s *stage) hosts(ctx context.Context) error {
 	if err := os.WriteFile(s.path("release.pem"), []byte(r.stdout), 0o644); err != nil {
 		return err
 	}
-	s.note("  its public half went to release.pem")
+	s.note("  that printed the public half of the key, which goes to release.pem")
 	for _, host := range hostNames {
 		if err := os.MkdirAll(s.path("hosts/"+host), 0o755); err != nil {
 			return err
@@ -199,13 +200,13 @@ func (s *stage) hosts(ctx context.Context) error {
 
 // hostProgram takes the host program out of a package, as somebody would who installs the first host by hand.
 func (s *stage) hostProgram(ctx context.Context) error {
-	if _, err := s.must(ctx, "fleet", "bakehouse", "package", hostNames[0], "-o", s.path("web01.tgz")); err != nil {
+	if _, err := s.must(ctx, "fleet", "bakehouse", "package", hostNames[0], "-o", "../web01.tgz"); err != nil {
 		return err
 	}
 	if err := extract(s.path("web01.tgz"), "./usr/bin/bakehouse-agent", s.path("bin/bakehouse-agent")); err != nil {
 		return err
 	}
-	s.note("  took usr/bin/bakehouse-agent out of it: the updater alone can install everything else")
+	s.note("  usr/bin/bakehouse-agent is taken out of it: the updater alone can install the rest. (Or unpack it all, or dpkg -i.)")
 	return nil
 }
 
@@ -264,7 +265,7 @@ func (s *stage) rule(ctx context.Context, disk int) error {
 	if err := os.WriteFile(s.path("fleet/"+rulesFile), []byte("package web\n\n"+text+"\n"), 0o644); err != nil {
 		return err
 	}
-	return s.commit(ctx, fmt.Sprintf("Warn of the web servers' disks at %d %%", disk))
+	return s.commit(ctx, fmt.Sprintf("Warn of full disks on web servers at %d %%", disk))
 }
 
 func (s *stage) edit(file, old, new string) error {
@@ -295,8 +296,8 @@ func (s *stage) altered(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.note("One bit of segment %.16s in the store is flipped.", filepath.Base(segment))
-	s.note("web01 has lost its cache, so it has to fetch that segment again:")
+	s.note("One bit of store/segments/%.16s… is flipped.", filepath.Base(segment))
+	s.note("web01 has lost what it had cached, so it has to fetch that part again:")
 	if err := os.RemoveAll(s.path("hosts/web01/var/lib/bakehouse/segments")); err != nil {
 		return err
 	}
@@ -347,7 +348,7 @@ func (s *stage) replayed(ctx context.Context) error {
 			return err
 		}
 	}
-	s.note("A copy of the store keeps only the first timestamp; everything in it was truly signed, once.")
+	s.note("The server is stopped. Another one serves a copy of the store in which release 1 is the newest.")
 	if err := s.startServer(ctx, "old-store"); err != nil {
 		return err
 	}
@@ -364,6 +365,7 @@ func (s *stage) replayed(ctx context.Context) error {
 	if err := s.stopServer(); err != nil {
 		return err
 	}
+	s.note("The true server is back.")
 	return s.startServer(ctx, "store")
 }
 
@@ -385,12 +387,14 @@ func (s *stage) unknownKey(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.note("reconcile publishes what the repository says; the hosts still accept the key release only:")
 	if err := s.refused(ctx, "No valid signature found", ".", "bakehouse-agent", "--root", "hosts/web01", "update"); err != nil {
 		return err
 	}
 	if err := s.unchanged("web01", before); err != nil {
 		return err
 	}
+	s.note("The commit is reverted:")
 	if _, err := s.must(ctx, "fleet", "git", "revert", "--no-edit", "HEAD"); err != nil {
 		return err
 	}

@@ -49,13 +49,14 @@ func run(ctx context.Context, cmd *cobra.Command, keep bool, source string) (err
 		return err
 	}
 	s := &stage{out: cmd.OutOrStdout(), dir: dir, source: source, env: map[string]string{}}
+	waiting := false
 	defer func() {
 		err = errors.Join(err, s.stopAll(), os.RemoveAll(dir))
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && !waiting {
 			err = schema.Hint(errors.New("the demo was interrupted; its folder is removed"), "run it again: bakehouse demo")
 		}
 	}()
-	s.say("Everything below happens in %s and on loopback.", dir)
+	s.say("The three hosts of a small fleet are set up, updated and attacked, on 127.0.0.1 and in\n   %s\nThe commands are real.", dir)
 	if err := s.play(ctx); err != nil {
 		return err
 	}
@@ -63,31 +64,41 @@ func run(ctx context.Context, cmd *cobra.Command, keep bool, source string) (err
 	if !keep {
 		return nil
 	}
-	s.say("The server stays up at %s (hosts under %s). Interrupt to stop it and clean up.", s.url, dir)
+	s.say("The server stays up at %s; in the folder above, tls/ca.pem is its CA and hosts/ has the hosts.", s.url)
+	s.say("Press Ctrl-C to stop it and to remove the folder.")
+	waiting = true // from here on an interrupt is how the demo ends well
 	<-ctx.Done()
-	if err := s.stopAll(); err != nil {
-		return err
-	}
-	return os.RemoveAll(dir)
+	return nil
 }
 
 // play is the demo's plot.
 func (s *stage) play(ctx context.Context) error {
 	for _, act := range []struct {
 		title string
+		about string
 		do    func(context.Context) error
 	}{
-		{"A fleet repository, and keys that only you hold", s.repository},
-		{"Bake and sign", s.firstRelease},
-		{"Serve over TLS, register three hosts, install", s.hosts},
-		{"One rule changes: a commit, a reconcile, and the hosts update themselves", s.change},
-		{"An attacker alters a package in the store", s.altered},
-		{"An attacker replays an older release", s.replayed},
-		{"An attacker swaps the signature key", s.unknownKey},
-		{"Where the hosts stand", s.table},
+		{"A fleet repository, and keys that only you hold",
+			"A fleet is a git repository of CUE files: hosts, rules, plugins, the public halves of keys. The private halves stay outside of it, encrypted. " +
+				"The root key says which other keys count, and is kept offline afterwards; online signs which host gets what; release signs packages.",
+			s.repository},
+		{"Bake and sign",
+			"A commit becomes signed packages in a store. Alike hosts share a package; packages share what they have in common.",
+			s.firstRelease},
+		{"Serve over TLS, register three hosts, install",
+			"Each host is a folder here (--root). It registers once, with a user's password, for a secret of its own; then it verifies and installs.",
+			s.hosts},
+		{"One rule changes",
+			"A commit and a reconcile; the hosts update themselves. The new package is made of stored parts, so hardly anything is stored or fetched.",
+			s.change},
+		{"An attacker alters a package in the store", "Somebody can write to the server's disk.", s.altered},
+		{"An attacker replays an older release", "Somebody answers in the server's place, with what was truly signed once.", s.replayed},
+		{"An attacker swaps the signature key", "Somebody gets a commit merged that replaces the key release by another one.", s.unknownKey},
+		{"Where the hosts stand", "Each host runs what the fleet wants for it; the last column but one is what its last installation fetched.", s.table},
 	} {
 		s.act++
 		s.say("\n%d. %s", s.act, act.title)
+		s.note("%s", act.about)
 		if err := act.do(ctx); err != nil {
 			return fmt.Errorf("step %d (%s): %w", s.act, act.title, err)
 		}

@@ -2,74 +2,143 @@ package demo_test
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+
+	"bakehouse/schema"
 )
 
-// program builds bakehouse as a user's `go run .` does.
-func program(t *testing.T) (exe, checkout string) {
+// build builds bakehouse once, as a user's `go run .` does.
+var build = sync.OnceValues(func() (exe string, err error) {
+	dir, err := os.MkdirTemp("", "bakehouse-test-")
+	if err != nil {
+		return "", err
+	}
+	exe = filepath.Join(dir, "bakehouse")
+	cmd := exec.Command("go", "build", "-o", exe, ".")
+	cmd.Dir = "../.."
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return exe, fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return exe, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if exe, _ := build(); exe != "" {
+		os.RemoveAll(filepath.Dir(exe))
+	}
+	os.Exit(code)
+}
+
+// perform runs the demo with an empty TMPDIR and sends an interrupt when it has printed text. It expects it to leave
+// nothing behind.
+func perform(t *testing.T, interruptAt string, hit func(printed string), args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("the host program runs on Linux only")
 	}
-	checkout, err := filepath.Abs("../..")
+	exe, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	exe = filepath.Join(t.TempDir(), "bakehouse")
-	cmd := exec.Command("go", "build", "-o", exe, ".")
-	cmd.Dir = checkout
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	tmp := t.TempDir()
+	cmd := exec.Command(exe, append([]string{"demo"}, args...)...)
+	cmd.Dir = "../.."
+	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var errs bytes.Buffer
+	w := &watcher{text: interruptAt}
+	w.hit = func() {
+		if hit != nil {
+			hit(w.seen.String())
+		}
+		_ = syscall.Kill(cmd.Process.Pid, syscall.SIGINT)
 	}
-	return exe, checkout
+	cmd.Stdout, cmd.Stderr = w, &errs
+	err = cmd.Run()
+	left, readErr := os.ReadDir(tmp)
+	if readErr != nil {
+		t.Fatal(readErr)
+	}
+	for _, e := range left {
+		if strings.HasPrefix(e.Name(), "bakehouse-") {
+			t.Errorf("left behind: %s", e.Name())
+		}
+	}
+	return w.seen.String(), errs.String(), err
 }
 
-func TestTheDemoHoldsEveryStepAndLeavesNothingBehind(t *testing.T) {
-	exe, checkout := program(t)
-	tmp := t.TempDir()
-	cmd := exec.Command(exe, "demo")
-	cmd.Dir = checkout
-	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+func TestTheDemoHoldsEveryStepKeepsItsServerUpAndLeavesNothingBehind(t *testing.T) {
+	healthy := false
+	out, stderr, err := perform(t, "Press Ctrl-C", func(printed string) { healthy = answers(t, printed) }, "--keep")
+	if err != nil || !healthy {
+		t.Fatalf("healthy %t, %v\n%s%s", healthy, err, out, stderr)
 	}
-	for _, want := range []string{"Every step held", "No valid signature found", "is altered", "older"} {
-		if !strings.Contains(string(out), want) {
+	words := strings.Join(strings.Fields(out), " ")
+	for _, want := range []string{"Every step held", "No valid signature found", "is altered", "is older than version"} {
+		if !strings.Contains(words, want) {
 			t.Errorf("the demo does not say %q:\n%s", want, out)
 		}
 	}
-	if n := strings.Count(string(out), "Refused (exit code 3)."); n != 4 {
+	if n := strings.Count(out, "Refused (exit code 3)."); n != 4 {
 		t.Errorf("%d refusals instead of 4:\n%s", n, out)
 	}
-	empty(t, tmp)
+	for line := range strings.Lines(out) {
+		if n := len([]rune(strings.TrimRight(line, "\n"))); n > 120 && strings.Contains(strings.TrimSpace(line), " ") {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
 }
 
-// An interrupt may come at any moment; the demo is stopped at each line that it prints in turn, up to a number that
-// covers children that are waited for, the server, and files half written.
+// answers reports whether the server that the demo keeps up says that it is well.
+func answers(t *testing.T, printed string) bool {
+	t.Helper()
+	folder := regexp.MustCompile(`(?m)^ +(/\S+/bakehouse-demo-\S+)$`).FindStringSubmatch(printed)
+	url := regexp.MustCompile(`The server stays up at (https://[^;]+);`).FindStringSubmatch(printed)
+	if folder == nil || url == nil {
+		t.Errorf("no URL:\n%s", printed)
+		return false
+	}
+	ca, err := os.ReadFile(filepath.Join(folder[1], "tls", "ca.pem"))
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(ca)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	defer client.CloseIdleConnections()
+	r, err := client.Get(url[1] + schema.HealthPath)
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	defer r.Body.Close()
+	return r.StatusCode == http.StatusOK
+}
+
+// An interrupt may come at any moment: here while a child is waited for, while files are half written, while the server
+// runs.
 func TestAnInterruptCleansUp(t *testing.T) {
-	exe, checkout := program(t)
-	for _, after := range []string{"$ bakehouse init", "$ bakehouse upgrade", "$ bakehouse reconcile", "listening on", "hosts/web01 update"} {
-		t.Run(after, func(t *testing.T) {
-			tmp := t.TempDir()
-			cmd := exec.Command(exe, "demo")
-			cmd.Dir = checkout
-			cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
-			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-			var stderr bytes.Buffer
-			w := &watcher{text: after, hit: func() { _ = syscall.Kill(cmd.Process.Pid, syscall.SIGINT) }}
-			cmd.Stdout, cmd.Stderr = w, &stderr
-			err := cmd.Run()
-			if err == nil || !strings.Contains(stderr.String(), "interrupted") {
-				t.Errorf("interrupted demo: %v\n%s%s", err, w.seen.String(), stderr.String())
+	for _, at := range []string{"$ bakehouse init", "$ bakehouse upgrade", "$ bakehouse reconcile", "listening on", "hosts/web01 update"} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel() // they wait for the disk, mostly
+			out, stderr, err := perform(t, at, nil)
+			if err == nil || !strings.Contains(stderr, "interrupted") {
+				t.Errorf("interrupted demo: %v\n%s%s", err, out, stderr)
 			}
-			empty(t, tmp)
 		})
 	}
 }
@@ -89,17 +158,4 @@ func (w *watcher) Write(b []byte) (int, error) {
 		w.hit()
 	}
 	return len(b), nil
-}
-
-func empty(t *testing.T, dir string) {
-	t.Helper()
-	left, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range left {
-		if strings.HasPrefix(e.Name(), "bakehouse-") {
-			t.Errorf("left behind: %s", e.Name())
-		}
-	}
 }

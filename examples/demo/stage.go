@@ -29,6 +29,7 @@ type stage struct {
 	source string
 	env    map[string]string // passphrases and passwords, for children only
 	act    int
+	cwd    string // where the last command ran: "." or "fleet"
 	url    string
 	server *server
 	first  map[string]standing // of each host, after its first installation
@@ -36,8 +37,37 @@ type stage struct {
 
 func (s *stage) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
 
-// note is one line about what a command just did.
-func (s *stage) note(format string, args ...any) { s.say("   "+format, args...) }
+// note says something about what happens, below the act's title.
+func (s *stage) note(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	indent := "   " + text[:len(text)-len(strings.TrimLeft(text, " "))]
+	s.lines(indent, indent, "", strings.TrimSpace(text))
+}
+
+// columns is how wide the demo's text is.
+const columns = 120
+
+// lines wraps text at words: the first line begins with first, the others with rest, and all but the last end in end.
+func (s *stage) lines(first, rest, end, text string) {
+	if len([]rune(first+text)) <= columns {
+		s.say("%s", first+text)
+		return
+	}
+	line, width := first, len([]rune(first))
+	empty := true
+	for word := range strings.FieldsSeq(text) {
+		n := len([]rune(word))
+		if !empty && width+1+n+len(end) > columns {
+			s.say("%s", line+end)
+			line, width, empty = rest, len([]rune(rest)), true
+		}
+		if !empty {
+			line, width = line+" ", width+1
+		}
+		line, width, empty = line+word, width+n, false
+	}
+	s.say("%s", line)
+}
 
 // child builds a command that lives in a process group of its own: an interrupt at the terminal reaches the demo alone,
 // which then ends its children in order.
@@ -46,8 +76,8 @@ func (s *stage) child(ctx context.Context, dir string, argv []string) (*exec.Cmd
 	if err != nil {
 		return nil, err
 	}
-	shown := strings.Join(argv, " ")
-	s.say("   $ %s", shown)
+	s.enter(dir)
+	s.lines("   $ ", "       ", " \\", commandLine(argv))
 	switch argv[0] {
 	case "bakehouse":
 		argv = append([]string{self}, argv[1:]...)
@@ -64,6 +94,34 @@ func (s *stage) child(ctx context.Context, dir string, argv []string) (*exec.Cmd
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
 	return cmd, nil
+}
+
+// enter shows the change to the folder, relative to the demo's, in which the next command runs.
+func (s *stage) enter(dir string) {
+	if s.cwd == "" {
+		s.cwd = "."
+	}
+	if dir == s.cwd {
+		return
+	}
+	to := dir
+	if dir == "." {
+		to = ".."
+	}
+	s.cwd = dir
+	s.note("$ cd %s", to)
+}
+
+// commandLine is argv as a shell takes it.
+func commandLine(argv []string) string {
+	words := make([]string, len(argv))
+	for i, w := range argv {
+		if w == "" || strings.ContainsAny(w, " \t\n'\"\\$`*?[]{}()<>|&;#~!") {
+			w = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+		words[i] = w
+	}
+	return strings.Join(words, " ")
 }
 
 // result is what a finished child said.
@@ -123,7 +181,7 @@ func (s *stage) refused(ctx context.Context, why, dir string, argv ...string) er
 // echo shows the lines that a command printed.
 func (s *stage) echo(text string) {
 	for line := range strings.Lines(text) {
-		s.note("  %s", strings.TrimRight(line, "\n"))
+		s.lines("     ", "       ", "", strings.TrimRight(line, "\n"))
 	}
 }
 
