@@ -191,16 +191,25 @@ func (h *hand) serve(t *testing.T, commands string) {
 	}
 }
 
-// host runs commands as root on a throw-away copy of this machine, and keeps what they changed in dir/changed.
+// host runs commands as root on a throw-away copy of this machine, and keeps what they changed in dir/changed. The copy
+// is in memory, for overlays do not stack on one another (containers), and dir is mounted into it, for it may not be on the
+// root's file system (/tmp in memory).
 func (h *hand) host(t *testing.T, commands string) {
-	for _, d := range []string{"changed", "work", "root"} {
+	for _, d := range []string{"changed", "over", "root"} {
 		check(t, os.Mkdir(filepath.Join(h.dir, d), 0o755))
 	}
-	enter := `mount -t overlay overlay -o lowerdir=/,upperdir=changed,workdir=work root
+	enter := `mount -t tmpfs tmpfs over
+mkdir over/upper over/work
+mount -t overlay overlay -o lowerdir=/,upperdir=over/upper,workdir=over/work root
+mkdir -p "root$PWD"
+mount --bind . "root$PWD"
 mount --rbind /proc root/proc
 mount --rbind /dev root/dev
-exec chroot root bash -euxo pipefail -c "cd '$PWD/home/fleet'
-$1"`
+code=0
+chroot root bash -euxo pipefail -c "cd '$PWD/home/fleet'
+$1" || code=$?
+cp -a over/upper/. changed
+exit $code`
 	cmd := exec.Command("unshare", "--mount", "bash", "-euc", enter, "host", commands)
 	cmd.Dir = h.dir
 	cmd.Env = append(h.env, "BAKEHOUSE_PASSWORD=let me in", "SSL_CERT_FILE="+filepath.Join(h.dir, "ca.pem"))
