@@ -12,7 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// condition tells scripts whether mount(8) can be used, which must be so where everything must run.
+// condition tells scripts whether they can use mount(8) or ssh-keygen, which must be so where everything must run.
 func condition(cond string) (can bool, err error) {
 	var why string
 	switch cond {

@@ -158,13 +158,13 @@ func (r *Repo) Revision(ref string) (*Revision, error) {
 		}
 		return nil, schema.Hint(fmt.Errorf("ref %q: %w", ref, err), "list the refs with `git show-ref`, or leave --ref out for HEAD")
 	}
-	commit, err := r.git.CommitObject(*hash)
+	commit, err := r.load(*hash)
 	if err != nil {
 		return nil, fmt.Errorf("ref %q: %w", ref, err)
 	}
-	tree, err := commit.Tree()
+	tree, err := readTree(r.git.Storer, commit.TreeHash)
 	if err != nil {
-		return nil, fmt.Errorf("tree of commit %s: %w", commit.Hash, err)
+		return nil, fmt.Errorf("commit %s: %w", commit.Hash, err)
 	}
 	subject, _, _ := strings.Cut(commit.Message, "\n")
 	return &Revision{

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -166,6 +167,51 @@ func TestBareLinkedAndSharedRepositoriesAreRead(t *testing.T) {
 		}
 		if dirty, err := r.Dirty(); err != nil || len(dirty) > 0 {
 			t.Errorf("%s: dirty %v, %v", d, dirty, err)
+		}
+	}
+}
+
+func TestAnObjectThatIsNotWhatItsNameSaysIsRefused(t *testing.T) {
+	dir, git := repo(t)
+	write(t, dir, "sub/a.cue", "what was committed")
+	write(t, dir, "b.cue", "what the attacker wants")
+	git("add", "-A")
+	git("commit", "-qm", "first")
+	first := git("rev-parse", "HEAD")
+	git("rm", "-q", "b.cue")
+	git("commit", "-qm", "second")
+	object := func(rev string) string {
+		hash := git("rev-parse", rev)
+		return filepath.Join(dir, ".git/objects", hash[:2], hash[2:])
+	}
+	read := func() error {
+		r, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rev, err := r.Revision("main")
+		if err != nil {
+			return err
+		}
+		_, err = fs.ReadFile(rev.FS, "sub/a.cue")
+		return err
+	}
+	if err := read(); err != nil {
+		t.Fatal(err)
+	}
+	for name, swap := range map[string][2]string{
+		"a file": {"main:sub/a.cue", first + ":b.cue"}, "a directory": {"main:sub", first + ":"},
+		"the root": {"main^{tree}", first + "^{tree}"},
+	} {
+		victim, fake := object(swap[0]), object(swap[1])
+		if err := errors.Join(os.Rename(victim, victim+".true"), os.Link(fake, victim)); err != nil {
+			t.Fatal(err)
+		}
+		if err := read(); !schema.IsRefusal(err) || !strings.Contains(err.Error(), "other bytes under this name") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := os.Rename(victim+".true", victim); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

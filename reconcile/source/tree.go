@@ -18,6 +18,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/storer"
+
+	"bakehouse/schema"
 )
 
 // treeFS is a git tree as fs.FS. go-git's object store is not safe for concurrent use, so every read of it is locked.
@@ -58,11 +60,56 @@ func (f *treeFS) tree(name string) (*object.Tree, error) {
 	if e.Mode != filemode.Dir {
 		return nil, fs.ErrNotExist
 	}
-	t, err := object.GetTree(f.store, e.Hash)
+	t, err := readTree(f.store, e.Hash)
 	if err != nil {
-		return nil, fmt.Errorf("git tree %s: %w", e.Hash, err)
+		return nil, err
 	}
 	f.dirs[name] = t
+	return t, nil
+}
+
+// readObject reads an object and checks that its bytes have its hash, which go-git does not: a file that somebody put
+// into .git could pass for what was committed, and signed. Git itself looks when it fetches.
+func readObject(store storer.EncodedObjectStorer, kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, []byte, error) {
+	o, err := store.EncodedObject(kind, hash)
+	if err != nil {
+		return nil, nil, fmt.Errorf("git %s %s: %w", kind, hash, err)
+	}
+	b, err := content(o)
+	if err != nil {
+		return nil, nil, fmt.Errorf("git %s %s: %w", kind, hash, err)
+	}
+	actual := o.Hash()
+	if _, ok := o.(*plumbing.MemoryObject); !ok {
+		actual = plumbing.ComputeHash(kind, b) // others are told their hash; this one has computed it
+	}
+	if actual != hash {
+		return nil, nil, schema.Refuse(fmt.Errorf("git %s %s: the repository holds other bytes under this name", kind, hash),
+			"run `git fsck`, and clone the repository anew")
+	}
+	return o, b, nil
+}
+
+func content(o plumbing.EncodedObject) ([]byte, error) {
+	r, err := o.Reader()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	b := make([]byte, o.Size())
+	_, err = io.ReadFull(r, b)
+	return b, err
+}
+
+func readTree(store storer.EncodedObjectStorer, hash plumbing.Hash) (*object.Tree, error) {
+	o, _, err := readObject(store, plumbing.TreeObject, hash)
+	if err != nil {
+		return nil, err
+	}
+	t, err := object.DecodeTree(store, o)
+	if err != nil {
+		return nil, fmt.Errorf("git tree %s: %w", hash, err)
+	}
 	return t, nil
 }
 
@@ -74,7 +121,7 @@ func find(t *object.Tree, name string) (*object.TreeEntry, error) {
 	return &t.Entries[i], nil
 }
 
-// info is both fs.FileInfo and fs.DirEntry of one entry.
+// info is the fs.FileInfo of one entry.
 type info struct {
 	name string
 	mode fs.FileMode
@@ -82,14 +129,24 @@ type info struct {
 	time time.Time
 }
 
-func (i info) Name() string               { return i.name }
-func (i info) Size() int64                { return i.size }
-func (i info) Mode() fs.FileMode          { return i.mode }
-func (i info) ModTime() time.Time         { return i.time }
-func (i info) IsDir() bool                { return i.mode.IsDir() }
-func (i info) Sys() any                   { return nil }
-func (i info) Type() fs.FileMode          { return i.mode.Type() }
-func (i info) Info() (fs.FileInfo, error) { return i, nil }
+func (i info) Name() string       { return i.name }
+func (i info) Size() int64        { return i.size }
+func (i info) Mode() fs.FileMode  { return i.mode }
+func (i info) ModTime() time.Time { return i.time }
+func (i info) IsDir() bool        { return i.mode.IsDir() }
+func (i info) Sys() any           { return nil }
+
+// entry is a fs.DirEntry. It looks for the size only if asked: of a packed object that takes longer than to read it.
+type entry struct {
+	i    info
+	fs   *treeFS
+	path string
+}
+
+func (e entry) Name() string               { return e.i.name }
+func (e entry) IsDir() bool                { return e.i.IsDir() }
+func (e entry) Type() fs.FileMode          { return e.i.mode.Type() }
+func (e entry) Info() (fs.FileInfo, error) { return e.fs.Stat(e.path) }
 
 func mode(m filemode.FileMode) fs.FileMode {
 	switch m {
@@ -105,7 +162,7 @@ func mode(m filemode.FileMode) fs.FileMode {
 	return 0o644
 }
 
-// lookup returns the entry at name; the root has a zero hash. f.mu is held.
+// lookup returns the entry at name, its size left out; the root has a zero hash. f.mu is held.
 func (f *treeFS) lookup(op, name string) (info, plumbing.Hash, error) {
 	if !fs.ValidPath(name) {
 		return info{}, plumbing.ZeroHash, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
@@ -122,11 +179,6 @@ func (f *treeFS) lookup(op, name string) (info, plumbing.Hash, error) {
 		return info{}, plumbing.ZeroHash, &fs.PathError{Op: op, Path: name, Err: err}
 	}
 	i := info{name: e.Name, mode: mode(e.Mode), time: f.time}
-	if i.mode.IsRegular() {
-		if i.size, err = f.size(e.Hash); err != nil {
-			return info{}, plumbing.ZeroHash, &fs.PathError{Op: op, Path: name, Err: err}
-		}
-	}
 	return i, e.Hash, nil
 }
 
@@ -147,9 +199,14 @@ func (f *treeFS) size(hash plumbing.Hash) (int64, error) {
 func (f *treeFS) Stat(name string) (fs.FileInfo, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	i, _, err := f.lookup("stat", name)
+	i, hash, err := f.lookup("stat", name)
 	if err != nil {
 		return nil, err
+	}
+	if i.mode.IsRegular() {
+		if i.size, err = f.size(hash); err != nil {
+			return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
+		}
 	}
 	return i, nil
 }
@@ -168,12 +225,7 @@ func (f *treeFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	list := make([]fs.DirEntry, 0, len(t.Entries))
 	for _, e := range t.Entries {
 		i := info{name: e.Name, mode: mode(e.Mode), time: f.time}
-		if i.mode.IsRegular() {
-			if i.size, err = f.size(e.Hash); err != nil {
-				return nil, &fs.PathError{Op: "readdir", Path: path.Join(name, e.Name), Err: err}
-			}
-		}
-		list = append(list, i)
+		list = append(list, entry{i, f, path.Join(name, e.Name)})
 	}
 	// Git sorts a directory as if its name ended in a slash.
 	slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
@@ -195,17 +247,8 @@ func (f *treeFS) ReadFile(name string) ([]byte, error) {
 		}
 		return nil, &fs.PathError{Op: "open", Path: name, Err: why}
 	}
-	blob, err := object.GetBlob(f.store, hash)
+	_, b, err := readObject(f.store, plumbing.BlobObject, hash)
 	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
-	}
-	r, err := blob.Reader()
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
-	}
-	defer r.Close()
-	b := make([]byte, blob.Size)
-	if _, err := io.ReadFull(r, b); err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
 	return b, nil
@@ -213,22 +256,25 @@ func (f *treeFS) ReadFile(name string) ([]byte, error) {
 
 // Open opens a blob, held in memory, or a directory.
 func (f *treeFS) Open(name string) (fs.File, error) {
-	st, err := f.Stat(name)
+	f.mu.Lock()
+	i, _, err := f.lookup("open", name)
+	f.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	if st.IsDir() {
+	if i.IsDir() {
 		list, err := f.ReadDir(name)
 		if err != nil {
 			return nil, err
 		}
-		return &dirFile{info: st, list: list}, nil
+		return &dirFile{info: i, list: list}, nil
 	}
 	b, err := f.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}
-	return &blobFile{Reader: bytes.NewReader(b), info: st}, nil
+	i.size = int64(len(b))
+	return &blobFile{Reader: bytes.NewReader(b), info: i}, nil
 }
 
 type blobFile struct {

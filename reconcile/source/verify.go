@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -189,11 +188,7 @@ func armorKind(s string) string {
 
 // payload is what the signature of c is over: the commit object without its signature.
 func (r *Repo) payload(c *object.Commit) ([]byte, error) {
-	o, err := r.git.Storer.EncodedObject(plumbing.CommitObject, c.Hash)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := readObject(o)
+	_, raw, err := readObject(r.git.Storer, plumbing.CommitObject, c.Hash)
 	if err != nil {
 		return nil, err
 	}
@@ -204,16 +199,7 @@ func (r *Repo) payload(c *object.Commit) ([]byte, error) {
 	if err := c.EncodeWithoutSignature(stripped); err != nil {
 		return nil, err
 	}
-	return readObject(stripped)
-}
-
-func readObject(o plumbing.EncodedObject) ([]byte, error) {
-	rd, err := o.Reader()
-	if err != nil {
-		return nil, err
-	}
-	defer rd.Close()
-	return io.ReadAll(rd)
+	return content(stripped)
 }
 
 // checkHeaders refuses a commit object whose headers git would not write. The signature's place is not covered by the
