@@ -108,10 +108,11 @@ func explain(out io.Writer, e *rules.Explanation) error {
 		if len(e.Was) > 0 {
 			fmt.Fprintf(w, "  was\t%s\t\n", strings.Join(e.Was, ", "))
 		}
-		for kind, m := range map[string]map[string]string{"label": e.Labels, "tag": e.Tags} {
-			for _, name := range slices.Sorted(maps.Keys(m)) {
-				fmt.Fprintf(w, "  %s %s\t%s\t\n", kind, name, m[name])
-			}
+		for _, name := range slices.Sorted(maps.Keys(e.Labels)) {
+			fmt.Fprintf(w, "  label %s\t%s\t\n", name, e.Labels[name])
+		}
+		for _, name := range slices.Sorted(maps.Keys(e.Tags)) {
+			fmt.Fprintf(w, "  tag %s\t%s\t\n", name, e.Tags[name])
 		}
 		printValues(w, e.Attributes)
 		updates := "yes"
