@@ -140,8 +140,9 @@ func releaseState(ctx context.Context, repo *source.Repo, release *sign.State) (
 func checkRemovals(repo *source.Repo, diff *plan.Plan, before, after *state) error {
 	limit := after.fleet.Limits.Removed
 	folders := map[string]string{}
+	listed := plan.ListedIn(after.fleet)
 	for _, c := range diff.Changes {
-		if c.Kind != plan.Removed {
+		if c.Kind != plan.Removed || listed.Renamed(c.Host) {
 			continue
 		}
 		folders[c.Host] = ""

@@ -30,10 +30,16 @@ func (c Cause) compare(d Cause) int {
 // causes are what made one host change; g is its group.
 func (b *builder) causes(c Change, g *Group) (out []Cause) {
 	old, now := b.before.host(c.Host), b.after.host(c.Host)
-	if c.Before == nil && now != nil {
+	switch {
+	case c.Before == nil && now != nil:
 		out = append(out, Cause{What: "host added", At: file(now.Host.Pos)})
-	}
-	if c.After == nil && old != nil {
+	case c.After == nil && b.listed[c.Host] != nil:
+		what := "host retired"
+		if h := b.listed[c.Host]; h.Name != c.Host {
+			what = "host renamed to " + h.Name
+		}
+		return []Cause{{What: what, At: b.listed[c.Host].Pos}}
+	case c.After == nil && old != nil:
 		out = append(out, Cause{What: "host removed", At: file(old.Host.Pos), Gone: true})
 	}
 	for _, s := range g.Attributes {
@@ -60,7 +66,7 @@ func (b *builder) causes(c Change, g *Group) (out []Cause) {
 			}
 			continue
 		}
-		out = slices.Concat(out, settingCauses(plugin, was, is), b.pluginFiles(plugin), b.inputs(plugin, old, now))
+		out = slices.Concat(out, b.settings(plugin, was, is), b.pluginFiles(plugin), b.inputs(plugin, old, now))
 	}
 	return out
 }
@@ -84,8 +90,8 @@ func given(plugin string, s rules.Settings, gone bool) []Cause {
 	return []Cause{{Plugin: plugin, What: "rule for " + plugin, At: s.Rules[0], Gone: gone}}
 }
 
-// settingCauses are the parameters that are not set as they were.
-func settingCauses(plugin string, was, is map[string]rules.Settings) (out []Cause) {
+// settings are the parameters that are not set as they were.
+func (b *builder) settings(plugin string, was, is map[string]rules.Settings) (out []Cause) {
 	old, had := was[plugin]
 	now, has := is[plugin]
 	switch {
@@ -98,13 +104,47 @@ func settingCauses(plugin string, was, is map[string]rules.Settings) (out []Caus
 	}
 	names := maps.Clone(old.Params)
 	maps.Copy(names, now.Params)
+	p := b.after.Resolved.Fleet.Plugins[plugin]
 	for name := range names {
-		a, b := old.Params[name], now.Params[name]
-		switch {
-		case b == nil:
-			out = append(out, Cause{Plugin: plugin, What: plugin + "." + name, At: a.Pos, Gone: true})
-		case a == nil || !bytes.Equal(a.JSON, b.JSON):
-			out = append(out, Cause{Plugin: plugin, What: plugin + "." + name, At: b.Pos})
+		before, after := parts(old.Params[name]), parts(now.Params[name])
+		cause := Cause{Plugin: plugin, What: plugin + "." + name}
+		for _, v := range lacking(after, before) {
+			cause.At, cause.Gone = v.Pos, false
+			out = append(out, cause)
+		}
+		if len(before) == 1 && len(after) == 1 {
+			continue // one value instead of another: its place says it
+		}
+		for _, v := range lacking(before, after) {
+			cause.At, cause.Gone = v.Pos, true
+			out = append(out, cause)
+		}
+		if len(before) > 0 && len(after) == 0 && p != nil && p.Combine == fleet.CombineFirstRule {
+			out = append(out, given(plugin, now, false)...) // it now decides alone
+		}
+	}
+	return out
+}
+
+// parts are the values that rules give to a parameter: one, unless lists are appended.
+func parts(s *rules.Setting) (out []fleet.Value) {
+	switch {
+	case s == nil:
+		return nil
+	case s.Parts == nil:
+		return []fleet.Value{s.Value}
+	}
+	for _, p := range s.Parts {
+		out = append(out, p.Value)
+	}
+	return out
+}
+
+// lacking are the values that others do not have.
+func lacking(values, others []fleet.Value) (out []fleet.Value) {
+	for _, v := range values {
+		if !slices.ContainsFunc(others, func(o fleet.Value) bool { return bytes.Equal(o.JSON, v.JSON) }) {
+			out = append(out, v)
 		}
 	}
 	return out

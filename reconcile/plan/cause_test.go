@@ -28,6 +28,7 @@ hosts: a: address: "192.0.2.1"
 rules: p: [
 	{value: text: "one"},
 ]
+rules: r: [{value: list: ["w"]}, {value: list: ["x"]}]
 rules: updater: [{value: {}}]
 `,
 	"plugins/p/plugin.cue": `package p
@@ -39,6 +40,14 @@ plugin: {
 }
 `,
 	"plugins/p/p.sh": "true\n",
+	"plugins/r/plugin.cue": `package r
+import "strings"
+plugin: {
+	combine: "append"
+	params: list: [...string]
+	files: "/etc/r": content: strings.Join(params.list, " ")
+}
+`,
 	"plugins/q/plugin.cue": `package q
 plugin: files: "/etc/q": content: "q"
 `,
@@ -96,7 +105,7 @@ func TestTheLineThatCausesAChangeIsNamed(t *testing.T) {
 		"a file that it ships differs":     {edit("plugins/p/p.sh", "true", "false"), []string{"p: file plugins/p/p.sh"}},
 		"a field of the host that it uses": {edit("hosts/hosts.cue", "192.0.2.1", "192.0.2.2"), []string{"p: host's address hosts/hosts.cue:3:8"}},
 		"a plugin comes in": {edit("hosts/rules.cue", "rules: updater", "rules: q: [{value: {}}]\nrules: updater"),
-			[]string{"q: rule for q hosts/rules.cue:5:12"}},
+			[]string{"q: rule for q hosts/rules.cue:6:12"}},
 		"a plugin is turned off": {edit("hosts/rules.cue", `text: "one"`, `enabled: false`), []string{"p: rule for p hosts/rules.cue:3:2 (before)"}},
 		"the host program":       {edit("fleet.cue", `version: "1"`, `version: "2"`), []string{"updater: pinned host program fleet.cue:4:11"}},
 		"the host program, beside another cause in another plugin": {func(files map[string]string) {
@@ -110,7 +119,14 @@ func TestTheLineThatCausesAChangeIsNamed(t *testing.T) {
 			files["rollout.cue"] = "package fleet\nrollout: rings: [{name: \"late\"}]\n"
 		}, []string{": ring rollout.cue:2:18"}},
 		"a host comes": {edit("hosts/hosts.cue", `hosts: a: address`, "hosts: b: address: \"192.0.2.9\"\nhosts: a: address"),
-			[]string{": host added hosts/hosts.cue", "p: rule for p hosts/rules.cue:3:2", "updater: rule for updater hosts/rules.cue:5:18"}},
+			[]string{": host added hosts/hosts.cue", "p: rule for p hosts/rules.cue:3:2", "r: rule for r hosts/rules.cue:5:12", "updater: rule for updater hosts/rules.cue:6:18"}},
+		"a host is retired": {edit("hosts/hosts.cue", `hosts: a: address`, "hosts: a: state: \"retired\"\nhosts: a: address"),
+			[]string{": host retired hosts/hosts.cue:4:11"}},
+		"a host is renamed": {edit("hosts/hosts.cue", `hosts: a: address`, "hosts: b: was: [\"a\"]\nhosts: b: address"),
+			[]string{": host added hosts/hosts.cue", ": host renamed to b hosts/hosts.cue:4:11"}},
+		"a rule appends to a list": {edit("hosts/rules.cue", `{value: list: ["x"]}`, `{value: list: ["x"]}, {value: list: ["y"]}`),
+			[]string{"r: r.list hosts/rules.cue:5:64"}},
+		"a rule appends no more": {edit("hosts/rules.cue", `{value: list: ["w"]}, `, ``), []string{"r: r.list hosts/rules.cue:5:20 (before)"}},
 		"a host goes": {func(files map[string]string) {
 			files["hosts/hosts.cue"] = strings.Replace(files["hosts/hosts.cue"], "hosts: a:", "hosts: b:", 1)
 		}, []string{": host added hosts/hosts.cue", ": host removed hosts/hosts.cue (before)"}},

@@ -18,6 +18,29 @@ const RemovalTrailer = "Bakehouse-Remove:"
 // FolderOf is the folder of a host as such a line names it.
 func FolderOf(h *fleet.Host) string { return strings.TrimSuffix("hosts/"+h.Folder.Path, "/") }
 
+// Listed maps names of hosts for which nothing is published to the hosts that the fleet still has: retired ones by their
+// name, renamed ones by each former name.
+type Listed map[string]*fleet.Host
+
+// ListedIn returns those of a fleet.
+func ListedIn(f *fleet.Fleet) Listed {
+	l := Listed{}
+	for _, h := range f.Hosts {
+		if h.Retired {
+			l[h.Name] = h
+		}
+		for _, former := range h.Was {
+			l[former] = h
+		}
+	}
+	return l
+}
+
+// Renamed reports whether a host goes on under another name.
+func (l Listed) Renamed(name string) bool {
+	return l[name] != nil && l[name].Name != name && !l[name].Retired
+}
+
 // Removal is such a line: exactly Count hosts at or below Folder ("hosts" is the top) are meant to go.
 type Removal struct {
 	Folder string

@@ -91,6 +91,9 @@ func (r *Report) Empty() bool { return len(r.Groups) == 0 && len(r.Settings) == 
 // Build compares two sides; diff is Diff of their hosts.
 func Build(before, after Side, diff *Plan) *Report {
 	b := &builder{before: before, after: after, pairs: map[pair]*pairDiff{}, trees: map[string][]Cause{}, there: map[Package]bool{}}
+	if after.Resolved != nil {
+		b.listed = ListedIn(after.Resolved.Fleet)
+	}
 	for _, h := range before.Hosts {
 		b.there[h.Package] = true
 	}
@@ -146,6 +149,7 @@ type builder struct {
 	trees         map[string][]Cause // by plugin: files of it that differ
 	there         map[Package]bool   // what some host had before
 	known         map[known]bool     // what was in it; nil: not asked yet
+	listed        Listed             // hosts of the state after that have no package, or had another name
 }
 
 // pair is a change of recipe; nil is no package.
@@ -167,6 +171,10 @@ func (b *builder) group(c Change) (*Group, string) {
 	case Removed:
 		if h := b.before.host(c.Host); h != nil {
 			g.Folder = FolderOf(h.Host)
+		}
+		if b.listed.Renamed(c.Host) {
+			g.Note = "what is published for the old name goes; the host itself stays, under its new name"
+			items = g.Note
 		}
 	case Added:
 		if b.there[c.After.Package] {
