@@ -83,6 +83,7 @@ func names(dir string, folders ...string) (names []string) {
 // A pass is ended by Ctrl-C, SIGTERM and SIGKILL when its k-th object has appeared. What is published is the old release
 // or the new one, fsck finds no error, and the next pass ends as if nothing had happened: with the same packages.
 func TestAPassThatIsInterruptedAtAnyObjectConverges(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	f := newFleetRepo(t)
 	whole := filepath.Join(t.TempDir(), "store")
 	f.must(t, "bakehouse", "reconcile", "--store", whole)

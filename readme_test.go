@@ -71,6 +71,7 @@ func blocks(t *testing.T) (operator, server, host string) {
 //
 // A TUF client that knows nothing of Bakehouse then refreshes from the same server and downloads the host's package.
 func TestTheReadmesCommandsByHandAreTrue(t *testing.T) {
+	t.Parallel() // it waits for other programs
 	for _, tool := range []string{"bash", "git", "go", "dpkg", "unshare", "chroot"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			unable(t, "%s is not here", tool)
