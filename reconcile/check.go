@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
+	"strings"
+	"time"
 
 	"bakehouse/reconcile/rules"
 	"bakehouse/reconcile/source"
@@ -51,61 +54,77 @@ func (c *config) open(log io.Writer) (fs.FS, string, error) {
 // CheckCommand is `bakehouse check`.
 func CheckCommand() *cobra.Command {
 	var c config
+	var format string
+	var soon, urgent schema.Duration
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check a fleet repository and print every error at its file and line",
 		Long: `Evaluates the fleet of a commit as "reconcile" would, needs neither keys nor a store, and prints every error as
 file:line:column with what to do about it. By default it reads HEAD and names files of the work tree that differ;
-with --worktree it reads the files as they are.`,
+with --worktree it reads the files as they are.
+
+Warnings do not fail: rules that match no host or are shadowed on all of theirs, hosts without a ring or a site,
+intervals under 10 minutes, keys that expire soon. --format github writes workflow commands, which GitHub shows at the
+lines of a pull request, and gitlab a code quality report; both, like json, hold errors and warnings.`,
 		Example: `  bakehouse check --worktree
-  bakehouse check --ref origin/main`,
+  bakehouse check --ref origin/main --format github`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			write := formats[format]
+			if write == nil {
+				return schema.Hint(fmt.Errorf("there is no format %.40q", format), "it is one of %s", strings.Join(slices.Sorted(maps.Keys(formats)), ", "))
+			}
 			fsys, what, err := c.open(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
-			return check(cmd.Context(), fsys, what, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			found, err := check(cmd.Context(), fsys, what, expiry{time.Duration(soon), time.Duration(urgent)}, time.Now())
+			if err != nil {
+				return err
+			}
+			if err := write(found, cmd.OutOrStdout(), cmd.ErrOrStderr()); err != nil {
+				return err
+			}
+			if n := found.errors(); n > 0 {
+				return fmt.Errorf("%s: %s", what, count(n, "error"))
+			}
+			return nil
 		},
 	}
 	c.flags(cmd)
+	cmd.Flags().StringVar(&format, "format", "text", "how to print what is found: text, json, github or gitlab")
+	const day = 24 * time.Hour
+	cmd.Flags().TextVar(&soon, "key-notice", schema.Duration(90*day), "from when before its expiry a key is noted")
+	cmd.Flags().TextVar(&urgent, "key-warning", schema.Duration(30*day), "from when before its expiry a key is warned of")
 	return cmd
 }
 
-// check prints the problems on out, since they are what was asked for, and warnings on log.
-func check(ctx context.Context, fsys fs.FS, what string, out, log io.Writer) error {
+// check evaluates the repo and collects all there is to say. The error is about reading it, never about what it says.
+func check(ctx context.Context, fsys fs.FS, what string, e expiry, now time.Time) (*checked, error) {
+	c := &checked{what: what}
 	f, err := fleet.Load(ctx, fsys)
 	var resolved *rules.Resolved
 	if err == nil {
+		c.findings = append(findings(levelWarning, f.Warnings), e.of(f, now)...)
 		resolved, err = rules.Resolve(ctx, f)
 	}
 	var problems fleet.Problems
-	if errors.As(err, &problems) {
-		fmt.Fprintln(out, problems)
-		return fmt.Errorf("%s: %s", what, count(len(problems), "error"))
-	}
-	if err != nil {
-		return err
-	}
-	for _, p := range slices.Concat(f.Warnings, resolved.Missing) {
-		fmt.Fprintf(log, "bakehouse: warning: %v\n", p)
-		if p.Hint != "" {
-			fmt.Fprintf(log, "bakehouse: hint: %s\n", p.Hint)
+	switch {
+	case errors.As(err, &problems):
+		c.findings = append(c.findings, findings(levelError, problems)...)
+	case err != nil:
+		return nil, err
+	default:
+		c.findings = append(c.findings, findings(levelWarning, slices.Concat(resolved.Warnings, resolved.Missing))...)
+		c.summary = &summary{Hosts: len(resolved.Hosts), Retired: len(resolved.Retired), Recipes: len(resolved.Recipes), Keys: len(f.Keys)}
+		for _, p := range f.Plugins {
+			if !p.Shipped {
+				c.summary.Plugins++
+			}
 		}
 	}
-	own := 0
-	for _, p := range f.Plugins {
-		if !p.Shipped {
-			own++
-		}
-	}
-	retired := ""
-	if n := len(resolved.Retired); n > 0 {
-		retired = fmt.Sprintf(", %d retired", n)
-	}
-	fmt.Fprintf(out, "ok: %s: %s%s, %s, %s of its own, %s\n", what, count(len(resolved.Hosts), "host"), retired, count(len(resolved.Recipes), "recipe"),
-		count(own, "plugin"), count(len(f.Keys), "key"))
-	return nil
+	slices.SortStableFunc(c.findings, func(a, b finding) int { return a.Pos.Compare(b.Pos) })
+	return c, nil
 }
 
 // noHost adds to ErrNoHost which name may have been meant.

@@ -22,11 +22,12 @@ import (
 
 // Resolved is a fleet with every host's recipe.
 type Resolved struct {
-	Fleet   *fleet.Fleet
-	Hosts   map[string]*Result // by host name, but those that are retired
-	Retired []*fleet.Host      // by name
-	Recipes map[schema.RecipeID]*Recipe
-	Missing fleet.Problems // what has to be there before packages can be baked: roots, a key, pinned programs
+	Fleet    *fleet.Fleet
+	Hosts    map[string]*Result // by host name, but those that are retired
+	Retired  []*fleet.Host      // by name
+	Recipes  map[schema.RecipeID]*Recipe
+	Missing  fleet.Problems // what has to be there before packages can be baked: roots, a key, pinned programs
+	Warnings fleet.Problems // what is probably not meant: rules without effect, hosts without a ring or site
 }
 
 // Result is what one host gets.
@@ -40,6 +41,7 @@ type Result struct {
 	Recipe   *Recipe
 
 	fleet *fleet.Fleet
+	sited bool // something gives it its site
 }
 
 // Recipe is the content of a package, for a platform but no format. Its ID covers everything that ends in the package.
@@ -57,6 +59,7 @@ type resolver struct {
 	byID    map[schema.RecipeID]*Recipe
 	ps      fleet.Problems
 	noted   map[string]bool
+	uses    map[*fleet.Rule]*use // nil: nobody asks
 }
 
 func newResolver(f *fleet.Fleet) *resolver {
@@ -71,6 +74,7 @@ type output struct {
 // Resolve computes every host's result. The error is a fleet.Problems if the repo is to blame.
 func Resolve(ctx context.Context, f *fleet.Fleet) (*Resolved, error) {
 	r := newResolver(f)
+	r.watch()
 	res := &Resolved{Fleet: f, Hosts: make(map[string]*Result, len(f.Hosts)), Recipes: r.byID}
 	for _, h := range f.Hosts {
 		if h.Retired {
@@ -91,19 +95,22 @@ func Resolve(ctx context.Context, f *fleet.Fleet) (*Resolved, error) {
 		return nil, r.ps.Sorted()
 	}
 	res.Missing = missing(res)
+	res.Warnings = r.warnings(res)
 	return res, nil
 }
 
 // attributes resolves platform, format, site and ring; nil if one that is needed is not set.
 func (r *resolver) attributes(h *fleet.Host) *Result {
-	settings := settleAttributes(h).params
+	settled := settleAttributes(h)
+	r.observe(settled)
+	settings := settled.params
 	text := func(name string) string {
 		if s := settings[name]; s != nil {
 			return s.Text()
 		}
 		return ""
 	}
-	res := &Result{fleet: r.fleet, Host: h, Site: cmp.Or(text(fleet.AttrSite), fleet.CentralSite), Ring: text(fleet.AttrRing), Format: schema.Format(text(fleet.AttrFormat))}
+	res := &Result{fleet: r.fleet, sited: settings[fleet.AttrSite] != nil, Host: h, Site: cmp.Or(text(fleet.AttrSite), fleet.CentralSite), Ring: text(fleet.AttrRing), Format: schema.Format(text(fleet.AttrFormat))}
 	for _, name := range []string{fleet.AttrPlatform, fleet.AttrFormat} {
 		if settings[name] == nil {
 			r.ps = append(r.ps, fleet.Problem{Pos: h.Pos, Msg: fmt.Sprintf("host %s has no %s", h.Name, name),
@@ -134,6 +141,7 @@ func (r *resolver) recipe(ctx context.Context, res *Result) (*Recipe, error) {
 	good := true
 	for _, plugin := range plugins(res.Host) {
 		settled := settlePlugin(r.fleet, s, plugin)
+		r.observe(settled)
 		if !settled.present() {
 			continue
 		}

@@ -177,6 +177,13 @@ func (ld *loader) finish() {
 	for _, p := range f.Plugins {
 		p.fleet = f
 	}
+	ld.places = map[string]map[string]Pos{AttrSite: ld.sites, AttrRing: {}, "condition": {}}
+	for _, r := range f.Rollout.Rings {
+		ld.places[AttrRing][r.Name] = r.Pos
+	}
+	for _, c := range f.Conditions {
+		ld.places["condition"][c.Name] = c.Pos
+	}
 	known := map[string][]string{AttrSite: slices.Collect(maps.Keys(f.Sites)), AttrRing: rings, "folder": slices.Collect(maps.Keys(f.Folders)),
 		"condition": slices.Collect(maps.Keys(f.Conditions))}
 	for _, r := range ld.references {
@@ -198,15 +205,22 @@ func (ld *loader) finish() {
 		p := f.Plugins[plugin]
 		if p == nil {
 			if !ld.failed[plugin] {
-				ld.ps = append(ld.ps, Problem{Pos: at, Msg: fmt.Sprintf("there is no plugin %q", plugin),
-					Hint: Nearest("did you mean %s?", plugin, append(shippedNames(), slices.Collect(maps.Keys(f.Plugins))...))})
+				names := append(shippedNames(), slices.Collect(maps.Keys(f.Plugins))...)
+				found := Problem{Pos: at, Msg: fmt.Sprintf("there is no plugin %q", plugin), Hint: Nearest("did you mean %s?", plugin, names)}
+				if near := f.Plugins[Nearest("%s", plugin, names)]; near != nil && !near.Shipped {
+					found.Also = []Pos{{File: near.home}}
+				}
+				ld.ps = append(ld.ps, found)
 			}
 			return
+		}
+		if plugin == UpdaterPlugin {
+			value = ld.keysOf(value)
 		}
 		ld.ps = append(ld.ps, p.check(value)...)
 		if v, ok := value["interval"]; ok && plugin == UpdaterPlugin {
 			if d, err := schema.ParseDuration(v.node.str()); err == nil && time.Duration(d) < 10*time.Minute {
-				ld.warn(Problem{Pos: v.Pos, Msg: fmt.Sprintf("interval %s: every host asks that often; 10m and more are kind to the server", d)})
+				ld.warn(Problem{Pos: v.Pos, Msg: fmt.Sprintf("interval %s: every host asks that often; 10m and more are kind to the server", v.node.str())})
 			}
 		}
 	}
@@ -232,9 +246,44 @@ func (ld *loader) finish() {
 // definedBy are the parts of the schema that say what there is of a kind.
 var definedBy = map[string][]string{AttrSite: {"#Root", "#Sites"}, AttrRing: {"#Root"}, "condition": {"#Root"}}
 
+// keysOf checks the names of keys in a rule for the updater, whose own error would not say where the key is.
+func (ld *loader) keysOf(value map[string]Value) map[string]Value {
+	v, ok := value["keys"]
+	if !ok || ld.unread["#Keys"] {
+		return value
+	}
+	bad := false
+	for _, n := range v.node.fields {
+		k := ld.fleet.Keys[n.text]
+		switch {
+		case k == nil && n.kind == cue.StringKind:
+			near := Nearest("%s", n.text, slices.Collect(maps.Keys(ld.fleet.Keys)))
+			p := ld.problem(n, "there is no key %q", n.text)
+			if near != "" {
+				p.Hint, p.Also = "did you mean "+near+"?", []Pos{ld.fleet.Keys[near].Pos}
+			}
+		case k != nil && !k.Has(UsePackage):
+			p := ld.problem(n, "key %s does not sign packages, but %s", n.text, strings.Join(k.Uses, ", "))
+			p.Hint, p.Also = "hosts accept keys with the use \"package\"", []Pos{k.Pos}
+		default:
+			continue
+		}
+		bad = true
+	}
+	if !bad {
+		return value
+	}
+	rest := maps.Clone(value)
+	delete(rest, "keys")
+	return rest
+}
+
 func (ld *loader) exists(at Pos, kind, name string, known []string) {
 	if !slices.Contains(known, name) && !slices.ContainsFunc(definedBy[kind], func(d string) bool { return ld.unread[d] }) {
-		ld.ps = append(ld.ps, Problem{Pos: at, Msg: fmt.Sprintf("there is no %s %q", kind, name),
-			Hint: Nearest("did you mean %s?", name, known)})
+		p := Problem{Pos: at, Msg: fmt.Sprintf("there is no %s %q", kind, name), Hint: Nearest("did you mean %s?", name, known)}
+		if place := ld.places[kind][Nearest("%s", name, known)]; !place.IsZero() {
+			p.Also = []Pos{place}
+		}
+		ld.ps = append(ld.ps, p)
 	}
 }

@@ -31,6 +31,8 @@ type loader struct {
 	sources    *sources
 	hosts      map[string]*Host // by name in lower case
 	former     []formerName
+	sites      map[string]Pos            // where they are written
+	places     map[string]map[string]Pos // of what conditions and attributes refer to, by kind and name
 	references []reference
 	salvaged   []*salvaged
 	wanted     map[string]bool // plugins that rules are about
@@ -59,7 +61,7 @@ func load(ctx context.Context, fsys fs.FS, l limits) (*Fleet, error) {
 		AnchorVersion: 1, Programs: map[schema.Platform]Program{}, Keys: map[string]*Key{}, Folders: map[string]*Folder{},
 		Plugins: map[string]*Plugin{}, Sites: map[string]schema.Site{},
 		Access: schema.Access{Schema: accessSchema, Users: map[string]schema.User{}},
-	}, sources: newSources(fsys), hosts: map[string]*Host{}, wanted: map[string]bool{}, failed: map[string]bool{}, unread: map[string]bool{}}
+	}, sources: newSources(fsys), hosts: map[string]*Host{}, sites: map[string]Pos{}, wanted: map[string]bool{}, failed: map[string]bool{}, unread: map[string]bool{}}
 	jobs, err := ld.discover()
 	if err != nil {
 		return nil, err

@@ -109,6 +109,13 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 			"hosts.web02.was[0]: invalid value \"../x\""},
 		"a state that no host has": {"hosts/r.cue", "package hosts\nhosts: web02: state: \"retird\"\n",
 			"hosts.web02.state: \"retird\" is none of \"active\", \"retired\"\n\thint: did you mean \"retired\"?"},
+		"a misspelt site names both places": {"hosts/k.cue", "package hosts\nhosts: web02: site: \"muk\"\n",
+			"hosts/k.cue:2:15: there is no site \"muk\" (see also sites/muc.cue:2:8)\n\thint: did you mean muc?"},
+		"a misspelt plugin names both places": {"hosts/k.cue", "package hosts\nrules: mot: [{value: {}}]\n",
+			"hosts/k.cue:2:14: there is no plugin \"mot\" (see also plugins/motd)\n\thint: did you mean motd?"},
+		"a key that the updater cannot accept names both places": {"hosts/k.cue", "package hosts\nrules: updater: [{value: keys: [\"prod\", \"prodd\"]}]\n",
+			"hosts/k.cue:2:33: key prod does not sign packages, but root (see also keys/prod.cue:4:2)\n\thint: hosts accept keys with the use \"package\"\n" +
+				"hosts/k.cue:2:41: there is no key \"prodd\" (see also keys/prod.cue:4:2)\n\thint: did you mean prod?"},
 		"a pattern that is no regular expression": {"hosts/r.cue", "package hosts\nrules: updater: [{when: hosts: [\"~(\"], value: {}}]\n",
 			"hosts/r.cue:2:33: host pattern \"~(\""},
 		"a value that is not concrete": {"hosts/r.cue", "package hosts\nrules: updater: [{value: fixed: bool}]\n",
@@ -156,7 +163,13 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 				}
 				return
 			}
-			if got := refused(t, repo(map[string]string{c.file: c.text})); !strings.Contains(got, c.want) {
+			files := map[string]string{c.file: c.text}
+			if c.file == "hosts/k.cue" {
+				files["sites/muc.cue"] = "package sites\nsites: muc: url: \"https://muc\"\n"
+				files["plugins/motd/plugin.cue"] = "package motd\nplugin: {}\n"
+				files["keys/prod.cue"] = string(KeyFile(Key{Name: "prod", Public: testKey, Uses: []string{UseRoot}}))
+			}
+			if got := refused(t, repo(files)); !strings.Contains(got, c.want) {
 				t.Errorf("got\n%s\nwant\n%s", got, c.want)
 			}
 		})

@@ -29,7 +29,8 @@ func (p Pos) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 // IsZero reports whether p is no place at all.
 func (p Pos) IsZero() bool { return p == Pos{} }
 
-func (p Pos) compare(q Pos) int {
+// Compare orders places by file, line and column.
+func (p Pos) Compare(q Pos) int {
 	return cmp.Or(strings.Compare(p.File, q.File), cmp.Compare(p.Line, q.Line), cmp.Compare(p.Col, q.Col))
 }
 
@@ -72,7 +73,7 @@ func (ps Problems) Error() string {
 
 // Sorted is ps by place, without repetitions.
 func (ps Problems) Sorted() Problems {
-	slices.SortStableFunc(ps, func(a, b Problem) int { return cmp.Or(a.Pos.compare(b.Pos), strings.Compare(a.Msg, b.Msg)) })
+	slices.SortStableFunc(ps, func(a, b Problem) int { return cmp.Or(a.Pos.Compare(b.Pos), strings.Compare(a.Msg, b.Msg)) })
 	return slices.CompactFunc(ps, func(a, b Problem) bool { return a.Pos == b.Pos && a.Msg == b.Msg })
 }
 

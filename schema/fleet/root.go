@@ -218,6 +218,7 @@ func (ld *loader) takeSites(_ *evaluated, n *node) {
 			ld.problem(v, "site %s is the server of fleet.cue", name)
 			continue
 		}
+		ld.sites[name] = v.at()
 		ld.fleet.Sites[name] = schema.Site{URL: ld.url(v.get("url")), Certificates: strings.Join(ld.certificates(v.get("certificates")), "")}
 	}
 }

@@ -1,0 +1,237 @@
+package reconcile
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"bakehouse/schema/fleet"
+)
+
+// Levels of findings. Only errors stand in the way of a release.
+const (
+	levelError   = "error"
+	levelWarning = "warning"
+	levelNotice  = "notice"
+)
+
+// finding is one thing that `check` has to say.
+type finding struct {
+	level string
+	fleet.Problem
+}
+
+func findings(level string, ps fleet.Problems) (out []finding) {
+	for _, p := range ps {
+		out = append(out, finding{level, p})
+	}
+	return out
+}
+
+// expiry says how long before a key expires `check` begins to say so.
+type expiry struct{ notice, warning time.Duration }
+
+// of lists the keys that expire soon. Expiry strands no host: from then on reconcile does not sign with the key.
+func (e expiry) of(f *fleet.Fleet, now time.Time) (out []finding) {
+	for _, k := range f.Keys {
+		left := k.Expires.Sub(now)
+		if k.Expires.IsZero() || left > max(e.notice, e.warning) {
+			continue
+		}
+		p := fleet.Problem{Pos: k.Pos, Msg: fmt.Sprintf("key %s expires in %s, on %s", k.Name, days(left), k.Expires.UTC().Format(time.DateOnly)),
+			Hint: "add the key that follows it, and let hosts accept both before this one ends"}
+		level := levelNotice
+		if left <= e.warning {
+			level = levelWarning
+		}
+		if left <= 0 {
+			p.Msg = fmt.Sprintf("key %s has expired on %s: reconcile does not sign with it", k.Name, k.Expires.UTC().Format(time.DateOnly))
+		}
+		out = append(out, finding{level, p})
+	}
+	return out
+}
+
+func days(d time.Duration) string {
+	if n := int(d / (24 * time.Hour)); n != 0 {
+		return count(n, "day")
+	}
+	return "less than a day"
+}
+
+// checked is what `check` found in a state of the repo.
+type checked struct {
+	what     string // the state
+	findings []finding
+	summary  *summary // nil after errors
+}
+
+type summary struct {
+	Hosts   int `json:"hosts"`
+	Retired int `json:"retired"`
+	Recipes int `json:"recipes"`
+	Plugins int `json:"plugins"` // of the repo's own
+	Keys    int `json:"keys"`
+}
+
+func (c *checked) errors() (n int) {
+	for _, f := range c.findings {
+		if f.level == levelError {
+			n++
+		}
+	}
+	return n
+}
+
+// formats are the ways to write what was found: result on out, what is beside it on log.
+var formats = map[string]func(c *checked, out, log io.Writer) error{
+	"text": (*checked).text, "json": (*checked).json, "github": (*checked).github, "gitlab": (*checked).gitlab,
+}
+
+func (c *checked) text(out, log io.Writer) error {
+	var errs fleet.Problems
+	for _, f := range c.findings {
+		if f.level == levelError {
+			errs = append(errs, f.Problem)
+			continue
+		}
+		fmt.Fprintf(log, "bakehouse: %s: %v\n", f.level, f.Problem)
+		if f.Hint != "" {
+			fmt.Fprintf(log, "bakehouse: hint: %s\n", f.Hint)
+		}
+	}
+	if len(errs) > 0 {
+		_, err := fmt.Fprintln(out, errs)
+		return err
+	}
+	return c.ok(out)
+}
+
+// ok is the last line, in words.
+func (c *checked) ok(w io.Writer) error {
+	s := c.summary
+	if s == nil {
+		return nil
+	}
+	retired := ""
+	if s.Retired > 0 {
+		retired = fmt.Sprintf(", %d retired", s.Retired)
+	}
+	_, err := fmt.Fprintf(w, "ok: %s: %s%s, %s, %s of its own, %s\n", c.what, count(s.Hosts, "host"), retired, count(s.Recipes, "recipe"),
+		count(s.Plugins, "plugin"), count(s.Keys, "key"))
+	return err
+}
+
+func (c *checked) json(out, _ io.Writer) error {
+	type place struct {
+		File   string `json:"file"`
+		Line   int    `json:"line,omitempty"`
+		Column int    `json:"column,omitempty"`
+	}
+	type one struct {
+		Level   string  `json:"level"`
+		Message string  `json:"message"`
+		Hint    string  `json:"hint,omitempty"`
+		Place   place   `json:"place"`
+		Also    []place `json:"also,omitempty"`
+	}
+	all := struct {
+		OK       bool     `json:"ok"`
+		Checked  string   `json:"checked"`
+		Findings []one    `json:"findings"`
+		Summary  *summary `json:"summary,omitempty"`
+	}{c.errors() == 0, c.what, []one{}, c.summary}
+	for _, f := range c.findings {
+		o := one{Level: f.level, Message: f.Msg, Hint: f.Hint, Place: place{f.Pos.File, f.Pos.Line, f.Pos.Col}}
+		for _, p := range f.Also {
+			o.Also = append(o.Also, place{p.File, p.Line, p.Col})
+		}
+		all.Findings = append(all.Findings, o)
+	}
+	return writeJSON(out, all)
+}
+
+// github writes workflow commands, which GitHub shows at the lines of a pull request. Names and values of the repo stand
+// in them, and could be commands of their own were they not escaped.
+func (c *checked) github(out, log io.Writer) error {
+	property := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
+	data := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
+	var b strings.Builder
+	for _, f := range c.findings {
+		fmt.Fprintf(&b, "::%s ", f.level)
+		message := f.Problem
+		if at := f.Pos; inRepo(at) {
+			fmt.Fprintf(&b, "file=%s,", property.Replace(at.File))
+			if at.Line > 0 {
+				fmt.Fprintf(&b, "line=%d,", at.Line)
+			}
+			if at.Col > 0 {
+				fmt.Fprintf(&b, "col=%d,", at.Col)
+			}
+			message.Pos = fleet.Pos{}
+		}
+		text := message.Error()
+		if f.Hint != "" {
+			text += "\nhint: " + f.Hint
+		}
+		fmt.Fprintf(&b, "title=bakehouse::%s\n", data.Replace(text))
+	}
+	if _, err := io.WriteString(out, b.String()); err != nil {
+		return err
+	}
+	return c.ok(log)
+}
+
+// inRepo reports whether p is in a file that the reader can open.
+func inRepo(p fleet.Pos) bool { return p.File != "" && !strings.HasPrefix(p.File, "bakehouse:") }
+
+// gitlab writes a code quality report. A fingerprint stays when lines move, so that GitLab tells new findings from old.
+func (c *checked) gitlab(out, log io.Writer) error {
+	type begin struct {
+		Begin int `json:"begin"`
+	}
+	type location struct {
+		Path  string `json:"path"`
+		Lines begin  `json:"lines"`
+	}
+	type issue struct {
+		Description string   `json:"description"`
+		CheckName   string   `json:"check_name"`
+		Fingerprint string   `json:"fingerprint"`
+		Severity    string   `json:"severity"`
+		Location    location `json:"location"`
+	}
+	severity := map[string]string{levelError: "critical", levelWarning: "minor", levelNotice: "info"}
+	issues := []issue{}
+	seen := map[string]int{}
+	for _, f := range c.findings {
+		at, message := f.Pos, f.Problem
+		if inRepo(at) {
+			message.Pos = fleet.Pos{}
+		} else {
+			at = fleet.Pos{File: "fleet.cue"} // GitLab drops issues that are nowhere
+		}
+		key := f.level + "\x00" + at.File + "\x00" + f.Msg
+		sum := sha256.Sum256(fmt.Append(nil, key, "\x00", seen[key]))
+		seen[key]++
+		text := message.Error()
+		if f.Hint != "" {
+			text += "; hint: " + f.Hint
+		}
+		issues = append(issues, issue{text, "bakehouse-check", fmt.Sprintf("%x", sum), severity[f.level], location{at.File, begin{max(1, at.Line)}}})
+	}
+	if err := writeJSON(out, issues); err != nil {
+		return err
+	}
+	return c.ok(log)
+}
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}

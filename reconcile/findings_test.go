@@ -1,0 +1,41 @@
+package reconcile
+
+import (
+	"testing"
+	"time"
+
+	"bakehouse/schema/fleet"
+)
+
+func TestKeysThatExpireSoonAreTold(t *testing.T) {
+	const day = 24 * time.Hour
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	e := expiry{notice: 90 * day, warning: 30 * day}
+	for name, c := range map[string]struct {
+		expires time.Time
+		level   string
+		want    string
+	}{
+		"a key without an end":          {time.Time{}, "", ""},
+		"a key with 91 days left":       {now.Add(91 * day), "", ""},
+		"a key with 90 days left":       {now.Add(90 * day), levelNotice, "key k expires in 90 days, on 2030-04-01"},
+		"a key with 31 days left":       {now.Add(31 * day), levelNotice, "key k expires in 31 days, on 2030-02-01"},
+		"a key with 30 days left":       {now.Add(30 * day), levelWarning, "key k expires in 30 days, on 2030-01-31"},
+		"a key with hours left":         {now.Add(time.Hour), levelWarning, "key k expires in less than a day, on 2030-01-01"},
+		"a key that has expired by now": {now.Add(-time.Hour), levelWarning, "key k has expired on 2029-12-31: reconcile does not sign with it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at := fleet.Pos{File: "keys/k.cue", Line: 4, Col: 2}
+			got := e.of(&fleet.Fleet{Keys: map[string]*fleet.Key{"k": {Name: "k", Expires: c.expires, Pos: at}}}, now)
+			if c.level == "" {
+				if len(got) != 0 {
+					t.Errorf("got %v", got)
+				}
+				return
+			}
+			if len(got) != 1 || got[0].level != c.level || got[0].Msg != c.want || got[0].Pos != at {
+				t.Errorf("got %+v, want %s %s", got, c.level, c.want)
+			}
+		})
+	}
+}
