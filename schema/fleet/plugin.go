@@ -47,13 +47,6 @@ const (
 	CombineAppend            Combine = "append"              // lists get the items of all rules, in their order; all else as by default
 )
 
-// Param is a parameter that a plugin declares.
-type Param struct {
-	Name string
-	Doc  string
-	Pos  Pos
-}
-
 // Enabled is the parameter that every plugin has: false keeps the plugin out of a host's package.
 const Enabled = "enabled"
 
@@ -104,7 +97,7 @@ func (p *Plugin) take(e *evaluated) (ps Problems) {
 	}
 	it, err := params.Fields(cue.Optional(true))
 	for err == nil && it.Next() {
-		param := Param{Name: it.Selector().Unquoted(), Doc: docOf(it.Value()), Pos: posOf(repoPos(it.Value()))}
+		param := paramOf(it.Selector().Unquoted(), it.Value(), it.IsOptional(), p.l.Nodes)
 		if param.Name == Enabled {
 			ps = append(ps, Problem{Pos: param.Pos, Msg: "every plugin has the parameter enabled, so none declares it"})
 		}

@@ -1,0 +1,180 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+
+	"github.com/spf13/cobra"
+)
+
+// PluginCommand is `bakehouse plugin`.
+func PluginCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "plugin",
+		Short: "Show the plugins that rules can give to hosts, and their parameters",
+	}
+	cmd.AddCommand(pluginListCommand(), pluginShowCommand())
+	return cmd
+}
+
+const pluginSources = `
+Shown are the plugins of the fleet repository and those that come with bakehouse; outside of a repository, the latter.`
+
+func pluginListCommand() *cobra.Command {
+	var c config
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the plugins and what each is for",
+		Long:  "Prints the name of each plugin, where it comes from, and what it is for.\n" + pluginSources,
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			all, err := pluginsOf(cmd, &c)
+			if err != nil {
+				return err
+			}
+			var out []pluginShown
+			for _, name := range slices.Sorted(maps.Keys(all)) {
+				out = append(out, showPlugin(all[name]))
+			}
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), out)
+			}
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			for _, p := range out {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", p.Name, p.origin(), p.Doc)
+			}
+			return w.Flush()
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, with all that `plugin show` tells of each")
+	return cmd
+}
+
+func pluginShowCommand() *cobra.Command {
+	var c config
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "show NAME",
+		Short:   "Show a plugin's parameters: types, defaults and what they mean",
+		Long:    "Prints what rules for the plugin can set. Types and defaults are CUE, as the plugin writes them.\n" + pluginSources,
+		Example: `  bakehouse plugin show updater`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			all, err := pluginsOf(cmd, &c)
+			if err != nil {
+				return err
+			}
+			p := all[args[0]]
+			if p == nil {
+				names := slices.Sorted(maps.Keys(all))
+				hint := fleet.Nearest("did you mean %s?", args[0], names)
+				if hint == "" {
+					hint = "there are " + strings.Join(names, ", ")
+				}
+				return schema.Hint(fmt.Errorf("there is no plugin %.80q", args[0]), "%s", hint)
+			}
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), showPlugin(p))
+			}
+			return showPlugin(p).text(cmd.OutOrStdout())
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// pluginsOf are the plugins of the repo and the shipped ones, by name.
+func pluginsOf(cmd *cobra.Command, c *config) (map[string]*fleet.Plugin, error) {
+	all, err := fleet.Shipped(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	own, err := ownPlugins(cmd.Context(), c, cmd.ErrOrStderr())
+	if errors.Is(err, errNoRepo) && !cmd.Flags().Changed("repo") && !cmd.Flags().Changed("ref") && !cmd.Flags().Changed("worktree") {
+		fmt.Fprintf(cmd.ErrOrStderr(), "bakehouse: note: %v; these come with bakehouse\n", err)
+		return all, nil
+	}
+	maps.Copy(all, own)
+	return all, err
+}
+
+var errNoRepo = errors.New("there is no fleet repository here")
+
+func ownPlugins(ctx context.Context, c *config, log io.Writer) (map[string]*fleet.Plugin, error) {
+	fsys, _, err := c.open(log)
+	if err == nil {
+		_, err = fs.Stat(fsys, "fleet.cue")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoRepo, err)
+	}
+	f, err := fleet.Load(ctx, fsys)
+	if err != nil {
+		return nil, err
+	}
+	return f.Plugins, nil
+}
+
+// pluginShown is a plugin as `plugin show --json` prints it.
+type pluginShown struct {
+	Name    string        `json:"name"`
+	Doc     string        `json:"doc"`
+	Shipped bool          `json:"shipped"` // it comes with bakehouse
+	Folder  string        `json:"folder"`
+	Combine fleet.Combine `json:"combine"`
+	Inputs  []string      `json:"inputs"` // what the output depends on besides the parameters
+	Params  []fleet.Param `json:"params"`
+}
+
+func showPlugin(p *fleet.Plugin) pluginShown {
+	return pluginShown{p.Name, p.Doc, p.Shipped, p.Home(), p.Combine, append([]string{}, p.Inputs()...), p.All()}
+}
+
+func (p pluginShown) origin() string {
+	if p.Shipped {
+		return "shipped"
+	}
+	return p.Folder
+}
+
+// text prints p for people.
+func (p pluginShown) text(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s\n", p.Name, p.Doc)
+	if p.Shipped {
+		b.WriteString("It comes with bakehouse. ")
+	} else {
+		fmt.Fprintf(&b, "It stands in %s. ", p.Folder)
+	}
+	fmt.Fprintf(&b, "Rules combine: %s.\n", p.Combine)
+	if len(p.Inputs) > 0 {
+		fmt.Fprintf(&b, "What it makes depends on %s as well.\n", strings.Join(p.Inputs, ", "))
+	}
+	for _, param := range p.Params {
+		fmt.Fprintf(&b, "\n%s: %s\n", param.Name, param.Type)
+		switch {
+		case param.Required:
+			b.WriteString("    must be set\n")
+		case param.Default != "":
+			fmt.Fprintf(&b, "    default: %s\n", strings.ReplaceAll(param.Default, "\n", "\n    "))
+		}
+		for line := range strings.Lines(param.Doc) {
+			b.WriteString(strings.TrimRight("    "+line, " \n") + "\n")
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
