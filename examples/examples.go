@@ -1,5 +1,6 @@
 // Package examples holds config repos that a user can copy: `bakehouse init` writes one into a new repo, and
 // `bakehouse demo` runs the quickstart. Keys, roots and pinned programs are made by commands, so no example has them.
+// ci has what a forge runs for such a repo, and who must approve what.
 package examples
 
 import (
@@ -11,6 +12,11 @@ import (
 
 //go:embed all:minimal all:quickstart
 var files embed.FS
+
+// CodeOwners is the file CODEOWNERS of a new repo, where GitHub and GitLab read it at the root.
+//
+//go:embed ci/CODEOWNERS
+var CodeOwners []byte
 
 // Names lists the examples.
 func Names() []string {

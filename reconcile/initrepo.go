@@ -27,7 +27,8 @@ func InitCommand() *cobra.Command {
 		Short: "Start a fleet repository",
 		Long: `Writes the files of a small fleet into DIR (default: the current folder), which must be empty or a git repository
 without files, and makes it a git repository if it is none. It commits nothing: keys and the root of trust come first,
-and what it prints next says how.`,
+and what it prints next says how. CODEOWNERS lists what decides for the whole fleet or acts as root on its hosts, so that
+a forge asks for approval; put your own team in the place of @OWNER.`,
 		Example: `  bakehouse init fleet
   bakehouse init fleet --example quickstart --url https://bakehouse.example:8443`,
 		Args: cobra.MaximumNArgs(1),
@@ -81,6 +82,9 @@ func initRepo(dir, example, url string) error {
 			return fmt.Errorf("init: making %s a git repository: %w", dir, err)
 		}
 	}
+	if err := os.WriteFile(filepath.Join(dir, "CODEOWNERS"), examples.CodeOwners, 0o644); err != nil {
+		return fmt.Errorf("init: %w", err)
+	}
 	return fs.WalkDir(fsys, ".", func(name string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -114,6 +118,7 @@ func nextSteps(out io.Writer, dir string) error {
   bakehouse key create release --use package
   bakehouse root init
   bakehouse upgrade                      # pins the host programs
+  sed -i s/@OWNER/@your-team/ CODEOWNERS # who must approve what acts as root
   bakehouse check --worktree
   git add --all && git commit -m "Start the fleet"
   bakehouse reconcile
