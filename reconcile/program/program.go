@@ -53,9 +53,9 @@ func (p *Places) Flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.Source, "source", "", "source checkout of Bakehouse to build host programs from (default the one around the working directory)")
 }
 
-// Sources opens what packages are made of: files of the repo, and the host programs that f pins.
+// Sources opens what packages are made of: files of the repo or of pinned URLs, and the host programs that f pins.
 func (p Places) Sources(ctx context.Context, st Store, repo fs.FS, f *fleet.Fleet) *Sources {
-	return &Sources{ctx: ctx, places: p, store: st, repo: repo, pins: f.Programs, found: map[schema.Platform]*find{}}
+	return &Sources{ctx: ctx, places: p, store: st, repo: repo, pins: f.Programs, found: map[schema.Platform]*find{}, urls: map[schema.Digest]*find{}}
 }
 
 // Sources implements bake.Sources. It is safe for concurrent use if the repo's FS is.
@@ -67,6 +67,7 @@ type Sources struct {
 	pins   map[schema.Platform]fleet.Program
 	mu     sync.Mutex
 	found  map[schema.Platform]*find
+	urls   map[schema.Digest]*find
 }
 
 type find struct {
@@ -76,7 +77,10 @@ type find struct {
 
 // Open opens a file whose Shared is true.
 func (s *Sources) Open(f fleet.File, p schema.Platform) (io.ReadCloser, error) {
-	if !f.Program {
+	switch {
+	case f.URL != "":
+		return s.fetched(f)
+	case !f.Program:
 		return fleet.ReadSource(s.repo, f.Repo)
 	}
 	pin, ok := s.pins[p]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"path"
 	"regexp"
 	"slices"
@@ -170,6 +171,15 @@ func (d *decoder) file(name string, n *node) File {
 		f.SHA256, f.Size = schema.DigestOf(f.Content), int64(len(f.Content))
 	case program != nil:
 		f.Program, f.SHA256, f.Size = true, d.in.Fleet.Program, -1
+	case source.kind == cue.StructKind:
+		var err error
+		f.URL, f.Size = source.get("url").str(), -1
+		if f.SHA256, err = schema.ParseDigest(source.get("sha256").str()); err != nil || f.SHA256.IsZero() {
+			d.refuse(source, "file %s: sha256 %s is not \"sha256:\" and 64 lower-case hex digits", name, quote(source.get("sha256").str()))
+		}
+		if u, err := url.Parse(f.URL); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" || control(f.URL) {
+			d.refuse(source, "file %s: url %s is not http(s)://HOST/PATH without user and fragment", name, quote(f.URL))
+		}
 	default:
 		f.Repo = d.p.source(source.text)
 		if s := strings.TrimPrefix(source.text, "/"); !fs.ValidPath(s) || s == "." || control(s) {

@@ -345,3 +345,31 @@ func TestValuesKeepTheirJSONAndTheirPlace(t *testing.T) {
 		}
 	}
 }
+
+func TestASourceMayBeAPinnedURL(t *testing.T) {
+	f := loaded(t, repo(map[string]string{"hosts/r.cue": "package hosts\nrules: files: [{value: {}}]\n"}))
+	sum := "sha256:" + strings.Repeat("ab", 32)
+	from := func(url, sum string) (*Output, error) {
+		return output(t, f, "files", fmt.Sprintf("files: \"/usr/bin/x\": {source: {url: %q, sha256: %q}, mode: 0o755}", url, sum))
+	}
+	out, err := from("https://example.com/x-1.0", sum)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x := fileOf(t, out, "/usr/bin/x"); x.URL != "https://example.com/x-1.0" || x.SHA256.String() != sum || x.Size != -1 || !x.Shared() || x.Repo != "" || x.Mode != 0o755 {
+		t.Errorf("file %+v", x)
+	}
+	for name, c := range map[string]struct{ url, sum string }{
+		"a digest of another form": {"https://example.com/x", "sha256:ab"},
+		"no digest":                {"https://example.com/x", ""},
+		"a digest of zeros":        {"https://example.com/x", "sha256:" + strings.Repeat("0", 64)},
+		"a file of the machine":    {"file:///etc/shadow", sum},
+		"a password":               {"https://user:password@example.com/x", sum},
+		"a URL without a host":     {"https:///x", sum},
+		"a line break":             {"https://example.com/x\ny", sum},
+	} {
+		if out, err := from(c.url, c.sum); err == nil {
+			t.Errorf("%s is let through: %+v", name, out.Files)
+		}
+	}
+}

@@ -66,7 +66,7 @@ func checkLoad(t *testing.T, fsys fs.FS, l limits) {
 			return
 		}
 		for _, file := range out.Files {
-			if err := checkPath(file.Path, "p"); err != nil || (file.Content == nil) == (file.Repo == "" && !file.Program) || file.Mode&^0o777 != 0 {
+			if err := checkPath(file.Path, "p"); err != nil || (file.Content == nil) == (file.Repo == "" && file.URL == "" && !file.Program) || file.Mode&^0o777 != 0 {
 				t.Errorf("file %+v: %v", file, err)
 			}
 		}

@@ -22,20 +22,21 @@ type Output struct {
 	Health   *schema.HealthCheck
 }
 
-// File is a regular file on the host. It has exactly one of Content, Repo and Program.
+// File is a regular file on the host. It has exactly one of Content, Repo, URL and Program.
 type File struct {
 	Path    string      // absolute and clean
 	Mode    fs.FileMode // permission bits only
 	SHA256  schema.Digest
-	Size    int64  // -1 if not known: a program's
+	Size    int64  // -1 if not known: that of a program, or of what a URL has
 	Content []byte // not nil: inline content, which may depend on parameters
 	Repo    string // path in the repo, slash-separated
+	URL     string // where reconcile fetches it, once
 	Program bool   // the pinned host program of the platform
 	Pos     Pos    // where the plugin declares it
 }
 
 // Shared reports whether the bytes are the same in every package that has the file, whatever its parameters.
-func (f *File) Shared() bool { return f.Repo != "" || f.Program }
+func (f *File) Shared() bool { return f.Repo != "" || f.URL != "" || f.Program }
 
 // Service is a long-running program that the host's service manager starts.
 type Service struct {

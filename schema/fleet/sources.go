@@ -46,21 +46,41 @@ func digestSource(fsys fs.FS, name string) (sum schema.Digest, size int64, err e
 		return sum, 0, err
 	}
 	defer f.Close()
+	read := &counted{r: f}
+	sum, pointer, err := DigestSource(read)
+	if pointer {
+		err = errPointer
+	}
+	return sum, read.n, plain(err)
+}
+
+type counted struct {
+	r io.Reader
+	n int64
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.n += int64(n)
+	return n, err
+}
+
+// DigestSource digests a file, and reports whether it is no file but what Git LFS puts in the place of one.
+func DigestSource(r io.Reader) (sum schema.Digest, pointer bool, err error) {
 	head := make([]byte, len(pointerPrefix))
-	n, err := io.ReadFull(f, head)
+	n, err := io.ReadFull(r, head)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return sum, 0, plain(err)
+		return sum, false, err
 	}
 	if isPointer(head[:n]) {
-		return sum, 0, errPointer
+		return sum, true, nil
 	}
 	h := sha256.New()
 	h.Write(head[:n])
-	rest, err := io.Copy(h, f)
-	if err != nil {
-		return sum, 0, plain(err)
+	if _, err := io.Copy(h, r); err != nil {
+		return sum, false, err
 	}
-	return schema.Digest(h.Sum(nil)), int64(n) + rest, nil
+	return schema.Digest(h.Sum(nil)), false, nil
 }
 
 // ReadSource opens a regular file of the repo, and follows no link on the way to it.

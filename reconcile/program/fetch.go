@@ -1,0 +1,96 @@
+package program
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"time"
+
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+)
+
+// maxFetched bounds a fetched file, in bytes.
+const maxFetched = 2 << 30
+
+// fetchTime bounds one download.
+const fetchTime = 15 * time.Minute
+
+// fetched opens a file that a plugin takes from a URL. Only the first pass that packs it asks the URL; from then on it is
+// in the store. What comes from either is used if it has the digest that the plugin pins, and refused otherwise.
+func (s *Sources) fetched(f fleet.File) (io.ReadCloser, error) {
+	key := schema.SourceFileKey(f.SHA256)
+	r, err := s.store.Open(s.ctx, key)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return r, err // packing compares it with the digest
+	}
+	s.mu.Lock()
+	g := s.urls[f.SHA256]
+	if g == nil {
+		g = &find{}
+		s.urls[f.SHA256] = g
+	}
+	s.mu.Unlock()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.done {
+		if err := s.fetch(f, key); err != nil {
+			return nil, fmt.Errorf("%s: %w", f.URL, err)
+		}
+		g.done = true
+	}
+	return s.store.Open(s.ctx, key)
+}
+
+// fetch puts the file into the store, after it is whole and has its digest.
+func (s *Sources) fetch(f fleet.File, key string) error {
+	ctx, cancel := context.WithTimeout(s.ctx, fetchTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.URL, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Accept-Encoding", "identity") // the digest is over the file as it lies there
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return schema.Hint(err, "the machine that runs reconcile must reach the URL once; or put the file into the repo")
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the server answers %s", resp.Status)
+	}
+	tmp, err := os.CreateTemp("", "bakehouse-fetch-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		tmp.Close()
+		os.Remove(tmp.Name())
+	}()
+	n, err := io.Copy(tmp, io.LimitReader(resp.Body, maxFetched+1))
+	switch {
+	case err != nil:
+		return err
+	case n > maxFetched:
+		return fmt.Errorf("more than %d bytes", int64(maxFetched))
+	}
+	got, pointer, err := fleet.DigestSource(io.NewSectionReader(tmp, 0, n))
+	switch {
+	case err != nil:
+		return err
+	case pointer:
+		return errors.New("is a Git LFS pointer, not the file itself")
+	case got != f.SHA256:
+		return schema.Refuse(fmt.Errorf("has digest %s, the plugin pins %s", got, f.SHA256),
+			"find out why it changed before you pin the new digest at %s", f.Pos)
+	}
+	err = s.store.Create(s.ctx, key, io.NewSectionReader(tmp, 0, n))
+	if errors.Is(err, fs.ErrExist) {
+		return nil // another pass was quicker
+	}
+	return err
+}
