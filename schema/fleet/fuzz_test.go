@@ -17,6 +17,9 @@ func FuzzLoad(f *testing.F) {
 	for _, seed := range []string{
 		"", "package x", "package hosts\nhosts: a: {platform: \"linux/amd64\", format: \"deb\"}",
 		"package x\nrules: updater: [{when: {hosts: [\"~(a|b)*\"], labels: a: {not: [\"b\"]}}, value: interval: \"1h\"}]",
+		"package x\nrules: updater: [{when: {any: [{not: condition: \"c\"}, {all: []}]}, disabled: true, owner: \"o\", value: {}}]\nhosts: h: {state: \"retired\", was: [\"g\", \"h\"]}",
+		"package x\nconditions: c: {hosts: [\"~a\"], not: any: [{condition: \"c\"}]}\nrollout: select: condition: not: [\"c\"]",
+		"package x\nplugin: {combine: \"append\", params: {a: [...string]}, files: \"/x\": source: {url: \"https://e/x\", sha256: params.a[0]}}",
 		"package x\na: b\nb: a", "package x\na: {b: a}", "package x\nx: x + 1", "package x\nimport \"strings\"\nhosts: (strings.Repeat(\"a\", 300)): {}",
 		"package x\n#d: {a?: #d}\nhosts: h: #d", "package x\nhosts: {[string]: address: \"x\"}\nhosts: \"a\": {}", "package x\nhosts: \"../../etc/passwd\": {}",
 		"package x\nplugin: files: \"/\\u0000\": content: '\\xff'", "package x\nplugin: {params: {a: 1 | 2}, files: \"/x\": content: \"\\(params.a)\"}",
