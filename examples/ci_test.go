@@ -3,6 +3,7 @@ package examples_test
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -271,6 +272,10 @@ func (o *operator) job(bare, ref, script string, env ...string) (code int, out s
 	if _, err := os.Stat(filepath.Join(work, "pwned")); err == nil {
 		o.t.Error("a branch's name was run as a command")
 	}
+	if report, err := os.ReadFile(filepath.Join(work, "bakehouse-check.json")); strings.Contains(script, "pull-request") && slices.Contains(env, "GITLAB_CI=true") &&
+		(err != nil || !json.Valid(report)) {
+		o.t.Errorf("the report is %q, %v", report, err)
+	}
 	if strings.Contains(string(b), "t0ken-of-the-job") {
 		o.t.Errorf("the token is in the log:\n%s", b)
 	}
@@ -340,10 +345,10 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 
 			o.replace("hosts/rules.cue", "disk: 76", `disk: "7,6%: ::x"`)
 			out := ci("not a number", 1, "POST "+of.update, "No Bakehouse plan")
-			if at := "::error file=hosts/rules.cue,line=8,col="; name == "GitHub" && (!strings.Contains(out, "\n"+at) || !strings.Contains(out, "%25: ::x")) {
+			if at := "::error file=hosts/rules.cue,line=8,col="; name == "GitHub" && (!strings.Contains("\n"+out, "\n"+at) || !strings.Contains(out, "7,6%25: ::x")) {
 				t.Errorf("no annotation %s", at)
 			}
-			if !strings.Contains(out, "hosts/rules.cue:8:") {
+			if name == "GitLab" && !strings.Contains(out, "hosts/rules.cue:8: ") {
 				t.Error("the error is not in the log")
 			}
 
