@@ -165,6 +165,10 @@ func (o *operator) github(f *forge) jobs {
 	if err != nil {
 		o.t.Fatal(err)
 	}
+	// Looked at here, the script is also a file that a cached result depends on.
+	if info, err := os.Stat(filepath.Join(dir, "ci")); err != nil || info.Mode()&0o111 == 0 {
+		o.t.Fatalf("the script cannot be run: %v", err)
+	}
 	script := strings.Join(lines, "\n")
 	return jobs{
 		plan: "export BAKEHOUSE_RUN=pull-request\n" + script, publish: "export BAKEHOUSE_RUN=reconcile\n" + script,
