@@ -224,7 +224,11 @@ func lock(dir string) (func(), error) {
 		}
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
-	return func() { f.Close() }, nil
+	return func() {
+		// Closing is not enough: a child that was forked meanwhile, and has not reached its exec, holds the file open too.
+		_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+		f.Close()
+	}, nil
 }
 
 var errBusy = errors.New("another update, rollback or registration of this host is under way")

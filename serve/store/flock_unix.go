@@ -40,5 +40,8 @@ func flock(path string, how int) (unlock func() error, err error) {
 		}
 		return nil, fmt.Errorf("flock %s: %w", path, err)
 	}
-	return f.Close, nil
+	return func() error {
+		// Closing is not enough: a child that was forked meanwhile, and has not reached its exec, holds the file open too.
+		return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+	}, nil
 }
