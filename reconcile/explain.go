@@ -21,13 +21,16 @@ import (
 // ExplainCommand is `bakehouse explain`.
 func ExplainCommand() *cobra.Command {
 	var c config
-	var asJSON bool
+	var asJSON, selection bool
 	cmd := &cobra.Command{
 		Use:   "explain HOST [PLUGIN[.PARAM]]",
 		Short: "Say what a host gets, and which line of which file decides",
 		Long: `Prints a host's attributes and the parameters of its plugins: each value, the place that sets it, and the weaker
-rules that it beats. A value that no rule sets is the plugin's default, at the place that declares it.`,
+rules that it beats. A value that no rule sets is the plugin's default, at the place that declares it.
+
+With --select it says instead whether the host gets updates, and which condition of rollout.select decides.`,
 		Example: `  bakehouse explain web01
+  bakehouse explain --select web01
   bakehouse explain web01 updater.interval`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -39,6 +42,9 @@ rules that it beats. A value that no rule sets is the plugin's default, at the p
 			if err != nil {
 				return err
 			}
+			if selection {
+				return explainSelection(cmd.OutOrStdout(), f, args, asJSON)
+			}
 			e, err := rules.Explain(cmd.Context(), f, args[0])
 			if err != nil {
 				return noHost(err, f, args[0])
@@ -49,17 +55,51 @@ rules that it beats. A value that no rule sets is the plugin's default, at the p
 				}
 			}
 			if asJSON {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetIndent("", "  ")
-				enc.SetEscapeHTML(false)
-				return enc.Encode(e)
+				return indented(cmd.OutOrStdout(), e)
 			}
 			return explain(cmd.OutOrStdout(), e)
 		},
 	}
 	c.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&selection, "select", false, "say whether the host gets updates, and which condition decides")
 	return cmd
+}
+
+func indented(out io.Writer, v any) error {
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// explainSelection prints whether the host gets updates, and why.
+func explainSelection(out io.Writer, f *fleet.Fleet, args []string, asJSON bool) error {
+	if len(args) > 1 {
+		return schema.Hint(fmt.Errorf("--select asks about a host, not about %q", args[1]), "leave the plugin out, or --select")
+	}
+	s, err := rules.Select(f, args[0])
+	if err != nil {
+		return noHost(err, f, args[0])
+	}
+	if asJSON {
+		return indented(out, s)
+	}
+	answer := "no"
+	if s.Updates {
+		answer = "yes"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: updates: %s (%s: %s)\n", s.Host, answer, s.Code, s.Why)
+	for _, c := range s.Conditions {
+		holds := "does not hold"
+		if c.Holds {
+			holds = "holds"
+		}
+		fmt.Fprintf(&b, "  rollout.select: %s %s\n", c.What, holds)
+	}
+	_, err = io.WriteString(out, b.String())
+	return err
 }
 
 // narrow keeps of e only the plugin, or the plugin's parameter, that is asked for.
