@@ -172,6 +172,11 @@ Under systemd each update runs as a unit of its own, so that installing a new ve
 			if err != agent.ErrReplaced {
 				return err
 			}
+			if os.Getenv("INVOCATION_ID") != "" && os.Getppid() == 1 {
+				// systemd starts the new program (Restart=always). A stop may be on its way from the package's own script
+				// just now, and one that arrives while this process becomes the new one can be lost with it.
+				return nil
+			}
 			// From here on a signal ends this process at once, rather than being lost with it.
 			signal.Reset()
 			if c.Context().Err() != nil {
