@@ -62,7 +62,7 @@ func TestRetryTriesAFailedReleaseAgain(t *testing.T) {
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	moody := script("#!/bin/sh\ntest -e \"$BAKEHOUSE_ROOT/ready\"\n")
-	moody.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"}, Within: schema.Duration(500 * time.Millisecond)}}
+	moody.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"}, Within: schema.Duration(3 * time.Second)}}
 	f.Give("web01", f.Pack(moody))
 	if _, err := h.Update(t.Context(), UpdateOptions{}); err == nil {
 		t.Fatal("passed")
