@@ -74,7 +74,7 @@ func initRepo(dir, example, url string) error {
 		repo = true
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("init: %w", err)
+		return schema.Hint(fmt.Errorf("init: %w", err), "name a folder that can be made and written: bakehouse init DIR")
 	}
 	if !repo {
 		options := git.PlainInitOptions{InitOptions: git.InitOptions{DefaultBranch: plumbing.Main}}
