@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -17,22 +18,29 @@ func identify(r *Recipe) schema.RecipeID {
 		Path   string        `json:"path"`
 		Mode   uint32        `json:"mode"`
 		SHA256 schema.Digest `json:"sha256"`
+		Owner  string        `json:"owner,omitempty"`
+		Group  string        `json:"group,omitempty"`
 	}
 	type output struct {
-		Plugin   string              `json:"plugin"`
-		Files    []file              `json:"files"`
-		Services []fleet.Service     `json:"services"`
-		Scripts  map[string]string   `json:"scripts"` // encoding/json sorts the keys of maps
-		Health   *schema.HealthCheck `json:"health"`
+		Plugin    string              `json:"plugin"`
+		Files     []file              `json:"files"`
+		Services  []fleet.Service     `json:"services"`
+		Intervals []fleet.Interval    `json:"intervals,omitempty"`
+		Users     []fleet.User        `json:"users,omitempty"`
+		Groups    []string            `json:"groups,omitempty"`
+		Relations fleet.Relations     `json:"relations,omitzero"`
+		Scripts   map[string]string   `json:"scripts"` // encoding/json sorts the keys of maps
+		Health    *schema.HealthCheck `json:"health"`
 	}
 	form := struct {
 		Platform schema.Platform `json:"platform"`
 		Outputs  []output        `json:"outputs"`
 	}{Platform: r.Platform}
 	for _, o := range r.Outputs {
-		out := output{Plugin: o.Plugin, Services: o.Services, Scripts: o.Scripts, Health: o.Health}
+		out := output{Plugin: o.Plugin, Services: o.Services, Intervals: o.Intervals, Users: o.Users, Groups: o.Groups,
+			Relations: o.Relations, Scripts: o.Scripts, Health: o.Health}
 		for _, f := range o.Files {
-			out.Files = append(out.Files, file{f.Path, uint32(f.Mode.Perm()), f.SHA256})
+			out.Files = append(out.Files, file{f.Path, uint32(f.Mode.Perm()), f.SHA256, f.Owner, f.Group})
 		}
 		form.Outputs = append(form.Outputs, out)
 	}
@@ -49,7 +57,7 @@ func conflicts(outputs []*fleet.Output) (ps fleet.Problems) {
 		plugin string
 		pos    fleet.Pos
 	}
-	files, services := map[string]claim{}, map[string]claim{}
+	files, services, users := map[string]claim{}, map[string]claim{}, map[string]fleet.User{}
 	clash := func(what string, at fleet.Pos, plugin string, first claim) {
 		ps = append(ps, fleet.Problem{Pos: at, Msg: fmt.Sprintf("plugins %s and %s both have the %s", first.plugin, plugin, what),
 			Also: []fleet.Pos{first.pos}})
@@ -66,6 +74,23 @@ func conflicts(outputs []*fleet.Output) (ps fleet.Problems) {
 				clash("service "+s.Name, s.Pos, o.Plugin, first)
 			}
 			services[s.Name] = claim{o.Plugin, s.Pos}
+		}
+		for _, i := range o.Intervals {
+			if first, ok := services[i.Name]; ok {
+				clash("service "+i.Name, i.Pos, o.Plugin, first)
+			}
+			services[i.Name] = claim{o.Plugin, i.Pos}
+		}
+		// Two may well need one user, if they agree on who that is.
+		for _, u := range o.Users {
+			first, ok := users[u.Name]
+			if at := first.Pos; ok {
+				if first.Pos = u.Pos; !reflect.DeepEqual(first, u) {
+					ps = append(ps, fleet.Problem{Pos: u.Pos, Msg: fmt.Sprintf("user %s is described otherwise by another plugin of the host", u.Name), Also: []fleet.Pos{at}})
+				}
+				continue
+			}
+			users[u.Name] = u
 		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(files)) {

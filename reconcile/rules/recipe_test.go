@@ -43,6 +43,11 @@ func withPlugin(edits ...string) map[string]string {
 	return map[string]string{"plugins/p/plugin.cue": text, "hosts/r.cue": "package hosts\nrules: p: [{value: {}}]\n"}
 }
 
+// more is the plugin with further lines.
+func more(lines string) map[string]string {
+	return withPlugin("\tscripts:", "\t"+lines+"\n\tscripts:")
+}
+
 func TestARecipeIsNamedByAllThatIsInIt(t *testing.T) {
 	base := one(t, withPlugin())
 	seen := map[schema.RecipeID]string{base.ID: "the base"}
@@ -54,6 +59,24 @@ func TestARecipeIsNamedByAllThatIsInIt(t *testing.T) {
 		"another script":     withPlugin(`"true"`, `"false"`),
 		"another check":      withPlugin("/bin/h", "/bin/i"),
 		"another limit":      withPlugin(`["/bin/h"]`, `["/bin/h"], health: within: "5s"`),
+		"another owner":      withPlugin("FILE", "{content: params.text, owner: \"u\"}"),
+		"another group":      withPlugin("FILE", "{content: params.text, group: \"u\"}"),
+		"another step":       withPlugin("postinst", "posttrans"),
+		"another run-as":     more(`services: s: user: "u"`),
+		"a listener":         more(`services: s: listen: ["6556"]`),
+		"who may connect":    more(`services: s: {listen: ["6556"], allow: ["10.0.0.0/8"]}`),
+		"a user":             more(`users: u: {}`),
+		"another user":       more(`users: u: home: "/srv"`),
+		"a user's group":     more(`users: u: groups: ["g"]`),
+		"a group":            more(`groups: ["g"]`),
+		"an interval":        more(`intervals: i: {exec: "/bin/i", every: "1h"}`),
+		"another interval":   more(`intervals: i: {exec: "/bin/i", every: "2h"}`),
+		"an interval's file": more(`intervals: i: {exec: "/bin/i", every: "1h", output: "/var/cache/a/b"}`),
+		"a dependency":       more(`relations: depends: ["xy"]`),
+		"another version":    more(`relations: depends: ["xy >= 1"]`),
+		"a dependency's or":  more(`relations: deb: depends: ["xy | yz"]`),
+		"a conflict":         more(`relations: conflicts: ["xy"]`),
+		"for rpm":            more(`relations: rpm: depends: ["xy"]`),
 		"no plugin":          {},
 		"another platform":   {"plugins/p/plugin.cue": withPlugin()["plugins/p/plugin.cue"], "hosts/r.cue": "package hosts\nrules: p: [{value: {}}]\nhosts: a: platform: \"linux/arm64\"\n"},
 		"a program":          withPlugin("FILE", "program: true"),

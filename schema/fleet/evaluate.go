@@ -93,7 +93,7 @@ func (p *Plugin) problems(err error, value cue.Value) Problems {
 // output reads the evaluated plugin.
 func (p *Plugin) output(v cue.Value, in Inputs) (*Output, error) {
 	d := decoder{p: p, in: in}
-	out := &Output{Plugin: p.Name, Scripts: map[string]string{}}
+	out := &Output{Plugin: p.Name}
 	section := func(name string) *node {
 		part := v.LookupPath(cue.MakePath(cue.Str("plugin"), cue.Str(name)))
 		if !part.Exists() {
@@ -115,11 +115,20 @@ func (p *Plugin) output(v cue.Value, in Inputs) (*Output, error) {
 			out.Services = append(out.Services, d.service(n.names[i], n.fields[i]))
 		}
 	}
-	if n := section("scripts"); n != nil {
-		for i, step := range n.names {
-			out.Scripts[step] = n.fields[i].text
+	if n := section("intervals"); n != nil {
+		for _, i := range n.order() {
+			out.Intervals = append(out.Intervals, d.interval(n.names[i], n.fields[i]))
 		}
 	}
+	if n := section("users"); n != nil {
+		for _, i := range n.order() {
+			out.Users = append(out.Users, d.user(n.names[i], n.fields[i]))
+		}
+	}
+	out.Groups = d.groups(section("groups"))
+	out.Relations = d.relations(section("relations"))
+	out.Scripts = d.scripts(section("scripts"))
+	d.twice(out)
 	if n := section("health"); n != nil && len(n.names) > 0 {
 		out.Health = d.health(n)
 	}
@@ -156,6 +165,7 @@ func (d *decoder) file(name string, n *node) File {
 		}
 		f.Mode = fs.FileMode(bits)
 	}
+	f.Owner, f.Group = d.account(n.get("owner"), "file "+name), d.account(n.get("group"), "file "+name)
 	content, source, program := n.get("content"), n.get("source"), n.get("program")
 	kinds := 0
 	for _, part := range []*node{content, source, program} {
@@ -245,23 +255,8 @@ func (d *decoder) service(name string, n *node) Service {
 	if s.Description == "" {
 		s.Description = name
 	}
-	if err := schema.CheckName(name); err != nil || strings.HasSuffix(name, ".service") {
-		d.refuse(n, "service %s: the name is not letters, digits, '.', '-' and '_', or ends in .service", quote(name))
-	}
-	for _, field := range []struct{ name, text string }{{"description", s.Description}, {"exec", s.Exec}, {"environmentFile", s.EnvironmentFile}} {
-		if control(field.text) {
-			d.refuse(n.get(field.name), "service %s: %s holds control characters", name, field.name)
-		}
-	}
-	if !strings.HasPrefix(s.Exec, "/") {
-		d.refuse(n.get("exec"), "service %s: exec does not start with an absolute path", name)
-	}
-	if e := s.EnvironmentFile; e != "" && (!path.IsAbs(e) || path.Clean(e) != e) {
-		d.refuse(n.get("environmentFile"), "service %s: environmentFile is not absolute and clean", name)
-	}
-	if s.User != "" && !userName.MatchString(s.User) {
-		d.refuse(n.get("user"), "service %s: %s is not a user's name", name, quote(s.User))
-	}
+	d.program(n, "service", name)
+	s.Listen, s.Allow = d.listen(name, n.get("listen")), d.allow(name, n.get("allow"))
 	return s
 }
 

@@ -201,7 +201,7 @@ func TestPluginOutputIsRefused(t *testing.T) {
 		"a command with a line break":       {`services: s: exec: "/bin/x\nExecStartPre=/bin/evil"`, `exec holds control characters`},
 		"a command that is not absolute":    {`services: s: exec: "x"`, `exec does not start with an absolute path`},
 		"a description with a line break":   {`services: s: {exec: "/bin/x", description: "a\nb"}`, `description holds control characters`},
-		"a user that is none":               {`services: s: {exec: "/bin/x", user: "root\n"}`, `is not a user's name`},
+		"a user that is none":               {`services: s: {exec: "/bin/x", user: "root\n"}`, `is not the name of a user`},
 		"a service outside its folder":      {`services: "../s": exec: "/bin/x"`, `the name is not letters`},
 		"a health check that is not a path": {`health: command: ["true"]`, `command is not an absolute path`},
 		"a health check without end":        {`health: {command: ["/bin/true"], within: "2d"}`, `is not a duration from 1s to 1h`},

@@ -15,17 +15,30 @@ type Inputs struct {
 
 // Output is what a plugin puts on a host.
 type Output struct {
-	Plugin   string
-	Files    []File            // by path
-	Services []Service         // by name
-	Scripts  map[string]string // by step: preinst, postinst, prerm, postrm; POSIX shell
-	Health   *schema.HealthCheck
+	Plugin    string
+	Files     []File     // by path
+	Services  []Service  // by name
+	Intervals []Interval // by name
+	Users     []User     // by name
+	Groups    []string   // sorted: system groups, besides those that users have
+	Relations Relations
+	Scripts   map[string]string // by step, one of Steps; POSIX shell
+	Health    *schema.HealthCheck
 }
+
+// Steps are the steps of installing and removing at which scripts run. A format that lacks pretrans and posttrans runs
+// them as the beginning of preinst and the end of postinst.
+var Steps = []string{"pretrans", "preinst", "postinst", "prerm", "postrm", "posttrans"}
+
+// ActionVariable is the variable of scripts' environment that says what happens: install, upgrade or remove.
+const ActionVariable = "BAKEHOUSE_ACTION"
 
 // File is a regular file on the host. It has exactly one of Content, Repo, URL and Program.
 type File struct {
 	Path    string      // absolute and clean
 	Mode    fs.FileMode // permission bits only
+	Owner   string      // user, by name; empty: root
+	Group   string      // by name; empty: root
 	SHA256  schema.Digest
 	Size    int64  // -1 if not known: that of a program, or of what a URL has
 	Content []byte // not nil: inline content, which may depend on parameters
@@ -38,14 +51,41 @@ type File struct {
 // Shared reports whether the bytes are the same in every package that has the file, whatever its parameters.
 func (f *File) Shared() bool { return f.Repo != "" || f.URL != "" || f.Program }
 
-// Service is a long-running program that the host's service manager starts.
+// Service is a long-running program that the host's service manager starts; with Listen, one that is started for each
+// connection, its standard input and output.
 type Service struct {
-	Name            string `json:"name"` // without ".service"
-	Description     string `json:"description,omitempty"`
-	Exec            string `json:"exec"` // command line as systemd reads it
-	EnvironmentFile string `json:"environmentFile,omitempty"`
-	User            string `json:"user,omitempty"` // empty: root
-	Restart         string `json:"restart"`        // as systemd's Restart=
-	Enable          bool   `json:"enable"`         // start it at installation and at boot
-	Pos             Pos    `json:"-"`
+	Name            string   `json:"name"` // without ".service"
+	Description     string   `json:"description,omitempty"`
+	Exec            string   `json:"exec"` // command line as systemd reads it
+	EnvironmentFile string   `json:"environmentFile,omitempty"`
+	User            string   `json:"user,omitempty"`   // empty: root
+	Restart         string   `json:"restart"`          // as systemd's Restart=
+	Enable          bool     `json:"enable"`           // start it at installation and at boot
+	Listen          []string `json:"listen,omitempty"` // as systemd's ListenStream=
+	Allow           []string `json:"allow,omitempty"`  // addresses and networks in canonical form; none: all
+	Pos             Pos      `json:"-"`
+}
+
+// Interval is a command that is run at the host's start and then each time Every after it has last been started.
+type Interval struct {
+	Name            string          `json:"name"` // of its service and timer, without suffix
+	Description     string          `json:"description"`
+	Exec            string          `json:"exec"`  // command line as systemd reads it
+	Every           schema.Duration `json:"every"` // whole seconds
+	EnvironmentFile string          `json:"environmentFile,omitempty"`
+	User            string          `json:"user,omitempty"`    // empty: root
+	Timeout         schema.Duration `json:"timeout,omitempty"` // whole seconds; 0: none
+	Output          string          `json:"output,omitempty"`  // file below a folder of /var/cache that keeps what it prints
+	Enable          bool            `json:"enable"`
+	Pos             Pos             `json:"-"`
+}
+
+// User is a system user, with a group of its name.
+type User struct {
+	Name        string   `json:"name"`
+	Description string   `json:"description,omitempty"` // letters, digits and punctuation that no shell, and no password file, minds
+	Home        string   `json:"home"`
+	Shell       string   `json:"shell,omitempty"`  // empty: nobody can log in
+	Groups      []string `json:"groups,omitempty"` // sorted: further groups
+	Pos         Pos      `json:"-"`
 }
