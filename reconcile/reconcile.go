@@ -164,7 +164,9 @@ func (p *pass) bake(ctx context.Context, want []plan.Package) ([]baked, error) {
 	if len(want) == 0 {
 		return nil, nil
 	}
-	baker := bake.New(p.store, p.programs.Sources(ctx, p.store, p.head.files, p.head.fleet))
+	sources := p.programs.Sources(ctx, p.store, p.head.files, p.head.fleet)
+	defer sources.Close()
+	baker := bake.New(p.store, sources)
 	defer baker.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -167,7 +167,7 @@ func (b *Baker) file(plugin string, f fleet.File, p schema.Platform) (*file, err
 		open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(f.Content)), nil }
 		size = int64(len(f.Content))
 	}
-	return &file{plugin: plugin, path: f.Path, mode: f.Mode, size: size, sum: f.SHA256, open: open}, nil
+	return &file{plugin: plugin, path: f.Path, mode: f.Mode, size: size, sum: f.SHA256, vouched: f.ByOrigin(), open: open}, nil
 }
 
 // inline is a file that bake itself makes.

@@ -23,18 +23,12 @@ const fetchTime = 15 * time.Minute
 // fetched opens a file that a plugin takes from a URL. Only the first pass that packs it asks the URL; from then on it is
 // in the store. What comes from either is used if it has the digest that the plugin pins, and refused otherwise.
 func (s *Sources) fetched(f fleet.File) (io.ReadCloser, error) {
-	key := schema.SourceFileKey(f.SHA256)
+	key := schema.SourceFileKey(f.Pin())
 	r, err := s.store.Open(s.ctx, key)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return r, err // packing compares it with the digest
 	}
-	s.mu.Lock()
-	g := s.urls[f.SHA256]
-	if g == nil {
-		g = &find{}
-		s.urls[f.SHA256] = g
-	}
-	s.mu.Unlock()
+	g := lookup(s, s.urls, f.Pin())
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.done {
@@ -84,8 +78,8 @@ func (s *Sources) fetch(f fleet.File, key string) error {
 		return err
 	case pointer:
 		return errors.New("is a Git LFS pointer, not the file itself")
-	case got != f.SHA256:
-		return schema.Refuse(fmt.Errorf("has digest %s, the plugin pins %s", got, f.SHA256),
+	case got != f.Pin():
+		return schema.Refuse(fmt.Errorf("has digest %s, the plugin pins %s", got, f.Pin()),
 			"find out why it changed before you pin the new digest at %s", f.Pos)
 	}
 	err = s.store.Create(s.ctx, key, io.NewSectionReader(tmp, 0, n))

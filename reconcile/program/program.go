@@ -55,10 +55,11 @@ func (p *Places) Flags(cmd *cobra.Command) {
 
 // Sources opens what packages are made of: files of the repo or of pinned URLs, and the host programs that f pins.
 func (p Places) Sources(ctx context.Context, st Store, repo fs.FS, f *fleet.Fleet) *Sources {
-	return &Sources{ctx: ctx, places: p, store: st, repo: repo, pins: f.Programs, found: map[schema.Platform]*find{}, urls: map[schema.Digest]*find{}}
+	return &Sources{ctx: ctx, places: p, store: st, repo: repo, pins: f.Programs, found: map[schema.Platform]*find{}, urls: map[schema.Digest]*find{},
+		members: map[schema.Digest]*member{}, archives: map[schema.Digest]*fetchedArchive{}}
 }
 
-// Sources implements bake.Sources. It is safe for concurrent use if the repo's FS is.
+// Sources implements bake.Sources. It is safe for concurrent use if the repo's FS is. Close it after use.
 type Sources struct {
 	ctx    context.Context // of the pass that it was made for
 	places Places
@@ -68,6 +69,9 @@ type Sources struct {
 	mu     sync.Mutex
 	found  map[schema.Platform]*find
 	urls   map[schema.Digest]*find
+
+	members  map[schema.Digest]*member // by File.SHA256
+	archives map[schema.Digest]*fetchedArchive
 }
 
 type find struct {
@@ -78,6 +82,8 @@ type find struct {
 // Open opens a file whose Shared is true.
 func (s *Sources) Open(f fleet.File, p schema.Platform) (io.ReadCloser, error) {
 	switch {
+	case f.Member != "":
+		return s.member(f)
 	case f.URL != "":
 		return s.fetched(f)
 	case !f.Program:

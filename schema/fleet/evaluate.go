@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"path"
 	"regexp"
 	"slices"
@@ -23,11 +22,18 @@ import (
 // error is a Problems if the plugin or the parameters are to blame.
 func (p *Plugin) Evaluate(ctx context.Context, params map[string]Value, in Inputs) (*Output, error) {
 	var out *Output
+	var sources []pending
 	err := p.evaluate(ctx, params, in, func(v cue.Value) (err error) {
-		out, err = p.output(v, in)
+		out, sources, err = p.output(v, in)
 		return err
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	if err := p.settle(ctx, out, sources); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // Settings are all parameters with their values in force, defaults included.
@@ -91,7 +97,7 @@ func (p *Plugin) problems(err error, value cue.Value) Problems {
 }
 
 // output reads the evaluated plugin.
-func (p *Plugin) output(v cue.Value, in Inputs) (*Output, error) {
+func (p *Plugin) output(v cue.Value, in Inputs) (*Output, []pending, error) {
 	d := decoder{p: p, in: in}
 	out := &Output{Plugin: p.Name}
 	section := func(name string) *node {
@@ -107,6 +113,7 @@ func (p *Plugin) output(v cue.Value, in Inputs) (*Output, error) {
 	}
 	if n := section("files"); n != nil {
 		for _, i := range n.order() {
+			d.index = len(out.Files)
 			out.Files = append(out.Files, d.file(n.names[i], n.fields[i]))
 		}
 	}
@@ -133,9 +140,9 @@ func (p *Plugin) output(v cue.Value, in Inputs) (*Output, error) {
 		out.Health = d.health(n)
 	}
 	if err := d.ps.or(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return out, nil
+	return out, d.pending, nil
 }
 
 // decoder checks what a plugin yields. Parameters have gone into it, so nothing is taken to be well-formed.
@@ -143,6 +150,9 @@ type decoder struct {
 	p  *Plugin
 	in Inputs
 	ps Problems
+
+	pending []pending
+	index   int // of the file
 }
 
 func (d *decoder) refuse(n *node, format string, args ...any) {
@@ -181,35 +191,10 @@ func (d *decoder) file(name string, n *node) File {
 		f.SHA256, f.Size = schema.DigestOf(f.Content), int64(len(f.Content))
 	case program != nil:
 		f.Program, f.SHA256, f.Size = true, d.in.Fleet.Program, -1
-	case source.kind == cue.StructKind:
-		var err error
-		f.URL, f.Size = source.get("url").str(), -1
-		if f.SHA256, err = schema.ParseDigest(source.get("sha256").str()); err != nil || f.SHA256.IsZero() {
-			d.refuse(source, "file %s: sha256 %s is not \"sha256:\" and 64 lower-case hex digits", name, quote(source.get("sha256").str()))
-		}
-		if u, err := url.Parse(f.URL); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" || control(f.URL) {
-			d.refuse(source, "file %s: url %s is not http(s)://HOST/PATH without user and fragment", name, quote(f.URL))
-		}
 	default:
-		f.Repo = d.p.source(source.text)
-		if s := strings.TrimPrefix(source.text, "/"); !fs.ValidPath(s) || s == "." || control(s) {
-			d.refuse(source, "file %s: source %s is not a clean path inside the repo", name, quote(source.text))
-			break
-		}
-		var err error
-		if f.SHA256, f.Size, err = d.p.sources.digest(f.Repo); err != nil {
-			d.refuse(source, "file %s: source %s: %v", name, quote(source.text), err)
-		}
+		d.source(&f, source)
 	}
 	return f
-}
-
-// source is where in the repo a plugin's source is: beside the plugin, or from the top if it says so or is shipped.
-func (p *Plugin) source(name string) string {
-	if rest, ok := strings.CutPrefix(name, "/"); ok || p.Shipped {
-		return rest
-	}
-	return path.Join(p.home, name)
 }
 
 // checkPath accepts what a package may put on a host.

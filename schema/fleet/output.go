@@ -40,12 +40,15 @@ type File struct {
 	Owner   string      // user, by name; empty: root
 	Group   string      // by name; empty: root
 	SHA256  schema.Digest
-	Size    int64  // -1 if not known: that of a program, or of what a URL has
-	Content []byte // not nil: inline content, which may depend on parameters
-	Repo    string // path in the repo, slash-separated
-	URL     string // where reconcile fetches it, once
-	Program bool   // the pinned host program of the platform
-	Pos     Pos    // where the plugin declares it
+	Size    int64         // -1 if not known: that of a program, or of what a URL has
+	Content []byte        // not nil: inline content, which may depend on parameters
+	Repo    string        // path in the repo, slash-separated
+	URL     string        // where reconcile fetches it, once
+	Archive schema.Digest // of what URL has, if Member is taken from it
+	Member  string        // the file is this member of the archive at Repo or URL
+	Program bool          // the pinned host program of the platform
+	Pos     Pos           // where the plugin declares it
+	from    *member       // Member of the archive at Repo
 }
 
 // Shared reports whether the bytes are the same in every package that has the file, whatever its parameters.

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -12,13 +13,15 @@ import (
 	"sync"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fleet/archive"
 )
 
-// sources digests the files of the repo that plugins ship, each once.
+// sources digests the files of the repo that plugins ship, each once, and lists the archives among them, each once.
 type sources struct {
-	fsys fs.FS
-	mu   sync.Mutex
-	seen map[string]sourceFile
+	fsys   fs.FS
+	mu     sync.Mutex
+	seen   map[string]sourceFile
+	tables map[string]sourceTable
 }
 
 type sourceFile struct {
@@ -27,17 +30,92 @@ type sourceFile struct {
 	err  error
 }
 
-func newSources(fsys fs.FS) *sources { return &sources{fsys: fsys, seen: map[string]sourceFile{}} }
+type sourceTable struct {
+	table *archive.Table
+	err   error
+}
 
-func (s *sources) digest(name string) (schema.Digest, int64, error) {
+func newSources(fsys fs.FS) *sources {
+	return &sources{fsys: fsys, seen: map[string]sourceFile{}, tables: map[string]sourceTable{}}
+}
+
+// fill takes size and digest of a file that is in the repo, or in an archive there.
+func (s *sources) fill(ctx context.Context, f *File) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f, ok := s.seen[name]
-	if !ok {
-		f.sum, f.size, f.err = digestSource(s.fsys, name)
-		s.seen[name] = f
+	if f.Member == "" {
+		is, ok := s.seen[f.Repo]
+		if !ok {
+			is.sum, is.size, is.err = digestSource(s.fsys, f.Repo)
+			s.seen[f.Repo] = is
+		}
+		f.SHA256, f.Size = is.sum, is.size
+		return is.err
 	}
-	return f.sum, f.size, f.err
+	is, ok := s.tables[f.Repo]
+	if !ok {
+		if is.table, is.err = listSource(ctx, s.fsys, f.Repo); ctx.Err() == nil {
+			s.tables[f.Repo] = is
+		}
+	}
+	if is.err != nil {
+		return is.err
+	}
+	m, err := is.table.Find(f.Member)
+	if err != nil {
+		return err
+	}
+	f.SHA256, f.Size, f.from = m.SHA256, m.Size, &member{is.table, m}
+	return nil
+}
+
+// member is a file of an archive in the repo.
+type member struct {
+	table *archive.Table
+	*archive.Member
+}
+
+// CopyMember writes a file that is a member of an archive in the repo.
+func (f *File) CopyMember(ctx context.Context, w io.Writer, fsys fs.FS) error {
+	r, size, done, err := openArchive(fsys, f.Repo)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return f.from.table.Copy(ctx, w, r, size, f.from.Member)
+}
+
+func listSource(ctx context.Context, fsys fs.FS, name string) (*archive.Table, error) {
+	r, size, done, err := openArchive(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	head := make([]byte, len(pointerPrefix))
+	if n, err := r.ReadAt(head, 0); err != nil && err != io.EOF {
+		return nil, plain(err)
+	} else if isPointer(head[:n]) {
+		return nil, errPointer
+	}
+	t, err := archive.Read(ctx, r, size)
+	return t, plain(err)
+}
+
+func openArchive(fsys fs.FS, name string) (r io.ReaderAt, size int64, done func() error, err error) {
+	f, err := ReadSource(fsys, name)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	info, err := f.Stat()
+	r, ok := f.(io.ReaderAt)
+	if err == nil && !ok {
+		err = errors.New("cannot be read but from its start")
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, nil, plain(err)
+	}
+	return r, info.Size(), f.Close, nil
 }
 
 func digestSource(fsys fs.FS, name string) (sum schema.Digest, size int64, err error) {

@@ -1,0 +1,148 @@
+package program
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+	"bakehouse/schema/fleet/archive"
+)
+
+// member is a file of an archive, taken out once: a package reads each of its files several times.
+type member struct {
+	mu    sync.Mutex
+	bytes *os.File
+	size  int64
+}
+
+// fetchedArchive is what a URL has, as this process's private copy with the pinned digest. The store is not read again:
+// it could answer differently the second time.
+type fetchedArchive struct {
+	mu    sync.Mutex
+	bytes *os.File
+	size  int64
+	table *archive.Table
+}
+
+// Close frees the private copies.
+func (s *Sources) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, m := range s.members {
+		if m.bytes != nil {
+			errs = append(errs, m.bytes.Close())
+		}
+	}
+	for _, a := range s.archives {
+		if a.bytes != nil {
+			errs = append(errs, a.bytes.Close())
+		}
+	}
+	clear(s.members)
+	clear(s.archives)
+	return errors.Join(errs...)
+}
+
+// member opens a file that a plugin takes from an archive.
+func (s *Sources) member(f fleet.File) (io.ReadCloser, error) {
+	m := lookup(s, s.members, f.SHA256)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.bytes == nil {
+		out, err := private()
+		if err != nil {
+			return nil, err
+		}
+		var size counter
+		if err := s.take(io.MultiWriter(out, &size), f); err != nil {
+			return nil, errors.Join(err, out.Close())
+		}
+		m.bytes, m.size = out, int64(size)
+	}
+	return io.NopCloser(io.NewSectionReader(m.bytes, 0, m.size)), nil
+}
+
+// take copies a member out of its archive.
+func (s *Sources) take(w io.Writer, f fleet.File) error {
+	if f.URL == "" {
+		return f.CopyMember(s.ctx, w, s.repo)
+	}
+	a := lookup(s, s.archives, f.Archive)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.bytes == nil {
+		if err := s.keep(a, f); err != nil {
+			return err
+		}
+	}
+	m, err := a.table.Find(f.Member)
+	if err != nil {
+		hint := schema.HintOf(err)
+		if hint == "" {
+			hint = "name another member"
+		}
+		return schema.Hint(fmt.Errorf("%s: %s: %w", f.Pos, f.URL, err), "%s", hint)
+	}
+	return a.table.Copy(s.ctx, w, a.bytes, a.size, m)
+}
+
+// keep makes the private copy of an archive, and lists it.
+func (s *Sources) keep(a *fetchedArchive, f fleet.File) error {
+	r, err := s.fetched(f)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	out, err := private()
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(out, sum), io.LimitReader(r, maxFetched+1))
+	if got := schema.Digest(sum.Sum(nil)); err == nil && got != f.Archive {
+		err = schema.Refuse(&schema.AlteredError{Object: "archive in the store", Want: f.Archive, Got: got},
+			"nothing is built on a store that changed; `bakehouse store fsck` lists what is wrong in it")
+	}
+	if err == nil {
+		if a.table, err = archive.Read(s.ctx, out, n); err != nil {
+			err = fmt.Errorf("%s: %s: %w", f.Pos, f.URL, err)
+		}
+	}
+	if err != nil {
+		return errors.Join(err, out.Close())
+	}
+	a.bytes, a.size = out, n
+	return nil
+}
+
+// lookup returns what is known of d, which may be nothing yet.
+func lookup[T any](s *Sources, in map[schema.Digest]*T, d schema.Digest) *T {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := in[d]
+	if v == nil {
+		v = new(T)
+		in[d] = v
+	}
+	return v
+}
+
+// private makes a file that nobody else can open and that is gone when the process is.
+func private() (*os.File, error) {
+	f, err := os.CreateTemp("", "bakehouse-source-*")
+	if err != nil {
+		return nil, err
+	}
+	return f, os.Remove(f.Name())
+}
+
+// counter counts the bytes written to it.
+type counter int64
+
+func (c *counter) Write(b []byte) (int, error) { *c += counter(len(b)); return len(b), nil }

@@ -1,0 +1,81 @@
+package program_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"bakehouse/reconcile/program"
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+)
+
+func tarOf(t *testing.T, name, content string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(content))}); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(w, content)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// from is a file as a fleet describes it.
+func from(url string, archive []byte, member string) fleet.File {
+	d := schema.DigestOf(archive)
+	return fleet.File{Path: "/usr/bin/x", URL: url, Archive: d, Member: member, SHA256: schema.DigestOf([]byte(d.String() + member)), Size: -1,
+		Pos: fleet.Pos{File: "plugins/p/plugin.cue", Line: 3, Col: 5}}
+}
+
+func TestMembersOfAnArchiveFromAURLCostOneFetch(t *testing.T) {
+	is, asked := tarOf(t, "./usr/bin/x", "the agent"), 0
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		w.Write(is)
+	}))
+	defer web.Close()
+	st := memory{}
+	for range 2 { // passes
+		sources := program.Places{}.Sources(t.Context(), st, fstest.MapFS{}, pins("ELF"))
+		for range 3 {
+			r, err := sources.Open(from(web.URL, is, "usr/bin/x"), amd64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(r)
+			if r.Close(); err != nil || string(b) != "the agent" {
+				t.Errorf("%q, %v", b, err)
+			}
+		}
+		if _, err := sources.Open(from(web.URL, is, "usr/bin/y"), amd64); err == nil ||
+			!strings.Contains(err.Error(), "plugins/p/plugin.cue:3:5: ") || schema.HintOf(err) == "" {
+			t.Errorf("a member that is not there: %v", err)
+		}
+		if err := sources.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if asked != 1 {
+		t.Errorf("the URL was asked %d times", asked)
+	}
+}
+
+func TestAnArchiveThatTheStoreAlteredIsRefused(t *testing.T) {
+	is := tarOf(t, "./usr/bin/x", "the agent")
+	f := from("http://127.0.0.1:0/x.tar", is, "usr/bin/x")
+	st := memory{schema.SourceFileKey(f.Archive): tarOf(t, "./usr/bin/x", "a root kit")}
+	sources := program.Places{}.Sources(t.Context(), st, fstest.MapFS{}, pins("ELF"))
+	defer sources.Close()
+	if r, err := sources.Open(f, amd64); !schema.IsRefusal(err) {
+		t.Errorf("%v, %v", r, err)
+	}
+}
