@@ -120,7 +120,7 @@ const (
 	ConfigFile = "/etc/bakehouse/agent.json"  // AgentConfig, baked
 	AnchorFile = "/etc/bakehouse/root.json"   // the fleet's anchor root, baked
 	HealthFile = "/etc/bakehouse/health.json" // []HealthCheck, baked
-	UnitsFile  = "/usr/lib/bakehouse/units"   // systemd units, a line each, baked: NAME.service INPUTS enable|disable
+	UnitsFile  = "/usr/lib/bakehouse/units"   // systemd units, a line each, baked: NAME.service (or .socket, .timer) INPUTS enable|disable
 	StateDir   = "/var/lib/bakehouse"         // registration, trusted metadata, segments, log
 	VersionDir = "/opt/bakehouse"             // versions/ and the link current, for formats without a package manager
 )

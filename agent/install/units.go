@@ -11,7 +11,7 @@ import (
 	"bakehouse/schema/durable"
 )
 
-// unit is a line of schema.UnitsFile: a service of the package. What it is to be restarted for stands in inputs.
+// unit is a line of schema.UnitsFile: a service, socket or timer of the package. What it is to be restarted for stands in inputs.
 type unit struct{ name, inputs, state string }
 
 func parseUnits(b []byte) []unit {
@@ -44,7 +44,9 @@ func (s *System) syncUnits(ctx context.Context, list []byte) (before []byte, err
 	for _, u := range had {
 		if !slices.ContainsFunc(want, func(w unit) bool { return w.name == u.name }) {
 			ctl("--no-block", "stop", u.name)
-			os.Remove(filepath.Join("/etc/systemd/system/multi-user.target.wants", u.name))
+			for _, target := range []string{"multi-user", "sockets", "timers"} {
+				os.Remove(filepath.Join("/etc/systemd/system", target+".target.wants", u.name))
+			}
 		}
 	}
 	for _, u := range want {

@@ -17,7 +17,7 @@ import (
 
 // Version is the bake version: the same recipe and version make the same bytes. It is raised when the golden hashes in
 // the test change.
-const Version = 1
+const Version = 2
 
 // Store keeps segments and the claims on them. Create fails with fs.ErrExist, Open with fs.ErrNotExist.
 type Store interface {
@@ -79,8 +79,8 @@ func (b *Baker) bake(ctx context.Context, r *rules.Recipe, format schema.Format,
 	var parts []part
 	switch format {
 	case schema.Tgz:
-		if len(l.scripts) > 0 {
-			return nil, fmt.Errorf("format tgz runs no scripts, but plugin %s has some", l.scripts[0].plugin)
+		if err := l.unpacks(); err != nil {
+			return nil, err
 		}
 		parts = data.parts
 	case schema.Deb:

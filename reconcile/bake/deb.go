@@ -92,6 +92,7 @@ func controlFile(l *layout, arch string, sums []fileSum) string {
 	fmt.Fprintf(&b, "Maintainer: Bakehouse fleet %s <bakehouse@localhost>\n", oneLine(fleetName))
 	fmt.Fprintf(&b, "Installed-Size: %d\n", installed)
 	fmt.Fprintf(&b, "Section: admin\nPriority: optional\n")
+	b.WriteString(debRelations(l.related(schema.Deb)))
 	fmt.Fprintf(&b, "Description: monitoring agent with its settings, baked from a repo\n")
 	fmt.Fprintf(&b, " Fleet %s, recipe %s, plugins: %s.\n", oneLine(fleetName), l.recipe.ID, cmp.Or(strings.Join(plugins, ", "), "none"))
 	return b.String()

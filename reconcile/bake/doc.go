@@ -19,10 +19,10 @@
 // that payload and ends cleanly. Of each segment, digest, CRC and the files' MD5 are computed once per process; a further
 // package costs its literals and one SHA-256 over the whole.
 //
-// Nothing of the machine or the moment gets in: owners are root, times one constant, order sorted, and the compressor's
+// Nothing of the machine or the moment gets in: owners are root or names, times one constant, order sorted, and the compressor's
 // level and the size of its writes fixed. When its bytes change all the same (a new release of the compressor), Version and
 // codec are raised; a golden test notices.
 //
 // Files in this package, in the order of the flow: bake (the entry), layout (what goes where), tar, segment (make, find
-// and check), deflate, crc and stream (splicing), deb, scripts and units (what only a system package has).
+// and check), deflate, crc and stream (splicing), deb, scripts, unit, users and relations (what only a system package has).
 package bake

@@ -29,6 +29,8 @@ type layout struct {
 	own           []*file   // config last
 	units         []unit
 	scripts       []script
+	accounts      accounts
+	relations     []fleet.Relations // of each plugin
 }
 
 // script is one plugin's part of a maintainer script.
@@ -80,7 +82,9 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 		if err := l.services(o); err != nil {
 			return nil, fmt.Errorf("plugin %s: %w", o.Plugin, err)
 		}
-		for _, step := range steps {
+		l.accounts.add(o)
+		l.relations = append(l.relations, o.Relations)
+		for _, step := range fleet.Steps {
 			if text := o.Scripts[step]; text != "" {
 				l.scripts = append(l.scripts, script{o.Plugin, step, text})
 			}
@@ -88,6 +92,9 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 	}
 	for _, u := range l.units {
 		l.own = append(l.own, inline(u.plugin, unitDir+u.name, []byte(u.text)))
+	}
+	if !l.accounts.none() {
+		l.own = append(l.own, inline("updater", sysusersFile, []byte(l.accounts.sysusers())))
 	}
 	l.own = append(l.own, inline("updater", schema.UnitsFile, unitList(l.units)))
 	checks, err := json.Marshal(health)
@@ -167,7 +174,7 @@ func (b *Baker) file(plugin string, f fleet.File, p schema.Platform) (*file, err
 		open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(f.Content)), nil }
 		size = int64(len(f.Content))
 	}
-	return &file{plugin: plugin, path: f.Path, mode: f.Mode, size: size, sum: f.SHA256, vouched: f.ByOrigin(), open: open}, nil
+	return &file{plugin: plugin, path: f.Path, mode: f.Mode, owner: f.Owner, group: f.Group, size: size, sum: f.SHA256, vouched: f.ByOrigin(), open: open}, nil
 }
 
 // inline is a file that bake itself makes.

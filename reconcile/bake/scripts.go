@@ -7,17 +7,18 @@ import (
 	"strings"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fleet"
 )
 
 // The steps at which a plugin's scripts run.
 const (
-	preinst  = "preinst"
-	postinst = "postinst"
-	prerm    = "prerm"
-	postrm   = "postrm"
+	pretrans  = "pretrans"
+	preinst   = "preinst"
+	postinst  = "postinst"
+	prerm     = "prerm"
+	postrm    = "postrm"
+	posttrans = "posttrans"
 )
-
-var steps = []string{preinst, postinst, prerm, postrm}
 
 //go:embed scripts/postinst.sh
 var postinstUnits string
@@ -33,6 +34,9 @@ var postrmUnits string
 func unitList(units []unit) []byte {
 	var b bytes.Buffer
 	for _, u := range units {
+		if u.inner {
+			continue
+		}
 		state := "disable"
 		if u.enable {
 			state = "enable"
@@ -42,38 +46,98 @@ func unitList(units []unit) []byte {
 	return b.Bytes()
 }
 
-// maintainerScripts is the scripts of a package for dpkg, as files at the root of the control archive. They do not depend
-// on the units, so that all packages whose plugins bring no scripts share them.
-//
-// Each plugin's part runs in a subshell, so that its exit and its variables are its own, and fails the installation if it
-// fails. The part for units comes last in postinst and first in prerm, and never fails.
-func maintainerScripts(l *layout) []*file {
-	vars := strings.NewReplacer("@STATE@", schema.StateDir, "@UNITS@", schema.UnitsFile)
-	var out []*file
+// parts are the plugins' scripts of some steps, one behind another; empty if there are none. Each runs in a subshell, so
+// that its exit and its variables are its own, and fails what it is in (which has set -e) if it fails. None runs unless
+// fleet.ActionVariable says what happens, in the same words in every format: what goes before has to set it.
+func (l *layout) parts(steps ...string) string {
+	var b strings.Builder
 	for _, step := range steps {
-		var own strings.Builder
 		for _, s := range l.scripts {
 			if s.step == step {
-				fmt.Fprintf(&own, "# plugin %s\n(\n%s\n)\n", s.plugin, strings.TrimRight(s.text, "\n"))
+				fmt.Fprintf(&b, "# plugin %s: %s\n(\n%s\n) </dev/null\n", s.plugin, s.step, strings.TrimRight(s.text, "\n"))
 			}
 		}
-		text := "#!/bin/sh\n# Baked by Bakehouse.\nset -e\n"
-		switch step {
-		case preinst:
-			if own.Len() == 0 {
-				continue
-			}
-			text += own.String()
-		case postinst:
-			text += own.String() + vars.Replace(postinstUnits)
-		case prerm:
-			text += vars.Replace(prermUnits) + own.String()
-		case postrm:
-			text += own.String() + vars.Replace(postrmUnits)
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "if [ -n \"$" + fleet.ActionVariable + "\" ]; then\nexport " + fleet.ActionVariable + "\n" + b.String() + "fi\n"
+}
+
+// debActions set fleet.ActionVariable from dpkg's arguments (deb-preinst(5) and its like), and leave it empty where dpkg
+// only takes something back. postinst is told of a first installation and of one after a removal differently, so preinst
+// leaves a mark.
+var debActions = map[string]string{
+	preinst: `mark="${DPKG_ROOT:-}@STATE@/installing" BAKEHOUSE_ACTION=
+case "$1" in
+install)
+	BAKEHOUSE_ACTION=install
+	(umask 077 && mkdir -p "${DPKG_ROOT:-}@STATE@" && : >"$mark")
+	;;
+upgrade)
+	BAKEHOUSE_ACTION=upgrade
+	rm -f "$mark"
+	;;
+esac
+`,
+	postinst: `mark="${DPKG_ROOT:-}@STATE@/installing" BAKEHOUSE_ACTION=
+if [ "$1" = configure ]; then
+	BAKEHOUSE_ACTION=upgrade
+	if [ -z "${2:-}" ] || [ -e "$mark" ]; then BAKEHOUSE_ACTION=install; fi
+fi
+`,
+	prerm:  "case \"$1\" in remove | upgrade) BAKEHOUSE_ACTION=$1 ;; *) BAKEHOUSE_ACTION= ;; esac\n",
+	postrm: "case \"$1\" in remove | upgrade) BAKEHOUSE_ACTION=$1 ;; *) BAKEHOUSE_ACTION= ;; esac\n",
+}
+
+// maintainerScripts is the scripts of a package for dpkg, as files at the root of the control archive. They do not depend
+// on the units, so that all packages whose plugins bring no scripts and users share them. The part for units never fails.
+func maintainerScripts(l *layout) []*file {
+	early, late := l.parts(pretrans), l.parts(posttrans)
+	users, begin := l.accounts.shell(), l.parts(preinst)
+	ready, before, after := l.parts(postinst), l.parts(prerm), l.parts(postrm)
+	actions := map[string]string{}
+	for step, text := range map[string]string{preinst: early + begin + ready + late, postinst: ready + late, prerm: before, postrm: after} {
+		if text != "" {
+			actions[step] = debActions[step]
 		}
-		f := inline("(all)", "/"+step, []byte(text))
+	}
+	if ready+late != "" {
+		late += "rm -f \"$mark\"\n"
+	}
+	vars := strings.NewReplacer("@STATE@", schema.StateDir, "@UNITS@", schema.UnitsFile)
+	var out []*file
+	for _, s := range []struct{ step, text string }{
+		{preinst, early + users + begin},
+		{postinst, ready + vars.Replace(postinstUnits) + late},
+		{prerm, vars.Replace(prermUnits) + before},
+		{postrm, after + vars.Replace(postrmUnits)},
+	} {
+		text := vars.Replace(actions[s.step]) + s.text
+		if text == "" {
+			continue
+		}
+		f := inline("(all)", "/"+s.step, []byte("#!/bin/sh\n# Baked by Bakehouse.\nset -e\n"+text))
 		f.mode = 0o755
 		out = append(out, f)
 	}
 	return out
+}
+
+// unpacks says why a package cannot be one that is only unpacked.
+func (l *layout) unpacks() error {
+	if len(l.scripts) > 0 {
+		return fmt.Errorf("format tgz runs no scripts, but plugin %s has some", l.scripts[0].plugin)
+	}
+	if !l.accounts.none() {
+		return fmt.Errorf("format tgz makes no users, but a plugin needs %s", l.accounts.first())
+	}
+	for _, files := range append(l.shared, l.own) {
+		for _, f := range files {
+			if f.owner+f.group != "" {
+				return fmt.Errorf("format tgz gives all files to root, but plugin %s wants another owner of %s", f.plugin, f.path)
+			}
+		}
+	}
+	return nil
 }

@@ -89,7 +89,7 @@ func (s *segments) close() error {
 func identity(files []*file) schema.Digest {
 	h := sha256.New()
 	for _, f := range files {
-		fmt.Fprintf(h, "%q %o %s\n", f.path, f.mode, f.sum)
+		fmt.Fprintf(h, "%q %o %q %q %s\n", f.path, f.mode, f.owner, f.group, f.sum)
 	}
 	return schema.Digest(h.Sum(nil))
 }

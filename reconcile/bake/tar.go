@@ -2,6 +2,7 @@ package bake
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
 	"crypto/md5"
 	"crypto/sha256"
@@ -22,6 +23,8 @@ type file struct {
 	plugin string
 	path   string // absolute and clean
 	mode   fs.FileMode
+	owner  string // by name; empty: root
+	group  string
 	size   int64 // -1: not known before it is read
 	sum    schema.Digest
 	// vouched is whether sum is not of the bytes but of where they come from, which whoever opens the file checks.
@@ -123,7 +126,10 @@ func tarFile(tw *tar.Writer, f *file) (fileSum, error) {
 		return fileSum{}, err
 	}
 	defer r.Close()
-	if err := tw.WriteHeader(tarHeader("."+f.path, tar.TypeReg, f.mode, size)); err != nil {
+	h := tarHeader("."+f.path, tar.TypeReg, f.mode, size)
+	// Whoever unpacks goes by the name if the system knows it; preinst sees to that.
+	h.Uname, h.Gname = cmp.Or(f.owner, h.Uname), cmp.Or(f.group, h.Gname)
+	if err := tw.WriteHeader(h); err != nil {
 		return fileSum{}, err
 	}
 	sha, sum := sha256.New(), md5.New()

@@ -18,7 +18,7 @@ units() {
 		case "$nl$want" in *"$nl$unit "*) continue ;; esac
 		[ -n "$unit" ] || continue
 		[ -z "$live" ] || ctl --no-block stop "$unit"
-		rm -f "${DPKG_ROOT:-}/etc/systemd/system/multi-user.target.wants/$unit" || true
+		rm -f "${DPKG_ROOT:-}/etc/systemd/system/"*".target.wants/$unit" || true
 	done
 	echo "$want" | while read -r unit inputs state; do
 		[ -n "$unit" ] || continue
