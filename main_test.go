@@ -191,7 +191,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"tmpfs": tmpfs, "readonly": readonly, "writable": writable, "fill": fill, "cptree": copyTree,
-			"allow":    allow,
+			"allow": allow, "web": web, "offline": offline, "asked": asked, "digest": digest, "fill-in": fillIn,
 			"newfleet": newFleet, "exits": exits, "git-commit": gitCommit,
 			"snapshot": snapshot, "unchanged": unchanged, "flip": flip, "unflip": unflip, "holdlock": holdLock, "droplock": dropLock,
 		},
@@ -205,6 +205,7 @@ type scriptState struct {
 	seen    map[string]string // content of a directory, by its name
 	flipped string
 	unlock  func() error
+	web     *webServer
 }
 
 func state(ts *testscript.TestScript) *scriptState { return ts.Value(stateKey{}).(*scriptState) }

@@ -3,6 +3,7 @@ package plan
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -48,9 +49,11 @@ type Item struct {
 
 // Content is what an item is on one side. Size is in bytes, -1 if it is not known before baking.
 type Content struct {
-	Mode   string                `json:"mode,omitempty"` // of files, octal
-	Size   int64                 `json:"size"`
-	SHA256 schema.Digest         `json:"sha256"`
+	Mode   string        `json:"mode,omitempty"` // of files, octal
+	Size   int64         `json:"size"`
+	SHA256 schema.Digest `json:"sha256"`
+	// Origin is where the bytes come from, if SHA256 is not of them but of that (fleet.File.ByOrigin).
+	Origin string                `json:"origin,omitempty"`
 	text   func() ([]byte, bool) // nil or false: not to be shown
 	root   string
 }
@@ -168,7 +171,7 @@ func contents(r *rules.Recipe, repo fs.FS) map[place]*Content {
 		}
 		for i := range o.Files {
 			f := &o.Files[i]
-			out[place{ItemFile, o.Plugin, f.Path}] = &Content{Mode: fmt.Sprintf("%#o", bits(f.Mode)), Size: f.Size, SHA256: f.SHA256,
+			out[place{ItemFile, o.Plugin, f.Path}] = &Content{Mode: fmt.Sprintf("%#o", bits(f.Mode)), Size: f.Size, SHA256: f.SHA256, Origin: origin(f),
 				root: rootFile(f, o), text: func() ([]byte, bool) { return fileText(f, repo) }}
 		}
 	}
@@ -198,6 +201,14 @@ func bits(m fs.FileMode) uint32 {
 	return n
 }
 
+// origin words where a file comes from that nobody has seen yet.
+func origin(f *fleet.File) string {
+	if !f.ByOrigin() {
+		return ""
+	}
+	return fmt.Sprintf("%s of the archive %s at %s", f.Member, f.Archive.Short(), f.URL)
+}
+
 // fileText is the file if it can be shown: inline, or a text of the repo of bearable size.
 func fileText(f *fleet.File, repo fs.FS) ([]byte, bool) {
 	switch {
@@ -207,6 +218,11 @@ func fileText(f *fleet.File, repo fs.FS) ([]byte, bool) {
 		return f.Content, true
 	case f.Repo == "" || repo == nil:
 		return nil, false
+	}
+	if f.Member != "" {
+		var b bytes.Buffer
+		err := f.CopyMember(context.Background(), &b, repo)
+		return b.Bytes(), err == nil && schema.DigestOf(b.Bytes()) == f.SHA256
 	}
 	r, err := fleet.ReadSource(repo, f.Repo)
 	if err != nil {

@@ -181,7 +181,12 @@ func (it *Item) markdown(diff bool) string {
 	}
 	s := fmt.Sprintf("\n%s %s %s%s", it.Kind, code(line(it.Name)), it.Action, root)
 	if detail := it.change(); detail != "" {
-		s += ": " + escape(detail)
+		if it.Before != nil && it.Before.Origin != "" || it.After != nil && it.After.Origin != "" {
+			detail = code(clip(detail, 500)) // a name inside an archive is anyone's
+		} else {
+			detail = escape(detail)
+		}
+		s += ": " + detail
 	}
 	s += "\n"
 	switch {

@@ -134,8 +134,11 @@ func (it *Item) change() string {
 	return strings.Join(parts, ", ")
 }
 
-// brief is size and digest.
+// brief is size and digest, or else where the bytes will come from.
 func (c *Content) brief() string {
+	if c.Origin != "" {
+		return c.Origin
+	}
 	sum := "sha256 " + c.SHA256.Short()
 	if c.SHA256.IsZero() {
 		sum = "digest not known yet"

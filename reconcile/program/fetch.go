@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 
@@ -17,8 +18,23 @@ import (
 // maxFetched bounds a fetched file, in bytes.
 const maxFetched = 2 << 30
 
-// fetchTime bounds one download.
-const fetchTime = 15 * time.Minute
+// fetchTime bounds one download, and maxRedirects the answers that only lead on.
+const (
+	fetchTime    = 15 * time.Minute
+	maxRedirects = 5
+)
+
+// web fetches what plugins pin. It follows no redirect that gives up TLS: the digest would still hold, but what is
+// fetched, and what it is asked with, would be everyone's to read.
+var web = &http.Client{CheckRedirect: func(req *http.Request, via []*http.Request) error {
+	switch {
+	case len(via) > maxRedirects:
+		return fmt.Errorf("redirected more than %d times", maxRedirects)
+	case via[0].URL.Scheme == "https" && req.URL.Scheme != "https":
+		return errors.New("redirected from https to " + req.URL.Scheme)
+	}
+	return nil
+}}
 
 // fetched opens a file that a plugin takes from a URL. Only the first pass that packs it asks the URL; from then on it is
 // in the store. What comes from either is used if it has the digest that the plugin pins, and refused otherwise.
@@ -49,13 +65,23 @@ func (s *Sources) fetch(f fleet.File, key string) error {
 		return err
 	}
 	req.Header.Set("Accept-Encoding", "identity") // the digest is over the file as it lies there
-	resp, err := http.DefaultClient.Do(req)
+	if s.places.progress != nil {
+		fmt.Fprintf(s.places.progress(), "fetching %s\n", f.URL)
+	}
+	resp, err := web.Do(req)
 	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err // the caller names the URL
+		}
 		return schema.Hint(err, "the machine that runs reconcile must reach the URL once; or put the file into the repo")
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the server answers %s", resp.Status)
+	switch {
+	case resp.StatusCode != http.StatusOK:
+		return schema.Hint(fmt.Errorf("the server answers %s", resp.Status), "correct the URL at %s, or put the file into the repo", f.Source)
+	case resp.ContentLength > s.most:
+		return fmt.Errorf("has %d bytes; at most %d are fetched", resp.ContentLength, s.most)
 	}
 	tmp, err := os.CreateTemp("", "bakehouse-fetch-*")
 	if err != nil {
@@ -65,12 +91,14 @@ func (s *Sources) fetch(f fleet.File, key string) error {
 		tmp.Close()
 		os.Remove(tmp.Name())
 	}()
-	n, err := io.Copy(tmp, io.LimitReader(resp.Body, maxFetched+1))
+	n, err := io.Copy(tmp, io.LimitReader(resp.Body, s.most+1))
 	switch {
+	case err == io.ErrUnexpectedEOF:
+		return schema.Hint(fmt.Errorf("the server stopped after %d bytes", n), "run the command again")
 	case err != nil:
-		return err
-	case n > maxFetched:
-		return fmt.Errorf("more than %d bytes", int64(maxFetched))
+		return schema.Hint(err, "run the command again")
+	case n > s.most:
+		return fmt.Errorf("has more than %d bytes", s.most)
 	}
 	got, pointer, err := fleet.DigestSource(io.NewSectionReader(tmp, 0, n))
 	switch {
@@ -80,7 +108,7 @@ func (s *Sources) fetch(f fleet.File, key string) error {
 		return errors.New("is a Git LFS pointer, not the file itself")
 	case got != f.Pin():
 		return schema.Refuse(fmt.Errorf("has digest %s, the plugin pins %s", got, f.Pin()),
-			"find out why it changed before you pin the new digest at %s", f.Pos)
+			"find out why it changed before you pin the new digest at %s", f.Source)
 	}
 	err = s.store.Create(s.ctx, key, io.NewSectionReader(tmp, 0, n))
 	if errors.Is(err, fs.ErrExist) {

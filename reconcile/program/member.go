@@ -87,7 +87,7 @@ func (s *Sources) take(w io.Writer, f fleet.File) error {
 		if hint == "" {
 			hint = "name another member"
 		}
-		return schema.Hint(fmt.Errorf("%s: %s: %w", f.Pos, f.URL, err), "%s", hint)
+		return schema.Hint(fmt.Errorf("%s: %s: %w", f.Source, f.URL, err), "%s", hint)
 	}
 	return a.table.Copy(s.ctx, w, a.bytes, a.size, m)
 }
@@ -104,14 +104,14 @@ func (s *Sources) keep(a *fetchedArchive, f fleet.File) error {
 		return err
 	}
 	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(out, sum), io.LimitReader(r, maxFetched+1))
+	n, err := io.Copy(io.MultiWriter(out, sum), io.LimitReader(r, s.most+1))
 	if got := schema.Digest(sum.Sum(nil)); err == nil && got != f.Archive {
 		err = schema.Refuse(&schema.AlteredError{Object: "archive in the store", Want: f.Archive, Got: got},
 			"nothing is built on a store that changed; `bakehouse store fsck` lists what is wrong in it")
 	}
 	if err == nil {
 		if a.table, err = archive.Read(s.ctx, out, n); err != nil {
-			err = fmt.Errorf("%s: %s: %w", f.Pos, f.URL, err)
+			err = fmt.Errorf("%s: %s: %w", f.Source, f.URL, err)
 		}
 	}
 	if err != nil {

@@ -33,7 +33,7 @@ func tarOf(t *testing.T, name, content string) []byte {
 func from(url string, archive []byte, member string) fleet.File {
 	d := schema.DigestOf(archive)
 	return fleet.File{Path: "/usr/bin/x", URL: url, Archive: d, Member: member, SHA256: schema.DigestOf([]byte(d.String() + member)), Size: -1,
-		Pos: fleet.Pos{File: "plugins/p/plugin.cue", Line: 3, Col: 5}}
+		Source: fleet.Pos{File: "plugins/p/plugin.cue", Line: 3, Col: 5}}
 }
 
 func TestMembersOfAnArchiveFromAURLCostOneFetch(t *testing.T) {

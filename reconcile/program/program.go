@@ -42,20 +42,33 @@ type Store interface {
 type Places struct {
 	Dir    string // folder of finished programs; empty: "programs" beside the executable, if there is one
 	Source string // source checkout; empty: the one around the working directory, if it is one
-	// progress is where it says that it builds, which may take a minute; nil: nowhere.
+	// progress is where it says what it builds or fetches, which may take a minute; nil: nowhere.
 	progress func() io.Writer
 }
 
 // Flags adds --programs and --source to cmd, and lets p say on its standard error what takes long.
 func (p *Places) Flags(cmd *cobra.Command) {
-	p.progress = cmd.ErrOrStderr
+	var mu sync.Mutex
+	p.progress = func() io.Writer { return lineWriter{&mu, cmd.ErrOrStderr()} }
 	cmd.Flags().StringVar(&p.Dir, "programs", "", `folder of host programs, bakehouse-agent-OS-ARCH (default "programs" beside this executable)`)
 	cmd.Flags().StringVar(&p.Source, "source", "", "source checkout of Bakehouse to build host programs from (default the one around the working directory)")
 }
 
+// lineWriter keeps lines apart that are written at once.
+type lineWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l lineWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}
+
 // Sources opens what packages are made of: files of the repo or of pinned URLs, and the host programs that f pins.
 func (p Places) Sources(ctx context.Context, st Store, repo fs.FS, f *fleet.Fleet) *Sources {
-	return &Sources{ctx: ctx, places: p, store: st, repo: repo, pins: f.Programs, found: map[schema.Platform]*find{}, urls: map[schema.Digest]*find{},
+	return &Sources{ctx: ctx, places: p, store: st, most: maxFetched, repo: repo, pins: f.Programs, found: map[schema.Platform]*find{}, urls: map[schema.Digest]*find{},
 		members: map[schema.Digest]*member{}, archives: map[schema.Digest]*fetchedArchive{}}
 }
 
@@ -65,6 +78,7 @@ type Sources struct {
 	places Places
 	store  Store
 	repo   fs.FS
+	most   int64 // bytes that are fetched from one URL
 	pins   map[schema.Platform]fleet.Program
 	mu     sync.Mutex
 	found  map[schema.Platform]*find

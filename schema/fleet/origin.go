@@ -71,7 +71,7 @@ func (d *decoder) source(f *File, n *node) {
 		return
 	}
 	var err error
-	f.URL, f.Size = where.text, -1
+	f.URL, f.Size, f.Source = where.text, -1, where.at()
 	if f.SHA256, err = schema.ParseDigest(pin.text); err != nil || f.SHA256.IsZero() {
 		d.refuse(pin, "file %s: sha256 %s is not \"sha256:\" and 64 lower-case hex digits", f.Path, quote(pin.text))
 	}
@@ -79,7 +79,7 @@ func (d *decoder) source(f *File, n *node) {
 		d.refuse(where, "file %s: url %s is not http(s)://HOST/PATH without user and fragment", f.Path, quote(f.URL))
 	}
 	if f.Member != "" {
-		f.Archive, f.SHA256 = f.SHA256, originOf(f.SHA256, f.Member)
+		f.Archive, f.SHA256, f.Source = f.SHA256, originOf(f.SHA256, f.Member), member.at()
 	}
 }
 

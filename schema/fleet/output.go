@@ -48,6 +48,7 @@ type File struct {
 	Member  string        // the file is this member of the archive at Repo or URL
 	Program bool          // the pinned host program of the platform
 	Pos     Pos           // where the plugin declares it
+	Source  Pos           // where URL, or Member if there is one, is named
 	from    *member       // Member of the archive at Repo
 }
 
