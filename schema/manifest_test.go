@@ -152,7 +152,7 @@ func TestAManifestThatDoesNotAddUpIsRefused(t *testing.T) {
 		"a version that is an option":       func(m *Manifest) { m.Version = "--force" },
 		"a recipe that is no hash":          func(m *Manifest) { m.Recipe = "0" },
 		"no platform":                       func(m *Manifest) { m.Platform = Platform{} },
-		"an unknown format":                 func(m *Manifest) { m.Format = "rpm" },
+		"an unknown format":                 func(m *Manifest) { m.Format = "apk" },
 		"no anchor":                         func(m *Manifest) { m.Anchor = Digest{} },
 		"no digest":                         func(m *Manifest) { m.SHA256 = Digest{} },
 		"size 0":                            func(m *Manifest) { m.Size = 0 },

@@ -46,11 +46,12 @@ type Format string
 // The formats that are baked today.
 const (
 	Deb Format = "deb"
+	Rpm Format = "rpm"
 	Tgz Format = "tgz"
 )
 
 // Valid reports whether f is a format that this version bakes and installs.
-func (f Format) Valid() bool { return f == Deb || f == Tgz }
+func (f Format) Valid() bool { return f == Deb || f == Rpm || f == Tgz }
 
 // RecipeID is the first 16 hex digits of the hash over a recipe: the configuration and every shipped file. It is
 // text even where all its digits are decimal.

@@ -88,7 +88,7 @@ func TestARecipeOfDecimalDigitsIsStillText(t *testing.T) {
 }
 
 func TestFormats(t *testing.T) {
-	for f, want := range map[Format]bool{Deb: true, Tgz: true, "": false, "rpm": false, "DEB": false} {
+	for f, want := range map[Format]bool{Deb: true, Rpm: true, Tgz: true, "": false, "apk": false, "DEB": false} {
 		if f.Valid() != want {
 			t.Errorf("%q is valid: %v", f, !want)
 		}

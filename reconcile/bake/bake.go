@@ -36,6 +36,7 @@ type Sources interface {
 type Baker struct {
 	sources  Sources
 	segments segments
+	payloads prefixes
 }
 
 // New returns a Baker that keeps segments in st. Close it after use.
@@ -72,22 +73,14 @@ func (b *Baker) bake(ctx context.Context, r *rules.Recipe, format schema.Format,
 		return nil, err
 	}
 	baked := &Baked{}
-	data, sums, err := b.archive(ctx, l, baked)
-	if err != nil {
-		return nil, err
-	}
 	var parts []part
 	switch format {
 	case schema.Tgz:
-		if err := l.unpacks(); err != nil {
-			return nil, err
-		}
-		parts = data.parts
+		parts, err = b.tgz(ctx, l, baked)
 	case schema.Deb:
-		var scripts *segment
-		if scripts, err = b.segment(ctx, maintainerScripts(l), baked); err == nil {
-			parts, err = deb(l, scripts, data, sums)
-		}
+		parts, err = b.deb(ctx, l, baked)
+	case schema.Rpm:
+		parts, err = b.rpm(ctx, l, baked)
 	default:
 		err = fmt.Errorf("no such format")
 	}
@@ -107,12 +100,23 @@ func (b *Baker) bake(ctx context.Context, r *rules.Recipe, format schema.Format,
 	return baked, nil
 }
 
-// archive puts the tar stream together.
-func (b *Baker) archive(ctx context.Context, l *layout, baked *Baked) (*stream, []fileSum, error) {
+func (b *Baker) tgz(ctx context.Context, l *layout, baked *Baked) ([]part, error) {
+	if err := l.unpacks(); err != nil {
+		return nil, err
+	}
+	data, _, err := b.archive(ctx, tarArchive, l.shared, l.own, baked)
+	if err != nil {
+		return nil, err
+	}
+	return data.parts, nil
+}
+
+// archive puts an archive's stream together.
+func (b *Baker) archive(ctx context.Context, as *archiver, shared [][]*file, own []*file, baked *Baked) (*stream, []fileSum, error) {
 	s := newStream()
 	var sums []fileSum
-	for _, files := range l.shared {
-		g, err := b.segment(ctx, files, baked)
+	for _, files := range shared {
+		g, err := b.segment(ctx, as.payload(files), baked)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -120,18 +124,18 @@ func (b *Baker) archive(ctx context.Context, l *layout, baked *Baked) (*stream, 
 		sums = append(sums, g.sums...)
 	}
 	var tail bytes.Buffer
-	own, err := tarFiles(ctx, &tail, l.own)
+	last, err := as.write(ctx, &tail, own)
 	if err != nil {
 		return nil, nil, err
 	}
-	tail.Write(tarEnd)
+	tail.Write(as.end)
 	s.end(tail.Bytes())
-	return s, append(sums, own...), nil
+	return s, append(sums, last...), nil
 }
 
-// segment makes or finds the segment of files, and notes which it was.
-func (b *Baker) segment(ctx context.Context, files []*file, baked *Baked) (*segment, error) {
-	g, fresh, err := b.segments.get(ctx, files)
+// segment makes or finds the segment of a payload, and notes which it was.
+func (b *Baker) segment(ctx context.Context, p payload, baked *Baked) (*segment, error) {
+	g, fresh, err := b.segments.get(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -143,25 +147,11 @@ func (b *Baker) segment(ctx context.Context, files []*file, baked *Baked) (*segm
 	return g, nil
 }
 
-// measure hashes the whole package, from verified bytes only.
+// measure hashes the whole package.
 func measure(ctx context.Context, parts []part) (size int64, sum schema.Digest, err error) {
 	h := sha256.New()
-	buf := pages.Get().(*[pageSize]byte)
-	defer pages.Put(buf)
-	for _, p := range parts {
-		if p.segment == nil {
-			h.Write(p.data)
-			size += int64(len(p.data))
-			continue
-		}
-		// Hidden behind structs, or io.Copy would find a WriterTo or ReaderFrom and bring its own buffer.
-		n, err := io.CopyBuffer(struct{ io.Writer }{h}, contextReader{ctx, p.segment.reader()}, buf[:])
-		if err != nil {
-			return 0, sum, err
-		}
-		size += n
-	}
-	return size, schema.Digest(h.Sum(nil)), nil
+	size, err = writeParts(ctx, h, parts)
+	return size, schema.Digest(h.Sum(nil)), err
 }
 
 // pageSize is what is read of a segment at once: large, or the calls cost a fifth of the hash.

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -18,11 +19,19 @@ var debArch = map[string]string{"amd64": "amd64", "386": "i386", "arm64": "arm64
 
 // deb wraps the data archive as deb(5) has it. Only the head is new: the data member's size is known before any of its
 // segments is looked at.
-func deb(l *layout, scripts *segment, data *stream, sums []fileSum) ([]part, error) {
+func (b *Baker) deb(ctx context.Context, l *layout, baked *Baked) ([]part, error) {
 	p := l.recipe.Platform
 	arch, ok := debArch[p.Arch]
 	if !ok || p.OS != "linux" {
 		return nil, schema.Hint(fmt.Errorf("format deb is not made for %s", p), "give these hosts another format, such as tgz")
+	}
+	data, sums, err := b.archive(ctx, tarArchive, l.shared, l.own, baked)
+	if err != nil {
+		return nil, err
+	}
+	scripts, err := b.segment(ctx, tarArchive.payload(maintainerScripts(l)), baked)
+	if err != nil {
+		return nil, err
 	}
 	control, err := debControl(l, arch, scripts, sums)
 	if err != nil {

@@ -17,28 +17,30 @@ import (
 const (
 	goldenVersion = 2
 	goldenDeb     = "sha256:6aed37ed75b5664daa2eb8ff460b7e2efb4417ae5944234a8a83c637ca99e6f4"
+	goldenRpm     = "sha256:d651e9f109f24f0161eb2fbd5cecf6b6d226603c5e6126435df50930daba44b4"
 	goldenTgz     = "sha256:36c19a3389ae7d3193352557ed376313c8a30ff8a45feb4af2c1f5187c6cd9c5"
 )
 
-var goldenSegments = []string{"80e77fd789e120e9", "53ae73bac4b6c5c8", "f79c75614772f2ef", "386cad98147e87d0"}
+var goldenSegments = []string{"80e77fd789e120e9", "53ae73bac4b6c5c8", "f79c75614772f2ef", "386cad98147e87d0",
+	"4f6dacb745b7864d", "6c3eec0b8ce904b6", "3347265b6c603c55"}
 
 func TestTheBytesOfThisBakeVersionHaveNotChanged(t *testing.T) {
 	st, src := newMemory(), repo{}
 	r := example(src, someID, ":9100")
-	deb, tgz := baked(t, st, src, r, schema.Deb), baked(t, st, src, r, schema.Tgz)
+	deb, rpm, tgz := baked(t, st, src, r, schema.Deb), baked(t, st, src, r, schema.Rpm), baked(t, st, src, r, schema.Tgz)
 	var segments []string
-	for _, s := range deb.NewSegments {
+	for _, s := range slices.Concat(deb.NewSegments, rpm.NewSegments) {
 		segments = append(segments, s.Digest.Short())
 	}
 	if bake.Version != goldenVersion || deb.Manifest.SHA256.String() != goldenDeb || tgz.Manifest.SHA256.String() != goldenTgz ||
-		!slices.Equal(segments, goldenSegments) {
-		t.Errorf("version %d\ndeb %s\ntgz %s\nsegments %q", bake.Version, deb.Manifest.SHA256, tgz.Manifest.SHA256, segments)
+		rpm.Manifest.SHA256.String() != goldenRpm || !slices.Equal(segments, goldenSegments) {
+		t.Errorf("version %d\ndeb %s\nrpm %s\ntgz %s\nsegments %q", bake.Version, deb.Manifest.SHA256, rpm.Manifest.SHA256, tgz.Manifest.SHA256, segments)
 	}
 }
 
 func TestTheSameRecipeMakesTheSameBytesAnywhere(t *testing.T) {
 	src := repo{}
-	for _, format := range []schema.Format{schema.Deb, schema.Tgz} {
+	for _, format := range []schema.Format{schema.Deb, schema.Rpm, schema.Tgz} {
 		st := newMemory()
 		first := baked(t, st, src, example(src, someID, ":9100"), format)
 		want := assembled(t, st, first)

@@ -4,7 +4,8 @@
 // host programs supply, and a Store keeps what packages share. What comes out is a schema.Manifest; its caller stores and
 // signs it.
 //
-// Every package is one gzip stream of tar entries (tgz), or that as the data member of an ar archive (deb):
+// Every package is one gzip stream of tar entries (tgz), or that as the data member of an ar archive (deb), or one of cpio
+// entries behind rpm's headers, which hold what in a deb is control (rpm):
 //
 //	           [ar magic, debian-binary, control.tar.gz (segment: scripts; literal: control, md5sums), header of data.tar.gz]
 //	literal    gzip header
@@ -24,5 +25,7 @@
 // codec are raised; a golden test notices.
 //
 // Files in this package, in the order of the flow: bake (the entry), layout (what goes where), tar, segment (make, find
-// and check), deflate, crc and stream (splicing), deb, scripts, unit, users and relations (what only a system package has).
+// and check), deflate, crc and stream (splicing), deb, scripts, unit, users and relations (what only a system package has);
+// cpio, rpm, rpmheader, rpmfiles, rpmdirs and rpmscripts (what only an rpm has), prefix (hashing what packages begin with
+// once).
 package bake

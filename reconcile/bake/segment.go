@@ -26,7 +26,7 @@ const codec = "deflate1"
 
 const maxClaim = 4 << 10
 
-// segment is shared files, compressed once: deflate blocks of their tar entries, ended by a sync flush. It is immutable.
+// segment is what packages share, compressed once: deflate blocks of a payload, ended by a sync flush. It is immutable.
 type segment struct {
 	ref  schema.SegmentRef
 	crc  uint32 // of the payload
@@ -37,6 +37,23 @@ type segment struct {
 }
 
 func (g *segment) reader() io.Reader { return io.NewSectionReader(g.bytes, 0, g.ref.Size) }
+
+// payload is what a segment inflates to. Its identity is over everything that it is made from; write makes it, every time
+// the same bytes.
+type payload struct {
+	identity schema.Digest
+	write    func(context.Context, io.Writer) ([]fileSum, error)
+}
+
+// payload is the entries of files.
+func (as *archiver) payload(files []*file) payload {
+	h := sha256.New()
+	fmt.Fprintln(h, as.name)
+	for _, f := range files {
+		fmt.Fprintf(h, "%q %o %q %q %s\n", f.path, f.mode, f.owner, f.group, f.sum)
+	}
+	return payload{schema.Digest(h.Sum(nil)), func(ctx context.Context, w io.Writer) ([]fileSum, error) { return as.write(ctx, w, files) }}
+}
 
 // segments makes or finds segments, each once per process. It is safe for concurrent use.
 type segments struct {
@@ -50,14 +67,13 @@ type slot struct {
 	g  *segment
 }
 
-// get returns the segment of files, and whether the store did not have it before.
-func (s *segments) get(ctx context.Context, files []*file) (g *segment, fresh bool, err error) {
-	id := identity(files)
+// get returns the segment of a payload, and whether the store did not have it before.
+func (s *segments) get(ctx context.Context, p payload) (g *segment, fresh bool, err error) {
 	s.mu.Lock()
-	sl := s.made[id]
+	sl := s.made[p.identity]
 	if sl == nil {
 		sl = &slot{}
-		s.made[id] = sl
+		s.made[p.identity] = sl
 	}
 	s.mu.Unlock()
 	sl.mu.Lock()
@@ -65,7 +81,7 @@ func (s *segments) get(ctx context.Context, files []*file) (g *segment, fresh bo
 	if sl.g != nil {
 		return sl.g, false, nil
 	}
-	g, fresh, err = s.make(ctx, files)
+	g, fresh, err = s.make(ctx, p)
 	if err == nil {
 		sl.g = g // a failure is tried again: it may have been a cancellation
 	}
@@ -85,25 +101,16 @@ func (s *segments) close() error {
 	return errors.Join(errs...)
 }
 
-// identity is over everything that a segment's payload is made from.
-func identity(files []*file) schema.Digest {
-	h := sha256.New()
-	for _, f := range files {
-		fmt.Fprintf(h, "%q %o %q %q %s\n", f.path, f.mode, f.owner, f.group, f.sum)
-	}
-	return schema.Digest(h.Sum(nil))
-}
-
-func (s *segments) make(ctx context.Context, files []*file) (*segment, bool, error) {
+func (s *segments) make(ctx context.Context, p payload) (*segment, bool, error) {
 	g := &segment{}
-	payload, check := sha256.New(), crc32.NewIEEE()
+	sum, check := sha256.New(), crc32.NewIEEE()
 	var n counter
-	sums, err := tarFiles(ctx, io.MultiWriter(payload, check, &n), files)
+	sums, err := p.write(ctx, io.MultiWriter(sum, check, &n))
 	if err != nil {
 		return nil, false, err
 	}
 	g.sums, g.crc = sums, check.Sum32()
-	g.ref.Payload, g.ref.PayloadSize = schema.Digest(payload.Sum(nil)), int64(n)
+	g.ref.Payload, g.ref.PayloadSize = schema.Digest(sum.Sum(nil)), int64(n)
 
 	claim, err := s.claim(ctx, g.ref)
 	if err != nil {
@@ -118,7 +125,7 @@ func (s *segments) make(ctx context.Context, files []*file) (*segment, bool, err
 		// The claim outlived its segment: a clean-up was cut short. Making it again yields the same bytes or
 		// is refused below.
 	}
-	if err := s.compress(ctx, g, files); err != nil {
+	if err := s.compress(ctx, g, p); err != nil {
 		return nil, false, err
 	}
 	if err := s.publish(ctx, g); err != nil {
@@ -213,7 +220,7 @@ func storedBlock(b []byte) []byte {
 }
 
 // compress makes the segment's bytes, from files read a second time.
-func (s *segments) compress(ctx context.Context, g *segment, files []*file) error {
+func (s *segments) compress(ctx context.Context, g *segment, p payload) error {
 	private, err := newPrivate()
 	if err != nil {
 		return err
@@ -222,7 +229,7 @@ func (s *segments) compress(ctx context.Context, g *segment, files []*file) erro
 	var n counter
 	pr, pw := io.Pipe()
 	go func() {
-		_, err := tarFiles(ctx, io.MultiWriter(pw, payload), files)
+		_, err := p.write(ctx, io.MultiWriter(pw, payload))
 		pw.CloseWithError(err)
 	}()
 	err = deflateTo(io.MultiWriter(private, sum, &n), pr, false)

@@ -35,8 +35,15 @@ type file struct {
 // epoch is the time of everything in a package. Not zero: GNU tar and lintian complain of files that old.
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// tarEnd is the end-of-archive marker.
-var tarEnd = make([]byte, 1024)
+// archiver is a kind of archive, whose entries can be put one behind another in any groups.
+type archiver struct {
+	name string
+	// write writes the entries of files, without an end, and checks what it reads (copyFile).
+	write func(ctx context.Context, w io.Writer, files []*file) ([]fileSum, error)
+	end   []byte // what ends the archive
+}
+
+var tarArchive = &archiver{"tar", tarFiles, make([]byte, 1024)}
 
 func tarHeader(name string, kind byte, mode fs.FileMode, size int64) *tar.Header {
 	h := &tar.Header{Typeflag: kind, Name: name, Mode: int64(mode.Perm()), Size: size, ModTime: epoch,
@@ -82,6 +89,7 @@ type fileSum struct {
 	path string
 	size int64
 	md5  [md5.Size]byte
+	sha  schema.Digest
 }
 
 // tarFiles writes the entries of files to w, without an archive end, and checks every file's size and digest on the
@@ -109,31 +117,41 @@ func tarFiles(ctx context.Context, w io.Writer, files []*file) ([]fileSum, error
 }
 
 func tarFile(tw *tar.Writer, f *file) (fileSum, error) {
-	size := f.size
-	if size < 0 {
-		r, err := f.open()
-		if err != nil {
-			return fileSum{}, err
-		}
-		size, err = io.Copy(io.Discard, r)
-		r.Close()
-		if err != nil {
-			return fileSum{}, err
-		}
-	}
-	r, err := f.open()
+	size, err := f.measure()
 	if err != nil {
 		return fileSum{}, err
 	}
-	defer r.Close()
 	h := tarHeader("."+f.path, tar.TypeReg, f.mode, size)
 	// Whoever unpacks goes by the name if the system knows it; preinst sees to that.
 	h.Uname, h.Gname = cmp.Or(f.owner, h.Uname), cmp.Or(f.group, h.Gname)
 	if err := tw.WriteHeader(h); err != nil {
 		return fileSum{}, err
 	}
+	return copyFile(tw, f, size)
+}
+
+// measure is the file's size in bytes, for which it is read if need be: an archive wants it first.
+func (f *file) measure() (int64, error) {
+	if f.size >= 0 {
+		return f.size, nil
+	}
+	r, err := f.open()
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	return io.Copy(io.Discard, r)
+}
+
+// copyFile writes a file's content and checks it against the recipe.
+func copyFile(w io.Writer, f *file, size int64) (fileSum, error) {
+	r, err := f.open()
+	if err != nil {
+		return fileSum{}, err
+	}
+	defer r.Close()
 	sha, sum := sha256.New(), md5.New()
-	n, err := io.Copy(io.MultiWriter(tw, sha, sum), io.LimitReader(r, size))
+	n, err := io.Copy(io.MultiWriter(w, sha, sum), io.LimitReader(r, size))
 	if err != nil {
 		return fileSum{}, err
 	}
@@ -145,5 +163,5 @@ func tarFile(tw *tar.Writer, f *file) (fileSum, error) {
 		return fileSum{}, schema.Refuse(fmt.Errorf("has digest %s, the recipe names %s", got, f.sum),
 			"its source changed since it was evaluated; run the command again, and `bakehouse upgrade` if it is the host program")
 	}
-	return fileSum{f.path, size, [md5.Size]byte(sum.Sum(nil))}, nil
+	return fileSum{f.path, size, [md5.Size]byte(sum.Sum(nil)), schema.Digest(sha.Sum(nil))}, nil
 }

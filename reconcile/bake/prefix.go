@@ -1,0 +1,85 @@
+package bake
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding"
+	"fmt"
+	"io"
+	"sync"
+
+	"bakehouse/schema"
+)
+
+// prefixes remembers the SHA-256 of what streams begin with, up to the end of their last segment, as the state that the
+// hash has then: further packages of the same segments hash their literal end only. It is safe for concurrent use.
+type prefixes struct {
+	mu     sync.Mutex
+	states map[schema.Digest][]byte // by the parts
+}
+
+// digest is the SHA-256 of a whole stream.
+func (p *prefixes) digest(ctx context.Context, s *stream) (schema.Digest, error) {
+	n := len(s.parts)
+	for n > 0 && s.parts[n-1].segment == nil {
+		n--
+	}
+	name := sha256.New()
+	for _, part := range s.parts[:n] {
+		if part.segment != nil {
+			fmt.Fprintf(name, "segment %s\n", part.segment.ref.Digest)
+		} else {
+			fmt.Fprintf(name, "literal %q\n", part.data)
+		}
+	}
+	key := schema.Digest(name.Sum(nil))
+	p.mu.Lock()
+	state := p.states[key]
+	p.mu.Unlock()
+
+	h := sha256.New()
+	if state != nil {
+		if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(state); err != nil {
+			return schema.Digest{}, err
+		}
+	} else {
+		if _, err := writeParts(ctx, h, s.parts[:n]); err != nil {
+			return schema.Digest{}, err
+		}
+		state, err := h.(encoding.BinaryMarshaler).MarshalBinary()
+		if err != nil {
+			return schema.Digest{}, err
+		}
+		p.mu.Lock()
+		if p.states == nil {
+			p.states = map[schema.Digest][]byte{}
+		}
+		p.states[key] = state
+		p.mu.Unlock()
+	}
+	_, err := writeParts(ctx, h, s.parts[n:])
+	return schema.Digest(h.Sum(nil)), err
+}
+
+// writeParts writes what parts stand for, from verified bytes only, and counts it.
+func writeParts(ctx context.Context, w io.Writer, parts []part) (size int64, err error) {
+	buf := pages.Get().(*[pageSize]byte)
+	defer pages.Put(buf)
+	for _, p := range parts {
+		if p.segment == nil {
+			n, err := w.Write(p.data)
+			size += int64(n)
+			if err != nil {
+				return size, err
+			}
+			continue
+		}
+		// Hidden behind structs, or io.Copy would find a WriterTo or ReaderFrom and bring its own buffer.
+		n, err := io.CopyBuffer(struct{ io.Writer }{w}, contextReader{ctx, p.segment.reader()}, buf[:])
+		size += n
+		if err != nil {
+			return size, err
+		}
+	}
+	return size, nil
+}

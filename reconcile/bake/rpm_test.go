@@ -1,0 +1,250 @@
+package bake_test
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"bakehouse/reconcile/rules"
+	"bakehouse/schema"
+)
+
+// rpmRoot is a small system with a database of its own that rpm installs into, by chroot: busybox is its shell, and a package
+// made by rpmbuild says so.
+type rpmRoot struct {
+	t    *testing.T
+	root string
+	rpm  []string // rpm's command line
+
+}
+
+func newRpmRoot(t *testing.T) *rpmRoot {
+	t.Helper()
+	program, build, busybox := tool(t, "rpm"), tool(t, "rpmbuild"), tool(t, "busybox")
+	if os.Getuid() != 0 {
+		missing(t, "rpm installs only for root")
+	}
+	r := &rpmRoot{t: t, root: t.TempDir()}
+	r.rpm = []string{program, "--root=" + r.root, "--dbpath=/var/lib/rpm"}
+	for _, d := range []string{"bin", "dev", "etc", "tmp", "run", "var/lib/rpm"} {
+		if err := os.MkdirAll(filepath.Join(r.root, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile(busybox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.write("bin/busybox", 0o755, string(b))
+	for _, name := range []string{"sh", "cat", "mkdir", "mv", "rm"} {
+		if err := os.Symlink("busybox", filepath.Join(r.root, "bin", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command("chroot", r.root, "/bin/sh", "-c", "echo works").CombinedOutput(); err != nil || string(out) != "works\n" {
+		missing(t, "busybox does not run in a chroot (Debian's busybox-static does): "+string(out))
+	}
+	if err := syscall.Mknod(filepath.Join(r.root, "dev/null"), syscall.S_IFCHR|0o666, 1<<8|3); err != nil {
+		t.Fatal(err)
+	}
+	run(t, append(r.rpm, "--initdb")...)
+	top := t.TempDir()
+	spec := write(t, "base.spec", []byte("Name: base\nVersion: 1\nRelease: 1\nSummary: a shell\nLicense: none\nProvides: /bin/sh\n%description\na shell\n%files\n"))
+	run(t, build, "--quiet", "-bb", "--define", "_topdir "+top, spec)
+	made, err := filepath.Glob(filepath.Join(top, "RPMS/*/*.rpm"))
+	if err != nil || len(made) != 1 {
+		t.Fatalf("rpmbuild made %q, %v", made, err)
+	}
+	run(t, append(r.rpm, "--install", made[0])...)
+	return r
+}
+
+func (r *rpmRoot) write(name string, mode fs.FileMode, content string) {
+	r.t.Helper()
+	if err := os.WriteFile(filepath.Join(r.root, name), []byte(content), mode); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// do runs rpm and returns what it said on both streams, without Debian's advice to use another program.
+func (r *rpmRoot) do(args ...string) (string, error) {
+	c := exec.Command(r.rpm[0], append(r.rpm[1:len(r.rpm):len(r.rpm)], args...)...)
+	c.Env = append(os.Environ(), "LC_ALL=C")
+	b, err := c.CombinedOutput()
+	var out strings.Builder
+	for line := range strings.Lines(string(b)) {
+		if !strings.HasPrefix(line, "rpm: RPM should not be used directly") && !strings.HasPrefix(line, "rpm: However assuming") {
+			out.WriteString(line)
+		}
+	}
+	return out.String(), err
+}
+
+// quiet runs rpm, which has nothing to say.
+func (r *rpmRoot) quiet(args ...string) {
+	r.t.Helper()
+	if out, err := r.do(args...); err != nil || out != "" {
+		r.t.Fatalf("rpm %q: %v\n%s", args, err, out)
+	}
+}
+
+// holds checks that every file of a recipe is there with its mode and content.
+func (r *rpmRoot) holds(want *rules.Recipe, src repo) {
+	r.t.Helper()
+	for _, o := range want.Outputs {
+		for _, w := range o.Files {
+			content := w.Content
+			switch {
+			case w.Program:
+				content = src["program"]
+			case w.Repo != "":
+				content = src[w.Repo]
+			}
+			name := filepath.Join(r.root, w.Path)
+			if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, content) {
+				r.t.Errorf("%s: %d of %d bytes, %v", w.Path, len(got), len(content), err)
+			}
+			if st, err := os.Lstat(name); err != nil || st.Mode() != w.Mode {
+				r.t.Errorf("%s: mode %v, %v; want %v", w.Path, st.Mode(), err, w.Mode)
+			}
+		}
+	}
+}
+
+func (r *rpmRoot) exists(p string, want bool) {
+	r.t.Helper()
+	if _, err := os.Lstat(filepath.Join(r.root, p)); (err == nil) != want {
+		r.t.Errorf("%s: %v", p, err)
+	}
+}
+
+func TestRpmInstallsUpgradesDowngradesAndErasesAPackage(t *testing.T) {
+	root := newRpmRoot(t)
+	st, src := newMemory(), repo{}
+	pack := func(r *rules.Recipe) string {
+		return write(t, "p.rpm", assembled(t, st, baked(t, st, src, r, schema.Rpm)))
+	}
+	check := func(r *rules.Recipe) {
+		t.Helper()
+		root.holds(r, src)
+		root.quiet("--verify", "bakehouse-agent")
+		if got, err := root.do("--query", "bakehouse-agent"); err != nil || got != "bakehouse-agent-0.1.0-"+string(r.ID)+".x86_64\n" {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	first, second := example(src, "ffffffffffffffff", ":9100"), example(src, "0000000000000000", ":9200")
+	second.Outputs = second.Outputs[1:]
+	one, two := pack(first), pack(second)
+	root.quiet("--install", one)
+	check(first)
+	// Other settings, and one plugin less. To rpm the release is a newer one: a digit beats a letter.
+	root.quiet("--upgrade", two)
+	check(second)
+	root.exists("/etc/default/node_exporter", false)
+	root.exists("/usr/share/doc/node_exporter", false)
+	root.exists("/usr/lib/systemd/system/node_exporter.service", false)
+	if out, err := root.do("--upgrade", one); err == nil {
+		t.Errorf("nothing held a downgrade up, so this shows nothing: %s", out)
+	}
+	// As the updater does it.
+	for _, p := range []string{one, one, two, one} {
+		root.quiet("--upgrade", "--oldpackage", "--replacepkgs", p)
+		check(map[string]*rules.Recipe{one: first, two: second}[p])
+	}
+	root.write(schema.ConfigFile, 0o600, "{}")
+	if out, err := root.do("--verify", "bakehouse-agent"); err == nil || !strings.Contains(out, schema.ConfigFile) {
+		t.Errorf("--verify of a changed file: %v, %q", err, out)
+	}
+	root.quiet("--erase", "bakehouse-agent")
+	for _, p := range []string{"/usr/bin/bakehouse-agent", "/etc/bakehouse", "/usr/lib/bakehouse"} {
+		root.exists(p, false)
+	}
+	// Directories of the system stay, and so does what the updater knows: rpm has no purge.
+	for _, p := range []string{"/etc/default", "/usr/lib/systemd/system", schema.StateDir} {
+		root.exists(p, true)
+	}
+}
+
+func TestRpmTakesAPackageNextToAnotherWhoseDirectoriesHaveOtherModes(t *testing.T) {
+	root := newRpmRoot(t)
+	st, src := newMemory(), repo{}
+	top := t.TempDir()
+	spec := write(t, "filesystem.spec", []byte("Name: filesystem\nVersion: 1\nRelease: 1\nSummary: x\nLicense: none\n%description\nx\n%install\n"+
+		"mkdir -p %{buildroot}/usr/bin %{buildroot}/etc/default %{buildroot}/usr/lib/systemd/system %{buildroot}/usr/share/doc\n"+
+		"%files\n%dir %attr(555,root,root) /usr/bin\n%dir %attr(750,root,root) /etc/default\n%dir %attr(555,root,root) /usr/lib/systemd\n"+
+		"%dir %attr(555,root,root) /usr/lib/systemd/system\n%dir %attr(555,root,root) /usr/share/doc\n"))
+	run(t, "rpmbuild", "--quiet", "-bb", "--define", "_topdir "+top, spec)
+	made, _ := filepath.Glob(filepath.Join(top, "RPMS/*/*.rpm"))
+	root.quiet(append([]string{"--install"}, made...)...)
+	r := example(src, someID, ":9100")
+	root.quiet("--install", write(t, "p.rpm", assembled(t, st, baked(t, st, src, r, schema.Rpm))))
+	root.holds(r, src)
+	if st, err := os.Stat(filepath.Join(root.root, "usr/bin")); err != nil || st.Mode().Perm() != 0o555 {
+		t.Errorf("/usr/bin: %v, %v", st.Mode(), err)
+	}
+}
+
+func TestReadersOfRpmReadAPackage(t *testing.T) {
+	st, src := newMemory(), repo{}
+	f := write(t, "p.rpm", assembled(t, st, baked(t, st, src, example(src, someID, ":9100"), schema.Rpm)))
+	t.Run("rpm", func(t *testing.T) {
+		rpm := tool(t, "rpm")
+		if got := run(t, rpm, "--checksig", "--verbose", f); strings.Count(got, ": OK\n") != 2 || strings.Count(got, "\n") != 3 {
+			t.Errorf("rpm --checksig says\n%s", got)
+		}
+		got := run(t, rpm, "--query", "--package", "--queryformat", "%{NVRA} %{OS} %{BUILDHOST} %{BUILDTIME} %{PAYLOADFORMAT} %{PAYLOADCOMPRESSOR} %{FILEDIGESTALGO}", f)
+		if want := "bakehouse-agent-0.1.0-" + someID + ".x86_64 linux localhost 946684800 cpio gzip 8"; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+	// The anchor root, shared files by plugin, then own files, and all that is config at the end.
+	want := []string{
+		"./etc/bakehouse", "./usr/lib/bakehouse", "./usr/share/doc/node_exporter",
+		"./etc/bakehouse/root.json",
+		"./usr/bin/node_exporter",
+		"./usr/share/doc/node_exporter/README",
+		"./usr/bin/bakehouse-agent",
+		"./usr/lib/bakehouse/units",
+		"./usr/lib/systemd/system/bakehouse-agent.service",
+		"./usr/lib/systemd/system/node_exporter.service",
+		"./etc/bakehouse/agent.json",
+		"./etc/bakehouse/health.json",
+		"./etc/default/node_exporter",
+	}
+	t.Run("bsdtar", func(t *testing.T) {
+		if got := strings.Fields(run(t, tool(t, "bsdtar"), "-tf", f)); !slices.Equal(got, want) {
+			t.Errorf("%q", got)
+		}
+	})
+	t.Run("rpm2cpio and cpio", func(t *testing.T) {
+		payload := run(t, tool(t, "rpm2cpio"), f)
+		c := exec.Command(tool(t, "cpio"), "--list", "--quiet")
+		c.Stdin = strings.NewReader(payload)
+		out, err := c.CombinedOutput()
+		for i := range want {
+			want[i] = strings.TrimPrefix(want[i], "./")
+		}
+		if got := strings.Fields(strings.ReplaceAll(string(out), "./", "")); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
+}
+
+func TestRpmRefusesAPackageWithAnAlteredByte(t *testing.T) {
+	rpm := tool(t, "rpm")
+	st, src := newMemory(), repo{}
+	whole := assembled(t, st, baked(t, st, src, example(src, someID, ":9100"), schema.Rpm))
+	for name, at := range map[string]int{"header": 1000, "payload": len(whole) / 2, "end of the payload": len(whole) - 1} {
+		bad := bytes.Clone(whole)
+		bad[at] ^= 1
+		if out, err := exec.Command(rpm, "--checksig", write(t, "p.rpm", bad)).CombinedOutput(); err == nil {
+			t.Errorf("%s: %s", name, out)
+		}
+	}
+}

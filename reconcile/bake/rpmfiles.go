@@ -1,0 +1,86 @@
+package bake
+
+import (
+	"cmp"
+	"path"
+	"slices"
+)
+
+// rpmFile is a file or directory as an rpm's header has it.
+type rpmFile struct {
+	dir, base string // dir ends in a slash
+	mode      uint16
+	size      int64
+	digest    string // SHA-256 in hex; empty for a directory
+	owner     string
+	group     string
+}
+
+// rpmFiles lists what a package owns in the order of whole paths' bytes: rpm finds what the payload holds by a binary search.
+func rpmFiles(shared [][]*file, own []*file, sums []fileSum) []rpmFile {
+	read := make(map[string]fileSum, len(sums))
+	for _, s := range sums {
+		read[s.path] = s
+	}
+	var list []rpmFile
+	for _, files := range append(slices.Clone(shared), own) {
+		for _, f := range files {
+			dir, base := path.Split(f.path)
+			r := rpmFile{dir: dir, base: base, mode: modeDir | uint16(f.mode.Perm()), size: 4096,
+				owner: cmp.Or(f.owner, "root"), group: cmp.Or(f.group, "root")}
+			if !f.mode.IsDir() {
+				s := read[f.path]
+				r.mode, r.size, r.digest = modeRegular|uint16(f.mode.Perm()), s.size, s.sha.Hex()
+			}
+			list = append(list, r)
+		}
+	}
+	slices.SortFunc(list, func(a, b rpmFile) int { return cmp.Compare(a.dir+a.base, b.dir+b.base) })
+	return list
+}
+
+// addFiles adds the tags that have a value for every file.
+func (h *rpmHeader) addFiles(files []rpmFile) {
+	n := len(files)
+	var sizes, times, indexes, inodes, verify []uint32
+	var modes []uint16
+	var digests, owners, groups, bases, dirs []string
+	seen := map[string]uint32{}
+	total := int64(0)
+	for i, f := range files {
+		sizes = append(sizes, uint32(f.size))
+		modes = append(modes, f.mode)
+		times = append(times, uint32(epoch.Unix()))
+		digests = append(digests, f.digest)
+		owners = append(owners, f.owner)
+		groups = append(groups, f.group)
+		inodes = append(inodes, uint32(i+1)) // equal numbers would be links to one file
+		verify = append(verify, 1<<32-1)     // everything
+		bases = append(bases, f.base)
+		if _, ok := seen[f.dir]; !ok {
+			seen[f.dir] = uint32(len(dirs))
+			dirs = append(dirs, f.dir)
+		}
+		indexes = append(indexes, seen[f.dir])
+		total += f.size
+	}
+	same := func(s string) []string { return slices.Repeat([]string{s}, n) }
+	h.int32s(tagSize, uint32(min(total, 1<<32-1))) // only informs
+	h.int32s(tagFileSizes, sizes...)
+	h.int16s(tagFileModes, modes...)
+	h.int16s(tagFileRdevs, make([]uint16, n)...)
+	h.int32s(tagFileMtimes, times...)
+	h.texts(tagFileDigests, digests...)
+	h.texts(tagFileLinktos, same("")...)
+	h.int32s(tagFileFlags, make([]uint32, n)...) // nothing is config: what is baked belongs to the repo
+	h.texts(tagFileUserName, owners...)
+	h.texts(tagFileGroupName, groups...)
+	h.int32s(tagFileVerifyFlags, verify...)
+	h.int32s(tagFileDevices, slices.Repeat([]uint32{1}, n)...)
+	h.int32s(tagFileInodes, inodes...)
+	h.texts(tagFileLangs, same("")...)
+	h.int32s(tagDirIndexes, indexes...)
+	h.texts(tagBaseNames, bases...)
+	h.texts(tagDirNames, dirs...)
+	h.int32s(tagFileDigestAlgo, rpmSHA256)
+}

@@ -1,0 +1,70 @@
+package bake
+
+import (
+	_ "embed"
+	"strings"
+
+	"bakehouse/schema"
+)
+
+//go:embed scripts/posttrans.sh
+var posttransUnits string
+
+//go:embed scripts/preun.sh
+var preunUnits string
+
+//go:embed scripts/postun.sh
+var postunUnits string
+
+// rpmScript is a script as an rpm's header has it.
+type rpmScript struct {
+	tag, prog, sense uint32
+	text             string
+}
+
+// rpmActions set fleet.ActionVariable. rpm says how many packages of this name there will be; before and after the whole
+// transaction its versions differ in what they say, so the installed files tell, and a mark that %pre leaves.
+var rpmActions = map[string]string{
+	pretrans: "BAKEHOUSE_ACTION=install\n[ ! -e @UNITS@ ] || BAKEHOUSE_ACTION=upgrade\n",
+	preinst: `BAKEHOUSE_ACTION=install
+[ "$1" -lt 2 ] || BAKEHOUSE_ACTION=upgrade
+rm -f @STATE@/installing
+[ $BAKEHOUSE_ACTION = upgrade ] || (umask 077 && mkdir -p @STATE@ && : >@STATE@/installing)
+`,
+	postinst: "BAKEHOUSE_ACTION=install\n[ \"$1\" -lt 2 ] || BAKEHOUSE_ACTION=upgrade\n",
+	prerm:    "BAKEHOUSE_ACTION=remove\n[ \"$1\" -lt 1 ] || BAKEHOUSE_ACTION=upgrade\n",
+	postrm:   "BAKEHOUSE_ACTION=remove\n[ \"$1\" -lt 1 ] || BAKEHOUSE_ACTION=upgrade\n",
+	posttrans: `BAKEHOUSE_ACTION=upgrade
+[ ! -e @STATE@/installing ] || BAKEHOUSE_ACTION=install
+rm -f @STATE@/installing
+`,
+}
+
+// rpmScripts is the scripts of a package for rpm. Units come in %posttrans, when the old package's files are gone; on an
+// upgrade rpm runs the old package's %preun and %postun after the new one's %post. rpm undoes nothing if what comes after
+// the files fails, it only says so. There is no purge: what the updater knows stays on the host.
+func rpmScripts(l *layout) []rpmScript {
+	vars := strings.NewReplacer("@STATE@", schema.StateDir, "@UNITS@", schema.UnitsFile)
+	var out []rpmScript
+	add := func(s rpmScript, action, before, own, after string) {
+		if own != "" {
+			own = action + own
+		}
+		if s.text = vars.Replace(before + own + after); s.text != "" {
+			s.text = "set -e\n" + s.text
+			out = append(out, s)
+		}
+	}
+	early, begin, late := l.parts(pretrans), l.parts(preinst), l.parts(posttrans)
+	begins := rpmActions[preinst]
+	if begin == "" && late != "" {
+		begin = ":\n" // only to leave the mark
+	}
+	add(rpmScript{tag: tagPretrans, prog: tagPretransProg, sense: depPretrans}, rpmActions[pretrans], "", early, "")
+	add(rpmScript{tag: tagPrein, prog: tagPreinProg, sense: depPre}, begins, l.accounts.shell(), begin, "")
+	add(rpmScript{tag: tagPostin, prog: tagPostinProg, sense: depPost}, rpmActions[postinst], "", l.parts(postinst), "")
+	add(rpmScript{tag: tagPreun, prog: tagPreunProg, sense: depPreun}, rpmActions[prerm], preunUnits, l.parts(prerm), "")
+	add(rpmScript{tag: tagPostun, prog: tagPostunProg, sense: depPostun}, rpmActions[postrm], "", l.parts(postrm), postunUnits)
+	add(rpmScript{tag: tagPosttrans, prog: tagPosttransProg, sense: depPosttrans}, rpmActions[posttrans], posttransUnits, late, "")
+	return out
+}

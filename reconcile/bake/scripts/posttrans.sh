@@ -1,0 +1,35 @@
+# A line per unit: NAME INPUTS enable|disable. What changed since the last package is restarted, what is gone is stopped.
+# Nothing here fails or waits for a service: this may run below the updater itself, in a chroot, or without systemd.
+units() {
+	want=$(cat @UNITS@ 2>/dev/null || true)
+	record=@STATE@/units
+	had=$(cat $record 2>/dev/null || true)
+	nl='
+'
+	live=
+	if [ -d /run/systemd/system ]; then live=1; fi
+	ctl() {
+		command -v systemctl >/dev/null 2>&1 || return 0
+		systemctl --quiet "$@" </dev/null || true
+	}
+	[ -z "$live" ] || ctl daemon-reload
+	echo "$had" | while read -r unit inputs state; do
+		case "$nl$want" in *"$nl$unit "*) continue ;; esac
+		[ -n "$unit" ] || continue
+		[ -z "$live" ] || ctl --no-block stop "$unit"
+		rm -f /etc/systemd/system/*.target.wants/"$unit" || true
+	done
+	echo "$want" | while read -r unit inputs state; do
+		[ -n "$unit" ] || continue
+		ctl --no-reload "$state" "$unit"
+		[ -n "$live" ] || continue
+		case "$state $nl$had$nl" in
+		"enable "*"$nl$unit $inputs $state$nl"*) ctl --no-block start "$unit" ;;
+		"enable "*) ctl --no-block restart "$unit" ;;
+		*"$nl$unit $inputs $state$nl"*) ;;
+		*) ctl --no-block try-restart "$unit" ;;
+		esac
+	done
+	(umask 077 && mkdir -p @STATE@ && echo "$want" >$record.new && mv -f $record.new $record) || true
+}
+units

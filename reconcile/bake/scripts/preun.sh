@@ -1,0 +1,11 @@
+units() {
+	record=@STATE@/units
+	[ -f $record ] && command -v systemctl >/dev/null 2>&1 || return 0
+	while read -r unit inputs state; do
+		[ -n "$unit" ] || continue
+		if [ -d /run/systemd/system ]; then systemctl --quiet --no-block stop "$unit" </dev/null || true; fi
+		systemctl --quiet --no-reload disable "$unit" </dev/null || true
+	done <$record
+	rm -f $record
+}
+[ "$1" -gt 0 ] || units
