@@ -211,14 +211,15 @@ func (o *operator) serve(listen netip.AddrPort) {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	wait, err := startTied(cmd)
+	if err != nil {
 		o.t.Fatal(err)
 	}
 	o.t.Cleanup(func() {
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			o.t.Errorf("stop the server: %v", err)
 		}
-		if err := cmd.Wait(); err != nil {
+		if err := wait(); err != nil {
 			o.t.Errorf("the server ended with %v", err)
 		}
 		if o.t.Failed() {
