@@ -80,7 +80,7 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 		reconcile.InitCommand(), reconcile.CheckCommand(), reconcile.ExplainCommand(),
 		reconcile.PlanCommand(version), reconcile.Command(version), reconcile.PackageCommand(), reconcile.PluginCommand(),
 		program.UpgradeCommand(version), sign.KeyCommand(), sign.RootCommand(),
-		serve.Command(), serve.AccessCommand(), store.Command(), demo.Command(),
+		serve.Command(), serve.AccessCommand(), store.Command(reconcile.GCCommand()), demo.Command(),
 	)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return schema.Hint(err, "see `%s --help`", cmd.CommandPath())

@@ -57,6 +57,39 @@ func (s *Server) manifestOf(p inventory.Package) (*packed, error) {
 	return m, err
 }
 
+// collected reports whether err is only that gc took what a package is made of: the host was once given it, and no signed
+// metadata give it to the host any more.
+func (s *Server) collected(host string, p inventory.Package, err error) bool {
+	rel, _ := s.releases.now()
+	return errors.Is(err, fs.ErrNotExist) && !slices.Contains(rel.candidates(host), p)
+}
+
+// inStock looks, before an answer begins, for the segments of a package that gc may have taken while its manifest was in
+// memory here.
+func (s *Server) inStock(ctx context.Context, host string, p inventory.Package, m *packed) error {
+	if !s.collected(host, p, fs.ErrNotExist) {
+		return nil
+	}
+	for _, ref := range m.Segments() {
+		f, err := s.store.Open(ctx, schema.SegmentKey(ref.Digest))
+		if err != nil {
+			return err
+		}
+		f.Close()
+	}
+	return nil
+}
+
+// refuse answers a request for an object of p that the store does not yield.
+func (s *Server) refuse(x *exchange, host string, p inventory.Package, what string, d schema.Digest, err error) {
+	if s.collected(host, p, err) {
+		x.notFound()
+		return
+	}
+	s.storeTrouble(what, d.Hex(), err)
+	x.unavailable()
+}
+
 // remember notes that the host is given p, so that it may go on reading p when newer metadata no longer name it.
 func (s *Server) remember(ctx context.Context, host string, p inventory.Package) {
 	given, err := s.inventory.Packages(ctx, host)
@@ -103,8 +136,7 @@ func (s *Server) serveManifest(x *exchange, r *http.Request, host string) {
 	}
 	m, err := s.manifestOf(p)
 	if err != nil {
-		s.storeTrouble("manifest", d.Hex(), err)
-		x.unavailable()
+		s.refuse(x, host, p, "manifest", d, err)
 		return
 	}
 	s.remember(r.Context(), host, p)
@@ -118,10 +150,12 @@ func (s *Server) serveSegment(x *exchange, r *http.Request, host string) {
 		return
 	}
 	var ref schema.SegmentRef
-	_, ok = s.find(x, r, host, func(p inventory.Package) bool {
+	p, ok := s.find(x, r, host, func(p inventory.Package) bool {
 		m, err := s.manifestOf(p)
 		if err != nil {
-			s.storeTrouble("manifest", p.Manifest.Hex(), err)
+			if !s.collected(host, p, err) {
+				s.storeTrouble("manifest", p.Manifest.Hex(), err)
+			}
 			return false
 		}
 		i := slices.IndexFunc(m.Parts, func(part schema.Part) bool { return part.Segment != nil && part.Segment.Digest == d })
@@ -135,8 +169,7 @@ func (s *Server) serveSegment(x *exchange, r *http.Request, host string) {
 	}
 	f, err := s.store.Open(r.Context(), schema.SegmentKey(d))
 	if err != nil {
-		s.storeTrouble("segment", d.Hex(), err)
-		x.unavailable()
+		s.refuse(x, host, p, "segment", d, err)
 		return
 	}
 	defer f.Close()
@@ -235,6 +268,10 @@ func (s *Server) serveTopTarget(x *exchange, r *http.Request, name string, d sch
 	if got := schema.DigestOf(b); err == nil && got != d {
 		err = &schema.AlteredError{Object: "target", Want: d, Got: got}
 	}
+	if errors.Is(err, fs.ErrNotExist) && rel.targets[name][0] != d {
+		x.notFound() // gc took the one before
+		return
+	}
 	if err != nil {
 		s.storeTrouble("target", name, err)
 		x.unavailable()
@@ -248,8 +285,11 @@ func (s *Server) serveTopTarget(x *exchange, r *http.Request, name string, d sch
 func (s *Server) servePackage(x *exchange, r *http.Request, host string, p inventory.Package, disposition string) {
 	m, err := s.manifestOf(p)
 	if err != nil {
-		s.storeTrouble("manifest", p.Manifest.Hex(), err)
-		x.unavailable()
+		s.refuse(x, host, p, "manifest", p.Manifest, err)
+		return
+	}
+	if err := s.inStock(r.Context(), host, p, m); err != nil {
+		s.refuse(x, host, p, "package", p.SHA256, err)
 		return
 	}
 	s.remember(r.Context(), host, p)

@@ -155,6 +155,17 @@ func (c *Client) bin(ctx context.Context, src Source, v *view, name string) (*me
 	return v.set.Targets[name], c.save()
 }
 
+// Bin yields what All does of one bin, such as "bin-0a".
+func (c *Client) Bin(ctx context.Context, src Source, name string) ([]*schema.Assignment, error) {
+	c.mu.Lock()
+	v, err := c.ready()
+	c.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return c.allOf(ctx, src, v, name)
+}
+
 // All yields every host's assignment, bin by bin, hosts in order within each. After an error it stops.
 func (c *Client) All(ctx context.Context, src Source) iter.Seq2[*schema.Assignment, error] {
 	return func(yield func(*schema.Assignment, error) bool) {

@@ -12,6 +12,7 @@
 //	Symlink    symlink under a temporary name, rename, fsync of the directory
 //	Rename     rename, fsync of both directories
 //	Remove     unlink, fsync of the directory
+//	Unlink     unlink; SyncDir is the caller's
 //	MkdirAll   for each missing level: mkdir, fsync of its parent
 //
 // The holes that remain. Another process sees a new name a moment before the directory is synced, so what it saw can

@@ -134,10 +134,15 @@ func (d Disk) Symlink(target, path string) error {
 
 // Remove is the function of that name.
 func (d Disk) Remove(path string) error {
-	if err := d.call("unlink", path, func() error { return os.Remove(path) }); err != nil {
+	if err := d.Unlink(path); err != nil {
 		return err
 	}
 	return d.SyncDir(filepath.Dir(path))
+}
+
+// Unlink is Remove without the sync, for many files of a directory: SyncDir has to follow.
+func (d Disk) Unlink(path string) error {
+	return d.call("unlink", path, func() error { return os.Remove(path) })
 }
 
 // MkdirAll is the function of that name.

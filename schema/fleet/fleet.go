@@ -31,6 +31,7 @@ type Fleet struct {
 	Certificates  []string // PEM, each one certificate: the authorities that vouch for URL; none: the public ones
 	Lifetimes     Lifetimes
 	Limits        Limits
+	Keep          Keep
 	AnchorVersion int                         // of the root that packages carry
 	Roots         [][]byte                    // trust/1.root.json and on, unparsed; nil before `root init`
 	Programs      map[schema.Platform]Program // pinned host programs
@@ -62,6 +63,11 @@ type Lifetimes struct{ Timestamp, Snapshot, Targets, Root time.Duration }
 // Limits bound what one change may do.
 type Limits struct {
 	Removed int // hosts that may be removed at once without being named in a commit message
+}
+
+// Keep is what gc leaves in the store.
+type Keep struct {
+	Releases int // how many of the last
 }
 
 // Program pins the host program of a platform.

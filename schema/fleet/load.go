@@ -21,6 +21,20 @@ import (
 // not be read at all or ctx ended.
 func Load(ctx context.Context, fsys fs.FS) (*Fleet, error) { return load(ctx, fsys, defaultLimits) }
 
+// LoadTop is Load of the top folder alone: fleet.cue, its neighbours and trust/. What refers to other folders is not checked
+// and Hosts, Keys, Plugins and Sites are not read, so it is quick in a repo of any size.
+func LoadTop(ctx context.Context, fsys fs.FS) (*Fleet, error) {
+	ld := newLoader(fsys, defaultLimits)
+	jobs, err := ld.discover()
+	if err != nil {
+		return nil, err
+	}
+	if err := ld.evaluate(ctx, jobs[:1]); err != nil {
+		return nil, err
+	}
+	return ld.fleet, ld.ps.or()
+}
+
 // loader collects what the directories yield.
 type loader struct {
 	fsys  fs.FS
@@ -56,12 +70,16 @@ type job struct {
 	ps   Problems
 }
 
-func load(ctx context.Context, fsys fs.FS, l limits) (*Fleet, error) {
-	ld := &loader{fsys: fsys, l: l, fleet: &Fleet{
+func newLoader(fsys fs.FS, l limits) *loader {
+	return &loader{fsys: fsys, l: l, fleet: &Fleet{
 		AnchorVersion: 1, Programs: map[schema.Platform]Program{}, Keys: map[string]*Key{}, Folders: map[string]*Folder{},
 		Plugins: map[string]*Plugin{}, Sites: map[string]schema.Site{},
 		Access: schema.Access{Schema: accessSchema, Users: map[string]schema.User{}},
 	}, sources: newSources(fsys), hosts: map[string]*Host{}, sites: map[string]Pos{}, wanted: map[string]bool{}, failed: map[string]bool{}, unread: map[string]bool{}}
+}
+
+func load(ctx context.Context, fsys fs.FS, l limits) (*Fleet, error) {
+	ld := newLoader(fsys, l)
 	jobs, err := ld.discover()
 	if err != nil {
 		return nil, err

@@ -261,6 +261,28 @@ func TestDefaultsOfASmallFleet(t *testing.T) {
 	if f.Sites[CentralSite].URL != f.URL || f.AnchorVersion != 1 || f.Anchor() != nil {
 		t.Errorf("sites %v, anchor %d", f.Sites, f.AnchorVersion)
 	}
+	if f.Keep != (Keep{Releases: 10}) {
+		t.Errorf("keeps %+v", f.Keep)
+	}
+}
+
+func TestTheTopFolderLoadsByItself(t *testing.T) {
+	files := repo(map[string]string{"keep.cue": "package fleet\nkeep: releases: 3\n", "trust/1.root.json": `{"a":1}`,
+		"hosts/web/r.cue": "package web\nthis does not even parse", "keys/k.cue": "package keys\nkeys: 1\n"})
+	f, err := LoadTop(t.Context(), files)
+	if err != nil || f.Keep.Releases != 3 || len(f.Roots) != 1 {
+		t.Errorf("%+v, %v", f, err)
+	}
+	for text, want := range map[string]string{
+		"keep: releases: 0":                       "keep.cue:2:",
+		"keep: releases: 99999999999999999999999": "keep.cue:2:7: keep: releases: 99999999999999999999999 is too large",
+		"keep: relaeses: 3":                       "keep.cue:2:7",
+	} {
+		files["keep.cue"].Data = []byte("package fleet\n" + text + "\n")
+		if _, err := LoadTop(t.Context(), files); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
 }
 
 func TestRootsAndProgramsAreRead(t *testing.T) {

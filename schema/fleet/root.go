@@ -22,6 +22,9 @@ const day = 24 * time.Hour
 // defaultRemoved is fleet.cue's limits.removed.
 const defaultRemoved = 50
 
+// defaultReleases is fleet.cue's keep.releases.
+const defaultReleases = 10
+
 var defaultLifetimes = Lifetimes{Timestamp: 7 * day, Snapshot: 30 * day, Targets: 365 * day, Root: 365 * day}
 
 // takeRoot reads the top folder.
@@ -45,6 +48,12 @@ func (ld *loader) takeRoot(_ *evaluated, n *node) {
 	if v := n.get("limits").get("removed"); v != nil {
 		if f.Limits.Removed, _ = strconv.Atoi(v.text); v.text != strconv.Itoa(f.Limits.Removed) {
 			ld.problem(v, "limits: removed: %s is too large", v.text)
+		}
+	}
+	f.Keep.Releases = defaultReleases
+	if v := n.get("keep").get("releases"); v != nil {
+		if f.Keep.Releases, _ = strconv.Atoi(v.text); v.text != strconv.Itoa(f.Keep.Releases) {
+			ld.problem(v, "keep: releases: %s is too large", v.text)
 		}
 	}
 	if v := n.get("anchor"); v != nil {

@@ -10,13 +10,14 @@ import (
 	"bakehouse/schema"
 )
 
-// Command is the command `store` with what operators do to a store.
-func Command() *cobra.Command {
+// Command is the command `store` with what operators do to a store; more are subcommands that other packages offer.
+func Command(more ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "store",
 		Short: "Look after the store of published packages and metadata",
 	}
 	cmd.AddCommand(fsckCommand())
+	cmd.AddCommand(more...)
 	return cmd
 }
 

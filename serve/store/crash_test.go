@@ -168,6 +168,15 @@ func TestEachObjectSurvivesAPowerCutOnceCreateHasReturned(t *testing.T) {
 	if err := cut.Check(filepath.Join(dir, schema.TimestampKey(2))); err != nil {
 		t.Error(err)
 	}
+	bulk := []string{schema.MetadataKey("targets", 2), schema.MetadataKey("snapshot", 2)}
+	if err := s.(*store.Local).DeleteAll(t.Context(), bulk); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range bulk {
+		if err := cut.Check(filepath.Join(dir, key)); err != nil {
+			t.Error(err)
+		}
+	}
 	for _, text := range cut.Broken() {
 		t.Error(text)
 	}

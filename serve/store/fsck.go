@@ -81,7 +81,6 @@ func (c *checker) run() error {
 		keys = append(keys, e.Key)
 		c.present[e.Key] = e.Size
 	}
-	isSnapshot := func(key string) bool { return strings.HasSuffix(key, ".snapshot.json") }
 	done := map[string]bool{}
 	for _, step := range []struct {
 		dir   string

@@ -7,12 +7,14 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
@@ -23,7 +25,7 @@ import (
 // would replace, and O_EXCL would show a half-written file) and the directory fsynced. So a name that is there stands for
 // whole bytes on disk, whatever crashed.
 //
-//	.lock        held by flock during a reconcile; its text says by whom
+//	.lock        held by flock during a reconcile or a gc; its text says by whom
 //	.tmp/        files being written; nothing reads them
 //	.tmp/lock    flock: shared by whoever writes, exclusive for whoever clears .tmp, so no live writer is hurt
 type Local struct {
@@ -171,6 +173,52 @@ func (l *Local) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
+// DeleteAll removes objects in no order; those that are not there are passed over. All is durable once it returns nil. One
+// sync for a directory and not for each of its files makes it quick.
+func (l *Local) DeleteAll(ctx context.Context, keys []string) error {
+	dirs := map[string]bool{}
+	var failed error
+	for _, key := range keys {
+		path, err := l.path(key)
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			dirs[filepath.Dir(path)] = true
+			err = l.disk.Unlink(path)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			failed = hinted(fmt.Errorf("store: delete %s: %w", key, reason(err)), l.dir)
+			break
+		}
+	}
+	for _, dir := range slices.Sorted(maps.Keys(dirs)) {
+		if err := l.disk.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			failed = errors.Join(failed, hinted(fmt.Errorf("store: delete: %w", reason(err)), l.dir))
+		}
+	}
+	return failed
+}
+
+// Now is the time by the clock that dates the store's files, which on a network file system is another machine's: that of
+// a write to a file of the store's own.
+func (l *Local) Now() (now time.Time, err error) {
+	temp := filepath.Join(l.dir, tempDir)
+	if err := l.mkdir(temp); err != nil {
+		return now, err
+	}
+	f, err := os.OpenFile(filepath.Join(temp, "lock"), os.O_WRONLY|os.O_CREATE, filePerm)
+	if err != nil {
+		return now, err
+	}
+	_, err = f.WriteAt([]byte{'\n'}, 0)
+	info, err2 := f.Stat()
+	if err := errors.Join(err, err2, f.Close()); err != nil {
+		return now, err
+	}
+	return info.ModTime(), nil
+}
+
 // List implements Store. Files whose name is no key are passed over; Fsck mentions them.
 func (l *Local) List(ctx context.Context, prefix string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
@@ -224,7 +272,7 @@ func (l *Local) walk(ctx context.Context, sub, prefix string, yield func(Entry, 
 		if err != nil {
 			return false, err
 		}
-		if !yield(Entry{Key: key, Size: info.Size()}, nil) {
+		if !yield(Entry{Key: key, Size: info.Size(), Time: info.ModTime()}, nil) {
 			return false, nil
 		}
 	}
@@ -240,7 +288,7 @@ func (l *Local) Lock(ctx context.Context) (func() error, error) {
 	release, err := flock(path, exclusive)
 	if errors.Is(err, errLocked) {
 		holder, _ := os.ReadFile(path)
-		return nil, schema.Hint(fmt.Errorf("another reconcile is running on store %s", l.dir),
+		return nil, schema.Hint(fmt.Errorf("another reconcile is running on store %s, or a gc", l.dir),
 			"wait for it to end%s", holderText(holder))
 	}
 	if err != nil {

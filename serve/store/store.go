@@ -8,6 +8,8 @@
 //	Head     the greatest timestamp: the commit point of the newest release
 //	Lock     one reconcile at a time, as a courtesy; Create of the next timestamp is what decides
 //	Fsck     digests everything and says what is altered, missing or left over
+//	History  the published states that the store still has, verified
+//	GC       deletes what no state that is kept needs
 //
 // A local store is a folder; local.go says how files come to be in it. The suite in storetest holds for every back end.
 package store
@@ -20,6 +22,7 @@ import (
 	"iter"
 	"os"
 	"strings"
+	"time"
 
 	"bakehouse/schema"
 )
@@ -38,10 +41,12 @@ type Store interface {
 	Delete(ctx context.Context, key string) error
 }
 
-// Entry is one object in a listing. Size is in bytes.
+// Entry is one object in a listing. Size is in bytes. Time is when it was created by the clock of the back end, which gc
+// compares with that clock only; zero if the back end does not say, and then the object counts as new.
 type Entry struct {
 	Key  string
 	Size int64
+	Time time.Time
 }
 
 // Open opens the store at location: a directory, as a path or after "file://". A directory that does not exist is an

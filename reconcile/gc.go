@@ -1,0 +1,166 @@
+package reconcile
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"bakehouse/reconcile/source"
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+	"bakehouse/serve/store"
+
+	"github.com/spf13/cobra"
+)
+
+// gcOptions are the settings of `store gc`.
+type gcOptions struct {
+	repo, ref, root, location string
+	keep                      int // 0: as fleet.cue says
+	grace                     schema.Duration
+	dryRun                    bool
+}
+
+// GCCommand is `bakehouse store gc`. It is here and not in package store because what it trusts and keeps stands in the
+// fleet's repository.
+func GCCommand() *cobra.Command {
+	o := gcOptions{grace: schema.Duration(store.DefaultGrace)}
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "gc",
+		Short: "Delete what no published, candidate or kept release needs",
+		Long: `Delete from the store what nobody needs any more: old metadata, and the packages (manifests, statements, segments) that
+none of these names:
+
+  - the newest release: for every host its package, and up to two older candidates that its ring may still wait for
+  - the releases before it, as many as keep.releases in fleet.cue says (default 10, the newest included): whole, so that a
+    commit can be gone back to, and "bakehouse reproduce" finds and rebuilds what they published
+  - what was published or written within --grace
+
+Roots and source files (host programs, files fetched by URL) always stay.
+
+What is published is verified first, from trust/ in the repository or from --root; no key is needed. If it does not verify,
+or anything that is kept cannot be read, nothing is deleted. It may run beside "bakehouse serve". A reconcile that runs at
+the same time holds the store's lock: then gc ends with an error. Cut off at any point it leaves a sound store, and
+running it again goes on.
+
+Exit codes: 0 done, 1 error, 3 the store does not verify.`,
+		Example: `  bakehouse store gc --dry-run --store /srv/bakehouse/store
+  bakehouse store gc --store /srv/bakehouse/store --root /etc/bakehouse/1.root.json --keep 30`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			report, err := collectGarbage(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(report)
+			}
+			return tellGarbage(cmd.OutOrStdout(), report)
+		},
+	}
+	repoFlags(cmd, &o.repo, &o.ref)
+	storeFlag(cmd, &o.location)
+	f := cmd.Flags()
+	f.StringVar(&o.root, "root", "", "the fleet's first root (its trust/1.root.json), where there is no repository")
+	f.IntVar(&o.keep, "keep", 0, "how many releases to keep, the newest included (default keep.releases in fleet.cue, or 10)")
+	f.TextVar(&o.grace, "grace", o.grace, "leave what is newer than that, such as 24h or 7d")
+	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be deleted, and delete nothing")
+	f.BoolVar(&asJSON, "json", false, "print the report, or the error, as one JSON object")
+	return cmd
+}
+
+func collectGarbage(ctx context.Context, o gcOptions) (*store.GCReport, error) {
+	st, err := store.OpenExisting(ctx, o.location)
+	if err != nil {
+		return nil, err
+	}
+	opts := store.GCOptions{Keep: o.keep, Grace: time.Duration(o.grace), DryRun: o.dryRun}
+	if o.root != "" {
+		if opts.Anchor, err = os.ReadFile(o.root); err != nil {
+			return nil, schema.Hint(err, "--root names the fleet's first root, trust/1.root.json in its config repo")
+		}
+		if opts.Keep == 0 {
+			opts.Keep = store.DefaultKeep
+		}
+		return store.GC(ctx, st, opts)
+	}
+	repo, err := source.Open(o.repo)
+	if err != nil {
+		return nil, err
+	}
+	rev, err := repo.Revision(o.ref)
+	if err != nil {
+		return nil, err
+	}
+	f, err := fleet.LoadTop(ctx, rev.FS)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Keep == 0 {
+		opts.Keep = f.Keep.Releases
+	}
+	if err := sameRoots(ctx, st, f.Roots); err != nil {
+		return nil, err
+	}
+	opts.Anchor = f.Roots[0]
+	return store.GC(ctx, st, opts)
+}
+
+// sameRoots checks that the store's roots are those of the repository, as reconcile does.
+func sameRoots(ctx context.Context, st store.Store, roots [][]byte) error {
+	if len(roots) == 0 {
+		return schema.Hint(errors.New("the repo has no trust/1.root.json"), "make it: bakehouse root init")
+	}
+	for n := 1; ; n++ {
+		b, err := store.Read(ctx, st, schema.MetadataKey("root", int64(n)), schema.MaxRoot)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case n > len(roots):
+			return schema.Hint(fmt.Errorf("the store publishes root %d, which trust/ lacks", n), "run from a newer commit")
+		case !bytes.Equal(b, roots[n-1]):
+			return schema.Refuse(fmt.Errorf("root %d in the store is not trust/%d.root.json", n, n),
+				"the store belongs to another fleet or was altered")
+		}
+	}
+}
+
+// tellGarbage prints the report for people.
+func tellGarbage(w io.Writer, r *store.GCReport) error {
+	var b strings.Builder
+	freed := "freed"
+	if r.DryRun {
+		freed = "would free"
+	}
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight|tabwriter.DiscardEmptyColumns)
+	fmt.Fprintf(t, "\tkept\t\tspared\t\t%s\t\t\n", freed)
+	var kept, gone store.Tally
+	for _, k := range r.Kinds {
+		fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%s\t%d\t%s\t\n", k.Kind, k.Kept.Objects, size(k.Kept.Bytes), k.Spared.Objects, size(k.Spared.Bytes), k.Freed.Objects, size(k.Freed.Bytes))
+		kept.Objects, kept.Bytes = kept.Objects+k.Kept.Objects+k.Spared.Objects, kept.Bytes+k.Kept.Bytes+k.Spared.Bytes
+		gone.Objects, gone.Bytes = gone.Objects+k.Freed.Objects, gone.Bytes+k.Freed.Bytes
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	first, last := r.States[len(r.States)-1], r.States[0]
+	releases := fmt.Sprintf("release %d", last.Release)
+	if first.Release != last.Release {
+		releases = fmt.Sprintf("releases %d to %d", first.Release, last.Release)
+	}
+	fmt.Fprintf(&b, "keeps %s (commits %.12s to %.12s) in %s, %s\n", releases, first.Commit, last.Commit, count(kept.Objects, "object"), size(kept.Bytes))
+	fmt.Fprintf(&b, "%s %s, %s\n", freed, count(gone.Objects, "object"), size(gone.Bytes))
+	_, err := io.WriteString(w, b.String())
+	return err
+}

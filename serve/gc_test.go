@@ -1,0 +1,56 @@
+package serve
+
+import (
+	"bytes"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"bakehouse/schema"
+	"bakehouse/serve/store"
+)
+
+// gc runs while the server does.
+func TestWhatAGCTookIsOrdinarilyNotFoundAndTheRestIsServedAsBefore(t *testing.T) {
+	f, first := standardFleet(t)
+	w := start(t, f)
+	c := w.register("web01")
+	w.follow(f, c)
+	packs := []pack{first["web01"]}
+	for n := int64(2); n <= 5; n++ {
+		p := f.bake("web01's next " + string('0'+rune(n)))
+		older := slices.Clone(packs)
+		slices.Reverse(older)
+		f.assign("web01", n, p, older[:min(len(older), schema.MaxOlder)]...)
+		packs = append(packs, p)
+		f.publish()
+		w.poll(c, schema.PollRequest{}) // notices the release
+		w.follow(f, c)
+	}
+	if _, err := store.GC(t.Context(), f.store, store.GCOptions{Anchor: f.anchor, Keep: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range packs {
+		want := http.StatusOK
+		if i < 2 {
+			want = http.StatusNotFound
+		}
+		// The manifest aside, which the server may still have in memory.
+		for _, path := range []string{schema.SegmentPath + p.segments[2].Hex(), schema.TargetPath + "web01/" + p.digest.Hex() + ".package"} {
+			if r := w.get(c, path); r.status != want {
+				t.Errorf("package %d: %s: %d %s", i+1, path, r.status, r.body)
+			}
+		}
+	}
+	if got := w.follow(f, c); !bytes.Equal(got, packs[4].bytes) {
+		t.Error("the host is served another package than its newest")
+	}
+	again := start(t, f) // a server that knows nothing of what was before
+	if got := again.follow(f, again.register("web01")); !bytes.Equal(got, packs[4].bytes) {
+		t.Error("a new server serves another package")
+	}
+	if log := w.log.String(); strings.Contains(log, "fails to deliver") {
+		t.Errorf("the server complains:\n%s", log)
+	}
+}

@@ -1,0 +1,149 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"slices"
+	"strings"
+
+	"bakehouse/agent/trust"
+	"bakehouse/schema"
+)
+
+// History is the published states that the store still has, each behind its timestamp, verified from the fleet's root.
+type History struct {
+	store    Store
+	roots    [][]byte // as published, from the anchor on
+	first    int      // version of the anchor
+	versions []int64  // of timestamps, falling
+}
+
+// OpenHistory lists the states. anchor is a root of the fleet that the caller trusts; the store's own later roots have to
+// follow from it.
+func OpenHistory(ctx context.Context, s Store, anchor []byte) (*History, error) {
+	root, err := trust.ParseRoot(anchor)
+	if err != nil {
+		return nil, fmt.Errorf("the fleet's root: %w", err)
+	}
+	h := &History{store: s, roots: [][]byte{anchor}, first: int(root.Signed.Version)}
+	for n := h.first + 1; ; n++ {
+		b, err := Read(ctx, s, schema.MetadataKey("root", int64(n)), schema.MaxRoot)
+		if errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		h.roots = append(h.roots, b)
+	}
+	if _, err := trust.VerifyRoots(h.roots); err != nil {
+		return nil, err
+	}
+	for e, err := range s.List(ctx, schema.TimestampDir) {
+		if err != nil {
+			return nil, err
+		}
+		if v, ok := schema.ParseTimestampKey(e.Key); ok {
+			h.versions = append(h.versions, v)
+		}
+	}
+	slices.SortFunc(h.versions, func(a, b int64) int { return cmp.Compare(b, a) })
+	return h, nil
+}
+
+// Versions are those of the timestamps, the newest first.
+func (h *History) Versions() []int64 { return h.versions }
+
+// State is what one timestamp leads to.
+type State struct {
+	Timestamp int64
+	Release   schema.Release
+
+	source  trust.Source
+	client  *trust.Client
+	content map[string]schema.Digest // of top-level targets, by name
+	meta    map[string]int64         // versions of targets and bins, by role
+	bins    []string
+	snap    int64 // version of the snapshot
+}
+
+// At reads and verifies the state behind the timestamp of that version, its bins aside. Expiry does not count: an old
+// state is expired, and none is installed from here. It counts as signed if the roots of its time say so. What does not
+// verify is a refusal; what is missing, fs.ErrNotExist.
+func (h *History) At(ctx context.Context, version int64) (*State, error) {
+	s, err := h.at(ctx, version, len(h.roots))
+	// A later root may have dropped the keys of that time.
+	for n := len(h.roots) - 1; n > 0 && schema.IsRefusal(err); n-- {
+		if older, olderErr := h.at(ctx, version, n); olderErr == nil {
+			s, err = older, nil
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", schema.TimestampKey(version), err)
+	}
+	return s, nil
+}
+
+func (h *History) at(ctx context.Context, version int64, roots int) (*State, error) {
+	client, err := trust.Open("", h.roots[0], nil)
+	if err != nil {
+		return nil, err
+	}
+	client.AllowExpired()
+	head := func(context.Context) (int64, error) { return version, nil }
+	s := &State{Timestamp: version, client: client, content: map[string]schema.Digest{}, meta: map[string]int64{},
+		source: rootsSource{trust.StoreSource(h.store, head), h.roots[:roots], h.first}}
+	if err := client.Refresh(ctx, s.source, nil); err != nil {
+		return nil, err
+	}
+	if _, got := client.Versions(); got != version {
+		return nil, schema.Refuse(fmt.Errorf("holds timestamp version %d", got), "find out who put it there, and remove it")
+	}
+	release, err := client.Release(ctx, s.source)
+	if err != nil {
+		return nil, err
+	}
+	s.Release = *release
+	set := client.Verified()
+	s.snap = set.Snapshot.Signed.Version
+	for file, m := range set.Snapshot.Signed.Meta {
+		s.meta[strings.TrimSuffix(file, ".json")] = m.Version
+	}
+	targets := set.Targets["targets"].Signed
+	for name, t := range targets.Targets {
+		d, err := schema.ParseHex(t.Hashes["sha256"].String())
+		if err != nil {
+			return nil, fmt.Errorf("target %s: %w", name, err)
+		}
+		s.content[name] = d
+	}
+	s.bins = targets.Delegations.SuccinctRoles.GetRoles()
+	return s, nil
+}
+
+// Assignments yields what the state gives each host.
+func (s *State) Assignments(ctx context.Context) iter.Seq2[*schema.Assignment, error] {
+	return s.client.All(ctx, s.source)
+}
+
+// rootsSource is the store with these roots and no others.
+type rootsSource struct {
+	trust.Source
+	roots [][]byte
+	first int // version of roots[0]
+}
+
+func (r rootsSource) Metadata(ctx context.Context, name string, limit int64) ([]byte, error) {
+	role, version, err := parseMetadataKey(schema.MetadataDir + name)
+	if err != nil || role != "root" {
+		return r.Source.Metadata(ctx, name, limit)
+	}
+	if i := int(version) - r.first; i >= 0 && i < len(r.roots) {
+		return r.roots[i], nil
+	}
+	return nil, fs.ErrNotExist
+}
