@@ -75,7 +75,7 @@ func TestTamperedManifest(t *testing.T) {
 	t.Parallel()
 	f, h, p := attacked(t)
 	f.Give("web01", p)
-	other, err := json.Marshal(f.Pack(spec("evil")).Manifest)
+	other, err := f.Pack(spec("evil")).Manifest.Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestUnknownSignerAndMissingAndBorrowedStatements(t *testing.T) {
 			p.Statement = &s
 		},
 		"a statement for another fleet": func(f *testfleet.Fleet, p *testfleet.Package) {
-			b, err := json.Marshal(p.Manifest)
+			b, err := p.Manifest.Marshal()
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,7 +12,7 @@ import (
 )
 
 // ManifestSchema is the version of the manifest's form.
-const ManifestSchema = 1
+const ManifestSchema = 2
 
 const maxParts = 4096
 
@@ -21,6 +21,9 @@ var packageVersion = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.+~:_-]{0,127}$`)
 
 // Manifest says how a package is put together: literal bytes and whole segments, in order. Size and SHA256 are of the
 // whole package, which is also what TUF signs, so a manifest can waste a host's time but never change a byte.
+//
+// Its encoded form is one line of JSON, in which a literal stands as its length in bytes, and behind it the literals as
+// they are: they are compressed already, and as base64 they would cost a third more.
 type Manifest struct {
 	Schema   int      `json:"schema"`
 	Bake     int      `json:"bake"`    // bake version: same inputs and bake version, same bytes
@@ -32,22 +35,34 @@ type Manifest struct {
 	Anchor   Digest   `json:"anchor"` // of the anchor root's bytes
 	Size     int64    `json:"size"`
 	SHA256   Digest   `json:"sha256"`
-	Parts    []Part   `json:"parts"`
+	Parts    []Part   `json:"-"`
 }
 
 // Part is either literal bytes or a whole segment.
 type Part struct {
-	Data    []byte      `json:"data,omitempty"`
-	Segment *SegmentRef `json:"segment,omitempty"`
+	Data    []byte
+	Segment *SegmentRef
 }
 
 // SegmentRef names a segment: a stretch of compressed archive that many packages share. Digest and Size are of the
-// bytes as they stand in the package; Payload and PayloadSize of what they inflate to.
+// bytes as they stand in the package; Payload and PayloadSize of what they inflate to. In a manifest Payload is zero: a
+// host has no use for it, and it would be a fifth of what a further package costs.
 type SegmentRef struct {
 	Digest      Digest `json:"digest"`
 	Size        int64  `json:"size"`
-	Payload     Digest `json:"payload"`
+	Payload     Digest `json:"payload,omitzero"`
 	PayloadSize int64  `json:"payloadSize"`
+}
+
+// encodedManifest is the line of JSON.
+type encodedManifest struct {
+	*Manifest
+	Parts []encodedPart `json:"parts"`
+}
+
+type encodedPart struct {
+	Literal int         `json:"literal,omitempty"` // length in bytes
+	Segment *SegmentRef `json:"segment,omitempty"`
 }
 
 // Validate checks everything about m that can be checked without its segments.
@@ -81,7 +96,7 @@ func (m *Manifest) Validate() error {
 		}
 		n := int64(len(p.Data))
 		if s := p.Segment; s != nil {
-			if s.Digest.IsZero() || s.Payload.IsZero() || s.Size < 1 || s.PayloadSize < 1 {
+			if s.Digest.IsZero() || s.Size < 1 || s.PayloadSize < 1 {
 				return fmt.Errorf("manifest: part %d: incomplete segment", i)
 			}
 			n = s.Size
@@ -111,12 +126,12 @@ func (m *Manifest) Segments() []SegmentRef {
 	return refs
 }
 
-// Encode validates m and returns its JSON and that JSON's digest, by which manifests are addressed.
+// Encode validates m and returns its encoded form and that form's digest, by which manifests are addressed.
 func (m *Manifest) Encode() ([]byte, Digest, error) {
 	if err := m.Validate(); err != nil {
 		return nil, Digest{}, err
 	}
-	b, err := json.Marshal(m)
+	b, err := m.Marshal()
 	if err != nil {
 		return nil, Digest{}, err
 	}
@@ -126,8 +141,48 @@ func (m *Manifest) Encode() ([]byte, Digest, error) {
 	return b, DigestOf(b), nil
 }
 
-// DecodeManifest reads the gzip that the store and the wire carry, of at most MaxManifest bytes inflated. The JSON
-// must have the digest want, so whatever is parsed is already known to be the right bytes; other bytes are a refusal.
+// Marshal is Encode without its checks: a manifest that is wrong is not read again.
+func (m *Manifest) Marshal() ([]byte, error) {
+	e := encodedManifest{Manifest: m, Parts: make([]encodedPart, len(m.Parts))}
+	for i, p := range m.Parts {
+		e.Parts[i] = encodedPart{len(p.Data), p.Segment}
+	}
+	b, err := json.Marshal(e)
+	b = append(b, '\n')
+	for _, p := range m.Parts {
+		b = append(b, p.Data...)
+	}
+	return b, err
+}
+
+// decode is the inverse of Encode, checks included.
+func (m *Manifest) decode(b []byte) error {
+	line, rest, ok := bytes.Cut(b, []byte("\n"))
+	if !ok {
+		return errors.New("no end of its first line")
+	}
+	e := encodedManifest{Manifest: m}
+	if err := Decode(line, &e); err != nil {
+		return err
+	}
+	for i, p := range e.Parts {
+		if p.Literal < 0 || p.Literal > len(rest) {
+			return fmt.Errorf("part %d: a literal of %d bytes, where %d are left", i, p.Literal, len(rest))
+		}
+		part := Part{Segment: p.Segment}
+		if p.Literal > 0 {
+			part.Data, rest = rest[:p.Literal:p.Literal], rest[p.Literal:]
+		}
+		m.Parts = append(m.Parts, part)
+	}
+	if len(rest) > 0 {
+		return fmt.Errorf("%d bytes behind its last literal", len(rest))
+	}
+	return m.Validate()
+}
+
+// DecodeManifest reads the gzip that the store and the wire carry, of at most MaxManifest bytes inflated. They must have
+// the digest want, so whatever is parsed is already known to be the right bytes; other bytes are a refusal.
 func DecodeManifest(packed []byte, want Digest) (*Manifest, error) {
 	var b []byte
 	z, err := gzip.NewReader(bytes.NewReader(packed))
@@ -144,11 +199,8 @@ func DecodeManifest(packed []byte, want Digest) (*Manifest, error) {
 		return nil, &AlteredError{Object: "manifest", Want: want, Got: got}
 	}
 	var m Manifest
-	if err := Decode(b, &m); err != nil {
+	if err := m.decode(b); err != nil {
 		return nil, fmt.Errorf("manifest %s: %w", want.Short(), err)
-	}
-	if err := m.Validate(); err != nil {
-		return nil, err
 	}
 	return &m, nil
 }

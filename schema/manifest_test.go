@@ -3,7 +3,6 @@ package schema
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/json"
 	"errors"
 	"io"
 	"math"
@@ -142,7 +141,7 @@ func (w writerFunc) Write(b []byte) (int, error) { return w(b) }
 
 func TestAManifestThatDoesNotAddUpIsRefused(t *testing.T) {
 	for name, change := range map[string]func(m *Manifest){
-		"another schema":                    func(m *Manifest) { m.Schema = 2 },
+		"another schema":                    func(m *Manifest) { m.Schema++ },
 		"no bake version":                   func(m *Manifest) { m.Bake = 0 },
 		"a name that is a path":             func(m *Manifest) { m.Name = "../x" },
 		"no version":                        func(m *Manifest) { m.Version = "" },
@@ -165,7 +164,6 @@ func TestAManifestThatDoesNotAddUpIsRefused(t *testing.T) {
 		"a part of nothing":                 func(m *Manifest) { m.Parts[0] = Part{} },
 		"a part of both":                    func(m *Manifest) { m.Parts[0].Segment = m.Parts[1].Segment },
 		"a segment without a digest":        func(m *Manifest) { m.Parts[1].Segment.Digest = Digest{} },
-		"a segment without a payload":       func(m *Manifest) { m.Parts[1].Segment.Payload = Digest{} },
 		"a segment of size 0":               func(m *Manifest) { m.Parts[1].Segment.Size = 0 },
 		"a segment of negative size":        func(m *Manifest) { m.Parts[1].Segment.Size = -8 },
 		"a payload of negative size":        func(m *Manifest) { m.Parts[1].Segment.PayloadSize = -1 },
@@ -186,7 +184,7 @@ func TestAManifestThatDoesNotAddUpIsRefused(t *testing.T) {
 			t.Errorf("%s: encoded", name)
 		}
 		// Signed by mistake, or a newer form: its digest is right.
-		b, err := json.Marshal(m)
+		b, err := m.Marshal()
 		if err != nil {
 			continue
 		}
@@ -221,6 +219,38 @@ func TestBytesThatAreNotTheManifestAskedForAreARefusal(t *testing.T) {
 	}
 }
 
+func TestAManifestWhoseLiteralsDoNotAddUpIsNotRead(t *testing.T) {
+	m, _ := draft("head", "segment", "tail")
+	text, _, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	replaced := func(old, new string) []byte {
+		b := bytes.Replace(text, []byte(old), []byte(new), 1)
+		if bytes.Equal(b, text) {
+			t.Fatalf("there is no %s in %s", old, text)
+		}
+		return b
+	}
+	for name, b := range map[string][]byte{
+		"a byte more":                   append(bytes.Clone(text), 'x'),
+		"a byte less":                   text[:len(text)-1],
+		"no literals":                   replaced("headtail", ""),
+		"no line":                       replaced("\n", " "),
+		"two lines":                     replaced(`"parts"`, "\n\"parts\""),
+		"a literal of negative length":  replaced(`{"literal":4}`, `{"literal":-4}`),
+		"a literal longer than memory":  replaced(`{"literal":4}`, `{"literal":9223372036854775807}`),
+		"a literal of no integer":       replaced(`{"literal":4}`, `{"literal":99999999999999999999}`),
+		"a literal and a segment":       replaced(`{"literal":4},{`, `{"literal":4,`),
+		"parts that stand there twice":  replaced(`"parts":[`, `"parts":[],"parts":[`),
+		"literals that changed lengths": replaced(`{"literal":4}`, `{"literal":5}`),
+	} {
+		if got, err := DecodeManifest(pack(t, b), DigestOf(b)); err == nil {
+			t.Errorf("%s: read as %+v", name, got)
+		}
+	}
+}
+
 func TestAManifestOverTheLimitIsNotEncoded(t *testing.T) {
 	m, _ := draft(strings.Repeat("x", MaxManifest))
 	if _, _, err := m.Encode(); err == nil {
@@ -236,7 +266,9 @@ func FuzzDecodeManifest(f *testing.F) {
 	}
 	f.Add(text)
 	f.Add(pack(f, text))
-	f.Add([]byte(`{"schema":1,"parts":[{"segment":null},{"data":null},null]}`))
+	f.Add([]byte(`{"schema":2,"parts":[{"segment":null},{"literal":null},null]}` + "\n"))
+	f.Add([]byte(`{"schema":2,"parts":[{"literal":9223372036854775807},{"literal":-1},{"literal":2}]}` + "\nab"))
+	f.Add([]byte("null\n"))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		// As packed bytes of a hostile server.

@@ -12,7 +12,7 @@ import (
 //	metadata/N.root.json, N.snapshot.json, N.targets.json, N.bin-xx.json   TUF, consistent snapshot
 //	timestamps/000000000042.json   TUF timestamp of that version; the greatest is the head
 //	targets/xx/HEX                 content of a top-level target (policy, release, access)
-//	manifests/xx/HEX               gzip of a package manifest, keyed by the digest of the JSON
+//	manifests/xx/HEX               gzip of an encoded package manifest, keyed by the digest of what it inflates to
 //	segments/xx/HEX                compressed segment, keyed by its own digest
 //	payloads/xx/HEX.CODEC          SegmentRef in JSON: which segment holds that payload (a claim, re-checked on reuse)
 //	statements/HEX/KEYID.json      DSSE envelope over a Statement, by package digest and signing key
@@ -55,7 +55,7 @@ func ParseTimestampKey(key string) (version int64, ok bool) {
 // TargetKey is the store key of a top-level target's content.
 func TargetKey(d Digest) string { return sharded(TargetDir, d) }
 
-// ManifestKey is the store key of a manifest, by the digest of its uncompressed JSON.
+// ManifestKey is the store key of a manifest, by the digest of its encoded form, uncompressed.
 func ManifestKey(d Digest) string { return sharded(ManifestDir, d) }
 
 // SegmentKey is the store key of a segment, by the digest of its bytes as they stand in a package.

@@ -1,12 +1,10 @@
 package bake
 
 import (
-	"archive/tar"
 	"bytes"
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -29,11 +27,8 @@ func (b *Baker) deb(ctx context.Context, l *layout, baked *Baked) ([]part, error
 	if err != nil {
 		return nil, err
 	}
-	scripts, err := b.segment(ctx, tarArchive.payload(maintainerScripts(l)), baked)
-	if err != nil {
-		return nil, err
-	}
-	control, err := debControl(l, arch, scripts, sums)
+	n := len(sums) - len(l.own)
+	control, err := b.debControl(ctx, l, arch, sums[:n], sums[n:], baked)
 	if err != nil {
 		return nil, err
 	}
@@ -60,50 +55,68 @@ func arHeader(name string, size int64) []byte {
 // arPadding brings a member of that size to an even length.
 func arPadding(size int64) []byte { return []byte("\n")[:size&1] }
 
-// debControl is control.tar.gz. There are no conffiles: what is baked belongs to the repo, and dpkg shall never ask.
-func debControl(l *layout, arch string, scripts *segment, sums []fileSum) (*stream, error) {
-	s := newStream()
-	s.splice(scripts)
-	var tail bytes.Buffer
-	w := tar.NewWriter(&tail)
-	for _, f := range []struct{ name, text string }{{"control", controlFile(l, arch, sums)}, {"md5sums", md5sums(sums)}} {
-		if err := w.WriteHeader(tarHeader("./"+f.name, tar.TypeReg, 0o644, int64(len(f.text)))); err != nil {
-			return nil, fmt.Errorf("%s: %w", f.name, err)
-		}
-		if _, err := io.WriteString(w, f.text); err != nil {
-			return nil, err
-		}
-	}
-	if err := w.Close(); err != nil {
+// debControl is control.tar.gz: control, the scripts and md5sums. Control begins with what each package has of its own, and
+// md5sums ends with it; all that is between is one segment, which packages of the same plugins share. There are no
+// conffiles: what is baked belongs to the repo, and dpkg shall never ask.
+func (b *Baker) debControl(ctx context.Context, l *layout, arch string, shared, own []fileSum, baked *Baked) (*stream, error) {
+	var first, middle, last bytes.Buffer
+	fields, more := controlFields(l, slices.Concat(shared, own)), commonFields(l, arch)
+	if err := tarStart(&first, "control", len(fields)+len(more)); err != nil {
 		return nil, err
 	}
-	s.end(tail.Bytes())
+	first.WriteString(fields)
+
+	middle.WriteString(more)
+	middle.Write(tarPadding(len(fields) + len(more)))
+	if _, err := tarFiles(ctx, &middle, maintainerScripts(l)); err != nil {
+		return nil, err
+	}
+	lines, ownLines := md5sums(shared), md5sums(own)
+	if err := tarStart(&middle, "md5sums", len(lines)+len(ownLines)); err != nil {
+		return nil, err
+	}
+	middle.Write(lines)
+
+	last.Write(ownLines)
+	last.Write(tarPadding(len(lines) + len(ownLines)))
+	last.Write(tarArchive.end)
+
+	g, err := b.segment(ctx, textPayload(middle.Bytes()), baked)
+	if err != nil {
+		return nil, err
+	}
+	s := newStream()
+	s.literal(first.Bytes(), false)
+	s.splice(g)
+	s.end(last.Bytes())
 	return s, nil
 }
 
-// controlFile is the package's metadata (deb-control(5)).
-func controlFile(l *layout, arch string, sums []fileSum) string {
-	fleetName := cmp.Or(l.fleet, "without updater")
-	var plugins []string
-	for _, o := range l.recipe.Outputs {
-		plugins = append(plugins, o.Plugin)
-	}
-	slices.Sort(plugins)
+// controlFields is the part of the package's metadata (deb-control(5)) that every recipe has of its own.
+func controlFields(l *layout, sums []fileSum) string {
 	// In KiB, each file rounded up and each directory counted as one, as dpkg-gencontrol estimates.
 	installed := int64(l.dirCount)
 	for _, s := range sums {
 		installed += (s.size + 1023) / 1024
 	}
+	return fmt.Sprintf("Package: %s\nVersion: %s\nInstalled-Size: %d\n", l.name, l.version, installed)
+}
+
+// commonFields is the rest.
+func commonFields(l *layout, arch string) string {
+	fleetName := oneLine(cmp.Or(l.fleet, "without updater"))
+	var plugins []string
+	for _, o := range l.recipe.Outputs {
+		plugins = append(plugins, o.Plugin)
+	}
+	slices.Sort(plugins)
 	var b strings.Builder
-	fmt.Fprintf(&b, "Package: %s\n", l.name)
-	fmt.Fprintf(&b, "Version: %s\n", l.version)
 	fmt.Fprintf(&b, "Architecture: %s\n", arch)
-	fmt.Fprintf(&b, "Maintainer: Bakehouse fleet %s <bakehouse@localhost>\n", oneLine(fleetName))
-	fmt.Fprintf(&b, "Installed-Size: %d\n", installed)
+	fmt.Fprintf(&b, "Maintainer: Bakehouse fleet %s <bakehouse@localhost>\n", fleetName)
 	fmt.Fprintf(&b, "Section: admin\nPriority: optional\n")
 	b.WriteString(debRelations(l.related(schema.Deb)))
 	fmt.Fprintf(&b, "Description: monitoring agent with its settings, baked from a repo\n")
-	fmt.Fprintf(&b, " Fleet %s, recipe %s, plugins: %s.\n", oneLine(fleetName), l.recipe.ID, cmp.Or(strings.Join(plugins, ", "), "none"))
+	fmt.Fprintf(&b, " Fleet %s, plugins: %s.\n", fleetName, cmp.Or(strings.Join(plugins, ", "), "none"))
 	return b.String()
 }
 
@@ -118,12 +131,10 @@ func oneLine(s string) string {
 }
 
 // md5sums lets `dpkg --verify` find files that were changed on the host.
-func md5sums(sums []fileSum) string {
-	sums = slices.Clone(sums)
-	slices.SortFunc(sums, func(a, b fileSum) int { return cmp.Compare(a.path, b.path) })
-	var b strings.Builder
+func md5sums(sums []fileSum) []byte {
+	var b bytes.Buffer
 	for _, s := range sums {
 		fmt.Fprintf(&b, "%x  %s\n", s.md5, s.path[1:])
 	}
-	return b.String()
+	return b.Bytes()
 }

@@ -21,13 +21,16 @@ var deflaters = sync.Pool{New: func() any {
 	return w
 }}
 
-// deflateTo compresses all of r to w as raw deflate blocks with a fresh dictionary: references never reach before the
-// first byte. If last, the final block ends the stream; else an empty stored block (a sync flush) ends it on a byte
-// boundary, so that anything may follow.
-func deflateTo(w io.Writer, r io.Reader, last bool) error {
+// window is how far back deflate refers at most, in bytes.
+const window = 32 << 10
+
+// deflateTo compresses all of r to w as raw deflate blocks that refer back to history (its last window) but to nothing
+// before it; with no history they stand in any stream. If last, the final block ends the stream; else an empty stored
+// block (a sync flush) ends it on a byte boundary, so that anything may follow.
+func deflateTo(w io.Writer, r io.Reader, history []byte, last bool) error {
 	z := deflaters.Get().(*flate.Writer)
 	defer deflaters.Put(z)
-	z.Reset(w)
+	z.ResetDict(w, history) // not Reset, which would keep the history of the last use
 	// Chunks of one size: the bytes must not depend on how the source hands out its reads.
 	chunk := chunks.Get().(*[chunkSize]byte)
 	defer chunks.Put(chunk)
@@ -54,9 +57,9 @@ const chunkSize = 32 << 10
 var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 
 // deflate is deflateTo for bytes at hand.
-func deflate(raw []byte, last bool) []byte {
+func deflate(raw, history []byte, last bool) []byte {
 	var b bytes.Buffer
-	if err := deflateTo(&b, bytes.NewReader(raw), last); err != nil {
+	if err := deflateTo(&b, bytes.NewReader(raw), history, last); err != nil {
 		panic(err) // a bytes.Buffer does not fail
 	}
 	return b.Bytes()

@@ -1,6 +1,7 @@
 package bake_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"runtime"
 	"slices"
@@ -12,17 +13,17 @@ import (
 	"bakehouse/schema"
 )
 
-// The bytes of one recipe under bake version 2. A change here means that every package of every fleet changes: raise
-// bake.Version and the codec with it, then write the new hashes down.
+// The bytes of one recipe under bake version 3. A change here means that every package of every fleet changes: raise
+// bake.Version, and the codec if segments of the same payload changed, then write the new hashes down.
 const (
-	goldenVersion = 2
-	goldenDeb     = "sha256:6aed37ed75b5664daa2eb8ff460b7e2efb4417ae5944234a8a83c637ca99e6f4"
-	goldenRpm     = "sha256:d651e9f109f24f0161eb2fbd5cecf6b6d226603c5e6126435df50930daba44b4"
-	goldenTgz     = "sha256:36c19a3389ae7d3193352557ed376313c8a30ff8a45feb4af2c1f5187c6cd9c5"
+	goldenVersion = 3
+	goldenDeb     = "sha256:b00b1bdbcdb7af8a160b5fe656eb280afef3288465035d6acb2f75133c5fd010"
+	goldenRpm     = "sha256:87a8a51090218836f5c0f48b845dfce0ef5ddd86e18d350acf719337f8c5bb45"
+	goldenTgz     = "sha256:fa58022b297e736d7c3175cb5a3bc51d5726b91ae0a456a8b9cf34a936ed9892"
 )
 
-var goldenSegments = []string{"80e77fd789e120e9", "53ae73bac4b6c5c8", "f79c75614772f2ef", "386cad98147e87d0",
-	"4f6dacb745b7864d", "6c3eec0b8ce904b6", "3347265b6c603c55"}
+var goldenSegments = []string{"336f01a3b0a9aaa6", "53ae73bac4b6c5c8", "f79c75614772f2ef", "0ee7351419e3fb45", "d0912d70bf2621bd", "630fd5d6f0cc6cbd",
+	"dff1644c8ad58e9b", "6c3eec0b8ce904b6", "3347265b6c603c55", "3f6310165c36e278", "24274adc69eceedc"}
 
 func TestTheBytesOfThisBakeVersionHaveNotChanged(t *testing.T) {
 	st, src := newMemory(), repo{}
@@ -99,21 +100,45 @@ func TestManyBakedAtOnceMakeEachSegmentOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := len(want.NewSegments); n != 4 || fresh != n || len(st.keys(schema.SegmentDir)) != n || len(st.keys(schema.PayloadDir)) != n {
+	if n := len(want.NewSegments); n != 6 || fresh != n || len(st.keys(schema.SegmentDir)) != n || len(st.keys(schema.PayloadDir)) != n {
 		t.Errorf("%d new segments, store has %q", fresh, st.keys(""))
 	}
 }
 
 func TestAFurtherPackageCostsWhatIsDifferent(t *testing.T) {
-	st, src := newMemory(), repo{}
-	baked(t, st, src, example(src, someID, ":9100"), schema.Deb)
-	n := len(st.objects)
-	b := baked(t, st, src, example(src, "ffffffffffffffff", ":9200"), schema.Deb)
-	if len(b.NewSegments) != 0 || len(b.ReusedSegments) != 4 || len(st.objects) != n {
-		t.Errorf("new %v, reused %v", b.NewSegments, b.ReusedSegments)
+	cost := func(format schema.Format, extra int) (files, bytes int) {
+		t.Helper()
+		rs, src, root := realFleet(noise(1, 100_000), noise(2, 50_000), 2, extra)
+		st := newMemory()
+		b := bake.New(st, src)
+		defer b.Close()
+		if _, err := b.Bake(t.Context(), rs[0], format, root); err != nil {
+			t.Fatal(err)
+		}
+		n := len(st.objects)
+		out, err := b.Bake(t.Context(), rs[1], format, root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(out.NewSegments) != 0 || len(st.objects) != n {
+			t.Errorf("%s: new segments %v", format, out.NewSegments)
+		}
+		for _, e := range dataOf(t, assembled(t, st, out), format) {
+			if e.Typeflag == tar.TypeReg {
+				files++
+			}
+		}
+		return files, len(out.Packed)
 	}
-	if len(b.Packed) > 3<<10 {
-		t.Errorf("its manifest takes %d bytes", len(b.Packed))
+	for _, format := range []schema.Format{schema.Deb, schema.Tgz} {
+		few, base := cost(format, 0)
+		some, twenty := cost(format, 20-few)
+		many, more := cost(format, 120-few)
+		each := float64(more-twenty) / float64(many-some)
+		t.Logf("%s: %d bytes for %d files, %d for %d, %.0f for each further one", format, base, few, twenty, some, each)
+		// It is also all that a host fetches of it that has the other one.
+		if some != 20 || twenty > 2<<10 || each > 50 {
+			t.Errorf("%s: %d bytes for %d files, %.0f for each further one", format, twenty, some, each)
+		}
 	}
-	t.Logf("manifest: %d bytes; package: %d bytes", len(b.Packed), b.Manifest.Size)
 }

@@ -25,7 +25,7 @@ type layout struct {
 	fleet         string // its name, if the package carries the updater's settings
 	recipe        *rules.Recipe
 	dirCount      int
-	shared        [][]*file // the frame, then per plugin
+	shared        [][]*file // directories, files per plugin, the anchor root, the updater's settings
 	own           []*file   // config last
 	units         []unit
 	scripts       []script
@@ -41,7 +41,8 @@ const configDir = "/etc/"
 
 func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 	l := &layout{name: fleet.PackageName, version: "0.0.0", recipe: r}
-	var all, frame []*file
+	var all, common []*file
+	updater := ""
 	health := []schema.HealthCheck{}
 	for _, o := range slices.SortedFunc(slices.Values(r.Outputs), func(a, b *fleet.Output) int { return cmp.Compare(a.Plugin, b.Plugin) }) {
 		var shared []*file
@@ -53,7 +54,7 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 			all = append(all, f)
 			switch {
 			case ff.Path == schema.AnchorFile:
-				frame = append(frame, f)
+				common = append(common, f)
 			case ff.Shared():
 				shared = append(shared, f)
 			default:
@@ -61,6 +62,7 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 			}
 			switch ff.Path {
 			case schema.ConfigFile:
+				updater = o.Plugin
 				if err := l.settings(ff); err != nil {
 					return nil, fmt.Errorf("plugin %s: file %s: %w", o.Plugin, ff.Path, err)
 				}
@@ -94,24 +96,16 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 		l.own = append(l.own, inline(u.plugin, unitDir+u.name, []byte(u.text)))
 	}
 	if !l.accounts.none() {
-		l.own = append(l.own, inline("updater", sysusersFile, []byte(l.accounts.sysusers())))
+		l.own = append(l.own, inline("(all)", sysusersFile, []byte(l.accounts.sysusers())))
 	}
-	l.own = append(l.own, inline("updater", schema.UnitsFile, unitList(l.units)))
+	l.own = append(l.own, inline("(all)", schema.UnitsFile, unitList(l.units)))
 	checks, err := json.Marshal(health)
 	if err != nil {
 		return nil, err
 	}
-	l.own = append(l.own, inline("updater", schema.HealthFile, append(checks, '\n')))
+	l.own = append(l.own, inline("(all)", schema.HealthFile, append(checks, '\n')))
 	all = append(all, l.own...)
-	slices.SortFunc(l.own, func(a, b *file) int {
-		config := func(f *file) int {
-			if strings.HasPrefix(f.path, configDir) {
-				return 1
-			}
-			return 0
-		}
-		return cmp.Or(config(a)-config(b), byPath(a, b))
-	})
+	slices.SortFunc(l.own, configLast)
 	seen := map[string]*file{}
 	for _, f := range all {
 		if o := seen[f.path]; o != nil && o != f {
@@ -124,10 +118,41 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 		return nil, err
 	}
 	l.dirCount = len(dirs)
-	// The frame is what packages of one shape have in common and no plugin's files: they would repeat a kilobyte or two.
-	l.shared = slices.Insert(l.shared, 0, append(dirs, frame...))
+	l.shared = slices.Insert(l.shared, 0, dirs)
+	// What else many packages have in common without being a plugin's shared files would be a kilobyte in each of them: the
+	// anchor root, which is the fleet's, and the updater's settings, which are a site's. Text comes last, for what is of
+	// the package's own refers back to it.
+	settings, own := partition(l.own, func(f *file) bool { return f.plugin == updater })
+	l.own = own
+	for _, files := range [][]*file{common, settings} {
+		if len(files) > 0 {
+			l.shared = append(l.shared, files)
+		}
+	}
 	l.version += "+" + string(r.ID)
 	return l, nil
+}
+
+// configLast orders a package's own files.
+func configLast(a, b *file) int {
+	config := func(f *file) int {
+		if strings.HasPrefix(f.path, configDir) {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(config(a)-config(b), byPath(a, b))
+}
+
+func partition(files []*file, first func(*file) bool) (yes, no []*file) {
+	for _, f := range files {
+		if first(f) {
+			yes = append(yes, f)
+		} else {
+			no = append(no, f)
+		}
+	}
+	return yes, no
 }
 
 func byPath(a, b *file) int { return cmp.Compare(a.path, b.path) }

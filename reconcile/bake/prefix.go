@@ -19,13 +19,13 @@ type prefixes struct {
 }
 
 // digest is the SHA-256 of a whole stream.
-func (p *prefixes) digest(ctx context.Context, s *stream) (schema.Digest, error) {
-	n := len(s.parts)
-	for n > 0 && s.parts[n-1].segment == nil {
+func (p *prefixes) digest(ctx context.Context, parts []part) (schema.Digest, error) {
+	n := len(parts)
+	for n > 0 && parts[n-1].segment == nil {
 		n--
 	}
 	name := sha256.New()
-	for _, part := range s.parts[:n] {
+	for _, part := range parts[:n] {
 		if part.segment != nil {
 			fmt.Fprintf(name, "segment %s\n", part.segment.ref.Digest)
 		} else {
@@ -43,7 +43,7 @@ func (p *prefixes) digest(ctx context.Context, s *stream) (schema.Digest, error)
 			return schema.Digest{}, err
 		}
 	} else {
-		if _, err := writeParts(ctx, h, s.parts[:n]); err != nil {
+		if err := writeParts(ctx, h, parts[:n]); err != nil {
 			return schema.Digest{}, err
 		}
 		state, err := h.(encoding.BinaryMarshaler).MarshalBinary()
@@ -57,29 +57,20 @@ func (p *prefixes) digest(ctx context.Context, s *stream) (schema.Digest, error)
 		p.states[key] = state
 		p.mu.Unlock()
 	}
-	_, err := writeParts(ctx, h, s.parts[n:])
+	err := writeParts(ctx, h, parts[n:])
 	return schema.Digest(h.Sum(nil)), err
 }
 
-// writeParts writes what parts stand for, from verified bytes only, and counts it.
-func writeParts(ctx context.Context, w io.Writer, parts []part) (size int64, err error) {
-	buf := pages.Get().(*[pageSize]byte)
-	defer pages.Put(buf)
+// writeParts writes what parts stand for, from verified bytes only.
+func writeParts(ctx context.Context, w io.Writer, parts []part) error {
 	for _, p := range parts {
-		if p.segment == nil {
-			n, err := w.Write(p.data)
-			size += int64(n)
-			if err != nil {
-				return size, err
+		if p.segment != nil {
+			if err := p.segment.bytes.copyTo(ctx, w); err != nil {
+				return err
 			}
-			continue
-		}
-		// Hidden behind structs, or io.Copy would find a WriterTo or ReaderFrom and bring its own buffer.
-		n, err := io.CopyBuffer(struct{ io.Writer }{w}, contextReader{ctx, p.segment.reader()}, buf[:])
-		size += n
-		if err != nil {
-			return size, err
+		} else if _, err := w.Write(p.data); err != nil {
+			return err
 		}
 	}
-	return size, nil
+	return nil
 }

@@ -109,6 +109,15 @@ func readTar(t tb, z []byte, dirs bool) (entries []entry) {
 	}
 }
 
+// dataOf is the entries of a package's data.
+func dataOf(t tb, pkg []byte, format schema.Format) []entry {
+	t.Helper()
+	if format == schema.Deb {
+		pkg = readAr(t, pkg)[2].data
+	}
+	return readTar(t, pkg, true)
+}
+
 // drawRecipe makes up a recipe with its repo. Some paths are long or not ASCII; some files empty.
 func drawRecipe(t *rapid.T) (*rules.Recipe, repo) {
 	src := repo{}

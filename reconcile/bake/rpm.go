@@ -42,7 +42,7 @@ func (b *Baker) rpm(ctx context.Context, l *layout, baked *Baked) ([]part, error
 	if err != nil {
 		return nil, err
 	}
-	digest, err := b.payloads.digest(ctx, payload)
+	digest, err := b.prefixes.digest(ctx, payload.parts)
 	if err != nil {
 		return nil, err
 	}

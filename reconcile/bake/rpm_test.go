@@ -203,17 +203,17 @@ func TestReadersOfRpmReadAPackage(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	})
-	// The anchor root, shared files by plugin, then own files, and all that is config at the end.
+	// Shared files by plugin, the anchor root, the updater's settings, then own files, and all that is config at the end.
 	want := []string{
 		"./etc/bakehouse", "./usr/lib/bakehouse", "./usr/share/doc/node_exporter",
-		"./etc/bakehouse/root.json",
 		"./usr/bin/node_exporter",
 		"./usr/share/doc/node_exporter/README",
 		"./usr/bin/bakehouse-agent",
-		"./usr/lib/bakehouse/units",
+		"./etc/bakehouse/root.json",
 		"./usr/lib/systemd/system/bakehouse-agent.service",
-		"./usr/lib/systemd/system/node_exporter.service",
 		"./etc/bakehouse/agent.json",
+		"./usr/lib/bakehouse/units",
+		"./usr/lib/systemd/system/node_exporter.service",
 		"./etc/bakehouse/health.json",
 		"./etc/default/node_exporter",
 	}

@@ -12,16 +12,17 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
-	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/flate"
 
 	"bakehouse/schema"
 )
 
-// codec names how a payload became a segment, in the key of the claim on it. Raised with Version, so that a store never
-// answers with what another version made.
+// codec names how a payload became a segment, in the key of the claim on it. Raised when the same payload makes another
+// segment, so that a store never answers with what another version made.
 const codec = "deflate1"
 
 const maxClaim = 4 << 10
@@ -30,13 +31,14 @@ const maxClaim = 4 << 10
 type segment struct {
 	ref  schema.SegmentRef
 	crc  uint32 // of the payload
+	tail []byte // the last window of the payload
 	sums []fileSum
 	// bytes is this process's private copy, already verified. The store is not read again: it could answer
 	// differently the second time, and what is hashed here gets signed.
-	bytes *os.File
+	bytes *private
 }
 
-func (g *segment) reader() io.Reader { return io.NewSectionReader(g.bytes, 0, g.ref.Size) }
+func (g *segment) reader() io.Reader { return g.bytes.reader() }
 
 // payload is what a segment inflates to. Its identity is over everything that it is made from; write makes it, every time
 // the same bytes.
@@ -55,9 +57,18 @@ func (as *archiver) payload(files []*file) payload {
 	return payload{schema.Digest(h.Sum(nil)), func(ctx context.Context, w io.Writer) ([]fileSum, error) { return as.write(ctx, w, files) }}
 }
 
+// textPayload is bytes at hand.
+func textPayload(text []byte) payload {
+	return payload{schema.DigestOf(append([]byte("text\n"), text...)), func(_ context.Context, w io.Writer) ([]fileSum, error) {
+		_, err := w.Write(text)
+		return nil, err
+	}}
+}
+
 // segments makes or finds segments, each once per process. It is safe for concurrent use.
 type segments struct {
 	store Store
+	spare atomic.Int64 // memory for private copies that is not in use, in bytes
 	mu    sync.Mutex
 	made  map[schema.Digest]*slot // by what goes in
 }
@@ -66,6 +77,8 @@ type slot struct {
 	mu sync.Mutex
 	g  *segment
 }
+
+func (s *segments) newPrivate() *private { return &private{spare: &s.spare} }
 
 // get returns the segment of a payload, and whether the store did not have it before.
 func (s *segments) get(ctx context.Context, p payload) (g *segment, fresh bool, err error) {
@@ -105,11 +118,12 @@ func (s *segments) make(ctx context.Context, p payload) (*segment, bool, error) 
 	g := &segment{}
 	sum, check := sha256.New(), crc32.NewIEEE()
 	var n counter
-	sums, err := p.write(ctx, io.MultiWriter(sum, check, &n))
+	var end lastWindow
+	sums, err := p.write(ctx, io.MultiWriter(sum, check, &n, &end))
 	if err != nil {
 		return nil, false, err
 	}
-	g.sums, g.crc = sums, check.Sum32()
+	g.sums, g.crc, g.tail = sums, check.Sum32(), slices.Clip(end)
 	g.ref.Payload, g.ref.PayloadSize = schema.Digest(sum.Sum(nil)), int64(n)
 
 	claim, err := s.claim(ctx, g.ref)
@@ -168,10 +182,7 @@ func (s *segments) fetch(ctx context.Context, g *segment) error {
 		return err
 	}
 	defer r.Close()
-	private, err := newPrivate()
-	if err != nil {
-		return err
-	}
+	private := s.newPrivate()
 	sum := sha256.New()
 	n, err := io.Copy(io.MultiWriter(private, sum), io.LimitReader(contextReader{ctx, r}, g.ref.Size+1))
 	if err == nil {
@@ -221,10 +232,7 @@ func storedBlock(b []byte) []byte {
 
 // compress makes the segment's bytes, from files read a second time.
 func (s *segments) compress(ctx context.Context, g *segment, p payload) error {
-	private, err := newPrivate()
-	if err != nil {
-		return err
-	}
+	private := s.newPrivate()
 	sum, payload := sha256.New(), sha256.New()
 	var n counter
 	pr, pw := io.Pipe()
@@ -232,7 +240,7 @@ func (s *segments) compress(ctx context.Context, g *segment, p payload) error {
 		_, err := p.write(ctx, io.MultiWriter(pw, payload))
 		pw.CloseWithError(err)
 	}()
-	err = deflateTo(io.MultiWriter(private, sum, &n), pr, false)
+	err := deflateTo(io.MultiWriter(private, sum, &n), pr, nil, false)
 	pr.CloseWithError(err)
 	if err == nil && schema.Digest(payload.Sum(nil)) != g.ref.Payload {
 		err = errors.New("files changed while they were read")
@@ -292,15 +300,6 @@ func altered(ref schema.SegmentRef, err error) error {
 
 func refuse(err error) error {
 	return schema.Refuse(err, "nothing is built on a store that changed; `bakehouse store fsck` lists what is wrong in it")
-}
-
-// newPrivate makes a file that nobody else can open and that is gone when the process is.
-func newPrivate() (*os.File, error) {
-	f, err := os.CreateTemp("", "bakehouse-segment-*")
-	if err != nil {
-		return nil, err
-	}
-	return f, os.Remove(f.Name())
 }
 
 // counter counts the bytes written to it.

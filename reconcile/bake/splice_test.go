@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
 	"testing"
 	"testing/iotest"
 
@@ -74,9 +73,10 @@ func TestCompressedBytesDependOnTheContentOnly(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		raw := text(t, rapid.SampledFrom([]int{300, 5_000, 5_000, 100_000}).Draw(t, "most"))
 		last := rapid.Bool().Draw(t, "last")
+		history := text(t, rapid.SampledFrom([]int{0, 100, 5_000, window}).Draw(t, "history"))
 		fresh := func() []byte {
 			var b bytes.Buffer
-			z, err := flate.NewWriter(&b, level)
+			z, err := flate.NewWriterDict(&b, level, history)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,7 +92,7 @@ func TestCompressedBytesDependOnTheContentOnly(t *testing.T) {
 		// The pool's compressors have seen the other runs.
 		for name, r := range map[string]io.Reader{"halves": iotest.HalfReader(bytes.NewReader(raw)), "data with EOF": iotest.DataErrReader(bufio.NewReaderSize(bytes.NewReader(raw), 777))} {
 			var b bytes.Buffer
-			if err := deflateTo(&b, r, last); err != nil {
+			if err := deflateTo(&b, r, history, last); err != nil {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(b.Bytes(), want) {
@@ -105,15 +105,12 @@ func TestCompressedBytesDependOnTheContentOnly(t *testing.T) {
 // asSegment is z as the segment of a payload, whether it is or not.
 func asSegment(t testing.TB, z, payload []byte) *segment {
 	t.Helper()
-	f, err := newPrivate()
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := (&segments{}).newPrivate()
 	t.Cleanup(func() { f.Close() })
 	if _, err := f.Write(z); err != nil {
 		t.Fatal(err)
 	}
-	return &segment{bytes: f, crc: crc32.ChecksumIEEE(payload), ref: schema.SegmentRef{Digest: schema.DigestOf(z), Size: int64(len(z)),
+	return &segment{bytes: f, crc: crc32.ChecksumIEEE(payload), tail: payload[max(0, len(payload)-window):], ref: schema.SegmentRef{Digest: schema.DigestOf(z), Size: int64(len(z)),
 		Payload: schema.DigestOf(payload), PayloadSize: int64(len(payload))}}
 }
 
@@ -150,7 +147,11 @@ func TestASplicedStreamIsOneGzipMemberOfAllItsParts(t *testing.T) {
 		for range rapid.IntRange(0, 6).Draw(rt, "parts") {
 			raw := text(rt, 70_000)
 			want = append(want, raw...)
-			s.splice(asSegment(t, deflate(raw, false), raw))
+			if rapid.Bool().Draw(rt, "literal") {
+				s.literal(raw, false)
+				continue
+			}
+			s.splice(asSegment(t, deflate(raw, nil, false), raw))
 		}
 		raw := text(rt, 3000)
 		want = append(want, raw...)
@@ -164,16 +165,16 @@ func TestASplicedStreamIsOneGzipMemberOfAllItsParts(t *testing.T) {
 // What a hostile store could hand out instead of a segment. Each inflates to the payload, or nearly.
 func TestASegmentThatNothingCouldFollowIsRefused(t *testing.T) {
 	payload := bytes.Repeat([]byte("shared files "), 5000)
-	good := deflate(payload, false)
+	good := deflate(payload, nil, false)
 	cases := map[string][]byte{
-		"one whose stream has ended":                  deflate(payload, true),
-		"one with a final block and then more":        append(deflate(payload, true), deflate(nil, false)...),
+		"one whose stream has ended":                  deflate(payload, nil, true),
+		"one with a final block and then more":        append(deflate(payload, nil, true), deflate(nil, nil, false)...),
 		"one with bytes after its flush":              append(bytes.Clone(good), 0),
 		"one without its flush":                       good[:len(good)-5],
 		"one cut within its flush":                    good[:len(good)-1],
-		"one that yields more":                        append(bytes.Clone(good), deflate([]byte("more"), false)...),
-		"one that yields less":                        deflate(payload[1:], false),
-		"one of the same length and other content":    deflate(append([]byte("S"), payload[1:]...), false),
+		"one that yields more":                        append(bytes.Clone(good), deflate([]byte("more"), nil, false)...),
+		"one that yields less":                        deflate(payload[1:], nil, false),
+		"one of the same length and other content":    deflate(append([]byte("S"), payload[1:]...), nil, false),
 		"one that opens a stored block to swallow":    append(bytes.Clone(good), 0, 21, 0, 0xea, 0xff),
 		"one that is not deflate":                     bytes.Repeat([]byte{0xff}, 100),
 		"one that reaches for history before it":      backReference(t),
@@ -225,11 +226,11 @@ func bomb() []byte {
 // A stored segment that is accepted can be followed by anything, for a reader that is not the one that accepted it.
 func FuzzSegment(f *testing.F) {
 	payload := []byte("shared files, shared files, other files")
-	good := deflate(payload, false)
+	good := deflate(payload, nil, false)
 	f.Add(good, []byte("tail"))
 	f.Add(good[:len(good)-5], []byte("tail"))
-	f.Add(deflate(payload, true), []byte("tail"))
-	f.Add(append(storedBlock(payload[:3]), deflate(payload[3:], false)...), []byte{})
+	f.Add(deflate(payload, nil, true), []byte("tail"))
+	f.Add(append(storedBlock(payload[:3]), deflate(payload[3:], nil, false)...), []byte{})
 	f.Add(append([]byte{0, 39, 0, 0xd8, 0xff}, payload...), []byte("tail"))
 	f.Fuzz(func(t *testing.T, z, tail []byte) {
 		g := asSegment(t, z, payload)
@@ -246,17 +247,4 @@ func FuzzSegment(f *testing.F) {
 			t.Errorf("accepted, but the package inflates to %q: %v", got, err)
 		}
 	})
-}
-
-func TestPrivateCopiesHaveNoName(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("TMPDIR", dir)
-	f, err := newPrivate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if e, err := os.ReadDir(dir); err != nil || len(e) != 0 {
-		t.Errorf("%v, %v", e, err)
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
+	"slices"
 
 	"bakehouse/schema"
 )
@@ -12,18 +13,27 @@ import (
 var gzipHeader = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
 
 // stream is one gzip member put together from literals and finished segments. It has to be one member: dpkg reads the
-// first of several and drops the rest without a word. All that has to be carried from part to part is the checksum.
+// first of several and drops the rest without a word. All that has to be carried from part to part is the checksum, and
+// what a literal may refer back to.
 type stream struct {
-	parts []part
-	crc   uint32
-	raw   int64 // bytes inflated
-	size  int64 // bytes as they stand
+	parts   []part
+	crc     uint32
+	raw     int64  // bytes inflated
+	size    int64  // bytes as they stand
+	history []byte // the end of what was inflated so far, at most a window
 }
 
 // part is either literal bytes or a whole segment.
 type part struct {
 	data    []byte
 	segment *segment
+}
+
+func (p part) size() int64 {
+	if p.segment != nil {
+		return p.segment.ref.Size
+	}
+	return int64(len(p.data))
 }
 
 func newStream() *stream {
@@ -49,7 +59,7 @@ func (s *stream) embed(o *stream) {
 			s.write(p.data)
 			continue
 		}
-		s.size += p.segment.ref.Size
+		s.size += p.size()
 		s.parts = append(s.parts, p)
 	}
 }
@@ -60,13 +70,26 @@ func (s *stream) splice(g *segment) {
 	s.raw += g.ref.PayloadSize
 	s.size += g.ref.Size
 	s.parts = append(s.parts, part{segment: g})
+	s.remember(g.tail)
+}
+
+// literal appends bytes of this package only. They are compressed as what follows in the stream: the segment before them
+// serves as their dictionary.
+func (s *stream) literal(raw []byte, last bool) {
+	s.crc = crc32.Update(s.crc, crc32.IEEETable, raw)
+	s.raw += int64(len(raw))
+	s.write(deflate(raw, s.history, last))
+	s.remember(raw)
+}
+
+func (s *stream) remember(raw []byte) {
+	s.history = slices.Concat(s.history, raw)
+	s.history = s.history[max(0, len(s.history)-window):]
 }
 
 // end appends the last literal, which ends the deflate stream, and the member's checksum and size.
 func (s *stream) end(raw []byte) {
-	s.crc = crc32.Update(s.crc, crc32.IEEETable, raw)
-	s.raw += int64(len(raw))
-	s.write(deflate(raw, true))
+	s.literal(raw, true)
 	s.write(binary.LittleEndian.AppendUint32(nil, s.crc))
 	s.write(binary.LittleEndian.AppendUint32(nil, uint32(s.raw))) // modulo 2^32, RFC 1952
 }
@@ -77,6 +100,7 @@ func schemaParts(parts []part) []schema.Part {
 	for i, p := range parts {
 		if p.segment != nil {
 			ref := p.segment.ref
+			ref.Payload = schema.Digest{}
 			out[i].Segment = &ref
 			continue
 		}

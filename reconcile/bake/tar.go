@@ -45,6 +45,14 @@ type archiver struct {
 
 var tarArchive = &archiver{"tar", tarFiles, make([]byte, 1024)}
 
+// tarPadding brings a file of that size to whole blocks.
+func tarPadding(size int) []byte { return make([]byte, -size&511) }
+
+// tarStart writes the header of a file of the control archive.
+func tarStart(w io.Writer, name string, size int) error {
+	return tar.NewWriter(w).WriteHeader(tarHeader("./"+name, tar.TypeReg, 0o644, int64(size)))
+}
+
 func tarHeader(name string, kind byte, mode fs.FileMode, size int64) *tar.Header {
 	h := &tar.Header{Typeflag: kind, Name: name, Mode: int64(mode.Perm()), Size: size, ModTime: epoch,
 		Uname: "root", Gname: "root", Format: tar.FormatUSTAR}

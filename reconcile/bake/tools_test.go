@@ -55,16 +55,16 @@ func TestDpkgDebReadsAPackage(t *testing.T) {
 			names = append(names, fields[0]+" "+fields[5])
 		}
 	}
-	// The anchor root, shared files by plugin, then own files, and all that is config at the end.
+	// Shared files by plugin, the anchor root, the updater's settings, then own files, and all that is config at the end.
 	want := []string{
-		"-rw-r--r-- ./etc/bakehouse/root.json",
 		"-rwxr-xr-x ./usr/bin/node_exporter",
 		"-rw-r--r-- ./usr/share/doc/node_exporter/README",
 		"-rwxr-xr-x ./usr/bin/bakehouse-agent",
-		"-rw-r--r-- ./usr/lib/bakehouse/units",
+		"-rw-r--r-- ./etc/bakehouse/root.json",
 		"-rw-r--r-- ./usr/lib/systemd/system/bakehouse-agent.service",
-		"-rw-r--r-- ./usr/lib/systemd/system/node_exporter.service",
 		"-rw------- ./etc/bakehouse/agent.json",
+		"-rw-r--r-- ./usr/lib/bakehouse/units",
+		"-rw-r--r-- ./usr/lib/systemd/system/node_exporter.service",
 		"-rw-r--r-- ./etc/bakehouse/health.json",
 		"-rw-r----- ./etc/default/node_exporter",
 	}

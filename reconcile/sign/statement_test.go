@@ -13,7 +13,7 @@ import (
 )
 
 func testManifest(anchor schema.Digest) (*schema.Manifest, schema.Digest) {
-	m := &schema.Manifest{Schema: 1, Bake: 1, Name: "bakehouse-agent", Version: "1", Recipe: "0123456789abcdef",
+	m := &schema.Manifest{Schema: schema.ManifestSchema, Bake: 1, Name: "bakehouse-agent", Version: "1", Recipe: "0123456789abcdef",
 		Platform: schema.Platform{OS: "linux", Arch: "amd64"}, Format: schema.Deb, Anchor: anchor, Size: 7, SHA256: schema.DigestOf([]byte("package")),
 		Parts: []schema.Part{{Data: []byte("package")}}}
 	_, d, err := m.Encode()

@@ -205,7 +205,7 @@ func (f *Fleet) GiveBent(host string, p *Package, bend func(*schema.Target)) {
 // store serves p's manifest, segments and statements.
 func (f *Fleet) store(p *Package) schema.Digest {
 	f.t.Helper()
-	b, err := json.Marshal(p.Manifest) // not Encode: a bent manifest is published as well
+	b, err := p.Manifest.Marshal() // not Encode: a bent manifest is published as well
 	check(f.t, err)
 	digest := schema.DigestOf(b)
 	signers := p.Signers

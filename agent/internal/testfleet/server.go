@@ -73,7 +73,7 @@ func (f *Fleet) Segment(d schema.Digest, change func([]byte) []byte) {
 	f.segments[d] = change(slices.Clone(f.segments[d]))
 }
 
-// Manifest replaces a stored manifest's JSON, under the digest it had.
+// Manifest replaces a stored manifest's encoded form, under the digest it had.
 func (f *Fleet) Manifest(d schema.Digest, json []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
