@@ -4,13 +4,14 @@
 // staged it in a directory that only it can write) and the host's file system. Nothing here decides what may be
 // installed, but the staged file is digested once more from the descriptor that is then used.
 //
-// Two ways in:
+// Three ways in:
 //
 //	deb  dpkg installs it, behind the frontend lock that apt takes too (dpkg.go, lock.go)
+//	rpm  rpm installs it, tried again while another program holds its lock; then rpm is asked what it did (rpm.go)
 //	tgz  VersionDir/versions/RECIPE-DIGEST8 holds the files (extract.go); every path of the package is a relative link
 //	     through VersionDir/current; exchanging that one link is the commit point (version.go, links.go)
 //
-// Both converge when they are run again after a crash at any point. Afterwards the health checks that the package
+// All converge when they are run again after a crash at any point. Afterwards the health checks that the package
 // brought along are run (health.go): only they, never a server's answer, condemn a package.
 //
 // With System.Root set, every path lies below it: the sandbox of tests and of the demo.

@@ -44,7 +44,12 @@ func TestMain(m *testing.M) {
 // holdLock holds dpkg's frontend lock in another process, as apt does; record locks do not exclude their own process.
 func holdLock(t *testing.T, s *System) (pid int, release func()) {
 	t.Helper()
-	name := s.path(dpkgDir + "/lock-frontend")
+	return holdFile(t, s.path(dpkgDir+"/lock-frontend"))
+}
+
+// holdFile holds a record lock on a file in another process.
+func holdFile(t *testing.T, name string) (pid int, release func()) {
+	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		t.Fatal(err)
 	}

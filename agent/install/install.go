@@ -60,6 +60,12 @@ func (s *System) CanInstall(f schema.Format) error {
 				"set format: \"tgz\" for this host in the fleet's repo")
 		}
 		return nil
+	case schema.Rpm:
+		if _, err := exec.LookPath("rpm"); err != nil {
+			return schema.Hint(errors.New("the package is an rpm, but this host has no rpm"),
+				"set format: \"tgz\" for this host in the fleet's repo")
+		}
+		return nil
 	}
 	return fmt.Errorf("this program does not install packages of the format %.40q", f)
 }
@@ -70,15 +76,44 @@ func (s *System) Install(ctx context.Context, p Package) (Revert, error) {
 	if err := s.CanInstall(p.Format); err != nil {
 		return nil, err
 	}
+	if err := s.checkOwner(ctx, p.Format); err != nil {
+		return nil, err
+	}
 	f, err := openVerified(p)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if p.Format == schema.Deb {
+	switch p.Format {
+	case schema.Deb:
 		return nil, s.installDeb(ctx, p)
+	case schema.Rpm:
+		return nil, s.installRpm(ctx, p)
 	}
 	return s.installVersion(ctx, p, f)
+}
+
+// program is where packages have the updater.
+const program = "/usr/bin/bakehouse-agent"
+
+// checkOwner refuses to let one package manager write over what another one installed. Which of them is on the host says
+// little: Debian has an rpm too.
+func (s *System) checkOwner(ctx context.Context, f schema.Format) error {
+	other, query := schema.Deb, []string{"dpkg-query", "--admindir=" + s.path(dpkgDir), "--search", program}
+	if f == schema.Deb {
+		other, query = schema.Rpm, []string{"rpm", "--root=" + s.root(), "--query", "--file", program}
+	}
+	if f == schema.Tgz { // its links are never made over the files of others
+		return nil
+	}
+	if _, err := exec.LookPath(query[0]); err != nil {
+		return nil
+	}
+	if _, err := s.command(ctx, nil, query[0], query[1:]...); err != nil {
+		return nil
+	}
+	return schema.Hint(fmt.Errorf("the package is a %s, but %s on this host came from a %s", f, program, other),
+		"set format: %q for this host in the fleet's repo, or remove that package and install the %s by hand", other, f)
 }
 
 // openVerified digests the staged file at the last moment and returns it rewound.

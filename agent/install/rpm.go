@@ -1,0 +1,136 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"bakehouse/schema"
+)
+
+const (
+	rpmLimit = 30 * time.Minute       // a hung scriptlet must not block updates for good
+	rpmRetry = 500 * time.Millisecond // between two looks at rpm's lock
+)
+
+// installRpm runs rpm on the staged file: an upgrade, a downgrade or the same once more, whichever it is. A run that was
+// killed may leave two versions in rpm's database; the next one, of whichever package, erases the other.
+func (s *System) installRpm(ctx context.Context, p Package) error {
+	ctx, cancel := context.WithTimeout(ctx, rpmLimit)
+	defer cancel()
+	out, err := s.rpmWaiting(ctx, lockWait, "--upgrade", "--oldpackage", "--replacepkgs", p.File)
+	if err == nil {
+		err = rpmScripts(out)
+	}
+	if err == nil {
+		return s.verifyRpm(ctx, p)
+	}
+	reason := rpmReason(out)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("stopped after %s", rpmLimit)
+	}
+	err = schema.Hint(fmt.Errorf("rpm failed (%w): %s", err, reason), "the last lines of its output:\n%s", tail(out))
+	if rpmRefused(out) || rpmLocked(out) {
+		return err
+	}
+	return &touchedError{err}
+}
+
+// rpmWaiting runs rpm, which does not wait for its lock when it has no terminal: it is run again until the lock is free, at
+// most for wait.
+func (s *System) rpmWaiting(ctx context.Context, wait time.Duration, args ...string) ([]byte, error) {
+	end := time.NewTimer(wait)
+	defer end.Stop()
+	for {
+		out, err := s.rpm(ctx, args...)
+		if err == nil || !rpmLocked(out) {
+			return out, err
+		}
+		select {
+		case <-time.After(rpmRetry):
+		case <-end.C:
+			return out, fmt.Errorf("another program holds rpm's lock, after waiting for %s: %w", wait, err)
+		case <-ctx.Done():
+			return out, ctx.Err()
+		}
+	}
+}
+
+// rpm runs rpm without terminal and questions, and returns what it printed.
+func (s *System) rpm(ctx context.Context, args ...string) ([]byte, error) {
+	if s.sandboxed() {
+		args = append([]string{"--root=" + s.Root}, args...)
+	}
+	return s.command(ctx, nil, "rpm", args...)
+}
+
+// verifyRpm asks rpm whether the package is the only one of its name, and whether its files are there as it holds them.
+// Below /etc and in their modes and owners files may differ: scripts may have changed those.
+func (s *System) verifyRpm(ctx context.Context, p Package) error {
+	out, err := s.rpm(ctx, "--query", "--queryformat", "%{VERSION}-%{RELEASE}\n", p.Name)
+	if got := strings.Fields(string(out)); err != nil || len(got) != 1 || got[0] != p.Version {
+		return &touchedError{schema.Hint(fmt.Errorf("rpm installed %s %s, but now says it has %q", p.Name, p.Version, got),
+			"look with `rpm -q %s`", p.Name)}
+	}
+	out, err = s.rpm(ctx, "--verify", "--nodeps", "--noscripts", p.Name)
+	if err == nil {
+		return nil
+	}
+	for line := range strings.Lines(string(out)) {
+		if f := strings.Fields(line); rpmDiffers(f) {
+			return &touchedError{schema.Hint(fmt.Errorf("rpm installed %s %s, but %s is not as in the package", p.Name, p.Version, f[len(f)-1]),
+				"`rpm -V %s` says:\n%s", p.Name, tail(out))}
+		}
+	}
+	return nil
+}
+
+// rpmDiffers reads a line of `rpm --verify`: "missing", or a letter per test that failed (S size, 5 digest), then maybe a letter
+// for the kind of file, and its path.
+func rpmDiffers(f []string) bool {
+	if len(f) < 2 || strings.HasPrefix(f[len(f)-1], "/etc/") {
+		return false
+	}
+	return f[0] == "missing" || len(f[0]) == 9 && (f[0][0] == 'S' || f[0][2] == '5')
+}
+
+// rpmScripts says if a script failed after the files were in place: rpm mentions it and is content.
+func rpmScripts(out []byte) error {
+	if strings.Contains(string(out), "scriptlet failed") {
+		return errors.New("a script failed")
+	}
+	return nil
+}
+
+func rpmLocked(out []byte) bool { return strings.Contains(string(out), "transaction lock") }
+
+// rpmRefused reports whether rpm found a reason to do nothing before it did anything.
+func rpmRefused(out []byte) bool {
+	for _, s := range []string{"Failed dependencies", "conflicts with file from", "conflicts with attempted install", "does not verify",
+		"is intended for a different", "not an rpm package", "needs root privileges"} {
+		if strings.Contains(string(out), s) {
+			return true
+		}
+	}
+	return false
+}
+
+// rpmReason finds the line that says what went wrong, which may be the one below its heading.
+func rpmReason(out []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	for i, l := range lines {
+		l, isError := strings.CutPrefix(strings.TrimSpace(l), "error: ")
+		switch {
+		case isError && strings.HasSuffix(l, ":") && i+1 < len(lines):
+			return l + " " + strings.TrimSpace(lines[i+1])
+		case isError:
+			return l
+		case strings.Contains(l, "scriptlet failed"), strings.Contains(l, "conflicts with file from"),
+			strings.Contains(l, "is intended for a different"):
+			return strings.TrimPrefix(l, "warning: ")
+		}
+	}
+	return lines[len(lines)-1]
+}
