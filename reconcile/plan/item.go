@@ -19,10 +19,14 @@ import (
 
 // The kinds of item.
 const (
-	ItemScript  = "script"  // a step of the installation
-	ItemService = "service" // a unit
-	ItemHealth  = "health check"
-	ItemFile    = "file"
+	ItemScript    = "script"         // a step of the installation
+	ItemService   = "service"        // a unit
+	ItemInterval  = "interval"       // a command that is run again and again
+	ItemUser      = "user"           // a system user that is made
+	ItemGroup     = "group"          // likewise
+	ItemRelations = "other packages" // what the plugin says of them
+	ItemHealth    = "health check"
+	ItemFile      = "file"
 )
 
 // The actions on an item.
@@ -49,7 +53,8 @@ type Item struct {
 
 // Content is what an item is on one side. Size is in bytes, -1 if it is not known before baking.
 type Content struct {
-	Mode   string        `json:"mode,omitempty"` // of files, octal
+	Mode   string        `json:"mode,omitempty"`  // of files, octal
+	Owner  string        `json:"owner,omitempty"` // of files, USER:GROUP; empty: root's
 	Size   int64         `json:"size"`
 	SHA256 schema.Digest `json:"sha256"`
 	// Origin is where the bytes come from, if SHA256 is not of them but of that (fleet.File.ByOrigin).
@@ -87,14 +92,14 @@ func (b *builder) recognise(items []Item) {
 		if b.before.Resolved != nil {
 			for _, r := range b.before.Resolved.Recipes {
 				for at, c := range contents(r, b.before.Files) {
-					b.known[known{at, c.Mode, c.SHA256}] = true
+					b.known[known{at, c.Mode, c.Owner, c.SHA256}] = true
 				}
 			}
 		}
 	}
 	for i := range items {
 		it := &items[i]
-		if it.After != nil && b.known[known{place{it.Kind, it.Plugin, it.Name}, it.After.Mode, it.After.SHA256}] {
+		if it.After != nil && b.known[known{place{it.Kind, it.Plugin, it.Name}, it.After.Mode, it.After.Owner, it.After.SHA256}] {
 			it.Known, it.Diff, it.Cut = true, "", 0
 		}
 	}
@@ -104,8 +109,9 @@ func (b *builder) recognise(items []Item) {
 // known is an item's content as some host had it.
 type known struct {
 	place
-	mode string
-	sum  schema.Digest
+	mode  string
+	owner string
+	sum   schema.Digest
 }
 
 // compare lists what differs, what acts as root first.
@@ -119,7 +125,7 @@ func compare(was, is map[place]*Content) []Item {
 			it.Action, it.Root = ActionAdded, now.root
 		case now == nil:
 			it.Action, it.Root = ActionRemoved, old.root
-		case old.SHA256 == now.SHA256 && old.Mode == now.Mode:
+		case old.SHA256 == now.SHA256 && old.Mode == now.Mode && old.Owner == now.Owner:
 			continue
 		default:
 			it.Root = cmp.Or(now.root, old.root)
@@ -144,7 +150,7 @@ func union(a, b map[place]*Content) map[place]bool {
 
 // compare orders items by what they can do.
 func (p place) compare(q place) int {
-	kinds := []string{ItemScript, ItemService, ItemHealth, ItemFile}
+	kinds := []string{ItemScript, ItemService, ItemInterval, ItemUser, ItemGroup, ItemRelations, ItemHealth, ItemFile}
 	return cmp.Or(cmp.Compare(slices.Index(kinds, p.kind), slices.Index(kinds, q.kind)),
 		strings.Compare(p.name, q.name), strings.Compare(p.plugin, q.plugin))
 }
@@ -164,14 +170,30 @@ func contents(r *rules.Recipe, repo fs.FS) map[place]*Content {
 			inline(ItemScript, o.Plugin, step, "runs as root when the package is installed or removed", []byte(text))
 		}
 		for _, s := range o.Services {
-			inline(ItemService, o.Plugin, s.Name, "runs as "+cmp.Or(s.User, "root"), pretty(s))
+			root := "runs as " + cmp.Or(s.User, "root")
+			if len(s.Listen) > 0 {
+				root += ", for whoever connects to " + strings.Join(s.Listen, " or ")
+			}
+			inline(ItemService, o.Plugin, s.Name, root, pretty(s))
+		}
+		for _, i := range o.Intervals {
+			inline(ItemInterval, o.Plugin, i.Name, "runs as "+cmp.Or(i.User, "root")+" every "+i.Every.String(), pretty(i))
+		}
+		for _, u := range o.Users {
+			inline(ItemUser, o.Plugin, u.Name, "is made on the host", pretty(u))
+		}
+		for _, g := range o.Groups {
+			inline(ItemGroup, o.Plugin, g, "is made on the host", nil)
+		}
+		if r := o.Relations; !r.All.IsZero() || !r.Deb.IsZero() || !r.RPM.IsZero() {
+			inline(ItemRelations, o.Plugin, o.Plugin, "the package manager goes by it", pretty(r))
 		}
 		if o.Health != nil {
 			inline(ItemHealth, o.Plugin, o.Plugin, "the updater runs it as root", pretty(o.Health))
 		}
 		for i := range o.Files {
 			f := &o.Files[i]
-			out[place{ItemFile, o.Plugin, f.Path}] = &Content{Mode: fmt.Sprintf("%#o", bits(f.Mode)), Size: f.Size, SHA256: f.SHA256, Origin: origin(f),
+			out[place{ItemFile, o.Plugin, f.Path}] = &Content{Mode: fmt.Sprintf("%#o", bits(f.Mode)), Owner: owner(f), Size: f.Size, SHA256: f.SHA256, Origin: origin(f),
 				root: rootFile(f, o), text: func() ([]byte, bool) { return fileText(f, repo) }}
 		}
 	}
@@ -209,9 +231,19 @@ func origin(f *fleet.File) string {
 	return fmt.Sprintf("%s of the archive %s at %s", f.Member, f.Archive.Short(), f.URL)
 }
 
-// fileText is the file if it can be shown: inline, or a text of the repo of bearable size.
+func owner(f *fleet.File) string {
+	if f.Owner+f.Group == "" {
+		return ""
+	}
+	return cmp.Or(f.Owner, "root") + ":" + cmp.Or(f.Group, "root")
+}
+
+// fileText is the file if it can be shown: inline, or a text of the repo of bearable size. What only its owner may read
+// on the host is not: a plan ends in comments and logs.
 func fileText(f *fleet.File, repo fs.FS) ([]byte, bool) {
 	switch {
+	case f.Mode&0o077 == 0:
+		return nil, false
 	case f.Size > maxText:
 		return nil, false
 	case f.Content != nil:

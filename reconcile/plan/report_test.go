@@ -71,6 +71,12 @@ func drawOutputs(t *rapid.T, label string) []*fleet.Output {
 		if rapid.Bool().Draw(t, label+plugin+"service") {
 			o.Services = append(o.Services, fleet.Service{Name: "s" + plugin, Exec: "/usr/bin/b", User: rapid.SampledFrom([]string{"", "nobody"}).Draw(t, "user")})
 		}
+		if rapid.Bool().Draw(t, label+plugin+"interval") {
+			o.Intervals = append(o.Intervals, fleet.Interval{Name: "i" + plugin, Exec: "/usr/bin/b", Every: schema.Duration(rapid.IntRange(1, 2).Draw(t, "every")) * 3600e9})
+			o.Users = append(o.Users, fleet.User{Name: "u" + plugin, Home: rapid.SampledFrom([]string{"/", "/srv"}).Draw(t, "home")})
+			o.Groups = []string{"g"}
+			o.Relations.Deb.Depends = []fleet.Relation{{Name: rapid.SampledFrom([]string{"bash", "dash"}).Draw(t, "needed")}}
+		}
 		if rapid.Bool().Draw(t, label+plugin+"script") {
 			o.Scripts["postinst"] = rapid.SampledFrom([]string{"true\n", "false\n"}).Draw(t, "script")
 		}
@@ -126,7 +132,7 @@ func apply(t *rapid.T, was map[place]string, items []Item) map[place]string {
 		switch {
 		case it.Known:
 			is[at] = it.After.Mode + " " + told(it.After)
-		case it.Before != nil && it.Before.SHA256 == it.After.SHA256:
+		case it.Before != nil && it.Before.SHA256 == it.After.SHA256 && it.Before.Mode != "0600" && it.After.Mode != "0600":
 			is[at] = it.After.Mode + " " + old
 		case it.Diff == "":
 			is[at] = it.After.Mode + " " + told(it.After)
@@ -251,7 +257,7 @@ func TestWhatActsAsRootComesFirst(t *testing.T) {
 				t.Fatalf("items: %+v", g.Items)
 			}
 			for _, it := range fresh {
-				if (it.Kind == ItemScript || it.Kind == ItemService || it.Kind == ItemHealth || it.After != nil && it.After.Mode == "0755" ||
+				if (it.Kind != ItemFile || it.After != nil && it.After.Mode == "0755" ||
 					it.Before != nil && it.Before.Mode == "0755") != (it.Root != "") {
 					t.Fatalf("root is %q for %+v", it.Root, it)
 				}
@@ -372,5 +378,44 @@ func TestAnAddedHostShowsOnlyWhatNoHostHasHad(t *testing.T) {
 	var b bytes.Buffer
 	if err := r.Text(&b); err != nil || !strings.Contains(b.String(), "and 1 item as other hosts have them: file /usr/bin/p") {
 		t.Errorf("%v: %s", err, b.String())
+	}
+}
+
+func TestUsersIntervalsAndOtherPackagesAreToldFirst(t *testing.T) {
+	file := textFile("/etc/m/token", "hunter2", 0o600)
+	file.Owner = "monitor"
+	o := &fleet.Output{Plugin: "m", Files: []fleet.File{file},
+		Users: []fleet.User{{Name: "monitor", Home: "/", Groups: []string{"docker"}}}, Groups: []string{"readers"},
+		Intervals: []fleet.Interval{{Name: "tidy", Exec: "/bin/tidy", Every: schema.Duration(3600e9)}},
+		Services:  []fleet.Service{{Name: "door", Exec: "/bin/m", User: "monitor", Listen: []string{"6556"}}},
+		Relations: fleet.Relations{All: fleet.RelationSet{Conflicts: []fleet.Relation{{Name: "other-agent", Op: "<", Version: "2"}}}},
+		Scripts:   map[string]string{"posttrans": "true\n"}}
+	before := side(map[string][]*fleet.Output{"a": nil}, nil)
+	after := side(map[string][]*fleet.Output{"a": {o}}, nil)
+	var b strings.Builder
+	if err := build(before, after).Text(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"acts as root:\n  ! script posttrans added (runs as root when the package is installed or removed, plugin m, 1 host)\n" +
+			"  ! service door added (runs as monitor, for whoever connects to 6556, plugin m, 1 host)\n" +
+			"  ! interval tidy added (runs as root every 1h0m0s, plugin m, 1 host)\n" +
+			"  ! user monitor added (is made on the host, plugin m, 1 host)\n" +
+			"  ! group readers added (is made on the host, plugin m, 1 host)\n" +
+			"  ! other packages m added (the package manager goes by it, plugin m, 1 host)\n",
+		`"docker"`, `"name": "other-agent"`, "file /etc/m/token added: mode 0600, owner monitor:root, 7 bytes, sha256 ",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %s in\n%s", want, b.String())
+		}
+	}
+	if strings.Contains(b.String(), "hunter2") {
+		t.Errorf("what only its owner may read is shown:\n%s", b.String())
+	}
+	// Its owner alone makes a difference too.
+	items := compare(contents(&rules.Recipe{Outputs: []*fleet.Output{o}}, nil), contents(&rules.Recipe{Outputs: []*fleet.Output{{Plugin: "m",
+		Files: []fleet.File{textFile("/etc/m/token", "hunter2", 0o600)}}}}, nil))
+	if i := slices.IndexFunc(items, func(it Item) bool { return it.Kind == ItemFile }); i < 0 || items[i].change() != "owner monitor:root -> root:root" {
+		t.Errorf("%+v", items)
 	}
 }

@@ -19,6 +19,7 @@ var steering = map[string]string{
 	"/usr/lib/systemd/":        "systemd reads it",
 	"/usr/local/lib/systemd/":  "systemd reads it",
 	"/etc/tmpfiles.d/":         "systemd reads it",
+	"/etc/sysusers.d/":         "systemd reads it",
 	"/usr/lib/tmpfiles.d/":     "systemd reads it",
 	"/usr/lib/sysusers.d/":     "systemd reads it",
 	"/etc/udev/":               "udev reads it",
@@ -43,6 +44,8 @@ var steering = map[string]string{
 	"/etc/sysctl":              "it sets the kernel",
 	"/etc/logrotate.d/":        "logrotate runs its scripts as root",
 	"/etc/environment":         "every login reads it",
+	"/etc/check_mk/":           "the Checkmk agent reads it",
+	"/etc/xinetd.d/":           "xinetd reads it",
 	"/etc/NetworkManager/":     "it runs scripts as root",
 	"/etc/network/":            "it runs scripts as root",
 	"/etc/polkit-1/":           "it grants root's powers",
@@ -76,6 +79,14 @@ func rootFile(f *fleet.File, o *fleet.Output) string {
 		}
 		if slices.Contains(strings.Fields(s.Exec), f.Path) {
 			return "service " + s.Name + " is started with it"
+		}
+	}
+	for _, i := range o.Intervals {
+		if f.Path == i.EnvironmentFile {
+			return "environment of interval " + i.Name
+		}
+		if slices.Contains(strings.Fields(i.Exec), f.Path) {
+			return "interval " + i.Name + " is started with it"
 		}
 	}
 	if o.Health != nil && slices.Contains(o.Health.Command, f.Path) {

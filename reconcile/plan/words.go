@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -116,6 +117,9 @@ func (it *Item) change() string {
 		if it.Before.Mode != it.After.Mode {
 			parts = append(parts, "mode "+it.Before.Mode+" -> "+it.After.Mode)
 		}
+		if it.Before.Owner != it.After.Owner {
+			parts = append(parts, "owner "+cmp.Or(it.Before.Owner, "root:root")+" -> "+cmp.Or(it.After.Owner, "root:root"))
+		}
 		if it.Diff == "" && it.Before.SHA256 != it.After.SHA256 {
 			parts = append(parts, it.Before.brief()+" -> "+it.After.brief())
 		}
@@ -126,6 +130,9 @@ func (it *Item) change() string {
 		}
 		if c.Mode != "" {
 			parts = append(parts, "mode "+c.Mode)
+		}
+		if c.Owner != "" {
+			parts = append(parts, "owner "+c.Owner)
 		}
 		if it.Kind == ItemFile {
 			parts = append(parts, c.brief())
