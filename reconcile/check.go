@@ -64,7 +64,7 @@ file:line:column with what to do about it. By default it reads HEAD and names fi
 with --worktree it reads the files as they are.
 
 Warnings do not fail: rules that match no host or are shadowed on all of theirs, hosts without a ring or a site,
-intervals under 10 minutes, keys that expire soon. --format github writes workflow commands, which GitHub shows at the
+intervals under 10 minutes, keys that expire soon, a root of trust that expires within 60 days. --format github writes workflow commands, which GitHub shows at the
 lines of a pull request, and gitlab a code quality report; both, like json, hold errors and warnings.`,
 		Example: `  bakehouse check --worktree
   bakehouse check --ref origin/main --format github`,
@@ -105,7 +105,7 @@ func check(ctx context.Context, fsys fs.FS, what string, e expiry, now time.Time
 	f, err := fleet.Load(ctx, fsys)
 	var resolved *rules.Resolved
 	if err == nil {
-		c.findings = append(findings(levelWarning, f.Warnings), e.of(f, now)...)
+		c.findings = slices.Concat(findings(levelWarning, f.Warnings), e.of(f, now), ofRoot(f, now))
 		resolved, err = rules.Resolve(ctx, f)
 	}
 	var problems fleet.Problems

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"time"
 
 	"bakehouse/reconcile/bake"
@@ -166,9 +167,17 @@ func checkRemovals(repo *source.Repo, diff *plan.Plan, before, after *state) err
 	return plan.CheckRemovals(folders, limit, lines)
 }
 
-// warn tells what `check` would warn of.
+// maxWarned bounds what is told beside a plan or a release.
+const maxWarned = 20
+
+// warn tells what `check` would warn of, a line each.
 func (s *state) warn(log io.Writer) {
-	for _, w := range s.fleet.Warnings {
+	all := slices.Concat(s.fleet.Warnings, s.resolved.Warnings)
+	for i, w := range all {
+		if i == maxWarned {
+			fmt.Fprintf(log, "bakehouse: warning: and %d more, which `bakehouse check` lists\n", len(all)-i)
+			break
+		}
 		fmt.Fprintf(log, "bakehouse: warning: %v\n", w)
 	}
 }

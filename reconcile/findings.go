@@ -55,6 +55,34 @@ func (e expiry) of(f *fleet.Fleet, now time.Time) (out []finding) {
 	return out
 }
 
+// rootNotice is from when before its expiry the newest root is warned of: signing a next one takes people and their keys.
+const rootNotice = 60 * 24 * time.Hour
+
+// ofRoot warns of a newest root that expires soon. What the root is worth otherwise is not for check to say.
+func ofRoot(f *fleet.Fleet, now time.Time) []finding {
+	var root struct {
+		Signed struct {
+			Expires time.Time `json:"expires"`
+		} `json:"signed"`
+	}
+	n := len(f.Roots)
+	if n == 0 || json.Unmarshal(f.Roots[n-1], &root) != nil || root.Signed.Expires.IsZero() {
+		return nil
+	}
+	end := root.Signed.Expires
+	left := end.Sub(now)
+	if left > rootNotice {
+		return nil
+	}
+	p := fleet.Problem{Pos: fleet.Pos{File: fmt.Sprintf("trust/%d.root.json", n)}, Msg: fmt.Sprintf("the root of trust expires in %s, on %s", days(left), end.UTC().Format(time.DateOnly)),
+		Hint: "sign a next root before: without one nothing can be published from then on, and hosts install nothing new"}
+	if left <= 0 {
+		p.Msg = fmt.Sprintf("the root of trust has expired on %s: nothing can be published, and hosts install nothing new", end.UTC().Format(time.DateOnly))
+		p.Hint = "sign a next root"
+	}
+	return []finding{{levelWarning, p}}
+}
+
 func days(d time.Duration) string {
 	if n := int(d / (24 * time.Hour)); n != 0 {
 		return count(n, "day")

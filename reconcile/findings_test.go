@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -37,5 +38,36 @@ func TestKeysThatExpireSoonAreTold(t *testing.T) {
 				t.Errorf("got %+v, want %s %s", got, c.level, c.want)
 			}
 		})
+	}
+}
+
+func TestARootThatExpiresSoonIsTold(t *testing.T) {
+	const day = 24 * time.Hour
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	root := func(expires time.Time) []byte {
+		return fmt.Appendf(nil, `{"signed":{"expires":%q}}`, expires.Format(time.RFC3339))
+	}
+	for name, c := range map[string]struct {
+		roots [][]byte
+		want  string
+	}{
+		"no root":                                {nil, ""},
+		"a root with 61 days left":               {[][]byte{root(now.Add(61 * day))}, ""},
+		"a root with 60 days left":               {[][]byte{root(now.Add(60 * day))}, "trust/1.root.json: the root of trust expires in 60 days, on 2030-03-02"},
+		"an old root that the next one replaced": {[][]byte{root(now.Add(-day)), root(now.Add(99 * day))}, ""},
+		"a next root that ends too":              {[][]byte{root(now.Add(99 * day)), root(now.Add(day))}, "trust/2.root.json: the root of trust expires in 1 day, on 2030-01-02"},
+		"a root that has ended":                  {[][]byte{root(now.Add(-day))}, "trust/1.root.json: the root of trust has expired on 2029-12-31: nothing can be published, and hosts install nothing new"},
+		"what is no root":                        {[][]byte{[]byte("[]")}, ""},
+	} {
+		got := ""
+		for _, f := range ofRoot(&fleet.Fleet{Roots: c.roots}, now) {
+			got += f.Error()
+			if f.level != levelWarning || f.Hint == "" {
+				t.Errorf("%s: %+v", name, f)
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
 	}
 }

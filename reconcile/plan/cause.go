@@ -108,6 +108,10 @@ func (b *builder) settings(plugin string, was, is map[string]rules.Settings) (ou
 	for name := range names {
 		before, after := parts(old.Params[name]), parts(now.Params[name])
 		cause := Cause{Plugin: plugin, What: plugin + "." + name}
+		if old, now := old.Params[name], now.Params[name]; old != nil && now != nil && p != nil && p.Combine == fleet.CombineAppend && old.IsList() && now.IsList() {
+			out = append(out, appended(cause, parts(old), parts(now))...)
+			continue
+		}
 		for _, v := range lacking(after, before) {
 			cause.At, cause.Gone = v.Pos, false
 			out = append(out, cause)
@@ -140,10 +144,46 @@ func parts(s *rules.Setting) (out []fleet.Value) {
 	return out
 }
 
-// lacking are the values that others do not have.
+// appended are the items that a list has more or fewer of, each where its rule has it; if it has the same items in another
+// order, the rules that give them.
+func appended(cause Cause, was, is []fleet.Value) (out []Cause) {
+	items := func(lists []fleet.Value) (all []fleet.Value) {
+		for _, v := range lists {
+			all = append(all, v.Items()...)
+		}
+		return all
+	}
+	before, after := items(was), items(is)
+	at := map[fleet.Pos]bool{}
+	for _, v := range lacking(after, before) {
+		cause.At, at[v.Pos] = v.Pos, true
+		out = append(out, cause)
+	}
+	for _, v := range lacking(before, after) {
+		if !at[v.Pos] { // else another item stands in its place, which says it
+			out = append(out, Cause{Plugin: cause.Plugin, What: cause.What, At: v.Pos, Gone: true})
+		}
+	}
+	same := func(x, y fleet.Value) bool { return bytes.Equal(x.JSON, y.JSON) }
+	if len(out) == 0 && !slices.EqualFunc(before, after, same) {
+		for i, v := range is {
+			if i >= len(was) || !same(was[i], v) {
+				cause.At = v.Pos
+				out = append(out, cause)
+			}
+		}
+	}
+	return out
+}
+
+// lacking are the values that others do not have, or not as often.
 func lacking(values, others []fleet.Value) (out []fleet.Value) {
+	have := map[string]int{}
+	for _, o := range others {
+		have[string(o.JSON)]++
+	}
 	for _, v := range values {
-		if !slices.ContainsFunc(others, func(o fleet.Value) bool { return bytes.Equal(o.JSON, v.JSON) }) {
+		if have[string(v.JSON)]--; have[string(v.JSON)] < 0 {
 			out = append(out, v)
 		}
 	}

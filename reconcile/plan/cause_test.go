@@ -125,8 +125,13 @@ func TestTheLineThatCausesAChangeIsNamed(t *testing.T) {
 		"a host is renamed": {edit("hosts/hosts.cue", `hosts: a: address`, "hosts: b: was: [\"a\"]\nhosts: b: address"),
 			[]string{": host added hosts/hosts.cue", ": host renamed to b hosts/hosts.cue:4:11"}},
 		"a rule appends to a list": {edit("hosts/rules.cue", `{value: list: ["x"]}`, `{value: list: ["x"]}, {value: list: ["y"]}`),
-			[]string{"r: r.list hosts/rules.cue:5:64"}},
-		"a rule appends no more": {edit("hosts/rules.cue", `{value: list: ["w"]}, `, ``), []string{"r: r.list hosts/rules.cue:5:20 (before)"}},
+			[]string{"r: r.list hosts/rules.cue:5:71"}},
+		"one of the rules appends another item":   {edit("hosts/rules.cue", `list: ["x"]`, `list: ["x", "y"]`), []string{"r: r.list hosts/rules.cue:5:54"}},
+		"one of the rules changes an item":        {edit("hosts/rules.cue", `list: ["x"]`, `list: ["z"]`), []string{"r: r.list hosts/rules.cue:5:49"}},
+		"an item comes that another rule has too": {edit("hosts/rules.cue", `list: ["x"]`, `list: ["x", "w"]`), []string{"r: r.list hosts/rules.cue:5:54"}},
+		"rules change places": {edit("hosts/rules.cue", `{value: list: ["w"]}, {value: list: ["x"]}`, `{value: list: ["x"]}, {value: list: ["w"]}`),
+			[]string{"r: r.list hosts/rules.cue:5:20", "r: r.list hosts/rules.cue:5:42"}},
+		"a rule appends no more": {edit("hosts/rules.cue", `{value: list: ["w"]}, `, ``), []string{"r: r.list hosts/rules.cue:5:27 (before)"}},
 		"a host goes": {func(files map[string]string) {
 			files["hosts/hosts.cue"] = strings.Replace(files["hosts/hosts.cue"], "hosts: a:", "hosts: b:", 1)
 		}, []string{": host added hosts/hosts.cue", ": host removed hosts/hosts.cue (before)"}},

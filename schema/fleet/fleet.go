@@ -157,6 +157,16 @@ func (v Value) Text() string {
 // IsList reports whether v is a list.
 func (v Value) IsList() bool { return v.node != nil && v.node.kind == cue.ListKind }
 
+// Items are the items of a list; none if v is no list.
+func (v Value) Items() (items []Value) {
+	if v.IsList() {
+		for _, n := range v.node.fields {
+			items = append(items, n.value())
+		}
+	}
+	return items
+}
+
 // Concat is a list of the items of all lists, at the place of the first.
 func Concat(lists []Value) Value {
 	all := &node{kind: cue.ListKind, pos: lists[0].node.pos}
