@@ -168,6 +168,8 @@ func (p pluginShown) text(w io.Writer) error {
 		switch {
 		case param.Required:
 			b.WriteString("    must be set\n")
+		case param.Secret:
+			b.WriteString("    secret: neither errors nor explain tell it\n")
 		case param.Default != "":
 			fmt.Fprintf(&b, "    default: %s\n", strings.ReplaceAll(param.Default, "\n", "\n    "))
 		}

@@ -152,8 +152,23 @@ func explainParams(ctx context.Context, f *fleet.Fleet, plugin string, res *Resu
 			out = append(out, Explained{Name: name, Value: v.JSON, Pos: declared[name], Default: true, Beats: explainParts(s.passed[name])})
 		}
 	}
+	for i := range out {
+		if p.Secret(out[i].Name) {
+			out[i].hide()
+		}
+	}
 	slices.SortFunc(out, func(a, b Explained) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
+}
+
+// hide leaves the places, and takes the values away.
+func (x *Explained) hide() {
+	x.Value = json.RawMessage(`"(secret)"`)
+	for _, parts := range [][]PartExplained{x.Merges, x.Beats} {
+		for i := range parts {
+			parts[i].Value = x.Value
+		}
+	}
 }
 
 func (s *settled) explained(name string) Explained {

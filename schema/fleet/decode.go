@@ -42,6 +42,14 @@ func (d *decoder) account(n *node, what string) string {
 	return n.str()
 }
 
+// owner is the user or group of a file, empty for root.
+func (d *decoder) owner(n *node, file string) string {
+	if name := d.account(n, "file "+file); name != "root" {
+		return name
+	}
+	return ""
+}
+
 func (d *decoder) listen(service string, n *node) (out []string) {
 	if n == nil {
 		return nil

@@ -44,7 +44,7 @@ func TestAPluginSaysWhatRunsAsWhomAndWhen(t *testing.T) {
 	for i := range out.Files {
 		out.Files[i].Pos = Pos{}
 	}
-	if f := fileOf(t, out, "/etc/m/token"); f.Owner != "root" || f.Group != "monitor" {
+	if f := fileOf(t, out, "/etc/m/token"); f.Owner != "" || f.Group != "monitor" {
 		t.Errorf("file %+v", f)
 	}
 	if s := out.Services[0]; s.User != "monitor" || !reflect.DeepEqual(s.Listen, []string{"6556", "127.0.0.1:6557", "[::1]:6558", "/run/agent.sock"}) ||

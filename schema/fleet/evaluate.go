@@ -175,7 +175,7 @@ func (d *decoder) file(name string, n *node) File {
 		}
 		f.Mode = fs.FileMode(bits)
 	}
-	f.Owner, f.Group = d.account(n.get("owner"), "file "+name), d.account(n.get("group"), "file "+name)
+	f.Owner, f.Group = d.owner(n.get("owner"), name), d.owner(n.get("group"), name)
 	content, source, program := n.get("content"), n.get("source"), n.get("program")
 	kinds := 0
 	for _, part := range []*node{content, source, program} {

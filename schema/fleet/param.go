@@ -20,6 +20,7 @@ type Param struct {
 	Default  string `json:"default,omitempty"` // as CUE: a value, or what it is taken from; empty: none
 	Required bool   `json:"required"`          // it has no default, and the plugin needs it
 	Doc      string `json:"doc"`               // the comment above it
+	Secret   bool   `json:"secret,omitempty"`  // it has the attribute @secret(): neither errors nor explain tell its value
 	Pos      Pos    `json:"pos,omitzero"`
 }
 
@@ -29,6 +30,9 @@ var implicit = Param{Name: Enabled, Type: "bool", Default: "true", Doc: "Whether
 // paramOf describes a field of params as the plugin writes it.
 func paramOf(name string, v cue.Value, optional bool, most int) Param {
 	p := Param{Name: name, Type: v.IncompleteKind().String(), Doc: docOf(v), Pos: posOf(repoPos(v))}
+	for _, a := range v.Attributes(cue.FieldAttr) {
+		p.Secret = p.Secret || a.Name() == "secret"
+	}
 	if f, ok := v.Source().(*ast.Field); ok {
 		p.Type, p.Default = typeOf(f.Value)
 	}
@@ -86,6 +90,11 @@ func cueOf(e ast.Expr) string {
 		return ""
 	}
 	return strings.TrimSpace(string(b))
+}
+
+// Secret reports whether a parameter is one whose value is not told.
+func (p *Plugin) Secret(name string) bool {
+	return slices.ContainsFunc(p.Params, func(param Param) bool { return param.Name == name && param.Secret })
 }
 
 // All are the parameters by name, with the one that every plugin has.

@@ -196,6 +196,9 @@ func (p *Plugin) atRule(found Problem, name string, v Value) Problem {
 	if found.Msg == name+": unknown field "+name {
 		return p.unknown(name, v)
 	}
+	if p.Secret(name) {
+		found.Msg = name + ": it is not of the form that the plugin asks for"
+	}
 	found.Msg = p.Name + "." + found.Msg
 	if i := slices.IndexFunc(p.Params, func(param Param) bool { return param.Name == name }); i >= 0 && found.Hint == "" {
 		found.Hint, _, _ = strings.Cut(strings.ReplaceAll(p.Params[i].Doc, "\n", " "), ". ")
