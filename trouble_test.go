@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -21,8 +22,18 @@ func condition(cond string) (can bool, err error) {
 	case "ssh-keygen":
 		_, missing := exec.LookPath(cond)
 		can, why = missing == nil, "ssh-keygen is not installed"
+	case "machine":
+		why = canInstall()
+		can = why == ""
 	default:
-		return false, fmt.Errorf("no such condition: %s", cond)
+		name, ok := strings.CutPrefix(cond, "debian:")
+		if !ok {
+			return false, fmt.Errorf("no such condition: %s", cond)
+		}
+		if _, err := fromDebian(name); err != nil {
+			why = err.Error()
+		}
+		can = why == ""
 	}
 	if !can && os.Getenv("BAKEHOUSE_TEST_ALL") != "" {
 		return false, errors.New(why)

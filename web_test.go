@@ -1,13 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync/atomic"
 
 	"bakehouse/schema"
@@ -70,8 +70,8 @@ func digest(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], schema.DigestOf(b).String())
 }
 
-// fill-in FROM TO copies a file with $NAME and ${NAME} replaced.
+// fill-in FROM TO copies a file with $NAME replaced, for each variable that is set.
 func fillIn(ts *testscript.TestScript, neg bool, args []string) {
-	text := ts.ReadFile(args[0])
-	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(os.Expand(text, func(name string) string { return strings.TrimSpace(ts.Getenv(name)) })), 0o644))
+	text := os.Expand(ts.ReadFile(args[0]), func(name string) string { return cmp.Or(ts.Getenv(name), "$"+name) })
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o644))
 }

@@ -160,6 +160,10 @@ func serviceUnits(plugin string, s fleet.Service) ([]unit, error) {
 	if s.Restart != "" && s.Restart != "no" {
 		u.set("RestartSec", "5s")
 	}
+	u.set("RuntimeDirectory", s.Directories.Run)
+	u.set("StateDirectory", s.Directories.State)
+	u.set("CacheDirectory", s.Directories.Cache)
+	u.set("LogsDirectory", s.Directories.Logs)
 	u.allow(s.Allow)
 	u.section("Install")
 	u.set("WantedBy", "multi-user.target")

@@ -98,6 +98,24 @@ func (d *decoder) allow(service string, n *node) (out []string) {
 	return slices.Compact(out)
 }
 
+// directories reads the names of a service's own folders. Those of the updater are nobody else's.
+func (d *decoder) directories(service string, n *node) (out Directories) {
+	own := n.get("directories")
+	for field, to := range map[string]*string{"run": &out.Run, "state": &out.State, "cache": &out.Cache, "logs": &out.Logs} {
+		name := own.get(field)
+		if name == nil {
+			continue
+		}
+		if *to = name.text; schema.CheckName(name.text) != nil || name.text == path.Base(schema.StateDir) {
+			d.refuse(name, "service %s: %s is not the name of a folder of its own", service, quote(name.text))
+		}
+		if n.get("listen") != nil {
+			d.refuse(name, "service %s: what is started for each connection has no directories", service)
+		}
+	}
+	return out
+}
+
 // seconds reads a duration of whole seconds.
 func (d *decoder) seconds(n *node, what string) schema.Duration {
 	if n == nil {

@@ -142,6 +142,9 @@ func TestNoFieldOfAPluginCarriesMoreThanItSays(t *testing.T) {
 		"a format that has no relations":        {`relations: tgz: depends: ["ab"]`, "unknown field tgz"},
 		"a script that steers a terminal":       {`scripts: postinst: "echo \u001b[2J"`, "script postinst: it holds control characters"},
 		"a script with foreign line ends":       {`scripts: postinst: "true\r\n"`, "script postinst: it holds control characters"},
+		"a directory with a path":               {service("directories", `{run: "a/b"}`), `"a/b" is not the name of a folder`},
+		"the updater's directory":               {service("directories", `{state: "bakehouse"}`), `"bakehouse" is not the name of a folder`},
+		"directories for each connection":       {service("directories", `{run: "a"}, listen: ["1"]`), "has no directories"},
 		"a service named as a timer":            {`services: "x.timer": exec: "/bin/x"`, "ends in .service, .timer or .socket"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -242,6 +242,7 @@ func (d *decoder) service(name string, n *node) Service {
 	}
 	d.program(n, "service", name)
 	s.Listen, s.Allow = d.listen(name, n.get("listen")), d.allow(name, n.get("allow"))
+	s.Directories = d.directories(name, n)
 	return s
 }
 

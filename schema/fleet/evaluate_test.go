@@ -137,11 +137,11 @@ func TestUpdaterRefusesWhatTheAgentWould(t *testing.T) {
 
 func TestEveryParameterOfAShippedPluginHasADoc(t *testing.T) {
 	n := 0
-	f := loaded(t, repo(nil))
-	if len(f.Plugins) != len(shippedNames()) {
-		t.Errorf("%d of %d plugins", len(f.Plugins), len(shippedNames()))
+	plugins, err := Shipped(t.Context())
+	if err != nil || len(plugins) != len(shippedNames()) {
+		t.Errorf("%d of %d plugins, %v", len(plugins), len(shippedNames()), err)
 	}
-	for _, p := range f.Plugins {
+	for _, p := range plugins {
 		if p.Doc == "" || !p.Shipped {
 			t.Errorf("plugin %s: doc %q, shipped %v", p.Name, p.Doc, p.Shipped)
 		}

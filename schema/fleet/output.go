@@ -67,7 +67,17 @@ type Service struct {
 	Enable          bool     `json:"enable"`           // start it at installation and at boot
 	Listen          []string `json:"listen,omitempty"` // as systemd's ListenStream=
 	Allow           []string `json:"allow,omitempty"`  // addresses and networks in canonical form; none: all
-	Pos             Pos      `json:"-"`
+	// Its own folders, by their names below /run, /var/lib, /var/cache and /var/log.
+	Directories Directories `json:"directories,omitzero"`
+	Pos         Pos         `json:"-"`
+}
+
+// Directories are folders that a service owns, by name; empty: it has none there.
+type Directories struct {
+	Run   string `json:"run,omitempty"`
+	State string `json:"state,omitempty"`
+	Cache string `json:"cache,omitempty"`
+	Logs  string `json:"logs,omitempty"`
 }
 
 // Interval is a command that is run at the host's start and then each time Every after it has last been started.

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"bakehouse/schema"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// canInstall says why no package can be installed into a throw-away copy of this machine; empty: it can.
+func canInstall() string {
+	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" || os.Geteuid() != 0 {
+		return "installing the scripts' packages takes root on Linux for amd64"
+	}
+	for _, tool := range []string{"bash", "dpkg", "apt-get", "unshare", "chroot", "ip"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return tool + " is not installed"
+		}
+	}
+	if _, err := os.Lstat(schema.StateDir); err == nil {
+		return "this machine is a host itself: " + schema.StateDir + " is here"
+	}
+	if out, err := exec.Command("unshare", "--mount", "bash", "-euc", "mount -t tmpfs tmpfs /mnt; mkdir /mnt/u /mnt/w /mnt/r; mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/u,workdir=/mnt/w /mnt/r").CombinedOutput(); err != nil {
+		return fmt.Sprintf("no overlay of this machine's root: %s", out)
+	}
+	return ""
+}
+
+// fromDebian is the file of a package of the machine's own Debian release, fetched once per machine and version.
+func fromDebian(name string) (string, error) {
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	cache := filepath.Join(base, "bakehouse-test", "debs")
+	out, err := exec.Command("apt-get", "download", "--print-uris", name).Output()
+	if err != nil {
+		return "", fmt.Errorf("apt-get download %s: %w", name, err)
+	}
+	f := strings.Fields(string(out)) // 'URI' FILE SIZE CHECKSUM
+	if len(f) < 3 {
+		return "", fmt.Errorf("apt knows no package %s: %s", name, out)
+	}
+	deb := filepath.Join(cache, f[1])
+	if _, err := os.Stat(deb); err == nil {
+		return deb, nil
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(cache, "fetch-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	cmd := exec.Command("apt-get", "download", "--quiet", "-o", "APT::Sandbox::User=root", name)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("apt-get download %s: %w\n%s", name, err, out)
+	}
+	return deb, os.Rename(filepath.Join(dir, f[1]), deb)
+}
+
+// debian PACKAGE FILE puts a package of Debian at FILE.
+func debian(ts *testscript.TestScript, neg bool, args []string) {
+	deb, err := fromDebian(args[0])
+	ts.Check(err)
+	b, err := os.ReadFile(deb)
+	ts.Check(err)
+	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[1])), 0o755))
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), b, 0o644))
+}
+
+// machine FILE runs the shell commands of FILE as root on a throw-away copy of this machine, without a network but its
+// own loopback, in the script's directory.
+func machine(ts *testscript.TestScript, neg bool, args []string) {
+	const enter = `ip link set lo up
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work /mnt/root
+mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
+mkdir -p "/mnt/root$PWD"
+mount --bind . "/mnt/root$PWD"
+mount -t proc proc /mnt/root/proc
+mount --rbind /dev /mnt/root/dev
+exec chroot /mnt/root bash -euo pipefail -c "cd '$PWD'; . '$1'"`
+	cmd := exec.Command("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "bash", "-euc", enter, "machine", ts.MkAbs(args[0]))
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive", "HOME=/root", "PWD=" + cmd.Dir}
+	cmd.Stdout, cmd.Stderr = ts.Stdout(), ts.Stderr()
+	if err := cmd.Run(); (err != nil) != neg {
+		ts.Fatalf("on the machine: %v", err)
+	}
+}
