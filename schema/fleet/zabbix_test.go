@@ -122,7 +122,11 @@ func TestZabbixAgent2RefusesWhatWouldSayMoreInItsSettings(t *testing.T) {
 		"an unknown field":                 `log: file: "/x"`,
 		"a port that the agent would mind": `listenPort: 80`,
 	} {
-		if err := f.Plugins["zabbix_agent2"].check(given(t, value)).or(); err == nil || !strings.Contains(err.Error(), "hosts/given.cue:2:") {
+		err := f.Plugins["zabbix_agent2"].check(given(t, value)).or()
+		if err == nil {
+			_, err = output(t, f, "zabbix_agent2", value)
+		}
+		if err == nil || !strings.Contains(err.Error(), "hosts/given.cue:2:") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
