@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 
@@ -16,7 +17,7 @@ import (
 
 // Version is the bake version: the same recipe and version make the same bytes. It is raised when the golden hashes in
 // the test change.
-const Version = 3
+const Version = 4
 
 // Store keeps segments and the claims on them. Create fails with fs.ErrExist, Open with fs.ErrNotExist.
 type Store interface {
@@ -97,7 +98,7 @@ func (b *Baker) bake(ctx context.Context, r *rules.Recipe, format schema.Format,
 	if err != nil {
 		return nil, err
 	}
-	baked.Manifest, baked.Digest, baked.Packed = m, digest, pack(text)
+	baked.Manifest, baked.Digest, baked.Packed = m, digest, pack(text, len(parts[len(parts)-1].data))
 	return baked, nil
 }
 
@@ -162,19 +163,40 @@ func (b *Baker) measure(ctx context.Context, parts []part) (size int64, sum sche
 	return size, schema.Digest(h.Sum(nil)), err
 }
 
-// pack is the stored form of a manifest. It is addressed by what it inflates to, so its own bytes may vary.
-func pack(text []byte) []byte {
-	var b bytes.Buffer
-	z, err := gzip.NewWriterLevel(&b, level)
-	if err != nil {
-		panic(err) // only for a level out of range
-	}
+// pack is the stored form of a manifest, of which so many bytes at the end are the last literal. It is addressed by what it
+// inflates to, so its own bytes may vary.
+func pack(text []byte, last int) []byte {
 	// Names and hex digits first, then literals, which look like noise: flushed between, or one Huffman code would have to
-	// do for both. A bytes.Buffer does not fail.
-	line := bytes.IndexByte(text, '\n') + 1
-	z.Write(text[:line])
-	z.Flush()
-	z.Write(text[line:])
+	// do for both. Before the last one too, if that pays: what is before it may be hex digits, as in an rpm, or noise.
+	line, end := bytes.IndexByte(text, '\n')+1, len(text)-last
+	one, two := packFlushed(text, line), packFlushed(text, line, end)
+	if len(two) < len(one) {
+		return two
+	}
+	return one
+}
+
+func packFlushed(text []byte, at ...int) []byte {
+	var b bytes.Buffer
+	z := packers.Get().(*gzip.Writer)
+	defer packers.Put(z)
+	z.Reset(&b) // which does not fail
+	from := 0
+	for _, to := range at {
+		z.Write(text[from:to])
+		z.Flush()
+		from = to
+	}
+	z.Write(text[from:])
 	z.Close()
 	return b.Bytes()
 }
+
+// packers are reused as deflaters are.
+var packers = sync.Pool{New: func() any {
+	z, err := gzip.NewWriterLevel(nil, level)
+	if err != nil {
+		panic(err) // only for a level out of range
+	}
+	return z
+}}

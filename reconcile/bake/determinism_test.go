@@ -13,17 +13,17 @@ import (
 	"bakehouse/schema"
 )
 
-// The bytes of one recipe under bake version 3. A change here means that every package of every fleet changes: raise
+// The bytes of one recipe under bake version 4. A change here means that every package of every fleet changes: raise
 // bake.Version, and the codec if segments of the same payload changed, then write the new hashes down.
 const (
-	goldenVersion = 3
+	goldenVersion = 4
 	goldenDeb     = "sha256:b00b1bdbcdb7af8a160b5fe656eb280afef3288465035d6acb2f75133c5fd010"
-	goldenRpm     = "sha256:87a8a51090218836f5c0f48b845dfce0ef5ddd86e18d350acf719337f8c5bb45"
+	goldenRpm     = "sha256:67932ab22aa61e6c6308abcd9e2eb6d5473ccee06ee65e39a5386ae6adece1e2"
 	goldenTgz     = "sha256:fa58022b297e736d7c3175cb5a3bc51d5726b91ae0a456a8b9cf34a936ed9892"
 )
 
 var goldenSegments = []string{"336f01a3b0a9aaa6", "53ae73bac4b6c5c8", "f79c75614772f2ef", "0ee7351419e3fb45", "d0912d70bf2621bd", "630fd5d6f0cc6cbd",
-	"dff1644c8ad58e9b", "6c3eec0b8ce904b6", "3347265b6c603c55", "3f6310165c36e278", "24274adc69eceedc"}
+	"4f6dacb745b7864d", "6c3eec0b8ce904b6", "3347265b6c603c55", "24274adc69eceedc", "80a31626346319dc"}
 
 func TestTheBytesOfThisBakeVersionHaveNotChanged(t *testing.T) {
 	st, src := newMemory(), repo{}
@@ -130,7 +130,7 @@ func TestAFurtherPackageCostsWhatIsDifferent(t *testing.T) {
 		}
 		return files, len(out.Packed)
 	}
-	for _, format := range []schema.Format{schema.Deb, schema.Tgz} {
+	for _, format := range []schema.Format{schema.Deb, schema.Rpm, schema.Tgz} {
 		few, base := cost(format, 0)
 		some, twenty := cost(format, 20-few)
 		many, more := cost(format, 120-few)

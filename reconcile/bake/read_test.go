@@ -112,8 +112,12 @@ func readTar(t tb, z []byte, dirs bool) (entries []entry) {
 // dataOf is the entries of a package's data.
 func dataOf(t tb, pkg []byte, format schema.Format) []entry {
 	t.Helper()
-	if format == schema.Deb {
+	switch format {
+	case schema.Deb:
 		pkg = readAr(t, pkg)[2].data
+	case schema.Rpm:
+		_, entries := readRpm(t, pkg)
+		return entries
 	}
 	return readTar(t, pkg, true)
 }
@@ -125,7 +129,7 @@ func drawRecipe(t *rapid.T) (*rules.Recipe, repo) {
 		ID: schema.RecipeID(rapid.StringMatching(`[0-9a-f]{16}`).Draw(t, "id"))}
 	long := strings.Repeat("long/", 25)
 	dirs := []string{"/etc/", "/etc/default/", "/usr/bin/", "/usr/share/" + long, "/usr/share/x" + strings.Repeat("y", 120) + "/", "/opt/ü/", "/"}
-	names := []string{"a", "b", "agent.conf", "with space", strings.Repeat("n", 99), strings.Repeat("m", 130), "ß"}
+	names := []string{"a", "b", "agent.conf", "with space", "-dash", "100%", "star*", "quote's", strings.Repeat("n", 99), strings.Repeat("m", 130), "ß"}
 	used := map[string]bool{}
 	for i := range rapid.IntRange(0, 4).Draw(t, "plugins") {
 		o := &fleet.Output{Plugin: fmt.Sprintf("p%d", i)}
@@ -165,46 +169,52 @@ func TestAPackageHasExactlyTheFilesOfItsRecipe(t *testing.T) {
 		if !bytes.Equal(members[2].data, tgz) {
 			t.Fatal("the deb's data is not the tgz")
 		}
-		want := map[string]entry{}
-		for _, o := range r.Outputs {
-			for _, f := range o.Files {
-				content := f.Content
-				if f.Shared() {
-					content = src[f.Repo]
-				}
-				want["."+f.Path] = entry{&tar.Header{Mode: int64(f.Mode), Typeflag: tar.TypeReg}, content}
-			}
-		}
-		var files []entry
-		config := false
-		for _, e := range readTar(t, tgz, true) {
-			if e.Typeflag == tar.TypeDir {
-				if len(files) > 0 || e.Mode != 0o755 || !strings.HasSuffix(e.Name, "/") {
-					t.Fatalf("directory %s %o", e.Name, e.Mode)
-				}
-				continue
-			}
-			files = append(files, e)
-			switch w, ok := want[e.Name]; {
-			case ok:
-				if e.Mode != w.Mode || e.Typeflag != w.Typeflag || !bytes.Equal(e.data, w.data) {
-					t.Fatalf("%s: %o, %d bytes; want %o, %d bytes", e.Name, e.Mode, len(e.data), w.Mode, len(w.data))
-				}
-				delete(want, e.Name)
-			case e.Name != "."+schema.HealthFile && e.Name != "."+schema.UnitsFile && !strings.HasPrefix(e.Name, "./usr/lib/systemd/system/p"):
-				t.Fatalf("%s is in the package", e.Name)
-			}
-			_, shared := src[e.Name[1:]]
-			if config && !strings.HasPrefix(e.Name, "./etc/") {
-				t.Fatalf("%s comes after config", e.Name)
-			}
-			config = config || !shared && strings.HasPrefix(e.Name, "./etc/")
-		}
-		if len(want) > 0 {
-			t.Fatalf("not in the package: %v", want)
-		}
+		files := checkFiles(t, r, src, readTar(t, tgz, true))
 		checkControl(t, r, members[1].data, files)
 	})
+}
+
+// checkFiles compares a package's entries with its recipe: directories first, config last. It returns those of files.
+func checkFiles(t tb, r *rules.Recipe, src repo, entries []entry) (files []entry) {
+	t.Helper()
+	want := map[string]entry{}
+	for _, o := range r.Outputs {
+		for _, f := range o.Files {
+			content := f.Content
+			if f.Shared() {
+				content = src[f.Repo]
+			}
+			want["."+f.Path] = entry{&tar.Header{Mode: int64(f.Mode)}, content}
+		}
+	}
+	config := false
+	for _, e := range entries {
+		if e.Typeflag == tar.TypeDir {
+			if len(files) > 0 || e.Mode != 0o755 || !strings.HasSuffix(e.Name, "/") {
+				t.Fatalf("directory %s %o", e.Name, e.Mode)
+			}
+			continue
+		}
+		files = append(files, e)
+		switch w, ok := want[e.Name]; {
+		case ok:
+			if e.Mode != w.Mode || e.Typeflag != tar.TypeReg || !bytes.Equal(e.data, w.data) {
+				t.Fatalf("%s: %o, %d bytes; want %o, %d bytes", e.Name, e.Mode, len(e.data), w.Mode, len(w.data))
+			}
+			delete(want, e.Name)
+		case e.Name != "."+schema.HealthFile && e.Name != "."+schema.UnitsFile && !strings.HasPrefix(e.Name, "./usr/lib/systemd/system/p"):
+			t.Fatalf("%s is in the package", e.Name)
+		}
+		_, shared := src[e.Name[1:]]
+		if config && !strings.HasPrefix(e.Name, "./etc/") {
+			t.Fatalf("%s comes after config", e.Name)
+		}
+		config = config || !shared && strings.HasPrefix(e.Name, "./etc/")
+	}
+	if len(want) > 0 {
+		t.Fatalf("not in the package: %v", want)
+	}
+	return files
 }
 
 // checkControl compares control.tar.gz with the data's files.

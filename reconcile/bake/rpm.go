@@ -36,8 +36,7 @@ func (b *Baker) rpm(ctx context.Context, l *layout, baked *Baked) ([]part, error
 	// rpm shows the recipe as the release. It orders nothing: a host takes what its assignment says, newer or not.
 	version, release := strings.TrimSuffix(l.version, "+"+string(l.recipe.ID)), string(l.recipe.ID)
 	l.version = version + "-" + release
-	shared := slices.Clone(l.shared)
-	shared[0] = ownedDirs(shared[0])
+	shared := rpmShared(l.shared)
 	payload, sums, err := b.archive(ctx, cpioArchive, shared, l.own, baked)
 	if err != nil {
 		return nil, err
@@ -46,37 +45,67 @@ func (b *Baker) rpm(ctx context.Context, l *layout, baked *Baked) ([]part, error
 	if err != nil {
 		return nil, err
 	}
-	h := rpmMetadata(l, version, release, arch.name)
-	h.addFiles(rpmFiles(shared, l.own, sums))
+	h, own := rpmMetadata(l, version, arch.name), &rpmHeader{}
+	same := h.addFiles(rpmFiles(shared, l.own, sums), own)
 	h.text(tagPayloadFormat, "cpio")
 	h.text(tagPayloadCompressor, "gzip")
 	h.text(tagPayloadFlags, fmt.Sprint(level))
-	h.texts(tagPayloadDigest, digest.Hex())
 	h.int32s(tagPayloadDigestAlgo, rpmSHA256)
-	header := h.encode(tagHeaderImmutable)
+	own.texts(tagPayloadDigest, digest.Hex())
+	own.text(tagRelease, release)
+	own.text(tagSourceRPM, l.name+"-"+l.version+".src.rpm") // without it, rpm takes this for a source package
+	related := l.related(schema.Rpm)
+	own.dependencies(tagProvideName, tagProvideFlags, tagProvideVersion, append(rpmDeps(related.Provides), rpmDep{l.name, depEqual, l.version}))
+	head, tail := encodeHeader(tagHeaderImmutable, *h, *own, same)
+	g, err := b.segment(ctx, plainPayload(head), baked)
+	if err != nil {
+		return nil, err
+	}
 
-	var sig rpmHeader
-	sum := sha256.Sum256(header)
-	sig.text(sigSHA256, hex.EncodeToString(sum[:]))
-	size := int64(len(header)) + payload.size
+	size := int64(len(head)+len(tail)) + payload.size
 	if max(size, payload.raw) > maxCpio {
 		return nil, errors.New("is 4 GiB or more, which takes another form of rpm")
 	}
+	sum := sha256.New()
+	sum.Write(head)
+	sum.Write(tail)
+	var sig rpmHeader
+	sig.text(sigSHA256, hex.EncodeToString(sum.Sum(nil)))
 	sig.int32s(sigSize, uint32(size))
 	sig.int32s(sigPayloadSize, uint32(payload.raw))
-	signature := sig.encode(tagHeaderSignatures)
+	index, values := encodeHeader(tagHeaderSignatures, nil, sig, 0)
+	signature := append(index, values...)
 
 	s := &stream{}
-	s.write(rpmLead(l.name+"-"+l.version, arch.number))
+	s.write(rpmLead(l.name, arch.number))
 	s.write(signature)
 	s.write(make([]byte, -len(signature)&7))
-	s.write(header)
+	s.place(g)
+	s.write(tail)
 	s.embed(payload)
 	return s.parts, nil
 }
 
-// rpmMetadata is the tags that say what the package is and needs.
-func rpmMetadata(l *layout, version, release, arch string) *rpmHeader {
+// rpmShared is the shared files as an rpm has them: without the system's directories, of which there is so little left that
+// they go with the anchor root, because each segment is half a hundred bytes in every manifest.
+func rpmShared(shared [][]*file) [][]*file {
+	var first []*file
+	var rest [][]*file
+	for i, files := range shared {
+		switch {
+		case i == 0:
+			first = ownedDirs(files)
+		case files[0].path == schema.AnchorFile:
+			first = append(first, files...)
+		default:
+			rest = append(rest, files)
+		}
+	}
+	return slices.Insert(rest, 0, first)
+}
+
+// rpmMetadata is the tags that say what the package is and needs, but for those that differ from recipe to recipe.
+func rpmMetadata(l *layout, version, arch string) *rpmHeader {
 	h := &rpmHeader{}
 	fleetName := oneLine(cmp.Or(l.fleet, "without updater"))
 	vendor := "Bakehouse fleet " + fleetName
@@ -88,9 +117,9 @@ func rpmMetadata(l *layout, version, release, arch string) *rpmHeader {
 	h.texts(tagHeaderI18NTable, "C")
 	h.text(tagName, l.name)
 	h.text(tagVersion, version)
-	h.text(tagRelease, release)
 	h.i18n(tagSummary, "Monitoring agent with its settings, baked from a repo")
-	h.i18n(tagDescription, fmt.Sprintf("Fleet %s, recipe %s, plugins: %s.", fleetName, release, cmp.Or(strings.Join(plugins, ", "), "none")))
+	h.i18n(tagDescription, fmt.Sprintf("Fleet %s, plugins: %s.\n"+
+		"Its settings are baked in. To change them, change the fleet's repo, from\nwhich a new package comes.", fleetName, cmp.Or(strings.Join(plugins, ", "), "none")))
 	h.int32s(tagBuildTime, uint32(epoch.Unix()))
 	h.text(tagBuildHost, "localhost")
 	h.text(tagVendor, vendor)
@@ -99,11 +128,9 @@ func rpmMetadata(l *layout, version, release, arch string) *rpmHeader {
 	h.i18n(tagGroup, "System/Monitoring")
 	h.text(tagOS, "linux")
 	h.text(tagArch, arch)
-	h.text(tagSourceRPM, l.name+"-"+l.version+".src.rpm") // without it, rpm takes this for a source package
-	h.text(tagRPMVersion, "4.14.0")                       // the oldest whose digests these are
+	h.text(tagRPMVersion, "4.14.0") // the oldest whose digests these are
 	h.text(tagEncoding, "utf-8")
 	related := l.related(schema.Rpm)
-	h.dependencies(tagProvideName, tagProvideFlags, tagProvideVersion, append(rpmDeps(related.Provides), rpmDep{l.name, depEqual, l.version}))
 	h.dependencies(tagConflictName, tagConflictFlags, tagConflictVersion, rpmDeps(related.Conflicts))
 	h.dependencies(tagObsoleteName, tagObsoleteFlags, tagObsoleteVersion, rpmDeps(related.Replaces))
 	// What rpm itself must know to read this package.

@@ -203,13 +203,13 @@ func TestReadersOfRpmReadAPackage(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	})
-	// Shared files by plugin, the anchor root, the updater's settings, then own files, and all that is config at the end.
+	// The anchor root, shared files by plugin, the updater's settings, then own files, and all that is config at the end.
 	want := []string{
 		"./etc/bakehouse", "./usr/lib/bakehouse", "./usr/share/doc/node_exporter",
+		"./etc/bakehouse/root.json",
 		"./usr/bin/node_exporter",
 		"./usr/share/doc/node_exporter/README",
 		"./usr/bin/bakehouse-agent",
-		"./etc/bakehouse/root.json",
 		"./usr/lib/systemd/system/bakehouse-agent.service",
 		"./etc/bakehouse/agent.json",
 		"./usr/lib/bakehouse/units",
@@ -217,6 +217,15 @@ func TestReadersOfRpmReadAPackage(t *testing.T) {
 		"./etc/bakehouse/health.json",
 		"./etc/default/node_exporter",
 	}
+	t.Run("rpm, of documentation and config", func(t *testing.T) {
+		rpm := tool(t, "rpm")
+		if got := run(t, rpm, "--query", "--package", "--docfiles", f); got != "/usr/share/doc/node_exporter/README\n" {
+			t.Errorf("documentation: %s", got)
+		}
+		if got := run(t, rpm, "--query", "--package", "--configfiles", f); got != "" {
+			t.Errorf("config: %s", got)
+		}
+	})
 	t.Run("bsdtar", func(t *testing.T) {
 		if got := strings.Fields(run(t, tool(t, "bsdtar"), "-tf", f)); !slices.Equal(got, want) {
 			t.Errorf("%q", got)
@@ -245,6 +254,38 @@ func TestRpmRefusesAPackageWithAnAlteredByte(t *testing.T) {
 		bad[at] ^= 1
 		if out, err := exec.Command(rpm, "--checksig", write(t, "p.rpm", bad)).CombinedOutput(); err == nil {
 			t.Errorf("%s: %s", name, out)
+		}
+	}
+}
+
+func TestRpmlintFindsNothingThatIsNotMeant(t *testing.T) {
+	rpmlint := tool(t, "rpmlint")
+	meant := map[string]string{
+		"no-changelogname-tag":            "the history is the repo's",
+		"no-binary":                       "the programs of this test are noise",
+		"no-url-tag":                      "the package is the fleet's, which has no page",
+		"no-signature":                    "what vouches for a package is the fleet's signature and TUF metadata",
+		"invalid-license":                 "Apache-2.0 is how SPDX writes it; this rpmlint knows older names",
+		"non-conffile-in-etc":             "what is baked belongs to the repo, and is replaced with the package",
+		"non-readable":                    "the settings may hold a proxy's password",
+		"no-manual-page-for-binary":       "which files there are is the plugins' matter",
+		"dangerous-command-in-%preun":     "it removes the record of units, below the updater's own directory",
+		"dangerous-command-in-%posttrans": "as above, and a unit's link",
+		"only-non-binary-in-usr-lib":      "units of systemd belong there on every platform",
+	}
+	st, src := newMemory(), repo{}
+	out := baked(t, st, src, example(src, someID, ":9100"), schema.Rpm)
+	f := filepath.Join(t.TempDir(), "bakehouse-agent-"+out.Manifest.Version+".x86_64.rpm")
+	if err := os.WriteFile(f, assembled(t, st, out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	found, _ := exec.Command(rpmlint, f).Output() // its exit code says whether there is anything at all
+	if !bytes.Contains(found, []byte("1 packages and 0 specfiles checked")) {
+		t.Fatalf("rpmlint says %s", found)
+	}
+	for line := range strings.Lines(string(found)) {
+		if f := strings.Fields(line); len(f) > 2 && f[0] == "bakehouse-agent.x86_64:" && meant[f[2]] == "" {
+			t.Error(line)
 		}
 	}
 }

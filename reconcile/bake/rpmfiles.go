@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"path"
 	"slices"
+	"strings"
 )
 
 // rpmFile is a file or directory as an rpm's header has it.
@@ -14,6 +15,7 @@ type rpmFile struct {
 	digest    string // SHA-256 in hex; empty for a directory
 	owner     string
 	group     string
+	shared    bool // the content is in a shared segment
 }
 
 // rpmFiles lists what a package owns in the order of whole paths' bytes: rpm finds what the payload holds by a binary search.
@@ -23,35 +25,61 @@ func rpmFiles(shared [][]*file, own []*file, sums []fileSum) []rpmFile {
 		read[s.path] = s
 	}
 	var list []rpmFile
-	for _, files := range append(slices.Clone(shared), own) {
-		for _, f := range files {
-			dir, base := path.Split(f.path)
-			r := rpmFile{dir: dir, base: base, mode: modeDir | uint16(f.mode.Perm()), size: 4096,
-				owner: cmp.Or(f.owner, "root"), group: cmp.Or(f.group, "root")}
-			if !f.mode.IsDir() {
-				s := read[f.path]
-				r.mode, r.size, r.digest = modeRegular|uint16(f.mode.Perm()), s.size, s.sha.Hex()
-			}
-			list = append(list, r)
+	add := func(f *file, shared bool) {
+		dir, base := path.Split(f.path)
+		r := rpmFile{dir: dir, base: base, mode: modeDir | uint16(f.mode.Perm()), size: 4096,
+			owner: cmp.Or(f.owner, "root"), group: cmp.Or(f.group, "root"), shared: shared}
+		if !f.mode.IsDir() {
+			s := read[f.path]
+			r.mode, r.size, r.digest = modeRegular|uint16(f.mode.Perm()), s.size, s.sha.Hex()
 		}
+		list = append(list, r)
+	}
+	for _, files := range shared {
+		for _, f := range files {
+			add(f, true)
+		}
+	}
+	for _, f := range own {
+		add(f, false)
 	}
 	slices.SortFunc(list, func(a, b rpmFile) int { return cmp.Compare(a.dir+a.base, b.dir+b.base) })
 	return list
 }
 
-// addFiles adds the tags that have a value for every file.
-func (h *rpmHeader) addFiles(files []rpmFile) {
+// kind is the flags of what rpm treats specially: documentation, which a host may do without, and licenses. Nothing is
+// config: what is baked belongs to the repo.
+func (f rpmFile) kind() uint32 {
+	switch {
+	case f.mode&modeDir != 0:
+	case strings.HasPrefix(f.dir, "/usr/share/licenses/"):
+		return 1 << 7
+	case strings.HasPrefix(f.dir, "/usr/share/doc/"), strings.HasPrefix(f.dir, "/usr/share/man/"), strings.HasPrefix(f.dir, "/usr/share/info/"):
+		return 1 << 1
+	}
+	return 0
+}
+
+// addFiles adds the tags that have a value for every file: to own those that depend on what the files hold. Their digests
+// come first there, and the first same bytes of those are of shared files.
+func (h *rpmHeader) addFiles(files []rpmFile, own *rpmHeader) (same int) {
 	n := len(files)
-	var sizes, times, indexes, inodes, verify []uint32
+	var sizes, flags, times, indexes, inodes, verify []uint32
 	var modes []uint16
 	var digests, owners, groups, bases, dirs []string
 	seen := map[string]uint32{}
-	total := int64(0)
+	total, onlyShared := int64(0), true
 	for i, f := range files {
 		sizes = append(sizes, uint32(f.size))
 		modes = append(modes, f.mode)
+		flags = append(flags, f.kind())
 		times = append(times, uint32(epoch.Unix()))
 		digests = append(digests, f.digest)
+		if f.shared && onlyShared {
+			same += len(f.digest) + 1
+		} else {
+			onlyShared = false
+		}
 		owners = append(owners, f.owner)
 		groups = append(groups, f.group)
 		inodes = append(inodes, uint32(i+1)) // equal numbers would be links to one file
@@ -64,23 +92,24 @@ func (h *rpmHeader) addFiles(files []rpmFile) {
 		indexes = append(indexes, seen[f.dir])
 		total += f.size
 	}
-	same := func(s string) []string { return slices.Repeat([]string{s}, n) }
-	h.int32s(tagSize, uint32(min(total, 1<<32-1))) // only informs
-	h.int32s(tagFileSizes, sizes...)
+	repeat := func(s string) []string { return slices.Repeat([]string{s}, n) }
+	own.texts(tagFileDigests, digests...)
+	own.int32s(tagSize, uint32(min(total, 1<<32-1))) // only informs
+	own.int32s(tagFileSizes, sizes...)
 	h.int16s(tagFileModes, modes...)
 	h.int16s(tagFileRdevs, make([]uint16, n)...)
 	h.int32s(tagFileMtimes, times...)
-	h.texts(tagFileDigests, digests...)
-	h.texts(tagFileLinktos, same("")...)
-	h.int32s(tagFileFlags, make([]uint32, n)...) // nothing is config: what is baked belongs to the repo
+	h.texts(tagFileLinktos, repeat("")...)
+	h.int32s(tagFileFlags, flags...)
 	h.texts(tagFileUserName, owners...)
 	h.texts(tagFileGroupName, groups...)
 	h.int32s(tagFileVerifyFlags, verify...)
 	h.int32s(tagFileDevices, slices.Repeat([]uint32{1}, n)...)
 	h.int32s(tagFileInodes, inodes...)
-	h.texts(tagFileLangs, same("")...)
+	h.texts(tagFileLangs, repeat("")...)
 	h.int32s(tagDirIndexes, indexes...)
 	h.texts(tagBaseNames, bases...)
 	h.texts(tagDirNames, dirs...)
 	h.int32s(tagFileDigestAlgo, rpmSHA256)
+	return same
 }

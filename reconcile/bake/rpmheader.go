@@ -139,10 +139,13 @@ func (h *rpmHeader) int32s(tag uint32, list ...uint32) {
 	h.add(tag, rpmInt32, len(list), b)
 }
 
-// encode is the header as one region of the tag given, so that a signature can vouch for all of it and stand outside.
-func (h rpmHeader) encode(region uint32) []byte {
-	slices.SortFunc(h, func(a, b rpmEntry) int { return cmp.Compare(a.tag, b.tag) })
-	var index, store []byte
+// encodeHeader is a header as one region of the tag given, so that a signature can vouch for all of it and stand outside.
+// The values of own come last, whatever their tags: rpm wants values in the order of their entries, but the entries in none.
+// So head, with the whole index, is the same for all headers that differ in what is in own, if that is as long. The first
+// so many bytes of own are taken for the same, too.
+func encodeHeader(region uint32, common, own rpmHeader, same int) (head, tail []byte) {
+	byTag := func(a, b rpmEntry) int { return cmp.Compare(a.tag, b.tag) }
+	slices.SortFunc(common, byTag)
 	entry := func(tag, kind uint32, offset, count int) []byte {
 		var b []byte
 		for _, v := range []uint32{tag, kind, uint32(offset), uint32(count)} {
@@ -150,7 +153,12 @@ func (h rpmHeader) encode(region uint32) []byte {
 		}
 		return b
 	}
-	for _, e := range h {
+	var index, store []byte
+	cut := 0
+	for i, e := range slices.Concat(common, own) {
+		if i == len(common) {
+			cut = len(store) + same
+		}
 		align := map[uint32]int{rpmInt16: 2, rpmInt32: 4}[e.kind]
 		for align > 0 && len(store)%align != 0 {
 			store = append(store, 0)
@@ -160,14 +168,14 @@ func (h rpmHeader) encode(region uint32) []byte {
 	}
 	// The region's own entry comes first and points to a copy of itself at the end of the store, which says where the
 	// region begins: so many bytes of index before the store.
-	n := len(h) + 1
+	n := len(common) + len(own) + 1
 	index = append(entry(region, rpmBinary, len(store), 16), index...)
 	store = append(store, entry(region, rpmBinary, -16*n, 16)...)
 
-	out := []byte{0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0}
-	out = binary.BigEndian.AppendUint32(out, uint32(n))
-	out = binary.BigEndian.AppendUint32(out, uint32(len(store)))
-	return slices.Concat(out, index, store)
+	head = []byte{0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0}
+	head = binary.BigEndian.AppendUint32(head, uint32(n))
+	head = binary.BigEndian.AppendUint32(head, uint32(len(store)))
+	return slices.Concat(head, index, store[:cut]), store[cut:]
 }
 
 // rpmLead is the 96 bytes that the format began with, today a file's magic number. Everything in it stands in the header.

@@ -45,6 +45,7 @@ func (g *segment) reader() io.Reader { return g.bytes.reader() }
 type payload struct {
 	identity schema.Digest
 	write    func(context.Context, io.Writer) ([]fileSum, error)
+	plain    bool // it stands in packages as it is, not deflated: its segment is the payload itself
 }
 
 // payload is the entries of files.
@@ -54,15 +55,23 @@ func (as *archiver) payload(files []*file) payload {
 	for _, f := range files {
 		fmt.Fprintf(h, "%q %o %q %q %s\n", f.path, f.mode, f.owner, f.group, f.sum)
 	}
-	return payload{schema.Digest(h.Sum(nil)), func(ctx context.Context, w io.Writer) ([]fileSum, error) { return as.write(ctx, w, files) }}
+	return payload{identity: schema.Digest(h.Sum(nil)),
+		write: func(ctx context.Context, w io.Writer) ([]fileSum, error) { return as.write(ctx, w, files) }}
 }
 
 // textPayload is bytes at hand.
 func textPayload(text []byte) payload {
-	return payload{schema.DigestOf(append([]byte("text\n"), text...)), func(_ context.Context, w io.Writer) ([]fileSum, error) {
+	return payload{identity: schema.DigestOf(append([]byte("text\n"), text...)), write: func(_ context.Context, w io.Writer) ([]fileSum, error) {
 		_, err := w.Write(text)
 		return nil, err
 	}}
+}
+
+// plainPayload is bytes that stand in packages as they are.
+func plainPayload(b []byte) payload {
+	p := textPayload(b)
+	p.identity, p.plain = schema.DigestOf(append([]byte("plain\n"), b...)), true
+	return p
 }
 
 // segments makes or finds segments, each once per process. It is safe for concurrent use.
@@ -126,6 +135,9 @@ func (s *segments) make(ctx context.Context, p payload) (*segment, bool, error) 
 	g.sums, g.crc, g.tail = sums, check.Sum32(), slices.Clip(end)
 	g.ref.Payload, g.ref.PayloadSize = schema.Digest(sum.Sum(nil)), int64(n)
 
+	if p.plain {
+		return s.makePlain(ctx, g, p)
+	}
 	claim, err := s.claim(ctx, g.ref)
 	if err != nil {
 		return nil, false, err
@@ -146,6 +158,23 @@ func (s *segments) make(ctx context.Context, p payload) (*segment, bool, error) 
 		return nil, false, errors.Join(err, g.bytes.Close())
 	}
 	return g, true, nil
+}
+
+// makePlain makes the segment of a plain payload. It takes no claim to find it in the store: its digest is known.
+func (s *segments) makePlain(ctx context.Context, g *segment, p payload) (*segment, bool, error) {
+	g.bytes, g.ref.Digest, g.ref.Size = s.newPrivate(), g.ref.Payload, g.ref.PayloadSize
+	_, err := p.write(ctx, g.bytes)
+	fresh := true
+	if err == nil {
+		err = s.store.Create(ctx, schema.SegmentKey(g.ref.Digest), g.reader())
+	}
+	if errors.Is(err, fs.ErrExist) {
+		fresh, err = false, s.same(ctx, g.ref)
+	}
+	if err != nil {
+		return nil, false, errors.Join(err, g.bytes.Close())
+	}
+	return g, fresh, nil
 }
 
 // claim reads which segment the store says holds a payload; nil if it knows none. What it says is only checked for form:

@@ -64,6 +64,12 @@ func (s *stream) embed(o *stream) {
 	}
 }
 
+// place appends a plain segment.
+func (s *stream) place(g *segment) {
+	s.size += g.ref.Size
+	s.parts = append(s.parts, part{segment: g})
+}
+
 // splice appends a segment without touching its bytes.
 func (s *stream) splice(g *segment) {
 	s.crc = combineCRC(s.crc, g.crc, g.ref.PayloadSize)
