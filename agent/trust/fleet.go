@@ -6,8 +6,11 @@ import (
 	"iter"
 	"maps"
 	"math/bits"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
@@ -171,6 +174,9 @@ func (c *Client) All(ctx context.Context, src Source) iter.Seq2[*schema.Assignme
 	return func(yield func(*schema.Assignment, error) bool) {
 		c.mu.Lock()
 		v, err := c.ready()
+		if err == nil {
+			err = c.loadBins(ctx, src, v)
+		}
 		c.mu.Unlock()
 		if err != nil {
 			yield(nil, err)
@@ -189,6 +195,45 @@ func (c *Client) All(ctx context.Context, src Source) iter.Seq2[*schema.Assignme
 			}
 		}
 	}
+}
+
+// loadBins verifies all bins that v lacks, as many at a time as there are processors: reading them is most of what a
+// server or publisher of a large fleet does. A client with a directory, which is a host, reads one and does without. c.mu
+// is held.
+func (c *Client) loadBins(ctx context.Context, src Source, v *view) error {
+	if c.dir != nil {
+		return nil
+	}
+	top := v.set.Targets[metadata.TARGETS]
+	names := slices.DeleteFunc(top.Signed.Delegations.SuccinctRoles.GetRoles(), func(name string) bool { return v.set.Targets[name] != nil })
+	by := binAuthority(top)
+	verified, errs := make([]*metadata.Metadata[metadata.TargetsType], len(names)), make([]error, len(names))
+	var next atomic.Int64
+	var failed atomic.Bool
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(names)) {
+		workers.Go(func() {
+			// go-tuf's set is for one goroutine. What this one shares with the others is only read.
+			set := *v.set
+			for i := int(next.Add(1)) - 1; i < len(names) && !failed.Load(); i = int(next.Add(1)) - 1 {
+				set.Targets = map[string]*metadata.Metadata[metadata.TargetsType]{metadata.TARGETS: top}
+				if errs[i] = c.takeRole(ctx, src, &set, names[i], metadata.TARGETS, by); errs[i] != nil {
+					failed.Store(true)
+				}
+				verified[i] = set.Targets[names[i]]
+			}
+		})
+	}
+	workers.Wait()
+	for i, name := range names {
+		if errs[i] != nil {
+			return errs[i]
+		}
+		if verified[i] != nil {
+			v.set.Targets[name] = verified[i]
+		}
+	}
+	return nil
 }
 
 func (c *Client) allOf(ctx context.Context, src Source, v *view, bin string) ([]*schema.Assignment, error) {

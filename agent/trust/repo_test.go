@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"math/bits"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -76,6 +77,7 @@ type repo struct {
 
 	files   map[string][]byte // what a Source finds
 	content map[schema.Digest][]byte
+	mu      *sync.Mutex // of asked
 	asked   []string
 	fail    map[string]error
 }
@@ -84,7 +86,7 @@ const testBins = 4
 
 func newRepo(t testing.TB) *repo {
 	t.Helper()
-	r := &repo{t: t, now: start, keys: map[string][]testKey{}, files: map[string][]byte{},
+	r := &repo{t: t, mu: new(sync.Mutex), now: start, keys: map[string][]testKey{}, files: map[string][]byte{},
 		content: map[schema.Digest][]byte{}, fail: map[string]error{}, bins: map[string]*metadata.Metadata[metadata.TargetsType]{}}
 	r.root = metadata.Root(start.Add(365 * day))
 	r.root.Signed.UnrecognizedFields = map[string]any{RootField: RootInfo{Fleet: "acme", Bins: testBins}}
@@ -246,8 +248,15 @@ func (r *repo) sealTimestamp() {
 	r.files[timestampFile] = sign(r.t, r.stamp, r.keys[metadata.TIMESTAMP])
 }
 
-func (r *repo) Metadata(_ context.Context, name string, limit int64) ([]byte, error) {
+// ask notes a request: bins are read several at a time.
+func (r *repo) ask(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.asked = append(r.asked, name)
+}
+
+func (r *repo) Metadata(_ context.Context, name string, limit int64) ([]byte, error) {
+	r.ask(name)
 	if err := r.fail[name]; err != nil {
 		return nil, err
 	}
@@ -259,7 +268,7 @@ func (r *repo) Metadata(_ context.Context, name string, limit int64) ([]byte, er
 }
 
 func (r *repo) Target(_ context.Context, name string, d schema.Digest, limit int64) ([]byte, error) {
-	r.asked = append(r.asked, name)
+	r.ask(name)
 	if err := r.fail[name]; err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // Source hands out untrusted bytes: a server over HTTPS or the local store. An absent file is fs.ErrNotExist; nothing
-// longer than limit bytes may be returned.
+// longer than limit bytes may be returned. Client.All asks for several files at a time.
 type Source interface {
 	// Metadata reads "2.root.json", "7.snapshot.json", "7.targets.json", "3.bin-0a.json", or the newest "timestamp.json".
 	Metadata(ctx context.Context, name string, limit int64) ([]byte, error)
