@@ -79,7 +79,7 @@ func Explain(ctx context.Context, f *fleet.Fleet, host string) (*Explanation, er
 	if res == nil {
 		return nil, r.ps.Sorted()
 	}
-	rec, err := r.recipe(ctx, res)
+	rec, err := r.recipe(ctx, res, r.given(res))
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ func (s subject) matches(w *fleet.When) bool {
 	return matchNames(w.Hosts, s.host.Name) &&
 		matchMap(w.Labels, s.host.Labels) &&
 		matchMap(w.Tags, s.host.Tags) &&
-		matchAny(w.Folder, func(folder string) bool { return below(s.host.Folder.Path, folder) }) &&
+		matchFolder(w.Folder, s.host.Folder) &&
 		matchAny(w.Site, func(site string) bool { return s.site == site }) &&
 		matchAny(w.Platform, func(p string) bool { return p == s.platform.String() || p == s.platform.OS }) &&
 		(w.Named == nil || slices.ContainsFunc(w.Named.Conditions, func(c *fleet.Condition) bool { return s.matches(&c.When) }) != w.Named.Not) &&
@@ -41,6 +41,10 @@ func matchMap(want map[string]fleet.Match, have map[string]string) bool {
 		}
 	}
 	return true
+}
+
+func matchFolder(m *fleet.Match, folder *fleet.Folder) bool {
+	return matchAny(m, func(dir string) bool { return below(folder.Path, dir) })
 }
 
 func matchAny(m *fleet.Match, holds func(string) bool) bool {

@@ -1,6 +1,7 @@
 // Package rules resolves a Fleet: for each host its attributes and, per plugin, each parameter by the first rule that
 // sets it, or in whichever other way the plugin says that its rules combine; then evaluates each plugin once per distinct input, and joins the outputs into recipes. Hosts with equal
-// settings share a Recipe. It reads no CUE and does no I/O.
+// settings share a Recipe. Hosts that no condition and no attribute tells apart are resolved once, as a group. It reads
+// no CUE and does no I/O.
 //
 // The order of rules, first to last: what the host itself sets, then the rules of its folder from top to bottom, then
 // those of the folder above, up to the root. For attributes (fleet.HostAttributes) the folders' defaults come after
@@ -10,6 +11,7 @@ package rules
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -54,8 +56,10 @@ type Recipe struct {
 // resolver evaluates each distinct input once.
 type resolver struct {
 	fleet   *fleet.Fleet
+	classes map[*fleet.Folder]class
+	groups  map[string]*group
 	outputs map[string]*output // by plugin, platform, host fields and parameters
-	recipes map[string]*Recipe // by the outputs' keys
+	recipes map[string]*Recipe // by the numbers of the outputs
 	byID    map[schema.RecipeID]*Recipe
 	ps      fleet.Problems
 	noted   map[string]bool
@@ -63,12 +67,14 @@ type resolver struct {
 }
 
 func newResolver(f *fleet.Fleet) *resolver {
-	return &resolver{fleet: f, outputs: map[string]*output{}, recipes: map[string]*Recipe{}, byID: map[schema.RecipeID]*Recipe{}, noted: map[string]bool{}}
+	return &resolver{fleet: f, classes: map[*fleet.Folder]class{}, groups: map[string]*group{}, outputs: map[string]*output{},
+		recipes: map[string]*Recipe{}, byID: map[schema.RecipeID]*Recipe{}, noted: map[string]bool{}}
 }
 
 type output struct {
 	*fleet.Output
-	ok bool
+	number int // among the resolver's outputs
+	ok     bool
 }
 
 // Resolve computes every host's result. The error is a fleet.Problems if the repo is to blame.
@@ -81,15 +87,21 @@ func Resolve(ctx context.Context, f *fleet.Fleet) (*Resolved, error) {
 			res.Retired = append(res.Retired, h)
 			continue
 		}
-		result := r.attributes(h)
-		if result == nil {
-			continue
-		}
-		var err error
-		if result.Recipe, err = r.recipe(ctx, result); err != nil {
+		g, err := r.group(ctx, h)
+		if err != nil {
 			return nil, err
 		}
-		res.Hosts[h.Name] = result
+		if g == nil {
+			continue
+		}
+		result := g.Result
+		result.Host = h
+		if result.Recipe == nil {
+			if result.Recipe, err = r.recipe(ctx, &result, g.plugins); err != nil {
+				return nil, err
+			}
+		}
+		res.Hosts[h.Name] = &result
 	}
 	if len(r.ps) > 0 {
 		return nil, r.ps.Sorted()
@@ -134,39 +146,26 @@ func (r *resolver) attributes(h *fleet.Host) *Result {
 }
 
 // recipe joins what each plugin puts on the host; nil after a problem.
-func (r *resolver) recipe(ctx context.Context, res *Result) (*Recipe, error) {
-	s := subject{host: res.Host, site: res.Site, platform: res.Platform}
+func (r *resolver) recipe(ctx context.Context, res *Result, plugins []given) (*Recipe, error) {
 	var outputs []*fleet.Output
-	key := res.Platform.String()
+	key := []byte(res.Platform.String())
 	good := true
-	for _, plugin := range plugins(res.Host) {
-		settled := settlePlugin(r.fleet, s, plugin)
-		r.observe(settled)
-		if !settled.present() {
-			continue
-		}
-		in := inputs(r.fleet, plugin, res)
-		id := identity(plugin, in, settled.params)
-		key += "\n" + id
-		out := r.outputs[id]
+	for _, p := range plugins {
+		out := p.output
 		if out == nil {
-			out = &output{}
-			r.outputs[id] = out
-			in.Fleet = r.fleet.Info(res.Platform)
 			var err error
-			if out.Output, err = r.fleet.Plugins[plugin].Evaluate(ctx, values(settled.params), in); err == nil {
-				out.ok = true
-			} else if err := r.blame(err, res.Host, settled.rules[0].Pos); err != nil {
+			if out, err = r.output(ctx, res, p); err != nil {
 				return nil, err
 			}
 		}
+		key = binary.AppendUvarint(key, uint64(out.number))
 		good = good && out.ok
 		outputs = append(outputs, out.Output)
 	}
 	if !good {
 		return nil, nil
 	}
-	if known := r.recipes[key]; known != nil {
+	if known := r.recipes[string(key)]; known != nil {
 		return known, nil
 	}
 	rec := &Recipe{Platform: res.Platform, Outputs: outputs}
@@ -178,8 +177,28 @@ func (r *resolver) recipe(ctx context.Context, res *Result) (*Recipe, error) {
 	if same := r.byID[rec.ID]; same != nil {
 		rec = same
 	}
-	r.recipes[key], r.byID[rec.ID] = rec, rec
+	r.recipes[string(key)], r.byID[rec.ID] = rec, rec
 	return rec, nil
+}
+
+// output evaluates a plugin for the host, unless it has been for equal inputs.
+func (r *resolver) output(ctx context.Context, res *Result, p given) (*output, error) {
+	in := inputs(r.fleet, p.plugin, res)
+	id := identity(p.plugin, in, p.params)
+	out := r.outputs[id]
+	if out != nil {
+		return out, nil
+	}
+	out = &output{number: len(r.outputs)}
+	r.outputs[id] = out
+	in.Fleet = r.fleet.Info(res.Platform)
+	var err error
+	if out.Output, err = r.fleet.Plugins[p.plugin].Evaluate(ctx, values(p.params), in); err == nil {
+		out.ok = true
+	} else if err := r.blame(err, res.Host, p.rules[0].Pos); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // inputs are what the plugin may depend on for that host, but the fleet.
