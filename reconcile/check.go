@@ -23,16 +23,18 @@ import (
 type config struct {
 	repo, ref string
 	worktree  bool
+	evaluation
 }
 
 func (c *config) flags(cmd *cobra.Command) {
 	repoFlags(cmd, &c.repo, &c.ref)
+	c.evaluation.flag(cmd)
 	cmd.Flags().BoolVar(&c.worktree, "worktree", false, "read the files as they lie in the folder, committed or not")
 	cmd.MarkFlagsMutuallyExclusive("ref", "worktree")
 }
 
-// open returns the files and what to call them. Files that the commit does not have are named on log.
-func (c *config) open(log io.Writer) (fs.FS, string, error) {
+// files returns the files and what to call them. Files that the commit does not have are named on log.
+func (c *config) files(log io.Writer) (fs.FS, string, error) {
 	if c.worktree {
 		fsys, err := source.Worktree(c.repo)
 		return fsys, "the files in " + c.repo, err
@@ -74,11 +76,11 @@ lines of a pull request, and gitlab a code quality report; both, like json, hold
 			if write == nil {
 				return schema.Hint(fmt.Errorf("there is no format %.40q", format), "it is one of %s", strings.Join(slices.Sorted(maps.Keys(formats)), ", "))
 			}
-			fsys, what, err := c.open(cmd.ErrOrStderr())
+			fsys, what, err := c.files(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
-			found, err := check(cmd.Context(), fsys, what, expiry{time.Duration(soon), time.Duration(urgent)}, time.Now())
+			found, err := check(cmd.Context(), c.evaluation.open(cmd.ErrOrStderr()), fsys, what, expiry{time.Duration(soon), time.Duration(urgent)}, time.Now())
 			if err != nil {
 				return err
 			}
@@ -100,9 +102,9 @@ lines of a pull request, and gitlab a code quality report; both, like json, hold
 }
 
 // check evaluates the repo and collects all there is to say. The error is about reading it, never about what it says.
-func check(ctx context.Context, fsys fs.FS, what string, e expiry, now time.Time) (*checked, error) {
+func check(ctx context.Context, cache *fleet.Cache, fsys fs.FS, what string, e expiry, now time.Time) (*checked, error) {
 	c := &checked{what: what}
-	f, err := fleet.Load(ctx, fsys)
+	f, err := cache.Load(ctx, fsys)
 	var resolved *rules.Resolved
 	if err == nil {
 		c.findings = slices.Concat(findings(levelWarning, f.Warnings), e.of(f, now), ofRoot(f, now))

@@ -26,18 +26,19 @@ type state struct {
 	name     string           // for people
 	rev      *source.Revision // nil: a work tree
 	files    fs.FS
+	cache    *fleet.Cache
 	fleet    *fleet.Fleet
 	resolved *rules.Resolved
 	hosts    map[string]plan.Desired // what it wants for each
 }
 
-func atRevision(rev *source.Revision) *state {
-	return &state{name: fmt.Sprintf("commit %.12s", rev.Commit), rev: rev, files: rev.FS}
+func atRevision(rev *source.Revision, c *fleet.Cache) *state {
+	return &state{name: fmt.Sprintf("commit %.12s", rev.Commit), rev: rev, files: rev.FS, cache: c}
 }
 
 // evaluate fills in what follows from the files.
 func (s *state) evaluate(ctx context.Context) (err error) {
-	if s.fleet, err = fleet.Load(ctx, s.files); err != nil {
+	if s.fleet, err = s.cache.Load(ctx, s.files); err != nil {
 		return err
 	}
 	if s.resolved, err = rules.Resolve(ctx, s.fleet); err != nil {
@@ -119,7 +120,7 @@ func assigned(ctx context.Context, st store.Store, release *sign.State) (map[str
 
 // releaseState is the commit that the release was made from, evaluated; nil if the repository does not have it or this
 // version cannot evaluate it any more.
-func releaseState(ctx context.Context, repo *source.Repo, release *sign.State) (*state, error) {
+func releaseState(ctx context.Context, repo *source.Repo, release *sign.State, c *fleet.Cache) (*state, error) {
 	if release.Release() == nil {
 		return nil, nil
 	}
@@ -127,7 +128,7 @@ func releaseState(ctx context.Context, repo *source.Repo, release *sign.State) (
 	if err != nil {
 		return nil, nil // a shallow clone, or history was rewritten
 	}
-	s := atRevision(rev)
+	s := atRevision(rev, c)
 	err = s.evaluate(ctx)
 	var problems fleet.Problems
 	if errors.As(err, &problems) {

@@ -34,11 +34,11 @@ With --select it says instead whether the host gets updates, and which condition
   bakehouse explain web01 updater.interval`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			fsys, _, err := c.open(cmd.ErrOrStderr())
+			fsys, _, err := c.files(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
-			f, err := fleet.Load(cmd.Context(), fsys)
+			f, err := c.evaluation.open(cmd.ErrOrStderr()).Load(cmd.Context(), fsys)
 			if err != nil {
 				return err
 			}

@@ -12,6 +12,7 @@ import (
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
+	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 
 	"github.com/spf13/cobra"
@@ -24,6 +25,7 @@ type planner struct {
 	version            string
 
 	git    *source.Repo
+	cache  *fleet.Cache
 	head   *state
 	before *state // nil: nothing before, or not known
 	store  store.Store
@@ -115,7 +117,8 @@ func (p *planner) plan(ctx context.Context, log io.Writer) (r *plan.Report, refu
 	if p.git, err = source.Open(p.repo); err != nil {
 		return nil, nil, err
 	}
-	if p.head, err = p.open(log); err != nil {
+	p.cache = p.evaluation.open(log)
+	if p.head, err = p.pin(log); err != nil {
 		return nil, nil, err
 	}
 	if err := p.head.evaluate(ctx); err != nil {
@@ -147,17 +150,17 @@ func (p *planner) plan(ctx context.Context, log io.Writer) (r *plan.Report, refu
 	return r, refusal, nil
 }
 
-// open pins the state to look at.
-func (p *planner) open(log io.Writer) (*state, error) {
+// pin is the state to look at.
+func (p *planner) pin(log io.Writer) (*state, error) {
 	if p.worktree {
 		files, err := source.Worktree(p.repo)
-		return &state{name: "the files in " + p.repo, files: files}, err
+		return &state{name: "the files in " + p.repo, files: files, cache: p.cache}, err
 	}
 	rev, err := p.git.Revision(p.ref)
 	if err != nil {
 		return nil, err
 	}
-	return atRevision(rev), nameDirty(p.git, rev, log)
+	return atRevision(rev, p.cache), nameDirty(p.git, rev, log)
 }
 
 // side is s as one side of a plan.
@@ -185,7 +188,7 @@ func (p *planner) baseSide(ctx context.Context) (plan.Side, error) {
 		nothing.Name = fmt.Sprintf("commit %.12s, which has no fleet", rev.Commit)
 		return nothing, nil
 	}
-	before := atRevision(rev)
+	before := atRevision(rev, p.cache)
 	if err := before.evaluate(ctx); err != nil {
 		return nothing, schema.Hint(fmt.Errorf("the base, %s, has errors:\n%w", before.name, err), "compare with another commit: --base REF")
 	}
@@ -220,7 +223,7 @@ func (p *planner) publishedSide(ctx context.Context) (side plan.Side, err error)
 		if _, err = p.baseSide(ctx); err != nil {
 			return side, err
 		}
-	} else if p.before, err = releaseState(ctx, p.git, release); err != nil {
+	} else if p.before, err = releaseState(ctx, p.git, release, p.cache); err != nil {
 		return side, err
 	}
 	side = plan.Side{Endpoint: plan.Endpoint{Name: "an empty store"}, Hosts: p.found.was, Roots: release.Roots()}

@@ -114,14 +114,14 @@ func pluginsOf(cmd *cobra.Command, c *config) (map[string]*fleet.Plugin, error) 
 var errNoRepo = errors.New("there is no fleet repository here")
 
 func ownPlugins(ctx context.Context, c *config, log io.Writer) (map[string]*fleet.Plugin, error) {
-	fsys, _, err := c.open(log)
+	fsys, _, err := c.files(log)
 	if err == nil {
 		_, err = fs.Stat(fsys, "fleet.cue")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoRepo, err)
 	}
-	f, err := fleet.Load(ctx, fsys)
+	f, err := c.evaluation.open(log).Load(ctx, fsys)
 	if err != nil {
 		return nil, err
 	}

@@ -254,6 +254,17 @@ func (f *treeFS) ReadFile(name string) ([]byte, error) {
 	return b, nil
 }
 
+// HashOf is the name of a blob, which is a hash of its bytes.
+func (f *treeFS) HashOf(name string) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i, hash, err := f.lookup("hash", name)
+	if err == nil && !i.mode.IsRegular() {
+		err = &fs.PathError{Op: "hash", Path: name, Err: errNotPlain}
+	}
+	return hash.String(), err
+}
+
 // Open opens a blob, held in memory, or a directory.
 func (f *treeFS) Open(name string) (fs.File, error) {
 	f.mu.Lock()

@@ -229,7 +229,7 @@ func TestPluginOutputIsRefused(t *testing.T) {
 func TestValuesThatAreExponentiallyLargeAreRefused(t *testing.T) {
 	l := defaultLimits
 	l.Nodes = 5000
-	_, err := load(t.Context(), repo(map[string]string{"hosts/big/h.cue": "package big\nrules: files: [{value: files: {" + doubled(14) + ", x: _14}}]\n"}), l)
+	_, err := load(t.Context(), repo(map[string]string{"hosts/big/h.cue": "package big\nrules: files: [{value: files: {" + doubled(14) + ", x: _14}}]\n"}), l, nil)
 	if err == nil || !strings.Contains(err.Error(), "hosts/big: larger than 5000 values") {
 		t.Errorf("got %v", err)
 	}

@@ -42,7 +42,7 @@ func FuzzLoad(f *testing.F) {
 
 func checkLoad(t *testing.T, fsys fs.FS, l limits) {
 	t.Helper()
-	fleet, err := load(t.Context(), fsys, l)
+	fleet, err := load(t.Context(), fsys, l, nil)
 	var ps Problems
 	if err != nil && !errors.As(err, &ps) {
 		t.Fatalf("an error that is no problem of the repo: %v", err)

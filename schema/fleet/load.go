@@ -19,7 +19,14 @@ import (
 
 // Load evaluates the config repo whose top is fsys. The error is a Problems with every error, unless the repo could
 // not be read at all or ctx ended.
-func Load(ctx context.Context, fsys fs.FS) (*Fleet, error) { return load(ctx, fsys, defaultLimits) }
+func Load(ctx context.Context, fsys fs.FS) (*Fleet, error) {
+	return load(ctx, fsys, defaultLimits, nil)
+}
+
+// Load is like the function Load, and takes from the cache what has been evaluated before.
+func (c *Cache) Load(ctx context.Context, fsys fs.FS) (*Fleet, error) {
+	return load(ctx, fsys, defaultLimits, c)
+}
 
 // LoadTop is Load of the top folder alone: fleet.cue, its neighbours and trust/. What refers to other folders is not checked
 // and Hosts, Keys, Plugins and Sites are not read, so it is quick in a repo of any size.
@@ -39,6 +46,7 @@ func LoadTop(ctx context.Context, fsys fs.FS) (*Fleet, error) {
 type loader struct {
 	fsys  fs.FS
 	l     limits
+	cache *Cache
 	fleet *Fleet
 	ps    Problems
 
@@ -78,8 +86,9 @@ func newLoader(fsys fs.FS, l limits) *loader {
 	}, sources: newSources(fsys), hosts: map[string]*Host{}, sites: map[string]Pos{}, wanted: map[string]bool{}, failed: map[string]bool{}, unread: map[string]bool{}}
 }
 
-func load(ctx context.Context, fsys fs.FS, l limits) (*Fleet, error) {
+func load(ctx context.Context, fsys fs.FS, l limits, c *Cache) (*Fleet, error) {
 	ld := newLoader(fsys, l)
+	ld.cache = c
 	jobs, err := ld.discover()
 	if err != nil {
 		return nil, err
@@ -247,7 +256,7 @@ func (ld *loader) run(ctx context.Context, jobs []*job) {
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for j := range next {
-				j.run(ctx, cmp.Or(j.fsys, ld.fsys), ld.l)
+				j.run(ctx, cmp.Or(j.fsys, ld.fsys), ld.l, ld.cache)
 			}
 		})
 	}
@@ -261,7 +270,17 @@ func (ld *loader) run(ctx context.Context, jobs []*job) {
 	workers.Wait()
 }
 
-func (j *job) run(ctx context.Context, fsys fs.FS, l limits) {
+func (j *job) run(ctx context.Context, fsys fs.FS, l limits, c *Cache) {
+	key, cached := c.keyOf(fsys, j, l)
+	cached = cached && !j.loose
+	if cached {
+		if packed, ok := c.get(key); ok {
+			if d, n, err := unpack(j.path, packed); err == nil {
+				j.dir, j.done, j.node = d, &evaluated{dir: d}, n
+				return
+			}
+		}
+	}
 	var dir *dir
 	var done *evaluated
 	var n *node
@@ -290,6 +309,9 @@ func (j *job) run(ctx context.Context, fsys fs.FS, l limits) {
 		return
 	}
 	j.dir, j.done, j.node, j.ps = dir, done, n, ps
+	if cached && n != nil && len(ps) == 0 && !done.broken {
+		c.put(key, pack(dir, n))
+	}
 }
 
 // clauses refuses a directory that has an ancestor's package name, because cue would merge the ancestor's files into it.

@@ -36,6 +36,7 @@ func refused(t *testing.T, fsys fs.FS) string {
 	if !errors.As(err, &ps) {
 		t.Fatalf("Load: %v, want Problems", err)
 	}
+	sameFromCache(t, fsys, ps.Error())
 	return ps.Error()
 }
 
@@ -45,6 +46,7 @@ func loaded(t *testing.T, fsys fs.FS) *Fleet {
 	if err != nil {
 		t.Fatalf("Load:\n%v", err)
 	}
+	sameFromCache(t, fsys, told(t, f, nil))
 	return f
 }
 
@@ -332,7 +334,7 @@ func TestEvaluationThatExplodesNamesItsDirectory(t *testing.T) {
 	l := defaultLimits
 	l.Time = 50 * time.Millisecond
 	start := time.Now()
-	_, err := load(t.Context(), repo(map[string]string{"hosts/bomb/h.cue": text}), l)
+	_, err := load(t.Context(), repo(map[string]string{"hosts/bomb/h.cue": text}), l, nil)
 	if err == nil || !strings.Contains(err.Error(), "hosts/bomb: evaluation takes ") {
 		t.Errorf("got %v", err)
 	}
