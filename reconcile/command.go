@@ -12,7 +12,6 @@ import (
 	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
-	"bakehouse/serve/store"
 
 	"github.com/spf13/cobra"
 )
@@ -26,6 +25,8 @@ type options struct {
 	keyDir, passphraseFile string
 	plan                   string // file of a saved plan; empty: none
 	commits                commitCheck
+	full                   bool
+	evaluation             evaluation
 }
 
 // Command is `bakehouse reconcile`; version is this program's, and stands in the signed target "release".
@@ -37,7 +38,8 @@ func Command(version string) *cobra.Command {
 		Short: "Bake, sign and publish whatever a commit changed",
 		Long: `Reads the fleet from a commit, verifies what the store has published, bakes the packages that are new, signs them, and
 publishes TUF metadata. The numbered timestamp comes last and is the commit point: a run that dies before it has changed
-nothing that hosts see, and the next run converges. Running it again without changes publishes nothing.
+nothing that hosts see, and the next run converges. Running it again without changes publishes nothing; for a day, while commit, program
+and the store's head are the same and nothing is due for renewal, it says so without reading the whole store (--full).
 
 It refuses to remove more hosts than limits.removed in fleet.cue (default 50), unless a commit message since the published
 release accounts for them: "Bakehouse-Remove: hosts/web 120" names the folder and how many of its hosts go.
@@ -71,9 +73,11 @@ Passphrases come from BAKEHOUSE_PASSPHRASE_KEY (the key's name in capitals, "_" 
 	storeFlag(cmd, &o.location)
 	o.programs.Flags(cmd)
 	o.commits.flags(cmd)
+	o.evaluation.flag(cmd)
 	cmd.Flags().StringVar(&o.keyDir, "key-dir", sign.DefaultKeyDir(), "folder of the private halves of keys")
 	cmd.Flags().StringVar(&o.passphraseFile, "passphrase-file", "", "file whose first line is the passphrase of every key that the environment has none for")
 	cmd.Flags().StringVar(&o.plan, "plan", "", "file of a plan that `plan --out` wrote: do exactly that, or refuse if commit, store or program moved on")
+	cmd.Flags().BoolVar(&o.full, "full", false, "do the whole pass, even if one within the last day found nothing to publish")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the outcome, or the error, as one JSON object")
 	return cmd
 }
@@ -96,34 +100,13 @@ func Reconcile(ctx context.Context, o options, log io.Writer) (*Outcome, error) 
 	if err := nameDirty(repo, rev, log); err != nil {
 		return nil, err
 	}
-	p := &pass{options: o, repo: repo, head: atRevision(rev), now: now, gate: gate}
-	open := store.Open
+	p := &pass{options: o, repo: repo, head: atRevision(rev, o.evaluation.open(log)), now: now, gate: gate}
 	if o.plan != "" {
 		if p.bound, err = readPlan(o.plan, rev, o.version); err != nil {
 			return nil, err
 		}
-		if p.bound.Head > 0 {
-			open = store.OpenExisting // a wrong name shall not leave an empty store behind
-		}
 	}
-	if err := p.head.evaluate(ctx); err != nil {
-		return nil, err
-	}
-	p.head.warn(log)
-	st, err := open(ctx, o.location)
-	if err != nil {
-		return nil, err
-	}
-	release, err := store.Lock(ctx, st)
-	if err != nil {
-		return nil, err
-	}
-	p.store = st
-	out, err := p.run(ctx)
-	if e := release(); err == nil {
-		err = e
-	}
-	return out, err
+	return p.unlessIdle(ctx, log)
 }
 
 // nameDirty says which files of the work tree are not part of what is read.
@@ -160,6 +143,9 @@ func (o *Outcome) tell(w io.Writer) error {
 		tally[c.Kind]++
 	}
 	switch {
+	case o.Checked != nil:
+		fmt.Fprintf(&b, "nothing to publish: release %d of %s is current for commit %.12s, as a whole pass found at %s\n",
+			o.Release, count(o.Hosts, "host"), o.Commit, o.Checked.Local().Format("2006-01-02 15:04:05"))
 	case !o.Published:
 		fmt.Fprintf(&b, "nothing to publish: release %d of %s is current for commit %.12s\n", o.Release, count(o.Hosts, "host"), o.Commit)
 	default:

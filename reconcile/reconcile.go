@@ -43,8 +43,9 @@ type Outcome struct {
 	Commit    string         `json:"commit"`
 	Verified  *Verified      `json:"verified,omitempty"`
 	Release   int64          `json:"release"`
-	Timestamp int64          `json:"timestamp"` // version of the head
-	Published bool           `json:"published"` // false: nothing to do
+	Timestamp int64          `json:"timestamp"`         // version of the head
+	Published bool           `json:"published"`         // false: nothing to do
+	Checked   *time.Time     `json:"checked,omitempty"` // when a whole pass found that; absent: this one did
 	Hosts     int            `json:"hosts"`
 	Changes   []plan.Change  `json:"changes"`
 	Packages  []PackageBaked `json:"packages"` // baked in this pass
@@ -65,52 +66,52 @@ type PackageBaked struct {
 	Hosts       []string        `json:"hosts"`
 }
 
-// run is the pass.
-func (p *pass) run(ctx context.Context) (*Outcome, error) {
+// run is the pass, once the head is evaluated. due is when something published will have to be renewed.
+func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error) {
 	if missing := p.head.resolved.Missing; len(missing) > 0 {
-		return nil, missing
+		return nil, due, missing
 	}
 	c, err := p.head.compare(ctx, p.store, p.now)
 	if err != nil {
-		return nil, err
+		return nil, due, err
 	}
 	var verified *Verified
 	if p.gate != nil {
 		if verified, err = p.gate.since(c.release); err != nil {
-			return nil, err
+			return nil, due, err
 		}
 	}
 	if p.bound != nil {
 		if err := p.bound.checkHead(ctx, p.store, c.release); err != nil {
-			return nil, err
+			return nil, due, err
 		}
 	}
 	if c.diff.Count(plan.Removed) > p.head.fleet.Limits.Removed {
-		before, err := releaseState(ctx, p.repo, c.release)
+		before, err := releaseState(ctx, p.repo, c.release, p.head.cache)
 		if err == nil {
 			err = checkRemovals(p.repo, c.diff, before, p.head)
 		}
 		if err != nil {
-			return nil, err
+			return nil, due, err
 		}
 	}
 	desired, diff := p.head.hosts, c.diff
-	out := &Outcome{Commit: p.head.rev.Commit, Verified: verified, Hosts: len(desired), Changes: diff.Changes, Reused: len(diff.Reuse)}
+	out = &Outcome{Commit: p.head.rev.Commit, Verified: verified, Hosts: len(desired), Changes: diff.Changes, Reused: len(diff.Reuse)}
 
 	keys := sign.OpenKeys(p.head.fleet, p.keyDir, sign.Passphrases(p.passphraseFile))
 	packages := diff.Reuse
 	if len(diff.Bake) > 0 {
 		if out.SignedBy, err = unlock(keys); err != nil {
-			return nil, err
+			return nil, due, err
 		}
 		baked, err := p.bake(ctx, diff.Bake)
 		if err != nil {
-			return nil, err
+			return nil, due, err
 		}
 		for _, b := range baked {
 			added, err := p.keep(ctx, keys, out.SignedBy, b)
 			if err != nil {
-				return nil, err
+				return nil, due, err
 			}
 			packages[b.key] = b.candidate()
 			out.Packages = append(out.Packages, b.told(desired, added))
@@ -119,10 +120,10 @@ func (p *pass) run(ctx context.Context) (*Outcome, error) {
 	// Without new packages Publish itself unlocks what it needs, which is nothing if nothing changed.
 	summary, err := c.release.Publish(ctx, p.store, keys, p.next(desired, packages))
 	if err != nil {
-		return nil, err
+		return nil, due, err
 	}
 	out.Release, out.Timestamp, out.Published = summary.Number, summary.Head, summary.Published
-	return out, nil
+	return out, summary.Due, nil
 }
 
 // unlock decrypts every key that a release with new packages needs, so that a missing key or a wrong passphrase ends the

@@ -20,12 +20,13 @@ import (
 
 // Summary says what Publish did.
 type Summary struct {
-	Published bool     // false: nothing changed and nothing was near expiry
-	Head      int64    // version of the timestamp after the run
-	Number    int64    // of the newest release
-	Hosts     []string // with a new package, in order
-	Removed   []string // hosts that are no longer there, in order
-	Roles     []string // signed anew, in order of writing
+	Published bool      // false: nothing changed and nothing was near expiry
+	Head      int64     // version of the timestamp after the run
+	Number    int64     // of the newest release
+	Hosts     []string  // with a new package, in order
+	Removed   []string  // hosts that are no longer there, in order
+	Roles     []string  // signed anew, in order of writing
+	Due       time.Time // when the first role will be past half of its lifetime, or the root expired
 }
 
 // Publish makes next the published state: whatever changed is signed under its next version, and the next timestamp,
@@ -40,6 +41,7 @@ func (s *State) Publish(ctx context.Context, st store.Store, keys *Keyring, next
 	}
 	p := &publisher{s: s, d: d, st: st, keys: keys, sum: &Summary{Head: s.head, Number: d.number, Hosts: d.hosts, Removed: d.removed}}
 	p.plan()
+	p.sum.Due = p.due()
 	if !p.timestamp && s.roots == len(s.fleet.Roots) {
 		return p.sum, nil
 	}
@@ -89,6 +91,35 @@ func (p *publisher) plan() {
 		old(s.snapshot.Signed.Expires, life.Snapshot)
 	p.timestamp = p.snapshot || s.root.VerifyDelegate(metadata.TIMESTAMP, s.timestamp) != nil ||
 		old(s.timestamp.Signed.Expires, life.Timestamp)
+}
+
+// due is when the state after this run will first need another.
+func (p *publisher) due() time.Time {
+	life := p.s.fleet.Lifetimes
+	due := p.s.root.Signed.Expires
+	now := p.d.now
+	count := func(signed bool, expires time.Time, lifetime time.Duration) {
+		if signed {
+			expires = now.Add(lifetime)
+		}
+		if half := expires.Add(-lifetime / 2); half.Before(due) {
+			due = half
+		}
+	}
+	if len(p.bins) > 0 {
+		count(true, now, life.Targets) // some may be new
+	}
+	for name, md := range p.s.bins {
+		count(slices.Contains(p.bins, name), md.Signed.Expires, life.Targets)
+	}
+	var targets, snapshot, timestamp time.Time // in the first release all are signed
+	if p.s.head > 0 {
+		targets, snapshot, timestamp = p.s.targets.Signed.Expires, p.s.snapshot.Signed.Expires, p.s.timestamp.Signed.Expires
+	}
+	count(p.targets, targets, life.Targets)
+	count(p.snapshot, snapshot, life.Snapshot)
+	count(p.timestamp, timestamp, life.Timestamp)
+	return due
 }
 
 func (p *publisher) unlock() error {
