@@ -76,7 +76,7 @@ func inflate(in *bufio.Reader) (r io.Reader, done func(), err error) {
 	case bytes.HasPrefix(head, []byte("BZh")):
 		r = bzip2.NewReader(in)
 	default:
-		r = in
+		r, err = in, nil
 	}
 	return r, done, err
 }
