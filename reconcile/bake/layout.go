@@ -217,6 +217,8 @@ func checkPath(p string) error {
 		return errors.New("has a control character in its path")
 	case len(p) > 4000:
 		return errors.New("has too long a path")
+	case slices.ContainsFunc(strings.Split(p, "/"), func(name string) bool { return len(name) > 246 }):
+		return errors.New("has a name of more than 246 bytes in its path: dpkg and rpm unpack to one that is 9 longer, and 255 is all")
 	}
 	return nil
 }
