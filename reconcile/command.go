@@ -24,6 +24,7 @@ type options struct {
 	version                string
 	keyDir, passphraseFile string
 	plan                   string // file of a saved plan; empty: none
+	jobs                   int    // packages to bake at a time; 0: one per processor
 	commits                commitCheck
 	full                   bool
 	evaluation             evaluation
@@ -78,12 +79,17 @@ Passphrases come from BAKEHOUSE_PASSPHRASE_KEY (the key's name in capitals, "_" 
 	cmd.Flags().StringVar(&o.passphraseFile, "passphrase-file", "", "file whose first line is the passphrase of every key that the environment has none for")
 	cmd.Flags().StringVar(&o.plan, "plan", "", "file of a plan that `plan --out` wrote: do exactly that, or refuse if commit, store or program moved on")
 	cmd.Flags().BoolVar(&o.full, "full", false, "do the whole pass, even if one within the last day found nothing to publish")
+	jobsFlag(cmd, &o.jobs)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the outcome, or the error, as one JSON object")
 	return cmd
 }
 
 // Reconcile runs one pass; log gets a line on anything worth knowing.
 func Reconcile(ctx context.Context, o options, log io.Writer) (*Outcome, error) {
+	var err error
+	if o.jobs, err = jobCount(o.jobs); err != nil {
+		return nil, err
+	}
 	repo, err := source.Open(o.repo)
 	if err != nil {
 		return nil, err
@@ -100,7 +106,7 @@ func Reconcile(ctx context.Context, o options, log io.Writer) (*Outcome, error) 
 	if err := nameDirty(repo, rev, log); err != nil {
 		return nil, err
 	}
-	p := &pass{options: o, repo: repo, head: atRevision(rev, o.evaluation.open(log)), now: now, gate: gate}
+	p := &pass{options: o, repo: repo, head: atRevision(rev, o.evaluation.open(log)), now: now, gate: gate, log: log}
 	if o.plan != "" {
 		if p.bound, err = readPlan(o.plan, rev, o.version); err != nil {
 			return nil, err

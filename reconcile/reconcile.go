@@ -11,11 +11,10 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"maps"
-	"runtime"
 	"slices"
-	"sync"
 	"time"
 
 	"bakehouse/reconcile/bake"
@@ -36,6 +35,7 @@ type pass struct {
 	now   time.Time
 	gate  *gate      // nil: commits are not verified
 	bound *boundPlan // the saved plan to apply, if any
+	log   io.Writer
 }
 
 // Outcome is what a pass did, as `reconcile --json` prints it.
@@ -108,13 +108,12 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 		if err != nil {
 			return nil, due, err
 		}
+		if err := p.keepAll(ctx, keys, out.SignedBy, baked); err != nil {
+			return nil, due, err
+		}
 		for _, b := range baked {
-			added, err := p.keep(ctx, keys, out.SignedBy, b)
-			if err != nil {
-				return nil, due, err
-			}
 			packages[b.key] = b.candidate()
-			out.Packages = append(out.Packages, b.told(desired, added))
+			out.Packages = append(out.Packages, b.told())
 		}
 	}
 	// Without new packages Publish itself unlocks what it needs, which is nothing if nothing changed.
@@ -137,7 +136,9 @@ func unlock(keys *sign.Keyring) ([]string, error) {
 
 // baked is a package and what it was made from.
 type baked struct {
-	key plan.Package
+	key   plan.Package
+	hosts []string // that are to have it, in order
+	added int      // bytes that its manifest added to the store
 	*bake.Baked
 }
 
@@ -145,58 +146,38 @@ func (b baked) candidate() schema.Candidate {
 	return schema.Candidate{SHA256: b.Manifest.SHA256, Length: b.Manifest.Size, Manifest: b.Digest, Recipe: b.Manifest.Recipe}
 }
 
-// told is b for the outcome; added is what its manifest added to the store, in bytes.
-func (b baked) told(desired map[string]plan.Desired, added int) PackageBaked {
+// told is b for the outcome.
+func (b baked) told() PackageBaked {
 	t := PackageBaked{SHA256: b.Manifest.SHA256, Recipe: b.key.Recipe, Platform: b.key.Platform, Format: b.key.Format,
-		Size: b.Manifest.Size, Stored: int64(added), NewSegments: len(b.NewSegments), Reused: len(b.ReusedSegments)}
+		Size: b.Manifest.Size, Stored: int64(b.added), NewSegments: len(b.NewSegments), Reused: len(b.ReusedSegments), Hosts: b.hosts}
 	for _, s := range b.NewSegments {
 		t.Stored += s.Size
-	}
-	for _, host := range slices.Sorted(maps.Keys(desired)) {
-		if desired[host].Package == b.key {
-			t.Hosts = append(t.Hosts, host)
-		}
 	}
 	return t
 }
 
-// bake makes the packages on all processors; the result is in the order of want.
+// bake makes the packages; the result is in the order of want.
 func (p *pass) bake(ctx context.Context, want []plan.Package) ([]baked, error) {
-	if len(want) == 0 {
-		return nil, nil
-	}
-	sources := p.programs.Sources(ctx, p.store, p.head.files, p.head.fleet)
-	defer sources.Close()
-	baker := bake.New(p.store, sources)
-	defer baker.Close()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	o := newOven(p.head, p.store, p.programs, p.jobs, p.log)
 	done := make([]baked, len(want))
-	next := make(chan int)
-	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(want)) {
-		wg.Go(func() {
-			for i := range next {
-				b, err := baker.Bake(ctx, p.head.resolved.Recipes[want[i].Recipe], want[i].Format, p.head.anchor())
-				if err != nil {
-					cancel(err)
-					return
-				}
-				done[i] = baked{want[i], b}
-			}
-		})
-	}
-feed:
-	for i := range want {
-		select {
-		case next <- i:
-		case <-ctx.Done():
-			break feed
-		}
-	}
-	close(next)
-	wg.Wait()
-	return done, context.Cause(ctx)
+	err := o.each(ctx, want, func(i int, b *bake.Baked) error {
+		done[i] = baked{key: want[i], hosts: o.hostsOf[want[i]], Baked: b}
+		return nil
+	})
+	return done, err
+}
+
+// keepers is how many packages are signed and stored at a time: a stored file waits for the disk, not for the processor.
+const keepers = 8
+
+// keepAll stores and signs what was baked. Nothing is signed before all is baked: a store that turns out to be altered
+// gets no signature at all.
+func (p *pass) keepAll(ctx context.Context, keys *sign.Keyring, names []string, all []baked) error {
+	return together(ctx, keepers, newProgress(p.log, "signing", len(all)), len(all), func(ctx context.Context, i int) (string, error) {
+		var err error
+		all[i].added, err = p.keep(ctx, keys, names, all[i])
+		return hosts(all[i].hosts), err
+	})
 }
 
 // keep stores the manifest and the statements of a package, and returns how many bytes of manifest that added. Both may be
