@@ -21,22 +21,58 @@ import (
 
 // PackageCommand is `bakehouse package`.
 func PackageCommand() *cobra.Command {
-	var repo, ref, location, out string
+	var o verifyOptions
+	var out string
+	var verify, all bool
 	cmd := &cobra.Command{
 		Use:   "package HOST",
-		Short: "Fetch a host's published package from the store, to install it by hand the first time",
+		Short: "Fetch a host's published package from the store, to install it by hand the first time, or bake it again and compare",
 		Long: `Verifies the published release from the repository's trust/1.root.json, puts the host's package together and writes
-it to a file. Prints the file's name, size and digest.`,
-		Example: `  bakehouse package web01 -o web01.deb`,
-		Args:    cobra.ExactArgs(1),
+it to a file. Prints the file's name, size and digest.
+
+With --verify nothing is written: the package is baked again, from the commit that the release names or from --ref, and
+compared with the published one. Nothing but source files is taken from the store for that, and those by their digests.
+What differs is said field by field and file by file, and the command exits with 3. --all does so for every package of the
+release.`,
+		Example: `  bakehouse package web01 -o web01.deb
+  bakehouse package --verify web01
+  bakehouse package --verify --all --jobs 4`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if all {
+				return cobra.NoArgs(cmd, args)
+			}
+			return cobra.ExactArgs(1)(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return fetchPackage(cmd.Context(), cmd.OutOrStdout(), repo, ref, location, args[0], out)
+			if !verify {
+				if all {
+					return schema.Hint(errors.New("--all is for --verify"), "bakehouse package --verify --all")
+				}
+				return fetchPackage(cmd.Context(), cmd.OutOrStdout(), o.repo, o.ref, o.location, args[0], out)
+			}
+			if out != "" {
+				return schema.Hint(errors.New("--verify writes no file"), "leave -o out, or fetch the package without --verify")
+			}
+			if cmd.Flag("ref").Changed {
+				o.commit = o.ref
+			}
+			if !all {
+				o.host = args[0]
+				if err := schema.CheckHostName(o.host); err != nil {
+					return err
+				}
+			}
+			return verifyPackages(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := cmd.Flags()
 	f.StringVarP(&out, "output", "o", "", "file to write, - for standard output (default HOST.FORMAT)")
-	repoFlags(cmd, &repo, &ref)
-	storeFlag(cmd, &location)
+	f.BoolVar(&verify, "verify", false, "bake the package again and compare it with the published one")
+	f.BoolVar(&all, "all", false, "with --verify: every published package")
+	jobsFlag(cmd, &o.jobs)
+	repoFlags(cmd, &o.repo, &o.ref)
+	storeFlag(cmd, &o.location)
+	o.programs.Flags(cmd)
 	return cmd
 }
 
@@ -52,7 +88,11 @@ func fetchPackage(ctx context.Context, stdout io.Writer, repo, ref, location, ho
 	if err != nil {
 		return err
 	}
-	a, err := published(ctx, st, anchor, host)
+	client, src, err := openPublished(ctx, st, anchor)
+	if err != nil {
+		return err
+	}
+	a, err := assignmentOf(ctx, client, src, host)
 	if err != nil {
 		return err
 	}
@@ -64,7 +104,7 @@ func fetchPackage(ctx context.Context, stdout io.Writer, repo, ref, location, ho
 		return schema.Refuse(fmt.Errorf("the manifest of host %s describes another package than the signed one", host),
 			"restore the store from a backup, or find out who wrote to it")
 	}
-	open := func(ref schema.SegmentRef) (io.ReadCloser, error) { return st.Open(ctx, schema.SegmentKey(ref.Digest)) }
+	open := segmentsOf(ctx, st)
 	if out == "-" {
 		return m.Assemble(stdout, open)
 	}
@@ -96,19 +136,24 @@ func anchorOf(repo, ref string) ([]byte, error) {
 	return b, err
 }
 
-// published returns what the verified head of the store gives the host.
-func published(ctx context.Context, st store.Store, anchor []byte, host string) (*schema.Assignment, error) {
+// openPublished verifies the head of the store.
+func openPublished(ctx context.Context, st store.Store, anchor []byte) (*trust.Client, trust.Source, error) {
 	client, err := trust.Open("", anchor, time.Now)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	src := trust.StoreSource(st, func(ctx context.Context) (int64, error) { return store.Head(ctx, st) })
 	if err := client.Refresh(ctx, src, nil); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, schema.Hint(err, "publish a release first: bakehouse reconcile")
+			return nil, nil, schema.Hint(err, "publish a release first: bakehouse reconcile")
 		}
-		return nil, err
+		return nil, nil, err
 	}
+	return client, src, nil
+}
+
+// assignmentOf returns what the verified release gives the host.
+func assignmentOf(ctx context.Context, client *trust.Client, src trust.Source, host string) (*schema.Assignment, error) {
 	a, err := client.Assignment(ctx, src, host)
 	if errors.Is(err, trust.ErrNoTarget) {
 		return nil, schema.Hint(fmt.Errorf("the published release has no package for host %s", host),

@@ -1,0 +1,245 @@
+// Package contents lists what a package holds, from its bytes alone, so that two packages can be compared file by file.
+//
+// It reads what package bake writes, and of other packages of these formats only as much as is alike.
+package contents
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+
+	"bakehouse/schema"
+)
+
+// File is one entry of a package. A maintainer script of a deb has a path such as "DEBIAN/postinst".
+type File struct {
+	Path   string        `json:"path"`
+	Mode   fs.FileMode   `json:"mode"`            // fs.ModeDir for a directory, and permissions
+	Owner  string        `json:"owner,omitempty"` // user:group, where the archive says so
+	Size   int64         `json:"size"`
+	SHA256 schema.Digest `json:"sha256,omitzero"` // zero for a directory
+}
+
+// ErrFormat says that packages of a format cannot be listed.
+var ErrFormat = errors.New("cannot list what packages of this format hold")
+
+// maxFiles bounds how many entries are listed.
+const maxFiles = 1 << 20
+
+// List reads a whole package and returns its entries by path.
+func List(format schema.Format, r io.Reader) (files []File, err error) {
+	in := bufio.NewReader(r)
+	switch format {
+	case schema.Tgz:
+		files, err = tgz(in, "")
+	case schema.Deb:
+		files, err = deb(in)
+	case schema.Rpm:
+		files, err = rpm(in)
+	default:
+		return nil, fmt.Errorf("%s: %w", format, ErrFormat)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading a %s: %w", format, err)
+	}
+	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	return files, nil
+}
+
+func tgz(r io.Reader, under string) (files []File, err error) {
+	z, err := gzip.NewReader(r)
+	if err != nil {
+		return nil, err
+	}
+	z.Multistream(false) // package managers drop what is behind the first
+	t := tar.NewReader(z)
+	for {
+		h, err := t.Next()
+		if err == io.EOF {
+			_, err = io.Copy(io.Discard, z) // to the checksum
+			return files, err
+		}
+		if err != nil {
+			return nil, err
+		}
+		f := File{Path: under + strings.TrimPrefix(h.Name, "."), Mode: h.FileInfo().Mode() & (fs.ModeType | fs.ModePerm), Owner: h.Uname + ":" + h.Gname, Size: h.Size}
+		if files, err = add(files, f, t); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// add digests a file's content and appends it.
+func add(files []File, f File, content io.Reader) ([]File, error) {
+	if len(files) == maxFiles {
+		return nil, fmt.Errorf("more than %d entries", maxFiles)
+	}
+	if f.Mode.IsDir() {
+		f.Path = strings.TrimSuffix(f.Path, "/") + "/"
+		return append(files, f), nil
+	}
+	h := sha256.New()
+	n, err := io.Copy(h, content)
+	if err == nil && n != f.Size {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, fmt.Errorf("file %.200q: %w", f.Path, err)
+	}
+	f.SHA256 = schema.Digest(h.Sum(nil))
+	return append(files, f), nil
+}
+
+// deb reads an ar archive's two members of the names control.tar.gz and data.tar.gz.
+func deb(r io.Reader) (files []File, err error) {
+	magic := make([]byte, 8)
+	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != "!<arch>\n" {
+		return nil, errors.Join(errors.New("is no ar archive"), err)
+	}
+	for {
+		header := make([]byte, 60)
+		if _, err := io.ReadFull(r, header); err == io.EOF {
+			return files, nil
+		} else if err != nil {
+			return nil, err
+		}
+		size, err := strconv.ParseInt(strings.TrimSpace(string(header[48:58])), 10, 64)
+		if err != nil || size < 0 {
+			return nil, errors.New("has an ar member without a size")
+		}
+		member := &io.LimitedReader{R: r, N: size}
+		switch name := strings.TrimRight(string(header[:16]), " /"); name {
+		case "control.tar.gz", "data.tar.gz":
+			under := ""
+			if name == "control.tar.gz" {
+				under = "DEBIAN"
+			}
+			more, err := tgz(member, under)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			files = append(files, more...)
+		}
+		if _, err := io.Copy(io.Discard, member); err != nil {
+			return nil, err
+		}
+		if member.N > 0 {
+			return nil, io.ErrUnexpectedEOF
+		}
+		if _, err := io.CopyN(io.Discard, r, size&1); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// rpm skips the lead and the two headers, and reads the cpio archive behind them. Owners stand in the header only.
+func rpm(r io.Reader) (files []File, err error) {
+	if _, err := io.CopyN(io.Discard, r, 96); err != nil {
+		return nil, err
+	}
+	for _, align := range []int64{8, 1} {
+		intro := make([]byte, 16)
+		if _, err := io.ReadFull(r, intro); err != nil {
+			return nil, err
+		}
+		if !bytes.HasPrefix(intro, []byte{0x8e, 0xad, 0xe8, 0x01}) {
+			return nil, errors.New("has no rpm header where one belongs")
+		}
+		n := 16*int64(binary.BigEndian.Uint32(intro[8:])) + int64(binary.BigEndian.Uint32(intro[12:]))
+		if _, err := io.CopyN(io.Discard, r, n+(-n&(align-1))); err != nil {
+			return nil, err
+		}
+	}
+	z, err := gzip.NewReader(r)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		header := make([]byte, 110)
+		if _, err := io.ReadFull(z, header); err != nil {
+			return nil, err
+		}
+		field := func(i int) int64 { // eight hex digits each, after the magic
+			v, err := strconv.ParseUint(string(header[6+8*i:14+8*i]), 16, 32)
+			if err != nil {
+				return -1
+			}
+			return int64(v)
+		}
+		mode, size, length := field(1), field(6), field(11)
+		if string(header[:6]) != "070701" || mode < 0 || size < 0 || length < 1 || length > 1<<16 {
+			return nil, errors.New("has a malformed cpio entry")
+		}
+		name := make([]byte, length+(-(110+length)&3))
+		if _, err := io.ReadFull(z, name); err != nil {
+			return nil, err
+		}
+		path := string(name[:length-1])
+		if path == "TRAILER!!!" {
+			_, err := io.Copy(io.Discard, z)
+			return files, err
+		}
+		f := File{Path: strings.TrimPrefix(path, "."), Mode: fs.FileMode(mode & 0o777), Size: size}
+		if mode&0o170000 == 0o040000 {
+			f.Mode |= fs.ModeDir
+		}
+		if files, err = add(files, f, io.LimitReader(z, size)); err != nil {
+			return nil, err
+		}
+		if _, err := io.CopyN(io.Discard, z, -size&3); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Difference says how the packages a and b differ, entry by entry: a line each, in order of paths.
+func Difference(a, b []File) (lines []string) {
+	for len(a) > 0 || len(b) > 0 {
+		switch {
+		case len(b) == 0 || len(a) > 0 && a[0].Path < b[0].Path:
+			lines = append(lines, "only published: "+a[0].String())
+			a = a[1:]
+		case len(a) == 0 || b[0].Path < a[0].Path:
+			lines = append(lines, "only baked: "+b[0].String())
+			b = b[1:]
+		default:
+			if d := a[0].against(b[0]); d != "" {
+				lines = append(lines, a[0].Path+": "+d)
+			}
+			a, b = a[1:], b[1:]
+		}
+	}
+	return lines
+}
+
+func (f File) String() string {
+	if f.Mode.IsDir() {
+		return fmt.Sprintf("%s %v", f.Path, f.Mode)
+	}
+	return fmt.Sprintf("%s %v, %d bytes, %s", f.Path, f.Mode, f.Size, f.SHA256)
+}
+
+// against says what of f is otherwise in g.
+func (f File) against(g File) string {
+	var parts []string
+	part := func(what string, a, b any) {
+		if a != b {
+			parts = append(parts, fmt.Sprintf("%s %v published, %v baked", what, a, b))
+		}
+	}
+	part("mode", f.Mode, g.Mode)
+	part("owner", f.Owner, g.Owner)
+	part("size", f.Size, g.Size)
+	part("digest", f.SHA256, g.SHA256)
+	return strings.Join(parts, "; ")
+}

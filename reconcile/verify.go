@@ -1,0 +1,254 @@
+package reconcile
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"bakehouse/agent/trust"
+	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/contents"
+	"bakehouse/reconcile/plan"
+	"bakehouse/reconcile/program"
+	"bakehouse/reconcile/source"
+	"bakehouse/schema"
+	"bakehouse/serve/store"
+)
+
+// verifyOptions are the settings of `package --verify`.
+type verifyOptions struct {
+	repo, ref, location string
+	commit              string // to bake; empty: the one that the release names
+	host                string // empty: all
+	programs            program.Places
+	jobs                int
+}
+
+// examined is a published package and what the commit wants for the hosts that have it.
+type examined struct {
+	given schema.Candidate
+	want  plan.Package
+	hosts []string
+}
+
+// verifyPackages bakes published packages again, from the commit alone, and compares. Differences are told on stdout; the
+// error is then a refusal.
+func verifyPackages(ctx context.Context, o verifyOptions, stdout, log io.Writer) (err error) {
+	if o.jobs, err = jobCount(o.jobs); err != nil {
+		return err
+	}
+	anchor, err := anchorOf(o.repo, o.ref)
+	if err != nil {
+		return err
+	}
+	st, err := store.OpenExisting(ctx, o.location)
+	if err != nil {
+		return err
+	}
+	client, src, err := openPublished(ctx, st, anchor)
+	if err != nil {
+		return err
+	}
+	release, err := client.Release(ctx, src)
+	if err != nil {
+		return err
+	}
+	s, err := stateAt(ctx, o.repo, cmp.Or(o.commit, release.Commit))
+	if err != nil {
+		return err
+	}
+	all, err := o.toCheck(ctx, client, src, s)
+	if err != nil {
+		return err
+	}
+	private, err := newScratch(st)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, private.remove()) }()
+	oven := newOven(s, private, o.programs, o.jobs, log)
+	want := make([]plan.Package, len(all))
+	var mu sync.Mutex
+	wrong, told := 0, make([]string, len(all))
+	tell := func(i int, lines []string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(lines) > 0 {
+			wrong++
+		}
+		told[i] = all[i].tell(s.name, lines)
+	}
+	for i, c := range all {
+		want[i] = c.want
+		if c.want == (plan.Package{}) {
+			tell(i, []string{"the commit has no such host"})
+		}
+	}
+	// Those that the commit does not have are not baked.
+	var index []int
+	var bakeable []plan.Package
+	for i, w := range want {
+		if w != (plan.Package{}) {
+			index, bakeable = append(index, i), append(bakeable, w)
+		}
+	}
+	err = oven.each(ctx, bakeable, func(i int, b *bake.Baked) error {
+		i = index[i]
+		lines, err := compareBaked(ctx, st, private, all[i].given, b, release)
+		if err == nil {
+			tell(i, lines)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(stdout, strings.Join(told, "")); err != nil {
+		return err
+	}
+	if wrong > 0 {
+		hint := "find out who published them: `bakehouse reproduce HASH` names commit, release and signatures, `bakehouse store fsck` what was altered"
+		if o.commit != "" && o.commit != release.Commit {
+			hint = fmt.Sprintf("the published release is of commit %.12s: leave --ref out to bake that one", release.Commit)
+		}
+		return schema.Refuse(fmt.Errorf("%d of %d published packages differ from what %s yields", wrong, len(all), s.name), "%s", hint)
+	}
+	return nil
+}
+
+func (c examined) tell(commit string, lines []string) string {
+	if len(lines) == 0 {
+		return fmt.Sprintf("%s: %s is what %s yields\n", hosts(c.hosts), c.given.SHA256, commit)
+	}
+	return fmt.Sprintf("%s: %s is not what %s yields\n  %s\n", hosts(c.hosts), c.given.SHA256, commit, strings.Join(lines, "\n  "))
+}
+
+// toCheck is what is published for the host, or for each once, in order of hosts.
+func (o verifyOptions) toCheck(ctx context.Context, client *trust.Client, src trust.Source, s *state) ([]examined, error) {
+	if o.host != "" {
+		a, err := assignmentOf(ctx, client, src, o.host)
+		if err != nil {
+			return nil, err
+		}
+		return []examined{{a.Candidates()[0], s.hosts[o.host].Package, []string{o.host}}}, nil
+	}
+	type pair struct {
+		manifest schema.Digest
+		want     plan.Package
+	}
+	found := map[pair]*examined{}
+	for a, err := range client.All(ctx, src) {
+		if err != nil {
+			return nil, err
+		}
+		key := pair{a.Manifest, s.hosts[a.Host].Package}
+		if found[key] == nil {
+			found[key] = &examined{given: a.Candidates()[0], want: key.want}
+		}
+		found[key].hosts = append(found[key].hosts, a.Host)
+	}
+	var all []examined
+	for _, c := range found {
+		slices.Sort(c.hosts)
+		all = append(all, *c)
+	}
+	slices.SortFunc(all, func(a, b examined) int { return cmp.Compare(a.hosts[0], b.hosts[0]) })
+	return all, nil
+}
+
+// stateAt evaluates a commit.
+func stateAt(ctx context.Context, repo, ref string) (*state, error) {
+	r, err := source.Open(repo)
+	if err != nil {
+		return nil, err
+	}
+	rev, err := r.Revision(ref)
+	if err != nil {
+		return nil, schema.Hint(err, "fetch the commit (git fetch --unshallow), or name another with --ref")
+	}
+	s := atRevision(rev)
+	if err := s.evaluate(ctx); err != nil {
+		return nil, err
+	}
+	if missing := s.resolved.Missing; len(missing) > 0 {
+		return nil, missing
+	}
+	return s, nil
+}
+
+// compareBaked says how a published package differs from what was baked for it; no lines if it does not.
+func compareBaked(ctx context.Context, st store.Store, private *scratch, given schema.Candidate, b *bake.Baked, release *schema.Release) ([]string, error) {
+	m, err := readManifest(ctx, st, given.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	if m.Bake != bake.Version {
+		return nil, schema.Hint(fmt.Errorf("it was published by bake version %d, and this program has %d, whose bytes differ", m.Bake, bake.Version),
+			"verify it with the version that published it: bakehouse %s", release.Tool)
+	}
+	if m.SHA256 != given.SHA256 || m.Size != given.Length {
+		return []string{fmt.Sprintf("its manifest describes %s of %d bytes, and %s of %d bytes is signed", m.SHA256, m.Size, given.SHA256, given.Length)}, nil
+	}
+	var lines []string
+	field := func(name string, published, baked any) {
+		if published != baked {
+			lines = append(lines, fmt.Sprintf("%s: %v published, %v baked", name, published, baked))
+		}
+	}
+	field("recipe", m.Recipe, b.Manifest.Recipe)
+	field("name", m.Name, b.Manifest.Name)
+	field("version", m.Version, b.Manifest.Version)
+	field("platform", m.Platform, b.Manifest.Platform)
+	field("format", m.Format, b.Manifest.Format)
+	field("anchor", m.Anchor, b.Manifest.Anchor)
+	field("size", m.Size, b.Manifest.Size)
+	field("package", m.SHA256, b.Manifest.SHA256)
+	field("manifest", given.Manifest, b.Digest)
+	published, err := listPackage(m, segmentsOf(ctx, st))
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if errors.Is(err, contents.ErrFormat) && len(lines) == 0 {
+		return nil, m.Assemble(io.Discard, segmentsOf(ctx, st))
+	}
+	if err != nil {
+		return append(lines, fmt.Sprintf("the published package: %v", err)), nil
+	}
+	if len(lines) == 0 {
+		return nil, nil
+	}
+	baked, err := listPackage(b.Manifest, private.segments(ctx))
+	if err != nil {
+		return nil, err
+	}
+	files := contents.Difference(published, baked)
+	if len(files) == 0 {
+		files = []string{"every file is the same, and what is around them differs"}
+	}
+	return append(lines, files...), nil
+}
+
+// listPackage puts a package together and lists what it holds.
+func listPackage(m *schema.Manifest, open func(schema.SegmentRef) (io.ReadCloser, error)) ([]contents.File, error) {
+	r, w := io.Pipe()
+	assembled := make(chan error, 1)
+	go func() {
+		err := m.Assemble(w, open)
+		w.CloseWithError(err)
+		assembled <- err
+	}()
+	files, err := contents.List(m.Format, r)
+	if err == nil {
+		_, err = io.Copy(io.Discard, r) // whatever is behind the last file is digested too
+	}
+	r.CloseWithError(cmp.Or(err, io.ErrClosedPipe))
+	if e := <-assembled; e != nil && !errors.Is(e, io.ErrClosedPipe) {
+		return nil, e
+	}
+	return files, err
+}
