@@ -78,7 +78,7 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 	root.PersistentFlags().String("config", "", "settings file (default bakehouse.yaml if there is one)")
 	root.AddCommand(
 		reconcile.InitCommand(), reconcile.CheckCommand(), reconcile.ExplainCommand(),
-		reconcile.PlanCommand(version), reconcile.Command(version), reconcile.PackageCommand(), reconcile.PluginCommand(),
+		reconcile.PlanCommand(version), reconcile.Command(version), reconcile.PackageCommand(), reconcile.ReproduceCommand(), reconcile.PluginCommand(),
 		program.UpgradeCommand(version), sign.KeyCommand(), sign.RootCommand(),
 		serve.Command(), serve.AccessCommand(), store.Command(reconcile.GCCommand()), demo.Command(),
 	)

@@ -191,7 +191,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"tmpfs": tmpfs, "readonly": readonly, "writable": writable, "fill": fill, "cptree": copyTree,
-			"allow": allow, "web": web, "offline": offline, "asked": asked, "digest": digest, "fill-in": fillIn,
+			"allow": allow, "hashes": hashes, "web": web, "offline": offline, "asked": asked, "digest": digest, "fill-in": fillIn,
 			"debian": debian, "machine": machine,
 			"newfleet": newFleet, "exits": exits, "git-commit": gitCommit,
 			"snapshot": snapshot, "unchanged": unchanged, "flip": flip, "unflip": unflip, "holdlock": holdLock, "droplock": dropLock,
@@ -256,6 +256,13 @@ func allow(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[0])), 0o755))
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(lines.String()), 0o644))
+}
+
+// hashes FILE sets HASH to a file's sha256 in hex and SHORT to its first 16 digits.
+func hashes(ts *testscript.TestScript, neg bool, args []string) {
+	d := schema.DigestOf([]byte(ts.ReadFile(args[0])))
+	ts.Setenv("HASH", d.Hex())
+	ts.Setenv("SHORT", d.Short())
 }
 
 // content is a directory's files and their bytes, without what only locks and leaves no trace for a reader.

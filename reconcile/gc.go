@@ -13,9 +13,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"bakehouse/reconcile/source"
 	"bakehouse/schema"
-	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 
 	"github.com/spf13/cobra"
@@ -93,15 +91,7 @@ func collectGarbage(ctx context.Context, o gcOptions) (*store.GCReport, error) {
 		}
 		return store.GC(ctx, st, opts)
 	}
-	repo, err := source.Open(o.repo)
-	if err != nil {
-		return nil, err
-	}
-	rev, err := repo.Revision(o.ref)
-	if err != nil {
-		return nil, err
-	}
-	f, err := fleet.LoadTop(ctx, rev.FS)
+	f, err := topOf(ctx, o.repo, o.ref)
 	if err != nil {
 		return nil, err
 	}
@@ -117,9 +107,6 @@ func collectGarbage(ctx context.Context, o gcOptions) (*store.GCReport, error) {
 
 // sameRoots checks that the store's roots are those of the repository, as reconcile does.
 func sameRoots(ctx context.Context, st store.Store, roots [][]byte) error {
-	if len(roots) == 0 {
-		return schema.Hint(errors.New("the repo has no trust/1.root.json"), "make it: bakehouse root init")
-	}
 	for n := 1; ; n++ {
 		b, err := store.Read(ctx, st, schema.MetadataKey("root", int64(n)), schema.MaxRoot)
 		switch {

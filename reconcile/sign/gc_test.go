@@ -150,7 +150,7 @@ func (h *history) whole(after string) {
 		if err != nil {
 			h.t.Fatalf("after %s was deleted: %v", after, err)
 		}
-		for _, err := range state.Assignments(h.t.Context()) {
+		for _, err := range state.Assignments(h.t.Context(), nil) {
 			if err != nil {
 				h.t.Fatalf("after %s was deleted: %v", after, err)
 			}

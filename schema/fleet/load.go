@@ -28,15 +28,16 @@ func (c *Cache) Load(ctx context.Context, fsys fs.FS) (*Fleet, error) {
 	return load(ctx, fsys, defaultLimits, c)
 }
 
-// LoadTop is Load of the top folder alone: fleet.cue, its neighbours and trust/. What refers to other folders is not checked
-// and Hosts, Keys, Plugins and Sites are not read, so it is quick in a repo of any size.
+// LoadTop is Load of fleet.cue, its neighbours, keys/ and trust/ alone. What refers to other folders is not checked, and
+// Hosts, Plugins and Sites are not read, so it is quick in a repo of any size.
 func LoadTop(ctx context.Context, fsys fs.FS) (*Fleet, error) {
 	ld := newLoader(fsys, defaultLimits)
 	jobs, err := ld.discover()
 	if err != nil {
 		return nil, err
 	}
-	if err := ld.evaluate(ctx, jobs[:1]); err != nil {
+	jobs = slices.DeleteFunc(jobs, func(j *job) bool { return j.definition != "#Root" && j.definition != "#Keys" })
+	if err := ld.evaluate(ctx, jobs); err != nil {
 		return nil, err
 	}
 	return ld.fleet, ld.ps.or()

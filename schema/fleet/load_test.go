@@ -270,9 +270,10 @@ func TestDefaultsOfASmallFleet(t *testing.T) {
 
 func TestTheTopFolderLoadsByItself(t *testing.T) {
 	files := repo(map[string]string{"keep.cue": "package fleet\nkeep: releases: 3\n", "trust/1.root.json": `{"a":1}`,
-		"hosts/web/r.cue": "package web\nthis does not even parse", "keys/k.cue": "package keys\nkeys: 1\n"})
+		"hosts/web/r.cue": "package web\nthis does not even parse", "plugins/p/p.cue": "package p\nplugin: 1\n",
+		"keys/k.cue": string(KeyFile(Key{Name: "ci", Public: testKey, Uses: []string{UsePackage}}))})
 	f, err := LoadTop(t.Context(), files)
-	if err != nil || f.Keep.Releases != 3 || len(f.Roots) != 1 {
+	if err != nil || f.Keep.Releases != 3 || len(f.Roots) != 1 || f.Keys["ci"] == nil {
 		t.Errorf("%+v, %v", f, err)
 	}
 	for text, want := range map[string]string{

@@ -94,7 +94,7 @@ func GC(ctx context.Context, s Store, o GCOptions) (_ *GCReport, err error) {
 		}
 		defer func() { err = errors.Join(err, release()) }()
 	}
-	g := &collector{ctx: ctx, store: s, GCOptions: o, entries: map[string]Entry{}, live: map[string]bool{}, spared: map[string]bool{}, current: map[string]int64{}}
+	g := &collector{ctx: ctx, store: s, GCOptions: o, entries: map[string]Entry{}, live: map[string]bool{}, spared: map[string]bool{}, seen: map[string]bool{}, current: map[string]int64{}}
 	if err := g.list(); err != nil {
 		return nil, err
 	}
@@ -126,6 +126,7 @@ type collector struct {
 
 	live    map[string]bool  // what a kept state needs
 	spared  map[string]bool  // what stays for another reason
+	seen    map[string]bool  // bins whose packages are marked
 	current map[string]int64 // version of each role in the newest state
 
 	report GCReport

@@ -67,23 +67,15 @@ func (g *collector) keep(s *State) error {
 		g.live[key] = true
 	}
 	for role, version := range s.meta {
-		key := schema.MetadataKey(role, version)
-		if g.live[key] {
-			continue // the same bin as in a newer state
-		}
-		g.live[key] = true
-		if role == "targets" {
-			continue
-		}
-		assignments, err := s.client.Bin(g.ctx, s.source, role)
+		g.live[schema.MetadataKey(role, version)] = true
+	}
+	for a, err := range s.Assignments(g.ctx, g.seen) {
 		if err != nil {
 			return err
 		}
-		for _, a := range assignments {
-			for _, c := range a.Candidates() {
-				if err := g.keepPackage(c); err != nil {
-					return fmt.Errorf("host %s: %w", a.Host, err)
-				}
+		for _, c := range a.Candidates() {
+			if err := g.keepPackage(c); err != nil {
+				return fmt.Errorf("host %s: %w", a.Host, err)
 			}
 		}
 	}

@@ -125,9 +125,30 @@ func (h *History) at(ctx context.Context, version int64, roots int) (*State, err
 	return s, nil
 }
 
-// Assignments yields what the state gives each host.
-func (s *State) Assignments(ctx context.Context) iter.Seq2[*schema.Assignment, error] {
-	return s.client.All(ctx, s.source)
+// Assignments yields what the state gives each host, bin by bin, without the bins that are in seen and with a note there of
+// those it yields: two states share most of their bins. A nil seen yields all.
+func (s *State) Assignments(ctx context.Context, seen map[string]bool) iter.Seq2[*schema.Assignment, error] {
+	return func(yield func(*schema.Assignment, error) bool) {
+		for _, bin := range s.bins {
+			key := schema.MetadataKey(bin, s.meta[bin])
+			if seen[key] {
+				continue
+			}
+			if seen != nil {
+				seen[key] = true
+			}
+			as, err := s.client.Bin(ctx, s.source, bin)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, a := range as {
+				if !yield(a, nil) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // rootsSource is the store with these roots and no others.
