@@ -161,7 +161,8 @@ func (o verifyOptions) toCheck(ctx context.Context, client *trust.Client, src tr
 	return all, nil
 }
 
-// stateAt evaluates a commit.
+// stateAt evaluates a commit, without what was evaluated before: whoever wants to know what a commit yields shall not be told
+// by a cache.
 func stateAt(ctx context.Context, repo, ref string) (*state, error) {
 	r, err := source.Open(repo)
 	if err != nil {
@@ -171,7 +172,7 @@ func stateAt(ctx context.Context, repo, ref string) (*state, error) {
 	if err != nil {
 		return nil, schema.Hint(err, "fetch the commit (git fetch --unshallow), or name another with --ref")
 	}
-	s := atRevision(rev)
+	s := atRevision(rev, nil)
 	if err := s.evaluate(ctx); err != nil {
 		return nil, err
 	}
