@@ -121,8 +121,11 @@ const (
 	AnchorFile = "/etc/bakehouse/root.json"   // the fleet's anchor root, baked
 	HealthFile = "/etc/bakehouse/health.json" // []HealthCheck, baked
 	UnitsFile  = "/usr/lib/bakehouse/units"   // systemd units, a line each, baked: NAME.service (or .socket, .timer) INPUTS enable|disable
-	StateDir   = "/var/lib/bakehouse"         // registration, trusted metadata, segments, log
-	VersionDir = "/opt/bakehouse"             // versions/ and the link current, for formats without a package manager
+	// ScriptsFile is a shell script of a package that no package manager installs: the updater runs it with a STEP
+	// (pretrans, users, owners, preinst, postinst, prerm, postrm or posttrans) and the folder of the package's files.
+	ScriptsFile = "/usr/lib/bakehouse/scripts"
+	StateDir    = "/var/lib/bakehouse" // registration, trusted metadata, segments, log
+	VersionDir  = "/opt/bakehouse"     // versions/ and the link current, for formats without a package manager
 )
 
 // Bounds on what is read before it is verified, in bytes.

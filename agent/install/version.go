@@ -55,6 +55,7 @@ func (s *System) installVersion(ctx context.Context, p Package, r io.Reader) (Re
 		{"begin", v.begin},
 		{"extract", v.extract},
 		{"check", v.check},
+		{"prepare", v.prepare},
 		{"adopt", v.adopt},
 		{"record", v.record},
 		{"link", v.link},
@@ -62,7 +63,9 @@ func (s *System) installVersion(ctx context.Context, p Package, r io.Reader) (Re
 		{"unlink", v.unlink},
 		{"forget", v.forget},
 		{"prune", v.prune},
+		{"settle", v.settle},
 		{"units", v.sync},
+		{"finish", v.finish},
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -103,8 +104,8 @@ func (b *Baker) bake(ctx context.Context, r *rules.Recipe, format schema.Format,
 }
 
 func (b *Baker) tgz(ctx context.Context, l *layout, baked *Baked) ([]part, error) {
-	if err := l.unpacks(); err != nil {
-		return nil, err
+	if f := updaterScripts(l); f != nil {
+		l.own = slices.Insert(l.own, 0, f)
 	}
 	data, _, err := b.archive(ctx, tarArchive, l.shared, l.own, baked)
 	if err != nil {

@@ -2,8 +2,10 @@ package bake
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
+	"slices"
 	"strings"
 
 	"bakehouse/schema"
@@ -124,20 +126,38 @@ func maintainerScripts(l *layout) []*file {
 	return out
 }
 
-// unpacks says why a package cannot be one that is only unpacked.
-func (l *layout) unpacks() error {
-	if len(l.scripts) > 0 {
-		return fmt.Errorf("format tgz runs no scripts, but plugin %s has some", l.scripts[0].plugin)
+// updaterScripts is schema.ScriptsFile, for formats that no package manager installs; nil if there is nothing to do. The
+// updater says which step it is and what happens, and in which folder the package's files lie.
+func updaterScripts(l *layout) *file {
+	var b strings.Builder
+	step := func(name, text string) {
+		if text != "" {
+			fmt.Fprintf(&b, "%s)\n%s;;\n", name, text)
+		}
 	}
-	if !l.accounts.none() {
-		return fmt.Errorf("format tgz makes no users, but a plugin needs %s", l.accounts.first())
+	step("users", l.accounts.shell())
+	step("owners", l.owners())
+	for _, name := range fleet.Steps {
+		step(name, l.parts(name))
 	}
-	for _, files := range append(l.shared, l.own) {
+	if b.Len() == 0 {
+		return nil
+	}
+	return inline("updater", schema.ScriptsFile, []byte("# Baked by Bakehouse. The updater runs it: STEP FOLDER.\nset -e\ncase \"$1\" in\n"+b.String()+"esac\n"))
+}
+
+// owners is shell text that gives files in the folder $2 to others than root. A sandbox has no users of its own.
+func (l *layout) owners() string {
+	var b strings.Builder
+	for _, files := range slices.Concat(l.shared, [][]*file{l.own}) {
 		for _, f := range files {
 			if f.owner+f.group != "" {
-				return fmt.Errorf("format tgz gives all files to root, but plugin %s wants another owner of %s", f.plugin, f.path)
+				fmt.Fprintf(&b, "chown %s:%s \"$2\"'%s'\n", cmp.Or(f.owner, "root"), cmp.Or(f.group, "root"), strings.ReplaceAll(f.path, "'", `'\''`))
 			}
 		}
 	}
-	return nil
+	if b.Len() == 0 {
+		return ""
+	}
+	return "[ -z \"${DPKG_ROOT:-}\" ] || exit 0\n" + b.String()
 }

@@ -235,13 +235,46 @@ func TestUsersAreMadeOnceByWhateverTheHostHas(t *testing.T) {
 	}
 }
 
-func TestATgzRefusesWhatNobodyWouldDo(t *testing.T) {
-	r := peopled()
-	if err := bakeError(t, newMemory(), repo{}, r, schema.Tgz); err == nil || !strings.Contains(err.Error(), "makes no users, but a plugin needs user monitor") {
-		t.Errorf("users: %v", err)
+func TestATgzCarriesWhatTheUpdaterRuns(t *testing.T) {
+	if os.Getuid() != 0 {
+		missing(t, "files are given away only by root")
 	}
-	r.Outputs[0].Users, r.Outputs[1].Users, r.Outputs[0].Groups = nil, nil, nil
-	if err := bakeError(t, newMemory(), repo{}, r, schema.Tgz); err == nil || !strings.Contains(err.Error(), "plugin m wants another owner of /etc/m/secret") {
-		t.Errorf("owners: %v", err)
+	st, dir := newMemory(), t.TempDir()
+	r := peopled()
+	r.Outputs[0].Files[0].Path = "/etc/m/it's $HOME"
+	r.Outputs[0].Files[0].Owner, r.Outputs[0].Files[0].Group = "daemon", "" // whom every Linux has
+	r.Outputs[0].Scripts = map[string]string{"preinst": "echo preinst $BAKEHOUSE_ACTION\nexit 0", "posttrans": "echo posttrans $BAKEHOUSE_ACTION"}
+	r.Outputs[1].Scripts = map[string]string{"preinst": "echo second"}
+	for _, e := range readTar(t, assembled(t, st, baked(t, st, repo{}, r, schema.Tgz)), true) {
+		if name := filepath.Join(dir, e.Name); strings.HasSuffix(e.Name, "/") {
+			if err := os.MkdirAll(name, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := os.WriteFile(name, e.data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do := func(step string) string {
+		t.Helper()
+		cmd := exec.Command("/bin/sh", filepath.Join(dir, schema.ScriptsFile), step, dir)
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "BAKEHOUSE_ACTION=upgrade"}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", step, err, out)
+		}
+		return string(out)
+	}
+	do("owners")
+	if got := run(t, "stat", "--format=%U:%G", filepath.Join(dir, "etc/m/it's $HOME")); got != "daemon:root\n" {
+		t.Errorf("the file is %s's", got)
+	}
+	if got := do("preinst") + do("postinst") + do("posttrans"); got != "preinst upgrade\nsecond\nposttrans upgrade\n" {
+		t.Errorf("the scripts say %q", got)
+	}
+	src := repo{}
+	for _, e := range readTar(t, assembled(t, st, baked(t, st, src, example(src, someID, ":1"), schema.Tgz)), true) {
+		if e.Name == "."+schema.ScriptsFile {
+			t.Errorf("a package without scripts has\n%s", e.data)
+		}
 	}
 }

@@ -36,14 +36,6 @@ func (a *accounts) add(o *fleet.Output) {
 
 func (a *accounts) none() bool { return len(a.users)+len(a.groups) == 0 }
 
-// first names one of them.
-func (a *accounts) first() string {
-	if len(a.users) > 0 {
-		return "user " + a.users[0].Name
-	}
-	return "group " + a.groups[0]
-}
-
 // each calls back for every group, then every user, then every further group of a user.
 func (a *accounts) each(group func(name string), user func(u fleet.User, shell string), member func(user, group string)) {
 	for _, g := range a.groups {
