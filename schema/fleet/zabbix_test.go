@@ -22,7 +22,7 @@ func TestZabbixAgent2TakesItsProgramFromAPackageAndItsNameFromTheFleet(t *testin
 	if f := fileOf(t, out, "/usr/sbin/zabbix_agent2"); f.Member != "usr/sbin/zabbix_agent2" || f.Size != 9 || f.Mode != 0o755 {
 		t.Errorf("program %+v", f)
 	}
-	conf := fileOf(t, out, "/etc/zabbix/zabbix_agent2.conf")
+	conf := fileOf(t, out, "/etc/zabbix_agent2/agent.conf")
 	const want = `# Baked by Bakehouse from plugin zabbix_agent2. The next package replaces it.
 Server=10.1.0.0/16,zabbix.example
 Hostname=the-name
@@ -45,13 +45,13 @@ func TestZabbixAgent2TakesEveryOption(t *testing.T) {
 	for name, c := range map[string]struct {
 		value string
 		lines []string
-		files []string // below /etc/zabbix/, besides the settings
+		files []string // below /etc/zabbix_agent2/, besides the settings
 	}{
 		"a key": {`tls: {mode: "psk", identity: "PSK 001", key: "` + strings.Repeat("0f", 32) + `"}`,
-			[]string{"TLSConnect=psk", "TLSAccept=psk", "TLSPSKIdentity=PSK 001", "TLSPSKFile=/etc/zabbix/tls/psk"}, []string{"tls/psk 600 zabbix"}},
-		"a key that is on the host": {`tls: {mode: "psk", identity: "x"}`, []string{"TLSPSKFile=/etc/zabbix/tls/psk"}, nil},
+			[]string{"TLSConnect=psk", "TLSAccept=psk", "TLSPSKIdentity=PSK 001", "TLSPSKFile=/etc/zabbix_agent2/tls/psk"}, []string{"tls/psk 600 zabbix"}},
+		"a key that is on the host": {`tls: {mode: "psk", identity: "x"}`, []string{"TLSPSKFile=/etc/zabbix_agent2/tls/psk"}, nil},
 		"certificates": {`tls: {mode: "certificate", ca: "` + pem + `", certificate: "` + pem + `", privateKey: "` + pem + `", issuer: "CN=ca", subject: "CN=server"}`,
-			[]string{"TLSConnect=cert", "TLSCAFile=/etc/zabbix/tls/ca.pem", "TLSServerCertIssuer=CN=ca", "TLSServerCertSubject=CN=server"},
+			[]string{"TLSConnect=cert", "TLSCAFile=/etc/zabbix_agent2/tls/ca.pem", "TLSServerCertIssuer=CN=ca", "TLSServerCertSubject=CN=server"},
 			[]string{"tls/ca.pem 644 ", "tls/certificate.pem 644 ", "tls/key.pem 600 zabbix"}},
 		"the servers and names": {`serverActive: ["a:10051", "b;c"], hostname: "other name", metadata: "linux web", listenPort: 20050, listenIP: ["127.0.0.1", "::1"]`,
 			[]string{"ServerActive=a:10051,b;c", "Hostname=other name", "HostMetadata=linux web", "ListenPort=20050", "ListenIP=127.0.0.1,::1"}, nil},
@@ -59,9 +59,9 @@ func TestZabbixAgent2TakesEveryOption(t *testing.T) {
 			[]string{"UnsafeUserParameters=1", "UserParameter=disk.full[*],df /$1 | tail -1", "UserParameter=up,cat /proc/uptime"}, nil},
 		"settings": {`settings: {Timeout: 10, DenyKey: ["system.run[*]", "vfs.*"], "Plugins.Log.MaxLinesPerSecond": 20}`,
 			[]string{"Timeout=10", "DenyKey=system.run[*]", "DenyKey=vfs.*", "Plugins.Log.MaxLinesPerSecond=20"}, nil},
-		"snippets": {`snippets: mysql: "Plugins.Mysql.CallTimeout=5\n"`, []string{"Include=/etc/zabbix/zabbix_agent2.d/mysql.conf"}, []string{"zabbix_agent2.d/mysql.conf 600 zabbix"}},
+		"snippets": {`snippets: mysql: "Plugins.Mysql.CallTimeout=5\n"`, []string{"Include=/etc/zabbix_agent2/plugins/mysql.conf"}, []string{"plugins/mysql.conf 600 zabbix"}},
 		"a log":    {`log: {to: "file", level: 4, size: 0}`, []string{"LogType=file", "LogFile=/var/log/zabbix/zabbix_agent2.log", "LogFileSize=0", "DebugLevel=4"}, nil},
-		"root":     {`user: "root", snippets: x: ""`, nil, []string{"zabbix_agent2.d/x.conf 600 "}},
+		"root":     {`user: "root", snippets: x: ""`, nil, []string{"plugins/x.conf 600 "}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := f.Plugins["zabbix_agent2"].check(given(t, c.value)).or(); err != nil {
@@ -71,7 +71,7 @@ func TestZabbixAgent2TakesEveryOption(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			conf := string(fileOf(t, out, "/etc/zabbix/zabbix_agent2.conf").Content)
+			conf := string(fileOf(t, out, "/etc/zabbix_agent2/agent.conf").Content)
 			for _, line := range c.lines {
 				if !strings.Contains(conf, "\n"+line+"\n") {
 					t.Errorf("no line %s in\n%s", line, conf)
@@ -79,7 +79,7 @@ func TestZabbixAgent2TakesEveryOption(t *testing.T) {
 			}
 			var files []string
 			for _, f := range out.Files {
-				if name, ok := strings.CutPrefix(f.Path, "/etc/zabbix/"); ok && name != "zabbix_agent2.conf" {
+				if name, ok := strings.CutPrefix(f.Path, "/etc/zabbix_agent2/"); ok && name != "agent.conf" {
 					files = append(files, fmt.Sprintf("%s %o %s", name, f.Mode, f.Owner))
 				}
 			}
