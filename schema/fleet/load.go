@@ -89,7 +89,7 @@ func newLoader(fsys fs.FS, l limits) *loader {
 
 func load(ctx context.Context, fsys fs.FS, l limits, c *Cache) (*Fleet, error) {
 	ld := newLoader(fsys, l)
-	ld.cache = c
+	ld.cache, ld.sources.cache = c, c
 	jobs, err := ld.discover()
 	if err != nil {
 		return nil, err

@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"bakehouse/schema"
 )
@@ -115,5 +117,65 @@ func TestAMissingMemberIsNamedWithItsPlaceAndWhatIsNear(t *testing.T) {
 	const want = "plugins/p/plugin.cue:4:11: plugin p: file /usr/bin/agent: archive \"agent.tar\": the archive has no member \"bin/agent\"\n\thint: it has \"usr/bin/agent\""
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+// hashed is a repo that knows its files' hashes, and counts what is opened.
+type hashed struct {
+	fstest.MapFS
+	opened map[string]int
+}
+
+func (h hashed) HashOf(name string) (string, error) {
+	f, ok := h.MapFS[name]
+	if !ok {
+		return "", fs.ErrNotExist
+	}
+	return schema.DigestOf(f.Data).Hex(), nil
+}
+
+func (h hashed) Open(name string) (fs.File, error) {
+	h.opened[name]++
+	return h.MapFS.Open(name)
+}
+
+func TestAnArchiveOfTheRepoIsReadOnceForAllRunsUntilItChanges(t *testing.T) {
+	const name = "vendor/agent.tar"
+	c := newCache(t)
+	files := repo(map[string]string{"hosts/r.cue": "package hosts\nrules: files: [{value: {}}]\n", name: tarOf(t, "./a", "first", "./b", "second")})
+	take := func(member string) (File, string, int) {
+		t.Helper()
+		fsys := hashed{files, map[string]int{}}
+		f, err := c.Load(t.Context(), fsys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var file File
+		for range 2 {
+			out, err := output(t, f, "files", `files: "/x": source: {archive: "`+name+`", member: "`+member+`"}`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file = fileOf(t, out, "/x")
+		}
+		opened := fsys.opened[name]
+		var b bytes.Buffer
+		if err := file.CopyMember(t.Context(), &b, fsys); err != nil {
+			t.Fatal(err)
+		}
+		return file, b.String(), opened
+	}
+	for _, c := range []struct {
+		member, want string
+		opened       int
+	}{{"a", "first", 1}, {"a", "first", 0}, {"b", "second", 1}, {"./b", "second", 0}} {
+		file, got, opened := take(c.member)
+		if got != c.want || file.SHA256 != schema.DigestOf([]byte(c.want)) || file.Size != int64(len(c.want)) || opened != c.opened {
+			t.Errorf("%s: %q, %+v, opened %d times to know its digest, not %d", c.member, got, file, opened, c.opened)
+		}
+	}
+	files[name] = &fstest.MapFile{Data: []byte(tarOf(t, "./a", "third"))}
+	if file, got, opened := take("a"); got != "third" || file.SHA256 != schema.DigestOf([]byte("third")) || opened != 1 {
+		t.Errorf("another archive: %q, %+v, opened %d times", got, file, opened)
 	}
 }

@@ -49,7 +49,7 @@ type File struct {
 	Program bool          // the pinned host program of the platform
 	Pos     Pos           // where the plugin declares it
 	Source  Pos           // where URL, or Member if there is one, is named
-	from    *member       // Member of the archive at Repo
+	from    *member       // Member of the archive at Repo, if it was looked for
 }
 
 // Shared reports whether the bytes are the same in every package that has the file, whatever its parameters.

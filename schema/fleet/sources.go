@@ -16,17 +16,23 @@ import (
 	"bakehouse/schema/fleet/archive"
 )
 
-// sources digests the files of the repo that plugins ship, each once, and lists the archives among them, each once.
+// sources digests the files of the repo that plugins ship, and members of archives there, each once. It lists each of the
+// archives once, and none that the cache tells enough of.
 type sources struct {
 	fsys   fs.FS
+	cache  *Cache
 	mu     sync.Mutex
-	seen   map[string]sourceFile
+	seen   map[sourceName]sourceFile
 	tables map[string]sourceTable
 }
+
+// sourceName is a file of the repo, or a member of it.
+type sourceName struct{ file, member string }
 
 type sourceFile struct {
 	sum  schema.Digest
 	size int64
+	from *member
 	err  error
 }
 
@@ -36,37 +42,68 @@ type sourceTable struct {
 }
 
 func newSources(fsys fs.FS) *sources {
-	return &sources{fsys: fsys, seen: map[string]sourceFile{}, tables: map[string]sourceTable{}}
+	return &sources{fsys: fsys, seen: map[sourceName]sourceFile{}, tables: map[string]sourceTable{}}
 }
 
 // fill takes size and digest of a file that is in the repo, or in an archive there.
 func (s *sources) fill(ctx context.Context, f *File) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f.Member == "" {
-		is, ok := s.seen[f.Repo]
-		if !ok {
-			is.sum, is.size, is.err = digestSource(s.fsys, f.Repo)
-			s.seen[f.Repo] = is
-		}
-		f.SHA256, f.Size = is.sum, is.size
-		return is.err
-	}
-	is, ok := s.tables[f.Repo]
+	name := sourceName{f.Repo, f.Member}
+	is, ok := s.seen[name]
 	if !ok {
-		if is.table, is.err = listSource(ctx, s.fsys, f.Repo); ctx.Err() == nil {
-			s.tables[f.Repo] = is
+		is = s.find(ctx, name)
+		if ctx.Err() == nil {
+			s.seen[name] = is
 		}
 	}
-	if is.err != nil {
-		return is.err
+	f.SHA256, f.Size, f.from = is.sum, is.size, is.from
+	return is.err
+}
+
+// find asks the cache, and reads what it does not know.
+func (s *sources) find(ctx context.Context, name sourceName) (is sourceFile) {
+	h, ok := s.fsys.(Hasher)
+	if s.cache == nil || !ok {
+		return s.read(ctx, name)
 	}
-	m, err := is.table.Find(f.Member)
+	hash, err := h.HashOf(name.file)
 	if err != nil {
-		return err
+		return s.read(ctx, name) // which says why
 	}
-	f.SHA256, f.Size, f.from = m.SHA256, m.Size, &member{is.table, m}
-	return nil
+	if kept, ok := s.cache.Find("source", hash, name.member); ok {
+		var sum string
+		if n, _ := fmt.Sscanf(kept, "%d %s", &is.size, &sum); n == 2 {
+			if is.sum, err = schema.ParseDigest(sum); err == nil {
+				return is
+			}
+		}
+	}
+	if is = s.read(ctx, name); is.err == nil {
+		s.cache.Keep(fmt.Appendf(nil, "%d %s", is.size, is.sum), "source", hash, name.member)
+	}
+	return is
+}
+
+func (s *sources) read(ctx context.Context, name sourceName) (is sourceFile) {
+	if name.member == "" {
+		is.sum, is.size, is.err = digestSource(s.fsys, name.file)
+		return is
+	}
+	t, ok := s.tables[name.file]
+	if !ok {
+		if t.table, t.err = listSource(ctx, s.fsys, name.file); ctx.Err() == nil {
+			s.tables[name.file] = t
+		}
+	}
+	if t.err != nil {
+		return sourceFile{err: t.err}
+	}
+	m, err := t.table.Find(name.member)
+	if err != nil {
+		return sourceFile{err: err}
+	}
+	return sourceFile{sum: m.SHA256, size: m.Size, from: &member{t.table, m}}
 }
 
 // member is a file of an archive in the repo.
@@ -82,7 +119,19 @@ func (f *File) CopyMember(ctx context.Context, w io.Writer, fsys fs.FS) error {
 		return err
 	}
 	defer done()
-	return f.from.table.Copy(ctx, w, r, size, f.from.Member)
+	from := f.from
+	if from == nil { // its digest was known
+		t, err := archive.Read(ctx, r, size)
+		if err != nil {
+			return plain(err)
+		}
+		m, err := t.Find(f.Member)
+		if err != nil {
+			return err
+		}
+		from = &member{t, m}
+	}
+	return from.table.Copy(ctx, w, r, size, from.Member)
 }
 
 func listSource(ctx context.Context, fsys fs.FS, name string) (*archive.Table, error) {
