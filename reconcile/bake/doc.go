@@ -1,7 +1,7 @@
 // Package bake turns recipes into packages, the same bytes on any machine.
 //
-// The parties: reconcile/rules says what a package holds (a Recipe), Sources opens the files that the repo and the pinned
-// host programs supply, and a Store keeps what packages share. What comes out is a schema.Manifest; its caller stores and
+// The parties: reconcile/rules says what a package holds (a Recipe), Sources opens the files that the repo, pinned URLs, archives
+// of either and the pinned host programs supply, and a Store keeps what packages share. What comes out is a schema.Manifest; its caller stores and
 // signs it.
 //
 // Every package is one gzip stream of tar entries (tgz), or that as the data member of an ar archive, behind another such

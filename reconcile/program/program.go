@@ -11,6 +11,11 @@
 //
 // Whatever they come from, they are refused unless they have the pinned digest. `bakehouse upgrade` pins what the same
 // places hold today; it only writes programs.cue, so that an upgrade is a commit like any other.
+//
+// Sources opens whatever else packages are made of: files of the repo; what a URL has, which is fetched when it is first
+// packed and comes from the store ever after (files/xx/HEX); and files inside archives of either, each taken out once
+// per pass, into private files without a name. What a URL yields is used if it has the digest that the plugin pins, and
+// refused otherwise, archives as a whole: nobody knows the digest of a member before.
 package program
 
 import (
