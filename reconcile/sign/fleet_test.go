@@ -52,6 +52,19 @@ func newFleet(t testing.TB) *testFleet {
 	return f
 }
 
+// sameFleet is newFleet that is the same in every process that calls it.
+func sameFleet(t testing.TB) *testFleet {
+	t.Helper()
+	f := newFleet(t)
+	for _, use := range uses {
+		seed := schema.DigestOf([]byte("the key for " + use))
+		f.takeKey(use, ed25519.NewKeyFromSeed(seed[:]), use)
+	}
+	f.keys = f.ring()
+	f.remakeRoot()
+	return f
+}
+
 // remakeRoot starts the fleet's chain of roots anew.
 func (f *testFleet) remakeRoot() {
 	f.t.Helper()
@@ -73,11 +86,16 @@ func (f *testFleet) ring() *Keyring {
 
 func (f *testFleet) addKey(name string, uses ...string) {
 	f.t.Helper()
-	pub, priv, err := ed25519.GenerateKey(rand.Reader)
+	_, priv, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	public, err := cryptoutils.MarshalPublicKeyToPEM(pub)
+	f.takeKey(name, priv, uses...)
+}
+
+func (f *testFleet) takeKey(name string, priv ed25519.PrivateKey, uses ...string) {
+	f.t.Helper()
+	public, err := cryptoutils.MarshalPublicKeyToPEM(priv.Public())
 	if err != nil {
 		f.t.Fatal(err)
 	}
