@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"unicode"
 
+	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
@@ -27,6 +28,7 @@ func ExplainCommand() *cobra.Command {
 		Short: "Say what a host gets, and which line of which file decides",
 		Long: `Prints a host's attributes and the parameters of its plugins: each value, the place that sets it, and the weaker
 rules that it beats. A value that no rule sets is the plugin's default, at the place that declares it.
+What plugins do as root on the host comes last.
 
 With --select it says instead whether the host gets updates, and which condition of rollout.select decides.`,
 		Example: `  bakehouse explain web01
@@ -54,10 +56,14 @@ With --select it says instead whether the host gets updates, and which condition
 					return err
 				}
 			}
+			root := rootEffective(e, args[1:])
 			if asJSON {
-				return indented(cmd.OutOrStdout(), e)
+				return indented(cmd.OutOrStdout(), struct {
+					*rules.Explanation
+					Root []rootItem `json:"root,omitempty"`
+				}{e, root})
 			}
-			return explain(cmd.OutOrStdout(), e)
+			return explain(cmd.OutOrStdout(), e, root)
 		},
 	}
 	c.flags(cmd)
@@ -131,8 +137,26 @@ func narrow(e *rules.Explanation, what string) error {
 	return schema.Hint(fmt.Errorf("no rule gives host %s the plugin %q", e.Host, plugin), "it has %s", strings.Join(names, ", "))
 }
 
+// rootItem is something in a host's package that acts as root.
+type rootItem struct {
+	Kind   string `json:"kind"`
+	Name   string `json:"name"`
+	Why    string `json:"why"`
+	Plugin string `json:"plugin"`
+}
+
+// rootEffective lists what acts as root on the host, or of one plugin if it is asked for, and nothing if a parameter is.
+func rootEffective(e *rules.Explanation, what []string) (out []rootItem) {
+	for _, it := range plan.Effective(e.Content) {
+		if len(what) == 0 || what[0] == it.Plugin {
+			out = append(out, rootItem{it.Kind, it.Name, it.Root, it.Plugin})
+		}
+	}
+	return out
+}
+
 // explain prints e for people.
-func explain(out io.Writer, e *rules.Explanation) error {
+func explain(out io.Writer, e *rules.Explanation, root []rootItem) error {
 	var table bytes.Buffer
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	if e.Retired {
@@ -178,6 +202,14 @@ func explain(out io.Writer, e *rules.Explanation) error {
 	}
 	for line := range strings.Lines(table.String()) {
 		if _, err := fmt.Fprintln(out, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	if len(root) > 0 {
+		fmt.Fprintln(out, "acts as root:")
+	}
+	for _, it := range root {
+		if _, err := fmt.Fprintf(out, "  %s %s (%s, plugin %s)\n", it.Kind, it.Name, it.Why, it.Plugin); err != nil {
 			return err
 		}
 	}

@@ -22,9 +22,28 @@ func PluginCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plugin",
 		Short: "Show the plugins that rules can give to hosts, and their parameters",
+		Long: `A plugin is CUE in plugins/NAME/ of the fleet repository: from typed parameters, which rules set, it makes what a host
+gets. Besides files that is services (with a listener, one for each connection), commands run at intervals, system users
+and groups, relations to other packages, scripts for each step of installing and removing, and a health check.
+"plugin schema" prints every field that a plugin has, with what each means and what scripts may rely on.`,
 	}
-	cmd.AddCommand(pluginListCommand(), pluginShowCommand())
+	cmd.AddCommand(pluginListCommand(), pluginShowCommand(), pluginSchemaCommand())
 	return cmd
+}
+
+func pluginSchemaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print what a plugin can declare, as CUE with its documentation",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			text, err := schema.CUE.ReadFile("plugin.cue")
+			if err == nil {
+				_, err = cmd.OutOrStdout().Write(text)
+			}
+			return err
+		},
+	}
 }
 
 const pluginSources = `

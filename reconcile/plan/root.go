@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"bakehouse/reconcile/rules"
 	"bakehouse/schema/fleet"
 )
 
@@ -93,4 +94,10 @@ func rootFile(f *fleet.File, o *fleet.Output) string {
 		return "the health check is started with it"
 	}
 	return ""
+}
+
+// Effective is what of a recipe's content acts as root, in the order of a report; a nil recipe has nothing.
+func Effective(r *rules.Recipe) []Item {
+	items := compare(nil, contents(r, nil))
+	return slices.DeleteFunc(items, func(it Item) bool { return it.Root == "" })
 }

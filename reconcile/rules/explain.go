@@ -25,6 +25,8 @@ type Explanation struct {
 	Recipe     schema.RecipeID   `json:"recipe,omitempty"`
 	Attributes []Explained       `json:"attributes"`
 	Plugins    []PluginExplained `json:"plugins"`
+
+	Content *Recipe `json:"-"` // what Recipe names
 }
 
 // PluginExplained is a plugin that some rule gives to the host. Enabled is false if a rule keeps it out again.
@@ -87,7 +89,7 @@ func Explain(ctx context.Context, f *fleet.Fleet, host string) (*Explanation, er
 		return nil, r.ps.Sorted()
 	}
 	e := &Explanation{Host: h.Name, Folder: h.Folder.Path, Pos: h.Pos, Was: h.Was, Labels: h.Labels, Tags: h.Tags, Selected: res.Selected, Recipe: rec.ID,
-		Attributes: explainAttributes(f, res)}
+		Attributes: explainAttributes(f, res), Content: rec}
 	s := subject{host: h, site: res.Site, platform: res.Platform}
 	for _, plugin := range plugins(h) {
 		settled := settlePlugin(f, s, plugin)
