@@ -89,7 +89,7 @@ func realFleet(exporter, agent []byte, n, extra int) ([]*rules.Recipe, repo, sch
 	if err != nil {
 		panic(err)
 	}
-	program := src.file("/usr/bin/node_exporter", 0o755, exporter)
+	program, updater := src.file("/usr/bin/node_exporter", 0o755, exporter), src.program("/usr/bin/bakehouse-agent", agent)
 	rs := make([]*rules.Recipe, n)
 	for i := range rs {
 		id := schema.RecipeID(schema.DigestOf(fmt.Append(nil, "recipe ", i)).Short())
@@ -105,7 +105,7 @@ func realFleet(exporter, agent []byte, n, extra int) ([]*rules.Recipe, repo, sch
 					EnvironmentFile: "/etc/default/node_exporter", User: "nobody", Restart: "always", Enable: true}},
 				Health: &schema.HealthCheck{Command: []string{"/usr/bin/node_exporter", "--version"}, Within: 30e9}},
 			{Plugin: "updater", Files: []fleet.File{
-				own(schema.ConfigFile, 0o600, string(config)+"\n"), own(schema.AnchorFile, 0o644, string(root)), src.program("/usr/bin/bakehouse-agent", agent)},
+				own(schema.ConfigFile, 0o600, string(config)+"\n"), own(schema.AnchorFile, 0o644, string(root)), updater},
 				Services: []fleet.Service{{Name: "bakehouse-agent", Description: "Bakehouse updater", Exec: "/usr/bin/bakehouse-agent run", Restart: "always", Enable: true}}},
 		}}
 	}

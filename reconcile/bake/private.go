@@ -12,7 +12,7 @@ import (
 // spareMemory is how many bytes of segments a Baker keeps in memory, so that the programs which go into every package are
 // not read from a file for each: that would be a tenth of what a package takes. A larger segment, and what comes after the
 // memory is used up, is in files; how much memory a Baker takes does not depend on the size of packages.
-const spareMemory = 32 << 20
+const spareMemory = 16 << 20
 
 // pageSize is what is held, and read of a file, at once: large, or the calls cost a fifth of the hash.
 const pageSize = 256 << 10
