@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -104,20 +105,65 @@ func controlFields(l *layout, sums []fileSum) string {
 
 // commonFields is the rest.
 func commonFields(l *layout, arch string) string {
-	fleetName := oneLine(cmp.Or(l.fleet, "without updater"))
+	var b strings.Builder
+	fmt.Fprintf(&b, "Architecture: %s\n", arch)
+	fmt.Fprintf(&b, "Maintainer: %s\n", maintainer(l))
+	fmt.Fprintf(&b, "Section: admin\nPriority: optional\n")
+	if l.server != "" {
+		fmt.Fprintf(&b, "Homepage: %s\n", oneLine(l.server))
+	}
+	b.WriteString(debRelations(l.related(schema.Deb)))
+	synopsis, text := description(l)
+	fmt.Fprintf(&b, "Description: %s\n", synopsis)
+	for _, line := range wrap(text, 79) {
+		fmt.Fprintf(&b, " %s\n", line)
+	}
+	return b.String()
+}
+
+// maintainer is whom the fleet's repo makes responsible, as far as a package knows: the fleet, at its server.
+func maintainer(l *layout) string {
+	host := "localhost.localdomain"
+	if u, err := url.Parse(l.server); err == nil && strings.Contains(u.Hostname(), ".") && !strings.ContainsAny(u.Hostname(), ":") {
+		host = u.Hostname()
+	}
+	if l.fleet == "" {
+		return "Bakehouse <bakehouse@" + host + ">"
+	}
+	return fmt.Sprintf("Bakehouse fleet %s <bakehouse@%s>", oneLine(l.fleet), oneLine(host))
+}
+
+// description is one line and a paragraph.
+func description(l *layout) (synopsis, text string) {
+	synopsis = "monitoring agent, baked without its updater"
+	text = "This package was baked from a fleet's repo, and does not update itself."
+	if l.fleet != "" {
+		synopsis = "monitoring agent of the fleet " + oneLine(l.fleet)
+		text = "This package was baked from the repo of the fleet " + oneLine(l.fleet) + ", for the hosts that its rules give these very settings. " +
+			"The host program bakehouse-agent, if it is registered, replaces it by the next one that the fleet signs."
+	}
 	var plugins []string
 	for _, o := range l.recipe.Outputs {
 		plugins = append(plugins, o.Plugin)
 	}
 	slices.Sort(plugins)
-	var b strings.Builder
-	fmt.Fprintf(&b, "Architecture: %s\n", arch)
-	fmt.Fprintf(&b, "Maintainer: Bakehouse fleet %s <bakehouse@localhost>\n", fleetName)
-	fmt.Fprintf(&b, "Section: admin\nPriority: optional\n")
-	b.WriteString(debRelations(l.related(schema.Deb)))
-	fmt.Fprintf(&b, "Description: monitoring agent with its settings, baked from a repo\n")
-	fmt.Fprintf(&b, " Fleet %s, plugins: %s.\n", fleetName, cmp.Or(strings.Join(plugins, ", "), "none"))
-	return b.String()
+	return synopsis, text + " It has what these plugins of the repo put on a host: " + cmp.Or(strings.Join(plugins, ", "), "none") + "."
+}
+
+// wrap breaks a text into lines of at most width bytes, longer words excepted.
+func wrap(text string, width int) (lines []string) {
+	line := ""
+	for _, word := range strings.Fields(text) {
+		switch {
+		case line == "":
+			line = word
+		case len(line)+1+len(word) > width:
+			lines, line = append(lines, line), word
+		default:
+			line += " " + word
+		}
+	}
+	return append(lines, line)
 }
 
 // oneLine keeps text from ending a field or an address.

@@ -12,7 +12,7 @@
 //	literal    gzip header
 //	segment    all directories
 //	segment    per plugin that has any: its files from the repo and the host program, in order of their paths
-//	segment    the anchor root
+//	segment    what every package of the fleet has: the anchor root, copyright, licences, manual page
 //	segment    the updater's settings and unit
 //	literal    own files of other plugins: content from CUE, units, health.json; those below /etc last
 //	           end of the archive, gzip checksum and size, padding
@@ -31,7 +31,7 @@
 // compressor's level and the size of its writes fixed. When bytes change all the same, Version is raised, and codec with it
 // if it is the compressor that changed; a golden test notices.
 //
-// Files in this package, in the order of the flow: bake (the entry), layout (what goes where), tar, segment (make, find
+// Files in this package, in the order of the flow: bake (the entry), layout (what goes where), docs, tar, segment (make, find
 // and check), private (where its bytes are kept), deflate, crc and stream (splicing), prefix (hashing what packages begin
 // with once), deb, scripts, unit, users and relations (what only a system package has), cpio, rpm, rpmheader, rpmfiles,
 // rpmdirs and rpmscripts (what only an rpm has).

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
@@ -21,28 +22,35 @@ import (
 // nodeExporter is what examples/node-exporter bakes.
 const nodeExporter = "github.com/prometheus/node_exporter@v1.12.1"
 
+// hostProgram builds the real one.
+func hostProgram(t testing.TB) []byte {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "agent")
+	return built(t, "../..", to, "build", "-trimpath", "-buildvcs=false", "-tags=nethttpomithttp2", "-ldflags=-s -w -buildid=",
+		"-o", to, "./agent/cmd/bakehouse-agent")
+}
+
 // programs builds the real node_exporter and the real host program.
 func programs(t testing.TB) (exporter, agent []byte) {
 	t.Helper()
 	dir := t.TempDir()
-	build := func(from, to string, args ...string) []byte {
-		t.Helper()
-		cmd := exec.Command(tool(t, "go"), args...)
-		cmd.Dir = from
-		cmd.Env = append(os.Environ(), "GOBIN="+dir, "CGO_ENABLED=0", "GOFLAGS=", "GOOS=linux", "GOARCH=amd64")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			missing(t, fmt.Sprintf("%v: %v\n%s", args, err, out))
-		}
-		b, err := os.ReadFile(filepath.Join(dir, to))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
+	t.Setenv("GOBIN", dir)
+	return built(t, dir, filepath.Join(dir, "node_exporter"), "install", "-trimpath", "-ldflags=-s -w", nodeExporter), hostProgram(t)
+}
+
+func built(t testing.TB, from, to string, args ...string) []byte {
+	t.Helper()
+	cmd := exec.Command(tool(t, "go"), args...)
+	cmd.Dir = from
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOOS=linux", "GOARCH=amd64")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		missing(t, fmt.Sprintf("%v: %v\n%s", args, err, out))
 	}
-	agent = build("../..", "agent", "build", "-trimpath", "-buildvcs=false", "-tags=nethttpomithttp2", "-ldflags=-s -w -buildid=",
-		"-o", filepath.Join(dir, "agent"), "./agent/cmd/bakehouse-agent")
-	exporter = build(dir, "node_exporter", "install", "-trimpath", "-ldflags=-s -w", nodeExporter)
-	return exporter, agent
+	b, err := os.ReadFile(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // keyPEM is a public key, always the same for a seed; as little compressible as any.
@@ -105,9 +113,21 @@ func realFleet(exporter, agent []byte, n, extra int) ([]*rules.Recipe, repo, sch
 					EnvironmentFile: "/etc/default/node_exporter", User: "nobody", Restart: "always", Enable: true}},
 				Health: &schema.HealthCheck{Command: []string{"/usr/bin/node_exporter", "--version"}, Within: 30e9}},
 			{Plugin: "updater", Files: []fleet.File{
-				own(schema.ConfigFile, 0o600, string(config)+"\n"), own(schema.AnchorFile, 0o644, string(root)), updater},
+				own(schema.ConfigFile, 0o644, string(config)+"\n"), own(schema.AnchorFile, 0o644, string(root)), updater},
 				Services: []fleet.Service{{Name: "bakehouse-agent", Description: "Bakehouse updater", Exec: "/usr/bin/bakehouse-agent run", Restart: "always", Enable: true}}},
 		}}
 	}
 	return rs, src, schema.DigestOf(root)
+}
+
+// bakeReal is a package of realFleet, assembled.
+func bakeReal(t testing.TB, st bake.Store, src bake.Sources, r *rules.Recipe, format schema.Format, root schema.Digest) []byte {
+	t.Helper()
+	b := bake.New(st, src)
+	defer b.Close()
+	out, err := b.Bake(t.Context(), r, format, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return assembled(t, st, out)
 }

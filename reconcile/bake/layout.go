@@ -23,9 +23,12 @@ import (
 type layout struct {
 	name, version string
 	fleet         string // its name, if the package carries the updater's settings
+	server        string // the URL in those settings
+	programs      string // version of the host program; of none 0.0.0
+	program       bool   // the host program is in it
 	recipe        *rules.Recipe
 	dirCount      int
-	shared        [][]*file // directories, files per plugin, the anchor root, the updater's settings
+	shared        [][]*file // directories, files per plugin, what every package of the fleet has, the updater's settings
 	own           []*file   // config last
 	units         []unit
 	scripts       []script
@@ -40,7 +43,7 @@ type script struct{ plugin, step, text string }
 const configDir = "/etc/"
 
 func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
-	l := &layout{name: fleet.PackageName, version: "0.0.0", recipe: r}
+	l := &layout{name: fleet.PackageName, programs: "0.0.0", recipe: r}
 	var all, common []*file
 	updater := ""
 	health := []schema.HealthCheck{}
@@ -52,6 +55,7 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 				return nil, fmt.Errorf("plugin %s: file %.200q: %w", o.Plugin, ff.Path, err)
 			}
 			all = append(all, f)
+			l.program = l.program || ff.Program
 			switch {
 			case ff.Path == schema.AnchorFile:
 				common = append(common, f)
@@ -104,7 +108,9 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 		return nil, err
 	}
 	l.own = append(l.own, inline("(all)", schema.HealthFile, append(checks, '\n')))
-	all = append(all, l.own...)
+	docs := docs(l)
+	common = append(common, docs...)
+	all = slices.Concat(all, l.own, docs)
 	slices.SortFunc(l.own, configLast)
 	seen := map[string]*file{}
 	for _, f := range all {
@@ -120,8 +126,7 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 	l.dirCount = len(dirs)
 	l.shared = slices.Insert(l.shared, 0, dirs)
 	// What else many packages have in common without being a plugin's shared files would be a kilobyte in each of them: the
-	// anchor root, which is the fleet's, and the updater's settings, which are a site's. Text comes last, for what is of
-	// the package's own refers back to it.
+	// anchor root, which is the fleet's, with the documentation, and the updater's settings, which are a site's.
 	settings, own := partition(l.own, func(f *file) bool { return f.plugin == updater })
 	l.own = own
 	for _, files := range [][]*file{common, settings} {
@@ -129,7 +134,7 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 			l.shared = append(l.shared, files)
 		}
 	}
-	l.version += "+" + string(r.ID)
+	l.version = l.programs + "+" + string(r.ID)
 	return l, nil
 }
 
@@ -169,7 +174,7 @@ func (l *layout) settings(f fleet.File) error {
 	if err := CheckVersion(c.Version); err != nil {
 		return schema.Hint(err, "`bakehouse upgrade` pins a version that is right in every package format")
 	}
-	l.version, l.fleet = c.Version, c.Fleet
+	l.programs, l.fleet, l.server = c.Version, c.Fleet, c.Server
 	return nil
 }
 

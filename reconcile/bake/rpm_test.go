@@ -203,10 +203,14 @@ func TestReadersOfRpmReadAPackage(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	})
-	// The anchor root, shared files by plugin, the updater's settings, then own files, and all that is config at the end.
+	// The anchor root and documentation, shared files by plugin, the updater's settings, then own files, and all that is config at the end.
 	want := []string{
-		"./etc/bakehouse", "./usr/lib/bakehouse", "./usr/share/doc/node_exporter",
+		"./etc/bakehouse", "./usr/lib/bakehouse", "./usr/share/doc/bakehouse-agent", "./usr/share/doc/node_exporter",
 		"./etc/bakehouse/root.json",
+		"./usr/share/man/man8/bakehouse-agent.8.gz",
+		"./usr/share/doc/bakehouse-agent/LICENSES.gz",
+		"./usr/share/doc/bakehouse-agent/changelog.gz",
+		"./usr/share/doc/bakehouse-agent/copyright",
 		"./usr/bin/node_exporter",
 		"./usr/share/doc/node_exporter/README",
 		"./usr/bin/bakehouse-agent",
@@ -219,7 +223,9 @@ func TestReadersOfRpmReadAPackage(t *testing.T) {
 	}
 	t.Run("rpm, of documentation and config", func(t *testing.T) {
 		rpm := tool(t, "rpm")
-		if got := run(t, rpm, "--query", "--package", "--docfiles", f); got != "/usr/share/doc/node_exporter/README\n" {
+		if got := run(t, rpm, "--query", "--package", "--docfiles", f); !slices.Equal(strings.Fields(got), []string{
+			"/usr/share/doc/bakehouse-agent/LICENSES.gz", "/usr/share/doc/bakehouse-agent/changelog.gz", "/usr/share/doc/bakehouse-agent/copyright",
+			"/usr/share/doc/node_exporter/README", "/usr/share/man/man8/bakehouse-agent.8.gz"}) {
 			t.Errorf("documentation: %s", got)
 		}
 		if got := run(t, rpm, "--query", "--package", "--configfiles", f); got != "" {
@@ -271,6 +277,7 @@ func TestRpmlintFindsNothingThatIsNotMeant(t *testing.T) {
 		"no-manual-page-for-binary":       "which files there are is the plugins' matter",
 		"dangerous-command-in-%preun":     "it removes the record of units, below the updater's own directory",
 		"dangerous-command-in-%posttrans": "as above, and a unit's link",
+		"manpage-not-compressed":          "it is, with gzip, as other distributions want it",
 		"only-non-binary-in-usr-lib":      "units of systemd belong there on every platform",
 	}
 	st, src := newMemory(), repo{}
