@@ -1,6 +1,8 @@
 package examples_test
 
 import (
+	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -15,10 +17,47 @@ import (
 // as a unit of its own, so it comes to its end.
 func TestTheServiceSurvivesUpdatingItself(t *testing.T) {
 	h := realhost.Boot(t, "db01")
+	serviceUpdatesItself(t, h, "deb", "dpkg", "--install")
+	if status := h.Run("dpkg-query", "--show", "--showformat=${db:Status-Status}", "bakehouse-agent"); status != "installed" {
+		t.Errorf("dpkg calls the package %q", status)
+	}
+}
+
+// The same by rpm, on a host whose rpm is told by a package that there is a shell.
+func TestTheServiceSurvivesUpdatingItselfByRpm(t *testing.T) {
+	realhost.Need(t, "rpmbuild")
+	h := realhost.Boot(t, "db01")
+	dir := t.TempDir()
+	spec := filepath.Join(dir, "base.spec")
+	if err := os.WriteFile(spec, []byte("Name: base\nVersion: 1\nRelease: 1\nSummary: a shell\nLicense: none\nProvides: /bin/sh\n%description\na shell\n%files\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("rpmbuild", "--quiet", "-bb", "--define", "_topdir "+dir, spec).CombinedOutput(); err != nil {
+		t.Fatalf("rpmbuild: %v\n%s", err, out)
+	}
+	made, err := filepath.Glob(filepath.Join(dir, "RPMS/*/*.rpm"))
+	if err != nil || len(made) != 1 {
+		t.Fatalf("rpmbuild made %q, %v", made, err)
+	}
+	h.Copy("/root/base.rpm", 0o644, made[0])
+	h.Run("rpm", "--install", "/root/base.rpm")
+	serviceUpdatesItself(t, h, "rpm", "rpm", "--install")
+	if out := h.Run("rpm", "--query", "bakehouse-agent"); len(strings.Fields(out)) != 1 {
+		t.Errorf("rpm has more than one: %s", out)
+	}
+	if out := h.Run("rpm", "--verify", "bakehouse-agent"); out != "" {
+		t.Errorf("rpm finds the installed package altered:\n%s", out)
+	}
+}
+
+// serviceUpdatesItself installs a host's package of that format by a command, and lets the service do an update.
+func serviceUpdatesItself(t *testing.T, h *realhost.Host, format string, install ...string) {
+	t.Helper()
 	listen := freePort(t, h.Gateway)
 	o := newOperator(t, "node-exporter", listen)
 	buildNodeExporter(t, filepath.Join(o.repo, "plugins/node_exporter/node_exporter-"+runtime.GOARCH))
 	o.replace("hosts/hosts.cue", "linux/amd64", "linux/"+runtime.GOARCH)
+	o.replace("hosts/hosts.cue", `format: "deb"`, `format: "`+format+`"`)
 	o.replace("hosts/rules.cue", `interval: "1h"`, `interval: "2s"`)
 	o.createKeys()
 	o.run("upgrade", "--platform", "linux/"+runtime.GOARCH, "--source", o.source)
@@ -26,10 +65,10 @@ func TestTheServiceSurvivesUpdatingItself(t *testing.T) {
 	o.run("reconcile", "--store", o.store)
 	o.serve(listen)
 
-	deb := filepath.Join(t.TempDir(), "db01.deb")
-	o.run("package", "db01", "--store", o.store, "-o", deb)
-	h.Copy("/root/db01.deb", 0o644, deb)
-	h.Run("dpkg", "--install", "/root/db01.deb")
+	file := filepath.Join(t.TempDir(), "db01."+format)
+	o.run("package", "db01", "--store", o.store, "-o", file)
+	h.Copy("/root/db01."+format, 0o644, file)
+	h.Run(append(install, "/root/db01."+format)...)
 	h.Write("/root/password", 0o600, []byte(password+"\n"))
 	h.Run("bakehouse-agent", "register", "--host", "db01", "--user", "ops", "--password-file", "/root/password")
 	h.Run("systemctl", "restart", "bakehouse-agent") // or it looks for a registration once a minute
@@ -51,9 +90,6 @@ func TestTheServiceSurvivesUpdatingItself(t *testing.T) {
 	})
 	if d := time.Since(restarted); d > 20*time.Second {
 		t.Errorf("the service took %s to stop and start", d)
-	}
-	if status := h.Run("dpkg-query", "--show", "--showformat=${db:Status-Status}", "bakehouse-agent"); status != "installed" {
-		t.Errorf("dpkg calls the package %q", status)
 	}
 	if journal := h.Run("journalctl", "--no-pager", "--unit=bakehouse-agent-update"); !strings.Contains(journal, "updated: db01 runs release 2") {
 		t.Errorf("the journal of the update's own unit:\n%s", journal)

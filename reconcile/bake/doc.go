@@ -17,15 +17,16 @@
 //	literal    own files of other plugins: content from CUE, units, health.json; those below /etc last
 //	           end of the archive, gzip checksum and size, padding
 //
-// In front of an rpm's stream are (literal) lead and signature header, (plain segment) the index of the header and all values
-// that do not depend on what own files hold, and (literal) the others. A plain segment stands in packages as it is.
+// In front of an rpm's stream are (plain segment) lead and index of the signature header, (literal) its values, (plain
+// segment) the header's index and all values that do not depend on what files hold, and (literal) the others. A plain
+// segment stands in packages as it is.
 //
-// Any other segment is raw deflate blocks that start with no history and end on a byte boundary (a sync flush), so it stands in any
-// stream of any package without being touched. A literal behind it may refer back into it: it is one stream. A segment is
-// made once: the store keeps, under the digest of its payload, a claim which segment holds it. The store is not believed: a
-// claimed segment is used only if it inflates to that payload and ends cleanly. Of each segment, digest, CRC and the files'
-// MD5 are computed once per process; a further package costs its literals and one SHA-256 over what differs and all behind
-// it: nearly nothing of a tgz, but all of a deb, whose version stands in front.
+// Any other segment is raw deflate blocks that start with no history and end on a byte boundary (a sync flush), so it stands
+// in any stream of any package without being touched. A literal behind it may refer back into it: it is one stream. A
+// segment is made once: the store keeps, under the digest of its payload, a claim which segment holds it. The store is not
+// believed: a claimed segment is used only if it inflates to that payload and ends cleanly. Of each segment, digest, CRC
+// and the files' MD5 are computed once per process; a further package costs its literals and one SHA-256 over what differs
+// and all behind it: nearly nothing of a tgz, but all of a deb or rpm, whose version stands in front.
 //
 // Nothing of the machine or the moment gets in: owners are root or names, times one constant, order sorted, and the
 // compressor's level and the size of its writes fixed. When bytes change all the same, Version is raised, and codec with it

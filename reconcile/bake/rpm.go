@@ -46,17 +46,16 @@ func (b *Baker) rpm(ctx context.Context, l *layout, baked *Baked) ([]part, error
 		return nil, err
 	}
 	h, own := rpmMetadata(l, version, arch.name), &rpmHeader{}
-	same := h.addFiles(rpmFiles(shared, l.own, sums), own)
+	h.addFiles(rpmFiles(shared, l.own, sums), own)
 	h.text(tagPayloadFormat, "cpio")
 	h.text(tagPayloadCompressor, "gzip")
 	h.text(tagPayloadFlags, fmt.Sprint(level))
 	h.int32s(tagPayloadDigestAlgo, rpmSHA256)
 	own.texts(tagPayloadDigest, digest.Hex())
 	own.text(tagRelease, release)
-	own.text(tagSourceRPM, l.name+"-"+l.version+".src.rpm") // without it, rpm takes this for a source package
 	related := l.related(schema.Rpm)
 	own.dependencies(tagProvideName, tagProvideFlags, tagProvideVersion, append(rpmDeps(related.Provides), rpmDep{l.name, depEqual, l.version}))
-	head, tail := encodeHeader(tagHeaderImmutable, *h, *own, same)
+	head, tail := encodeHeader(tagHeaderImmutable, *h, *own)
 	g, err := b.segment(ctx, plainPayload(head), baked)
 	if err != nil {
 		return nil, err
@@ -73,13 +72,16 @@ func (b *Baker) rpm(ctx context.Context, l *layout, baked *Baked) ([]part, error
 	sig.text(sigSHA256, hex.EncodeToString(sum.Sum(nil)))
 	sig.int32s(sigSize, uint32(size))
 	sig.int32s(sigPayloadSize, uint32(payload.raw))
-	index, values := encodeHeader(tagHeaderSignatures, nil, sig, 0)
-	signature := append(index, values...)
+	index, values := encodeHeader(tagHeaderSignatures, nil, sig)
+	start, err := b.segment(ctx, plainPayload(append(rpmLead(l.name, arch.number), index...)), baked)
+	if err != nil {
+		return nil, err
+	}
 
 	s := &stream{}
-	s.write(rpmLead(l.name, arch.number))
-	s.write(signature)
-	s.write(make([]byte, -len(signature)&7))
+	s.place(start)
+	s.write(values)
+	s.write(make([]byte, -(len(index)+len(values))&7))
 	s.place(g)
 	s.write(tail)
 	s.embed(payload)
@@ -128,7 +130,8 @@ func rpmMetadata(l *layout, version, arch string) *rpmHeader {
 	h.i18n(tagGroup, "System/Monitoring")
 	h.text(tagOS, "linux")
 	h.text(tagArch, arch)
-	h.text(tagRPMVersion, "4.14.0") // the oldest whose digests these are
+	h.text(tagSourceRPM, l.name+"-"+version+"-1.src.rpm") // there is none, but without a name rpm takes this for a source package
+	h.text(tagRPMVersion, "4.14.0")                       // the oldest whose digests these are
 	h.text(tagEncoding, "utf-8")
 	related := l.related(schema.Rpm)
 	h.dependencies(tagConflictName, tagConflictFlags, tagConflictVersion, rpmDeps(related.Conflicts))

@@ -15,7 +15,6 @@ type rpmFile struct {
 	digest    string // SHA-256 in hex; empty for a directory
 	owner     string
 	group     string
-	shared    bool // the content is in a shared segment
 }
 
 // rpmFiles lists what a package owns in the order of whole paths' bytes: rpm finds what the payload holds by a binary search.
@@ -25,23 +24,17 @@ func rpmFiles(shared [][]*file, own []*file, sums []fileSum) []rpmFile {
 		read[s.path] = s
 	}
 	var list []rpmFile
-	add := func(f *file, shared bool) {
-		dir, base := path.Split(f.path)
-		r := rpmFile{dir: dir, base: base, mode: modeDir | uint16(f.mode.Perm()), size: 4096,
-			owner: cmp.Or(f.owner, "root"), group: cmp.Or(f.group, "root"), shared: shared}
-		if !f.mode.IsDir() {
-			s := read[f.path]
-			r.mode, r.size, r.digest = modeRegular|uint16(f.mode.Perm()), s.size, s.sha.Hex()
-		}
-		list = append(list, r)
-	}
-	for _, files := range shared {
+	for _, files := range append(slices.Clone(shared), own) {
 		for _, f := range files {
-			add(f, true)
+			dir, base := path.Split(f.path)
+			r := rpmFile{dir: dir, base: base, mode: modeDir | uint16(f.mode.Perm()), size: 4096,
+				owner: cmp.Or(f.owner, "root"), group: cmp.Or(f.group, "root")}
+			if !f.mode.IsDir() {
+				s := read[f.path]
+				r.mode, r.size, r.digest = modeRegular|uint16(f.mode.Perm()), s.size, s.sha.Hex()
+			}
+			list = append(list, r)
 		}
-	}
-	for _, f := range own {
-		add(f, false)
 	}
 	slices.SortFunc(list, func(a, b rpmFile) int { return cmp.Compare(a.dir+a.base, b.dir+b.base) })
 	return list
@@ -60,26 +53,20 @@ func (f rpmFile) kind() uint32 {
 	return 0
 }
 
-// addFiles adds the tags that have a value for every file: to own those that depend on what the files hold. Their digests
-// come first there, and the first same bytes of those are of shared files.
-func (h *rpmHeader) addFiles(files []rpmFile, own *rpmHeader) (same int) {
+// addFiles adds the tags that have a value for every file: to own those that depend on what the files hold.
+func (h *rpmHeader) addFiles(files []rpmFile, own *rpmHeader) {
 	n := len(files)
 	var sizes, flags, times, indexes, inodes, verify []uint32
 	var modes []uint16
 	var digests, owners, groups, bases, dirs []string
 	seen := map[string]uint32{}
-	total, onlyShared := int64(0), true
+	total := int64(0)
 	for i, f := range files {
 		sizes = append(sizes, uint32(f.size))
 		modes = append(modes, f.mode)
 		flags = append(flags, f.kind())
 		times = append(times, uint32(epoch.Unix()))
 		digests = append(digests, f.digest)
-		if f.shared && onlyShared {
-			same += len(f.digest) + 1
-		} else {
-			onlyShared = false
-		}
 		owners = append(owners, f.owner)
 		groups = append(groups, f.group)
 		inodes = append(inodes, uint32(i+1)) // equal numbers would be links to one file
@@ -111,5 +98,4 @@ func (h *rpmHeader) addFiles(files []rpmFile, own *rpmHeader) (same int) {
 	h.texts(tagBaseNames, bases...)
 	h.texts(tagDirNames, dirs...)
 	h.int32s(tagFileDigestAlgo, rpmSHA256)
-	return same
 }

@@ -141,9 +141,8 @@ func (h *rpmHeader) int32s(tag uint32, list ...uint32) {
 
 // encodeHeader is a header as one region of the tag given, so that a signature can vouch for all of it and stand outside.
 // The values of own come last, whatever their tags: rpm wants values in the order of their entries, but the entries in none.
-// So head, with the whole index, is the same for all headers that differ in what is in own, if that is as long. The first
-// so many bytes of own are taken for the same, too.
-func encodeHeader(region uint32, common, own rpmHeader, same int) (head, tail []byte) {
+// So head, with the whole index, is the same for all headers that differ in what is in own, if that is as long.
+func encodeHeader(region uint32, common, own rpmHeader) (head, tail []byte) {
 	byTag := func(a, b rpmEntry) int { return cmp.Compare(a.tag, b.tag) }
 	slices.SortFunc(common, byTag)
 	entry := func(tag, kind uint32, offset, count int) []byte {
@@ -157,7 +156,7 @@ func encodeHeader(region uint32, common, own rpmHeader, same int) (head, tail []
 	cut := 0
 	for i, e := range slices.Concat(common, own) {
 		if i == len(common) {
-			cut = len(store) + same
+			cut = len(store)
 		}
 		align := map[uint32]int{rpmInt16: 2, rpmInt32: 4}[e.kind]
 		for align > 0 && len(store)%align != 0 {

@@ -16,7 +16,7 @@ import (
 )
 
 // packages is what the root holds beside Debian's minbase.
-const packages = "systemd,systemd-sysv,dbus,iproute2,ca-certificates"
+const packages = "systemd,systemd-sysv,dbus,iproute2,ca-certificates,rpm"
 
 // cacheDir is where roots and locks of all test runs of this user live.
 func cacheDir() (string, error) {
