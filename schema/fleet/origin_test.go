@@ -75,7 +75,7 @@ func TestAMemberOfAnArchiveFromAURLIsKnownByTheArchivesDigest(t *testing.T) {
 }
 
 func TestASourceThatIsNoneIsRefusedWhereItStands(t *testing.T) {
-	sum := "sha256:" + strings.Repeat("ab", 32)
+	f, sum := fleetWithArchive(t), "sha256:"+strings.Repeat("ab", 32)
 	for name, c := range map[string]struct{ source, want string }{
 		"nothing":                        {`{}`, "has not exactly one of url and archive"},
 		"a URL and an archive":           {`{url: "https://e/x", sha256: "` + sum + `", archive: "a", member: "b"}`, "has not exactly one of url and archive"},
@@ -94,7 +94,6 @@ func TestASourceThatIsNoneIsRefusedWhereItStands(t *testing.T) {
 		"an archive that is a directory": {`{archive: "vendor", member: "x"}`, "vendor is not a regular file"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := fleetWithArchive(t)
 			value := `files: "/usr/bin/x": source: ` + c.source
 			err := f.Plugins["files"].check(given(t, value)).or()
 			if err == nil {
