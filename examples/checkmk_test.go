@@ -170,7 +170,7 @@ func TestCheckmkAnswersOnARealHost(t *testing.T) {
 	o.replace("hosts/rules.cue", h.Gateway.String()+" ", "")
 	release("Others may connect")
 	h.Run("dpkg", "--install", "/root/web01.deb")
-	if got := h.Run("systemctl", "show", "--property=IPAddressAllow", "--value", "check-mk-agent.socket"); strings.TrimSpace(got) != "192.0.2.0/24" {
+	if got := h.Run("systemctl", "show", "--property=IPAddressAllow", "--value", "checkmk.socket"); strings.TrimSpace(got) != "192.0.2.0/24" {
 		t.Errorf("the socket lets through %q", got)
 	}
 	if filters(h) {
@@ -183,7 +183,7 @@ func TestCheckmkAnswersOnARealHost(t *testing.T) {
 	h.Run("dpkg", "--remove", "bakehouse-agent")
 	steps("a removal", "prerm remove steps", "postrm remove steps")
 	until(t, h, func() bool { _, err := dial(door); return err != nil })
-	if got, _ := h.Try("systemctl", "is-active", "steps-beat.timer", "check-mk-agent.socket"); got != "inactive\ninactive\n" {
+	if got, _ := h.Try("systemctl", "is-active", "steps-beat.timer", "checkmk.socket"); got != "inactive\ninactive\n" {
 		t.Errorf("after the removal, systemd calls timer and socket\n%s", got)
 	}
 	h.Run("id", "cmk") // its files may still be there
@@ -197,6 +197,9 @@ func vendorAgent(t *testing.T, to string) {
 	for name, text := range map[string]string{
 		"DEBIAN/control":         "Package: check-mk-agent\nVersion: 2.3.0-1\nArchitecture: all\nMaintainer: nobody <nobody@example.com>\nDescription: a stand-in\n",
 		"usr/bin/check_mk_agent": agentStandIn,
+		// Its units leave with it, after ours came.
+		"lib/systemd/system/check-mk-agent.socket":   "[Socket]\nListenStream=6556\nAccept=yes\n",
+		"lib/systemd/system/check-mk-agent@.service": "[Service]\nExecStart=/usr/bin/check_mk_agent\n",
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

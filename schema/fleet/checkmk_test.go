@@ -38,7 +38,7 @@ func TestCheckmkPutsEverythingWhereTheAgentLooks(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	s := out.Services[0]
-	if s.Name != "check-mk-agent" || s.User != "" || !reflect.DeepEqual(s.Listen, []string{"[::1]:6557"}) || !reflect.DeepEqual(s.Allow, []string{"10.0.0.0/8", "192.0.2.7/32"}) {
+	if s.Name != "checkmk" || s.User != "" || !reflect.DeepEqual(s.Listen, []string{"[::1]:6557"}) || !reflect.DeepEqual(s.Allow, []string{"10.0.0.0/8", "192.0.2.7/32"}) {
 		t.Errorf("service %+v", s)
 	}
 	if r := out.Relations.In("rpm"); len(r.Conflicts) != 1 || r.Replaces[0].Name != "check-mk-agent" || len(out.Users)+len(out.Scripts) != 0 {
