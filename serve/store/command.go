@@ -28,7 +28,7 @@ func fsckCommand() *cobra.Command {
 		Use:   "fsck",
 		Short: "Read the whole store and report what is altered, missing or left over",
 		Long: `Read every object of the store and compare it with the digest it is stored under; check that every package's
-segments are there, that they inflate to what they claim, and that nothing the newest release names is missing.
+segments are there, that they inflate to what they claim, and that nothing is missing that a published release names.
 Nothing is changed. Signatures are not checked: reconcile, serve and every host do that.
 
 Each finding is a line on standard output: "error" for what is altered, missing or broken, "note" for what is

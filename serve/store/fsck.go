@@ -35,8 +35,8 @@ type Summary struct {
 //	payloads                   the claim's segment inflates (raw deflate) to the payload digest in the key
 //	statements                 decode and speak of the package in the key
 //	metadata, timestamps       decode as the role and version in the key
-//	the head release           everything it leads to is there: snapshot, bins, top-level targets, manifests, and at
-//	                           least one statement on each package
+//	each published state       everything that its timestamp leads to is there: snapshot, bins, top-level targets,
+//	                           manifests, and at least one statement on each package
 //
 // What no metadata leads to was left by a run that died, or belongs to one that is under way: a note. Signatures are not
 // checked, since that takes the fleet's root: reconcile and every host do. With assemble every package is put together
@@ -69,6 +69,8 @@ type checker struct {
 	used     map[string]bool          // keys that something leads to
 	packages map[string]schema.Digest // by manifest key, of the manifests that decode
 	stated   map[schema.Digest]bool   // packages with a statement
+
+	timestamps []int64 // versions, rising, of those that decode
 }
 
 // run goes from the bytes up: content first, then what refers to it, then whether anything does.
@@ -112,7 +114,7 @@ func (c *checker) run() error {
 			c.note(key, "is of a kind that this version does not know")
 		}
 	}
-	if err := c.head(); err != nil {
+	if err := c.whole(c.timestamps); err != nil {
 		return err
 	}
 	c.orphans(keys)

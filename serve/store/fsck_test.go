@@ -185,6 +185,12 @@ func TestFsckFinds(t *testing.T) {
 			map[string]string{"metadata/2.snapshot.json": "is missing"}},
 		{"a missing bin", func(m memory) { delete(m, "metadata/2.bin-0.json") },
 			map[string]string{"metadata/2.bin-0.json": "which metadata/2.snapshot.json of the newest release names"}},
+		{"a missing bin of an older release", func(m memory) { delete(m, "metadata/1.bin-0.json") },
+			map[string]string{"metadata/1.bin-0.json": "which metadata/1.snapshot.json of the release at timestamp 1 names"}},
+		{"an older release whose timestamp gc took before it was cut off", func(m memory) {
+			delete(m, schema.TimestampKey(1))
+			delete(m, "metadata/1.bin-0.json")
+		}, nil},
 		{"an empty timestamp", func(m memory) { m[schema.TimestampKey(2)] = nil },
 			map[string]string{schema.TimestampKey(2): "metadata: "}},
 		{"a timestamp under another version", func(m memory) { m[schema.TimestampKey(3)] = m[schema.TimestampKey(2)] },

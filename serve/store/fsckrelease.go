@@ -92,6 +92,7 @@ func (c *checker) timestamp(key string) error {
 	c.used[key] = true
 	c.use(r)
 	c.sum.Head = version // they come in order
+	c.timestamps = append(c.timestamps, version)
 	return nil
 }
 
@@ -140,20 +141,32 @@ func (r *role) leadsTo() (all []link) {
 	return all
 }
 
-// head reports what the newest release leads to and is not there. Hosts are given nothing but this.
-func (c *checker) head() error {
-	if c.sum.Head == 0 {
-		return nil
-	}
-	todo := []string{schema.TimestampKey(c.sum.Head)}
+// whole reports what a timestamp leads to and is not there; the newest first, which is what hosts are given. The others are
+// there to be gone back to, and gc removes a timestamp before anything that it leads to.
+func (c *checker) whole(timestamps []int64) error {
 	seen := map[string]bool{}
+	for _, version := range slices.Backward(timestamps) {
+		if err := c.wholeFrom(version, seen); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wholeFrom is whole for one timestamp, without what has been seen already.
+func (c *checker) wholeFrom(head int64, seen map[string]bool) error {
+	release := "the newest release"
+	if head != c.sum.Head {
+		release = fmt.Sprintf("the release at timestamp %d", head)
+	}
+	todo := []string{schema.TimestampKey(head)}
 	for len(todo) > 0 {
 		key := todo[0]
 		todo = todo[1:]
 		name, version, err := parseMetadataKey(key)
 		wantType := roleType(name)
 		if err != nil {
-			version, wantType = c.sum.Head, "timestamp"
+			version, wantType = head, "timestamp"
 		}
 		r, err := c.role(key, wantType, version)
 		if unread := (*unreadError)(nil); errors.As(err, &unread) {
@@ -174,7 +187,7 @@ func (c *checker) head() error {
 				return err
 			}
 			if !ok {
-				c.report(Finding{Key: to.key, Err: fmt.Errorf("is missing: %s, which %s of the newest release names", to.what, key)})
+				c.report(Finding{Key: to.key, Err: fmt.Errorf("is missing: %s, which %s of %s names", to.what, key, release)})
 			} else if pkg, isPackage := c.packages[to.key]; isPackage && !c.stated[pkg] {
 				c.report(Finding{Key: to.key, Err: fmt.Errorf("package %s has no sound statement, so every host refuses it: %s", pkg, to.what)})
 			} else if strings.HasPrefix(to.key, schema.MetadataDir) {

@@ -35,7 +35,7 @@ func (g *collector) mark() error {
 		}
 		s, err := h.At(g.ctx, version)
 		if err != nil {
-			return err
+			return giveUp(err, i, version)
 		}
 		if i == 0 {
 			g.current["snapshot"] = s.snap
@@ -48,7 +48,7 @@ func (g *collector) mark() error {
 		if content := s.content[schema.ReleaseTarget]; recent || !older && !said[content] {
 			said[content] = true
 			if err := g.keep(s); err != nil {
-				return fmt.Errorf("%s: %w", schema.TimestampKey(version), err)
+				return giveUp(fmt.Errorf("%s: %w", schema.TimestampKey(version), err), i, version)
 			}
 			g.report.States = append(g.report.States, KeptState{Timestamp: version, Release: s.Release.Number, Commit: s.Release.Commit, Issued: s.Release.Issued})
 		}
@@ -59,6 +59,18 @@ func (g *collector) mark() error {
 		}
 	}
 	return g.claims()
+}
+
+// giveUp adds what else can be done about a state that is damaged and not the newest.
+func giveUp(err error, i int, version int64) error {
+	if i == 0 {
+		return err
+	}
+	hint := fmt.Sprintf("restore what is wrong or missing (bakehouse store fsck); or give that release up: remove %s from the store", schema.TimestampKey(version))
+	if schema.IsRefusal(err) {
+		return schema.Refuse(err, "%s", hint)
+	}
+	return schema.Hint(err, "%s", hint)
 }
 
 // keep marks a state and all that it needs. All of it must be there.
