@@ -43,7 +43,8 @@ none of these names:
     commit can be gone back to, and "bakehouse reproduce" finds and rebuilds what they published
   - what was published or written within --grace
 
-Roots and source files (host programs, files fetched by URL) always stay.
+Roots and source files (host programs, files fetched by URL) always stay. "Spared" is what no release needs and stays for
+now: it is new, or a run that did not finish left it under a number that must not be used twice.
 
 What is published is verified first, from trust/ in the repository or from --root; no key is needed. If it does not verify,
 or anything that is kept cannot be read, nothing is deleted. It may run beside "bakehouse serve". A reconcile that runs at
@@ -130,14 +131,30 @@ func tellGarbage(w io.Writer, r *store.GCReport) error {
 	if r.DryRun {
 		freed = "would free"
 	}
-	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight|tabwriter.DiscardEmptyColumns)
-	fmt.Fprintf(t, "\tkept\t\tspared\t\t%s\t\t\n", freed)
-	var kept, gone store.Tally
+	var kept, spared, gone store.Tally
 	for _, k := range r.Kinds {
-		fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%s\t%d\t%s\t\n", k.Kind, k.Kept.Objects, size(k.Kept.Bytes), k.Spared.Objects, size(k.Spared.Bytes), k.Freed.Objects, size(k.Freed.Bytes))
-		kept.Objects, kept.Bytes = kept.Objects+k.Kept.Objects+k.Spared.Objects, kept.Bytes+k.Kept.Bytes+k.Spared.Bytes
-		gone.Objects, gone.Bytes = gone.Objects+k.Freed.Objects, gone.Bytes+k.Freed.Bytes
+		kept, spared, gone = sum(kept, k.Kept), sum(spared, k.Spared), sum(gone, k.Freed)
 	}
+	cells := func(of ...store.Tally) (text string) {
+		for _, tally := range of {
+			text += fmt.Sprintf("%d\t%s\t", tally.Objects, size(tally.Bytes))
+		}
+		return text
+	}
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if spared.Objects > 0 {
+		fmt.Fprintf(t, "\tkept\t\tspared\t\t%s\t\t\n", freed)
+	} else {
+		fmt.Fprintf(t, "\tkept\t\t%s\t\t\n", freed)
+	}
+	for _, k := range r.Kinds {
+		if spared.Objects > 0 {
+			fmt.Fprintf(t, "%s\t%s\n", k.Kind, cells(k.Kept, k.Spared, k.Freed))
+		} else {
+			fmt.Fprintf(t, "%s\t%s\n", k.Kind, cells(k.Kept, k.Freed))
+		}
+	}
+	kept = sum(kept, spared)
 	if err := t.Flush(); err != nil {
 		return err
 	}
@@ -150,4 +167,8 @@ func tellGarbage(w io.Writer, r *store.GCReport) error {
 	fmt.Fprintf(&b, "%s %s, %s\n", freed, count(gone.Objects, "object"), size(gone.Bytes))
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func sum(a, b store.Tally) store.Tally {
+	return store.Tally{Objects: a.Objects + b.Objects, Bytes: a.Bytes + b.Bytes}
 }
