@@ -109,30 +109,29 @@ func rpmShared(shared [][]*file) [][]*file {
 // rpmMetadata is the tags that say what the package is and needs, but for those that differ from recipe to recipe.
 func rpmMetadata(l *layout, version, arch string) *rpmHeader {
 	h := &rpmHeader{}
-	fleetName := oneLine(cmp.Or(l.fleet, "without updater"))
-	vendor := "Bakehouse fleet " + fleetName
-	var plugins []string
-	for _, o := range l.recipe.Outputs {
-		plugins = append(plugins, o.Plugin)
-	}
-	slices.Sort(plugins)
+	synopsis, text := description(l)
 	h.texts(tagHeaderI18NTable, "C")
 	h.text(tagName, l.name)
 	h.text(tagVersion, version)
-	h.i18n(tagSummary, "Monitoring agent with its settings, baked from a repo")
-	h.i18n(tagDescription, fmt.Sprintf("Fleet %s, plugins: %s.\n"+
-		"Its settings are baked in. To change them, change the fleet's repo, from\nwhich a new package comes.", fleetName, cmp.Or(strings.Join(plugins, ", "), "none")))
+	h.i18n(tagSummary, strings.ToUpper(synopsis[:1])+synopsis[1:])
+	h.i18n(tagDescription, strings.Join(wrap(text, 79), "\n"))
 	h.int32s(tagBuildTime, uint32(epoch.Unix()))
 	h.text(tagBuildHost, "localhost")
-	h.text(tagVendor, vendor)
+	h.text(tagVendor, cmp.Or(oneLine(l.fleet), "Bakehouse"))
 	h.text(tagLicense, "Apache-2.0")
-	h.text(tagPackager, vendor+" <bakehouse@localhost>")
+	h.text(tagPackager, maintainer(l))
 	h.i18n(tagGroup, "System/Monitoring")
+	if l.server != "" {
+		h.text(tagURL, oneLine(l.server))
+	}
 	h.text(tagOS, "linux")
 	h.text(tagArch, arch)
 	h.text(tagSourceRPM, l.name+"-"+version+"-1.src.rpm") // there is none, but without a name rpm takes this for a source package
 	h.text(tagRPMVersion, "4.14.0")                       // the oldest whose digests these are
 	h.text(tagEncoding, "utf-8")
+	h.int32s(tagChangelogTime, uint32(epoch.Unix()))
+	h.texts(tagChangelogName, maintainer(l)+" - "+version)
+	h.texts(tagChangelogText, "- Baked with host program "+version+". What changed for a host is in the fleet's repo.")
 	related := l.related(schema.Rpm)
 	h.dependencies(tagConflictName, tagConflictFlags, tagConflictVersion, rpmDeps(related.Conflicts))
 	h.dependencies(tagObsoleteName, tagObsoleteFlags, tagObsoleteVersion, rpmDeps(related.Replaces))

@@ -267,9 +267,7 @@ func TestRpmRefusesAPackageWithAnAlteredByte(t *testing.T) {
 func TestRpmlintFindsNothingThatIsNotMeant(t *testing.T) {
 	rpmlint := tool(t, "rpmlint")
 	meant := map[string]string{
-		"no-changelogname-tag":            "the history is the repo's",
 		"no-binary":                       "the programs of this test are noise",
-		"no-url-tag":                      "the package is the fleet's, which has no page",
 		"no-signature":                    "what vouches for a package is the fleet's signature and TUF metadata",
 		"invalid-license":                 "Apache-2.0 is how SPDX writes it; this rpmlint knows older names",
 		"non-conffile-in-etc":             "what is baked belongs to the repo, and is replaced with the package",
@@ -294,5 +292,30 @@ func TestRpmlintFindsNothingThatIsNotMeant(t *testing.T) {
 		if f := strings.Fields(line); len(f) > 2 && f[0] == "bakehouse-agent.x86_64:" && meant[f[2]] == "" {
 			t.Error(line)
 		}
+	}
+}
+
+func TestAPlainSegmentThatIsAlteredInTheStoreIsRefused(t *testing.T) {
+	st, src := newMemory(), repo{}
+	r := example(src, someID, ":9100")
+	out := baked(t, st, src, r, schema.Rpm)
+	plain := 0
+	for _, ref := range out.NewSegments {
+		key := schema.SegmentKey(ref.Digest)
+		if was := st.objects[key]; ref.Digest == ref.Payload {
+			plain++
+			st.objects[key] = append(bytes.Clone(was[:len(was)-1]), 'x')
+			if err := bakeError(t, st, src, r, schema.Rpm); !schema.IsRefusal(err) || !strings.Contains(schema.HintOf(err), "fsck") {
+				t.Errorf("%v, hint %q", err, schema.HintOf(err))
+			}
+			st.objects[key] = was
+		}
+	}
+	if plain != 2 {
+		t.Errorf("%d plain segments", plain)
+	}
+	n := len(st.objects)
+	if again := baked(t, st, src, r, schema.Rpm); len(again.NewSegments) != 0 || len(st.objects) != n || again.Digest != out.Digest {
+		t.Errorf("baked again: new segments %v", again.NewSegments)
 	}
 }

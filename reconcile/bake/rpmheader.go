@@ -34,6 +34,7 @@ const (
 	tagLicense           = 1014
 	tagPackager          = 1015
 	tagGroup             = 1016
+	tagURL               = 1020
 	tagOS                = 1021
 	tagArch              = 1022
 	tagPrein             = 1023
@@ -59,6 +60,9 @@ const (
 	tagConflictName      = 1054
 	tagConflictVersion   = 1055
 	tagRPMVersion        = 1064
+	tagChangelogTime     = 1080
+	tagChangelogName     = 1081
+	tagChangelogText     = 1082
 	tagPreinProg         = 1085
 	tagPostinProg        = 1086
 	tagPreunProg         = 1087
