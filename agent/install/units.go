@@ -2,6 +2,8 @@ package install
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,17 +42,26 @@ func (s *System) syncUnits(ctx context.Context, list []byte) (before []byte, err
 		return before, nil
 	}
 	ctl := func(args ...string) { s.command(ctx, nil, "systemctl", append([]string{"--quiet"}, args...)...) }
-	ctl("daemon-reload")
-	for _, u := range had {
-		if !slices.ContainsFunc(want, func(w unit) bool { return w.name == u.name }) {
-			ctl("--no-block", "stop", u.name)
-			for _, target := range []string{"multi-user", "sockets", "timers"} {
-				os.Remove(filepath.Join("/etc/systemd/system", target+".target.wants", u.name))
-			}
-		}
+	gone := slices.DeleteFunc(slices.Clone(had), func(u unit) bool {
+		return slices.ContainsFunc(want, func(w unit) bool { return w.name == u.name })
+	})
+	for _, u := range gone {
+		u.state = "disable"
+		s.setWanted(u)
 	}
 	for _, u := range want {
-		ctl("--no-reload", u.state, u.name)
+		s.setWanted(u)
+	}
+	// Stopped before systemd sees that their files are gone: a timer without what it triggers counts as failed.
+	for _, u := range gone {
+		if strings.HasSuffix(u.name, ".service") {
+			ctl("--no-block", "stop", u.name)
+		} else { // which takes no time
+			ctl("stop", u.name)
+		}
+	}
+	ctl("daemon-reload")
+	for _, u := range want {
 		switch same := slices.Contains(had, u); {
 		case same && u.state == "enable":
 			ctl("--no-block", "start", u.name)
@@ -62,6 +73,42 @@ func (s *System) syncUnits(ctx context.Context, list []byte) (before []byte, err
 		}
 	}
 	return before, durable.WriteFile(record, list, 0o600)
+}
+
+// Where systemd looks for units, and where packages have them.
+const (
+	adminUnits   = "/etc/systemd/system"
+	packageUnits = "/usr/lib/systemd/system"
+)
+
+// setWanted has systemd start a unit at boot, or not. `systemctl enable` would do more: where packages have a link to
+// the version in use, it makes links into that very version, which lead nowhere when it is pruned, and then systemd finds
+// no such unit. Where an earlier updater called it, that link goes.
+func (s *System) setWanted(u unit) {
+	target := "multi-user"
+	switch filepath.Ext(u.name) {
+	case ".socket":
+		target = "sockets"
+	case ".timer":
+		target = "timers"
+	}
+	own := s.path(filepath.Join(adminUnits, u.name))
+	if to, err := os.Readlink(own); err == nil && strings.HasPrefix(to, s.path(schema.VersionDir)+"/") {
+		err = durable.Remove(own)
+		s.debug("removed a link into a version", "link", own, "error", err)
+	}
+	link := s.path(filepath.Join(adminUnits, target+".target.wants", u.name))
+	var err error
+	if u.state == "enable" {
+		if err = durable.MkdirAll(filepath.Dir(link), 0o755); err == nil {
+			err = durable.Symlink(filepath.Join(packageUnits, u.name), link)
+		}
+	} else if err = durable.Remove(link); errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err != nil {
+		s.debug("could not set what starts at boot", "unit", u.name, "error", err)
+	}
 }
 
 func systemdRuns() bool {
