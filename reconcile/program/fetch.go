@@ -2,8 +2,10 @@ package program
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"net/http"
@@ -42,7 +44,7 @@ func (s *Sources) fetched(f fleet.File) (io.ReadCloser, error) {
 	key := schema.SourceFileKey(f.Pin())
 	r, err := s.store.Open(s.ctx, key)
 	if !errors.Is(err, fs.ErrNotExist) {
-		return r, err // packing compares it with the digest
+		return checked(r, f.Pin()), err
 	}
 	g := lookup(s, s.urls, f.Pin())
 	g.mu.Lock()
@@ -53,7 +55,32 @@ func (s *Sources) fetched(f fleet.File) (io.ReadCloser, error) {
 		}
 		g.done = true
 	}
-	return s.store.Open(s.ctx, key)
+	r, err = s.store.Open(s.ctx, key)
+	return checked(r, f.Pin()), err
+}
+
+// checked refuses, at its end, what has another digest.
+func checked(r io.ReadCloser, want schema.Digest) io.ReadCloser {
+	return &checkedReader{r, want, sha256.New()}
+}
+
+type checkedReader struct {
+	io.ReadCloser
+	want schema.Digest
+	sum  hash.Hash
+}
+
+func (c *checkedReader) Read(b []byte) (int, error) {
+	n, err := c.ReadCloser.Read(b)
+	c.sum.Write(b[:n])
+	if err != io.EOF {
+		return n, err
+	}
+	if got := schema.Digest(c.sum.Sum(nil)); got != c.want {
+		err = schema.Refuse(&schema.AlteredError{Object: "file in the store", Want: c.want, Got: got},
+			"nothing is built on a store that changed; `bakehouse store fsck` lists what is wrong in it")
+	}
+	return n, err
 }
 
 // fetch puts the file into the store, after it is whole and has its digest.

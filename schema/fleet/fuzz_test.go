@@ -20,6 +20,7 @@ func FuzzLoad(f *testing.F) {
 		"package x\nrules: updater: [{when: {any: [{not: condition: \"c\"}, {all: []}]}, disabled: true, owner: \"o\", value: {}}]\nhosts: h: {state: \"retired\", was: [\"g\", \"h\"]}",
 		"package x\nconditions: c: {hosts: [\"~a\"], not: any: [{condition: \"c\"}]}\nrollout: select: condition: not: [\"c\"]",
 		"package x\nplugin: {combine: \"append\", params: {a: [...string]}, files: \"/x\": source: {url: \"https://e/x\", sha256: params.a[0]}}",
+		"package x\nplugin: {params: m: string, files: \"/x\": source: {archive: \"/more.cue\", member: params.m}, files: \"/y\": source: {url: \"https://e/x\", member: \"../x\"}}",
 		"package x\na: b\nb: a", "package x\na: {b: a}", "package x\nx: x + 1", "package x\nimport \"strings\"\nhosts: (strings.Repeat(\"a\", 300)): {}",
 		"package x\n#d: {a?: #d}\nhosts: h: #d", "package x\nhosts: {[string]: address: \"x\"}\nhosts: \"a\": {}", "package x\nhosts: \"../../etc/passwd\": {}",
 		"package x\nplugin: files: \"/\\u0000\": content: '\\xff'", "package x\nplugin: {params: {a: 1 | 2}, files: \"/x\": content: \"\\(params.a)\"}",
@@ -71,6 +72,9 @@ func checkLoad(t *testing.T, fsys fs.FS, l limits) {
 		for _, file := range out.Files {
 			if err := checkPath(file.Path, "p"); err != nil || (file.Content == nil) == (file.Repo == "" && file.URL == "" && !file.Program) || file.Mode&^0o777 != 0 {
 				t.Errorf("file %+v: %v", file, err)
+			}
+			if file.Member != "" && (file.Repo == "") == (file.URL == "") || file.ByOrigin() == file.Archive.IsZero() {
+				t.Errorf("file %+v", file)
 			}
 		}
 		for _, s := range out.Services {
