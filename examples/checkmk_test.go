@@ -166,6 +166,14 @@ func TestCheckmkAnswersOnARealHost(t *testing.T) {
 		t.Errorf("dpkg finds the installed package altered:\n%s", out)
 	}
 
+	// What is gone stops, and does not count as failed.
+	o.replace("hosts/rules.cue", `beat: "two"`, "enabled: false")
+	release("Without the steps")
+	h.Run("dpkg", "--install", "/root/web01.deb")
+	h.Run("rm", "/root/steps")
+	until(t, h, func() bool { got, _ := h.Try("systemctl", "is-active", "steps-beat.timer"); return got == "inactive\n" })
+	o.replace("hosts/rules.cue", "enabled: false", `beat: "three"`)
+
 	// Who is not named by only_from does not get through, if this kernel lets systemd filter at all.
 	o.replace("hosts/rules.cue", h.Gateway.String()+" ", "")
 	release("Others may connect")

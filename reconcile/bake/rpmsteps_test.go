@@ -114,7 +114,7 @@ func TestAnRpmsUnitsAreEnabledRestartedAndStopped(t *testing.T) {
 	gone := example(src, "4444444444444444", ":9200")
 	gone.Outputs = gone.Outputs[1:]
 	update(gone)
-	expect("daemon-reload", "--no-block stop node_exporter.service",
+	expect("--no-block stop node_exporter.service", "daemon-reload",
 		"--no-reload enable bakehouse-agent.service", "--no-block start bakehouse-agent.service")
 	root.quiet("--erase", "bakehouse-agent")
 	expect("--no-block stop bakehouse-agent.service", "--no-reload disable bakehouse-agent.service", "daemon-reload")

@@ -258,7 +258,7 @@ func TestAnUpgradeRestartsOnlyTheServicesThatChanged(t *testing.T) {
 		"--no-reload enable bakehouse-agent.service", "--no-block start bakehouse-agent.service")
 	gone := example(src, someID, ":9200")
 	gone.Outputs = gone.Outputs[1:]
-	expect(s.install(t, gone, src), "daemon-reload", "--no-block stop node_exporter.service",
+	expect(s.install(t, gone, src), "--no-block stop node_exporter.service", "daemon-reload",
 		"--no-reload enable bakehouse-agent.service", "--no-block start bakehouse-agent.service")
 	st := newMemory()
 	deb := assembled(t, st, baked(t, st, src, gone, schema.Deb))
