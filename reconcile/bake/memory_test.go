@@ -4,15 +4,17 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
-	"strings"
+	"syscall"
 	"testing"
+
+	nfpmdeb "github.com/goreleaser/nfpm/v2/deb"
 
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/rules"
@@ -61,29 +63,71 @@ func TestMemoryDoesNotGrowWithThePackage(t *testing.T) {
 		bakeGenerated(t, mb)
 		return
 	}
-	peak := func(mb int64) (most int64) {
-		t.Helper()
-		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-		cmd.Env = append(os.Environ(), "BAKEHOUSE_TEST_BAKE_MB="+strconv.FormatInt(mb, 10), "GOMAXPROCS=2", "TMPDIR="+t.TempDir())
-		out, err := cmd.CombinedOutput()
-		for line := range strings.Lines(string(out)) {
-			fmt.Sscanf(line, "peak %d KiB", &most)
-		}
-		if err != nil || most == 0 {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		return most
-	}
-	if _, err := os.Stat("/proc/self/status"); err != nil {
-		t.Skip("the system does not tell how much memory a process took")
-	}
 	large := largePackage()
-	small, big := peak(1), peak(large)
+	small, big := peak(t, 1), peak(t, large)
 	t.Logf("%d KiB for a package of 1 MB, %d KiB for one of %d MB", small, big, large)
 	// What the large one may take is the memory for segments, twice, for the collector comes late.
 	if big > small+40<<10 {
 		t.Errorf("%d KiB for a package of 1 MB, %d KiB for one of %d MB", small, big, large)
 	}
+}
+
+// peak is the most memory in KiB that a process takes which bakes a file of so many MB.
+func peak(t testing.TB, mb int64) int64 {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestMemoryDoesNotGrowWithThePackage$")
+	cmd.Env = append(os.Environ(), "BAKEHOUSE_TEST_BAKE_MB="+strconv.FormatInt(mb, 10), "GOMAXPROCS=2", "TMPDIR="+t.TempDir())
+	return peakOf(t, cmd)
+}
+
+// peakOf is the most memory in KiB that a process took at once.
+func peakOf(t testing.TB, cmd *exec.Cmd) int64 {
+	t.Helper()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
+	}
+	u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	if !ok || runtime.GOOS != "linux" { // elsewhere in another unit
+		t.Skip("the system does not tell how much memory a process took")
+	}
+	return u.Maxrss
+}
+
+// BenchmarkMemory is the most memory that a process takes to package one file that does not compress, of 100 MB or
+// BAKEHOUSE_TEST_MB. A process starts with what its parent had, so all are started from here alike.
+func BenchmarkMemory(b *testing.B) {
+	mb := largePackage()
+	if os.Getenv("BAKEHOUSE_TEST_NFPM") != "" {
+		dir := os.Getenv("BAKEHOUSE_TEST_NFPM")
+		r := &rules.Recipe{Outputs: []*fleet.Output{{Files: []fleet.File{{Path: "/opt/large", Mode: 0o644}}}}}
+		w, err := os.Create(filepath.Join(b.TempDir(), "p.deb"))
+		if err == nil {
+			err = errors.Join(nfpmdeb.Default.Package(nfpmInfo(r, dir), w), w.Close())
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		return
+	}
+	dir := b.TempDir()
+	content, _ := generated(mb<<20).Open(fleet.File{}, linux)
+	if err := errors.Join(os.Chmod(dir, 0o755), os.MkdirAll(filepath.Join(dir, "opt"), 0o755), os.MkdirAll(filepath.Join(dir, "DEBIAN"), 0o755),
+		os.WriteFile(filepath.Join(dir, "DEBIAN/control"), []byte(rivalControl), 0o644)); err != nil {
+		b.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(dir, "opt/large"))
+	if err == nil {
+		_, err = io.Copy(f, content)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	nfpm := exec.Command(os.Args[0], "-test.run=^$", "-test.bench=^BenchmarkMemory$", "-test.benchtime=1x")
+	nfpm.Env = append(os.Environ(), "BAKEHOUSE_TEST_NFPM="+dir)
+	b.ReportMetric(float64(peak(b, mb))/1024, "ours-MiB")
+	b.ReportMetric(float64(peakOf(b, nfpm))/1024, "nfpm-MiB")
+	b.ReportMetric(float64(peakOf(b, exec.Command(tool(b, "dpkg-deb"), "-Zgzip", "--build", dir, filepath.Join(b.TempDir(), "p.deb"))))/1024, "dpkg-deb-MiB")
 }
 
 func bakeGenerated(t *testing.T, mb string) {
@@ -110,12 +154,6 @@ func bakeGenerated(t *testing.T, mb string) {
 		}
 		b.Close()
 	}
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, after, _ := strings.Cut(string(status), "VmHWM:")
-	fmt.Printf("peak %s KiB\n", strings.Fields(after)[0])
 }
 
 func digestOf(r io.Reader) (schema.Digest, error) {
