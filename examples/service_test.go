@@ -48,6 +48,19 @@ func TestTheServiceSurvivesUpdatingItselfByRpm(t *testing.T) {
 	if out := h.Run("rpm", "--verify", "bakehouse-agent"); out != "" {
 		t.Errorf("rpm finds the installed package altered:\n%s", out)
 	}
+	// Back to the package before, by the updater's own command; to rpm it may be the older or the newer one.
+	second := h.Run("rpm", "--query", "bakehouse-agent")
+	h.Run("bakehouse-agent", "rollback")
+	if first := h.Run("rpm", "--query", "bakehouse-agent"); first == second || len(strings.Fields(first)) != 1 || statusOf(t, h).Installed.Release != 1 {
+		t.Errorf("after a rollback from %s rpm has %s", second, first)
+	}
+	h.Run("rpm", "--erase", "bakehouse-agent")
+	if out, err := h.Try("systemctl", "is-active", "bakehouse-agent", "node_exporter"); err == nil {
+		t.Errorf("services of an erased package are %s", out)
+	}
+	if out, err := h.Try("ls", "-d", "/usr/bin/bakehouse-agent", "/etc/bakehouse", "/usr/lib/bakehouse"); !strings.Contains(out, "No such file") || err == nil || strings.Count(out, "\n") > 3 {
+		t.Errorf("left behind: %s", out)
+	}
 }
 
 // serviceUpdatesItself installs a host's package of that format by a command, and lets the service do an update.

@@ -88,7 +88,7 @@ func (s *System) Install(ctx context.Context, p Package) (Revert, error) {
 	case schema.Deb:
 		return nil, s.installDeb(ctx, p)
 	case schema.Rpm:
-		return nil, s.installRpm(ctx, p)
+		return nil, s.installRpm(ctx, p, lockWait)
 	}
 	return s.installVersion(ctx, p, f)
 }
@@ -99,17 +99,19 @@ const program = "/usr/bin/bakehouse-agent"
 // checkOwner refuses to let one package manager write over what another one installed. Which of them is on the host says
 // little: Debian has an rpm too.
 func (s *System) checkOwner(ctx context.Context, f schema.Format) error {
-	other, query := schema.Deb, []string{"dpkg-query", "--admindir=" + s.path(dpkgDir), "--search", program}
-	if f == schema.Deb {
-		other, query = schema.Rpm, []string{"rpm", "--root=" + s.root(), "--query", "--file", program}
-	}
-	if f == schema.Tgz { // its links are never made over the files of others
+	var other schema.Format
+	var err error
+	switch f {
+	case schema.Deb:
+		other = schema.Rpm
+		_, err = s.rpm(ctx, "--query", "--file", program)
+	case schema.Rpm:
+		other = schema.Deb
+		_, err = s.command(ctx, nil, "dpkg-query", "--admindir="+s.path(dpkgDir), "--search", program)
+	default: // links are never made over the files of others
 		return nil
 	}
-	if _, err := exec.LookPath(query[0]); err != nil {
-		return nil
-	}
-	if _, err := s.command(ctx, nil, query[0], query[1:]...); err != nil {
+	if err != nil { // it is not there, or knows nothing of the file
 		return nil
 	}
 	return schema.Hint(fmt.Errorf("the package is a %s, but %s on this host came from a %s", f, program, other),

@@ -16,11 +16,15 @@ const (
 )
 
 // installRpm runs rpm on the staged file: an upgrade, a downgrade or the same once more, whichever it is. A run that was
-// killed may leave two versions in rpm's database; the next one, of whichever package, erases the other.
-func (s *System) installRpm(ctx context.Context, p Package) error {
+// killed may leave two versions in rpm's database; the next one, of whichever package, erases the other. It waits for rpm's
+// lock at most for wait.
+func (s *System) installRpm(ctx context.Context, p Package, wait time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, rpmLimit)
 	defer cancel()
-	out, err := s.rpmWaiting(ctx, lockWait, "--upgrade", "--oldpackage", "--replacepkgs", p.File)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	out, err := s.rpmWaiting(ctx, wait, "--upgrade", "--oldpackage", "--replacepkgs", p.File)
 	if err == nil {
 		err = rpmScripts(out)
 	}
