@@ -319,3 +319,21 @@ func TestAPlainSegmentThatIsAlteredInTheStoreIsRefused(t *testing.T) {
 		t.Errorf("baked again: new segments %v", again.NewSegments)
 	}
 }
+
+// We do not sign rpms, but whoever wants to can: the header is one region, and the signature header takes one more entry.
+func TestRpmsignCanSignAPackage(t *testing.T) {
+	rpm, sign, gpg := tool(t, "rpm"), tool(t, "rpmsign"), tool(t, "gpg")
+	home, root := t.TempDir(), t.TempDir()
+	t.Setenv("GNUPGHOME", home)
+	run(t, gpg, "--batch", "--quiet", "--passphrase", "", "--quick-gen-key", "Test <test@example.org>", "rsa2048", "sign", "never")
+	t.Cleanup(func() { exec.Command("gpgconf", "--homedir", home, "--kill", "all").Run() })
+	key := write(t, "key.asc", []byte(run(t, gpg, "--armor", "--export", "test@example.org")))
+	st, src := newMemory(), repo{}
+	f := write(t, "p.rpm", assembled(t, st, baked(t, st, src, example(src, someID, ":9100"), schema.Rpm)))
+	run(t, sign, "--define", "__gpg "+gpg, "--define", "_gpg_name test@example.org", "--define", "_gpg_path "+home, "--addsign", f)
+	run(t, rpm, "--root="+root, "--dbpath=/db", "--initdb")
+	run(t, rpm, "--root="+root, "--dbpath=/db", "--import", key)
+	if got := run(t, rpm, "--root="+root, "--dbpath=/db", "--checksig", "--verbose", f); strings.Count(got, ": OK\n") != 3 || !strings.Contains(got, "RSA/") {
+		t.Errorf("rpm --checksig says\n%s", got)
+	}
+}
