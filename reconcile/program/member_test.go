@@ -3,10 +3,13 @@ package program_test
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 
@@ -78,4 +81,57 @@ func TestAnArchiveThatTheStoreAlteredIsRefused(t *testing.T) {
 	if r, err := sources.Open(f, amd64); !schema.IsRefusal(err) {
 		t.Errorf("%v, %v", r, err)
 	}
+}
+
+func TestWhatSeveralPackagesWantAtOnceIsFetchedOnce(t *testing.T) {
+	is := tarOf(t, "./usr/bin/x", "the agent")
+	var asked atomic.Int64
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.Write(is)
+	}))
+	defer web.Close()
+	sources := program.Places{}.Sources(t.Context(), &lockedMemory{memory: memory{}}, fstest.MapFS{}, pins("ELF"))
+	defer sources.Close()
+	var wg sync.WaitGroup
+	for i := range 16 {
+		f := from(web.URL, is, "usr/bin/x")
+		want := "the agent"
+		if i%2 == 1 { // the archive itself
+			f, want = fleet.File{URL: web.URL, SHA256: f.Archive, Size: -1}, string(is)
+		}
+		wg.Go(func() {
+			r, err := sources.Open(f, amd64)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer r.Close()
+			if b, err := io.ReadAll(r); err != nil || string(b) != want {
+				t.Errorf("%d bytes, %v", len(b), err)
+			}
+		})
+	}
+	wg.Wait()
+	if asked.Load() != 1 {
+		t.Errorf("the URL was asked %d times", asked.Load())
+	}
+}
+
+// lockedMemory is a store for several at once, as stores are.
+type lockedMemory struct {
+	mu sync.Mutex
+	memory
+}
+
+func (l *lockedMemory) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.memory.Open(ctx, key)
+}
+
+func (l *lockedMemory) Create(ctx context.Context, key string, r io.Reader) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.memory.Create(ctx, key, r)
 }
