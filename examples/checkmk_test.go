@@ -90,6 +90,7 @@ plugin: {
 // An agent's package on a booted Debian, installed, upgraded and removed by its own dpkg, with what it prints fetched over
 // the network as a monitoring server would.
 func TestCheckmkAnswersOnARealHost(t *testing.T) {
+	t.Parallel()
 	h := realhost.Boot(t, "web01")
 	o := newOperator(t, "minimal", freePort(t, h.Gateway))
 	o.write("server.cue", "package fleet\n") // no host looks for one

@@ -14,6 +14,7 @@ import (
 // Where no package manager does it, the updater runs a plugin's scripts, makes its users, gives them their files and starts
 // what runs at intervals, on a booted Debian that gets a tgz.
 func TestTheUpdaterDoesForATgzWhatDpkgDoesForADeb(t *testing.T) {
+	t.Parallel()
 	h := realhost.Boot(t, "web01")
 	listen := freePort(t, h.Gateway)
 	o := newOperator(t, "minimal", listen)

@@ -6,9 +6,16 @@ import (
 	"testing"
 )
 
+// checkmkFleet has the plugin, and an agent's script.
+func checkmkFleet(t *testing.T) *Fleet {
+	t.Helper()
+	return loaded(t, repo(map[string]string{"vendor/agent": "#!/bin/sh\n", "vendor/mk_apt": "#!/bin/sh\n",
+		"hosts/all/r.cue": "package all\nrules: checkmk: [{when: hosts: [], value: {}}]\n"}))
+}
+
 func checkmk(t *testing.T, value string) (*Output, error) {
 	t.Helper()
-	return output(t, loaded(t, repo(map[string]string{"vendor/agent": "#!/bin/sh\n", "vendor/mk_apt": "#!/bin/sh\n"})), "checkmk", value)
+	return output(t, checkmkFleet(t), "checkmk", value)
 }
 
 func TestCheckmkPutsEverythingWhereTheAgentLooks(t *testing.T) {
@@ -58,6 +65,7 @@ func TestCheckmkRunsAsAUserOfItsOwn(t *testing.T) {
 }
 
 func TestCheckmkRefusesWhatTheAgentWouldMisread(t *testing.T) {
+	f := checkmkFleet(t)
 	for name, c := range map[string]struct{ value, want string }{
 		"no agent":                             {``, "needs the parameter agent"},
 		"an agent that is not there":           {`agent: "vendor/none"`, "there is no file vendor/none"},
@@ -78,7 +86,6 @@ func TestCheckmkRefusesWhatTheAgentWouldMisread(t *testing.T) {
 		"a field that executables do not have": {`agent: "vendor/agent", plugins: [{name: "x", content: "", every: "5m"}]`, "every"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := loaded(t, repo(map[string]string{"vendor/agent": "#!/bin/sh\n"}))
 			var err error
 			if ps := f.Plugins["checkmk"].check(given(t, c.value)); len(ps) > 0 {
 				err = ps
