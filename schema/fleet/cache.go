@@ -20,10 +20,7 @@ import (
 //
 // Entries are believed as far as they are whole: a damaged one counts as absent, but who can write to the folder decides
 // what is signed. So it must be the user's own and closed to others.
-type Cache struct {
-	dir  string
-	tool func() string
-}
+type Cache struct{ dir string }
 
 // keptFor is how long an entry stays that nothing asks for.
 const keptFor = 5 * 24 * time.Hour
@@ -36,13 +33,13 @@ func OpenCache(dir string) (*Cache, error) {
 	if err := private(dir); err != nil {
 		return nil, err
 	}
-	c := &Cache{dir: dir, tool: sync.OnceValue(digestTool)}
+	c := &Cache{dir}
 	c.trim(time.Now())
 	return c, nil
 }
 
-// digestTool is a digest of this program, or what nobody else has if it cannot be read.
-func digestTool() string {
+// tool is a digest of this program, or what no other run has if it cannot be read.
+var tool = sync.OnceValue(func() string {
 	h := sha256.New()
 	name, err := os.Executable()
 	if err == nil {
@@ -56,15 +53,12 @@ func digestTool() string {
 		return fmt.Sprintf("%d %s", os.Getpid(), time.Now())
 	}
 	return hex.EncodeToString(h.Sum(nil))
-}
-
-// Tool is a digest of the running program.
-func (c *Cache) Tool() string { return c.tool() }
+})
 
 // key names what follows from the program and the parts.
 func (c *Cache) key(kind string, parts ...string) string {
 	h := sha256.New()
-	for _, part := range append([]string{c.tool(), kind}, parts...) {
+	for _, part := range append([]string{tool(), kind}, parts...) {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}
 	return hex.EncodeToString(h.Sum(nil))
