@@ -26,4 +26,11 @@
 //
 // After a crash at any point the next update starts over: an installation that was begun is in state.json as pending,
 // and is either made again or, when policy no longer wants it or it was begun too often, replaced by the previous package.
+//
+// What it can do where. Only Linux (amd64) has been run; the others are compiled:
+//
+//	linux             everything
+//	darwin, freebsd   tgz; without systemd services are not restarted and updates run inside the service itself
+//	aix, solaris      as those; the lock is a POSIX record lock, and free space is not asked for beforehand
+//	windows           help and version; whatever needs the state directory is refused (state_other.go)
 package agent

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"bakehouse/schema"
@@ -170,6 +169,9 @@ func makeDir(dir string) error {
 // checkDir refuses a state directory that somebody else could have put there or can write to: what lies in it decides
 // which server is believed and what is run as root. An absent one is fs.ErrNotExist.
 func checkDir(dir string) error {
+	if err := canCheckDir(); err != nil {
+		return err
+	}
 	link, err := os.Lstat(dir)
 	if err != nil {
 		return asRoot(err)
@@ -194,14 +196,6 @@ func checkDir(dir string) error {
 	return nil
 }
 
-func owner(fi fs.FileInfo) (uid int, ok bool) {
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, false
-	}
-	return int(st.Uid), true
-}
-
 // asRoot adds the usual remedy to a permission error.
 func asRoot(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
@@ -217,16 +211,17 @@ func lock(dir string) (func(), error) {
 	if err != nil {
 		return nil, asRoot(err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	unlock, err := lockFile(f)
+	if err != nil {
 		f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
+		if errors.Is(err, errBusy) {
 			return nil, schema.Hint(errBusy, "wait until it has ended; %s tells its story", filepath.Join(dir, logFile))
 		}
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
 	return func() {
 		// Closing is not enough: a child that was forked meanwhile, and has not reached its exec, holds the file open too.
-		_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+		unlock()
 		f.Close()
 	}, nil
 }

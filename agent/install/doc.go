@@ -6,7 +6,7 @@
 //
 // Three ways in:
 //
-//	deb  dpkg installs it, behind the frontend lock that apt takes too (dpkg.go, lock.go)
+//	deb  dpkg installs it, behind the frontend lock that apt takes too (dpkg.go, lock_linux.go)
 //	rpm  rpm installs it, tried again while another program holds its lock; then rpm is asked what it did (rpm.go)
 //	tgz  VersionDir/versions/RECIPE-DIGEST8 holds the files (extract.go); every path of the package is a relative link
 //	     through VersionDir/current; exchanging that one link is the commit point (version.go, links.go)

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"bakehouse/schema"
@@ -73,13 +72,7 @@ func (s *System) command(ctx context.Context, env []string, name string, args ..
 	c := exec.CommandContext(ctx, name, args...)
 	c.Env = append([]string{systemPath, "LC_ALL=C.UTF-8", "HOME=/root", "TERM=dumb"}, env...)
 	// A Ctrl-C on the terminal is for the updater; a time limit is for the program and all its children.
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	c.Cancel = func() error {
-		if err := syscall.Kill(-c.Process.Pid, syscall.SIGKILL); !errors.Is(err, syscall.ESRCH) {
-			return err
-		}
-		return os.ErrProcessDone
-	}
+	ownGroup(c)
 	c.WaitDelay = 5 * time.Second
 	var out lastBytes
 	c.Stdout, c.Stderr = &out, &out

@@ -26,6 +26,12 @@ import (
 // FileName is the file at the root of a fleet repo that holds the pins and nothing else.
 const FileName = "programs.cue"
 
+// Known are the platforms that the host program compiles for; what it can do on each stands in package agent.
+var Known = []schema.Platform{{OS: "linux", Arch: "amd64"}, {OS: "linux", Arch: "386"}, {OS: "linux", Arch: "arm64"}, {OS: "linux", Arch: "arm"},
+	{OS: "linux", Arch: "ppc64le"}, {OS: "linux", Arch: "s390x"}, {OS: "linux", Arch: "riscv64"}, {OS: "solaris", Arch: "amd64"},
+	{OS: "aix", Arch: "ppc64"}, {OS: "darwin", Arch: "amd64"}, {OS: "darwin", Arch: "arm64"}, {OS: "freebsd", Arch: "amd64"},
+	{OS: "windows", Arch: "amd64"}}
+
 // Platforms is what is pinned when nothing is asked for.
 var Platforms = []schema.Platform{{OS: "linux", Arch: "amd64"}, {OS: "linux", Arch: "arm64"}}
 

@@ -188,7 +188,8 @@ func (d Disk) SyncDir(path string) error {
 		}
 		defer f.Close()
 		err = f.Sync()
-		if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		// AIX says EBADF of whatever is not open for writing, and a directory cannot be.
+		if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) || runtime.GOOS == "aix" && errors.Is(err, syscall.EBADF) {
 			return nil
 		}
 		return err

@@ -1,3 +1,5 @@
+//go:build darwin || freebsd || linux
+
 package install
 
 import (
@@ -7,12 +9,6 @@ import (
 
 	"bakehouse/schema"
 )
-
-// reserve is left free on a disk that we write to.
-const reserve = 16 << 20
-
-// CheckSpace says so if dir's file system cannot take n more bytes, before anything is written.
-func CheckSpace(dir string, n int64) error { return checkSpace(dir, n) }
 
 func checkSpace(dir string, n int64) error {
 	var st syscall.Statfs_t

@@ -1,0 +1,5 @@
+//go:build !(darwin || freebsd || linux)
+
+package install
+
+func checkSpace(string, int64) error { return nil }
