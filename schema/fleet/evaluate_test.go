@@ -44,6 +44,23 @@ func output(t *testing.T, f *Fleet, plugin, value string) (*Output, error) {
 	return f.Plugins[plugin].Evaluate(t.Context(), given(t, value), in)
 }
 
+func TestAPasswordOfAProxyIsForRootAlone(t *testing.T) {
+	f := fleetWithKeys(t)
+	for value, mode := range map[string]os.FileMode{
+		`proxy: {mode: "explicit", url: "http://user:secret@proxy.example:8080"}`: 0o600,
+		`proxy: {mode: "explicit", url: "http://proxy.example:8080"}`:             0o644,
+		``: 0o644,
+	} {
+		out, err := output(t, f, UpdaterPlugin, value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fileOf(t, out, schema.ConfigFile).Mode; got != mode {
+			t.Errorf("%q: the settings have mode %o, want %o", value, got, mode)
+		}
+	}
+}
+
 func fileOf(t *testing.T, out *Output, path string) File {
 	t.Helper()
 	for _, f := range out.Files {
