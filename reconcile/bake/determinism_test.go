@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"bakehouse/reconcile/bake"
@@ -70,6 +71,22 @@ func TestTheSameRecipeMakesTheSameBytesAnywhere(t *testing.T) {
 			}
 			if !bytes.Equal(assembled(t, other, second), want) {
 				t.Error("packages differ")
+			}
+		})
+	}
+}
+
+func TestTheSameRecipeMakesTheSameBytesAtAnyTime(t *testing.T) {
+	for _, format := range []schema.Format{schema.Deb, schema.Rpm, schema.Tgz} {
+		src, now := repo{}, time.Now()
+		want := baked(t, newMemory(), src, example(src, someID, ":9100"), format).Digest
+		// In a bubble the clock starts in the year 2000.
+		synctest.Test(t, func(t *testing.T) {
+			if time.Now().Year() == now.Year() {
+				t.Error("the clock is the same")
+			}
+			if got := baked(t, newMemory(), src, example(src, someID, ":9100"), format).Digest; got != want {
+				t.Errorf("%s: manifests %s and, decades before, %s", format, want, got)
 			}
 		})
 	}
