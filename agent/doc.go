@@ -30,7 +30,8 @@
 // What it can do where. Only Linux (amd64) has been run; the others are compiled:
 //
 //	linux             everything
-//	darwin, freebsd   tgz; without systemd services are not restarted and updates run inside the service itself
-//	aix, solaris      as those; the lock is a POSIX record lock, and free space is not asked for beforehand
+//	freebsd           tgz; without systemd nothing starts services, and updates run inside the service itself
+//	aix, solaris      as freebsd; the lock is a POSIX record lock, and free space is not asked for beforehand
+//	darwin            all but installing: packages for it are not made yet (schema.Platform.Formats)
 //	windows           help and version; whatever needs the state directory is refused (state_other.go)
 package agent

@@ -65,7 +65,7 @@ func CheckCommand() *cobra.Command {
 file:line:column with what to do about it. By default it reads HEAD and names files of the work tree that differ;
 with --worktree it reads the files as they are.
 
-Warnings do not fail: rules that match no host or are shadowed on all of theirs, hosts without a ring or a site,
+Warnings do not fail: hosts that no package can be made for, rules that match no host or are shadowed on all of theirs, hosts without a ring or a site,
 intervals under 10 minutes, keys that expire soon, a root of trust that expires within 60 days. --format github writes workflow commands, which GitHub shows at the
 lines of a pull request, and gitlab a code quality report; both, like json, hold errors and warnings.`,
 		Example: `  bakehouse check --worktree

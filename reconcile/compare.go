@@ -29,7 +29,7 @@ type state struct {
 	cache    *fleet.Cache
 	fleet    *fleet.Fleet
 	resolved *rules.Resolved
-	hosts    map[string]plan.Desired // what it wants for each
+	hosts    map[string]plan.Desired // what it wants for each that a package can be made for
 }
 
 func atRevision(rev *source.Revision, c *fleet.Cache) *state {
@@ -46,6 +46,9 @@ func (s *state) evaluate(ctx context.Context) (err error) {
 	}
 	s.hosts = make(map[string]plan.Desired, len(s.resolved.Hosts))
 	for name, h := range s.resolved.Hosts {
+		if h.Lacks != "" {
+			continue
+		}
 		s.hosts[name] = plan.Desired{
 			Package: plan.Package{Recipe: h.Recipe.ID, Platform: h.Platform, Format: h.Format, Bake: bake.Version, Anchor: s.anchor()},
 			Site:    h.Site, Ring: h.Ring, Selected: h.Selected,

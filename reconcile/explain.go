@@ -185,6 +185,9 @@ func explain(out io.Writer, e *rules.Explanation, root []rootItem) error {
 		}
 		fmt.Fprintf(w, "  updates\t%s\t\n", updates)
 		fmt.Fprintf(w, "  recipe\t%s\t\n", e.Recipe)
+		if e.Lacks != "" {
+			fmt.Fprintf(w, "  package\tnone\t%s\n", e.Lacks)
+		}
 	}
 	for _, p := range e.Plugins {
 		var state []string

@@ -48,7 +48,11 @@ func (o *oven) each(ctx context.Context, want []plan.Package, take func(i int, b
 	return together(ctx, o.jobs, newProgress(o.log, "baking", len(want)), len(want), func(ctx context.Context, i int) (string, error) {
 		key := want[i]
 		who := hosts(o.hostsOf[key])
-		b, err := baker.Bake(ctx, o.resolved.Recipes[key.Recipe], key.Format, o.anchor())
+		recipe := o.resolved.Recipes[key.Recipe]
+		if recipe == nil {
+			return "", fmt.Errorf("%s has no package for a host whose package is published (`bakehouse check` names such hosts)", o.name)
+		}
+		b, err := baker.Bake(ctx, recipe, key.Format, o.anchor())
 		if err == nil {
 			err = take(i, b)
 		}

@@ -3,6 +3,7 @@ package schema
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -52,6 +53,24 @@ const (
 
 // Valid reports whether f is a format that this version bakes and installs.
 func (f Format) Valid() bool { return f == Deb || f == Rpm || f == Tgz }
+
+// linuxArchs are those that deb and rpm have a name for.
+var linuxArchs = []string{"amd64", "386", "arm64", "arm", "ppc64le", "s390x", "riscv64"}
+
+// Formats are the formats that a platform's packages can have; none if no package is made for it yet. Windows waits for
+// MSI. macOS waits for a layout of its own: its /usr/bin is sealed, and every path of a tgz is that of a Unix whose is not.
+func (p Platform) Formats() []Format {
+	switch p.OS {
+	case "linux":
+		if slices.Contains(linuxArchs, p.Arch) {
+			return []Format{Deb, Rpm, Tgz}
+		}
+		return []Format{Tgz}
+	case "solaris", "aix", "freebsd":
+		return []Format{Tgz}
+	}
+	return nil
+}
 
 // RecipeID is the first 16 hex digits of the hash over a recipe: the configuration and every shipped file. It is
 // text even where all its digits are decimal.

@@ -3,6 +3,7 @@ package schema
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,6 +72,18 @@ func TestPlatforms(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(`{"P":"linux"}`), &none); err == nil {
 		t.Errorf("half a platform: %v", none)
+	}
+}
+
+func TestAPlatformHasTheFormatsThatItsSystemInstalls(t *testing.T) {
+	for s, want := range map[string][]Format{
+		"linux/amd64": {Deb, Rpm, Tgz}, "linux/riscv64": {Deb, Rpm, Tgz}, "linux/mips": {Tgz}, "solaris/amd64": {Tgz}, "aix/ppc64": {Tgz},
+		"freebsd/amd64": {Tgz}, "darwin/arm64": nil, "windows/amd64": nil, "plan9/386": nil,
+	} {
+		p, err := ParsePlatform(s)
+		if got := p.Formats(); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %v, %v, want %v", s, got, err, want)
+		}
 	}
 }
 

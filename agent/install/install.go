@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 
 	"bakehouse/schema"
 )
@@ -51,6 +53,9 @@ func (s *System) sandboxed() bool { return s.root() != "/" }
 
 // CanInstall says what is missing to install packages of a format here, if anything.
 func (s *System) CanInstall(f schema.Format) error {
+	if p := (schema.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}); f.Valid() && !slices.Contains(p.Formats(), f) {
+		return fmt.Errorf("the package is a %s, which %s does not install", f, p)
+	}
 	switch f {
 	case schema.Tgz:
 		return nil

@@ -85,8 +85,10 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 			h.Plugin = o.Plugin
 			health = append(health, h)
 		}
-		if err := l.services(o); err != nil {
-			return nil, fmt.Errorf("plugin %s: %w", o.Plugin, err)
+		if r.Platform.OS == "linux" { // what rules warn of elsewhere
+			if err := l.services(o); err != nil {
+				return nil, fmt.Errorf("plugin %s: %w", o.Plugin, err)
+			}
 		}
 		l.accounts.add(o)
 		l.relations = append(l.relations, o.Relations)

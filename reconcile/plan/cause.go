@@ -31,6 +31,10 @@ func (c Cause) compare(d Cause) int {
 func (b *builder) causes(c Change, g *Group) (out []Cause) {
 	old, now := b.before.host(c.Host), b.after.host(c.Host)
 	switch {
+	case c.After == nil && now != nil && now.Lacks != "":
+		return []Cause{{What: "no package: " + now.Lacks, At: file(now.Host.Pos)}}
+	case c.Before == nil && now != nil && old != nil && old.Lacks != "":
+		out = append(out, Cause{What: "no more: " + old.Lacks, At: file(now.Host.Pos)})
 	case c.Before == nil && now != nil:
 		out = append(out, Cause{What: "host added", At: file(now.Host.Pos)})
 	case c.After == nil && b.listed[c.Host] != nil:

@@ -176,6 +176,10 @@ func (b *builder) group(c Change) (*Group, string) {
 			g.Note = "what is published for the old name goes; the host itself stays, under its new name"
 			items = g.Note
 		}
+		if h := b.after.host(c.Host); h != nil && h.Lacks != "" {
+			g.Note = "what is published for it goes, for no package can be made; the host itself keeps what is installed"
+			items = g.Note + h.Lacks
+		}
 	case Added:
 		if b.there[c.After.Package] {
 			g.Note = "the package that other hosts have already: " + c.After.Package.String()

@@ -18,6 +18,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/rules"
+	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fleet"
@@ -32,7 +34,7 @@ var Known = []schema.Platform{{OS: "linux", Arch: "amd64"}, {OS: "linux", Arch: 
 	{OS: "aix", Arch: "ppc64"}, {OS: "darwin", Arch: "amd64"}, {OS: "darwin", Arch: "arm64"}, {OS: "freebsd", Arch: "amd64"},
 	{OS: "windows", Arch: "amd64"}}
 
-// Platforms is what is pinned when nothing is asked for.
+// Platforms is what is pinned when nothing is asked for, nothing is pinned, and no host has a platform.
 var Platforms = []schema.Platform{{OS: "linux", Arch: "amd64"}, {OS: "linux", Arch: "arm64"}}
 
 // UpgradeCommand is `bakehouse upgrade`; version is this program's, which its host programs share.
@@ -45,6 +47,9 @@ func UpgradeCommand(version string) *cobra.Command {
 		Short: "Pin this release's host programs in the fleet repo",
 		Long: `Rewrites programs.cue in the fleet repo: for each platform the version and SHA-256 of bakehouse-agent. Nothing else is
 changed and no package is baked: review and commit the file, then reconcile.
+
+Platforms are those that are pinned and those of the fleet's hosts, as the files in the folder have them; --platform names
+others. A platform of some host that there is no program for is said, and stays unpinned: such hosts get no package.
 
 Programs are taken from the folder "programs" beside this executable (releases bring it), or built from a source checkout,
 reproducibly: the same source and Go release make the same bytes on any machine.`,
@@ -67,7 +72,11 @@ reproducibly: the same source and Go release make the same bytes on any machine.
 				return err
 			}
 			for _, c := range changes {
-				if _, err := fmt.Fprintln(cmd.OutOrStdout(), c); err != nil {
+				w := cmd.OutOrStdout()
+				if c.Lacks != nil {
+					w = cmd.ErrOrStderr()
+				}
+				if _, err := fmt.Fprintln(w, c); err != nil {
 					return err
 				}
 			}
@@ -78,7 +87,7 @@ reproducibly: the same source and Go release make the same bytes on any machine.
 		},
 	}
 	cmd.Flags().StringVar(&repo, "repo", ".", "folder of the fleet repo")
-	cmd.Flags().StringSliceVar(&platforms, "platform", nil, "platforms to pin, os/arch (default those that are pinned, at first linux/amd64 and linux/arm64)")
+	cmd.Flags().StringSliceVar(&platforms, "platform", nil, "platforms to pin, os/arch (default those that are pinned and those of the hosts)")
 	places.Flags(cmd)
 	return cmd
 }
@@ -87,11 +96,14 @@ reproducibly: the same source and Go release make the same bytes on any machine.
 type Change struct {
 	Platform schema.Platform
 	Old, New fleet.Program
+	Lacks    error // there is no program for this platform, which hosts have and nobody asked for; New is zero
 }
 
 func (c Change) String() string {
 	pin := func(p fleet.Program) string { return p.Version + " (" + p.SHA256.Short() + ")" }
 	switch {
+	case c.Lacks != nil:
+		return fmt.Sprintf("bakehouse: warning: %s is not pinned, and its hosts get no package: %v", c.Platform, c.Lacks)
 	case c.Old == c.New:
 		return fmt.Sprintf("%s: %s, unchanged", c.Platform, pin(c.New))
 	case c.Old == fleet.Program{}:
@@ -101,7 +113,7 @@ func (c Change) String() string {
 }
 
 // Upgrade pins the programs that places hold for the platforms, as that version; other pins stay. With no platforms it
-// takes those that are pinned. It returns one change per platform, in order; nothing is written unless all succeed.
+// takes those that are pinned, and those of hosts as far as there are programs for them. It returns one change per platform, in order; nothing is written unless all succeed.
 func Upgrade(ctx context.Context, repo string, places Places, version string, platforms []schema.Platform) ([]Change, error) {
 	name, err := packageName(repo)
 	if err != nil {
@@ -112,29 +124,57 @@ func Upgrade(ctx context.Context, repo string, places Places, version string, pl
 	if err != nil {
 		return nil, err
 	}
-	if len(platforms) == 0 {
-		platforms = slices.Collect(maps.Keys(pins))
+	asked := len(platforms) > 0
+	if !asked {
+		platforms = slices.Concat(slices.Collect(maps.Keys(pins)), ofHosts(ctx, repo))
 	}
 	if len(platforms) == 0 {
-		platforms = Platforms
+		platforms, asked = Platforms, true
 	}
 	platforms = slices.Clone(platforms)
 	slices.SortFunc(platforms, byText)
 	var changes []Change
 	for _, p := range slices.Compact(platforms) {
 		b, err := places.current(ctx, p, version)
+		if _, pinned := pins[p]; errors.Is(err, fs.ErrNotExist) && !asked && !pinned && len(platforms) > 1 {
+			changes = append(changes, Change{Platform: p, Lacks: err})
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("host program for %s: %w", p, err)
 		}
 		pin := fleet.Program{Version: version, SHA256: schema.DigestOf(b)}
-		changes = append(changes, Change{p, pins[p], pin})
+		changes = append(changes, Change{Platform: p, Old: pins[p], New: pin})
 		pins[p] = pin
+	}
+	if i := slices.IndexFunc(changes, func(c Change) bool { return c.Lacks == nil }); i < 0 {
+		return nil, fmt.Errorf("host program for %s: %w", changes[0].Platform, changes[0].Lacks)
 	}
 	text := renderPins(name, pins)
 	if old, err := os.ReadFile(path); err == nil && string(old) == text {
 		return changes, nil
 	}
 	return changes, durable.WriteFile(path, []byte(text), 0o644)
+}
+
+// ofHosts are the platforms of the hosts, as the files in the folder have them. A fleet that does not evaluate yields none:
+// whoever upgrades is not the one to be told of a rule.
+func ofHosts(ctx context.Context, repo string) []schema.Platform {
+	fsys, err := source.Worktree(repo)
+	if err != nil {
+		return nil
+	}
+	f, err := fleet.Load(ctx, fsys)
+	if err != nil {
+		return nil
+	}
+	var packaged []schema.Platform
+	for p := range rules.Platforms(f) {
+		if len(p.Formats()) > 0 {
+			packaged = append(packaged, p)
+		}
+	}
+	return packaged
 }
 
 func byText(a, b schema.Platform) int { return strings.Compare(a.String(), b.String()) }
@@ -151,9 +191,12 @@ func (p Places) current(ctx context.Context, platform schema.Platform, version s
 			return nil, schema.Hint(err, "--platform says which platforms to pin, --programs where their programs are")
 		}
 	}
+	if !slices.Contains(Known, platform) {
+		return nil, schema.Hint(fmt.Errorf("%w in %s, and it is not made for %s", errNone, p.folder(), platform), "it is made for %s", joined(Known))
+	}
 	checkout, err := p.checkout()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, schema.Hint(fmt.Errorf("there is none in %s, and this is not a source checkout", p.folder()),
+		return nil, schema.Hint(fmt.Errorf("%w in %s, and this is not a source checkout", errNone, p.folder()),
 			"name a folder of programs by --programs, or a checkout of Bakehouse by --source")
 	}
 	if err != nil {
@@ -164,6 +207,22 @@ func (p Places) current(ctx context.Context, platform schema.Platform, version s
 		keep(cachePath(schema.DigestOf(b)), b)
 	}
 	return b, err
+}
+
+// errNone is an fs.ErrNotExist.
+var errNone = noProgram{}
+
+type noProgram struct{}
+
+func (noProgram) Error() string   { return "there is none" }
+func (noProgram) Is(t error) bool { return t == fs.ErrNotExist }
+
+func joined(platforms []schema.Platform) string {
+	var names []string
+	for _, p := range platforms {
+		names = append(names, p.String())
+	}
+	return strings.Join(names, ", ")
 }
 
 // packageName is the CUE package of the repo's root, taken from fleet.cue.

@@ -23,6 +23,7 @@ type Explanation struct {
 	Tags       map[string]string `json:"tags,omitempty"`
 	Selected   bool              `json:"selected"`
 	Recipe     schema.RecipeID   `json:"recipe,omitempty"`
+	Lacks      string            `json:"lacks,omitempty"` // why no package can be made for it; empty if one can
 	Attributes []Explained       `json:"attributes"`
 	Plugins    []PluginExplained `json:"plugins"`
 
@@ -90,6 +91,8 @@ func Explain(ctx context.Context, f *fleet.Fleet, host string) (*Explanation, er
 	}
 	e := &Explanation{Host: h.Name, Folder: h.Folder.Path, Pos: h.Pos, Was: h.Was, Labels: h.Labels, Tags: h.Tags, Selected: res.Selected, Recipe: rec.ID,
 		Attributes: explainAttributes(f, res), Content: rec}
+	res.Recipe = rec
+	e.Lacks = lacks(f, res)
 	s := subject{host: h, site: res.Site, platform: res.Platform}
 	for _, plugin := range plugins(h) {
 		settled := settlePlugin(f, s, plugin)

@@ -118,24 +118,12 @@ func parents(path string) func(func(string) bool) {
 
 // missing lists what a repo needs before its packages can be baked. Each is made by a command, so `check` lets a new
 // repo pass without.
-func missing(r *Resolved) (ps fleet.Problems) {
-	f := r.Fleet
+func missing(f *fleet.Fleet) (ps fleet.Problems) {
 	if f.Anchor() == nil {
 		ps = append(ps, fleet.Problem{Pos: fleet.Pos{File: "trust"}, Msg: "there is no root of trust yet", Hint: "bakehouse root init"})
 	}
 	if !slices.ContainsFunc(slices.Collect(maps.Values(f.Keys)), func(k *fleet.Key) bool { return k.Has(fleet.UsePackage) }) {
 		ps = append(ps, fleet.Problem{Pos: fleet.Pos{File: "keys"}, Msg: "there is no key that signs packages yet", Hint: "bakehouse key create NAME --use package"})
-	}
-	wanted := map[schema.Platform]int{}
-	for _, rec := range r.Recipes {
-		for _, o := range rec.Outputs {
-			if slices.ContainsFunc(o.Files, func(f fleet.File) bool { return f.Program && f.SHA256.IsZero() }) {
-				wanted[rec.Platform]++
-			}
-		}
-	}
-	for p := range wanted {
-		ps = append(ps, fleet.Problem{Pos: fleet.Pos{File: "fleet.cue"}, Msg: fmt.Sprintf("no host program is pinned for %s", p), Hint: "bakehouse upgrade"})
 	}
 	return ps.Sorted()
 }

@@ -28,8 +28,8 @@ type Resolved struct {
 	Hosts    map[string]*Result // by host name, but those that are retired
 	Retired  []*fleet.Host      // by name
 	Recipes  map[schema.RecipeID]*Recipe
-	Missing  fleet.Problems // what has to be there before packages can be baked: roots, a key, pinned programs
-	Warnings fleet.Problems // what is probably not meant: rules without effect, hosts without a ring or site
+	Missing  fleet.Problems // what has to be there before anything can be baked: roots, a key, a package for any host at all
+	Warnings fleet.Problems // hosts without a package, then what is probably not meant: rules without effect, hosts without a ring or site
 }
 
 // Result is what one host gets.
@@ -41,6 +41,7 @@ type Result struct {
 	Ring     string // empty: the host holds
 	Selected bool
 	Recipe   *Recipe
+	Lacks    string // why there is no package for it, though others get theirs; empty: there is one, or Missing says why none is
 
 	fleet *fleet.Fleet
 	sited bool // something gives it its site
@@ -101,13 +102,23 @@ func Resolve(ctx context.Context, f *fleet.Fleet) (*Resolved, error) {
 				return nil, err
 			}
 		}
+		if result.Recipe != nil {
+			result.Lacks = lacks(f, &result)
+		}
 		res.Hosts[h.Name] = &result
 	}
 	if len(r.ps) > 0 {
 		return nil, r.ps.Sorted()
 	}
-	res.Missing = missing(res)
-	res.Warnings = r.warnings(res)
+	res.Missing = missing(f)
+	without, all := unpackaged(res)
+	if all { // a release without any host is not meant
+		res.Missing, without = append(res.Missing, without...).Sorted(), nil
+		for _, h := range res.Hosts {
+			h.Lacks = ""
+		}
+	}
+	res.Warnings = slices.Concat(without, unstarted(res), r.warnings(res))
 	return res, nil
 }
 
