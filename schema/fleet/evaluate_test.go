@@ -188,6 +188,9 @@ func TestShippedPluginsTakeSourcesFromTheTop(t *testing.T) {
 	if got := string(fileOf(t, out, "/etc/default/node_exporter").Content); got != want {
 		t.Errorf("got  %swant %s", got, want)
 	}
+	if len(out.Users) != 1 || out.Users[0].Name != "node_exporter" {
+		t.Errorf("users: %+v", out.Users)
+	}
 	if out.Health == nil || out.Health.Plugin != "node_exporter" || time.Duration(out.Health.Within) != 30*time.Second {
 		t.Errorf("health %+v", out.Health)
 	}
