@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 
@@ -122,6 +123,7 @@ func TestAMissingMemberIsNamedWithItsPlaceAndWhatIsNear(t *testing.T) {
 // hashed is a repo that knows its files' hashes, and counts what is opened.
 type hashed struct {
 	fstest.MapFS
+	mu     *sync.Mutex
 	opened map[string]int
 }
 
@@ -134,7 +136,9 @@ func (h hashed) HashOf(name string) (string, error) {
 }
 
 func (h hashed) Open(name string) (fs.File, error) {
+	h.mu.Lock()
 	h.opened[name]++
+	h.mu.Unlock()
 	return h.MapFS.Open(name)
 }
 
@@ -144,7 +148,7 @@ func TestAnArchiveOfTheRepoIsReadOnceForAllRunsUntilItChanges(t *testing.T) {
 	files := repo(map[string]string{"hosts/r.cue": "package hosts\nrules: files: [{value: {}}]\n", name: tarOf(t, "./a", "first", "./b", "second")})
 	take := func(member string) (File, string, int) {
 		t.Helper()
-		fsys := hashed{files, map[string]int{}}
+		fsys := hashed{files, new(sync.Mutex), map[string]int{}}
 		f, err := c.Load(t.Context(), fsys)
 		if err != nil {
 			t.Fatal(err)
