@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"bakehouse/schema"
@@ -169,6 +170,7 @@ func TestScripts(t *testing.T) {
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("git is not here")
 	}
+	fleets := &template{dir: t.TempDir()}
 	testscript.Run(t, testscript.Params{
 		Dir:           "reconcile/testdata/script",
 		UpdateScripts: os.Getenv("BAKEHOUSE_TEST_UPDATE") != "", // writes what the programs print into the goldens
@@ -193,7 +195,7 @@ func TestScripts(t *testing.T) {
 			"tmpfs": tmpfs, "readonly": readonly, "writable": writable, "fill": fill, "cptree": copyTree,
 			"allow": allow, "hashes": hashes, "web": web, "offline": offline, "asked": asked, "digest": digest, "fill-in": fillIn,
 			"debian": debian, "machine": machine,
-			"newfleet": newFleet, "exits": exits, "git-commit": gitCommit,
+			"newfleet": fleets.newFleet, "exits": exits, "git-commit": gitCommit,
 			"snapshot": snapshot, "unchanged": unchanged, "flip": flip, "unflip": unflip, "holdlock": holdLock, "droplock": dropLock,
 		},
 	})
@@ -211,8 +213,29 @@ type scriptState struct {
 
 func state(ts *testscript.TestScript) *scriptState { return ts.Value(stateKey{}).(*scriptState) }
 
+// template is the fleet that every script gets a copy of: making keys is slow, as it has to be.
+type template struct {
+	mu   sync.Mutex
+	dir  string
+	made bool
+}
+
 // newfleet makes the quickstart fleet in "fleet", with keys, root and a stand-in for the host program, and commits it.
-func newFleet(ts *testscript.TestScript, neg bool, args []string) {
+func (t *template) newFleet(ts *testscript.TestScript, neg bool, args []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	parts := []string{"fleet", "private", "programs"}
+	copyTo := func(from func(string) string, to string) {
+		argv := []string{"-a"}
+		for _, part := range parts {
+			argv = append(argv, from(part))
+		}
+		ts.Check(ts.Exec("cp", append(argv, to)...))
+	}
+	if t.made {
+		copyTo(func(part string) string { return filepath.Join(t.dir, part) }, ts.MkAbs("."))
+		return
+	}
 	ts.Check(os.Mkdir(ts.MkAbs("programs"), 0o755))
 	ts.Check(os.WriteFile(ts.MkAbs("programs/bakehouse-agent-linux-amd64"), []byte(strings.Repeat("a host program\n", 5000)), 0o755))
 	must := func(argv ...string) { ts.Check(ts.Exec(argv[0], argv[1:]...)) }
@@ -225,6 +248,8 @@ func newFleet(ts *testscript.TestScript, neg bool, args []string) {
 	must("bakehouse", "upgrade", "--platform", "linux/amd64")
 	gitCommit(ts, false, []string{"first"})
 	ts.Check(ts.Chdir(".."))
+	copyTo(ts.MkAbs, t.dir)
+	t.made = true
 }
 
 // exits CODE COMMAND… runs a command that must exit with that code.
