@@ -34,7 +34,8 @@ func folders(hosts int) []folder {
 	return all
 }
 
-// files of hosts.cue: neighbours share a region, and nothing else.
+// file is the folder's hosts.cue. Neighbours differ in role, so that every folder of 100 has each combination of role and
+// tier once.
 func (f folder) file() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "package %s\n\n", filepath.Base(f.path))
@@ -52,7 +53,7 @@ func write(dir string, hosts int) error {
 		"fleet.cue":          fleetFile,
 		"hosts/hosts.cue":    "package hosts\n\ndefaults: {platform: \"linux/amd64\", format: \"deb\"}\n",
 		"hosts/rules.cue":    rootRules(),
-		// Ten rules of the large folder, over its regions' two.
+		// Ten rules of the large folder, over its region's two.
 		"hosts/region00/large/rules.cue": "package large\n\n" + list("probe10", func(add rule) {
 			for n := range 10 {
 				add(fmt.Sprintf(`{when: labels: role: ["role%02d", "role%02d"], value: level: %d}`, n, n+10, 10+n))

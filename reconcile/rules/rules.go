@@ -1,7 +1,7 @@
 // Package rules resolves a Fleet: for each host its attributes and, per plugin, each parameter by the first rule that
-// sets it, or in whichever other way the plugin says that its rules combine; then evaluates each plugin once per distinct input, and joins the outputs into recipes. Hosts with equal
-// settings share a Recipe. Hosts that no condition and no attribute tells apart are resolved once, as a group. It reads
-// no CUE and does no I/O.
+// sets it, or in whichever other way the plugin says that its rules combine; then evaluates each plugin once per distinct
+// input, and joins the outputs into recipes. Hosts with equal settings share a Recipe, and hosts that no condition and no
+// attribute tells apart are resolved once, as a group. It reads no CUE and does no I/O.
 //
 // The order of rules, first to last: what the host itself sets, then the rules of its folder from top to bottom, then
 // those of the folder above, up to the root. For attributes (fleet.HostAttributes) the folders' defaults come after
