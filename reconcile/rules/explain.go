@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -159,21 +160,30 @@ func explainParams(ctx context.Context, f *fleet.Fleet, plugin string, res *Resu
 	}
 	for i := range out {
 		if p.Secret(out[i].Name) {
-			out[i].hide()
+			out[i].each(func(json.RawMessage) json.RawMessage { return json.RawMessage(`"(secret)"`) })
+		} else {
+			out[i].each(withoutUser)
 		}
 	}
 	slices.SortFunc(out, func(a, b Explained) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
 }
 
-// hide leaves the places, and takes the values away.
-func (x *Explained) hide() {
-	x.Value = json.RawMessage(`"(secret)"`)
+// each replaces the values, and leaves the places.
+func (x *Explained) each(by func(json.RawMessage) json.RawMessage) {
+	x.Value = by(x.Value)
 	for _, parts := range [][]PartExplained{x.Merges, x.Beats} {
 		for i := range parts {
-			parts[i].Value = x.Value
+			parts[i].Value = by(parts[i].Value)
 		}
 	}
+}
+
+// userOfURL is what may hold a password in the address of a proxy, say.
+var userOfURL = regexp.MustCompile(`://[^/?#@"\s]+@`)
+
+func withoutUser(value json.RawMessage) json.RawMessage {
+	return userOfURL.ReplaceAll(value, []byte("://hidden@"))
 }
 
 func (s *settled) explained(name string) Explained {
