@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"mvdan.cc/sh/v3/syntax"
+
 	"bakehouse/schema"
 )
 
@@ -211,6 +213,10 @@ func (d *decoder) scripts(n *node) map[string]string {
 		lines := strings.NewReplacer("\n", "", "\t", "").Replace(text.text)
 		if control(lines) || len(text.text) > math.MaxUint16 {
 			d.refuse(text, "script %s: it holds control characters, or more than 64 KiB", step)
+		}
+		// sh would find it out on the host, half-way through an installation.
+		if _, err := syntax.NewParser(syntax.Variant(syntax.LangPOSIX)).Parse(strings.NewReader(text.text), step); err != nil {
+			d.refuse(text, "script %v", err)
 		}
 		if strings.TrimSpace(text.text) != "" {
 			out[step] = text.text

@@ -142,6 +142,8 @@ func TestNoFieldOfAPluginCarriesMoreThanItSays(t *testing.T) {
 		"a format that has no relations":        {`relations: tgz: depends: ["ab"]`, "unknown field tgz"},
 		"a script that steers a terminal":       {`scripts: postinst: "echo \u001b[2J"`, "script postinst: it holds control characters"},
 		"a script with foreign line ends":       {`scripts: postinst: "true\r\n"`, "script postinst: it holds control characters"},
+		"a script that sh cannot read":          {`scripts: postinst: "if true\nthen echo 'x\nfi\n"`, "script postinst:2:11: reached EOF without closing quote `'`"},
+		"a script for another shell":            {`scripts: prerm: "a=(1 2)"`, "script prerm:1:3: "},
 		"a directory with a path":               {service("directories", `{run: "a/b"}`), `"a/b" is not the name of a folder`},
 		"the updater's directory":               {service("directories", `{state: "bakehouse"}`), `"bakehouse" is not the name of a folder`},
 		"directories for each connection":       {service("directories", `{run: "a"}, listen: ["1"]`), "has no directories"},
