@@ -1,20 +1,17 @@
 package bake
 
 import (
-	_ "embed"
 	"strings"
 
 	"bakehouse/schema"
 )
 
-//go:embed scripts/posttrans.sh
-var posttransUnits string
-
-//go:embed scripts/preun.sh
-var preunUnits string
-
-//go:embed scripts/postun.sh
-var postunUnits string
+// rpmUnits, rpmNoUnits and rpmPostun say when rpm's scripts call what dpkg's call, too.
+var (
+	rpmUnits   = "root=\n" + syncUnits + "units\n"
+	rpmNoUnits = "root=\n" + stopUnits + "[ \"$1\" -gt 0 ] || nounits\n"
+	rpmPostun  = "if [ \"$1\" -lt 1 ] && [ -d /run/systemd/system ]; then systemctl --quiet daemon-reload </dev/null || true; fi\n"
+)
 
 // rpmScript is a script as an rpm's header has it.
 type rpmScript struct {
@@ -63,8 +60,8 @@ func rpmScripts(l *layout) []rpmScript {
 	add(rpmScript{tag: tagPretrans, prog: tagPretransProg, sense: depPretrans}, rpmActions[pretrans], "", early, "")
 	add(rpmScript{tag: tagPrein, prog: tagPreinProg, sense: depPre}, begins, l.accounts.shell(), begin, "")
 	add(rpmScript{tag: tagPostin, prog: tagPostinProg, sense: depPost}, rpmActions[postinst], "", l.parts(postinst), "")
-	add(rpmScript{tag: tagPreun, prog: tagPreunProg, sense: depPreun}, rpmActions[prerm], preunUnits, l.parts(prerm), "")
-	add(rpmScript{tag: tagPostun, prog: tagPostunProg, sense: depPostun}, rpmActions[postrm], "", l.parts(postrm), postunUnits)
-	add(rpmScript{tag: tagPosttrans, prog: tagPosttransProg, sense: depPosttrans}, rpmActions[posttrans], posttransUnits, late, "")
+	add(rpmScript{tag: tagPreun, prog: tagPreunProg, sense: depPreun}, rpmActions[prerm], rpmNoUnits, l.parts(prerm), "")
+	add(rpmScript{tag: tagPostun, prog: tagPostunProg, sense: depPostun}, rpmActions[postrm], "", l.parts(postrm), rpmPostun)
+	add(rpmScript{tag: tagPosttrans, prog: tagPosttransProg, sense: depPosttrans}, rpmActions[posttrans], rpmUnits, late, "")
 	return out
 }

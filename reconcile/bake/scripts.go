@@ -22,14 +22,23 @@ const (
 	posttrans = "posttrans"
 )
 
-//go:embed scripts/postinst.sh
-var postinstUnits string
+// What dpkg and rpm do about units is the same: functions, for which what goes before has set $root.
+//
+//go:embed scripts/units.sh
+var syncUnits string
 
-//go:embed scripts/prerm.sh
-var prermUnits string
+//go:embed scripts/nounits.sh
+var stopUnits string
 
 //go:embed scripts/postrm.sh
-var postrmUnits string
+var debPostrm string
+
+// debUnits and debNoUnits say when dpkg's scripts call them.
+var (
+	debUnits = "root=${DPKG_ROOT:-}\n" + syncUnits +
+		"case \"$1\" in configure | abort-upgrade | abort-remove | abort-deconfigure) units ;; esac\n"
+	debNoUnits = "root=${DPKG_ROOT:-}\n" + stopUnits + "case \"$1\" in remove) nounits ;; esac\n"
+)
 
 // unitList is UnitsFile: what the installer shall enable or disable, and when it has to restart it: if a line is not
 // the one of the package before.
@@ -111,9 +120,9 @@ func maintainerScripts(l *layout) []*file {
 	var out []*file
 	for _, s := range []struct{ step, text string }{
 		{preinst, early + users + begin},
-		{postinst, ready + vars.Replace(postinstUnits) + late},
-		{prerm, vars.Replace(prermUnits) + before},
-		{postrm, after + vars.Replace(postrmUnits)},
+		{postinst, ready + vars.Replace(debUnits) + late},
+		{prerm, vars.Replace(debNoUnits) + before},
+		{postrm, after + vars.Replace(debPostrm)},
 	} {
 		text := vars.Replace(actions[s.step]) + s.text
 		if text == "" {

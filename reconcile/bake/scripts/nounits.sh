@@ -1,10 +1,10 @@
-units() {
-	record="${DPKG_ROOT:-}@STATE@/units"
+nounits() {
+	record="$root@STATE@/units"
 	[ -f "$record" ] && command -v systemctl >/dev/null 2>&1 || return 0
 	while read -r unit inputs state; do
 		[ -n "$unit" ] || continue
-		if [ -n "${DPKG_ROOT:-}" ]; then
-			systemctl --quiet --root="$DPKG_ROOT" disable "$unit" </dev/null || true
+		if [ -n "$root" ]; then
+			systemctl --quiet --root="$root" disable "$unit" </dev/null || true
 			continue
 		fi
 		if [ -d /run/systemd/system ]; then systemctl --quiet --no-block stop "$unit" </dev/null || true; fi
@@ -12,6 +12,3 @@ units() {
 	done <"$record"
 	rm -f "$record"
 }
-case "$1" in
-remove) units ;;
-esac

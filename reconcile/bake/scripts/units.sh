@@ -1,16 +1,17 @@
 # A line per unit: NAME INPUTS enable|disable. What changed since the last package is restarted, what is gone is stopped.
-# Nothing here fails or waits for a service: this may run below the updater itself, in a chroot, or without systemd.
+# Nothing here fails or waits for a service: this may run below the updater itself, in a chroot, or without systemd. $root
+# is the folder that stands for /, or empty.
 units() {
-	want=$(cat "${DPKG_ROOT:-}@UNITS@" 2>/dev/null || true)
-	record="${DPKG_ROOT:-}@STATE@/units"
+	want=$(cat "$root@UNITS@" 2>/dev/null || true)
+	record="$root@STATE@/units"
 	had=$(cat "$record" 2>/dev/null || true)
 	nl='
 '
 	live=
-	if [ -z "${DPKG_ROOT:-}" ] && [ -d /run/systemd/system ]; then live=1; fi
+	if [ -z "$root" ] && [ -d /run/systemd/system ]; then live=1; fi
 	ctl() {
 		command -v systemctl >/dev/null 2>&1 || return 0
-		if [ -n "${DPKG_ROOT:-}" ]; then set -- "--root=$DPKG_ROOT" "$@"; fi
+		if [ -n "$root" ]; then set -- "--root=$root" "$@"; fi
 		systemctl --quiet "$@" </dev/null || true
 	}
 	echo "$had" | while read -r unit inputs state; do
@@ -20,7 +21,7 @@ units() {
 		"1 "*.service) ctl --no-block stop "$unit" ;;
 		"1 "*) ctl stop "$unit" ;; # a socket or timer, which takes no time
 		esac
-		rm -f "${DPKG_ROOT:-}/etc/systemd/system/"*".target.wants/$unit" || true
+		rm -f "$root/etc/systemd/system/"*".target.wants/$unit" || true
 	done
 	# Only now: a timer that systemd finds without what it triggers counts as failed.
 	[ -z "$live" ] || ctl daemon-reload
@@ -35,8 +36,5 @@ units() {
 		*) ctl --no-block try-restart "$unit" ;;
 		esac
 	done
-	(umask 077 && mkdir -p "${DPKG_ROOT:-}@STATE@" && echo "$want" >"$record.new" && mv -f "$record.new" "$record") || true
+	(umask 077 && mkdir -p "$root@STATE@" && echo "$want" >"$record.new" && mv -f "$record.new" "$record") || true
 }
-case "$1" in
-configure | abort-upgrade | abort-remove | abort-deconfigure) units ;;
-esac
