@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"bakehouse/reconcile/rules"
+	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
@@ -107,7 +108,7 @@ func check(ctx context.Context, cache *fleet.Cache, fsys fs.FS, what string, e e
 	f, err := cache.Load(ctx, fsys)
 	var resolved *rules.Resolved
 	if err == nil {
-		c.findings = slices.Concat(findings(levelWarning, f.Warnings), e.of(f, now), ofRoot(f, now))
+		c.findings = slices.Concat(findings(levelWarning, f.Warnings), e.of(f, now), ofRoot(f, now), findings(levelError, sign.CheckRoots(f)))
 		resolved, err = rules.Resolve(ctx, f)
 	}
 	var problems fleet.Problems
@@ -124,6 +125,9 @@ func check(ctx context.Context, cache *fleet.Cache, fsys fs.FS, what string, e e
 				c.summary.Plugins++
 			}
 		}
+	}
+	if c.errors() > 0 {
+		c.summary = nil
 	}
 	slices.SortStableFunc(c.findings, func(a, b finding) int { return a.Pos.Compare(b.Pos) })
 	return c, nil

@@ -58,7 +58,7 @@ func (e expiry) of(f *fleet.Fleet, now time.Time) (out []finding) {
 // rootNotice is from when before its expiry the newest root is warned of: signing a next one takes people and their keys.
 const rootNotice = 60 * 24 * time.Hour
 
-// ofRoot warns of a newest root that expires soon. What the root is worth otherwise is not for check to say.
+// ofRoot warns of a newest root that expires soon. What else stands against it, sign.CheckRoots says.
 func ofRoot(f *fleet.Fleet, now time.Time) []finding {
 	var root struct {
 		Signed struct {

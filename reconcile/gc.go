@@ -1,18 +1,16 @@
 package reconcile
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"bakehouse/reconcile/sign"
 	"bakehouse/schema"
 	"bakehouse/serve/store"
 
@@ -99,29 +97,11 @@ func collectGarbage(ctx context.Context, o gcOptions) (*store.GCReport, error) {
 	if opts.Keep == 0 {
 		opts.Keep = f.Keep.Releases
 	}
-	if err := sameRoots(ctx, st, f.Roots); err != nil {
+	if _, err := sign.PublishedRoots(ctx, st, f); err != nil {
 		return nil, err
 	}
 	opts.Anchor = f.Roots[0]
 	return store.GC(ctx, st, opts)
-}
-
-// sameRoots checks that the store's roots are those of the repository, as reconcile does.
-func sameRoots(ctx context.Context, st store.Store, roots [][]byte) error {
-	for n := 1; ; n++ {
-		b, err := store.Read(ctx, st, schema.MetadataKey("root", int64(n)), schema.MaxRoot)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil
-		case err != nil:
-			return err
-		case n > len(roots):
-			return schema.Hint(fmt.Errorf("the store publishes root %d, which trust/ lacks", n), "run from a newer commit")
-		case !bytes.Equal(b, roots[n-1]):
-			return schema.Refuse(fmt.Errorf("root %d in the store is not trust/%d.root.json", n, n),
-				"the store belongs to another fleet or was altered")
-		}
-	}
 }
 
 // tellGarbage prints the report for people.

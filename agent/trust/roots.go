@@ -55,6 +55,23 @@ func ParseRoot(b []byte) (*metadata.Metadata[metadata.RootType], error) {
 	return set.Root, nil
 }
 
+// ReadRoot reads a root without asking who signed it, for those who are about to sign it or to say who has.
+func ReadRoot(b []byte) (root *metadata.Metadata[metadata.RootType], err error) {
+	if err := check(rootFile, b, schema.MaxRoot); err != nil {
+		return nil, err
+	}
+	err = verify(rootFile, func() error {
+		root, err = metadata.Root().FromBytes(b)
+		return err
+	})
+	return root, err
+}
+
+// Signers returns the ids of the keys that root gives the role and that validly signed md, a go-tuf metadata object.
+func Signers(root *metadata.Metadata[metadata.RootType], role string, md any) []string {
+	return rootAuthority(root, role).signers(md)
+}
+
 // newSet starts a walk. go-tuf's clock is stopped at year one: expiry is judged here, role by role, so that an error
 // can say what expired, when, and by which clock.
 func newSet(root []byte) (set *trustedmetadata.TrustedMetadata, err error) {

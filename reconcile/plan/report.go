@@ -21,9 +21,10 @@ type Side struct {
 	Hosts    map[string]Published // what each host gets; Current is not read
 	Policy   schema.Policy
 	Access   schema.Access
-	Roots    int             // newest root of trust
-	Resolved *rules.Resolved // nil: not known
-	Files    fs.FS           // the repo's, for the content of packages
+	Roots    int               // newest root of trust
+	Trust    map[string]string // who may sign which role by that root, such as "2 of alice, bob"
+	Resolved *rules.Resolved   // nil: not known
+	Files    fs.FS             // the repo's, for the content of packages
 }
 
 // Endpoint names a side.

@@ -60,6 +60,9 @@ func flatten(s Side) map[string]string {
 	spread(out, "access", map[string]any{"users": tree(s.Access)["users"]})
 	if s.Roots > 0 {
 		out["root of trust"] = fmt.Sprintf("version %d", s.Roots)
+		for role, may := range s.Trust {
+			out["root of trust: "+role] = may
+		}
 	}
 	return out
 }

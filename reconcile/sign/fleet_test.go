@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -69,16 +70,64 @@ func sameFleet(t testing.TB) *testFleet {
 func (f *testFleet) remakeRoot() {
 	f.t.Helper()
 	f.Roots = nil
-	b, err := initRoot(f.Fleet, f.keys, filepath.Join(f.t.TempDir(), "trust", "1.root.json"), testBins, f.now)
-	if err != nil {
+	c := f.ceremony()
+	if _, err := c.init(testBins); err != nil {
 		f.t.Fatal(err)
 	}
-	f.Roots = [][]byte{b}
+	f.reload(c)
+}
+
+// ceremony is over a repo with the fleet's roots.
+func (f *testFleet) ceremony() *ceremony {
+	f.t.Helper()
+	c := &ceremony{fleet: f.Fleet, repo: f.t.TempDir(), now: f.now}
+	c.keys = func(fl *fleet.Fleet) *Keyring { return f.ringOf(fl) }
+	for i, b := range f.Roots {
+		if err := os.MkdirAll(filepath.Join(c.repo, "trust"), 0o755); err != nil {
+			f.t.Fatal(err)
+		}
+		if err := os.WriteFile(c.file(i+1), b, 0o644); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	return c
+}
+
+// reload takes the roots as they lie in the repo.
+func (f *testFleet) reload(c *ceremony) {
+	f.t.Helper()
+	f.Roots = nil
+	for {
+		b, err := os.ReadFile(c.file(len(f.Roots) + 1))
+		if errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		f.Roots = append(f.Roots, b)
+	}
+}
+
+// nextRoot makes the root that follows from the keys and signs it with all of them, and with those that go.
+func (f *testFleet) nextRoot() {
+	f.t.Helper()
+	c := f.ceremony()
+	if _, _, err := c.next(true, false); err != nil {
+		f.t.Fatal(err)
+	}
+	f.reload(c)
+	if _, made, err := c.sign("", ""); err != nil || !made.newest().complete() {
+		f.t.Fatalf("%v", err)
+	}
+	f.reload(c)
 }
 
 // ring is a keyring whose keys are already decrypted: scrypt takes a good part of a second, and is tested by itself.
-func (f *testFleet) ring() *Keyring {
-	k := OpenKeys(f.Fleet, f.dir, func(key string, _ bool) ([]byte, error) { return nil, errors.New("asked for a passphrase") })
+func (f *testFleet) ring() *Keyring { return f.ringOf(f.Fleet) }
+
+func (f *testFleet) ringOf(fl *fleet.Fleet) *Keyring {
+	k := OpenKeys(fl, f.dir, func(key string, _ bool) ([]byte, error) { return nil, errors.New("asked for a passphrase") })
 	k.now = func() time.Time { return start }
 	maps.Copy(k.signers, f.signers)
 	return k
@@ -118,15 +167,7 @@ func (f *testFleet) rotate(use string) {
 	}
 	f.addKey(fmt.Sprintf("%s-%d", use, len(f.Roots)+1), use)
 	f.keys = f.ring()
-	next, err := newRoot(f.Fleet, int64(len(f.Roots)+1), testBins, f.now)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	b, err := signRole(next, next.Signed.Roles[fleet.UseRoot], f.Fleet, f.keys)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	f.Roots = append(f.Roots, b)
+	f.nextRoot()
 }
 
 func openStore(t testing.TB) store.Store {

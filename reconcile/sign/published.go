@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -135,12 +136,9 @@ func (s *State) take(ctx context.Context, st store.Store, c *trust.Client, curre
 // readRoots verifies the repo's roots and compares them with the store's.
 func (s *State) readRoots(ctx context.Context, st store.Store) error {
 	f := s.fleet
-	if len(f.Roots) == 0 {
-		return schema.Hint(errors.New("the repo has no trust/1.root.json"), "make it: bakehouse root init")
-	}
 	var err error
-	if s.root, err = trust.VerifyRoots(f.Roots); err != nil {
-		return fmt.Errorf("trust/: %w", err)
+	if s.root, err = verifyRoots(f); err != nil {
+		return err
 	}
 	if f.Anchor() == nil {
 		return schema.Hint(fmt.Errorf("fleet.cue: the anchor is root %d, and trust/ ends at %d", f.AnchorVersion, len(f.Roots)),
@@ -153,23 +151,36 @@ func (s *State) readRoots(ctx context.Context, st store.Store) error {
 		return schema.Hint(&trust.ExpiredError{Role: metadata.ROOT, Expires: expires, Now: s.now}, "sign a next root")
 	}
 	s.info, _ = trust.Info(s.root)
+	s.roots, err = PublishedRoots(ctx, st, f)
+	return err
+}
+
+// PublishedRoots counts the roots that the store has, and refuses any that is not the one in f's trust/. The same root with
+// other signatures is not altered, but as the anchor of packages it would be one that no host has seen.
+func PublishedRoots(ctx context.Context, st store.Store, f *fleet.Fleet) (int, error) {
 	for n := 1; ; n++ {
 		b, err := store.Read(ctx, st, schema.MetadataKey(metadata.ROOT, int64(n)), schema.MaxRoot)
-		if errors.Is(err, fs.ErrNotExist) {
-			s.roots = n - 1
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if n > len(f.Roots) {
-			return schema.Hint(fmt.Errorf("the store publishes root %d, which trust/ lacks", n), "run from a newer commit")
-		}
-		if !bytes.Equal(b, f.Roots[n-1]) {
-			return schema.Refuse(fmt.Errorf("root %d in the store is not trust/%d.root.json", n, n),
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return n - 1, nil
+		case err != nil:
+			return 0, err
+		case n > len(f.Roots):
+			return 0, schema.Hint(fmt.Errorf("the store publishes root %d, which trust/ lacks", n), "run from a newer commit")
+		case bytes.Equal(b, f.Roots[n-1]):
+		case !sameRoot(b, f.Roots[n-1]) || !verifies(append(slices.Clone(f.Roots[:n-1]), b)):
+			return 0, schema.Refuse(fmt.Errorf("root %d in the store is not trust/%d.root.json", n, n),
 				"the store belongs to another fleet or was altered")
+		case n == f.AnchorVersion:
+			return 0, schema.Hint(fmt.Errorf("trust/%d.root.json has other signatures than when it was published, and packages name it by its bytes", n),
+				"restore it from the repo's history, or copy %s of the store over it", schema.MetadataKey(metadata.ROOT, int64(n)))
 		}
 	}
+}
+
+func verifies(roots [][]byte) bool {
+	_, err := trust.VerifyRoots(roots)
+	return err == nil
 }
 
 func (s *State) verify(ctx context.Context, st store.Store, roots [][]byte) (*trust.Client, error) {

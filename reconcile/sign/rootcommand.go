@@ -1,21 +1,16 @@
 package sign
 
 import (
-	"bytes"
-	"encoding/json"
+	"context"
 	"fmt"
 	"io"
-	"path/filepath"
+	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/theupdateframework/go-tuf/v2/metadata"
 
-	"bakehouse/agent/trust"
 	"bakehouse/schema"
-	"bakehouse/schema/durable"
 	"bakehouse/schema/fleet"
 )
 
@@ -23,15 +18,33 @@ import (
 func RootCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "root",
-		Short: "Make and show the root of trust",
-		Long: `Make and show the root of trust.
+		Short: "Make, sign, verify and show the root of trust",
+		Long: `Make, sign, verify and show the root of trust.
 
-The root says which keys may sign which role. It stands in trust/N.root.json in the fleet repo, so that changing it is
-a reviewed change, and the anchor (the first one, unless fleet.cue names another) is part of every package.`,
+The root says which keys may sign which role, and how many have to. It stands in trust/N.root.json in the fleet repo, so
+that changing it is a reviewed change: edit keys/, make the next root, have it signed, merge. Hosts walk from the root in
+their package to the newest by themselves; each is signed by the keys of the one before and by its own.`,
 		Args: cobra.NoArgs,
 	}
-	c.AddCommand(rootInitCommand(), rootShowCommand())
+	c.AddCommand(rootInitCommand(), rootNextCommand(), rootSignCommand(), rootVerifyCommand(), rootShowCommand())
 	return c
+}
+
+// loadTop reads what the root is about: the hosts may have errors.
+func loadTop(ctx context.Context, repo string) (*fleet.Fleet, error) {
+	if err := checkRepo(repo); err != nil {
+		return nil, err
+	}
+	return fleet.LoadTop(ctx, os.DirFS(repo))
+}
+
+func openCeremony(ctx context.Context, repo, keyDir, passFile string) (*ceremony, error) {
+	f, err := loadTop(ctx, repo)
+	if err != nil {
+		return nil, err
+	}
+	return &ceremony{fleet: f, repo: repo, now: time.Now(),
+		keys: func(f *fleet.Fleet) *Keyring { return OpenKeys(f, keyDir, Passphrases(passFile)) }}, nil
 }
 
 func rootInitCommand() *cobra.Command {
@@ -39,24 +52,26 @@ func rootInitCommand() *cobra.Command {
 	var bins int
 	c := &cobra.Command{
 		Use:   "init",
-		Short: "Make trust/1.root.json from the uses of the keys",
-		Long: `Make trust/1.root.json from the uses of the keys in keys/, and sign it with a key that has the use root.
+		Short: "Make trust/1.root.json from the uses and thresholds in keys/",
+		Long: `Make trust/1.root.json from the uses and thresholds in keys/, and sign it with the keys at hand that have the use root.
+If thresholds.root is above the number of those, the others add their signatures: bakehouse root sign. Nothing is published
+before the root is complete.
 
 The number of bins is fixed for the fleet's life. A host reads one bin: about a hundred hosts per bin is right, so 64
 are good for ten thousand hosts.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, err := loadFleet(cmd.Context(), repo)
+			c, err := openCeremony(cmd.Context(), repo, keyDir, passFile)
 			if err != nil {
 				return err
 			}
-			path := filepath.Join(repo, "trust", "1.root.json")
-			b, err := initRoot(f, OpenKeys(f, keyDir, Passphrases(passFile)), path, bins, time.Now())
+			made, err := c.init(bins)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "%s: the root of trust of fleet %s (commit it)\n", path, f.Name)
-			fmt.Fprintln(cmd.OutOrStdout(), schema.DigestOf(b))
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: the root of trust of fleet %s (commit it)\n", c.file(1), c.fleet.Name)
+			tellStanding(cmd.ErrOrStderr(), made)
+			fmt.Fprintln(cmd.OutOrStdout(), schema.DigestOf(made.newest().bytes))
 			return nil
 		},
 	}
@@ -66,134 +81,97 @@ are good for ten thousand hosts.`,
 	return c
 }
 
-// initRoot writes the first root to path, which must not exist, and returns its bytes.
-func initRoot(f *fleet.Fleet, keys *Keyring, path string, bins int, now time.Time) ([]byte, error) {
-	there, err := exists(path)
-	if err != nil {
-		return nil, err
+// tellStanding says what the newest root still lacks.
+func tellStanding(w io.Writer, c *chain) {
+	if c.newest().complete() {
+		fmt.Fprintf(w, "%s is complete\n", c.newest())
+		return
 	}
-	if there || len(f.Roots) > 0 {
-		return nil, schema.Hint(fmt.Errorf("%s exists", path), "hosts know this root; it is never made again")
+	for _, q := range c.newest().quorums {
+		if !q.met() {
+			fmt.Fprintf(w, "%s, %s: %d of %s, still to sign: %s\n", c.newest(), q.whose(), len(q.signed), signatures(q.threshold), c.list(q.lacking))
+		}
 	}
-	root, err := newRoot(f, 1, bins, now)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := signRole(root, root.Signed.Roles[metadata.ROOT], f, keys); err != nil {
-		return nil, fmt.Errorf("root: %w", err)
-	}
-	b, err := root.ToBytes(true) // for people to review
-	if err != nil {
-		return nil, err
-	}
-	b = append(b, '\n')
-	if _, err := trust.ParseRoot(b); err != nil {
-		return nil, err
-	}
-	if err := durable.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
-	}
-	return b, durable.Create(path, bytes.NewReader(b), 0o644)
+	fmt.Fprintf(w, "who holds one of these keys adds a signature: bakehouse root sign\n")
 }
 
-// rootInfo is what `root show` prints of a root.
-type rootInfo struct {
-	Version int64         `json:"version"`
-	Fleet   string        `json:"fleet"`
-	Bins    int           `json:"bins"`
-	Expires time.Time     `json:"expires"`
-	Digest  schema.Digest `json:"digest"`
-	Anchor  bool          `json:"anchor"`
-	Roles   []roleInfo    `json:"roles"`
-}
-
-type roleInfo struct {
-	Role      string   `json:"role"`
-	Threshold int      `json:"threshold"`
-	Keys      []string `json:"keys"` // names, or key ids that no key in keys/ has
-}
-
-func rootShowCommand() *cobra.Command {
+func rootNextCommand() *cobra.Command {
 	var repo string
-	var asJSON bool
+	var renew, discard bool
 	c := &cobra.Command{
-		Use:   "show",
-		Short: "Verify the chain of roots and show it",
-		Args:  cobra.NoArgs,
+		Use:   "next",
+		Short: "Make the root that follows from keys/, to be signed",
+		Long: `Make the root that follows from the uses and thresholds in keys/, and say what it changes. It takes no key: nobody has
+signed it yet. Fleet and bins stay, the expiry is new. It is in force once enough keys of the root before and of its own
+have signed it (bakehouse root sign) and reconcile has published it.
+
+While it lacks signatures it can be made again, after another change to keys/.`,
+		Example: "  bakehouse key create carol --use root\n  bakehouse root next\n  bakehouse root sign --key alice",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, err := loadFleet(cmd.Context(), repo)
+			c, err := openCeremony(cmd.Context(), repo, "", "")
 			if err != nil {
 				return err
 			}
-			infos, err := showRoots(f)
+			diff, made, err := c.next(renew, discard)
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetIndent("", "  ")
-				return e.Encode(infos)
+			if diff == nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s says what keys/ say already\n", made.newest())
+			} else {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s: to be signed\n", c.file(made.newest().version))
+				if err := diff.tell(cmd.OutOrStdout()); err != nil {
+					return err
+				}
 			}
-			return printRoots(cmd.OutOrStdout(), infos)
+			tellStanding(cmd.ErrOrStderr(), made)
+			return nil
 		},
 	}
 	c.Flags().StringVar(&repo, "repo", ".", "work tree of the fleet repo")
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().BoolVar(&renew, "renew", false, "make it even if only the expiry changes")
+	c.Flags().BoolVar(&discard, "discard-signatures", false, "replace a root that lacks signatures, and lose those that it has")
 	return c
 }
 
-func showRoots(f *fleet.Fleet) ([]rootInfo, error) {
-	if len(f.Roots) == 0 {
-		return nil, schema.Hint(fmt.Errorf("the repo has no trust/1.root.json"), "make it: bakehouse root init")
-	}
-	names := map[string]string{}
-	for _, key := range sortedKeys(f) {
-		id, err := keyID(key)
-		if err != nil {
-			return nil, err
-		}
-		names[id] = key.Name
-	}
-	var infos []rootInfo
-	for i, b := range f.Roots {
-		root, err := trust.VerifyRoots(f.Roots[:i+1])
-		if err != nil {
-			return nil, fmt.Errorf("trust/: %w", err)
-		}
-		info, _ := trust.Info(root)
-		r := rootInfo{Version: root.Signed.Version, Fleet: info.Fleet, Bins: info.Bins, Expires: root.Signed.Expires,
-			Digest: schema.DigestOf(b), Anchor: i+1 == f.AnchorVersion}
-		for _, role := range roles {
-			ri := roleInfo{Role: role, Threshold: root.Signed.Roles[role].Threshold}
-			for _, id := range root.Signed.Roles[role].KeyIDs {
-				name := names[id]
-				if name == "" {
-					name = id
-				}
-				ri.Keys = append(ri.Keys, name)
-			}
-			r.Roles = append(r.Roles, ri)
-		}
-		infos = append(infos, r)
-	}
-	return infos, nil
-}
+func rootSignCommand() *cobra.Command {
+	var repo, keyDir, passFile, name, private string
+	c := &cobra.Command{
+		Use:   "sign",
+		Short: "Add a signature to the newest root",
+		Long: `Add a signature to the newest root in trust/, with the keys at hand that it still needs, or with the one that --key names.
+Look at what you sign: bakehouse root show --diff.
 
-func printRoots(out io.Writer, infos []rootInfo) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for i, r := range infos {
-		if i > 0 {
-			fmt.Fprintln(w)
-		}
-		anchor := ""
-		if r.Anchor {
-			anchor = " (anchor)"
-		}
-		fmt.Fprintf(w, "root %d%s\n", r.Version, anchor)
-		fmt.Fprintf(w, "fleet\t%s\nbins\t%d\nexpires\t%s\ndigest\t%s\n", r.Fleet, r.Bins, r.Expires.Format(time.RFC3339), r.Digest)
-		for _, role := range r.Roles {
-			fmt.Fprintf(w, "%s\t%d of %s\n", role.Role, role.Threshold, strings.Join(role.Keys, ", "))
-		}
+Keys of the root before count, and keys of the new one. A key that is being removed signs like any other: its private half
+is looked for under the name that it had. Two people can sign on two branches: git merges their signatures.
+
+A complete root gets no further signature, because packages and the store know a root by its bytes.`,
+		Example: "  bakehouse root sign --key alice\n  bakehouse root sign --key 3f2a91bc --private old-alice.key",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := openCeremony(cmd.Context(), repo, keyDir, passFile)
+			if err != nil {
+				return err
+			}
+			added, made, err := c.sign(name, private)
+			if err != nil {
+				return err
+			}
+			newest := made.newest()
+			switch {
+			case len(added) > 0:
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s: signed by %s (commit it)\n", c.file(newest.version), strings.Join(added, ", "))
+			case name != "":
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s is signed by %s already\n", newest, name)
+			}
+			tellStanding(cmd.ErrOrStderr(), made)
+			return nil
+		},
 	}
-	return w.Flush()
+	keyFlags(c, &repo, &keyDir)
+	c.Flags().StringVar(&passFile, "passphrase-file", "", "file whose first line is the passphrase")
+	c.Flags().StringVar(&name, "key", "", "name of the key, or the start of its id (default: every key at hand that is needed)")
+	c.Flags().StringVar(&private, "private", "", "where the private half of a key is that keys/ no longer lists (default NAME.key in the key folder)")
+	return c
 }

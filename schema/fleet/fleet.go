@@ -36,6 +36,7 @@ type Fleet struct {
 	Roots         [][]byte                    // trust/1.root.json and on, unparsed; nil before `root init`
 	Programs      map[schema.Platform]Program // pinned host programs
 	Keys          map[string]*Key
+	Thresholds    map[string]int     // of TUF roles, by use; see Threshold
 	Hosts         []*Host            // by name
 	Folders       map[string]*Folder // by path below hosts/; "" is the root, which is always there
 	Plugins       map[string]*Plugin // the repo's own, and the shipped ones that rules are about
@@ -216,6 +217,9 @@ func (f *Fleet) Info(p schema.Platform) Info {
 	}
 	return info
 }
+
+// Threshold is how many keys with that use have to sign its role.
+func (f *Fleet) Threshold(use string) int { return max(1, f.Thresholds[use]) }
 
 // Has reports whether k has that use.
 func (k *Key) Has(use string) bool { return slices.Contains(k.Uses, use) }

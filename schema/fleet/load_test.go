@@ -378,3 +378,25 @@ const testKey = `-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
 -----END PUBLIC KEY-----
 `
+
+func TestAThresholdIsAtMostTheNumberOfKeys(t *testing.T) {
+	k := Key{Name: "prod-1", Public: testKey, Uses: []string{UseTargets, UsePackage}}
+	keys := func(thresholds string) map[string]string {
+		return map[string]string{"keys/prod-1.cue": string(KeyFile(k)), "keys/thresholds.cue": "package keys\n\nthresholds: " + thresholds + "\n"}
+	}
+	f := loaded(t, repo(keys("targets: 1")))
+	if f.Threshold(UseTargets) != 1 || f.Threshold(UseRoot) != 1 {
+		t.Errorf("thresholds %v", f.Thresholds)
+	}
+	for thresholds, want := range map[string]string{
+		"targets: 2":                    "keys/thresholds.cue:3:13: thresholds: targets: 2, but 1 key has the use targets",
+		"root: 1":                       "keys/thresholds.cue:3:13: thresholds: root: 1, but 0 keys have the use root",
+		"targets: 0":                    "keys/thresholds.cue:3:",
+		"package: 1":                    "keys/thresholds.cue:3:",
+		"targets: 99999999999999999999": "but 1 key has the use targets",
+	} {
+		if got := refused(t, repo(keys(thresholds))); !strings.Contains(got, want) {
+			t.Errorf("%s: %s", thresholds, got)
+		}
+	}
+}

@@ -165,6 +165,7 @@ func (ld *loader) readTrust() {
 
 // takeKeys reads keys/.
 func (ld *loader) takeKeys(_ *evaluated, n *node) {
+	defer ld.takeThresholds(n)
 	keys := n.get("keys")
 	if keys == nil {
 		return
@@ -193,6 +194,33 @@ func (ld *loader) takeKeys(_ *evaluated, n *node) {
 			}
 		}
 		ld.fleet.Keys[name] = k
+	}
+}
+
+// takeThresholds reads how many keys have to sign a role. More than there are could never sign it.
+func (ld *loader) takeThresholds(n *node) {
+	thresholds := n.get("thresholds")
+	if thresholds == nil {
+		return
+	}
+	ld.fleet.Thresholds = map[string]int{}
+	for i, use := range thresholds.names {
+		v, have := thresholds.fields[i], 0
+		for _, k := range ld.fleet.Keys {
+			if k.Has(use) {
+				have++
+			}
+		}
+		want, err := strconv.Atoi(v.text)
+		if err != nil || want > have {
+			keys := "keys have"
+			if have == 1 {
+				keys = "key has"
+			}
+			ld.problem(v, "thresholds: %s: %s, but %d %s the use %s", use, v.text, have, keys, use).Hint =
+				"lower it, or make more keys: bakehouse key create NAME --use " + use
+		}
+		ld.fleet.Thresholds[use] = want
 	}
 }
 

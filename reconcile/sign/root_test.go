@@ -1,0 +1,116 @@
+package sign
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"bakehouse/agent/trust"
+	"bakehouse/schema"
+)
+
+// resign gives the n-th root a signature of the key more, as a merge of a late branch does.
+func (f *testFleet) resign(n int, name string) {
+	f.t.Helper()
+	md, err := trust.ReadRoot(f.Roots[n-1])
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	s, err := md.Sign(f.signers[name])
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	md.Signatures = slices.DeleteFunc(md.Signatures, func(o metadata.Signature) bool { return o.KeyID == s.KeyID })
+	md.Signatures = append(md.Signatures, *s)
+	if f.Roots[n-1], err = md.ToBytes(true); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func TestALateSignatureOnAPublishedRootIsNoOtherRootButNoAnchor(t *testing.T) {
+	f, st := newFleet(t), openStore(t)
+	f.addKey("spare", "root")
+	f.keys = f.ring()
+	f.nextRoot()
+	f.mustPublish(st, next(start, want("web01", "a")))
+	was := f.Roots[1]
+	late := "spare"
+	if c, err := readChain(f.Fleet); err != nil || strings.Contains(c.list(c.newest().signers()), late) {
+		late = "root"
+	}
+	f.resign(2, late)
+	if bytes.Equal(was, f.Roots[1]) {
+		t.Fatal("nothing was added")
+	}
+	f.mustPublish(st, next(start.Add(time.Hour), want("web01", "b")))
+	f.host(st, "", start.Add(time.Hour)).mustGet(t, "web01", "b")
+
+	f.AnchorVersion = 2
+	if _, err := Published(t.Context(), st, f.Fleet, start); err == nil || schema.IsRefusal(err) || !strings.Contains(schema.HintOf(err), "metadata/2.root.json") {
+		t.Errorf("as anchor: %v", err)
+	}
+	f.Roots[1] = was
+	if _, err := Published(t.Context(), st, f.Fleet, start); err != nil {
+		t.Errorf("with the bytes that were published: %v", err)
+	}
+}
+
+func TestARootOfTheStoreIsNotBelievedForLookingLikeOurs(t *testing.T) {
+	f := newFleet(t)
+	st, dir := altered(t)
+	f.mustPublish(st, next(start, want("web01", "a")))
+	md, err := trust.ReadRoot(f.Roots[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	md.Signatures[0].Signature[3] ^= 1 // the same root, signed by nobody
+	b, err := md.ToBytes(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, dir+"/"+schema.MetadataKey("root", 1), func([]byte) []byte { return b })
+	if _, err := Published(t.Context(), st, f.Fleet, start); !schema.IsRefusal(err) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestARootThatMovesHostsToOtherBinsOrAnotherFleetIsRefused(t *testing.T) {
+	for name, field := range map[string]rootField{
+		"bins":  {trust.RootInfo{Fleet: "acme", Bins: 2 * testBins}, nil},
+		"fleet": {trust.RootInfo{Fleet: "other", Bins: testBins}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFleet(t)
+			md, err := newRoot(f.Fleet, 2, testBins, start)
+			if err != nil {
+				t.Fatal(err)
+			}
+			md.Signed.UnrecognizedFields[trust.RootField] = field
+			b, err := signRole(md, md.Signed.Roles[metadata.ROOT], f.Fleet, f.keys)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Roots = append(f.Roots, b)
+			if _, err := Published(t.Context(), openStore(t), f.Fleet, start); !schema.IsRefusal(err) || !strings.Contains(err.Error(), "neither can change") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestARootPastHalfOfItsLifetimeIsRenewedWithoutBeingAsked(t *testing.T) {
+	f := newFleet(t)
+	c := f.ceremony()
+	if _, _, err := c.next(false, false); err == nil || !strings.Contains(schema.HintOf(err), "--renew") {
+		t.Errorf("at once: %v", err)
+	}
+	c.now = start.Add(200 * day)
+	diff, made, err := c.next(false, false)
+	if err != nil || diff.changed() || !made.newest().md.Signed.Expires.Equal(start.Add(565*day)) || made.newest().complete() {
+		t.Errorf("past half: %+v, %v", diff, err)
+	}
+}

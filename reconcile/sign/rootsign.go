@@ -1,0 +1,279 @@
+package sign
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"bakehouse/schema"
+	"bakehouse/schema/durable"
+	"bakehouse/schema/fleet"
+)
+
+// ceremony changes the root of trust of the repo in the folder repo.
+type ceremony struct {
+	fleet *fleet.Fleet
+	repo  string
+	now   time.Time
+	keys  func(*fleet.Fleet) *Keyring // opens the private halves at hand; nil where nothing is signed
+}
+
+// file is where a root lies.
+func (c *ceremony) file(version int) string {
+	return filepath.Join(c.repo, "trust", fmt.Sprintf("%d.root.json", version))
+}
+
+// init writes the first root, signed by as many of the keys that have to as are at hand, but one at least.
+func (c *ceremony) init(bins int) (*chain, error) {
+	keys := c.keys(c.fleet)
+	path := c.file(1)
+	there, err := exists(path)
+	if err != nil {
+		return nil, err
+	}
+	if there || len(c.fleet.Roots) > 0 {
+		return nil, schema.Hint(fmt.Errorf("%s exists", path), "hosts know this root; it is never made again")
+	}
+	root, err := newRoot(c.fleet, 1, bins, c.now)
+	if err != nil {
+		return nil, err
+	}
+	made, err := c.with(root, 1)
+	if err != nil {
+		return nil, err
+	}
+	b, by, err := made.sign(c.fleet, keys, "", "")
+	if err != nil {
+		return nil, err
+	}
+	if len(by) == 0 {
+		return nil, fmt.Errorf("root: %w", made.nobody(c.fleet, keys))
+	}
+	return c.write(b, 1, true)
+}
+
+// next makes the root that follows from keys/, without any signature, and says what it changes; nil with no error if it is
+// there already. renew makes it also if nothing changes, discard also in place of one that somebody has signed.
+func (c *ceremony) next(renew, discard bool) (*rootDiff, *chain, error) {
+	there, err := readChain(c.fleet)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(there.roots) == 0 {
+		return nil, nil, schema.Hint(errors.New("the repo has no trust/1.root.json"), "make it: bakehouse root init")
+	}
+	newest := there.newest()
+	draft := !newest.complete() // newest is not in force yet
+	before := newest
+	if draft {
+		if newest.version == 1 {
+			return nil, nil, there.soundOne(newest)
+		}
+		before = there.roots[newest.version-2]
+	}
+	if err := (&chain{roots: there.roots[:before.version], names: there.names}).sound(); err != nil {
+		return nil, nil, err
+	}
+	if before.info.Fleet != c.fleet.Name {
+		return nil, nil, schema.Hint(fmt.Errorf("the fleet is called %q in fleet.cue and %q in %s", c.fleet.Name, before.info.Fleet, before), "change the name back: it cannot change")
+	}
+	root, err := newRoot(c.fleet, int64(before.version+1), before.info.Bins, c.now)
+	if err != nil {
+		return nil, nil, err
+	}
+	if draft && newest.fault == nil && !renew && !diffRoots(newest.md, root, there.name).changed() {
+		return nil, there, nil
+	}
+	diff := diffRoots(before.md, root, there.name)
+	if half := before.md.Signed.Expires.Add(-c.fleet.Lifetimes.Root / 2); !diff.changed() && !renew && c.now.Before(half) {
+		if draft {
+			return nil, nil, schema.Hint(fmt.Errorf("keys/ say what %s says, so %s is not needed", before, newest), "delete it")
+		}
+		return nil, nil, schema.Hint(fmt.Errorf("keys/ say what %s says, and it expires on %s only", before, before.md.Signed.Expires.UTC().Format(time.DateOnly)),
+			"change uses or thresholds in keys/, or renew it all the same: bakehouse root next --renew")
+	}
+	if signed := newest.signers(); draft && len(signed) > 0 && !discard {
+		return nil, nil, schema.Hint(fmt.Errorf("%s would be another, and %s signed it", newest, there.list(signed)),
+			"discard that: bakehouse root next --discard-signatures")
+	}
+	made, err := c.with(root, before.version+1)
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := made.newest().arrange(nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	made, err = c.write(b, before.version+1, !draft)
+	return diff, made, err
+}
+
+// with is the repo's chain with root as its version-th.
+func (c *ceremony) with(root *metadata.Metadata[metadata.RootType], version int) (*chain, error) {
+	b, err := root.ToBytes(false)
+	if err != nil {
+		return nil, err
+	}
+	f := *c.fleet
+	f.Roots = append(slices.Clone(f.Roots[:version-1]), b)
+	return readChain(&f)
+}
+
+// write puts b into trust/ and returns the chain with it. A file that must not be there yet is not replaced.
+func (c *ceremony) write(b []byte, version int, anew bool) (*chain, error) {
+	f := *c.fleet
+	f.Roots = append(slices.Clone(f.Roots[:version-1]), b)
+	made, err := readChain(&f)
+	if err != nil {
+		return nil, err
+	}
+	if fault := made.newest().fault; fault != nil {
+		return nil, fmt.Errorf("%s: %w", made.newest(), fault)
+	}
+	path := c.file(version)
+	if err := durable.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	if anew {
+		return made, durable.Create(path, strings.NewReader(string(b)), 0o644)
+	}
+	return made, durable.WriteFile(path, b, 0o644)
+}
+
+// sign adds the signature of the named key to the newest root, or of every key at hand that is still needed if none is
+// named, and says whose were added.
+func (c *ceremony) sign(name, private string) (added []string, made *chain, err error) {
+	there, err := readChain(c.fleet)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(there.roots) == 0 {
+		return nil, nil, schema.Hint(errors.New("the repo has no trust/1.root.json"), "make it: bakehouse root init")
+	}
+	newest := there.newest()
+	if err := there.soundOne(newest); schema.IsRefusal(err) {
+		return nil, nil, err
+	}
+	holders, err := there.holders(newest, c.fleet, private)
+	if err != nil {
+		return nil, nil, err
+	}
+	f := *c.fleet
+	f.Keys = map[string]*fleet.Key{}
+	for _, key := range holders {
+		f.Keys[key.Name] = key
+	}
+	keys := c.keys(&f)
+	b, added, err := there.sign(&f, keys, name, private)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(added) == 0 {
+		if newest.complete() || name != "" {
+			return nil, there, nil
+		}
+		return nil, nil, there.nobody(&f, keys)
+	}
+	made, err = c.write(b, newest.version, false)
+	return added, made, err
+}
+
+// sign returns the newest root with signatures of f's keys added, and their names. A complete root gets none: it is known
+// by its bytes, to the store that has it as well as to packages whose anchor it is.
+func (c *chain) sign(f *fleet.Fleet, keys *Keyring, name, private string) ([]byte, []string, error) {
+	r := c.newest()
+	holders, err := c.holders(r, f, private)
+	if err != nil {
+		return nil, nil, err
+	}
+	var only string
+	if name != "" {
+		if only, err = c.find(r, holders, name); err != nil {
+			return nil, nil, err
+		}
+	}
+	signed := slices.DeleteFunc(slices.Clone(r.md.Signatures), func(s metadata.Signature) bool { return !slices.Contains(r.signers(), s.KeyID) })
+	var added []string
+	for _, id := range r.may() {
+		key := holders[id]
+		if only != "" && id != only || slices.Contains(r.signers(), id) || r.complete() || only == "" && !r.needs(id) {
+			continue
+		}
+		if only == "" && keys.usable(key) != nil {
+			continue
+		}
+		s, err := keys.Signer(key.Name)
+		if err != nil {
+			return nil, nil, err
+		}
+		md := *r.md
+		md.Signatures = nil
+		one, err := md.Sign(s)
+		if err != nil {
+			return nil, nil, fmt.Errorf("sign with key %s: %w", key.Name, err)
+		}
+		signed = append(signed, *one)
+		added = append(added, c.name(id))
+		for _, q := range r.quorums {
+			if i := slices.Index(q.lacking, id); i >= 0 {
+				q.lacking, q.signed = slices.Delete(q.lacking, i, i+1), append(q.signed, id)
+			}
+		}
+	}
+	if only != "" && len(added) == 0 && !slices.Contains(r.signers(), only) {
+		return nil, nil, schema.Hint(fmt.Errorf("%s is complete without key %s", r, c.name(only)), "a signature more would make other bytes of it, and it is known by its bytes")
+	}
+	b, err := r.arrange(signed)
+	return b, added, err
+}
+
+// needs reports whether a quorum that is not met counts the key.
+func (r *rootFile) needs(id string) bool {
+	return slices.ContainsFunc(r.quorums, func(q *quorum) bool { return !q.met() && slices.Contains(q.lacking, id) })
+}
+
+// find is the id of the key that is meant: by its name, or by the start of its id.
+func (c *chain) find(r *rootFile, holders map[string]*fleet.Key, name string) (string, error) {
+	var found []string
+	for id, key := range holders {
+		if key.Name == name || len(name) >= 8 && strings.HasPrefix(id, name) {
+			found = append(found, id)
+		}
+	}
+	if len(found) == 1 {
+		return found[0], nil
+	}
+	return "", schema.Hint(fmt.Errorf("no key %.80q may sign %s", name, r), "these may: %s",
+		strings.Join(slices.Sorted(maps.Keys(byName(holders))), ", "))
+}
+
+func byName(holders map[string]*fleet.Key) map[string]bool {
+	names := map[string]bool{}
+	for _, key := range holders {
+		names[key.Name] = true
+	}
+	return names
+}
+
+// nobody says why no key at hand adds anything to the newest root.
+func (c *chain) nobody(f *fleet.Fleet, keys *Keyring) error {
+	r := c.newest()
+	holders, err := c.holders(r, f, "")
+	if err != nil {
+		return err
+	}
+	var why []string
+	for _, id := range r.may() {
+		if err := keys.usable(holders[id]); err != nil && r.needs(id) {
+			why = append(why, err.Error())
+		}
+	}
+	return schema.Hint(fmt.Errorf("no key that %s needs can sign here: %s", r, strings.Join(why, "; ")),
+		"name the folder of the private keys with --key-dir")
+}
