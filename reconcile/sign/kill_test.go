@@ -166,12 +166,12 @@ func TestABakeThatIsKilledAtEveryStepConvergesWithGCInBetween(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	dir := filepath.Join(t.TempDir(), "store")
+	dir, litter := filepath.Join(t.TempDir(), "store"), t.TempDir() // what is killed does not tidy up
 	// child runs this test in a process of its own and reports whether it was killed.
 	child := func(settings ...string) bool {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$")
-		cmd.Env = append(os.Environ(), append(settings, killDir+"="+dir)...)
+		cmd.Env = append(os.Environ(), append(settings, killDir+"="+dir, "TMPDIR="+litter)...)
 		out, err := cmd.CombinedOutput()
 		var exit *exec.ExitError
 		if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL {
