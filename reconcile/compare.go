@@ -69,7 +69,8 @@ func (s *state) commit() string {
 }
 
 func (s *state) policy() schema.Policy {
-	policy := schema.Policy{Schema: schema.PolicySchema, Fleet: s.fleet.Name, Enabled: s.fleet.Rollout.Enabled, Sites: s.fleet.Sites}
+	policy := schema.Policy{Schema: schema.PolicySchema, Fleet: s.fleet.Name, Enabled: s.fleet.Rollout.Enabled,
+		Revoked: s.fleet.Rollout.Revoked, MaxHold: s.fleet.Rollout.MaxHold, Sites: s.fleet.Sites, Downloads: s.fleet.Downloads}
 	for _, r := range s.fleet.Rollout.Rings {
 		policy.Rings = append(policy.Rings, r.Ring)
 	}

@@ -2,6 +2,9 @@ package schema
 
 import (
 	"fmt"
+	"maps"
+	"net"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -15,14 +18,56 @@ const PolicySchema = 1
 // Policy is the signed target that all hosts share: what may be installed, how early and where from. A server can
 // hold back but never override it.
 type Policy struct {
-	Schema  int             `json:"schema"`
-	Fleet   string          `json:"fleet"`
-	Issued  time.Time       `json:"issued"`  // no clock is believed to be earlier
-	Enabled bool            `json:"enabled"` // the master switch
-	Rings   []Ring          `json:"rings"`
-	Revoked []Digest        `json:"revoked,omitempty"` // packages
-	MaxHold Duration        `json:"maxHold,omitempty"`
-	Sites   map[string]Site `json:"sites"`
+	Schema    int             `json:"schema"`
+	Fleet     string          `json:"fleet"`
+	Issued    time.Time       `json:"issued"`  // no clock is believed to be earlier
+	Enabled   bool            `json:"enabled"` // the master switch
+	Rings     []Ring          `json:"rings"`
+	Revoked   []Digest        `json:"revoked,omitempty"` // packages
+	MaxHold   Duration        `json:"maxHold,omitempty"` // 0: none
+	Sites     map[string]Site `json:"sites"`
+	Downloads *Downloads      `json:"downloads,omitempty"` // programs that do not know it follow no redirect
+}
+
+// Downloads are the servers, besides the sites, to which a server may send its hosts for segments. Certificates are as
+// those of a Site.
+type Downloads struct {
+	Origins      []string `json:"origins"` // https://HOST or https://HOST:PORT
+	Certificates string   `json:"certificates,omitempty"`
+}
+
+// Origin is one of the places where content that is verified by its digest may come from: the certificates that vouch for
+// it, empty for the public ones. ok is false if signed policy does not name it.
+func (p *Policy) Origin(u *url.URL) (certificates string, ok bool) {
+	if u.Scheme != "https" || u.User != nil || u.Hostname() == "" {
+		return "", false
+	}
+	want := origin(u)
+	for _, name := range slices.Sorted(maps.Keys(p.Sites)) {
+		if s, err := url.Parse(p.Sites[name].URL); err == nil && s.Scheme == "https" && origin(s) == want {
+			return p.Sites[name].Certificates, true
+		}
+	}
+	if p.Downloads == nil {
+		return "", false
+	}
+	named := func(o string) bool {
+		s, err := url.Parse(o)
+		return err == nil && s.Scheme == "https" && origin(s) == want
+	}
+	if !slices.ContainsFunc(p.Downloads.Origins, named) {
+		return "", false
+	}
+	return p.Downloads.Certificates, true
+}
+
+// origin is host and port of an https URL, in the one form in which equal ones are equal.
+func origin(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = "443"
+	}
+	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
 // Ring is a stage of a rollout: its hosts wait Delay after a package was first published to them.

@@ -1,6 +1,8 @@
 package schema
 
 import (
+	"encoding/json"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -87,6 +89,64 @@ func TestWhatAHostMayDo(t *testing.T) {
 				t.Error("Install disagrees with the code")
 			}
 		})
+	}
+}
+
+func TestContentComesFromTheOriginsThatSignedPolicyNames(t *testing.T) {
+	p := &Policy{Sites: map[string]Site{"central": {URL: "https://bakehouse.example:8443/base", Certificates: "central's"}, "plain": {URL: "http://plain.example"}},
+		Downloads: &Downloads{Origins: []string{"https://CDN.example", "https://[2001:db8::1]:9443"}, Certificates: "cdn's"}}
+	for _, c := range []struct{ at, certificates string }{
+		{"https://bakehouse.example:8443/x", "central's"},
+		{"https://cdn.example/deep/path?signature=x", "cdn's"},
+		{"https://cdn.example:443/", "cdn's"},
+		{"https://[2001:db8::1]:9443/x", "cdn's"},
+		{"https://bakehouse.example/x", ""}, // another port
+		{"http://cdn.example/x", ""},
+		{"http://plain.example/x", ""},
+		{"https://plain.example/x", ""},
+		{"https://cdn.example.evil.example/x", ""},
+		{"https://cdn.example@evil.example/x", ""},
+		{"https://user:secret@cdn.example/x", ""}, // not with credentials
+		{"https:///x", ""},
+		{"/x", ""},
+		{"ftp://cdn.example/x", ""},
+	} {
+		u, err := url.Parse(c.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := p.Origin(u); got != c.certificates || ok != (c.certificates != "") {
+			t.Errorf("%s: %q, %v", c.at, got, ok)
+		}
+	}
+	p.Downloads = nil
+	if u, _ := url.Parse("https://cdn.example"); u != nil {
+		if _, ok := p.Origin(u); ok {
+			t.Error("an origin that nothing names")
+		}
+	}
+}
+
+// What is added to the policy must not stop the hosts of a fleet that run the program before: it decodes these fields.
+func TestTheProgramBeforeReadsThePolicyOfThisOne(t *testing.T) {
+	p, _ := rollout()
+	p.Revoked, p.MaxHold, p.Downloads = []Digest{foreign}, Duration(day), &Downloads{Origins: []string{"https://cdn.example"}}
+	b, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before struct {
+		Schema  int
+		Fleet   string
+		Issued  time.Time
+		Enabled bool
+		Rings   []Ring
+		Revoked []Digest
+		MaxHold Duration
+		Sites   map[string]Site
+	}
+	if err := Decode(b, &before); err != nil || before.Schema != 1 || !before.Enabled || len(before.Rings) != 2 || before.Revoked[0] != foreign {
+		t.Errorf("%v: it reads %+v", err, before)
 	}
 }
 

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -17,7 +18,10 @@ func fleetSettings(before, after Side) []Setting {
 	names := maps.Clone(was)
 	maps.Copy(names, is)
 	out := []Setting{}
-	for _, name := range slices.Sorted(maps.Keys(names)) {
+	// What is revoked comes first: it takes a package away from hosts that run it.
+	for _, name := range slices.SortedFunc(maps.Keys(names), func(a, b string) int {
+		return cmp.Or(first(a == revokedSetting, b == revokedSetting), strings.Compare(a, b))
+	}) {
 		a, b := was[name], is[name]
 		if a == b {
 			continue
@@ -29,6 +33,8 @@ func fleetSettings(before, after Side) []Setting {
 	}
 	return out
 }
+
+const revokedSetting = "policy.revoked"
 
 // hidden says that there is a value without showing it.
 func hidden(v string) string {

@@ -43,6 +43,7 @@ type Fleet struct {
 	Conditions    map[string]*Condition
 	Rollout       Rollout
 	Sites         map[string]schema.Site // always holds CentralSite
+	Downloads     *schema.Downloads      // nil: hosts fetch from the sites alone
 	Access        schema.Access
 	Warnings      Problems
 }
@@ -182,6 +183,8 @@ type Rollout struct {
 	Enabled bool // the master switch
 	Select  When
 	Rings   []Ring // the first that matches a host is its ring; a host in none holds
+	Revoked []schema.Digest
+	MaxHold schema.Duration // 0: none
 }
 
 // Ring is a stage of the rollout and the hosts in it.

@@ -55,6 +55,20 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 		file, text string
 		want       string // a part of the output
 	}{
+		"a revoked package by its short form": {"r.cue", "package fleet\nrollout: revoked: [\"0123456789abcdef\"]\n",
+			"r.cue:2:20: rollout.revoked[0]: invalid value \"0123456789abcdef\""},
+		"a package that is revoked twice names both": {"r.cue", "package fleet\n_d: \"sha256:" + strings.Repeat("ab", 32) + "\"\nrollout: revoked: [_d,\n\t_d]\n",
+			"package abababababababab is revoked twice"},
+		"a digest that no package has": {"r.cue", "package fleet\nrollout: revoked: [\"sha256:" + strings.Repeat("00", 32) + "\"]\n",
+			"r.cue:2:20: revoked: \"sha256:" + strings.Repeat("00", 32) + "\" is not the sha256 of a package"},
+		"a longest hold of nothing": {"r.cue", "package fleet\nrollout: maxHold: \"0s\"\n",
+			"r.cue:2:10: maxHold is no time at all"},
+		"an origin without TLS": {"r.cue", "package fleet\ndownloads: origins: [\"http://cdn.example\"]\n",
+			"r.cue:2:22: downloads.origins[0]: invalid value \"http://cdn.example\""},
+		"an origin with a path": {"r.cue", "package fleet\ndownloads: origins: [\"https://cdn.example/x\"]\n",
+			"r.cue:2:22: downloads.origins[0]: invalid value \"https://cdn.example/x\""},
+		"a port that is none": {"r.cue", "package fleet\ndownloads: origins: [\"https://cdn.example:x\"]\n",
+			"r.cue:2:22: server \"https://cdn.example:x\" is not a URL"},
 		"a misspelt parameter names the right one": {"hosts/r.cue", "package hosts\nrules: updater: [\n\t{value: intervl: \"1h\"},\n]\n",
 			"hosts/r.cue:3:10: plugin updater has no parameter \"intervl\"\n\thint: did you mean interval?"},
 		"a parameter of the wrong type": {"hosts/r.cue", "package hosts\nrules: updater: [{value: fixed: \"yes\"}]\n",
@@ -201,6 +215,19 @@ func TestWhatABrokenFileMayDefineIsNotSaidToBeMissing(t *testing.T) {
 	}))
 	if !strings.Contains(got, "rollout.enabled: 3 is an int") || strings.Contains(got, "there is no") {
 		t.Errorf("got\n%s", got)
+	}
+}
+
+func TestWhatTheFleetRevokesAndWhereItsHostsMayFetchFrom(t *testing.T) {
+	d := schema.DigestOf([]byte("a bad package"))
+	f := loaded(t, repo(map[string]string{
+		"r.cue": "package fleet\nrollout: {revoked: [\"" + d.String() + "\"], maxHold: \"30d\"}\ndownloads: origins: [\"https://cdn.example\", \"https://[2001:db8::1]:8443\"]\n",
+	}))
+	if r := f.Rollout; len(r.Revoked) != 1 || r.Revoked[0] != d || time.Duration(r.MaxHold) != 30*day {
+		t.Errorf("rollout %+v", r)
+	}
+	if f.Downloads == nil || strings.Join(f.Downloads.Origins, " ") != "https://cdn.example https://[2001:db8::1]:8443" || f.Downloads.Certificates != "" {
+		t.Errorf("downloads %+v", f.Downloads)
 	}
 }
 

@@ -75,6 +75,7 @@ func (ld *loader) takeRoot(_ *evaluated, n *node) {
 			f.Programs[p] = Program{Version: v.get("version").str(), SHA256: sum, Pos: v.at()}
 		}
 	}
+	ld.takeDownloads(n.get("downloads"))
 	ld.takeConditions(n.get("conditions"))
 	ld.takeRollout(n.get("rollout"))
 	ld.takeUsers(n.get("users"))
@@ -85,6 +86,10 @@ func (ld *loader) takeRollout(n *node) {
 	r := &ld.fleet.Rollout
 	r.Enabled = n.get("enabled").is()
 	r.Select = ld.when(n.get("select"))
+	if r.MaxHold = ld.duration(n.get("maxHold")); n.get("maxHold") != nil && r.MaxHold <= 0 {
+		ld.problem(n.get("maxHold"), "maxHold is no time at all")
+	}
+	ld.takeRevoked(n.get("revoked"))
 	rings := n.get("rings")
 	if rings == nil {
 		r.Rings = []Ring{{Ring: schema.Ring{Name: "all"}}}
@@ -99,6 +104,39 @@ func (ld *loader) takeRollout(n *node) {
 		seen[name.text] = name
 		r.Rings = append(r.Rings, Ring{Ring: schema.Ring{Name: name.text, Delay: ld.duration(v.get("delay"))}, When: ld.when(v.get("when")), Pos: v.at()})
 	}
+}
+
+func (ld *loader) takeRevoked(n *node) {
+	if n == nil {
+		return
+	}
+	seen := map[schema.Digest]*node{}
+	for _, v := range n.fields {
+		d, err := schema.ParseDigest(v.text)
+		if err != nil || d.IsZero() {
+			ld.problem(v, "revoked: %s is not the sha256 of a package", quote(v.text))
+			continue
+		}
+		if first := seen[d]; first != nil {
+			ld.problem(v, "package %s is revoked twice", d.Short()).Also = []Pos{first.at()}
+		}
+		seen[d] = v
+		ld.fleet.Rollout.Revoked = append(ld.fleet.Rollout.Revoked, d)
+	}
+}
+
+func (ld *loader) takeDownloads(n *node) {
+	if n == nil {
+		return
+	}
+	d := &schema.Downloads{Certificates: strings.Join(ld.certificates(n.get("certificates")), "")}
+	for _, v := range n.get("origins").fields {
+		if err := schema.CheckServerURL(v.text); err != nil {
+			ld.problem(v, "%v", err)
+		}
+		d.Origins = append(d.Origins, v.text)
+	}
+	ld.fleet.Downloads = d
 }
 
 func (ld *loader) takeUsers(n *node) {
