@@ -33,15 +33,17 @@ type client struct {
 	password string
 	version  string
 	http     *http.Client
-	fetched  atomic.Int64 // body bytes read
+	now      func() time.Time
+	fetched  *atomic.Int64 // body bytes read
 }
 
-func newClient(base string, certificates []string, proxy schema.Proxy, version string) (*client, error) {
+// newClient makes a client for a server that certificates vouch for at the time now, or else the public authorities.
+func newClient(base string, certificates []string, proxy schema.Proxy, version string, now func() time.Time) (*client, error) {
 	via, err := proxyFunc(proxy)
 	if err != nil {
 		return nil, err
 	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, Time: now}
 	if len(certificates) > 0 {
 		conf.RootCAs = x509.NewCertPool()
 		for _, p := range certificates {
@@ -55,7 +57,7 @@ func newClient(base string, certificates []string, proxy schema.Proxy, version s
 		}
 	}
 	dialer := &net.Dialer{Timeout: 15 * time.Second}
-	return &client{base: strings.TrimSuffix(base, "/"), version: version, http: &http.Client{
+	return &client{base: strings.TrimSuffix(base, "/"), version: version, now: now, fetched: new(atomic.Int64), http: &http.Client{
 		Transport: &http.Transport{
 			Proxy: via, DialContext: dialer.DialContext, TLSClientConfig: conf, TLSHandshakeTimeout: 15 * time.Second,
 			ResponseHeaderTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10, DisableCompression: true, MaxIdleConns: 2,
@@ -112,7 +114,7 @@ func (c *client) do(ctx context.Context, method, path string, header http.Header
 		return nil, c.explain(parent, err)
 	}
 	whole := time.Minute + time.Duration(limit/slowestRate)*time.Second
-	b := &guardedBody{body: res.Body, cancel: cancel, ctx: ctx, count: &c.fetched,
+	b := &guardedBody{body: res.Body, cancel: cancel, ctx: ctx, count: c.fetched,
 		stall: time.AfterFunc(stallLimit, func() { cancel(errStalled) }),
 		whole: time.AfterFunc(whole, func() { cancel(errStalled) }),
 	}
@@ -184,6 +186,8 @@ type statusError struct {
 	Status  int
 	Path    string
 	Message string
+
+	location *url.URL // of a redirect
 }
 
 func (e *statusError) Error() string {
@@ -203,9 +207,9 @@ func (c *client) problem(res *http.Response) error {
 	if schema.Decode(b, &p) != nil {
 		p = schema.Problem{}
 	}
-	e := &statusError{Status: res.StatusCode, Path: res.Request.URL.Path, Message: clean(p.Error)}
-	if res.StatusCode >= 300 && res.StatusCode < 400 {
-		e.Message = "redirects to " + clean(res.Header.Get("Location")) + ", which is not followed"
+	e := &statusError{Status: res.StatusCode, Path: clean(res.Request.URL.Path), Message: clean(p.Error), location: location(res)}
+	if e.location != nil {
+		e.Message = "redirects to " + place(e.location) + ", which is not followed"
 	}
 	if p.Hint != "" {
 		return schema.Hint(e, "%s", clean(p.Hint))

@@ -114,15 +114,18 @@ func (u *update) segments(ctx context.Context, m *schema.Manifest) error {
 	}
 	all := m.Segments()
 	var lack []schema.SegmentRef
-	var bytes int64
+	var bytes, there int64
 	for _, ref := range all {
 		if u.holds(ref) {
 			continue
 		}
 		lack = append(lack, ref)
 		bytes += ref.Size
+		if fi, err := os.Stat(u.stored(segmentsDir, ref.Digest.Hex()+partSuffix)); err == nil {
+			there += min(fi.Size(), ref.Size)
+		}
 	}
-	if err := install.CheckSpace(u.stored(), bytes+m.Size); err != nil {
+	if err := install.CheckSpace(u.stored(), bytes-there+m.Size); err != nil {
 		return err
 	}
 	if len(lack) == 0 {
@@ -200,8 +203,7 @@ func (u *update) download(ctx context.Context, ref schema.SegmentRef, part strin
 	if have > 0 {
 		h.Set("Range", "bytes="+strconv.FormatInt(have, 10)+"-")
 	}
-	a, err := u.client.do(ctx, http.MethodGet, schema.SegmentPath+ref.Digest.Hex(), h, nil, ref.Size,
-		http.StatusOK, http.StatusPartialContent)
+	a, err := u.content(ctx, schema.SegmentPath+ref.Digest.Hex(), h, ref.Size, http.StatusOK, http.StatusPartialContent)
 	if err != nil {
 		return false, err
 	}

@@ -4,14 +4,27 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
 )
 
+// clock is for the certificates of servers: a host without a working clock can do without one, because those that are
+// valid began before the policy that it holds was issued.
+func (a *Agent) clock(tc *trust.Client) func() time.Time {
+	floor := tc.Now() // once: the client asks in the middle of a handshake, when tc may be waiting for it
+	return func() time.Time {
+		if now := a.opts.Now(); now.After(floor) {
+			return now
+		}
+		return floor
+	}
+}
+
 // dial makes the client for one of the host's servers.
-func (a *Agent) dial(s *settings, server string) (*client, error) {
-	c, err := newClient(server, s.certificates(), s.proxy(), a.opts.Version)
+func (a *Agent) dial(s *settings, server string, now func() time.Time) (*client, error) {
+	c, err := newClient(server, s.certificates(), s.proxy(), a.opts.Version, now)
 	if err == nil {
 		c.user, c.password = s.state.Registration.Host, s.state.Registration.Secret
 	}
@@ -22,7 +35,7 @@ func (a *Agent) dial(s *settings, server string) (*client, error) {
 func (a *Agent) poll(ctx context.Context, s *settings, tc *trust.Client) (*client, *schema.PollAnswer, error) {
 	var first error
 	for _, server := range s.servers() {
-		c, err := a.dial(s, server)
+		c, err := a.dial(s, server, a.clock(tc))
 		if err != nil {
 			return nil, nil, err
 		}

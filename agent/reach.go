@@ -45,7 +45,7 @@ func (c *client) explain(ctx context.Context, err error) error {
 	var op *net.OpError
 	switch {
 	case errors.As(err, &bad):
-		hint, err = explainCertificate(bad)
+		hint, err = explainCertificate(bad, c.now())
 	case errors.As(err, &record) || strings.Contains(err.Error(), "HTTP response to HTTPS client"):
 		err, hint = errors.New("the server does not speak TLS on that port"), "check the port and the protocol of the URL"
 	case errors.As(err, &dns):
@@ -59,7 +59,7 @@ func (c *client) explain(ctx context.Context, err error) error {
 }
 
 // explainCertificate names the certificate that failed, why, and what to do.
-func explainCertificate(bad *tls.CertificateVerificationError) (hint string, err error) {
+func explainCertificate(bad *tls.CertificateVerificationError, now time.Time) (hint string, err error) {
 	if len(bad.UnverifiedCertificates) == 0 {
 		return "check the server's certificate", bad
 	}
@@ -81,10 +81,11 @@ func explainCertificate(bad *tls.CertificateVerificationError) (hint string, err
 		return "use one of those names in the server's URL, or give the server a certificate for its name",
 			fmt.Errorf("%s is not for %q but for %s", which, host.Host, strings.Join(names, ", "))
 	case errors.As(bad.Err, &invalid) && invalid.Reason == x509.Expired:
-		if time.Now().Before(cert.NotBefore) {
-			return "check this host's clock", fmt.Errorf("%s is not valid before %s", which, cert.NotBefore.UTC().Format(time.RFC3339))
+		here := now.UTC().Format(time.RFC3339)
+		if now.Before(cert.NotBefore) {
+			return "check this host's clock", fmt.Errorf("%s is not valid before %s (it is %s here)", which, cert.NotBefore.UTC().Format(time.RFC3339), here)
 		}
-		return "renew the server's certificate, or check this host's clock", fmt.Errorf("%s has expired", which)
+		return "renew the server's certificate, or check this host's clock", fmt.Errorf("%s has expired (it is %s here)", which, here)
 	}
 	return "check the server's certificate, or give --ca FILE", fmt.Errorf("%s is not believed: %w", which, bad.Err)
 }

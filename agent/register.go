@@ -115,7 +115,7 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 	}
 	s.state.Registration = next
 	certificates := s.certificates()
-	c, err := newClient(next.Server, certificates, s.proxy(), a.opts.Version)
+	c, err := newClient(next.Server, certificates, s.proxy(), a.opts.Version, a.opts.Now)
 	if err != nil {
 		return nil, err
 	}

@@ -319,7 +319,7 @@ func FuzzConfig(f *testing.F) {
 			}
 			describeKeys(c.Keys)
 			describeProxy(c.Proxy)
-			if _, err := newClient(c.Server, c.Certificates, c.Proxy, "x"); err != nil {
+			if _, err := newClient(c.Server, c.Certificates, c.Proxy, "x", time.Now); err != nil {
 				t.Errorf("an accepted config makes no client: %v", err)
 			}
 		}

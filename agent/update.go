@@ -67,6 +67,7 @@ type update struct {
 	threshold int
 	trust     *trust.Client
 	client    *client
+	others    []*client // of origins that the server redirected to
 	assigned  *schema.Assignment
 	target    schema.Digest
 	got       schema.Digest // assembled and verified in this run
@@ -117,7 +118,11 @@ func (u *update) conclude(ctx context.Context, out Outcome, err error) (Result, 
 	r := Result{Outcome: out, Host: u.state.Registration.Host, Package: u.state.Installed}
 	if u.client != nil {
 		r.Fetched = u.client.fetched.Load()
-		defer u.client.close()
+		defer func() {
+			for _, c := range append(u.others, u.client) {
+				c.close()
+			}
+		}()
 	}
 	if out.Code == codeInstalled || !u.got.IsZero() {
 		u.state.Fetched = r.Fetched

@@ -3,7 +3,6 @@
 package install
 
 import (
-	"errors"
 	"fmt"
 	"syscall"
 
@@ -16,7 +15,8 @@ func checkSpace(dir string, n int64) error {
 		return fmt.Errorf("free space of %s: %w", dir, err)
 	}
 	if free := int64(st.Bavail) * int64(st.Bsize); free < n+reserve {
-		return schema.Hint(errors.New("not enough disk space"), "%s has %d MB free and %d MB are needed", dir, free>>20, (n+reserve)>>20+1)
+		return schema.Hint(fmt.Errorf("not enough disk space: %s has %d MB free and %d MB are needed", dir, free>>20, (n+reserve)>>20+1),
+			"free some; nothing was fetched or changed")
 	}
 	return nil
 }
