@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,7 +82,7 @@ lines of a pull request, and gitlab a code quality report; both, like json, hold
 			if err != nil {
 				return err
 			}
-			found, err := check(cmd.Context(), c.evaluation.open(cmd.ErrOrStderr()), fsys, what, expiry{time.Duration(soon), time.Duration(urgent)}, time.Now())
+			found, err := check(cmd.Context(), c.evaluation.open(cmd.ErrOrStderr()), fsys, what, schema.KeyExpiry{Warn: soon, Critical: urgent}, time.Now())
 			if err != nil {
 				return err
 			}
@@ -96,19 +97,19 @@ lines of a pull request, and gitlab a code quality report; both, like json, hold
 	}
 	c.flags(cmd)
 	cmd.Flags().StringVar(&format, "format", "text", "how to print what is found: text, json, github or gitlab")
-	const day = 24 * time.Hour
-	cmd.Flags().TextVar(&soon, "key-notice", schema.Duration(90*day), "from when before its expiry a key is noted")
-	cmd.Flags().TextVar(&urgent, "key-warning", schema.Duration(30*day), "from when before its expiry a key is warned of")
+	cmd.Flags().TextVar(&soon, "key-notice", schema.Duration(0), "from when before its expiry a key is noted; 0s: as keyExpiry in fleet.cue has it, or 90d")
+	cmd.Flags().TextVar(&urgent, "key-warning", schema.Duration(0), "from when before its expiry a key is warned of; 0s: as keyExpiry in fleet.cue has it, or 30d")
 	return cmd
 }
 
-// check evaluates the repo and collects all there is to say. The error is about reading it, never about what it says.
-func check(ctx context.Context, cache *fleet.Cache, fsys fs.FS, what string, e expiry, now time.Time) (*checked, error) {
+// check evaluates the repo and collects all there is to say; zero in e is as fleet.cue has it. The error is about reading it, never about what it says.
+func check(ctx context.Context, cache *fleet.Cache, fsys fs.FS, what string, e schema.KeyExpiry, now time.Time) (*checked, error) {
 	c := &checked{what: what}
 	f, err := cache.Load(ctx, fsys)
 	var resolved *rules.Resolved
 	if err == nil {
-		c.findings = slices.Concat(findings(levelWarning, f.Warnings), e.of(f, now), ofRoot(f, now), findings(levelError, sign.CheckRoots(f)))
+		e = schema.KeyExpiry{Warn: cmp.Or(e.Warn, f.KeyExpiry.Warn), Critical: cmp.Or(e.Critical, f.KeyExpiry.Critical)}
+		c.findings = slices.Concat(findings(levelWarning, f.Warnings), ofKeys(f, e, now), ofRoot(f, now), findings(levelError, sign.CheckRoots(f)))
 		resolved, err = rules.Resolve(ctx, f)
 	}
 	var problems fleet.Problems

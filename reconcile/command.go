@@ -18,16 +18,16 @@ import (
 
 // options are the operator's settings for a pass.
 type options struct {
-	repo, ref              string
-	location               string
-	programs               program.Places
-	version                string
-	keyDir, passphraseFile string
-	plan                   string // file of a saved plan; empty: none
-	jobs                   int    // packages to bake at a time; 0: one per processor
-	commits                commitCheck
-	full                   bool
-	evaluation             evaluation
+	repo, ref  string
+	location   string
+	programs   program.Places
+	version    string
+	keys       sign.KeyAccess
+	plan       string // file of a saved plan; empty: none
+	jobs       int    // packages to bake at a time; 0: one per processor
+	commits    commitCheck
+	full       bool
+	evaluation evaluation
 }
 
 // Command is `bakehouse reconcile`; version is this program's, and stands in the signed target "release".
@@ -51,7 +51,8 @@ must allow the namespace "git" and match the committer's address; the key must b
 retired key with valid-before, remove a stolen one. OpenPGP: the key must not be expired or revoked now. The files, and a
 bakehouse.yaml that names them, may not lie in the repository. A refusal exits with 3 and changes nothing.
 
-Passphrases come from BAKEHOUSE_PASSPHRASE_KEY (the key's name in capitals, "_" for "-" and "."), a file, or a prompt.`,
+Passphrases come from BAKEHOUSE_PASSPHRASE_KEY (the key's name in capitals, "_" for "-" and "."), a file, a descriptor, or a
+prompt; "bakehouse key --help" says more, also of keys in a KMS or HSM.`,
 		Example: `  bakehouse reconcile --store /srv/bakehouse/store
   bakehouse reconcile --store /srv/bakehouse/store --allowed-signers /etc/bakehouse/allowed_signers
   bakehouse plan --against /srv/bakehouse/store --out plan.json && bakehouse reconcile --store /srv/bakehouse/store --plan plan.json`,
@@ -75,8 +76,7 @@ Passphrases come from BAKEHOUSE_PASSPHRASE_KEY (the key's name in capitals, "_" 
 	o.programs.Flags(cmd)
 	o.commits.flags(cmd)
 	o.evaluation.flag(cmd)
-	cmd.Flags().StringVar(&o.keyDir, "key-dir", sign.DefaultKeyDir(), "folder of the private halves of keys")
-	cmd.Flags().StringVar(&o.passphraseFile, "passphrase-file", "", "file whose first line is the passphrase of every key that the environment has none for")
+	o.keys.Flags(cmd)
 	cmd.Flags().StringVar(&o.plan, "plan", "", "file of a plan that `plan --out` wrote: do exactly that, or refuse if commit, store or program moved on")
 	cmd.Flags().BoolVar(&o.full, "full", false, "do the whole pass, even if one within the last day found nothing to publish")
 	jobsFlag(cmd, &o.jobs)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
 
@@ -31,24 +32,27 @@ func findings(level string, ps fleet.Problems) (out []finding) {
 	return out
 }
 
-// expiry says how long before a key expires `check` begins to say so.
-type expiry struct{ notice, warning time.Duration }
-
-// of lists the keys that expire soon. Expiry strands no host: from then on reconcile does not sign with the key.
-func (e expiry) of(f *fleet.Fleet, now time.Time) (out []finding) {
+// ofKeys lists the keys that expire soon: a notice from keyExpiry.warn on, a warning from critical on. Expiry strands no
+// host: from then on reconcile does not sign with the key.
+func ofKeys(f *fleet.Fleet, e schema.KeyExpiry, now time.Time) (out []finding) {
 	for _, k := range f.Keys {
-		left := k.Expires.Sub(now)
-		if k.Expires.IsZero() || left > max(e.notice, e.warning) {
-			continue
-		}
-		p := fleet.Problem{Pos: k.Pos, Msg: fmt.Sprintf("key %s expires in %s, on %s", k.Name, days(left), k.Expires.UTC().Format(time.DateOnly)),
-			Hint: "add the key that follows it, and let hosts accept both before this one ends"}
 		level := levelNotice
-		if left <= e.warning {
-			level = levelWarning
-		}
-		if left <= 0 {
-			p.Msg = fmt.Sprintf("key %s has expired on %s: reconcile does not sign with it", k.Name, k.Expires.UTC().Format(time.DateOnly))
+		left, end := k.Expires.Sub(now), k.Expires.UTC().Format(time.DateOnly)
+		p := fleet.Problem{Pos: k.Pos, Hint: "add the key that follows it, and let hosts accept both before this one ends"}
+		switch state := e.Of(k.Expires, now); {
+		case !k.Retired.IsZero():
+			continue
+		case now.Before(k.NotBefore):
+			p.Msg, p.Hint = fmt.Sprintf("key %s is valid from %s: reconcile does not sign with it before", k.Name, k.NotBefore.UTC().Format(time.DateOnly)), ""
+		case state == schema.KeyFine:
+			continue
+		case state == schema.KeyExpired:
+			level, p.Msg = levelWarning, fmt.Sprintf("key %s has expired on %s: reconcile does not sign with it", k.Name, end)
+		default:
+			p.Msg = fmt.Sprintf("key %s expires in %s, on %s", k.Name, days(left), end)
+			if state == schema.KeyCritical {
+				level = levelWarning
+			}
 		}
 		out = append(out, finding{level, p})
 	}

@@ -5,13 +5,13 @@ import (
 	"testing"
 	"time"
 
+	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
 
 func TestKeysThatExpireSoonAreTold(t *testing.T) {
 	const day = 24 * time.Hour
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	e := expiry{notice: 90 * day, warning: 30 * day}
 	for name, c := range map[string]struct {
 		expires time.Time
 		level   string
@@ -27,7 +27,7 @@ func TestKeysThatExpireSoonAreTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			at := fleet.Pos{File: "keys/k.cue", Line: 4, Col: 2}
-			got := e.of(&fleet.Fleet{Keys: map[string]*fleet.Key{"k": {Name: "k", Expires: c.expires, Pos: at}}}, now)
+			got := ofKeys(&fleet.Fleet{Keys: map[string]*fleet.Key{"k": {Name: "k", Expires: c.expires, Pos: at}}}, schema.DefaultKeyExpiry, now)
 			if c.level == "" {
 				if len(got) != 0 {
 					t.Errorf("got %v", got)

@@ -98,7 +98,10 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 	desired, diff := p.head.hosts, c.diff
 	out = &Outcome{Commit: p.head.rev.Commit, Verified: verified, Hosts: len(desired), Changes: diff.Changes, Reused: len(diff.Reuse)}
 
-	keys := sign.OpenKeys(p.head.fleet, p.keyDir, sign.Passphrases(p.passphraseFile))
+	keys, err := p.keys.Open(ctx, p.head.fleet, p.options.repo)
+	if err != nil {
+		return nil, due, err
+	}
 	packages := diff.Reuse
 	if len(diff.Bake) > 0 {
 		if out.SignedBy, err = unlock(keys); err != nil {
@@ -167,13 +170,10 @@ func (p *pass) bake(ctx context.Context, want []plan.Package) ([]baked, error) {
 	return done, err
 }
 
-// keepers is how many packages are signed and stored at a time: a stored file waits for the disk, not for the processor.
-const keepers = 8
-
 // keepAll stores and signs what was baked. Nothing is signed before all is baked: a store that turns out to be altered
 // gets no signature at all.
 func (p *pass) keepAll(ctx context.Context, keys *sign.Keyring, names []string, all []baked) error {
-	return together(ctx, keepers, newProgress(p.log, "signing", len(all)), len(all), func(ctx context.Context, i int) (string, error) {
+	return together(ctx, sign.InFlight, newProgress(p.log, "signing", len(all)), len(all), func(ctx context.Context, i int) (string, error) {
 		var err error
 		all[i].added, err = p.keep(ctx, keys, names, all[i])
 		return hosts(all[i].hosts), err

@@ -24,6 +24,7 @@ type AgentConfig struct {
 	Proxy        Proxy         `json:"proxy"`
 	Keys         []AcceptedKey `json:"keys"`
 	Threshold    int           `json:"threshold"`
+	KeyExpiry    *KeyExpiry    `json:"keyExpiry,omitempty"` // absent: as DefaultKeyExpiry has it
 }
 
 // Proxy says how the server is reached: mode none, environment or explicit (then URL is http or socks5).
@@ -34,8 +35,40 @@ type Proxy struct {
 
 // AcceptedKey is a signature key that the host believes.
 type AcceptedKey struct {
-	Name   string `json:"name"`
-	Public string `json:"public"` // PEM, SubjectPublicKeyInfo
+	Name    string    `json:"name"`
+	Public  string    `json:"public"`           // PEM, SubjectPublicKeyInfo
+	Expires time.Time `json:"expires,omitzero"` // from then on nothing new is signed with it; the host believes it all the same
+}
+
+// KeyExpiry is how long before a key expires it is told.
+type KeyExpiry struct {
+	Warn     Duration `json:"warn"`
+	Critical Duration `json:"critical"`
+}
+
+// DefaultKeyExpiry holds unless fleet.cue says otherwise.
+var DefaultKeyExpiry = KeyExpiry{Warn: Duration(90 * 24 * time.Hour), Critical: Duration(30 * 24 * time.Hour)}
+
+// States of a key as to its expiry, in reports and on status pages.
+const (
+	KeyFine     = ""
+	KeyExpiring = "expiring" // within KeyExpiry.Warn
+	KeyCritical = "critical" // within KeyExpiry.Critical
+	KeyExpired  = "expired"
+)
+
+// Of is the state at time now of a key that expires then; zero: never.
+func (e KeyExpiry) Of(expires, now time.Time) string {
+	left := expires.Sub(now)
+	switch {
+	case expires.IsZero() || left > max(time.Duration(e.Warn), time.Duration(e.Critical)):
+		return KeyFine
+	case left <= 0:
+		return KeyExpired
+	case left <= time.Duration(e.Critical):
+		return KeyCritical
+	}
+	return KeyExpiring
 }
 
 // HealthCheck is a command that must exit 0 within Within after an installation. HealthFile is a JSON array of them.

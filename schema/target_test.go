@@ -102,7 +102,7 @@ func TestServerURLs(t *testing.T) {
 func TestBakedSettingsThatMakeNoSenseAreRefused(t *testing.T) {
 	sound := func() *AgentConfig {
 		return &AgentConfig{Schema: AgentConfigSchema, Fleet: "f", Package: "bakehouse-agent", Version: "1.0.0", Server: "https://b.example",
-			Interval: Duration(time.Hour), Proxy: Proxy{Mode: "none"}, Keys: []AcceptedKey{{"a", "PEM"}, {"b", "PEM"}}, Threshold: 2}
+			Interval: Duration(time.Hour), Proxy: Proxy{Mode: "none"}, Keys: []AcceptedKey{{Name: "a", Public: "PEM"}, {Name: "b", Public: "PEM"}}, Threshold: 2}
 	}
 	b, err := json.Marshal(sound())
 	if err != nil {

@@ -55,7 +55,7 @@ func TestWhatReconcileSignsAndAccessAddPrintsIsServed(t *testing.T) {
 	f := newFleet(t) // for its packages and its empty store; its own root is put aside
 	f.removeKey(schema.MetadataKey("root", 1))
 	f.anchor = model.Roots[0]
-	keys := sign.OpenKeys(model, keyDir, sign.Passphrases(""))
+	keys := sign.OpenKeys(model, keyDir, func(string, bool) ([]byte, error) { return []byte("a passphrase"), nil })
 	publish := func(p map[string]pack) {
 		t.Helper()
 		state, err := sign.Published(t.Context(), f.store, model, time.Now())

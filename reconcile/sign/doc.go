@@ -3,8 +3,9 @@
 // The parties: operators, who make keys and the root by hand; reconcile, which signs what a commit leads to; the store,
 // whose bytes are untrusted here as everywhere; hosts, which take nothing that agent/trust does not verify. The files:
 //
-//	keys/NAME.cue       in the repo: public half, uses, expiry               keycommand.go
+//	keys/NAME.cue       in the repo: public half, uses, expiry               keycommand.go, keyimport.go
 //	KEYDIR/NAME.key     private half, encrypted with a passphrase            keyring.go
+//	NAME://…            instead: a private half that never leaves a service  keyremote.go
 //	trust/N.root.json   in the repo: which keys may sign which role          root.go
 //	statements/…        in the store: DSSE, one per package and key          statement.go
 //	metadata/…          in the store: TUF roles under versioned names        publish.go

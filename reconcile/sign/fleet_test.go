@@ -2,6 +2,7 @@ package sign
 
 import (
 	"context"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
@@ -142,7 +143,7 @@ func (f *testFleet) addKey(name string, uses ...string) {
 	f.takeKey(name, priv, uses...)
 }
 
-func (f *testFleet) takeKey(name string, priv ed25519.PrivateKey, uses ...string) {
+func (f *testFleet) takeKey(name string, priv crypto.Signer, uses ...string) {
 	f.t.Helper()
 	public, err := cryptoutils.MarshalPublicKeyToPEM(priv.Public())
 	if err != nil {

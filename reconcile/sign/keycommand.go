@@ -4,16 +4,16 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
-	"encoding/json"
-	"errors"
+	"crypto/rsa"
 	"fmt"
-	"os"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
@@ -24,62 +24,104 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-// KeyCommand is `bakehouse key`.
-func KeyCommand() *cobra.Command {
+// KeyCommand is `bakehouse key`, with subcommands that need more than keys.
+func KeyCommand(more ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "key",
-		Short: "Make, list and show the keys that sign",
-		Long: `Make, list and show the keys that sign.
+		Short: "Make, bring, list and retire the keys that sign",
+		Long: `Make, bring, list and retire the keys that sign.
 
 A key's public half and its uses stand in keys/NAME.cue in the fleet repo, so that giving a key a use is a reviewed
-change. Its private half is kept outside, encrypted with a passphrase.`,
+change. Its private half is kept outside, encrypted with a passphrase that is stored nowhere, or never leaves a KMS or HSM.
+
+Passphrases come from the variable BAKEHOUSE_PASSPHRASE_<NAME> (upper case, '-' and '.' as '_'), from the first line of
+--passphrase-file or of the descriptor --passphrase-fd, or from a prompt. They are never an argument, and no child of this
+program inherits the variables.
+
+Key services: awskms://, gcpkms://, azurekms:// and hashivault:// in ` + build() + `; anything else, such as an HSM, by a sigstore-kms plugin
+(--kms-plugin NAME=/absolute/path for keys at NAME://…).`,
 		Args: cobra.NoArgs,
 	}
-	c.AddCommand(keyCreateCommand(), keyListCommand(), keyShowCommand())
+	c.AddCommand(keyCreateCommand(), keyImportCommand(), keyExportCommand(), keyPassphraseCommand(), keyListCommand(), keyShowCommand())
+	c.AddCommand(more...)
 	return c
+}
+
+func build() string {
+	if fullBuild {
+		return "this full build"
+	}
+	return "a full build (go build -tags kms), which this is not"
 }
 
 // uses are what a key may be for.
 var uses = append(slices.Clone(roles), fleet.UsePackage)
 
-func keyFlags(c *cobra.Command, repo, keyDir *string) {
+func repoFlag(c *cobra.Command, repo *string) {
 	c.Flags().StringVar(repo, "repo", ".", "work tree of the fleet repo")
-	c.Flags().StringVar(keyDir, "key-dir", DefaultKeyDir(), "folder of the private keys")
+}
+
+// keyTypes make key pairs.
+var keyTypes = map[string]func() (crypto.Signer, error){
+	"ed25519": func() (crypto.Signer, error) {
+		_, priv, err := ed25519.GenerateKey(rand.Reader)
+		return priv, err
+	},
+	"ecdsa-p256": func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) },
+	"rsa-3072":   func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 3072) },
+	"rsa-4096":   func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 4096) },
 }
 
 func keyCreateCommand() *cobra.Command {
-	var repo, keyDir, passFile, expires string
+	var access KeyAccess
+	var repo, kind, kms, expires string
 	var use []string
 	c := &cobra.Command{
 		Use:   "create NAME --use USE[,USE…]",
-		Short: "Make an Ed25519 key pair",
-		Long: `Make an Ed25519 key pair: the public half as keys/NAME.cue in the repo, the private half encrypted in the key folder.
+		Short: "Make a key pair",
+		Long: `Make a key pair: the public half as keys/NAME.cue in the repo, the private half encrypted in the key folder. With --kms the
+pair is made in a key service, and its private half never leaves that.
 
-Uses: root, targets, snapshot, timestamp (the roles of TUF), package (signatures on packages).
-
-The passphrase comes from the variable BAKEHOUSE_PASSPHRASE_<NAME> (upper case, '-' and '.' as '_'), from the first
-line of --passphrase-file, or from a prompt.`,
-		Example: "  bakehouse key create offline --use root\n  bakehouse key create ci --use targets,snapshot,timestamp,package",
-		Args:    cobra.ExactArgs(1),
+Uses: root, targets, snapshot, timestamp (the roles of TUF), package (signatures on packages).`,
+		Example: `  bakehouse key create offline --use root
+  bakehouse key create ci --use targets,snapshot,timestamp,package
+  bakehouse key create release --use package --type rsa-3072 --expires 2028-01-01
+  bakehouse key create release --use package --kms hsm://release --kms-plugin hsm=/usr/local/bin/sigstore-kms-hsm`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			until, err := parseExpiry(expires)
 			if err != nil {
 				return err
 			}
-			k := &newKey{name: args[0], uses: use, expires: until, repo: repo, dir: keyDir, pass: Passphrases(passFile)}
-			if err := k.create(); err != nil {
+			k := &newKey{Key: fleet.Key{Name: args[0], Uses: use, Expires: until, Private: kms}, repo: repo, dir: access.dir}
+			if err := k.check(); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "public half: %s (commit it)\nprivate half: %s (keep it)\n", k.publicPath(), k.privatePath())
-			fmt.Fprintln(cmd.OutOrStdout(), k.id)
-			return nil
+			if kms != "" {
+				if !cmd.Flag("type").Changed {
+					kind = ""
+				}
+				err = k.createRemote(cmd.Context(), &access, kind)
+			} else {
+				err = k.create(passphrases(cmd.Context(), &access.pass), kind)
+			}
+			if err != nil {
+				return err
+			}
+			return k.tell(cmd)
 		},
 	}
-	keyFlags(c, &repo, &keyDir)
-	c.Flags().StringVar(&passFile, "passphrase-file", "", "file whose first line is the passphrase")
-	c.Flags().StringSliceVar(&use, "use", nil, "what the key is for: "+strings.Join(uses, ", "))
-	c.Flags().StringVar(&expires, "expires", "", "day from which the key no longer signs, such as 2028-01-01")
+	repoFlag(c, &repo)
+	access.Flags(c)
+	c.Flags().StringVar(&kind, "type", "ed25519", "type of the key: "+strings.Join(slices.Sorted(maps.Keys(keyTypes)), ", ")+"; with --kms whatever the key service calls it (default its own)")
+	c.Flags().StringVar(&kms, "kms", "", "URI of the key in the key service that is to make it")
+	newKeyFlags(c, &use, &expires)
 	return c
+}
+
+func newKeyFlags(c *cobra.Command, use *[]string, expires *string) {
+	c.Flags().StringSliceVar(use, "use", nil, "what the key is for: "+strings.Join(uses, ", "))
+	c.Flags().StringVar(expires, "expires", "", "day from which the key no longer signs, such as 2028-01-01")
 }
 
 func parseExpiry(s string) (time.Time, error) {
@@ -94,72 +136,124 @@ func parseExpiry(s string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("--expires %.40q is not a day such as 2028-01-01", s)
 }
 
-// newKey is a key to be made.
+// newKey is a key that is to be added to the repo.
 type newKey struct {
-	name      string
-	uses      []string
-	expires   time.Time
+	fleet.Key
 	repo, dir string
-	pass      Passphrase
-	id        string // once created
+	id        string // once it is known
 }
 
-func (k *newKey) publicPath() string  { return filepath.Join(k.repo, "keys", k.name+".cue") }
-func (k *newKey) privatePath() string { return filepath.Join(k.dir, k.name+keySuffix) }
+func (k *newKey) publicPath() string  { return filepath.Join(k.repo, "keys", k.Name+".cue") }
+func (k *newKey) privatePath() string { return filepath.Join(k.dir, k.Name+keySuffix) }
 
 func (k *newKey) check() error {
-	if err := schema.CheckName(k.name); err != nil {
+	if err := schema.CheckName(k.Name); err != nil {
 		return err
 	}
-	if len(k.uses) == 0 {
-		return schema.Hint(fmt.Errorf("key %s would have no use", k.name), "give --use with one or more of %s", strings.Join(uses, ", "))
+	if v := passphraseVariable(k.Name); slices.Contains(reservedVariables, v) {
+		return schema.Hint(fmt.Errorf("no key can be called %s: %s is a setting", k.Name, v), "choose another name")
 	}
-	for i, u := range k.uses {
+	if len(k.Uses) == 0 {
+		return schema.Hint(fmt.Errorf("key %s would have no use", k.Name), "give --use with one or more of %s", strings.Join(uses, ", "))
+	}
+	for i, u := range k.Uses {
 		if !slices.Contains(uses, u) {
 			return schema.Hint(fmt.Errorf("%.40q is no use of a key", u), "choose from %s", strings.Join(uses, ", "))
 		}
-		if slices.Contains(k.uses[:i], u) {
+		if slices.Contains(k.Uses[:i], u) {
 			return fmt.Errorf("the use %s is named twice", u)
 		}
 	}
 	if err := checkRepo(k.repo); err != nil {
 		return err
 	}
-	for _, path := range []string{k.publicPath(), k.privatePath()} {
-		there, err := exists(path)
-		if err != nil {
-			return err
-		}
-		if there {
-			return schema.Hint(fmt.Errorf("%s exists", path), "choose another name: a key is never overwritten")
-		}
+	if err := absent(k.publicPath(), "choose another name: a key is never overwritten"); err != nil {
+		return err
 	}
-	return nil
+	return absent(k.privatePath(), "choose another name: a key is never overwritten")
 }
 
-// create writes the private half first: a public half in the repo whose private half was lost would be worse than the
-// other way round.
-func (k *newKey) create() error {
-	if err := k.check(); err != nil {
-		return err
+func absent(path, hint string) error {
+	there, err := exists(path)
+	if err == nil && there {
+		err = schema.Hint(fmt.Errorf("%s exists", path), "%s", hint)
 	}
-	pass, err := k.pass(k.name, true)
+	return err
+}
+
+// create makes the pair here.
+func (k *newKey) create(pass Passphrase, kind string) error {
+	generate := keyTypes[kind]
+	if generate == nil {
+		return schema.Hint(fmt.Errorf("there is no type of keys %.40q", kind), "choose from %s", strings.Join(slices.Sorted(maps.Keys(keyTypes)), ", "))
+	}
+	secret, err := pass(k.Name, true)
 	if err != nil {
 		return err
 	}
-	pub, priv, err := ed25519.GenerateKey(rand.Reader)
+	priv, err := generate()
 	if err != nil {
 		return err
 	}
-	private, err := encrypt(priv, pass)
+	if err := k.take(priv.Public()); err != nil {
+		return err
+	}
+	return k.save(priv, secret)
+}
+
+// createRemote has a key service make the pair.
+func (k *newKey) createRemote(ctx context.Context, access *KeyAccess, algorithm string) error {
+	service, err := access.service(ctx, k.repo, k.Private)
 	if err != nil {
+		return err
+	}
+	if d, ok := service.(interface{ DefaultAlgorithm() string }); ok && algorithm == "" {
+		algorithm = d.DefaultAlgorithm()
+	}
+	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
+	defer cancel()
+	pub, err := service.CreateKey(ctx, algorithm)
+	if err != nil {
+		return err
+	}
+	if err := k.take(pub); err != nil {
+		return err
+	}
+	return k.writePublic()
+}
+
+// take sets the public half.
+func (k *newKey) take(pub crypto.PublicKey) error {
+	if err := fleet.CheckKeyType(pub); err != nil {
 		return err
 	}
 	public, err := cryptoutils.MarshalPublicKeyToPEM(pub)
 	if err != nil {
 		return err
 	}
-	if k.id, err = keyID(&fleet.Key{Name: k.name, Public: string(public)}); err != nil {
+	k.Public = string(public)
+	k.id, err = keyID(&k.Key)
+	return err
+}
+
+// save writes the private half first: a public half in the repo whose private half was lost would be worse than the
+// other way round.
+func (k *newKey) save(priv crypto.PrivateKey, pass []byte) error {
+	if err := k.writePrivate(priv, pass); err != nil {
+		return err
+	}
+	if err := k.writePublic(); err != nil {
+		if rerr := durable.Remove(k.privatePath()); rerr != nil {
+			return fmt.Errorf("%w; and %s is left over: %w", err, k.privatePath(), rerr)
+		}
+		return err
+	}
+	return nil
+}
+
+func (k *newKey) writePrivate(priv crypto.PrivateKey, pass []byte) error {
+	private, err := encrypt(priv, pass)
+	if err != nil {
 		return err
 	}
 	if err := durable.MkdirAll(k.dir, 0o700); err != nil {
@@ -168,138 +262,30 @@ func (k *newKey) create() error {
 	if err := durable.Create(k.privatePath(), bytes.NewReader(private), 0o600); err != nil {
 		return fmt.Errorf("private half: %w", err)
 	}
-	if err := k.writePublic(public); err != nil {
-		if rerr := durable.Remove(k.privatePath()); rerr != nil {
-			return fmt.Errorf("public half: %w; and %s is left over: %w", err, k.privatePath(), rerr)
-		}
+	return nil
+}
+
+func (k *newKey) writePublic() error {
+	err := durable.MkdirAll(filepath.Dir(k.publicPath()), 0o755)
+	if err == nil {
+		err = durable.Create(k.publicPath(), bytes.NewReader(fleet.KeyFile(k.Key)), 0o644)
+	}
+	if err != nil {
 		return fmt.Errorf("public half: %w", err)
 	}
 	return nil
 }
 
-func (k *newKey) writePublic(public []byte) error {
-	if err := durable.MkdirAll(filepath.Dir(k.publicPath()), 0o755); err != nil {
-		return err
+// tell says where the halves are.
+func (k *newKey) tell(cmd *cobra.Command) error {
+	w := cmd.ErrOrStderr()
+	fmt.Fprintf(w, "public half: %s (commit it)\n", k.publicPath())
+	switch there, err := exists(k.privatePath()); {
+	case k.Private != "":
+		fmt.Fprintf(w, "private half: %s\n", k.Private)
+	case err == nil && there:
+		fmt.Fprintf(w, "private half: %s (keep it)\n", k.privatePath())
 	}
-	return durable.Create(k.publicPath(), bytes.NewReader(k.cue(public)), 0o644)
-}
-
-// cue is keys/NAME.cue.
-func (k *newKey) cue(public []byte) []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "package keys\n\nkeys: %q: {\n\tuses: [%s]\n", k.name, `"`+strings.Join(k.uses, `", "`)+`"`)
-	if !k.expires.IsZero() {
-		fmt.Fprintf(&b, "\texpires: %q\n", k.expires.Format(time.RFC3339))
-	}
-	b.WriteString("\tpublic: \"\"\"\n")
-	for line := range strings.Lines(string(public)) {
-		b.WriteString("\t\t" + line)
-	}
-	b.WriteString("\t\t\"\"\"\n}\n")
-	return b.Bytes()
-}
-
-// encrypt is the private half as it is kept: cosign's format, scrypt and secretbox.
-func encrypt(priv crypto.PrivateKey, pass []byte) ([]byte, error) {
-	der, err := cryptoutils.MarshalPrivateKeyToEncryptedDER(priv, cryptoutils.StaticPasswordFunc(pass))
-	if err != nil {
-		return nil, err
-	}
-	return cryptoutils.PEMEncode(cryptoutils.EncryptedSigstorePrivateKeyPEMType, der), nil
-}
-
-// keyInfo is a line of `key list`.
-type keyInfo struct {
-	Name    string     `json:"name"`
-	Uses    []string   `json:"uses"`
-	ID      string     `json:"id"`
-	Expires *time.Time `json:"expires,omitempty"`
-	State   string     `json:"state"` // "usable here", or why not
-}
-
-func keyListCommand() *cobra.Command {
-	var repo, keyDir string
-	var asJSON bool
-	c := &cobra.Command{
-		Use:   "list",
-		Short: "List the fleet's keys, and which of them can sign here",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, err := loadFleet(cmd.Context(), repo)
-			if err != nil {
-				return err
-			}
-			infos, err := listKeys(f, OpenKeys(f, keyDir, nil))
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetIndent("", "  ")
-				return e.Encode(infos)
-			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "NAME\tUSES\tID\tEXPIRES\tSTATE")
-			for _, i := range infos {
-				until := "never"
-				if i.Expires != nil {
-					until = i.Expires.Format(time.DateOnly)
-				}
-				fmt.Fprintf(w, "%s\t%s\t%.16s\t%s\t%s\n", i.Name, strings.Join(i.Uses, ","), i.ID, until, i.State)
-			}
-			return w.Flush()
-		},
-	}
-	keyFlags(c, &repo, &keyDir)
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return c
-}
-
-func listKeys(f *fleet.Fleet, ring *Keyring) ([]keyInfo, error) {
-	infos := []keyInfo{}
-	for _, key := range sortedKeys(f) {
-		id, err := keyID(key)
-		if err != nil {
-			return nil, err
-		}
-		info := keyInfo{Name: key.Name, Uses: key.Uses, ID: id, State: "usable here"}
-		if !key.Expires.IsZero() {
-			info.Expires = &key.Expires
-		}
-		if err := ring.usable(key); err != nil {
-			info.State = ring.state(key)
-		}
-		infos = append(infos, info)
-	}
-	return infos, nil
-}
-
-// state says in a few words why the key cannot sign here.
-func (k *Keyring) state(key *fleet.Key) string {
-	path, err := k.path(key)
-	switch {
-	case !key.Expires.IsZero() && !k.now().Before(key.Expires):
-		return "expired"
-	case err != nil:
-		return "elsewhere"
-	}
-	if there, err := exists(path); err == nil && !there {
-		return "elsewhere"
-	}
-	return "unreadable"
-}
-
-func loadFleet(ctx context.Context, repo string) (*fleet.Fleet, error) {
-	if err := checkRepo(repo); err != nil {
-		return nil, err
-	}
-	return fleet.Load(ctx, os.DirFS(repo))
-}
-
-func checkRepo(repo string) error {
-	if there, err := exists(filepath.Join(repo, "fleet.cue")); err != nil || !there {
-		return schema.Hint(errors.Join(fmt.Errorf("%s holds no fleet.cue", repo), err),
-			"name the fleet repo with --repo, or start one with bakehouse init")
-	}
-	return nil
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), k.id)
+	return err
 }

@@ -1,14 +1,18 @@
 package sign
 
 import (
+	"context"
 	"crypto"
 	"crypto/rsa"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -25,27 +29,33 @@ import (
 // Keyring signs with the keys of a fleet whose private halves are at hand. A key is decrypted once, when it is first
 // needed. It is safe for concurrent use.
 type Keyring struct {
-	keys map[string]*fleet.Key
-	dir  string
-	pass Passphrase
-	now  func() time.Time
+	keys    map[string]*fleet.Key
+	dir     string
+	pass    Passphrase
+	plugins map[string]string // programs by the scheme of URIs
+	now     func() time.Time
 
 	mu      sync.Mutex
 	signers map[string]signature.Signer
 }
 
-// OpenKeys makes a keyring of f's keys. Nothing is read yet; see Unlock.
+// OpenKeys makes a keyring of f's keys whose private halves are files in keyDir. Nothing is read yet; see Unlock.
 func OpenKeys(f *fleet.Fleet, keyDir string, pass Passphrase) *Keyring {
 	return &Keyring{keys: f.Keys, dir: keyDir, pass: pass, now: time.Now, signers: map[string]signature.Signer{}}
 }
 
-// DefaultKeyDir is where private halves are kept unless --key-dir says otherwise.
-func DefaultKeyDir() string {
-	d, err := os.UserConfigDir()
-	if err != nil {
-		return "keys"
-	}
-	return filepath.Join(d, "bakehouse", "keys")
+// of is an empty keyring for another state of the fleet, with the same access.
+func (k *Keyring) of(f *fleet.Fleet) *Keyring {
+	other := OpenKeys(f, k.dir, k.pass)
+	other.plugins = k.plugins
+	return other
+}
+
+// Use makes the keyring sign with s for a key, instead of what keys/ says of its private half.
+func (k *Keyring) Use(name string, s signature.Signer) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.signers[name] = s
 }
 
 // Unlock decrypts keys for each of the uses, as many as sign for it, so that a missing key or a wrong passphrase is
@@ -90,18 +100,75 @@ func (k *Keyring) Names(use string) ([]string, error) {
 	return nil, schema.Hint(fmt.Errorf("no key has the use %s", use), "make one: bakehouse key create NAME --use %s", use)
 }
 
+// States of a key on this machine, as `key list` tells them.
+const (
+	StateUsable    = "usable"
+	StateElsewhere = "elsewhere"     // its private half is not on this machine
+	StateCorrupt   = "corrupt"       // its file is no encrypted private key, or cannot be read
+	StateExposed   = "exposed"       // others can read its file
+	StateEarly     = "not yet valid" // its certificate begins later
+	StateExpired   = "expired"
+	StateRetired   = "retired"
+)
+
+// usable says why the key cannot sign here and now.
 func (k *Keyring) usable(key *fleet.Key) error {
-	if !key.Expires.IsZero() && !k.now().Before(key.Expires) {
-		return fmt.Errorf("key %s expired at %s", key.Name, key.Expires.UTC().Format(time.RFC3339))
+	_, err := k.state(key)
+	return err
+}
+
+// state is a State… constant, with the error that signing would end in. Neither is a passphrase asked for nor a KMS called.
+func (k *Keyring) state(key *fleet.Key) (string, error) {
+	now := k.now()
+	at := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+	switch {
+	case !key.Retired.IsZero():
+		return StateRetired, fmt.Errorf("key %s was retired at %s", key.Name, at(key.Retired))
+	case now.Before(key.NotBefore):
+		return StateEarly, fmt.Errorf("key %s is valid from %s", key.Name, at(key.NotBefore))
+	case !key.Expires.IsZero() && !now.Before(key.Expires):
+		return StateExpired, fmt.Errorf("key %s expired at %s", key.Name, at(key.Expires))
+	}
+	if scheme, _, ok := strings.Cut(key.Private, "://"); ok {
+		if err := k.reach(scheme); err != nil {
+			return StateElsewhere, schema.Hint(fmt.Errorf("key %s: %w", key.Name, err), "%s", schema.HintOf(err))
+		}
+		return StateUsable, nil
 	}
 	path, err := k.path(key)
 	if err != nil {
-		return err
+		return StateElsewhere, err
 	}
 	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("key %s: %w", key.Name, err)
+		if errors.Is(err, fs.ErrNotExist) {
+			return StateElsewhere, fmt.Errorf("key %s: %w", key.Name, err)
+		}
+		return StateCorrupt, fmt.Errorf("key %s: %w", key.Name, err)
 	}
-	return nil
+	return StateUsable, nil
+}
+
+// inspect is state, and also looks into the key's file.
+func (k *Keyring) inspect(key *fleet.Key) (string, error) {
+	state, err := k.state(key)
+	if err != nil || strings.Contains(key.Private, "://") {
+		return state, err
+	}
+	path, err := k.path(key)
+	if err != nil {
+		return StateElsewhere, err
+	}
+	b, err := readPrivate(path)
+	switch {
+	case errors.Is(err, errExposed):
+		return StateExposed, err
+	case err == nil:
+		err = checkEncrypted(b)
+	}
+	if err != nil {
+		return StateCorrupt, fmt.Errorf("key %s (%s): %w", key.Name, path, err)
+	}
+	return StateUsable, nil
 }
 
 // path is where the key's private half lies. The name comes from the repo, which must not point out of the folder.
@@ -109,9 +176,6 @@ func (k *Keyring) path(key *fleet.Key) (string, error) {
 	file := key.Private
 	if file == "" {
 		file = key.Name + keySuffix
-	}
-	if strings.Contains(file, "://") {
-		return "", fmt.Errorf("key %s: this version knows no keys at %.40q", key.Name, file)
 	}
 	if !filepath.IsLocal(file) {
 		return "", fmt.Errorf("key %s: private half %.80q is not a file name", key.Name, file)
@@ -121,35 +185,43 @@ func (k *Keyring) path(key *fleet.Key) (string, error) {
 
 const keySuffix = ".key"
 
-// Signer returns the key's signer, decrypting its private half if need be.
-func (k *Keyring) Signer(name string) (signature.Signer, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if s := k.signers[name]; s != nil {
-		return s, nil
-	}
+// key finds a key by name.
+func (k *Keyring) key(name string) (*fleet.Key, error) {
 	key := k.keys[name]
 	if key == nil {
 		return nil, schema.Hint(fmt.Errorf("there is no key %.80q", name), "see bakehouse key list")
 	}
-	if err := k.usable(key); err != nil {
-		return nil, schema.Hint(err, "name the folder of the private keys with --key-dir")
-	}
-	path, err := k.path(key)
+	return key, nil
+}
+
+// Signer returns the key's signer, decrypting its private half if need be.
+func (k *Keyring) Signer(name string) (signature.Signer, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	key, err := k.key(name)
 	if err != nil {
 		return nil, err
 	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("key %s: %w", name, err)
+	state, err := k.state(key)
+	s := k.signers[name]
+	if s != nil && (err == nil || state == StateElsewhere) {
+		return s, nil
 	}
-	priv, err := k.decrypt(name, b)
 	if err != nil {
-		return nil, fmt.Errorf("key %s (%s): %w", name, path, err)
+		return nil, schema.Hint(err, "%s", orHint(err, map[string]string{
+			StateEarly: "sign with another key until then", StateExpired: "sign with the key that follows it", StateRetired: "sign with the key that followed it"}[state],
+			"name the folder of the private keys with --key-dir"))
 	}
-	s, err := loadSigner(priv)
+	if strings.Contains(key.Private, "://") {
+		s, err = k.remote(key)
+	} else {
+		var priv crypto.PrivateKey
+		if priv, err = k.private(key); err == nil {
+			s, err = loadSigner(priv)
+		}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("key %s: %w", name, err)
+		return nil, err
 	}
 	if err := samePublic(s, key); err != nil {
 		return nil, err
@@ -158,10 +230,66 @@ func (k *Keyring) Signer(name string) (signature.Signer, error) {
 	return s, nil
 }
 
-func (k *Keyring) decrypt(name string, b []byte) (crypto.PrivateKey, error) {
+// private reads and decrypts the key's private half.
+func (k *Keyring) private(key *fleet.Key) (crypto.PrivateKey, error) {
+	path, err := k.path(key)
+	if err != nil {
+		return nil, err
+	}
+	b, err := readPrivate(path)
+	if err != nil {
+		return nil, fmt.Errorf("key %s: %w", key.Name, err)
+	}
+	priv, err := k.decrypt(key.Name, b)
+	if err != nil {
+		return nil, fmt.Errorf("key %s (%s): %w", key.Name, path, err)
+	}
+	return priv, nil
+}
+
+var errExposed = errors.New("others than its owner can read it")
+
+// maxKeyFile bounds a file of a key, in bytes.
+const maxKeyFile = 64 << 10
+
+// readPrivate reads a file of a private key, unless others can read it too.
+func readPrivate(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular() || info.Size() > maxKeyFile:
+		return nil, fmt.Errorf("%s is not a file of a key", path)
+	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
+		return nil, schema.Hint(fmt.Errorf("%s has mode %04o: %w", path, info.Mode().Perm(), errExposed),
+			"close it (chmod 600 %s), and replace the key if somebody may have read it", path)
+	}
+	return io.ReadAll(io.LimitReader(f, maxKeyFile))
+}
+
+// checkEncrypted says what is wrong with a file of a private key, as far as that can be told without its passphrase.
+func checkEncrypted(b []byte) error {
 	block, _ := pem.Decode(b)
-	if block == nil || block.Type != string(cryptoutils.EncryptedSigstorePrivateKeyPEMType) {
-		return nil, schema.Hint(errors.New("not an encrypted private key"), "make keys with bakehouse key create")
+	if block == nil || !slices.Contains(sealedTypes, block.Type) {
+		return schema.Hint(errors.New("not an encrypted private key"), "make keys with bakehouse key create, or bring them with bakehouse key import")
+	}
+	if !json.Valid(block.Bytes) { // the form of secure-systems-lab's "encrypted"
+		return errors.New("the key file is damaged")
+	}
+	return nil
+}
+
+// sealedTypes are the PEM types of private halves as we keep them, and as cosign once wrote them.
+var sealedTypes = []string{string(cryptoutils.EncryptedSigstorePrivateKeyPEMType), "ENCRYPTED COSIGN PRIVATE KEY"}
+
+func (k *Keyring) decrypt(name string, b []byte) (crypto.PrivateKey, error) {
+	if err := checkEncrypted(b); err != nil {
+		return nil, err
 	}
 	pass, err := k.pass(name, false)
 	if err != nil {
@@ -176,10 +304,22 @@ func (k *Keyring) decrypt(name string, b []byte) (crypto.PrivateKey, error) {
 	return priv, nil
 }
 
-func samePublic(s signature.Signer, key *fleet.Key) error {
+// encrypt is the private half as it is kept: cosign's format, scrypt and secretbox.
+func encrypt(priv crypto.PrivateKey, pass []byte) ([]byte, error) {
+	if len(pass) == 0 {
+		return nil, errors.New("an empty passphrase protects nothing")
+	}
+	der, err := cryptoutils.MarshalPrivateKeyToEncryptedDER(priv, cryptoutils.StaticPasswordFunc(pass))
+	if err != nil {
+		return nil, err
+	}
+	return cryptoutils.PEMEncode(cryptoutils.EncryptedSigstorePrivateKeyPEMType, der), nil
+}
+
+func samePublic(s signature.PublicKeyProvider, key *fleet.Key) error {
 	pub, err := s.PublicKey()
 	if err != nil {
-		return err
+		return fmt.Errorf("key %s: %w", key.Name, err)
 	}
 	got, err := trust.KeyID(pub)
 	if err != nil {
@@ -219,4 +359,19 @@ func exists(path string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+func loadFleet(ctx context.Context, repo string) (*fleet.Fleet, error) {
+	if err := checkRepo(repo); err != nil {
+		return nil, err
+	}
+	return fleet.Load(ctx, os.DirFS(repo))
+}
+
+func checkRepo(repo string) error {
+	if there, err := exists(filepath.Join(repo, "fleet.cue")); err != nil || !there {
+		return schema.Hint(errors.Join(fmt.Errorf("%s holds no fleet.cue", repo), err),
+			"name the fleet repo with --repo, or start one with bakehouse init")
+	}
+	return nil
 }

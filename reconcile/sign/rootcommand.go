@@ -38,17 +38,21 @@ func loadTop(ctx context.Context, repo string) (*fleet.Fleet, error) {
 	return fleet.LoadTop(ctx, os.DirFS(repo))
 }
 
-func openCeremony(ctx context.Context, repo, keyDir, passFile string) (*ceremony, error) {
+func openCeremony(ctx context.Context, repo string, access *KeyAccess) (*ceremony, error) {
 	f, err := loadTop(ctx, repo)
 	if err != nil {
 		return nil, err
 	}
-	return &ceremony{fleet: f, repo: repo, now: time.Now(),
-		keys: func(f *fleet.Fleet) *Keyring { return OpenKeys(f, keyDir, Passphrases(passFile)) }}, nil
+	keys, err := access.Open(ctx, f, repo)
+	if err != nil {
+		return nil, err
+	}
+	return &ceremony{fleet: f, repo: repo, now: time.Now(), keys: keys.of}, nil
 }
 
 func rootInitCommand() *cobra.Command {
-	var repo, keyDir, passFile string
+	var access KeyAccess
+	var repo string
 	var bins int
 	c := &cobra.Command{
 		Use:   "init",
@@ -61,7 +65,7 @@ The number of bins is fixed for the fleet's life. A host reads one bin: about a 
 are good for ten thousand hosts.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := openCeremony(cmd.Context(), repo, keyDir, passFile)
+			c, err := openCeremony(cmd.Context(), repo, &access)
 			if err != nil {
 				return err
 			}
@@ -75,8 +79,8 @@ are good for ten thousand hosts.`,
 			return nil
 		},
 	}
-	keyFlags(c, &repo, &keyDir)
-	c.Flags().StringVar(&passFile, "passphrase-file", "", "file whose first line is the passphrase")
+	repoFlag(c, &repo)
+	access.Flags(c)
 	c.Flags().IntVar(&bins, "bins", 64, "number of hashed bins, a power of two")
 	return c
 }
@@ -109,7 +113,7 @@ While it lacks signatures it can be made again, after another change to keys/.`,
 		Example: "  bakehouse key create carol --use root\n  bakehouse root next\n  bakehouse root sign --key alice",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := openCeremony(cmd.Context(), repo, "", "")
+			c, err := openCeremony(cmd.Context(), repo, &KeyAccess{})
 			if err != nil {
 				return err
 			}
@@ -136,7 +140,8 @@ While it lacks signatures it can be made again, after another change to keys/.`,
 }
 
 func rootSignCommand() *cobra.Command {
-	var repo, keyDir, passFile, name, private string
+	var access KeyAccess
+	var repo, name, private string
 	c := &cobra.Command{
 		Use:   "sign",
 		Short: "Add a signature to the newest root",
@@ -150,7 +155,7 @@ A complete root gets no further signature, because packages and the store know a
 		Example: "  bakehouse root sign --key alice\n  bakehouse root sign --key 3f2a91bc --private old-alice.key",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := openCeremony(cmd.Context(), repo, keyDir, passFile)
+			c, err := openCeremony(cmd.Context(), repo, &access)
 			if err != nil {
 				return err
 			}
@@ -169,8 +174,8 @@ A complete root gets no further signature, because packages and the store know a
 			return nil
 		},
 	}
-	keyFlags(c, &repo, &keyDir)
-	c.Flags().StringVar(&passFile, "passphrase-file", "", "file whose first line is the passphrase")
+	repoFlag(c, &repo)
+	access.Flags(c)
 	c.Flags().StringVar(&name, "key", "", "name of the key, or the start of its id (default: every key at hand that is needed)")
 	c.Flags().StringVar(&private, "private", "", "where the private half of a key is that keys/ no longer lists (default NAME.key in the key folder)")
 	return c

@@ -167,7 +167,9 @@ func (c *ceremony) sign(name, private string) (added []string, made *chain, err 
 	f := *c.fleet
 	f.Keys = map[string]*fleet.Key{}
 	for _, key := range holders {
-		f.Keys[key.Name] = key
+		k := *key
+		k.Retired = time.Time{} // a retired key has a last thing to sign: the root without it
+		f.Keys[key.Name] = &k
 	}
 	keys := c.keys(&f)
 	b, added, err := there.sign(&f, keys, name, private)
@@ -274,6 +276,7 @@ func (c *chain) nobody(f *fleet.Fleet, keys *Keyring) error {
 			why = append(why, err.Error())
 		}
 	}
+	slices.Sort(why)
 	return schema.Hint(fmt.Errorf("no key that %s needs can sign here: %s", r, strings.Join(why, "; ")),
 		"name the folder of the private keys with --key-dir")
 }

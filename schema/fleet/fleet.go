@@ -30,6 +30,7 @@ type Fleet struct {
 	URL           string   // of the central server
 	Certificates  []string // PEM, each one certificate: the authorities that vouch for URL; none: the public ones
 	Lifetimes     Lifetimes
+	KeyExpiry     schema.KeyExpiry
 	Limits        Limits
 	Keep          Keep
 	AnchorVersion int                         // of the root that packages carry
@@ -81,12 +82,15 @@ type Program struct {
 
 // Key is the public half of a signature key, and where its private half is.
 type Key struct {
-	Name    string
-	Public  string // PEM, SubjectPublicKeyInfo
-	Uses    []string
-	Private string    // file name in the key folder, or the URI of a KMS
-	Expires time.Time // zero: never
-	Pos     Pos
+	Name        string
+	Public      string // PEM, SubjectPublicKeyInfo
+	Certificate string // PEM; empty: the repo holds the bare key
+	Uses        []string
+	Private     string    // file name in the key folder, or the URI of a KMS
+	NotBefore   time.Time // of the certificate
+	Expires     time.Time // what comes first of expires and the certificate's end; zero: never
+	Retired     time.Time // zero: it is not
+	Pos         Pos
 }
 
 // The uses of keys: the TUF roles (targets also signs the bins), and statements on packages.
@@ -202,7 +206,9 @@ type Info struct {
 	Package      string            // name of the package in the system's package manager
 	Version      string            // of the platform's pinned host program; empty if none is
 	Program      schema.Digest     // of that program
-	Keys         map[string]string // name to PEM, of the keys whose use is package
+	Keys         map[string]string // name to PEM, of the keys whose use is package and that are not retired
+	Expires      map[string]string // of those of them that expire, as RFC 3339
+	KeyExpiry    map[string]string // "warn" and "critical", as fleet.cue sets them; empty: it does not
 	Anchor       []byte            // the anchor root
 }
 
@@ -212,10 +218,17 @@ const PackageName = "bakehouse-agent"
 // Info is what plugins may learn when they are evaluated for that platform.
 func (f *Fleet) Info(p schema.Platform) Info {
 	info := Info{Name: f.Name, URL: f.URL, Certificates: f.Certificates, Package: PackageName,
-		Version: f.Programs[p].Version, Program: f.Programs[p].SHA256, Keys: map[string]string{}, Anchor: f.Anchor()}
+		Version: f.Programs[p].Version, Program: f.Programs[p].SHA256, Keys: map[string]string{}, Expires: map[string]string{}, Anchor: f.Anchor()}
+	if e := f.KeyExpiry; e != schema.DefaultKeyExpiry {
+		info.KeyExpiry = map[string]string{"warn": e.Warn.String(), "critical": e.Critical.String()}
+	}
 	for name, k := range f.Keys {
-		if k.Has(UsePackage) {
-			info.Keys[name] = k.Public
+		if !k.Has(UsePackage) {
+			continue
+		}
+		info.Keys[name] = k.Public
+		if !k.Expires.IsZero() {
+			info.Expires[name] = k.Expires.UTC().Format(time.RFC3339)
 		}
 	}
 	return info
@@ -224,5 +237,5 @@ func (f *Fleet) Info(p schema.Platform) Info {
 // Threshold is how many keys with that use have to sign its role.
 func (f *Fleet) Threshold(use string) int { return max(1, f.Thresholds[use]) }
 
-// Has reports whether k has that use.
-func (k *Key) Has(use string) bool { return slices.Contains(k.Uses, use) }
+// Has reports whether k has that use. A retired key has none any more.
+func (k *Key) Has(use string) bool { return k.Retired.IsZero() && slices.Contains(k.Uses, use) }

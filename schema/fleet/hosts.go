@@ -262,6 +262,9 @@ func (ld *loader) keysOf(value map[string]Value) map[string]Value {
 			if near != "" {
 				p.Hint, p.Also = "did you mean "+near+"?", []Pos{ld.fleet.Keys[near].Pos}
 			}
+		case k != nil && !k.Retired.IsZero():
+			p := ld.problem(n, "key %s is retired, so no package is signed with it", n.text)
+			p.Hint, p.Also = "name the key that followed it", []Pos{k.Pos}
 		case k != nil && !k.Has(UsePackage):
 			p := ld.problem(n, "key %s does not sign packages, but %s", n.text, strings.Join(k.Uses, ", "))
 			p.Hint, p.Also = "hosts accept keys with the use \"package\"", []Pos{k.Pos}

@@ -130,8 +130,8 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 		"a misspelt plugin names both places": {"hosts/k.cue", "package hosts\nrules: mot: [{value: {}}]\n",
 			"hosts/k.cue:2:14: there is no plugin \"mot\" (see also plugins/motd)\n\thint: did you mean motd?"},
 		"a key that the updater cannot accept names both places": {"hosts/k.cue", "package hosts\nrules: updater: [{value: keys: [\"prod\", \"prodd\"]}]\n",
-			"hosts/k.cue:2:33: key prod does not sign packages, but root (see also keys/prod.cue:4:2)\n\thint: hosts accept keys with the use \"package\"\n" +
-				"hosts/k.cue:2:41: there is no key \"prodd\" (see also keys/prod.cue:4:2)\n\thint: did you mean prod?"},
+			"hosts/k.cue:2:33: key prod does not sign packages, but root (see also keys/prod.cue:5:2)\n\thint: hosts accept keys with the use \"package\"\n" +
+				"hosts/k.cue:2:41: there is no key \"prodd\" (see also keys/prod.cue:5:2)\n\thint: did you mean prod?"},
 		"a pattern that is no regular expression": {"hosts/r.cue", "package hosts\nrules: updater: [{when: hosts: [\"~(\"], value: {}}]\n",
 			"hosts/r.cue:2:33: host pattern \"~(\""},
 		"a value that is not concrete": {"hosts/r.cue", "package hosts\nrules: updater: [{value: fixed: bool}]\n",

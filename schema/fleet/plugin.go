@@ -57,7 +57,7 @@ const maxUses = 2000
 var available = map[string][]string{
 	"platform": {"os", "arch"},
 	"host":     {"name", "address", "folder"},
-	"fleet":    {"name", "url", "certificates", "package", "version", "keys", "anchor"},
+	"fleet":    {"name", "url", "certificates", "package", "version", "keys", "expires", "keyExpiry", "anchor"},
 }
 
 var pluginPath, paramsPath = cue.ParsePath("plugin"), cue.ParsePath("plugin.params")
@@ -241,7 +241,7 @@ func (p *Plugin) fill(ctx *cue.Context, value *cue.Value, in Inputs, params map[
 	given := map[string]map[string]*node{
 		"fleet": {"name": textNode(in.Fleet.Name), "url": textNode(in.Fleet.URL), "package": textNode(in.Fleet.Package),
 			"version": textNode(in.Fleet.Version), "anchor": textNode(string(in.Fleet.Anchor)), "certificates": listNode(in.Fleet.Certificates),
-			"keys": mapNode(in.Fleet.Keys)},
+			"keys": mapNode(in.Fleet.Keys), "expires": mapNode(in.Fleet.Expires), "keyExpiry": mapNode(in.Fleet.KeyExpiry)},
 	}
 	if concrete {
 		given["platform"] = map[string]*node{"os": textNode(in.Platform.OS), "arch": textNode(in.Platform.Arch)}

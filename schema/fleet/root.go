@@ -44,6 +44,7 @@ func (ld *loader) takeRoot(_ *evaluated, n *node) {
 			}
 		}
 	}
+	f.KeyExpiry = ld.keyExpiry(n.get("keyExpiry"))
 	f.Limits.Removed = defaultRemoved
 	if v := n.get("limits").get("removed"); v != nil {
 		if f.Limits.Removed, _ = strconv.Atoi(v.text); v.text != strconv.Itoa(f.Limits.Removed) {
@@ -204,33 +205,22 @@ func (ld *loader) readTrust() {
 // takeKeys reads keys/.
 func (ld *loader) takeKeys(_ *evaluated, n *node) {
 	defer ld.takeThresholds(n)
+	ld.readPrivate()
 	keys := n.get("keys")
 	if keys == nil {
 		return
 	}
 	seen := map[string]*Key{}
 	for i, name := range keys.names {
-		v := keys.fields[i]
-		k := &Key{Name: name, Uses: v.get("uses").strs(), Private: v.get("private").str(), Pos: v.get("public").at()}
-		if k.Private == "" {
-			k.Private = name + ".key"
-		}
-		der, err := publicKey(v.get("public").text)
-		if err != nil {
-			ld.problem(v.get("public"), "key %s: %v", name, err)
+		k := ld.key(name, keys.fields[i])
+		if k == nil {
 			continue
 		}
-		// Written alike however it was pasted, so that packages do not change with the white space.
-		k.Public = string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 		if first := seen[k.Public]; first != nil {
-			ld.problem(v.get("public"), "key %s is the same key as %s, so the two would count as two signatures", name, first.Name).Also = []Pos{first.Pos}
+			p := ld.problem(keys.fields[i], "key %s is the same key as %s, so the two would count as two signatures", name, first.Name)
+			p.Pos, p.Also = k.Pos, []Pos{first.Pos}
 		}
 		seen[k.Public] = k
-		if e := v.get("expires"); e != nil {
-			if k.Expires, err = time.Parse(time.RFC3339, e.text); err != nil {
-				ld.problem(e, "key %s: %v", name, err)
-			}
-		}
 		ld.fleet.Keys[name] = k
 	}
 }
@@ -260,25 +250,6 @@ func (ld *loader) takeThresholds(n *node) {
 		}
 		ld.fleet.Thresholds[use] = want
 	}
-}
-
-// publicKey is the SubjectPublicKeyInfo in a PEM block.
-func publicKey(text string) ([]byte, error) {
-	block, rest := pem.Decode([]byte(text))
-	switch {
-	case block == nil:
-		return nil, fmt.Errorf("public is not PEM")
-	case strings.Contains(block.Type, "PRIVATE KEY"):
-		return nil, fmt.Errorf("public holds a private key: everyone who reads the repo has it, so make another")
-	case block.Type != "PUBLIC KEY":
-		return nil, fmt.Errorf("public is a %s, not a PUBLIC KEY", block.Type)
-	case len(bytes.TrimSpace(rest)) > 0:
-		return nil, fmt.Errorf("public holds more than one PEM block")
-	}
-	if _, err := x509.ParsePKIXPublicKey(block.Bytes); err != nil {
-		return nil, fmt.Errorf("public is not a public key: %w", err)
-	}
-	return block.Bytes, nil
 }
 
 // takeSites reads sites/.
@@ -351,26 +322,4 @@ func (ld *loader) duration(n *node) schema.Duration {
 func (ld *loader) problem(n *node, format string, args ...any) *Problem {
 	ld.ps = append(ld.ps, Problem{Pos: n.at(), Msg: fmt.Sprintf(format, args...)})
 	return &ld.ps[len(ld.ps)-1]
-}
-
-// KeyFile is the text of keys/NAME.cue for a key.
-func KeyFile(k Key) []byte {
-	var b strings.Builder
-	fmt.Fprintf(&b, "package keys\n\nkeys: %s: {\n\tpublic: \"\"\"\n", quote(k.Name))
-	for line := range strings.Lines(strings.TrimSpace(k.Public) + "\n") {
-		b.WriteString("\t\t" + line)
-	}
-	b.WriteString("\t\t\"\"\"\n\tuses: [")
-	for i, use := range k.Uses {
-		b.WriteString([]string{"", ", "}[min(i, 1)] + string(quote(use)))
-	}
-	b.WriteString("]\n")
-	if k.Private != "" && k.Private != k.Name+".key" {
-		fmt.Fprintf(&b, "\tprivate: %s\n", quote(k.Private))
-	}
-	if !k.Expires.IsZero() {
-		fmt.Fprintf(&b, "\texpires: %q\n", k.Expires.UTC().Format(time.RFC3339))
-	}
-	b.WriteString("}\n")
-	return []byte(b.String())
 }
