@@ -19,17 +19,12 @@ import (
 // Client verifies a fleet's metadata, starting from its anchor root. It is safe for concurrent use; calls that may ask
 // the source wait for each other, the others never wait.
 type Client struct {
-	now   func() time.Time
 	cur   atomic.Pointer[view]
 	chain atomic.Pointer[[]rootSeen] // marks.Roots for HasRoot
 	known atomic.Int64               // version of the newest root
 
-	mu       sync.Mutex // guards all below
-	dir      *dir
-	root     []byte // newest verified
-	healRoot bool   // root must be written
-	marks    *marks
-	waived   []string
+	mu sync.Mutex // guards the walker
+	*walker
 }
 
 // view is one verified state. Its set only grows, by bins, under Client.mu.
@@ -48,28 +43,35 @@ func Open(dir string, anchor []byte, now func() time.Time) (*Client, error) {
 }
 
 func open(dir string, anchor []byte, now func() time.Time, disk durable.Disk) (*Client, error) {
-	if now == nil {
-		now = time.Now
-	}
-	d, err := openDir(dir, disk)
+	w, err := newWalker(dir, anchor, now, disk, true)
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{now: now, dir: d, marks: d.readMarks()}
-	if err := c.choose(slices.Clone(anchor)); err != nil {
-		return nil, err
-	}
-	if err := c.save(); err != nil {
-		return nil, err
-	}
-	if b := d.read(timestampFile, schema.MaxTimestamp); b != nil {
+	c := &Client{walker: w}
+	if b := w.dir.read(timestampFile, schema.MaxTimestamp); b != nil {
 		// What was held is read back as it was taken, without a source. If it no longer verifies, it is fetched again.
-		if v, err := c.walk(context.Background(), nil, b); err == nil {
-			c.cur.Store(v)
+		if set, stamp, err := w.walk(context.Background(), nil, b); err == nil {
+			if v, err := c.view(context.Background(), nil, set, stamp); err == nil {
+				c.show(v)
+			}
 		}
 	}
 	c.published()
 	return c, c.save()
+}
+
+// view completes a walk by the policy.
+func (c *Client) view(ctx context.Context, src Source, set *trustedmetadata.TrustedMetadata, timestamp []byte) (*view, error) {
+	policy, err := c.takePolicy(ctx, src, set)
+	if err != nil {
+		return nil, err
+	}
+	return &view{set: set, targets: set.Targets[metadata.TARGETS], timestamp: timestamp, policy: policy, refreshed: src != nil}, nil
+}
+
+func (c *Client) show(v *view) {
+	c.cur.Store(v)
+	c.held = v.timestamp
 }
 
 // AllowExpired makes the client accept expired metadata of these roles, of all roles if none is named. It is for those
@@ -101,28 +103,18 @@ func (c *Client) Refresh(ctx context.Context, src Source, timestamp []byte) erro
 }
 
 func (c *Client) refresh(ctx context.Context, src Source, timestamp []byte) error {
-	set, err := newSet(c.root)
+	set, timestamp, err := c.walker.refresh(ctx, src, timestamp)
 	if err != nil {
 		return err
 	}
-	if err := c.walkRoots(ctx, src, set); err != nil {
-		return err
-	}
-	if timestamp == nil {
-		if timestamp, err = src.Metadata(ctx, timestampFile, schema.MaxTimestamp); err != nil {
-			return unreachable(timestampFile, err)
-		}
-	}
-	timestamp = slices.Clone(timestamp)
-	v, err := c.walk(ctx, src, timestamp)
+	v, err := c.view(ctx, src, set, timestamp)
 	if err != nil {
 		return err
 	}
-	v.refreshed = true
 	if err := c.commit(v); err != nil {
 		return err
 	}
-	c.cur.Store(v)
+	c.show(v)
 	return nil
 }
 
@@ -145,12 +137,24 @@ func (c *Client) commit(v *view) error {
 	})
 }
 
+// files are the names under which the directory holds v, without its bins.
+func (v *view) files() []string {
+	names := []string{
+		versionedName(metadata.SNAPSHOT, v.set.Snapshot.Signed.Version),
+		versionedName(metadata.TARGETS, v.targets.Signed.Version),
+	}
+	if d, _, err := targetDigest(v.targets, schema.PolicyTarget); err == nil {
+		names = append(names, d.Hex()+policySuffix)
+	}
+	return names
+}
+
 // published copies what the lock-free readers see.
 func (c *Client) published() {
 	roots := slices.Clone(c.marks.Roots)
 	c.chain.Store(&roots)
-	if set, err := newSet(c.root); err == nil {
-		c.known.Store(set.Root.Signed.Version)
+	if root, err := ParseRoot(c.root); err == nil {
+		c.known.Store(root.Signed.Version)
 	}
 }
 
@@ -191,25 +195,9 @@ func (c *Client) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if v := c.cur.Load(); v != nil {
-		return c.believed(v.set)
+		return c.believed(v.set.Root)
 	}
 	return c.now()
-}
-
-func (c *Client) believed(set *trustedmetadata.TrustedMetadata) time.Time {
-	now := c.now()
-	if floor := c.marks.floor(rootAuthority(set.Root, metadata.TARGETS)); now.Before(floor) {
-		return floor
-	}
-	return now
-}
-
-// fresh checks a role's expiry (5.3.10, 5.4.4, 5.5.6, 5.6.6).
-func (c *Client) fresh(role string, expires, now time.Time) error {
-	if now.Before(expires) || slices.Contains(c.waived, role) || slices.Contains(c.waived, everyRole) {
-		return nil
-	}
-	return expired(role, expires, now)
 }
 
 // Verified returns the metadata behind the current state, nil before the first Refresh. It is for reading only, and must

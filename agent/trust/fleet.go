@@ -2,6 +2,7 @@ package trust
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -59,11 +60,6 @@ func checkBins(targets *metadata.Metadata[metadata.TargetsType], info RootInfo) 
 	return nil
 }
 
-func binAuthority(targets *metadata.Metadata[metadata.TargetsType]) authority {
-	d := targets.Signed.Delegations
-	return authority{d.Keys, d.SuccinctRoles.KeyIDs, d.SuccinctRoles.Threshold}
-}
-
 func binOf(targets *metadata.Metadata[metadata.TargetsType], target string) string {
 	return targets.Signed.Delegations.SuccinctRoles.GetRolesForTarget(target)[0].Name
 }
@@ -83,7 +79,7 @@ func (c *Client) ready() (*view, error) {
 	if v == nil || !v.refreshed {
 		return nil, ErrNotLoaded
 	}
-	now := c.believed(v.set)
+	now := c.believed(v.set.Root)
 	if err := c.fresh(metadata.ROOT, v.set.Root.Signed.Expires, now); err != nil {
 		return nil, err
 	}
@@ -136,21 +132,27 @@ func (c *Client) Assignment(ctx context.Context, src Source, host string) (*sche
 		return nil, err
 	}
 	target := schema.PackageTarget(host)
-	md, err := c.bin(ctx, src, v, binOf(v.set.Targets[metadata.TARGETS], target))
+	t, err := find(ctx, target, func(ctx context.Context, role, _ string) (*metadata.Metadata[metadata.TargetsType], error) {
+		return c.bin(ctx, src, v, role)
+	})
+	if errors.Is(err, ErrNoTarget) {
+		return nil, fmt.Errorf("host %s: %w", host, ErrNoTarget)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if md.Signed.Targets[target] == nil {
-		return nil, fmt.Errorf("host %s: %w", host, ErrNoTarget)
-	}
-	return assignment(md, target, host)
+	return assignment(t, target, host)
 }
 
-// bin returns a verified bin of v. c.mu is held.
+// bin returns targets or a verified bin of v. Only targets delegates to bins (checkBins), so one that is there was
+// verified on its word. c.mu is held.
 func (c *Client) bin(ctx context.Context, src Source, v *view, name string) (*metadata.Metadata[metadata.TargetsType], error) {
-	by := binAuthority(v.set.Targets[metadata.TARGETS])
 	if md := v.set.Targets[name]; md != nil {
-		return md, c.fresh(name, md.Signed.Expires, c.believed(v.set))
+		return md, c.fresh(name, md.Signed.Expires, c.believed(v.set.Root))
+	}
+	by, err := delegated(v.targets, name)
+	if err != nil {
+		return nil, err
 	}
 	if err := c.takeRole(ctx, src, v.set, name, metadata.TARGETS, by); err != nil {
 		return nil, err
@@ -206,7 +208,10 @@ func (c *Client) loadBins(ctx context.Context, src Source, v *view) error {
 	}
 	top := v.set.Targets[metadata.TARGETS]
 	names := slices.DeleteFunc(top.Signed.Delegations.SuccinctRoles.GetRoles(), func(name string) bool { return v.set.Targets[name] != nil })
-	by := binAuthority(top)
+	by, err := delegated(top, schema.BinPrefix)
+	if err != nil {
+		return err
+	}
 	verified, errs := make([]*metadata.Metadata[metadata.TargetsType], len(names)), make([]error, len(names))
 	var next atomic.Int64
 	var failed atomic.Bool
@@ -255,7 +260,7 @@ func Assignments(md *metadata.Metadata[metadata.TargetsType], binOf func(target 
 		if !ok || binOf(target) != bin {
 			return nil, refuse("%s: target %.80q does not belong here", bin, target)
 		}
-		a, err := assignment(md, target, host)
+		a, err := assignment(md.Signed.Targets[target], target, host)
 		if err != nil {
 			return nil, err
 		}
@@ -264,12 +269,12 @@ func Assignments(md *metadata.Metadata[metadata.TargetsType], binOf func(target 
 	return as, nil
 }
 
-func assignment(md *metadata.Metadata[metadata.TargetsType], target, host string) (*schema.Assignment, error) {
-	d, n, err := targetDigest(md, target)
+func assignment(t *metadata.TargetFiles, target, host string) (*schema.Assignment, error) {
+	d, n, err := onlyDigest(t, target)
 	if err != nil {
 		return nil, err
 	}
-	custom := md.Signed.Targets[target].Custom
+	custom := t.Custom
 	if custom == nil {
 		return nil, refuse("target %.80q: no custom data", target)
 	}

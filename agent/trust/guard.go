@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	"bakehouse/schema"
 )
@@ -16,59 +17,53 @@ func check(name string, b []byte, limit int64) error {
 	if int64(len(b)) > limit {
 		return refuse("%s: longer than %d bytes", name, limit)
 	}
-	var v any
-	if err := schema.Decode(b, &v); err != nil {
-		return refuse("%s: %w", name, err)
-	}
-	if hasNull(v) {
-		return refuse("%s: a value is null", name)
-	}
-	// Read with the same decoder as go-tuf reads, which also takes names that differ in case.
-	type keys map[string]struct {
+	// Read with the same decoder as go-tuf reads, which also takes names that differ in case. Fields that nobody knows may
+	// hold what they like, null as well.
+	type key struct {
 		Type  string `json:"keytype"`
 		Value struct {
 			Public string `json:"public"`
 		} `json:"keyval"`
 	}
-	var k struct {
-		Signed struct {
-			Keys        keys `json:"keys"`
+	type entries map[string]*json.RawMessage
+	var m struct {
+		Signatures []*json.RawMessage `json:"signatures"`
+		Signed     *struct {
+			Keys        map[string]*key `json:"keys"`
+			Roles       entries         `json:"roles"`
+			Meta        entries         `json:"meta"`
+			Targets     entries         `json:"targets"`
 			Delegations struct {
-				Keys keys `json:"keys"`
+				Keys  map[string]*key    `json:"keys"`
+				Roles []*json.RawMessage `json:"roles"`
 			} `json:"delegations"`
 		} `json:"signed"`
 	}
-	if err := json.Unmarshal(b, &k); err != nil {
+	if err := schema.Decode(b, &m); err != nil {
 		return refuse("%s: %w", name, err)
 	}
-	for _, ks := range []keys{k.Signed.Keys, k.Signed.Delegations.Keys} {
-		for id, key := range ks {
-			if key.Type == "ed25519" && len(key.Value.Public) != 64 {
+	if m.Signed == nil {
+		return refuse(`%s: "signed" is absent or null`, name)
+	}
+	null := slices.Contains(m.Signatures, nil) || slices.Contains(m.Signed.Delegations.Roles, nil)
+	for _, es := range []entries{m.Signed.Roles, m.Signed.Meta, m.Signed.Targets} {
+		for _, e := range es {
+			null = null || e == nil
+		}
+	}
+	for _, ks := range []map[string]*key{m.Signed.Keys, m.Signed.Delegations.Keys} {
+		for id, k := range ks {
+			if k == nil {
+				null = true
+			} else if k.Type == "ed25519" && len(k.Value.Public) != 64 {
 				return refuse("%s: key %.16s has the wrong length", name, id)
 			}
 		}
 	}
-	return nil
-}
-
-func hasNull(v any) bool {
-	switch v := v.(type) {
-	case nil:
-		return true
-	case []any:
-		for _, e := range v {
-			if hasNull(e) {
-				return true
-			}
-		}
-	case map[string]any:
-		for _, e := range v {
-			if hasNull(e) {
-				return true
-			}
-		}
+	if null {
+		return refuse("%s: an entry is null", name)
 	}
-	return false
+	return nil
 }
 
 // panicError is a panic inside go-tuf. check leaves none that we know of; fuzzing looks for this type.

@@ -31,7 +31,7 @@ type mark struct {
 	Version int64            `json:"version,omitempty"`
 	Time    time.Time        `json:"time,omitzero"`
 	Signers []string         `json:"signers"`        // key ids whose signatures were valid
-	Meta    map[string]int64 `json:"meta,omitempty"` // snapshot only: versions above 1, by file name
+	Meta    map[string]int64 `json:"meta,omitempty"` // what timestamp and snapshot list: versions by file name; of a fleet those above 1
 }
 
 // rootSeen is a root that was verified. Files are the digests of the bytes it came in: a signature more makes other bytes
@@ -54,7 +54,15 @@ func rootAuthority(root *metadata.Metadata[metadata.RootType], role string) auth
 	if r == nil {
 		return authority{}
 	}
-	return authority{root.Signed.Keys, r.KeyIDs, r.Threshold}
+	return authority{root.Signed.Keys, legibleIDs(root.Signed.Keys, r.KeyIDs), r.Threshold}
+}
+
+// verify checks that md carries the signatures that a asks for.
+func (a authority) verify(role string, md any) error {
+	d := metadata.Root()
+	d.Signed.Keys = a.keys
+	d.Signed.Roles[role] = &metadata.Role{KeyIDs: a.keyIDs, Threshold: a.threshold}
+	return d.VerifyDelegate(role, md)
 }
 
 // holds reports whether m still counts under the keys that a role has now.
@@ -72,10 +80,8 @@ func (m *mark) holds(a authority) bool {
 func (a authority) signers(md any) []string {
 	var ids []string
 	for _, id := range a.keyIDs {
-		one := metadata.Root()
-		one.Signed.Keys = a.keys
-		one.Signed.Roles[metadata.TIMESTAMP] = &metadata.Role{KeyIDs: []string{id}, Threshold: 1}
-		if one.VerifyDelegate(metadata.TIMESTAMP, md) == nil && !slices.Contains(ids, id) {
+		one := authority{a.keys, []string{id}, 1}
+		if one.verify(metadata.TIMESTAMP, md) == nil && !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
 	}
@@ -98,20 +104,12 @@ func (m *marks) below(role string, version int64, a authority) error {
 	return nil
 }
 
-// raise remembers that a accepted md as this version of the role. meta is for the snapshot.
-func (m *marks) raise(role string, version int64, a authority, md any, meta map[string]*metadata.MetaFiles) {
+// raise remembers that a accepted md as this version of the role. meta is what timestamp and snapshot list.
+func (m *marks) raise(role string, version int64, a authority, md any, meta map[string]int64) {
 	if m.seen(role, a) >= version {
 		return
 	}
-	k := mark{Version: version, Signers: a.signers(md)}
-	for name, f := range meta {
-		if f.Version > 1 {
-			if k.Meta == nil {
-				k.Meta = map[string]int64{}
-			}
-			k.Meta[name] = f.Version
-		}
-	}
+	k := mark{Version: version, Signers: a.signers(md), Meta: meta}
 	if m.Roles == nil {
 		m.Roles = map[string]mark{}
 	}
@@ -119,9 +117,10 @@ func (m *marks) raise(role string, version int64, a authority, md any, meta map[
 	m.dirty = true
 }
 
-// metaBelow refuses a snapshot that lists any file in a lower version than the last one, or no longer (5.5.5).
-func (m *marks) metaBelow(a authority, meta map[string]*metadata.MetaFiles) error {
-	k, ok := m.Roles[metadata.SNAPSHOT]
+// metaBelow refuses a timestamp or snapshot that lists any file in a lower version than the last one, or no longer
+// (5.4.3, 5.5.5).
+func (m *marks) metaBelow(role string, a authority, meta map[string]*metadata.MetaFiles) error {
+	k, ok := m.Roles[role]
 	if !ok || !k.holds(a) {
 		return nil
 	}
@@ -131,10 +130,19 @@ func (m *marks) metaBelow(a authority, meta map[string]*metadata.MetaFiles) erro
 			got = f.Version
 		}
 		if got < k.Meta[name] {
-			return rollback(name+" in snapshot", got, k.Meta[name])
+			return rollback(name+" in "+role, got, k.Meta[name])
 		}
 	}
 	return nil
+}
+
+// forgetListed drops what timestamps said of the snapshot: its key was rotated (5.3.11).
+func (m *marks) forgetListed() {
+	if k, ok := m.Roles[metadata.TIMESTAMP]; ok && k.Meta != nil {
+		k.Meta = nil
+		m.Roles[metadata.TIMESTAMP] = k
+		m.dirty = true
+	}
 }
 
 // floor is the earliest time that may be believed.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"time"
+	"slices"
 
 	"github.com/secure-systems-lab/go-securesystemslib/cjson"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -48,11 +48,20 @@ func Info(root *metadata.Metadata[metadata.RootType]) (info RootInfo, ok bool) {
 
 // ParseRoot reads a root that is trusted for where it comes from: it must hold together, and be signed by its own keys.
 func ParseRoot(b []byte) (*metadata.Metadata[metadata.RootType], error) {
-	set, err := newSet(b)
+	root, err := ReadRoot(b)
 	if err != nil {
 		return nil, err
 	}
-	return set.Root, nil
+	err = verify(rootFile, func() error {
+		if root.Signed.Version < 1 {
+			return fmt.Errorf("version %d", root.Signed.Version)
+		}
+		return rootAuthority(root, metadata.ROOT).verify(metadata.ROOT, root)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return root, nil
 }
 
 // ReadRoot reads a root without asking who signed it, for those who are about to sign it or to say who has.
@@ -72,24 +81,35 @@ func Signers(root *metadata.Metadata[metadata.RootType], role string, md any) []
 	return rootAuthority(root, role).signers(md)
 }
 
-// newSet starts a walk. go-tuf's clock is stopped at year one: expiry is judged here, role by role, so that an error
-// can say what expired, when, and by which clock.
-func newSet(root []byte) (set *trustedmetadata.TrustedMetadata, err error) {
-	if err := check(rootFile, root, schema.MaxRoot); err != nil {
+// nextRoot verifies b as the root that follows cur: its keys vouch for it, and so do its own (5.3.4, 5.3.5).
+func nextRoot(cur *metadata.Metadata[metadata.RootType], b []byte) (next *metadata.Metadata[metadata.RootType], err error) {
+	want := cur.Signed.Version + 1
+	name := versionedName(metadata.ROOT, want)
+	if err := check(name, b, schema.MaxRoot); err != nil {
 		return nil, err
 	}
-	err = verify(rootFile, func() error {
-		set, err = trustedmetadata.New(root)
-		if err == nil && set.Root.Signed.Version < 1 {
-			err = fmt.Errorf("version %d", set.Root.Signed.Version)
+	err = verify(name, func() error {
+		if next, err = metadata.Root().FromBytes(b); err != nil {
+			return err
 		}
-		return err
+		if err := rootAuthority(cur, metadata.ROOT).verify(metadata.ROOT, next); err != nil {
+			return err
+		}
+		if next.Signed.Version != want {
+			return fmt.Errorf("bad version number, expected %d, got %d", want, next.Signed.Version)
+		}
+		return rootAuthority(next, metadata.ROOT).verify(metadata.ROOT, next)
 	})
 	if err != nil {
 		return nil, err
 	}
-	set.RefTime = time.Time{}
-	return set, nil
+	return next, nil
+}
+
+// newSet starts a walk from a verified root. go-tuf's clock is stopped at year one: expiry is judged here, role by role,
+// so that an error can say what expired, when, and by which clock.
+func newSet(root *metadata.Metadata[metadata.RootType]) *trustedmetadata.TrustedMetadata {
+	return &trustedmetadata.TrustedMetadata{Root: legible(root), Targets: map[string]*metadata.Metadata[metadata.TargetsType]{}}
 }
 
 // signedDigest identifies a root whatever signatures it carries.
@@ -101,9 +121,19 @@ func signedDigest(root *metadata.Metadata[metadata.RootType]) (schema.Digest, er
 // choose settles which root to start from: the newest of the saved one and the anchor, if they are of one fleet. The
 // anchor came with a package that was verified, or from the operator, so where the two contradict each other the host
 // was moved to another fleet, and what it knew of the old one is of no more use. An anchor that is merely older than
-// the saved root lowers nothing.
-func (c *Client) choose(anchor []byte) error {
+// the saved root lowers nothing. A Repository may be opened without an anchor; then the saved root has to be there.
+func (w *walker) choose(anchor []byte) error {
+	saved, s := w.savedRoot()
+	if anchor == nil && !w.fleet {
+		if s == nil {
+			return schema.Hint(errors.New("no trusted root is held"), "give one first: init ROOT")
+		}
+		anchor = saved
+	}
 	a, err := ParseRoot(anchor)
+	if err != nil && !w.fleet {
+		return fmt.Errorf("trusted root: %w", err)
+	}
 	if err != nil {
 		return schema.Hint(fmt.Errorf("anchor root: %w", err), "install a package of this fleet again, or give its trust/1.root.json")
 	}
@@ -111,45 +141,48 @@ func (c *Client) choose(anchor []byte) error {
 	if err != nil {
 		return err
 	}
-	var saved []byte
-	var s *metadata.Metadata[metadata.RootType]
-	for _, name := range []string{rootFile, copyOf(rootFile)} {
-		b := c.dir.read(name, schema.MaxRoot)
-		r, err := ParseRoot(b)
-		if err != nil {
-			c.healRoot = c.dir != nil
-			continue
-		}
-		if s == nil || r.Signed.Version > s.Signed.Version {
-			c.healRoot = c.healRoot || s != nil
-			s, saved = r, b
-		} else if r.Signed.Version < s.Signed.Version {
-			c.healRoot = true
-		}
-	}
-	if !c.sameFleet(a, aSigned, s) {
-		if err := c.dir.clear(); err != nil {
+	if !w.sameFleet(a, aSigned, s) {
+		if err := w.dir.clear(); err != nil {
 			return err
 		}
-		c.marks, s, saved = &marks{dirty: true}, nil, nil
+		w.marks, s, saved = &marks{dirty: true}, nil, nil
 	}
-	c.marks.addRoot(a.Signed.Version, aSigned, schema.DigestOf(anchor))
-	c.root = anchor
+	w.marks.addRoot(a.Signed.Version, aSigned, schema.DigestOf(anchor))
+	w.root = anchor
 	if s != nil && s.Signed.Version >= a.Signed.Version {
-		c.root = saved
+		w.root = saved
 		sSigned, err := signedDigest(s)
 		if err != nil {
 			return err
 		}
-		c.marks.addRoot(s.Signed.Version, sSigned, schema.DigestOf(saved))
+		w.marks.addRoot(s.Signed.Version, sSigned, schema.DigestOf(saved))
 	}
 	return nil
 }
 
+// savedRoot reads the newer of the two copies, nil if neither is whole.
+func (w *walker) savedRoot() (saved []byte, s *metadata.Metadata[metadata.RootType]) {
+	for _, name := range []string{rootFile, w.dir.copyOf(rootFile)} {
+		b := w.dir.read(name, schema.MaxRoot)
+		r, err := ParseRoot(b)
+		if err != nil {
+			w.healRoot = w.dir != nil
+			continue
+		}
+		if s == nil || r.Signed.Version > s.Signed.Version {
+			w.healRoot = w.healRoot || s != nil
+			s, saved = r, b
+		} else if r.Signed.Version < s.Signed.Version {
+			w.healRoot = true
+		}
+	}
+	return saved, s
+}
+
 // sameFleet compares the anchor with what was seen: by content where the same version was seen, by signature where the
 // anchor is the next one, and by the signed name of the fleet where nothing better is known.
-func (c *Client) sameFleet(a *metadata.Metadata[metadata.RootType], signed schema.Digest, s *metadata.Metadata[metadata.RootType]) bool {
-	if seen := c.marks.root(a.Signed.Version); seen != nil {
+func (w *walker) sameFleet(a *metadata.Metadata[metadata.RootType], signed schema.Digest, s *metadata.Metadata[metadata.RootType]) bool {
+	if seen := w.marks.root(a.Signed.Version); seen != nil {
 		return seen.Signed == signed
 	}
 	if s == nil {
@@ -160,7 +193,7 @@ func (c *Client) sameFleet(a *metadata.Metadata[metadata.RootType], signed schem
 		d, err := signedDigest(s)
 		return err == nil && d == signed
 	case s.Signed.Version + 1:
-		return s.VerifyDelegate(metadata.ROOT, a) == nil
+		return rootAuthority(s, metadata.ROOT).verify(metadata.ROOT, a) == nil
 	}
 	ai, _ := Info(a)
 	si, _ := Info(s)
@@ -171,12 +204,16 @@ func (c *Client) sameFleet(a *metadata.Metadata[metadata.RootType], signed schem
 const maxRoots = 256
 
 // walkRoots takes every root from the one held to the newest there is, each as soon as it is verified (5.3).
-func (c *Client) walkRoots(ctx context.Context, src Source, set *trustedmetadata.TrustedMetadata) error {
+func (w *walker) walkRoots(ctx context.Context, src MetadataSource) error {
+	root, err := ParseRoot(w.root)
+	if err != nil {
+		return err
+	}
 	for range maxRoots {
-		if set.Root.Signed.Version == math.MaxInt64 {
+		if root.Signed.Version == math.MaxInt64 {
 			break
 		}
-		name := versionedName(metadata.ROOT, set.Root.Signed.Version+1)
+		name := versionedName(metadata.ROOT, root.Signed.Version+1)
 		b, err := src.Metadata(ctx, name, schema.MaxRoot)
 		if errors.Is(err, fs.ErrNotExist) {
 			break
@@ -184,42 +221,44 @@ func (c *Client) walkRoots(ctx context.Context, src Source, set *trustedmetadata
 		if err != nil {
 			return unreachable(name, err)
 		}
-		if err := check(name, b, schema.MaxRoot); err != nil {
+		before := rootAuthority(root, metadata.SNAPSHOT).keyIDs
+		if root, err = nextRoot(root, b); err != nil {
 			return err
 		}
-		if err := verify(name, func() error { _, err := set.UpdateRoot(b); return err }); err != nil {
-			return err
+		now := rootAuthority(root, metadata.SNAPSHOT).keyIDs
+		if slices.ContainsFunc(before, func(id string) bool { return !slices.Contains(now, id) }) {
+			w.marks.forgetListed()
 		}
-		if err := c.takeRoot(b, set.Root); err != nil {
+		if err := w.takeRoot(b, root); err != nil {
 			return err
 		}
 	}
-	v := set.Root.Signed.Version
-	if last := c.marks.lastRoot(); v < last {
+	v := root.Signed.Version
+	if last := w.marks.lastRoot(); v < last {
 		return rollback(metadata.ROOT, v, last)
 	}
-	return c.fresh(metadata.ROOT, set.Root.Signed.Expires, c.believed(set))
+	return w.fresh(metadata.ROOT, root.Signed.Expires, w.believed(root))
 }
 
-func (c *Client) takeRoot(b []byte, root *metadata.Metadata[metadata.RootType]) error {
+func (w *walker) takeRoot(b []byte, root *metadata.Metadata[metadata.RootType]) error {
 	signed, err := signedDigest(root)
 	if err != nil {
 		return err
 	}
-	c.root, c.healRoot = b, c.dir != nil
-	c.marks.addRoot(root.Signed.Version, signed, schema.DigestOf(b))
-	return c.save()
+	w.root, w.healRoot = b, w.dir != nil
+	w.marks.addRoot(root.Signed.Version, signed, schema.DigestOf(b))
+	return w.save()
 }
 
 // save writes root and marks, if they changed.
-func (c *Client) save() error {
-	if c.healRoot {
-		if err := c.dir.writeTwice(rootFile, c.root); err != nil {
+func (w *walker) save() error {
+	if w.healRoot {
+		if err := w.dir.writeTwice(rootFile, w.root); err != nil {
 			return err
 		}
-		c.healRoot = false
+		w.healRoot = false
 	}
-	return c.dir.writeMarks(c.marks)
+	return w.dir.writeMarks(w.marks)
 }
 
 // VerifyRoots checks a chain of roots, the first of which is trusted for where it comes from, and returns the last.
@@ -227,18 +266,14 @@ func VerifyRoots(roots [][]byte) (*metadata.Metadata[metadata.RootType], error) 
 	if len(roots) == 0 {
 		return nil, errors.New("no root metadata")
 	}
-	set, err := newSet(roots[0])
+	root, err := ParseRoot(roots[0])
 	if err != nil {
 		return nil, err
 	}
 	for _, b := range roots[1:] {
-		name := versionedName(metadata.ROOT, set.Root.Signed.Version+1)
-		if err := check(name, b, schema.MaxRoot); err != nil {
-			return nil, err
-		}
-		if err := verify(name, func() error { _, err := set.UpdateRoot(b); return err }); err != nil {
+		if root, err = nextRoot(root, b); err != nil {
 			return nil, err
 		}
 	}
-	return set.Root, nil
+	return root, nil
 }

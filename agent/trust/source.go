@@ -13,10 +13,15 @@ import (
 // Source hands out untrusted bytes: a server over HTTPS or the local store. An absent file is fs.ErrNotExist; nothing
 // longer than limit bytes may be returned. Client.All asks for several files at a time.
 type Source interface {
-	// Metadata reads "2.root.json", "7.snapshot.json", "7.targets.json", "3.bin-0a.json", or the newest "timestamp.json".
-	Metadata(ctx context.Context, name string, limit int64) ([]byte, error)
+	MetadataSource
 	// Target reads a top-level target's content (policy, release, access) by its digest.
 	Target(ctx context.Context, name string, d schema.Digest, limit int64) ([]byte, error)
+}
+
+// MetadataSource is as much of a Source as the walk needs. What is in the way of a role's name is quoted: "1.a%2Fb.json".
+type MetadataSource interface {
+	// Metadata reads "2.root.json", "7.snapshot.json", "7.targets.json", "3.bin-0a.json", or the newest "timestamp.json".
+	Metadata(ctx context.Context, name string, limit int64) ([]byte, error)
 }
 
 // DeltaSource is a Source that can fetch a role's file as the difference to the version that is held. If that fails, or

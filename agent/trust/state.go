@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,13 +24,18 @@ import (
 //	N.ROLE.json HEX.policy         what the timestamp names; old versions go once a new timestamp stands
 //	timestamp.json                 written last: it commits the others
 //
+// A plain directory is laid out as other TUF clients do: one ROLE.json for each role, the name quoted as in a URL, each
+// written as soon as it is verified. All that ends in ".json" there is metadata, so what only this package knows is named
+// root.copy, marks and marks.copy.
+//
 // Nothing in here is believed for being here: metadata are verified again as if they came from a server, and marks
 // carry a checksum. So a file that is damaged counts as absent. One of two copies restores the other, marks are also
 // read off the metadata, and metadata are fetched again. Only if root or marks lose both copies at once does the host
 // fall back on what the others still say.
 type dir struct {
-	path string
-	disk durable.Disk
+	path  string
+	disk  durable.Disk
+	plain bool
 }
 
 const (
@@ -39,7 +45,29 @@ const (
 
 func copyOf(name string) string { return strings.TrimSuffix(name, ".json") + ".copy.json" }
 
-func openDir(path string, disk durable.Disk) (*dir, error) {
+func (d *dir) copyOf(name string) string {
+	if d != nil && d.plain {
+		return strings.TrimSuffix(name, ".json") + ".copy"
+	}
+	return copyOf(name)
+}
+
+func (d *dir) marksFile() string {
+	if d != nil && d.plain {
+		return strings.TrimSuffix(marksFile, ".json")
+	}
+	return marksFile
+}
+
+// roleFile names the file that holds a role's version.
+func (d *dir) roleFile(role string, version int64) string {
+	if d != nil && d.plain {
+		return quoted(role) + ".json"
+	}
+	return versionedName(role, version)
+}
+
+func openDir(path string, disk durable.Disk, plain bool) (*dir, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -49,7 +77,7 @@ func openDir(path string, disk durable.Disk) (*dir, error) {
 	if err := durable.Sweep(path); err != nil {
 		return nil, fmt.Errorf("trust state: %w", err)
 	}
-	return &dir{path, disk}, nil
+	return &dir{path, disk, plain}, nil
 }
 
 // read returns the file, nil if it is absent, unreadable or longer than limit.
@@ -84,7 +112,7 @@ func (d *dir) writeTwice(name string, b []byte) error {
 	if err := d.write(name, b); err != nil {
 		return err
 	}
-	return d.write(copyOf(name), b)
+	return d.write(d.copyOf(name), b)
 }
 
 func (d *dir) remove(name string) error {
@@ -115,8 +143,11 @@ func (d *dir) names() []string {
 var versioned = regexp.MustCompile(`^([1-9][0-9]{0,18})\.([a-z0-9-]+)\.json$`)
 
 func versionedName(role string, version int64) string {
-	return fmt.Sprintf("%d.%s.json", version, role)
+	return fmt.Sprintf("%d.%s.json", version, quoted(role))
 }
+
+// quoted is a role's or target's name as one segment of a URL and one name in a directory.
+func quoted(name string) string { return strings.ReplaceAll(url.QueryEscape(name), "+", "%20") }
 
 // held returns the file of the role with the highest version in the directory.
 func (d *dir) held(role string, limit int64) (version int64, b []byte) {
@@ -153,7 +184,11 @@ func (d *dir) sweep(gone func(name, role string) bool) error {
 
 // clear forgets everything: the host was given the anchor of another fleet.
 func (d *dir) clear() error {
-	for _, name := range []string{timestampFile, rootFile, copyOf(rootFile), marksFile, copyOf(marksFile)} {
+	names := []string{timestampFile, rootFile, d.copyOf(rootFile), d.marksFile(), d.copyOf(d.marksFile())}
+	if d != nil && d.plain {
+		names = append(names, snapshotFile, targetsFile)
+	}
+	for _, name := range names {
 		if err := d.remove(name); err != nil {
 			return err
 		}
@@ -164,7 +199,7 @@ func (d *dir) clear() error {
 // readMarks returns the newer of the valid copies, and never nil.
 func (d *dir) readMarks() *marks {
 	best := &marks{}
-	for _, name := range []string{marksFile, copyOf(marksFile)} {
+	for _, name := range []string{d.marksFile(), d.copyOf(d.marksFile())} {
 		m, err := decodeMarks(d.read(name, maxMarks))
 		switch {
 		case err != nil:
@@ -191,7 +226,7 @@ func (d *dir) writeMarks(m *marks) error {
 	if err != nil {
 		return err
 	}
-	if err := d.writeTwice(marksFile, b); err != nil {
+	if err := d.writeTwice(d.marksFile(), b); err != nil {
 		return err
 	}
 	m.dirty = false

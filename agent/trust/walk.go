@@ -2,67 +2,98 @@ package trust
 
 import (
 	"context"
-	"fmt"
 	"io/fs"
+	"slices"
+	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
 
 	"bakehouse/schema"
+	"bakehouse/schema/durable"
 )
 
 const (
 	timestampFile = "timestamp.json"
 	snapshotFile  = "snapshot.json"
 	targetsFile   = "targets.json"
-	policySuffix  = "." + schema.PolicyTarget
 )
 
-// walk goes from the newest root and a timestamp to the policy (5.4 to 5.6). Without a source it reads back what the
-// directory holds: then expiry and marks are not asked, because nothing is installed on the word of such a view.
-func (c *Client) walk(ctx context.Context, src Source, timestamp []byte) (*view, error) {
-	set, err := c.takeTimestamp(timestamp, src != nil)
+// walker is the TUF client workflow over one state directory. Client puts a fleet's policy and bins on top of it,
+// Repository takes it as it is.
+type walker struct {
+	now      func() time.Time
+	dir      *dir
+	root     []byte // newest verified
+	healRoot bool   // root must be written
+	marks    *marks
+	waived   []string
+	held     []byte // the timestamp that stands for its version
+
+	// fleet says that the repository is a fleet's: bins have fixed names and never leave the snapshot, targets and bins
+	// have marks of their own, which a new snapshot key does not lower, and the timestamp is written by who commits it.
+	fleet bool
+}
+
+func newWalker(dir string, anchor []byte, now func() time.Time, disk durable.Disk, fleet bool) (*walker, error) {
+	if now == nil {
+		now = time.Now
+	}
+	d, err := openDir(dir, disk, !fleet)
 	if err != nil {
 		return nil, err
 	}
-	v := &view{set: set, timestamp: timestamp}
-	if held := c.cur.Load(); src != nil && held != nil &&
-		held.set.Timestamp.Signed.Version == set.Timestamp.Signed.Version {
-		// A version once seen stays what it was, unless the root has since dropped who signed it.
-		if s, err := c.takeTimestamp(held.timestamp, true); err == nil {
-			v.set, v.timestamp = s, held.timestamp
+	w := &walker{now: now, dir: d, marks: d.readMarks(), fleet: fleet}
+	if err := w.choose(slices.Clone(anchor)); err != nil {
+		return nil, err
+	}
+	return w, w.save()
+}
+
+// refresh brings roots, timestamp, snapshot and targets to what timestamp names; nil fetches it. It returns the
+// timestamp that counts.
+func (w *walker) refresh(ctx context.Context, src MetadataSource, timestamp []byte) (*trustedmetadata.TrustedMetadata, []byte, error) {
+	if err := w.walkRoots(ctx, src); err != nil {
+		return nil, nil, err
+	}
+	if timestamp == nil {
+		var err error
+		if timestamp, err = src.Metadata(ctx, timestampFile, schema.MaxTimestamp); err != nil {
+			return nil, nil, unreachable(timestampFile, err)
 		}
 	}
-	if err := c.takeSnapshot(ctx, src, v.set); err != nil {
-		return nil, err
-	}
-	if err := c.takeTargets(ctx, src, v.set); err != nil {
-		return nil, err
-	}
-	v.targets = v.set.Targets[metadata.TARGETS]
-	if v.policy, err = c.takePolicy(ctx, src, v.set); err != nil {
-		return nil, err
-	}
-	return v, nil
+	return w.walk(ctx, src, slices.Clone(timestamp))
 }
 
-// files are the names under which the directory holds v, without its bins.
-func (v *view) files() []string {
-	names := []string{
-		versionedName(metadata.SNAPSHOT, v.set.Snapshot.Signed.Version),
-		versionedName(metadata.TARGETS, v.set.Targets[metadata.TARGETS].Signed.Version),
+// walk goes from the newest root and a timestamp to targets (5.4 to 5.6). Without a source it reads back what the
+// directory holds: then expiry and marks are not asked, because nothing is installed on the word of such a view.
+func (w *walker) walk(ctx context.Context, src MetadataSource, timestamp []byte) (*trustedmetadata.TrustedMetadata, []byte, error) {
+	set, err := w.readTimestamp(timestamp)
+	if err != nil {
+		return nil, nil, err
 	}
-	if d, _, err := targetDigest(v.set.Targets[metadata.TARGETS], schema.PolicyTarget); err == nil {
-		names = append(names, d.Hex()+policySuffix)
+	if src != nil && w.held != nil {
+		// A version once seen stays what it was, unless the root has since dropped who signed it.
+		if s, err := w.readTimestamp(w.held); err == nil && s.Timestamp.Signed.Version == set.Timestamp.Signed.Version {
+			set, timestamp = s, w.held
+		}
 	}
-	return names
+	if err := w.takeTimestamp(set, timestamp, src != nil); err != nil {
+		return nil, nil, err
+	}
+	if err := w.takeSnapshot(ctx, src, set); err != nil {
+		return nil, nil, err
+	}
+	return set, timestamp, w.takeRole(ctx, src, set, metadata.TARGETS, metadata.ROOT, rootAuthority(set.Root, metadata.TARGETS))
 }
 
-func (c *Client) takeTimestamp(b []byte, strict bool) (*trustedmetadata.TrustedMetadata, error) {
-	set, err := newSet(c.root)
+// readTimestamp starts a walk with a timestamp that is whole and signed, whatever its version and age.
+func (w *walker) readTimestamp(b []byte) (*trustedmetadata.TrustedMetadata, error) {
+	root, err := ParseRoot(w.root)
 	if err != nil {
 		return nil, err
 	}
+	set := newSet(root)
 	if err := check(timestampFile, b, schema.MaxTimestamp); err != nil {
 		return nil, err
 	}
@@ -73,28 +104,37 @@ func (c *Client) takeTimestamp(b []byte, strict bool) (*trustedmetadata.TrustedM
 	if m := ts.Meta[snapshotFile]; ts.Version < 1 || m == nil || m.Version < 1 {
 		return nil, refuse("%s: no version of itself or of the snapshot", timestampFile)
 	}
-	by := rootAuthority(set.Root, metadata.TIMESTAMP)
-	if !strict {
-		c.marks.raise(metadata.TIMESTAMP, ts.Version, by, set.Timestamp, nil)
-		return set, nil
-	}
-	if err := c.marks.below(metadata.TIMESTAMP, ts.Version, by); err != nil {
-		return nil, err
-	}
-	if err := c.marks.below(metadata.SNAPSHOT, ts.Meta[snapshotFile].Version, rootAuthority(set.Root, metadata.SNAPSHOT)); err != nil {
-		return nil, err
-	}
-	if err := c.fresh(metadata.TIMESTAMP, ts.Expires, c.believed(set)); err != nil {
-		return nil, err
-	}
-	c.marks.raise(metadata.TIMESTAMP, ts.Version, by, set.Timestamp, nil)
 	return set, nil
 }
 
-func (c *Client) takeSnapshot(ctx context.Context, src Source, set *trustedmetadata.TrustedMetadata) error {
+func (w *walker) takeTimestamp(set *trustedmetadata.TrustedMetadata, b []byte, strict bool) error {
+	ts, by := set.Timestamp.Signed, rootAuthority(set.Root, metadata.TIMESTAMP)
+	if strict {
+		if err := w.marks.below(metadata.TIMESTAMP, ts.Version, by); err != nil {
+			return err
+		}
+		if err := w.marks.below(metadata.SNAPSHOT, ts.Meta[snapshotFile].Version, rootAuthority(set.Root, metadata.SNAPSHOT)); err != nil {
+			return err
+		}
+		if err := w.marks.metaBelow(metadata.TIMESTAMP, by, ts.Meta); err != nil {
+			return err
+		}
+		if err := w.fresh(metadata.TIMESTAMP, ts.Expires, w.believed(set.Root)); err != nil {
+			return err
+		}
+	}
+	w.marks.raise(metadata.TIMESTAMP, ts.Version, by, set.Timestamp, w.listed(ts.Meta))
+	if !strict || w.fleet {
+		return nil
+	}
+	w.held = b
+	return w.dir.write(timestampFile, b)
+}
+
+func (w *walker) takeSnapshot(ctx context.Context, src MetadataSource, set *trustedmetadata.TrustedMetadata) error {
 	by := rootAuthority(set.Root, metadata.SNAPSHOT)
 	want := set.Timestamp.Signed.Meta[snapshotFile].Version
-	err := c.load(ctx, src, metadata.SNAPSHOT, want, schema.MaxSnapshot, func(b []byte) error {
+	return w.load(ctx, src, set, metadata.SNAPSHOT, want, schema.MaxSnapshot, func(b []byte) error {
 		set.Snapshot = nil // of a copy that failed: go-tuf would compare the next one with it
 		if _, err := set.UpdateSnapshot(b, false); err != nil {
 			return err
@@ -102,33 +142,42 @@ func (c *Client) takeSnapshot(ctx context.Context, src Source, set *trustedmetad
 		if src == nil {
 			return nil
 		}
-		return c.marks.metaBelow(by, set.Snapshot.Signed.Meta)
+		return w.marks.metaBelow(metadata.SNAPSHOT, by, set.Snapshot.Signed.Meta)
+	}, func() error {
+		s := set.Snapshot.Signed
+		if src != nil {
+			if err := w.fresh(metadata.SNAPSHOT, s.Expires, w.believed(set.Root)); err != nil {
+				return err
+			}
+		}
+		w.marks.raise(metadata.SNAPSHOT, s.Version, by, set.Snapshot, w.listed(s.Meta))
+		return nil
 	})
-	if err != nil {
-		return err
-	}
-	s := set.Snapshot.Signed
-	if src != nil {
-		if err := c.fresh(metadata.SNAPSHOT, s.Expires, c.believed(set)); err != nil {
-			return err
+}
+
+// listed are the versions to remember of a timestamp or snapshot. That a fleet's bin is there at all goes without saying.
+func (w *walker) listed(meta map[string]*metadata.MetaFiles) map[string]int64 {
+	var versions map[string]int64
+	for name, f := range meta {
+		if f.Version > 1 || !w.fleet {
+			if versions == nil {
+				versions = map[string]int64{}
+			}
+			versions[name] = f.Version
 		}
 	}
-	c.marks.raise(metadata.SNAPSHOT, s.Version, by, set.Snapshot, s.Meta)
-	return nil
+	return versions
 }
 
-func (c *Client) takeTargets(ctx context.Context, src Source, set *trustedmetadata.TrustedMetadata) error {
-	return c.takeRole(ctx, src, set, metadata.TARGETS, metadata.ROOT, rootAuthority(set.Root, metadata.TARGETS))
-}
-
-// takeRole loads the targets role that the snapshot lists and by may sign: targets itself, or a bin.
-func (c *Client) takeRole(ctx context.Context, src Source, set *trustedmetadata.TrustedMetadata, role, delegator string, by authority) error {
+// takeRole loads the targets role that the snapshot lists and by may sign: targets itself, or one that is delegated to.
+// Whoever delegates to it, it is verified anew, for each delegator may name other keys.
+func (w *walker) takeRole(ctx context.Context, src MetadataSource, set *trustedmetadata.TrustedMetadata, role, delegator string, by authority) error {
 	meta := set.Snapshot.Signed.Meta[role+".json"]
 	if meta == nil || meta.Version < 1 {
-		return refuse("%s: does not list %s", snapshotFile, role)
+		return refuse("%s: does not list %.80s", snapshotFile, role)
 	}
-	if src != nil {
-		if err := c.marks.below(role, meta.Version, by); err != nil {
+	if src != nil && w.fleet {
+		if err := w.marks.below(role, meta.Version, by); err != nil {
 			return err
 		}
 	}
@@ -138,49 +187,52 @@ func (c *Client) takeRole(ctx context.Context, src Source, set *trustedmetadata.
 			delete(set.Targets, role)
 		}
 	}()
-	err := c.load(ctx, src, role, meta.Version, schema.MaxTargets, func(b []byte) error {
+	return w.load(ctx, src, set, role, meta.Version, schema.MaxTargets, func(b []byte) error {
 		_, err := set.UpdateDelegatedTargets(b, role, delegator)
 		return err
-	})
-	if err != nil {
-		return err
-	}
-	t := set.Targets[role]
-	if src != nil {
-		if err := c.fresh(role, t.Signed.Expires, c.believed(set)); err != nil {
-			return err
+	}, func() error {
+		t := set.Targets[role]
+		if src != nil {
+			if err := w.fresh(role, t.Signed.Expires, w.believed(set.Root)); err != nil {
+				return err
+			}
 		}
-	}
-	if c.dir != nil || role == metadata.TARGETS {
-		// Who reads all bins and forgets them at exit has their versions from the snapshot's mark; a mark for each would
-		// cost a second look at every signature.
-		c.marks.raise(role, t.Signed.Version, by, t, nil)
-	}
-	accepted = true
-	return nil
+		if w.fleet && (w.dir != nil || role == metadata.TARGETS) {
+			// Who reads all bins and forgets them at exit has their versions from the snapshot's mark; a mark for each would
+			// cost a second look at every signature.
+			w.marks.raise(role, t.Signed.Version, by, t, nil)
+		}
+		set.Targets[role] = legibleTargets(t)
+		accepted = true
+		return nil
+	})
 }
 
 // load gets a role's file of that version: from the directory if what is there verifies, else as a difference to what is
-// there, else whole. take verifies it; the last answer's error is the one that counts.
-func (c *Client) load(ctx context.Context, src Source, role string, version, limit int64, take func([]byte) error) error {
+// there, else whole. take verifies it; the last answer's error is the one that counts. What then passes accept is kept.
+func (w *walker) load(ctx context.Context, src MetadataSource, set *trustedmetadata.TrustedMetadata, role string, version, limit int64,
+	take func([]byte) error, accept func() error) error {
 	name := versionedName(role, version)
+	if !set.Root.Signed.ConsistentSnapshot {
+		name = quoted(role) + ".json"
+	}
 	try := func(b []byte) error {
 		if err := check(name, b, limit); err != nil {
 			return err
 		}
 		return verify(name, func() error { return take(b) })
 	}
-	if b := c.dir.read(name, limit); b != nil && try(b) == nil {
-		return nil
+	if b := w.dir.read(w.dir.roleFile(role, version), limit); b != nil && try(b) == nil {
+		return accept()
 	}
 	if src == nil {
 		return unreachable(name, fs.ErrNotExist)
 	}
 	if d, ok := src.(DeltaSource); ok {
-		if v, held := c.dir.held(role, limit); held != nil && v != version {
+		if v, held := w.dir.held(role, limit); held != nil && v != version {
 			b, err := d.MetadataAgainst(ctx, name, v, held, limit)
 			if err == nil && try(b) == nil {
-				return c.keep(name, role, b)
+				return w.keep(role, version, b, accept)
 			}
 		}
 	}
@@ -191,62 +243,36 @@ func (c *Client) load(ctx context.Context, src Source, role string, version, lim
 	if err := try(b); err != nil {
 		return err
 	}
-	return c.keep(name, role, b)
+	return w.keep(role, version, b, accept)
 }
 
-// keep writes a verified file. Of a bin the versions before go at once: no timestamp names them as files.
-func (c *Client) keep(name, role string, b []byte) error {
-	if err := c.dir.write(name, b); err != nil {
+// keep writes a verified file that is accepted. Of a bin the versions before go at once: no timestamp names them as files.
+func (w *walker) keep(role string, version int64, b []byte, accept func() error) error {
+	if err := accept(); err != nil {
 		return err
 	}
-	if role == metadata.SNAPSHOT || role == metadata.TARGETS {
+	name := w.dir.roleFile(role, version)
+	if err := w.dir.write(name, b); err != nil {
+		return err
+	}
+	if !w.fleet || role == metadata.SNAPSHOT || role == metadata.TARGETS {
 		return nil
 	}
-	return c.dir.sweep(func(n, r string) bool { return r == role && n != name })
+	return w.dir.sweep(func(n, r string) bool { return r == role && n != name })
 }
 
-// content reads a top-level target, which the targets role names by length and hash.
-func (c *Client) content(ctx context.Context, src Source, set *trustedmetadata.TrustedMetadata, target string) ([]byte, error) {
-	want, length, err := targetDigest(set.Targets[metadata.TARGETS], target)
-	if err != nil {
-		return nil, err
+func (w *walker) believed(root *metadata.Metadata[metadata.RootType]) time.Time {
+	now := w.now()
+	if floor := w.marks.floor(rootAuthority(root, metadata.TARGETS)); now.Before(floor) {
+		return floor
 	}
-	if length > schema.MaxTarget {
-		return nil, refuse("target %s: %d bytes, more than %d", target, length, int64(schema.MaxTarget))
-	}
-	if target == schema.PolicyTarget {
-		if b := c.dir.read(want.Hex()+policySuffix, length); schema.DigestOf(b) == want {
-			return b, nil
-		}
-	}
-	if src == nil {
-		return nil, unreachable("target "+target, fs.ErrNotExist)
-	}
-	b, err := src.Target(ctx, target, want, length)
-	if err != nil {
-		return nil, unreachable("target "+target, err)
-	}
-	if got := schema.DigestOf(b); got != want || int64(len(b)) != length {
-		return nil, schema.Refuse(&schema.AlteredError{Object: "target " + target, Want: want, Got: got},
-			"the server or something on the way altered the target; nothing of it is used")
-	}
-	if target == schema.PolicyTarget {
-		return b, c.dir.write(want.Hex()+policySuffix, b)
-	}
-	return b, nil
+	return now
 }
 
-// targetDigest reads what md says of a target. A target with two hashes could be fetched and checked under either.
-func targetDigest(md *metadata.Metadata[metadata.TargetsType], target string) (schema.Digest, int64, error) {
-	var d schema.Digest
-	f := md.Signed.Targets[target]
-	if f == nil {
-		return d, 0, fmt.Errorf("target %s: %w", target, ErrNoTarget)
+// fresh checks a role's expiry (5.3.10, 5.4.4, 5.5.6, 5.6.6).
+func (w *walker) fresh(role string, expires, now time.Time) error {
+	if now.Before(expires) || slices.Contains(w.waived, role) || slices.Contains(w.waived, everyRole) {
+		return nil
 	}
-	h := f.Hashes["sha256"]
-	if len(f.Hashes) != 1 || len(h) != len(d) || f.Length < 0 {
-		return d, 0, refuse("target %s: not exactly a length and a sha256", target)
-	}
-	copy(d[:], h)
-	return d, f.Length, nil
+	return expired(role, expires, now)
 }

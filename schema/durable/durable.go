@@ -66,7 +66,12 @@ func SyncDir(path string) error { return Disk{}.SyncDir(path) }
 
 // WriteFile is the function of that name.
 func (d Disk) WriteFile(path string, data []byte, perm fs.FileMode) error {
-	temp, err := d.writeTemp(filepath.Dir(path), bytes.NewReader(data), perm)
+	return d.WriteFrom(path, bytes.NewReader(data), perm)
+}
+
+// WriteFrom is WriteFile with the content of r. If r fails, the file at path stays as it was.
+func (d Disk) WriteFrom(path string, r io.Reader, perm fs.FileMode) error {
+	temp, err := d.writeTemp(filepath.Dir(path), r, perm)
 	if err != nil {
 		return err
 	}

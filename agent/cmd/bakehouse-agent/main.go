@@ -69,7 +69,7 @@ Exit codes: 0 done or nothing to do, 1 something went wrong, 3 something did not
 	f.StringVar(&g.logFile, "logfile", "", "write the log there instead of "+schema.StateDir+"/agent.log")
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "say each step on stderr")
 	c.AddCommand(registerCommand(&g), updateCommand(&g), runCommand(&g), statusCommand(&g), showConfigCommand(&g),
-		rollbackCommand(&g), versionCommand())
+		rollbackCommand(&g), versionCommand(), tufCommand())
 	return c
 }
 
