@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
+	"bakehouse/schema"
 
 	"github.com/spf13/cobra"
 )
@@ -27,13 +29,14 @@ type options struct {
 	jobs       int    // packages to bake at a time; 0: one per processor
 	commits    commitCheck
 	full       bool
+	recovery   sign.Recovery
 	evaluation evaluation
 }
 
 // Command is `bakehouse reconcile`; version is this program's, and stands in the signed target "release".
 func Command(version string) *cobra.Command {
 	o := options{version: version}
-	var asJSON bool
+	var asJSON, refresh, restored bool
 	cmd := &cobra.Command{
 		Use:   "reconcile",
 		Short: "Bake, sign and publish whatever a commit changed",
@@ -51,17 +54,38 @@ must allow the namespace "git" and match the committer's address; the key must b
 retired key with valid-before, remove a stolen one. OpenPGP: the key must not be expired or revoked now. The files, and a
 bakehouse.yaml that names them, may not lie in the repository. A refusal exits with 3 and changes nothing.
 
+Roles past half of their lifetime are renewed by any run that holds their keys, the bins spread over some weeks; what is not
+renewed is warned of. --refresh is for a daily schedule that holds the keys for timestamp and snapshot only: it renews the
+timestamp, and the snapshot when it is due, and evaluates, bakes and changes nothing.
+
+A store that was restored from a backup publishes versions that hosts have seen already, so they take nothing of it:
+--after-restore publishes everything above the highest timestamp version that a host has seen, --above ("bakehouse serve seen"
+prints it). If nobody ran reconcile until targets or bins expired, --after-expiry signs everything anew from the commit, and
+takes nothing over from the store but numbers.
+
 Passphrases come from BAKEHOUSE_PASSPHRASE_KEY (the key's name in capitals, "_" for "-" and "."), a file, a descriptor, or a
 prompt; "bakehouse key --help" says more, also of keys in a KMS or HSM.`,
 		Example: `  bakehouse reconcile --store /srv/bakehouse/store
   bakehouse reconcile --store /srv/bakehouse/store --allowed-signers /etc/bakehouse/allowed_signers
-  bakehouse plan --against /srv/bakehouse/store --out plan.json && bakehouse reconcile --store /srv/bakehouse/store --plan plan.json`,
+  bakehouse plan --against /srv/bakehouse/store --out plan.json && bakehouse reconcile --store /srv/bakehouse/store --plan plan.json
+  bakehouse reconcile --store /srv/bakehouse/store --refresh
+  bakehouse reconcile --store /srv/bakehouse/store --after-restore --above "$(bakehouse serve seen)"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if config := cmd.Flag("config"); config != nil {
 				o.commits.settings = config.Value.String()
 			}
-			out, err := Reconcile(cmd.Context(), o, cmd.ErrOrStderr())
+			if restored != (o.recovery.Seen > 0) {
+				return schema.Hint(errors.New("--after-restore and --above N go together"),
+					"N is the highest timestamp version that a host has seen: bakehouse serve seen --database FILE; if that is lost too, `bakehouse-agent status` on the hosts, or a number that is surely higher")
+			}
+			var out interface{ tell(io.Writer) error }
+			var err error
+			if refresh {
+				out, err = Refresh(cmd.Context(), o, cmd.ErrOrStderr())
+			} else {
+				out, err = Reconcile(cmd.Context(), o, cmd.ErrOrStderr())
+			}
 			if err != nil {
 				return err
 			}
@@ -79,6 +103,13 @@ prompt; "bakehouse key --help" says more, also of keys in a KMS or HSM.`,
 	o.keys.Flags(cmd)
 	cmd.Flags().StringVar(&o.plan, "plan", "", "file of a plan that `plan --out` wrote: do exactly that, or refuse if commit, store or program moved on")
 	cmd.Flags().BoolVar(&o.full, "full", false, "do the whole pass, even if one within the last day found nothing to publish")
+	cmd.Flags().BoolVar(&refresh, "refresh", false, "only renew timestamp and snapshot, with no other keys")
+	cmd.Flags().BoolVar(&restored, "after-restore", false, "the store was restored from a backup: publish everything above --above")
+	cmd.Flags().Int64Var(&o.recovery.Seen, "above", 0, "with --after-restore: the highest timestamp version that a host has seen")
+	cmd.Flags().BoolVar(&o.recovery.Expired, "after-expiry", false, "targets or bins have expired: sign everything anew from the commit")
+	for _, other := range []string{"plan", "full", "after-restore", "after-expiry"} {
+		cmd.MarkFlagsMutuallyExclusive("refresh", other)
+	}
 	jobsFlag(cmd, &o.jobs)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the outcome, or the error, as one JSON object")
 	return cmd
@@ -90,6 +121,20 @@ func Reconcile(ctx context.Context, o options, log io.Writer) (*Outcome, error) 
 	if o.jobs, err = jobCount(o.jobs); err != nil {
 		return nil, err
 	}
+	p, err := o.open(log)
+	if err != nil {
+		return nil, err
+	}
+	if o.plan != "" {
+		if p.bound, err = readPlan(o.plan, p.head.rev, o.version); err != nil {
+			return nil, err
+		}
+	}
+	return p.unlessIdle(ctx, log)
+}
+
+// open pins the commit, and checks its signature if that is asked for.
+func (o options) open(log io.Writer) (*pass, error) {
 	repo, err := source.Open(o.repo)
 	if err != nil {
 		return nil, err
@@ -106,13 +151,7 @@ func Reconcile(ctx context.Context, o options, log io.Writer) (*Outcome, error) 
 	if err := nameDirty(repo, rev, log); err != nil {
 		return nil, err
 	}
-	p := &pass{options: o, repo: repo, head: atRevision(rev, o.evaluation.open(log)), now: now, gate: gate, log: log}
-	if o.plan != "" {
-		if p.bound, err = readPlan(o.plan, rev, o.version); err != nil {
-			return nil, err
-		}
-	}
-	return p.unlessIdle(ctx, log)
+	return &pass{options: o, repo: repo, head: atRevision(rev, o.evaluation.open(log)), now: now, gate: gate, log: log}, nil
 }
 
 // nameDirty says which files of the work tree are not part of what is read.

@@ -85,8 +85,8 @@ type comparison struct {
 }
 
 // compare verifies what the store publishes and compares it with s.
-func (s *state) compare(ctx context.Context, st store.Store, now time.Time) (*comparison, error) {
-	release, err := sign.Published(ctx, st, s.fleet, now)
+func (s *state) compare(ctx context.Context, st store.Store, now time.Time, r sign.Recovery) (*comparison, error) {
+	release, err := sign.Recover(ctx, st, s.fleet, now, r)
 	if err != nil {
 		return nil, err
 	}
@@ -170,6 +170,13 @@ func checkRemovals(repo *source.Repo, diff *plan.Plan, before, after *state) err
 		}
 	}
 	return plan.CheckRemovals(folders, limit, lines)
+}
+
+// warnAging tells what should have been renewed, a line each.
+func warnAging(log io.Writer, aging []sign.Aging) {
+	for _, a := range aging {
+		fmt.Fprintf(log, "bakehouse: warning: %v\n", a)
+	}
 }
 
 // maxWarned bounds what is told beside a plan or a release.

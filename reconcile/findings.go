@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/reconcile/sign"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
@@ -59,9 +60,6 @@ func ofKeys(f *fleet.Fleet, e schema.KeyExpiry, now time.Time) (out []finding) {
 	return out
 }
 
-// rootNotice is from when before its expiry the newest root is warned of: signing a next one takes people and their keys.
-const rootNotice = 60 * 24 * time.Hour
-
 // ofRoot warns of a newest root that expires soon. What else stands against it, sign.CheckRoots says.
 func ofRoot(f *fleet.Fleet, now time.Time) []finding {
 	var root struct {
@@ -75,7 +73,7 @@ func ofRoot(f *fleet.Fleet, now time.Time) []finding {
 	}
 	end := root.Signed.Expires
 	left := end.Sub(now)
-	if left > rootNotice {
+	if left > sign.RootNotice {
 		return nil
 	}
 	p := fleet.Problem{Pos: fleet.Pos{File: fmt.Sprintf("trust/%d.root.json", n)}, Msg: fmt.Sprintf("the root of trust expires in %s, on %s", days(left), end.UTC().Format(time.DateOnly)),

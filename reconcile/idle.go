@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"bakehouse/reconcile/sign"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
@@ -105,7 +106,7 @@ func (i *idle) leave(ctx context.Context, p *pass, out *Outcome, due time.Time, 
 		return err // another pass has published since
 	}
 	n := note{Head: head, Timestamp: timestamp, Until: due, Checked: p.now.UTC(), Log: log, Outcome: Outcome{
-		Commit: out.Commit, Verified: out.Verified, Release: out.Release, Timestamp: out.Timestamp, Hosts: out.Hosts, Reused: out.Reused + len(out.Packages)}}
+		Commit: out.Commit, Verified: out.Verified, Release: out.Release, Timestamp: out.Timestamp, Hosts: out.Hosts, Reused: out.Reused + len(out.Packages), Aging: out.Aging}}
 	if out.Published && out.Verified != nil {
 		n.Outcome.Verified = &Verified{Since: out.Commit, Commits: 1, Signers: []string{p.gate.head.Signer}}
 	}
@@ -131,7 +132,7 @@ func (p *pass) unlessIdle(ctx context.Context, log io.Writer) (*Outcome, error) 
 	if err != nil {
 		return nil, err
 	}
-	if !p.full {
+	if !p.full && p.recovery == (sign.Recovery{}) {
 		n, err := i.find(ctx, p.location, p.now)
 		if err != nil {
 			return nil, err
@@ -170,5 +171,8 @@ func (p *pass) whole(ctx context.Context, log io.Writer) (out *Outcome, due time
 		return nil, due, err
 	}
 	out, due, err = p.run(ctx)
+	if err == nil {
+		warnAging(log, out.Aging)
+	}
 	return out, due, errors.Join(err, release())
 }

@@ -140,6 +140,11 @@ func (p *planner) plan(ctx context.Context, log io.Writer) (r *plan.Report, refu
 	}
 	diff := plan.Diff(before.Hosts, p.head.hosts)
 	r = plan.Build(before, p.head.side(), diff)
+	if p.found != nil {
+		for _, a := range p.found.release.Aging() {
+			r.Notes = append(r.Notes, a.String())
+		}
+	}
 	if diff.Count(plan.Removed) > p.head.fleet.Limits.Removed {
 		if refusal = checkRemovals(p.git, diff, p.before, p.head); refusal != nil {
 			r.Refused = refusal.Error()
@@ -216,7 +221,7 @@ func (p *planner) publishedSide(ctx context.Context) (side plan.Side, err error)
 	if p.store, err = store.OpenExisting(ctx, p.against); err != nil {
 		return side, err
 	}
-	if p.found, err = p.head.compare(ctx, p.store, time.Now()); err != nil {
+	if p.found, err = p.head.compare(ctx, p.store, time.Now(), sign.Recovery{}); err != nil {
 		return side, err
 	}
 	release := p.found.release

@@ -51,6 +51,7 @@ type Outcome struct {
 	Packages  []PackageBaked `json:"packages"` // baked in this pass
 	Reused    int            `json:"reused"`   // packages that stay as published
 	SignedBy  []string       `json:"signedBy"`
+	Aging     []sign.Aging   `json:"aging"` // roles that should have been renewed, or will have to soon
 }
 
 // PackageBaked is one new package.
@@ -71,7 +72,7 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 	if missing := p.head.resolved.Missing; len(missing) > 0 {
 		return nil, due, missing
 	}
-	c, err := p.head.compare(ctx, p.store, p.now)
+	c, err := p.head.compare(ctx, p.store, p.now, p.recovery)
 	if err != nil {
 		return nil, due, err
 	}
@@ -124,7 +125,7 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 	if err != nil {
 		return nil, due, err
 	}
-	out.Release, out.Timestamp, out.Published = summary.Number, summary.Head, summary.Published
+	out.Release, out.Timestamp, out.Published, out.Aging = summary.Number, summary.Head, summary.Published, summary.Aging
 	return out, summary.Due, nil
 }
 

@@ -35,6 +35,9 @@ func MetadataKey(role string, version int64) string {
 	return fmt.Sprintf("%s%d.%s.json", MetadataDir, version, role)
 }
 
+// MaxTimestampVersion is the highest version whose store key is in order.
+const MaxTimestampVersion = 999_999_999_999
+
 // TimestampKey is the store key of a timestamp; zero-padded so that byte order is version order.
 func TimestampKey(version int64) string { return fmt.Sprintf("%s%012d.json", TimestampDir, version) }
 

@@ -73,7 +73,8 @@ func (s *Server) serveMetadata(x *exchange, r *http.Request, host string) {
 		return
 	}
 	limit, ok := rel.roleLimit(role, host)
-	if !ok {
+	if !ok || role == "root" && version > rel.root {
+		// A later root stands in the store shortly before what its keys have signed, and hosts shall not be in between.
 		x.notFound()
 		return
 	}

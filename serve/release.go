@@ -32,6 +32,7 @@ var publicTargets = []string{schema.PolicyTarget, schema.ReleaseTarget}
 // loader makes releases of what stands in the store. It keeps one verifier, so that no release is older than the last.
 type loader struct {
 	store  store.Store
+	anchor []byte
 	verify *trust.Client
 
 	mu   sync.Mutex
@@ -44,7 +45,7 @@ func newLoader(st store.Store, anchor []byte) (*loader, error) {
 		return nil, err
 	}
 	client.AllowExpired() // see the package comment
-	return &loader{store: st, verify: client, sums: map[string]schema.Digest{}}, nil
+	return &loader{store: st, anchor: anchor, verify: client, sums: map[string]schema.Digest{}}, nil
 }
 
 func (l *loader) head(ctx context.Context) (int64, error) { return store.Head(ctx, l.store) }
@@ -52,7 +53,14 @@ func (l *loader) head(ctx context.Context) (int64, error) { return store.Head(ct
 // load verifies the store's newest release. prev, if any, is the one served now.
 func (l *loader) load(ctx context.Context, prev *release) (*release, error) {
 	src := &recorder{Source: trust.StoreSource(l.store, l.head), sums: map[string]schema.Digest{}, targets: map[string]schema.Digest{}}
-	if err := l.verify.Refresh(ctx, src, nil); err != nil {
+	err := l.verify.Refresh(ctx, src, nil)
+	if prev == nil && schema.IsRefusal(err) {
+		// A run may have died between the root that drops a key and the timestamp that the next key signs.
+		for root, _ := l.verify.Versions(); root > 1 && err != nil; root-- {
+			err = l.before(ctx, src, root)
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	access, err := l.verify.Access(ctx, src)
@@ -100,6 +108,33 @@ func (l *loader) load(ctx context.Context, prev *release) (*release, error) {
 		l.sums[name] = d
 	}
 	return r, nil
+}
+
+// before starts the verifier anew, as if that root and those after it were not there.
+func (l *loader) before(ctx context.Context, src trust.Source, root int64) error {
+	client, err := trust.Open("", l.anchor, nil)
+	if err != nil {
+		return err
+	}
+	client.AllowExpired()
+	if err := client.Refresh(ctx, rootsBefore{src, root}, nil); err != nil {
+		return err
+	}
+	l.verify = client
+	return nil
+}
+
+// rootsBefore is a source without the root of that version.
+type rootsBefore struct {
+	trust.Source
+	root int64
+}
+
+func (s rootsBefore) Metadata(ctx context.Context, name string, limit int64) ([]byte, error) {
+	if version, role, ok := parseMetadataName(name); ok && role == "root" && version >= s.root {
+		return nil, fs.ErrNotExist
+	}
+	return s.Source.Metadata(ctx, name, limit)
 }
 
 // sum returns the digest that a metadata file had when it was verified.
@@ -206,7 +241,7 @@ func (w *watcher) newer(ctx context.Context, cur *release) (*release, error) {
 	case err != nil:
 		return nil, err
 	case cur != nil && head == cur.timestamp:
-		return nil, nil
+		return w.newerRoot(ctx, cur), nil
 	case cur != nil && head < cur.timestamp:
 		return nil, fmt.Errorf("the store's newest timestamp is %d, and %d was served before", head, cur.timestamp)
 	case head == 0:
@@ -223,6 +258,23 @@ func (w *watcher) newer(ctx context.Context, cur *release) (*release, error) {
 		w.changed(next)
 	}
 	return next, nil
+}
+
+// newerRoot returns cur under the root that follows its own, if there is one by which it still verifies. If it does not, the
+// timestamp that does is about to come.
+func (w *watcher) newerRoot(ctx context.Context, cur *release) *release {
+	f, err := w.store.Open(ctx, schema.MetadataKey("root", cur.root+1))
+	if err != nil || f.Close() != nil {
+		return nil
+	}
+	next, err := w.load(ctx, cur)
+	if err != nil || next.timestamp != cur.timestamp {
+		return nil
+	}
+	if w.changed != nil {
+		w.changed(next)
+	}
+	return next
 }
 
 // tick is follow, unless a failure is too recent or somebody is at it.

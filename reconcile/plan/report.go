@@ -45,7 +45,7 @@ type Report struct {
 	Summary  Summary   `json:"summary"`
 	Settings []Setting `json:"settings"` // of the fleet as a whole
 	Groups   []Group   `json:"groups"`
-	Notes    []string  `json:"notes"`             // what limits the report
+	Notes    []string  `json:"notes"`             // what limits the report, and what must be renewed
 	Refused  string    `json:"refused,omitempty"` // why reconcile would not do this
 }
 

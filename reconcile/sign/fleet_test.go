@@ -37,6 +37,8 @@ type testFleet struct {
 	dir     string
 	signers map[string]signature.Signer
 	now     time.Time // when roots are made
+
+	recovery Recovery // what happened to the store before the next publish
 }
 
 const testBins = 8
@@ -197,7 +199,7 @@ func next(now time.Time, as ...schema.Assignment) Next {
 // publish runs once, as reconcile does.
 func (f *testFleet) publish(st store.Store, n Next) (*Summary, error) {
 	f.t.Helper()
-	s, err := Published(f.t.Context(), st, f.Fleet, n.Now)
+	s, err := Recover(f.t.Context(), st, f.Fleet, n.Now, f.recovery)
 	if err != nil {
 		return nil, err
 	}

@@ -60,36 +60,45 @@ func follow(prev *schema.Assignment, want schema.Assignment, number int64, now t
 	return a, true
 }
 
+// clock is the time at which the next state is made: now, unless what is published was issued a little later.
+func (s *State) clock(now time.Time) (time.Time, error) {
+	if s.policy != nil && now.Before(s.policy.Issued) {
+		if s.policy.Issued.Sub(now) > time.Hour {
+			return now, schema.Hint(fmt.Errorf("this machine's clock says %s, but the published state was issued at %s",
+				now.Format(time.RFC3339), s.policy.Issued.Format(time.RFC3339)), "set the clock")
+		}
+		now = s.policy.Issued
+	}
+	return now, nil
+}
+
 func (s *State) draft(next Next) (*draft, error) {
 	d := &draft{now: s.now, first: s.head == 0, number: s.number + 1, assignments: map[string][]schema.Assignment{}}
 	if !next.Now.IsZero() {
 		d.now = wholeSeconds(next.Now)
 	}
-	if s.policy != nil && d.now.Before(s.policy.Issued) {
-		if s.policy.Issued.Sub(d.now) > time.Hour {
-			return nil, schema.Hint(fmt.Errorf("this machine's clock says %s, but the published state was issued at %s",
-				d.now.Format(time.RFC3339), s.policy.Issued.Format(time.RFC3339)), "set the clock")
-		}
-		d.now = s.policy.Issued
+	var err error
+	if d.now, err = s.clock(d.now); err != nil {
+		return nil, err
 	}
-	d.delegate(s)
+	d.delegations = s.delegations()
 	if err := d.assign(s, next.Assignments); err != nil {
 		return nil, err
 	}
-	if len(d.hosts) == 0 {
+	if len(d.hosts) == 0 && s.above == 0 {
 		d.number = max(s.number, 1)
 	}
 	return d, d.targets(s, next)
 }
 
-// delegate gives the bins to the keys of targets.
-func (d *draft) delegate(s *State) {
+// delegations give the bins to the keys of targets.
+func (s *State) delegations() *metadata.Delegations {
 	role := s.root.Signed.Roles[metadata.TARGETS]
 	keys := map[string]*metadata.Key{}
 	for _, id := range role.KeyIDs {
 		keys[id] = s.root.Signed.Keys[id]
 	}
-	d.delegations = &metadata.Delegations{Keys: keys, SuccinctRoles: &metadata.SuccinctRoles{
+	return &metadata.Delegations{Keys: keys, SuccinctRoles: &metadata.SuccinctRoles{
 		KeyIDs: role.KeyIDs, Threshold: role.Threshold,
 		BitLength: bits.Len(uint(s.info.Bins - 1)), NamePrefix: schema.BinPrefix}}
 }
@@ -101,6 +110,10 @@ func (d *draft) assign(s *State, want []schema.Assignment) error {
 			return fmt.Errorf("host %s stands twice in the state to publish", w.Host)
 		}
 		a, anew := follow(s.assignments[w.Host], w, d.number, d.now)
+		if s.above > 0 {
+			// The host may have been given something later that is lost, and takes nothing of a lower number.
+			a.Release = d.number
+		}
 		if err := a.Validate(); err != nil {
 			return err
 		}

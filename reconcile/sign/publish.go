@@ -26,7 +26,8 @@ type Summary struct {
 	Hosts     []string  // with a new package, in order
 	Removed   []string  // hosts that are no longer there, in order
 	Roles     []string  // signed anew, in order of writing
-	Due       time.Time // when the first role will be past half of its lifetime, or the root expired
+	Due       time.Time // when the first role will have to be renewed or told of
+	Aging     []Aging   // roles past half of their lifetime that were not renewed
 }
 
 // Publish makes next the published state: whatever changed is signed under its next version, and the next timestamp,
@@ -41,8 +42,8 @@ func (s *State) Publish(ctx context.Context, st store.Store, keys *Keyring, next
 	}
 	p := &publisher{s: s, d: d, st: st, keys: keys, sum: &Summary{Head: s.head, Number: d.number, Hosts: d.hosts, Removed: d.removed}}
 	p.plan()
-	p.sum.Due = p.due()
-	if !p.timestamp && s.roots == len(s.fleet.Roots) {
+	p.sum.Due, p.sum.Aging = p.due(), s.aging(d.now, p.signs)
+	if !p.timestamp {
 		return p.sum, nil
 	}
 	if err := p.unlock(); err != nil {
@@ -67,59 +68,32 @@ type publisher struct {
 }
 
 // plan settles which roles are signed: those that say something new, those that the newest root's keys did not sign, and
-// those near expiry.
+// those that are due for renewal. After a restore all are, above what hosts have seen.
 func (p *publisher) plan() {
 	s, d, life := p.s, p.d, p.s.fleet.Lifetimes
 	_, err := p.keys.Names(fleet.UseTargets)
 	renew := err == nil // otherwise it is left to a run that holds the keys
-	old := func(expires time.Time, lifetime time.Duration) bool { return d.now.After(expires.Add(-lifetime / 2)) }
+	past := func(role string, expires time.Time) bool { return !d.now.Before(half(role, expires, life)) }
 
 	delegator := metadata.Targets()
 	delegator.Signed.Delegations = d.delegations
 	// Published verified every bin under the delegation of that time.
 	same := s.targets != nil && sameJSON(s.targets.Signed.Delegations, d.delegations)
-	for _, name := range d.delegations.SuccinctRoles.GetRoles() {
+	bins := d.delegations.SuccinctRoles.GetRoles()
+	for i, name := range bins {
 		md := s.bins[name]
-		if md == nil || slices.Contains(d.dirty, name) || !same && delegator.VerifyDelegate(name, md) != nil ||
-			renew && old(md.Signed.Expires, life.Targets) {
+		if md == nil || s.above > 0 || slices.Contains(d.dirty, name) || !same && delegator.VerifyDelegate(name, md) != nil ||
+			renew && !d.now.Before(binDue(i, len(bins), md.Signed.Expires, life)) {
 			p.bins = append(p.bins, name)
 		}
 	}
-	p.targets = d.changed || s.root.VerifyDelegate(metadata.TARGETS, s.targets) != nil ||
-		renew && old(s.targets.Signed.Expires, life.Targets)
+	p.targets = d.changed || s.above > 0 || s.root.VerifyDelegate(metadata.TARGETS, s.targets) != nil ||
+		renew && past(metadata.TARGETS, s.targets.Signed.Expires)
 	p.snapshot = p.targets || len(p.bins) > 0 || s.root.VerifyDelegate(metadata.SNAPSHOT, s.snapshot) != nil ||
-		old(s.snapshot.Signed.Expires, life.Snapshot)
-	p.timestamp = p.snapshot || s.root.VerifyDelegate(metadata.TIMESTAMP, s.timestamp) != nil ||
-		old(s.timestamp.Signed.Expires, life.Timestamp)
-}
-
-// due is when the state after this run will first need another.
-func (p *publisher) due() time.Time {
-	life := p.s.fleet.Lifetimes
-	due := p.s.root.Signed.Expires
-	now := p.d.now
-	count := func(signed bool, expires time.Time, lifetime time.Duration) {
-		if signed {
-			expires = now.Add(lifetime)
-		}
-		if half := expires.Add(-lifetime / 2); half.Before(due) {
-			due = half
-		}
-	}
-	if len(p.bins) > 0 {
-		count(true, now, life.Targets) // some may be new
-	}
-	for name, md := range p.s.bins {
-		count(slices.Contains(p.bins, name), md.Signed.Expires, life.Targets)
-	}
-	var targets, snapshot, timestamp time.Time // in the first release all are signed
-	if p.s.head > 0 {
-		targets, snapshot, timestamp = p.s.targets.Signed.Expires, p.s.snapshot.Signed.Expires, p.s.timestamp.Signed.Expires
-	}
-	count(p.targets, targets, life.Targets)
-	count(p.snapshot, snapshot, life.Snapshot)
-	count(p.timestamp, timestamp, life.Timestamp)
-	return due
+		past(metadata.SNAPSHOT, s.snapshot.Signed.Expires)
+	// A new root is shown to hosts with the next timestamp: they go from one state to the next, roots included.
+	p.timestamp = p.snapshot || s.roots < len(s.fleet.Roots) || s.root.VerifyDelegate(metadata.TIMESTAMP, s.timestamp) != nil ||
+		past(metadata.TIMESTAMP, s.timestamp.Signed.Expires)
 }
 
 func (p *publisher) unlock() error {
@@ -156,16 +130,14 @@ func (p *publisher) write(ctx context.Context) error {
 			return err
 		}
 	}
-	// Late, because from here on clients believe the new roots' keys only.
+	// Late, because from here on clients believe the new roots' keys only. Until the timestamp that these sign stands, servers
+	// keep the roots back; see package serve.
 	for n := p.s.roots + 1; n <= len(p.s.fleet.Roots); n++ {
 		key := schema.MetadataKey(metadata.ROOT, int64(n))
 		if err := p.create(ctx, key, p.s.fleet.Roots[n-1]); err != nil {
 			return err
 		}
 		p.sum.Roles = append(p.sum.Roles, metadata.ROOT)
-	}
-	if !p.timestamp {
-		return nil
 	}
 	return p.commit(ctx, snapshot)
 }
@@ -273,7 +245,11 @@ func (s *State) timestampMeta() *metadata.MetaFiles {
 // commit creates the next timestamp. Its number is never stepped over: whoever creates it has published.
 func (p *publisher) commit(ctx context.Context, snapshot *metadata.MetaFiles) error {
 	md := metadata.Timestamp(p.d.now.Add(p.s.fleet.Lifetimes.Timestamp))
-	md.Signed.Version = p.s.head + 1
+	md.Signed.Version = max(p.s.head, p.s.above) + 1
+	if md.Signed.Version > schema.MaxTimestampVersion {
+		return schema.Hint(fmt.Errorf("timestamp version %d is more than the store can count", md.Signed.Version),
+			"nobody publishes that often: find out who put %s into the store, and remove it", schema.TimestampKey(p.s.head))
+	}
 	md.Signed.Meta = map[string]*metadata.MetaFiles{"snapshot.json": snapshot}
 	b, err := signRole(md, p.s.root.Signed.Roles[metadata.TIMESTAMP], p.s.fleet, p.keys)
 	if err != nil {
@@ -302,6 +278,7 @@ const maxLeftovers = 1000
 // createNext signs md under the first version above after whose name is free, and stores it. A file that a crashed run
 // left holds its version for good: clients may have cached it.
 func createNext[T metadata.Roles](ctx context.Context, p *publisher, role string, after int64, md *metadata.Metadata[T], version *int64, by *metadata.Role) (int64, []byte, error) {
+	after = max(after, p.s.above)
 	for v := after + 1; v <= after+maxLeftovers; v++ {
 		*version = v
 		b, err := signRole(md, by, p.s.fleet, p.keys)

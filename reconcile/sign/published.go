@@ -26,6 +26,7 @@ type State struct {
 	info  trust.RootInfo
 	roots int   // how many of the repo's roots the store has
 	head  int64 // version of the timestamp, 0 if there is none
+	above int64 // if not 0, everything is published anew, above that version
 
 	timestamp *metadata.Metadata[metadata.TimestampType]
 	snapshot  *metadata.Metadata[metadata.SnapshotType]
@@ -70,54 +71,102 @@ func (s *State) Access() *schema.Access { return s.access }
 // numbers, since, older candidates). Given an old state it can only publish versions that hosts have seen already, and
 // they refuse those.
 func Published(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time) (*State, error) {
-	s := &State{fleet: f, now: wholeSeconds(now), assignments: map[string]*schema.Assignment{},
-		bins: map[string]*metadata.Metadata[metadata.TargetsType]{}}
+	return Recover(ctx, st, f, now, Recovery{})
+}
+
+// Recovery is what an operator says has happened to a store, and would be refused unsaid.
+type Recovery struct {
+	// Seen is the highest timestamp version that a host has seen, if that is more than the store has: it was restored from a
+	// backup. All is then published anew, above that version.
+	Seen int64
+	// Expired says that nobody renewed targets and bins in time. Nothing that they say is taken over but numbers that must
+	// not be given twice: whoever holds the store could have put back a state of long ago.
+	Expired bool
+}
+
+// seenMargin is how far above the highest known version a recovery publishes. A host reports what it had before it got the
+// newest, and versions of roles other than the timestamp run ahead of it, by files of runs that died.
+const seenMargin = 1000
+
+// Recover is Published for a store to which r has happened.
+func Recover(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time, r Recovery) (*State, error) {
+	s := &State{fleet: f, now: wholeSeconds(now), assignments: map[string]*schema.Assignment{}}
 	if err := s.readRoots(ctx, st); err != nil {
 		return nil, err
 	}
-	head, err := store.Head(ctx, st)
-	if err != nil || head == 0 {
+	if r.Seen < 0 || r.Seen > schema.MaxTimestampVersion/2 {
+		return nil, fmt.Errorf("%d is no version of a timestamp", r.Seen)
+	}
+	var err error
+	if s.head, err = store.Head(ctx, st); err != nil {
 		return s, err
 	}
-	c, err := s.verify(ctx, st, f.Roots)
-	current := err == nil
-	if schema.IsRefusal(err) && s.roots > 0 && s.roots < len(f.Roots) {
-		// The repo's newest root is about to be published and may have dropped the keys that signed the current state.
-		if c, err = s.verify(ctx, st, f.Roots[:s.roots]); err == nil {
-			current = s.root.VerifyDelegate(metadata.TARGETS, c.Verified().Targets[metadata.TARGETS]) == nil
+	if r.Seen > 0 {
+		s.above = max(r.Seen, s.head) + seenMargin
+		s.number = s.above
+	}
+	if s.head == 0 {
+		return s, nil
+	}
+	waived := []string{metadata.TIMESTAMP, metadata.SNAPSHOT}
+	if r.Expired {
+		waived = nil // all
+	}
+	c, err := s.verify(ctx, st, s.fleet.Roots, waived)
+	// The newest roots may have dropped the keys that signed the current state: they are about to be published, or a run
+	// died before it could publish what follows from them.
+	for n := len(f.Roots) - 1; n > 0 && schema.IsRefusal(err); n-- {
+		if older, olderErr := s.verify(ctx, st, f.Roots[:n], waived); olderErr == nil {
+			c, err = older, nil
 		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("published state of the store: %w", err)
 	}
-	set := c.Verified()
-	if got := set.Timestamp.Signed.Version; got != head {
-		return nil, schema.Refuse(fmt.Errorf("store: %s holds timestamp version %d", schema.TimestampKey(head), got),
-			"somebody put an older state on top: find out who, and remove the object")
+	if err := s.hold(c); err != nil {
+		return nil, err
 	}
-	s.head, s.timestamp, s.snapshot, s.targets = head, set.Timestamp, set.Snapshot, set.Targets[metadata.TARGETS]
-	return s, s.take(ctx, st, c, current)
+	return s, s.take(ctx, st, c, r.Expired)
 }
 
-// take reads bins and targets. If the keys that signed them may no longer (current is false), nothing they say is
-// carried forward but numbers that must not be given twice.
-func (s *State) take(ctx context.Context, st store.Store, c *trust.Client, current bool) error {
-	src := s.source(st, s.fleet.Roots)
-	count := func(n int64) { s.number = max(s.number, n) }
-	for a, err := range c.All(ctx, src) {
-		if err != nil {
-			return fmt.Errorf("published state of the store: %w", err)
-		}
-		for _, cand := range a.Candidates() {
-			count(cand.Release)
-		}
-		s.assignments[a.Host] = a
-	}
+// holdBins takes the bins that c has loaded.
+func (s *State) holdBins(c *trust.Client) {
+	s.bins = map[string]*metadata.Metadata[metadata.TargetsType]{}
 	for name, md := range c.Verified().Targets {
 		if name != metadata.TARGETS {
 			s.bins[name] = md
 		}
 	}
+}
+
+// hold makes what c verified the published state, bins aside. It must be what the head's name says.
+func (s *State) hold(c *trust.Client) error {
+	set := c.Verified()
+	if got := set.Timestamp.Signed.Version; got != s.head {
+		return schema.Refuse(fmt.Errorf("store: %s holds timestamp version %d", schema.TimestampKey(s.head), got),
+			"somebody put an older state on top: find out who, and remove the object")
+	}
+	s.timestamp, s.snapshot, s.targets, s.policy = set.Timestamp, set.Snapshot, set.Targets[metadata.TARGETS], c.Policy()
+	return nil
+}
+
+// take reads bins and targets. Of those whose keys the newest root has dropped, and of all if they are expired, nothing is
+// carried forward but numbers that must not be given twice.
+func (s *State) take(ctx context.Context, st store.Store, c *trust.Client, expired bool) error {
+	src := s.source(st, s.fleet.Roots)
+	count := func(n int64) { s.number = max(s.number, n) }
+	byBin := map[string][]*schema.Assignment{}
+	for a, err := range c.All(ctx, src) {
+		if err != nil {
+			return fmt.Errorf("published state of the store: %w", s.hintExpired(err))
+		}
+		for _, cand := range a.Candidates() {
+			count(cand.Release)
+		}
+		bin := c.BinOf(a.Host)
+		byBin[bin] = append(byBin[bin], a)
+	}
+	s.holdBins(c)
 	var err error
 	if s.release, err = c.Release(ctx, src); err != nil {
 		return fmt.Errorf("published state of the store: %w", err)
@@ -126,11 +175,31 @@ func (s *State) take(ctx context.Context, st store.Store, c *trust.Client, curre
 	if s.access, err = c.Access(ctx, src); err != nil && !errors.Is(err, trust.ErrNoTarget) {
 		return fmt.Errorf("published state of the store: %w", err)
 	}
-	s.policy = c.Policy()
-	if !current {
-		s.assignments, s.policy, s.release, s.access = map[string]*schema.Assignment{}, nil, nil, nil
+	if expired || s.root.VerifyDelegate(metadata.TARGETS, s.targets) != nil {
+		s.policy, s.release, s.access = nil, nil, nil
+		return nil
+	}
+	now := metadata.Targets()
+	now.Signed.Delegations = s.delegations()
+	same := sameJSON(s.targets.Signed.Delegations, now.Signed.Delegations)
+	for bin, as := range byBin {
+		if !same && now.VerifyDelegate(bin, s.bins[bin]) != nil {
+			continue
+		}
+		for _, a := range as {
+			s.assignments[a.Host] = a
+		}
 	}
 	return nil
+}
+
+// hintExpired says what to do about targets or bins that have expired.
+func (s *State) hintExpired(err error) error {
+	var expired *trust.ExpiredError
+	if errors.As(err, &expired) {
+		return schema.Hint(err, "check the clock here; if nobody has run reconcile since, sign everything anew from the commit: bakehouse reconcile --after-expiry")
+	}
+	return err
 }
 
 // readRoots verifies the repo's roots and compares them with the store's.
@@ -183,16 +252,17 @@ func verifies(roots [][]byte) bool {
 	return err == nil
 }
 
-func (s *State) verify(ctx context.Context, st store.Store, roots [][]byte) (*trust.Client, error) {
+// verify walks to the head by these roots. Expiry of the waived roles does not count, nor does any if there are none.
+func (s *State) verify(ctx context.Context, st store.Store, roots [][]byte, waived []string) (*trust.Client, error) {
 	c, err := trust.Open("", roots[0], func() time.Time { return s.now })
 	if err != nil {
 		return nil, err
 	}
-	c.AllowExpired(metadata.TIMESTAMP, metadata.SNAPSHOT)
+	c.AllowExpired(waived...)
 	if len(roots) < len(s.fleet.Roots) {
 		c.AllowExpired(metadata.ROOT) // an older one; the newest has been judged
 	}
-	return c, c.Refresh(ctx, s.source(st, roots), nil)
+	return c, s.hintExpired(c.Refresh(ctx, s.source(st, roots), nil))
 }
 
 // rootSource is the store, but for the roots, which come from the repo.

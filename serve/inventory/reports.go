@@ -98,3 +98,27 @@ func writeReport(ctx context.Context, stmt *sql.Stmt, host string, s Seen) error
 	_, err = stmt.ExecContext(ctx, host, s.At.Unix(), s.Timestamp, s.Root, string(b))
 	return err
 }
+
+// Ahead lists the hosts that reported the highest timestamp versions, the highest first, at most limit; of each only name,
+// time and versions.
+func (d *DB) Ahead(ctx context.Context, limit int) ([]Host, error) {
+	rows, err := d.read.QueryContext(ctx, "SELECT host, at, timestamp, root FROM reports ORDER BY timestamp DESC, host LIMIT ?", limit)
+	if err != nil {
+		return nil, fmt.Errorf("inventory: %w", err)
+	}
+	defer rows.Close()
+	var ahead []Host
+	for rows.Next() {
+		var h Host
+		var at int64
+		if err := rows.Scan(&h.Host, &at, &h.Seen.Timestamp, &h.Seen.Root); err != nil {
+			return nil, fmt.Errorf("inventory: %w", err)
+		}
+		h.Seen.At = time.Unix(at, 0).UTC()
+		ahead = append(ahead, h)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("inventory: %w", err)
+	}
+	return ahead, nil
+}

@@ -1,0 +1,80 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"bakehouse/reconcile/sign"
+	"bakehouse/schema/fleet"
+	"bakehouse/serve/store"
+)
+
+// Refreshed is what `reconcile --refresh` did, as --json prints it.
+type Refreshed struct {
+	Commit    string       `json:"commit"` // whose keys/ and trust/ were read
+	Verified  *Verified    `json:"verified,omitempty"`
+	Release   int64        `json:"release"`
+	Timestamp int64        `json:"timestamp"` // version of the head
+	Renewed   []string     `json:"renewed"`   // roles
+	Aging     []sign.Aging `json:"aging"`     // roles that should be renewed too, by a run with their keys
+	Waiting   []int        `json:"waiting"`   // roots in trust/ that are not published yet
+}
+
+// Refresh renews the store's timestamp, and its snapshot if that is due. It evaluates no host and bakes nothing.
+func Refresh(ctx context.Context, o options, log io.Writer) (out *Refreshed, err error) {
+	p, err := o.open(log)
+	if err != nil {
+		return nil, err
+	}
+	f, err := fleet.LoadTop(ctx, p.head.files)
+	if err != nil {
+		return nil, err
+	}
+	if p.store, err = store.OpenExisting(ctx, p.location); err != nil {
+		return nil, err
+	}
+	unlock, err := store.Lock(ctx, p.store)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	head, err := sign.Head(ctx, p.store, f, p.now)
+	if err != nil {
+		return nil, err
+	}
+	out = &Refreshed{Commit: p.head.rev.Commit, Waiting: []int{}}
+	if p.gate != nil {
+		if out.Verified, err = p.gate.since(head); err != nil {
+			return nil, err
+		}
+	}
+	keys, err := p.keys.Open(ctx, f, p.options.repo)
+	if err != nil {
+		return nil, err
+	}
+	summary, err := head.Refresh(ctx, p.store, keys)
+	if err != nil {
+		return nil, err
+	}
+	for n := head.Roots() + 1; n <= len(f.Roots); n++ {
+		out.Waiting = append(out.Waiting, n)
+		fmt.Fprintf(log, "bakehouse: warning: trust/%d.root.json is not published: run reconcile with all keys\n", n)
+	}
+	warnAging(log, summary.Aging)
+	out.Release, out.Timestamp, out.Renewed, out.Aging = summary.Number, summary.Head, summary.Roles, summary.Aging
+	return out, nil
+}
+
+// tell prints the outcome for people.
+func (r *Refreshed) tell(w io.Writer) error {
+	if r.Verified != nil {
+		if _, err := fmt.Fprintln(w, r.Verified.tell()); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "renewed %s: release %d is at timestamp %d\n", strings.Join(r.Renewed, " and "), r.Release, r.Timestamp)
+	return err
+}

@@ -1,0 +1,48 @@
+package serve
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bakehouse/schema"
+	"bakehouse/serve/inventory"
+)
+
+// seenCommand is `bakehouse serve seen`.
+func seenCommand() *cobra.Command {
+	var database string
+	c := &cobra.Command{
+		Use:   "seen",
+		Short: "Print the highest timestamp version that a host has reported",
+		Long: `Print the highest timestamp version that a host has reported, for reconcile --after-restore. The hosts that are ahead are
+listed beside it: one that claims far more than the others may not be telling the truth.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if _, err := os.Stat(database); err != nil {
+				return schema.Hint(fmt.Errorf("database: %w", err), "name the server's with --database")
+			}
+			db, err := inventory.Open(cmd.Context(), database)
+			if err != nil {
+				return err
+			}
+			defer db.Close() // nothing was written
+			ahead, err := db.Ahead(cmd.Context(), 5)
+			if err != nil {
+				return err
+			}
+			if len(ahead) == 0 {
+				return schema.Hint(fmt.Errorf("database %s: no host has reported yet", database), "look on a host: bakehouse-agent status")
+			}
+			for _, h := range ahead {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s\ttimestamp %d, root %d, at %s\n", h.Host, h.Seen.Timestamp, h.Seen.Root, h.Seen.At.Format(time.RFC3339))
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), ahead[0].Seen.Timestamp)
+			return err
+		},
+	}
+	c.Flags().StringVar(&database, "database", "inventory.db", "`FILE` with registrations and reports")
+	return c
+}
