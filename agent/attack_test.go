@@ -189,20 +189,6 @@ func TestOneKeyCannotCountTwice(t *testing.T) {
 	h.runs("two")
 }
 
-func TestReplayedOlderTimestamp(t *testing.T) {
-	t.Parallel()
-	f, h, p := attacked(t)
-	old := f.Head()
-	f.Give("web01", p)
-	h.update()
-	f.Replay(old)
-	r := h.refused("is older than version")
-	if reports := f.Reports(); reports[len(reports)-1].Report.State != schema.StateRefused || r.Package.Release != 2 {
-		t.Errorf("reported %+v", reports[len(reports)-1].Report)
-	}
-	h.runs("two")
-}
-
 func TestATimestampOfAnotherFleet(t *testing.T) {
 	t.Parallel()
 	f, h, _ := attacked(t)

@@ -82,6 +82,9 @@ func (a *Agent) report(st *State) schema.Report {
 	if r.State == "" {
 		r.State = schema.StateNew
 	}
+	if w := st.Withheld; w != nil {
+		r.HeldSince, r.Critical = w.Since, w.critical(a.opts.Now()) != ""
+	}
 	if i := st.Installed; i != nil {
 		r.Installed, r.Recipe, r.Release = i.Package, i.Recipe, i.Release
 	}

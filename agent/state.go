@@ -33,6 +33,7 @@ type State struct {
 	Failed       []int64       `json:"failed,omitempty"` // releases that failed here or were rolled back by hand
 	FailedWhy    string        `json:"failedWhy,omitempty"`
 	Hold         string        `json:"hold,omitempty"` // why the server holds this host back, as it last said
+	Withheld     *Withheld     `json:"withheld,omitempty"`
 	Root         int64         `json:"root,omitempty"` // verified versions, for status
 	Timestamp    int64         `json:"timestamp,omitempty"`
 	LastCheck    time.Time     `json:"lastCheck,omitzero"`

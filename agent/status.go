@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -27,7 +28,9 @@ type Status struct {
 	LastUpdate time.Time  `json:"lastUpdate,omitzero"`
 	NextCheck  time.Time  `json:"nextCheck,omitzero"` // by the service, give or take a tenth of the interval
 	Fetched    int64      `json:"fetched"`
-	Problem    string     `json:"problem,omitempty"` // why no update can work
+	HeldSince  time.Time  `json:"heldSince,omitzero"`
+	Critical   string     `json:"critical,omitempty"` // why somebody must look at this host
+	Problem    string     `json:"problem,omitempty"`  // why no update can work
 	Hint       string     `json:"hint,omitempty"`
 }
 
@@ -45,6 +48,9 @@ func (a *Agent) Status() (*Status, error) {
 	}
 	if st.Pending != nil {
 		out.Pending = &st.Pending.Installed
+	}
+	if st.Withheld != nil {
+		out.HeldSince, out.Critical = st.Withheld.Since, st.Withheld.critical(a.opts.Now())
 	}
 	var problem error
 	if r := st.Registration; r != nil {
@@ -84,6 +90,9 @@ func (s *Status) Print(w io.Writer) error {
 	if why := orElse(s.Last.Error, s.Last.Why); why != "" {
 		row("why", "%s", why)
 	}
+	if s.Critical != "" {
+		row("critical", "%s", s.Critical)
+	}
 	row("installed", "%s", s.Installed)
 	if s.Pending != nil {
 		row("interrupted", "%s", s.Pending)
@@ -103,6 +112,14 @@ func (s *Status) Print(w io.Writer) error {
 		row("hint", "%s", s.Hint)
 	}
 	return t.Flush()
+}
+
+// Err is what makes the host critical, nil if nothing does.
+func (s *Status) Err() error {
+	if s.Critical == "" {
+		return nil
+	}
+	return schema.Hint(errors.New("critical: "+s.Critical), "see why the host's server holds it back, is behind, or cannot be reached")
 }
 
 // String says which package it is in a few words.

@@ -20,6 +20,7 @@ const (
 	codeExpired     = "expired"
 	codeNoTarget    = "no-target"
 	codeServerHold  = "server-hold"
+	codeSiteBehind  = "site-behind"
 	codeUnverified  = "unverified"
 	codeInstall     = "install-failed"
 	codeUnhealthy   = "unhealthy"
@@ -35,10 +36,17 @@ type Result struct {
 	Host    string     `json:"host"`
 	Package *Installed `json:"package,omitempty"` // what is installed now
 	Fetched int64      `json:"fetched"`           // body bytes read from the server
+
+	Critical string `json:"critical,omitempty"` // why somebody must look at this host
 }
 
 // String is the one line that every update ends in.
 func (r Result) String() string {
+	if r.Critical != "" {
+		critical := "critical: " + r.Critical
+		r.Critical = ""
+		return critical + "; " + r.String()
+	}
 	runs := "no package of ours"
 	if r.Package != nil {
 		runs = fmt.Sprintf("release %d, package %s", r.Package.Release, r.Package.Package.Short())
@@ -72,6 +80,7 @@ type update struct {
 	target    schema.Digest
 	got       schema.Digest // assembled and verified in this run
 	renamed   bool          // what is installed has a new release number
+	behind    string        // how far the server is behind what was verified before; empty: it is not
 }
 
 // UpdateOptions vary an update.
@@ -115,7 +124,13 @@ func (u *update) conclude(ctx context.Context, out Outcome, err error) (Result, 
 		out.Downloaded = u.state.Last.Downloaded
 	}
 	news := out.State != u.state.Last.State || out.Code != u.state.Last.Code || out.Target != u.state.Last.Target || out.Error != u.state.Last.Error || u.renamed
-	r := Result{Outcome: out, Host: u.state.Registration.Host, Package: u.state.Installed}
+	was := u.state.Withheld.critical(u.opts.Now())
+	u.withhold(out)
+	r := Result{Outcome: out, Host: u.state.Registration.Host, Package: u.state.Installed, Critical: u.state.Withheld.critical(u.opts.Now())}
+	if r.Critical != "" {
+		u.say("critical: %s", r.Critical)
+	}
+	news = news || (r.Critical == "") != (was == "")
 	if u.client != nil {
 		r.Fetched = u.client.fetched.Load()
 		defer func() {
@@ -158,7 +173,7 @@ func (u *update) failure(out Outcome, err error) Outcome {
 		out.State = schema.StateRefused
 		out.Code = orElse(out.Code, codeUnverified)
 	case errors.As(err, &expired):
-		out.Code = codeExpired
+		out.State, out.Code = schema.StateHeld, codeExpired
 	case isUnreachable(err), errors.Is(err, trust.ErrUnreachable):
 		out.Code = codeUnreachable
 	case errors.As(err, &status):
@@ -197,6 +212,9 @@ func (u *update) run(ctx context.Context) (out Outcome, err error) {
 	case schema.CodeFailed:
 		out.State, out.Error = schema.StateFailed, orElse(u.state.FailedWhy, verdict.Why)
 	}
+	if u.behind != "" && out.State != schema.StateFailed {
+		out = Outcome{State: schema.StateHeld, Code: codeSiteBehind, Why: u.behind + "; by what is held here: " + out.Why}
+	}
 	return out, nil
 }
 
@@ -223,7 +241,7 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 			timestamp = answer.Timestamp
 		}
 	}
-	if err := u.trust.Refresh(ctx, src, timestamp); err != nil {
+	if err := u.refresh(ctx, src, timestamp); err != nil {
 		return schema.Verdict{}, err
 	}
 	root, version := u.trust.Versions()
@@ -247,6 +265,25 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 	}
 	u.say("decided: %s: %s", v.Code, v.Why)
 	return v, nil
+}
+
+// refresh verifies what the server offers. A timestamp that is genuine but older than one verified before is what a site
+// hands out that lags behind, or was restored from a backup: it is left alone, and the host goes on with what it holds,
+// as long as that has not expired.
+func (u *update) refresh(ctx context.Context, src source, timestamp []byte) error {
+	err := u.trust.Refresh(ctx, src, timestamp)
+	var old *trust.RollbackError
+	held := u.trust.Timestamp()
+	if !errors.As(err, &old) || old.Role != trust.RoleTimestamp || held == nil {
+		return err
+	}
+	lag := fmt.Sprintf("%d versions", old.Seen-old.Got)
+	if old.Seen-old.Got == 1 {
+		lag = "1 version"
+	}
+	u.behind = fmt.Sprintf("the site is behind by %s: it offers timestamp %d, and %d was verified before", lag, old.Got, old.Seen)
+	u.say("%s", u.behind)
+	return u.trust.Refresh(ctx, src, held)
 }
 
 // adopt takes over the number of a newer release that gives this host what it has installed already, so that reports

@@ -169,7 +169,7 @@ func TestExpiredMetadataBlockInstallationsAndStopNothing(t *testing.T) {
 	h.update()
 	f.Pass(15 * 24 * time.Hour) // the timestamp lasts for 7 days
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.Code != codeExpired || r.State != schema.StateFailed {
+	if err == nil || r.Code != codeExpired || r.State != schema.StateHeld {
 		t.Errorf("update: %v, %s", err, r)
 	}
 	h.runs("one")

@@ -52,6 +52,8 @@ type Report struct {
 	Fetched    int64     `json:"fetched,omitempty"` // body bytes that the last update read from the server
 	LastCheck  time.Time `json:"lastCheck,omitzero"`
 	LastUpdate time.Time `json:"lastUpdate,omitzero"`
+	HeldSince  time.Time `json:"heldSince,omitzero"` // kept from releases by what nobody signed
+	Critical   bool      `json:"critical,omitempty"` // for longer than signed policy allows
 }
 
 // States of a host, in reports and on status pages.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
 	"bakehouse/schema"
 )
 
@@ -13,6 +15,9 @@ import (
 //	refusal      schema.IsRefusal: bytes, signatures or versions did not verify. Somebody altered something.
 //	expired      *ExpiredError: everything verified, but too long ago. Nothing may be installed on its word.
 //	unreachable  ErrUnreachable: the source failed, or lacks what signed metadata names. Try again.
+
+// RoleTimestamp is the Role of errors about timestamps.
+const RoleTimestamp = metadata.TIMESTAMP
 
 // ErrUnreachable is wrapped by errors of the source itself.
 var ErrUnreachable = errors.New("metadata source unreachable")

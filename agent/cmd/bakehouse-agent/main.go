@@ -192,7 +192,11 @@ func statusCommand(g *global) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Say what is installed, and how the last update ended",
-		Args:  cobra.NoArgs,
+		Long: `Say what is installed, and how the last update ended.
+
+Exits with 1 if the host is critical: something that nobody signed, such as its server, has kept it from releases for
+longer than the fleet allows (rollout.maxHold).`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			a, err := g.agent(c)
 			if err != nil {
@@ -203,9 +207,14 @@ func statusCommand(g *global) *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return writeJSON(c.OutOrStdout(), s)
+				err = writeJSON(c.OutOrStdout(), s)
+			} else {
+				err = s.Print(c.OutOrStdout())
 			}
-			return s.Print(c.OutOrStdout())
+			if err != nil {
+				return err
+			}
+			return s.Err()
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
