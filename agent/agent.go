@@ -28,6 +28,7 @@ type Options struct {
 	Version string           // of this program
 	Narrate io.Writer        // one line per step of an update; nil: none
 	Now     func() time.Time // nil: time.Now
+	Stall   time.Duration    // how long a server may send nothing in the middle of an answer; 0: 30 seconds
 }
 
 // Agent is the updater of one host.
@@ -41,6 +42,9 @@ type Agent struct {
 func New(o Options) (*Agent, error) {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Stall == 0 {
+		o.Stall = stallLimit
 	}
 	if o.Root != "" {
 		abs, err := filepath.Abs(o.Root)

@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	stallLimit  = 30 * time.Second // without a byte
+	stallLimit  = 30 * time.Second // without a byte, unless Options.Stall says otherwise
 	slowestRate = 1 << 10          // bytes per second, on the whole of an answer
 )
 
@@ -34,6 +34,7 @@ type client struct {
 	version  string
 	http     *http.Client
 	now      func() time.Time
+	stall    time.Duration
 	fetched  *atomic.Int64 // body bytes read
 }
 
@@ -57,7 +58,7 @@ func newClient(base string, certificates []string, proxy schema.Proxy, version s
 		}
 	}
 	dialer := &net.Dialer{Timeout: 15 * time.Second}
-	return &client{base: strings.TrimSuffix(base, "/"), version: version, now: now, fetched: new(atomic.Int64), http: &http.Client{
+	return &client{base: strings.TrimSuffix(base, "/"), version: version, now: now, stall: stallLimit, fetched: new(atomic.Int64), http: &http.Client{
 		Transport: &http.Transport{
 			Proxy: via, DialContext: dialer.DialContext, TLSClientConfig: conf, TLSHandshakeTimeout: 15 * time.Second,
 			ResponseHeaderTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10, DisableCompression: true, MaxIdleConns: 2,
@@ -113,11 +114,8 @@ func (c *client) do(ctx context.Context, method, path string, header http.Header
 		cancel(nil)
 		return nil, c.explain(parent, err)
 	}
-	whole := time.Minute + time.Duration(limit/slowestRate)*time.Second
-	b := &guardedBody{body: res.Body, cancel: cancel, ctx: ctx, count: c.fetched,
-		stall: time.AfterFunc(stallLimit, func() { cancel(errStalled) }),
-		whole: time.AfterFunc(whole, func() { cancel(errStalled) }),
-	}
+	whole := 2*c.stall + time.Duration(limit/slowestRate)*time.Second
+	b := guard(ctx, cancel, res.Body, c.fetched, c.stall, whole)
 	res.Body = b
 	for _, s := range ok {
 		if res.StatusCode == s {
@@ -238,15 +236,23 @@ type guardedBody struct {
 	body         io.ReadCloser
 	ctx          context.Context
 	cancel       context.CancelCauseFunc
+	patience     time.Duration // without a byte
 	stall, whole *time.Timer
 	count        *atomic.Int64
+}
+
+// guard ends body by cancel when it yields nothing for stall, or is not at its end after whole.
+func guard(ctx context.Context, cancel context.CancelCauseFunc, body io.ReadCloser, count *atomic.Int64, stall, whole time.Duration) *guardedBody {
+	tooSlow := func() { cancel(errStalled) }
+	return &guardedBody{body: body, ctx: ctx, cancel: cancel, patience: stall, count: count,
+		stall: time.AfterFunc(stall, tooSlow), whole: time.AfterFunc(whole, tooSlow)}
 }
 
 func (g *guardedBody) Read(p []byte) (int, error) {
 	n, err := g.body.Read(p)
 	g.count.Add(int64(n))
 	if n > 0 {
-		g.stall.Reset(stallLimit)
+		g.stall.Reset(g.patience)
 	}
 	if err != nil && err != io.EOF {
 		if cause := context.Cause(g.ctx); cause != nil {

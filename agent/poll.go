@@ -26,6 +26,7 @@ func (a *Agent) clock(tc *trust.Client) func() time.Time {
 func (a *Agent) dial(s *settings, server string, now func() time.Time) (*client, error) {
 	c, err := newClient(server, s.certificates(), s.proxy(), a.opts.Version, now)
 	if err == nil {
+		c.stall = a.opts.Stall
 		c.user, c.password = s.state.Registration.Host, s.state.Registration.Secret
 	}
 	return c, err

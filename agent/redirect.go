@@ -66,7 +66,7 @@ func (u *update) elsewhere(to *url.URL) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.fetched = u.client.fetched
+	c.stall, c.fetched = u.opts.Stall, u.client.fetched
 	u.others = append(u.others, c)
 	return c, nil
 }

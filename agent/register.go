@@ -120,6 +120,7 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 		return nil, err
 	}
 	defer c.close()
+	c.stall = a.opts.Stall
 	switch {
 	case strings.HasPrefix(next.Server, "http:"):
 		a.say("note: %s is plain HTTP: the password and this host's secret can be read on the way", next.Server)
