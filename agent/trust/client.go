@@ -114,6 +114,7 @@ func (c *Client) refresh(ctx context.Context, src Source, timestamp []byte) erro
 	if err := c.commit(v); err != nil {
 		return err
 	}
+	v.carry(c.cur.Load())
 	c.show(v)
 	return nil
 }

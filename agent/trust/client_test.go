@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,6 +90,53 @@ func TestAllYieldsEveryHostOnce(t *testing.T) {
 	}
 	if len(got) != 43 {
 		t.Errorf("%d hosts, want 43", len(got))
+	}
+}
+
+func TestAServerReadsOnlyTheBinsThatAReleaseChanged(t *testing.T) {
+	r := newRepo(t)
+	for i := range 40 {
+		r.assign(fmt.Sprintf("host%02d", i), "x", 1)
+	}
+	r.publish("bin-0", "bin-1", "bin-2", "bin-3")
+	c := r.open("")
+	bins := func(content string) (asked []string) {
+		t.Helper()
+		r.asked = nil
+		if err := c.Refresh(t.Context(), r, nil); err != nil {
+			t.Fatal(err)
+		}
+		hosts := map[string]schema.Digest{}
+		for a, err := range c.All(t.Context(), r) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			hosts[a.Host] = a.SHA256
+		}
+		if want := schema.DigestOf([]byte(content)); len(hosts) != 43 || hosts["web01"] != want {
+			t.Errorf("%d hosts, web01 is given %s, want 43 and %s", len(hosts), hosts["web01"], want)
+		}
+		for _, name := range r.asked {
+			if strings.Contains(name, ".bin-") {
+				asked = append(asked, name)
+			}
+		}
+		return asked
+	}
+	if got := bins("web01 first"); len(got) != 4 {
+		t.Errorf("at first: %q", got)
+	}
+	r.assign("web01", "web01 second", 2)
+	r.publish(r.bin("web01"))
+	if got := bins("web01 second"); len(got) != 1 || !strings.HasSuffix(got[0], r.bin("web01")+".json") {
+		t.Errorf("one bin changed: %q", got)
+	}
+	// Who may sign bins has changed, so each is judged anew.
+	k, d := newKey(t), r.targets.Signed.Delegations
+	d.Keys[k.id], d.SuccinctRoles.KeyIDs = k.key, append(d.SuccinctRoles.KeyIDs, k.id)
+	r.publish()
+	if got := bins("web01 second"); len(got) != 4 {
+		t.Errorf("with another key: %q", got)
 	}
 }
 
