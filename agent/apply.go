@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 )
 
 // programFile is where packages put the updater.
-const programFile = "/usr/bin/bakehouse-agent"
+var programFile = schema.ProgramFile(runtime.GOOS)
 
 // apply installs a staged package, asks the host whether it is well, and goes back if it is not. It runs to its end even
 // if the updater is asked to stop: a package manager must not be cut off.

@@ -49,16 +49,17 @@ const (
 	Deb Format = "deb"
 	Rpm Format = "rpm"
 	Tgz Format = "tgz"
+	Pkg Format = "pkg" // Solaris, a System V datastream
 )
 
 // Valid reports whether f is a format that this version bakes and installs.
-func (f Format) Valid() bool { return f == Deb || f == Rpm || f == Tgz }
+func (f Format) Valid() bool { return f == Deb || f == Rpm || f == Tgz || f == Pkg }
 
 // linuxArchs are those that deb and rpm have a name for.
 var linuxArchs = []string{"amd64", "386", "arm64", "arm", "ppc64le", "s390x", "riscv64"}
 
 // Formats are the formats that a platform's packages can have; none if no package is made for it yet. Windows waits for
-// MSI. macOS waits for a layout of its own: its /usr/bin is sealed, and every path of a tgz is that of a Unix whose is not.
+// MSI.
 func (p Platform) Formats() []Format {
 	switch p.OS {
 	case "linux":
@@ -66,7 +67,9 @@ func (p Platform) Formats() []Format {
 			return []Format{Deb, Rpm, Tgz}
 		}
 		return []Format{Tgz}
-	case "solaris", "aix", "freebsd":
+	case "solaris":
+		return []Format{Pkg, Tgz}
+	case "aix", "freebsd", "darwin":
 		return []Format{Tgz}
 	}
 	return nil

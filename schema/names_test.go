@@ -77,8 +77,8 @@ func TestPlatforms(t *testing.T) {
 
 func TestAPlatformHasTheFormatsThatItsSystemInstalls(t *testing.T) {
 	for s, want := range map[string][]Format{
-		"linux/amd64": {Deb, Rpm, Tgz}, "linux/riscv64": {Deb, Rpm, Tgz}, "linux/mips": {Tgz}, "solaris/amd64": {Tgz}, "aix/ppc64": {Tgz},
-		"freebsd/amd64": {Tgz}, "darwin/arm64": nil, "windows/amd64": nil, "plan9/386": nil,
+		"linux/amd64": {Deb, Rpm, Tgz}, "linux/riscv64": {Deb, Rpm, Tgz}, "linux/mips": {Tgz}, "solaris/amd64": {Pkg, Tgz}, "aix/ppc64": {Tgz},
+		"freebsd/amd64": {Tgz}, "darwin/arm64": {Tgz}, "windows/amd64": nil, "plan9/386": nil,
 	} {
 		p, err := ParsePlatform(s)
 		if got := p.Formats(); err != nil || !slices.Equal(got, want) {
@@ -101,7 +101,7 @@ func TestARecipeOfDecimalDigitsIsStillText(t *testing.T) {
 }
 
 func TestFormats(t *testing.T) {
-	for f, want := range map[Format]bool{Deb: true, Rpm: true, Tgz: true, "": false, "apk": false, "DEB": false} {
+	for f, want := range map[Format]bool{Deb: true, Rpm: true, Tgz: true, Pkg: true, "": false, "apk": false, "DEB": false} {
 		if f.Valid() != want {
 			t.Errorf("%q is valid: %v", f, !want)
 		}

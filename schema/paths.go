@@ -118,18 +118,33 @@ const (
 	HealthPath    = "/healthz"
 )
 
-// Where things are on a host (Linux; under --root in tests and the demo).
+// Where things are on a host (under --root in tests and the demo).
 const (
 	ConfigFile = "/etc/bakehouse/agent.json"  // AgentConfig, baked
 	AnchorFile = "/etc/bakehouse/root.json"   // the fleet's anchor root, baked
 	HealthFile = "/etc/bakehouse/health.json" // []HealthCheck, baked
-	UnitsFile  = "/usr/lib/bakehouse/units"   // systemd units, a line each, baked: NAME.service (or .socket, .timer) INPUTS enable|disable
-	// ScriptsFile is a shell script of a package that no package manager installs: the updater runs it with a STEP
-	// (pretrans, users, owners, preinst, postinst, prerm, postrm or posttrans) and the folder of the package's files.
-	ScriptsFile = "/usr/lib/bakehouse/scripts"
-	StateDir    = "/var/lib/bakehouse" // registration, trusted metadata, segments, log
-	VersionDir  = "/opt/bakehouse"     // versions/ and the link current, for formats without a package manager
+	StateDir   = "/var/lib/bakehouse"         // registration, trusted metadata, segments, log
+	VersionDir = "/opt/bakehouse"             // versions/ and the link current, for formats without a package manager
 )
+
+// Prefix is where packages for an operating system have bin, lib and share: macOS keeps /usr to itself.
+func Prefix(os string) string {
+	if os == "darwin" {
+		return "/usr/local"
+	}
+	return "/usr"
+}
+
+// ProgramFile is the host program.
+func ProgramFile(os string) string { return Prefix(os) + "/bin/bakehouse-agent" }
+
+// UnitsFile lists services, a line each, baked: NAME INPUTS enable|disable. NAME is as the system's manager knows it:
+// systemd's NAME.service (or .socket, .timer), launchd's label, what SMF has below svc:/site/.
+func UnitsFile(os string) string { return Prefix(os) + "/lib/bakehouse/units" }
+
+// ScriptsFile is a shell script, baked where no package manager has a place for it: it is run with a STEP (pretrans, users,
+// owners, preinst, postinst, prerm, postrm, posttrans, services or noservices) and the folder of the package's files.
+func ScriptsFile(os string) string { return Prefix(os) + "/lib/bakehouse/scripts" }
 
 // Bounds on what is read before it is verified, in bytes.
 const (

@@ -143,11 +143,11 @@ func (s *System) ReturnToByHand(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v := &switching{tree: t, version: byHandName}
+	v := &switching{tree: t, version: byHandName, was: t.current}
 	if v.files, err = t.filesOf(byHandName); err != nil {
 		return err
 	}
-	if v.units, err = os.ReadFile(filepath.Join(t.base, byHandName, schema.UnitsFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if v.units, err = os.ReadFile(filepath.Join(t.base, byHandName, unitsFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	_, err = v.run(ctx, s, []step{

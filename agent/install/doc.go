@@ -4,10 +4,11 @@
 // staged it in a directory that only it can write) and the host's file system. Nothing here decides what may be
 // installed, but the staged file is digested once more from the descriptor that is then used.
 //
-// Three ways in:
+// Four ways in:
 //
 //	deb  dpkg installs it, behind the frontend lock that apt takes too (dpkg.go, lock_linux.go)
 //	rpm  rpm installs it, tried again while another program holds its lock; then rpm is asked what it did (rpm.go)
+//	pkg  pkgadd puts it over what is there, on Solaris; then pkgparam and pkgchk are asked what it did (pkg.go)
 //	tgz  VersionDir/versions/RECIPE-DIGEST8 holds the files (extract.go); every path of the package is a relative link
 //	     through VersionDir/current; exchanging that one link is the commit point (version.go, links.go)
 //

@@ -59,6 +59,12 @@ func (s *System) CanInstall(f schema.Format) error {
 	switch f {
 	case schema.Tgz:
 		return nil
+	case schema.Pkg:
+		if _, err := exec.LookPath("pkgadd"); err != nil {
+			return schema.Hint(errors.New("the package is a pkg, but this host has no pkgadd"),
+				"set format: \"tgz\" for this host in the fleet's repo")
+		}
+		return nil
 	case schema.Deb:
 		if _, err := exec.LookPath("dpkg"); err != nil {
 			return schema.Hint(errors.New("the package is a deb, but this host has no dpkg"),
@@ -81,7 +87,7 @@ func (s *System) Install(ctx context.Context, p Package) (Revert, error) {
 	if err := s.CanInstall(p.Format); err != nil {
 		return nil, err
 	}
-	if err := s.checkOwner(ctx, p.Format); err != nil {
+	if err := s.checkOwner(ctx, p); err != nil {
 		return nil, err
 	}
 	f, err := openVerified(p)
@@ -94,16 +100,19 @@ func (s *System) Install(ctx context.Context, p Package) (Revert, error) {
 		return nil, s.installDeb(ctx, p)
 	case schema.Rpm:
 		return nil, s.installRpm(ctx, p, lockWait)
+	case schema.Pkg:
+		return nil, s.installPkg(ctx, p)
 	}
 	return s.installVersion(ctx, p, f)
 }
 
 // program is where packages have the updater.
-const program = "/usr/bin/bakehouse-agent"
+var program = schema.ProgramFile(runtime.GOOS)
 
 // checkOwner refuses to let one package manager write over what another one installed. Which of them is on the host says
 // little: Debian has an rpm too.
-func (s *System) checkOwner(ctx context.Context, f schema.Format) error {
+func (s *System) checkOwner(ctx context.Context, p Package) error {
+	f := p.Format
 	var other schema.Format
 	var err error
 	switch f {
@@ -114,7 +123,7 @@ func (s *System) checkOwner(ctx context.Context, f schema.Format) error {
 		other = schema.Deb
 		_, err = s.command(ctx, nil, "dpkg-query", "--admindir="+s.path(dpkgDir), "--search", program)
 	default: // links are never made over the files of others
-		return nil
+		return s.checkPkgOwner(ctx, p)
 	}
 	if err != nil { // it is not there, or knows nothing of the file
 		return nil

@@ -56,11 +56,11 @@ func (v *switching) action() string {
 	return "upgrade"
 }
 
-// script runs a step of a version's schema.ScriptsFile, if it has one. In a sandbox its DPKG_ROOT says where that is, as
+// script runs a step of a version's scriptsFile, if it has one. In a sandbox its DPKG_ROOT says where that is, as
 // dpkg has it.
 func (v *switching) script(ctx context.Context, version, step, action string) error {
 	dir := filepath.Join(v.tree.base, version)
-	file := filepath.Join(dir, schema.ScriptsFile)
+	file := filepath.Join(dir, scriptsFile)
 	if _, err := os.Stat(file); version == "" || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {

@@ -34,30 +34,36 @@ func TestAVersionsScriptsRunWithEachSwitchAndItsReturn(t *testing.T) {
 		}
 	}
 	mustInstall(t, s, stage(t, schema.Tgz, archive(t, noting("1", "")...)))
-	notes("an installation", "1 pretrans install: none", "1 preinst install: none", "1 postinst install: agent 1", "1 posttrans install: agent 1")
+	notes("an installation", "1 pretrans install: none", "1 preinst install: none", "1 postinst install: agent 1", "1 services install: agent 1",
+		"1 posttrans install: agent 1")
 	revert := mustInstall(t, s, stage(t, schema.Tgz, archive(t, noting("2", "")...)))
 	upgrade := []string{"1 prerm upgrade: agent 1", "2 pretrans upgrade: agent 1", "2 preinst upgrade: agent 1",
-		"1 postrm upgrade: agent 2", "2 postinst upgrade: agent 2", "2 posttrans upgrade: agent 2"}
+		"1 postrm upgrade: agent 2", "2 postinst upgrade: agent 2", "2 services upgrade: agent 2", "2 posttrans upgrade: agent 2"}
 	notes("an upgrade", upgrade...)
 	if err := revert(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	const services = "1 services upgrade: agent 1" // when it had got as far as the new version's
 	again := []string{"1 postinst upgrade: agent 1", "1 posttrans upgrade: agent 1"}
-	notes("taking it back", again...)
+	notes("taking it back", append(slices.Clone(again), services)...)
 
-	for step, ran := range map[string]int{"pretrans": 2, "preinst": 3, "postinst": 5, "posttrans": 6} {
+	for step, ran := range map[string]int{"pretrans": 2, "preinst": 3, "postinst": 5, "services": 6, "posttrans": 7} {
 		_, err := s.Install(t.Context(), stage(t, schema.Tgz, archive(t, noting("2", step)...)))
 		if err == nil || !strings.Contains(err.Error(), "script for "+step+" failed") || Touched(err) {
 			t.Errorf("%s fails: %v", step, err)
 		}
-		notes("a failing "+step, append(slices.Clone(upgrade[:ran]), again...)...)
+		want := append(slices.Clone(upgrade[:ran]), again...)
+		if ran > 5 {
+			want = append(want, services)
+		}
+		notes("a failing "+step, want...)
 	}
 	// What an old version would do before it goes cannot hold up the one that mends it.
 	mustInstall(t, s, stage(t, schema.Tgz, archive(t, noting("3", "prerm")...)))
 	os.Remove(filepath.Join(s.Root, "notes"))
 	mustInstall(t, s, stage(t, schema.Tgz, archive(t, noting("4", "")...)))
 	notes("an upgrade from a broken version", "3 prerm upgrade: agent 3", "4 pretrans upgrade: agent 3", "4 preinst upgrade: agent 3",
-		"3 postrm upgrade: agent 4", "4 postinst upgrade: agent 4", "4 posttrans upgrade: agent 4")
+		"3 postrm upgrade: agent 4", "4 postinst upgrade: agent 4", "4 services upgrade: agent 4", "4 posttrans upgrade: agent 4")
 }
 
 func TestAFailingScriptSaysWhatItPrinted(t *testing.T) {

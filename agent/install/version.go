@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -26,6 +27,12 @@ const (
 	versionsDir = "versions"
 	currentLink = "current"
 	linksFile   = "links.json"
+)
+
+// Of this system.
+var (
+	unitsFile   = schema.UnitsFile(runtime.GOOS)
+	scriptsFile = schema.ScriptsFile(runtime.GOOS)
 )
 
 // step is one step of a switch. do is idempotent and says how to take it back; undo may be nil.
@@ -79,7 +86,7 @@ type switching struct {
 	version string   // versions/NAME of the new version
 	files   []string // its files
 	before  []string // links.json as it was
-	units   []byte   // its schema.UnitsFile
+	units   []byte   // its unitsFile
 	synced  func()   // takes the change of services back; nil before it
 }
 
@@ -135,8 +142,21 @@ func (v *switching) begin(context.Context) (func() error, error) {
 
 func (v *switching) sync(ctx context.Context) (func() error, error) {
 	had, err := v.tree.sys.syncUnits(ctx, v.units)
-	v.synced = func() { v.tree.sys.syncUnits(context.WithoutCancel(ctx), had) }
-	return nil, err
+	v.synced = func() {
+		ctx := context.WithoutCancel(ctx)
+		v.tree.sys.syncUnits(ctx, had)
+		if err := v.script(ctx, v.was, "services", "upgrade"); err != nil {
+			v.tree.sys.debug("the services of the version before", "error", err)
+		}
+	}
+	// Elsewhere than on Linux the package knows how its services are started.
+	undo := func() error {
+		if v.was != "" {
+			return nil
+		}
+		return v.script(context.WithoutCancel(ctx), v.version, "noservices", "remove")
+	}
+	return undo, errors.Join(err, v.script(ctx, v.version, "services", v.action()))
 }
 
 func (v *switching) extract(ctx context.Context) (func() error, error) {
@@ -156,8 +176,8 @@ func (v *switching) extract(ctx context.Context) (func() error, error) {
 	defer root.Close()
 	v.version = name
 	v.files, err = extract(ctx, v.archive, root, defaultLimits)
-	if err == nil && slices.Contains(v.files, schema.UnitsFile[1:]) {
-		v.units, err = root.ReadFile(schema.UnitsFile[1:])
+	if err == nil && slices.Contains(v.files, unitsFile[1:]) {
+		v.units, err = root.ReadFile(unitsFile[1:])
 	}
 	return undo, err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"bakehouse/reconcile/rules"
+	"bakehouse/reconcile/services"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
@@ -84,6 +85,8 @@ func (b *Baker) bake(ctx context.Context, r *rules.Recipe, format schema.Format,
 		parts, err = b.deb(ctx, l, baked)
 	case schema.Rpm:
 		parts, err = b.rpm(ctx, l, baked)
+	case schema.Pkg:
+		parts, err = b.pkg(ctx, l, baked)
 	default:
 		err = fmt.Errorf("no such format")
 	}
@@ -104,8 +107,18 @@ func (b *Baker) bake(ctx context.Context, r *rules.Recipe, format schema.Format,
 }
 
 func (b *Baker) tgz(ctx context.Context, l *layout, baked *Baked) ([]part, error) {
-	if f := updaterScripts(l); f != nil {
+	switch f := updaterScripts(l); {
+	case f == nil:
+	case services.Made(l.recipe.Platform.OS): // long, and alike in many packages
+		l.shared = append(l.shared, []*file{f})
+	default:
 		l.own = slices.Insert(l.own, 0, f)
+	}
+	if err := oldTar(l); err != nil {
+		return nil, err
+	}
+	if l.recipe.Platform.OS == "darwin" {
+		l.shared[0] = slices.DeleteFunc(slices.Clone(l.shared[0]), func(f *file) bool { return darwinDir(f.path) })
 	}
 	data, _, err := b.archive(ctx, tarArchive, l.shared, l.own, baked)
 	if err != nil {

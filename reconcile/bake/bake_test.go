@@ -120,6 +120,17 @@ func example(r repo, id, listen string) *rules.Recipe {
 
 const someID = "0123456789abcdef"
 
+var formats = []schema.Format{schema.Deb, schema.Rpm, schema.Tgz, schema.Pkg}
+
+// made is a copy of a recipe for a platform that has the format.
+func made(r *rules.Recipe, format schema.Format) *rules.Recipe {
+	c := *r
+	if format == schema.Pkg {
+		c.Platform = solaris
+	}
+	return &c
+}
+
 // noise is bytes that compress by about a half, always the same for a seed.
 func noise(seed uint64, n int) []byte {
 	g := rand.New(rand.NewPCG(seed, 0))
@@ -143,17 +154,17 @@ func baked(t testing.TB, st bake.Store, src bake.Sources, r *rules.Recipe, forma
 }
 
 // assembled is the package's bytes, put together from the store as a host does it.
-func assembled(t testing.TB, st bake.Store, b *bake.Baked) []byte {
+func assembled(t tb, st bake.Store, b *bake.Baked) []byte {
 	t.Helper()
 	m, err := schema.DecodeManifest(b.Packed, b.Digest)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	var out bytes.Buffer
 	if err := m.Assemble(&out, func(ref schema.SegmentRef) (io.ReadCloser, error) {
-		return st.Open(t.Context(), schema.SegmentKey(ref.Digest))
+		return st.Open(context.Background(), schema.SegmentKey(ref.Digest))
 	}); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	return out.Bytes()
 }
@@ -185,15 +196,5 @@ func bake1(t tb, st bake.Store, src bake.Sources, r *rules.Recipe, format schema
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
-	m, err := schema.DecodeManifest(out.Packed, out.Digest)
-	if err != nil {
-		t.Fatalf("%v", err)
-	}
-	var whole bytes.Buffer
-	if err := m.Assemble(&whole, func(ref schema.SegmentRef) (io.ReadCloser, error) {
-		return st.Open(context.Background(), schema.SegmentKey(ref.Digest))
-	}); err != nil {
-		t.Fatalf("%v", err)
-	}
-	return whole.Bytes()
+	return assembled(t, st, out)
 }

@@ -11,11 +11,11 @@ import (
 
 // What `package --verify` and `reproduce` say of a package is what went into it.
 func TestThePackagesOfEveryFormatAreListed(t *testing.T) {
-	for _, format := range []schema.Format{schema.Tgz, schema.Deb, schema.Rpm} {
+	for _, format := range formats {
 		t.Run(string(format), func(t *testing.T) {
 			st, src := newMemory(), repo{}
 			r := example(src, someID, ":9100")
-			files, err := contents.List(format, bytes.NewReader(assembled(t, st, baked(t, st, src, r, format))))
+			files, err := contents.List(format, bytes.NewReader(assembled(t, st, baked(t, st, src, made(r, format), format))))
 			if err != nil {
 				t.Fatal(err)
 			}

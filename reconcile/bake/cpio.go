@@ -5,11 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
-// cpioArchive is the payload of an rpm: cpio in the form that cpio(5) calls "new ASCII". rpm takes owner, mode and time of a
+// cpioArchive is the payload of an rpm, and what a pkg is made of: cpio in the form that cpio(5) calls "new ASCII". rpm takes owner, mode and time of a
 // file from its header, not from here, and finds it there by its name, so the order of entries is free.
-var cpioArchive = &archiver{"cpio", cpioFiles, []byte(cpioHeader("TRAILER!!!", 0, 0))}
+var cpioArchive = cpioArchiver("cpio", ".")
+
+// cpioArchiver puts every name below a folder, or below none.
+func cpioArchiver(name, dir string) *archiver {
+	write := func(ctx context.Context, w io.Writer, files []*file) ([]fileSum, error) {
+		return cpioFiles(ctx, w, dir, files)
+	}
+	return &archiver{name, write, []byte(cpioHeader("TRAILER!!!", 0, 0))}
+}
 
 // maxCpio is what eight hex digits can say.
 const maxCpio = 1<<32 - 1
@@ -39,19 +48,20 @@ func cpioHeader(name string, mode uint32, size int64) string {
 func cpioPadding(size int64) string { return "\x00\x00\x00"[:-size&3] }
 
 // cpioFiles writes the entries of files to w, without the trailer, and checks every file on the way as tarFiles does.
-func cpioFiles(ctx context.Context, w io.Writer, files []*file) ([]fileSum, error) {
+func cpioFiles(ctx context.Context, w io.Writer, dir string, files []*file) ([]fileSum, error) {
 	sums := make([]fileSum, 0, len(files))
 	for _, f := range files {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		name := strings.TrimPrefix(dir+f.path, "/")
 		if f.mode.IsDir() {
-			if _, err := io.WriteString(w, cpioHeader("."+f.path, modeDir|uint32(f.mode.Perm()), 0)); err != nil {
+			if _, err := io.WriteString(w, cpioHeader(name, modeDir|uint32(f.mode.Perm()), 0)); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		s, err := cpioFile(w, f)
+		s, err := cpioFile(w, name, f)
 		if err != nil {
 			return nil, fmt.Errorf("plugin %s: file %s: %w", f.plugin, f.path, err)
 		}
@@ -60,15 +70,15 @@ func cpioFiles(ctx context.Context, w io.Writer, files []*file) ([]fileSum, erro
 	return sums, nil
 }
 
-func cpioFile(w io.Writer, f *file) (fileSum, error) {
+func cpioFile(w io.Writer, name string, f *file) (fileSum, error) {
 	size, err := f.measure()
 	if err != nil {
 		return fileSum{}, err
 	}
 	if size > maxCpio {
-		return fileSum{}, errors.New("is too large for an rpm, which holds files of less than 4 GiB")
+		return fileSum{}, errors.New("is too large for an rpm or pkg, which hold files of less than 4 GiB")
 	}
-	if _, err := io.WriteString(w, cpioHeader("."+f.path, modeRegular|uint32(f.mode.Perm()), size)); err != nil {
+	if _, err := io.WriteString(w, cpioHeader(name, modeRegular|uint32(f.mode.Perm()), size)); err != nil {
 		return fileSum{}, err
 	}
 	s, err := copyFile(w, f, size)

@@ -1,16 +1,17 @@
 package bake_test
 
 import (
-	"archive/tar"
 	"bytes"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/contents"
 	"bakehouse/schema"
 )
 
@@ -21,6 +22,11 @@ const (
 	goldenDeb     = "sha256:122ccfb64e4851a3ce3c633ae8b3db6582879f7d6afd6cdb689c7dd4887df506"
 	goldenRpm     = "sha256:9fa218e4dc4ebf3ca70b5390a7be672aaaf574bcd18938c82c7bbac791e696e7"
 	goldenTgz     = "sha256:001bed0f923aaf17b4305fb0be233d8901ead94217e2ce760161e8de1c50d806"
+)
+
+const (
+	goldenPkg = "sha256:a577bd008bf5437beb2dcfc20b0c4782a720705a16d1f0dc4ba95a1f3b27847a"
+	goldenMac = "sha256:3b7adfc95e819ec6590497661bd8422eaf427a046e0696ef9c15f1ccf3020536"
 )
 
 var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef", "c50e161ac8ef9ef4", "d0912d70bf2621bd", "f2e87edb790d6906",
@@ -40,11 +46,25 @@ func TestTheBytesOfThisBakeVersionHaveNotChanged(t *testing.T) {
 	}
 }
 
+func TestTheBytesForOtherSystemsHaveNotChanged(t *testing.T) {
+	src := repo{}
+	for p, want := range map[schema.Platform]string{
+		solaris:                       goldenPkg,
+		{OS: "darwin", Arch: "arm64"}: goldenMac,
+	} {
+		r := example(src, someID, ":9100")
+		r.Platform = p
+		if got := baked(t, newMemory(), src, r, p.Formats()[0]).Manifest.SHA256.String(); got != want {
+			t.Errorf("%s: %s", p, got)
+		}
+	}
+}
+
 func TestTheSameRecipeMakesTheSameBytesAnywhere(t *testing.T) {
 	src := repo{}
-	for _, format := range []schema.Format{schema.Deb, schema.Rpm, schema.Tgz} {
+	for _, format := range formats {
 		st := newMemory()
-		first := baked(t, st, src, example(src, someID, ":9100"), format)
+		first := baked(t, st, src, made(example(src, someID, ":9100"), format), format)
 		want := assembled(t, st, first)
 		t.Run(string(format), func(t *testing.T) {
 			t.Setenv("TMPDIR", t.TempDir())
@@ -57,7 +77,7 @@ func TestTheSameRecipeMakesTheSameBytesAnywhere(t *testing.T) {
 			umask := setUmask(0o077)
 			procs := runtime.GOMAXPROCS(1)
 			defer func() { time.Local = local; setUmask(umask); runtime.GOMAXPROCS(procs) }()
-			r := example(src, someID, ":9100")
+			r := made(example(src, someID, ":9100"), format)
 			slices.Reverse(r.Outputs)
 			for _, o := range r.Outputs {
 				slices.Reverse(o.Files)
@@ -77,15 +97,15 @@ func TestTheSameRecipeMakesTheSameBytesAnywhere(t *testing.T) {
 }
 
 func TestTheSameRecipeMakesTheSameBytesAtAnyTime(t *testing.T) {
-	for _, format := range []schema.Format{schema.Deb, schema.Rpm, schema.Tgz} {
+	for _, format := range formats {
 		src, now := repo{}, time.Now()
-		want := baked(t, newMemory(), src, example(src, someID, ":9100"), format).Digest
+		want := baked(t, newMemory(), src, made(example(src, someID, ":9100"), format), format).Digest
 		// In a bubble the clock starts in the year 2000.
 		synctest.Test(t, func(t *testing.T) {
 			if time.Now().Year() == now.Year() {
 				t.Error("the clock is the same")
 			}
-			if got := baked(t, newMemory(), src, example(src, someID, ":9100"), format).Digest; got != want {
+			if got := baked(t, newMemory(), src, made(example(src, someID, ":9100"), format), format).Digest; got != want {
 				t.Errorf("%s: manifests %s and, decades before, %s", format, want, got)
 			}
 		})
@@ -123,38 +143,46 @@ func TestManyBakedAtOnceMakeEachSegmentOnce(t *testing.T) {
 }
 
 func TestAFurtherPackageCostsWhatIsDifferent(t *testing.T) {
-	cost := func(format schema.Format, extra int) (files, bytes int) {
+	cost := func(format schema.Format, extra int) (files, size int) {
 		t.Helper()
 		rs, src, root := realFleet(noise(1, 100_000), noise(2, 50_000), 2, extra)
 		st := newMemory()
 		b := bake.New(st, src)
 		defer b.Close()
-		if _, err := b.Bake(t.Context(), rs[0], format, root); err != nil {
+		if _, err := b.Bake(t.Context(), made(rs[0], format), format, root); err != nil {
 			t.Fatal(err)
 		}
 		n := len(st.objects)
-		out, err := b.Bake(t.Context(), rs[1], format, root)
+		out, err := b.Bake(t.Context(), made(rs[1], format), format, root)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(out.NewSegments) != 0 || len(st.objects) != n {
 			t.Errorf("%s: new segments %v", format, out.NewSegments)
 		}
-		for _, e := range dataOf(t, assembled(t, st, out), format) {
-			if e.Typeflag == tar.TypeReg {
+		listed, err := contents.List(format, bytes.NewReader(assembled(t, st, out)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range listed {
+			if strings.HasPrefix(f.Path, "/") && !f.Mode.IsDir() {
 				files++
 			}
 		}
 		return files, len(out.Packed)
 	}
-	for _, format := range []schema.Format{schema.Deb, schema.Rpm, schema.Tgz} {
+	for _, format := range formats {
 		few, base := cost(format, 0)
 		some, twenty := cost(format, 20-few)
 		many, more := cost(format, 120-few)
 		each := float64(more-twenty) / float64(many-some)
 		t.Logf("%s: %d bytes for %d files, %d for %d, %.0f for each further one", format, base, few, twenty, some, each)
 		// It is also all that a host fetches of it that has the other one.
-		if some != 20 || twenty > 2<<10 || each > 50 {
+		most := 2 << 10
+		if format == schema.Pkg {
+			most = 5 << 9 // its map says of every file, shared or not, what it is
+		}
+		if some != 20 || twenty > most || each > 50 {
 			t.Errorf("%s: %d bytes for %d files, %.0f for each further one", format, twenty, some, each)
 		}
 	}

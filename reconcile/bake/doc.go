@@ -4,7 +4,7 @@
 // of either and the pinned host programs supply, and a Store keeps what packages share. What comes out is a schema.Manifest; its caller stores and
 // signs it.
 //
-// Every package is one gzip stream of tar entries (tgz), or that as the data member of an ar archive, behind another such
+// Every package but Solaris' is one gzip stream of tar entries (tgz), or that as the data member of an ar archive, behind another such
 // stream of control files (deb), or one of cpio entries behind rpm's headers, which hold what in a deb is control (rpm):
 //
 //	           [ar magic, debian-binary, control.tar.gz (literal: version and size; segment: the other fields, scripts,
@@ -21,6 +21,8 @@
 // segment) the header's index and all values that do not depend on what files hold, and (literal) the others. A plain
 // segment stands in packages as it is.
 //
+// A pkg is a header, pkginfo and pkgmap, which are literal, twice, and plain segments of cpio entries with a literal end.
+//
 // Any other segment is raw deflate blocks that start with no history and end on a byte boundary (a sync flush), so it stands
 // in any stream of any package without being touched. A literal behind it may refer back into it: it is one stream. A
 // segment is made once: the store keeps, under the digest of its payload, a claim which segment holds it. The store is not
@@ -34,6 +36,6 @@
 //
 // Files in this package, in the order of the flow: bake (the entry), layout (what goes where), docs, tar, segment (make, find
 // and check), private (where its bytes are kept), deflate, crc and stream (splicing), prefix (hashing what packages begin
-// with once), deb, scripts, unit, users and relations (what only a system package has), cpio, rpm, rpmheader, rpmfiles,
-// rpmdirs and rpmscripts (what only an rpm has).
+// with once), deb, scripts, unit, users and relations (what only a system package has), cpio, rpm, rpmheader, rpmfiles
+// and rpmscripts (what only an rpm has), pkg and pkgscripts (what only a pkg has), systemdirs (what no package owns).
 package bake

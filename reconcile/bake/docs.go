@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
+
+	"bakehouse/schema"
 )
 
 //go:embed docs/copyright
@@ -25,13 +27,14 @@ var manual []byte
 // docs is what a package says about itself. It is the baker's and not a plugin's, for a package without the updater has a
 // copyright, too; so it is not part of a recipe, but of the bake version.
 func docs(l *layout) []*file {
-	dir := "/usr/share/doc/" + l.name + "/"
+	share := schema.Prefix(l.recipe.Platform.OS) + "/share/"
+	dir := share + "doc/" + l.name + "/"
 	of := func(path string, content []byte) *file { return inline("(all)", path, content) }
 	text := copyright
 	var files []*file
 	if l.program {
 		text += linked
-		files = append(files, of("/usr/share/man/man8/bakehouse-agent.8.gz", packedDocs().manual), of(dir+"LICENSES.gz", packedDocs().licences))
+		files = append(files, of(share+"man/man8/bakehouse-agent.8.gz", packedDocs().manual), of(dir+"LICENSES.gz", packedDocs().licences))
 	}
 	return append(files, of(dir+"changelog.gz", gzipped([]byte(changelog(l)))), of(dir+"copyright", []byte(text)))
 }

@@ -23,7 +23,7 @@ func digests(t *testing.T, reverse bool) string {
 	src := repo{}
 	all := classes(src)
 	names := slices.Sorted(maps.Keys(all))
-	formats := []schema.Format{schema.Deb, schema.Rpm, schema.Tgz}
+	formats := slices.Clone(formats)
 	if reverse {
 		slices.Reverse(names)
 		slices.Reverse(formats)
@@ -33,7 +33,10 @@ func digests(t *testing.T, reverse bool) string {
 	var lines []string
 	for _, name := range names {
 		for _, format := range formats {
-			out, err := b.Bake(t.Context(), all[name], format, schema.DigestOf(anchor))
+			if format == schema.Pkg && name == manyNames {
+				continue
+			}
+			out, err := b.Bake(t.Context(), made(all[name], format), format, schema.DigestOf(anchor))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -85,10 +85,8 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 			h.Plugin = o.Plugin
 			health = append(health, h)
 		}
-		if r.Platform.OS == "linux" { // what rules warn of elsewhere
-			if err := l.services(o); err != nil {
-				return nil, fmt.Errorf("plugin %s: %w", o.Plugin, err)
-			}
+		if err := l.services(o); err != nil {
+			return nil, fmt.Errorf("plugin %s: %w", o.Plugin, err)
 		}
 		l.accounts.add(o)
 		l.relations = append(l.relations, o.Relations)
@@ -99,12 +97,12 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 		}
 	}
 	for _, u := range l.units {
-		l.own = append(l.own, inline(u.plugin, unitDir+u.name, []byte(u.text)))
+		l.own = append(l.own, inline(u.plugin, u.path, []byte(u.text)))
 	}
 	if !l.accounts.none() {
 		l.own = append(l.own, inline("(all)", sysusersFile, []byte(l.accounts.sysusers())))
 	}
-	l.own = append(l.own, inline("(all)", schema.UnitsFile, unitList(l.units)))
+	l.own = append(l.own, inline("(all)", schema.UnitsFile(r.Platform.OS), unitList(l.units)))
 	checks, err := json.Marshal(health)
 	if err != nil {
 		return nil, err

@@ -1,14 +1,15 @@
 package bake_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
+	"bakehouse/reconcile/contents"
 	"bakehouse/reconcile/program"
-	"bakehouse/schema"
 )
 
-func TestEveryFormatOfAPlatformIsBakedForItAndServicesOnlyWhereSystemdIs(t *testing.T) {
+func TestEveryFormatOfAPlatformIsBakedForItWithTheUnitsOfWhatStartsServicesThere(t *testing.T) {
 	for _, p := range program.Known {
 		for _, format := range p.Formats() {
 			src := repo{}
@@ -16,17 +17,28 @@ func TestEveryFormatOfAPlatformIsBakedForItAndServicesOnlyWhereSystemdIs(t *test
 			r.Platform = p
 			st := newMemory()
 			pkg := assembled(t, st, baked(t, st, src, r, format))
-			if format == schema.Rpm {
-				continue // read by rpm's own tests
+			files, err := contents.List(format, bytes.NewReader(pkg))
+			if err != nil {
+				t.Fatal(err)
 			}
-			units := 0
-			for _, e := range dataOf(t, pkg, format) {
-				if strings.Contains(e.Name, "/systemd/") {
-					units++
+			units := map[string]bool{}
+			for _, f := range files {
+				for _, of := range []string{"/systemd/system/", "/LaunchDaemons/", "/svc/manifest/"} {
+					if strings.Contains(f.Path, of) && !f.Mode.IsDir() {
+						units[of] = true
+					}
+				}
+				if own := "/usr/bin/bakehouse-agent"; p.OS == "darwin" && strings.Contains(f.Path, "bakehouse") && f.Path != own && // own is the recipe's
+					strings.HasPrefix(f.Path, "/usr/") && !strings.HasPrefix(f.Path, "/usr/local/") {
+					t.Errorf("%s as %s has %s, where macOS lets nobody write", p, format, f.Path)
+				}
+				if f.Path == "/etc/" && p.OS == "darwin" {
+					t.Error("there is a folder /etc, which is a link on macOS")
 				}
 			}
-			if (units > 0) != (p.OS == "linux") {
-				t.Errorf("%s as %s: %d units", p, format, units)
+			want := map[string]string{"linux": "/systemd/system/", "darwin": "/LaunchDaemons/", "solaris": "/svc/manifest/"}[p.OS]
+			if len(units) > 1 || want != "" && !units[want] || want == "" && len(units) > 0 {
+				t.Errorf("%s as %s: units of %v", p, format, units)
 			}
 		}
 	}

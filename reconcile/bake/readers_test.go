@@ -14,6 +14,9 @@ import (
 	"bakehouse/schema/fleet"
 )
 
+// manyNames is the class of which no pkg can be made.
+const manyNames = "names of every length and alphabet"
+
 // classes are recipes that make packages of every kind of content.
 func classes(src repo) map[string]*rules.Recipe {
 	long := "/usr/share/" + strings.Repeat("long/", 30)
@@ -24,7 +27,7 @@ func classes(src repo) map[string]*rules.Recipe {
 		"two plugins, one of them the updater": example(src, someID, ":9100"),
 		"a plugin without shared files":        other("1111111111111111", own("/etc/p.conf", 0o640, "a = 1\n")),
 		"shared files only":                    other("2222222222222222", src.file("/opt/p/p", 0o755, noise(7, 70_000))),
-		"names of every length and alphabet": other("3333333333333333", own("/etc/p/"+strings.Repeat("n", 120), 0o644, "own, long"),
+		manyNames: other("3333333333333333", own("/etc/p/"+strings.Repeat("n", 120), 0o644, "own, long"),
 			src.file(long+"name", 0o644, []byte("shared, long")), src.file(long+strings.Repeat("m", 130), 0o600, []byte("both")),
 			src.file("/opt/ü/ß €", 0o644, []byte("not ASCII")), own("/etc/p/with space", 0o644, "")),
 		"files of no, one and just too many bytes": other("4444444444444444", own("/etc/a", 0o644, ""), own("/etc/b", 0o644, "b"),

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"bakehouse/reconcile/services"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
@@ -116,7 +117,7 @@ func maintainerScripts(l *layout) []*file {
 	if ready+late != "" {
 		late += "rm -f \"$mark\"\n"
 	}
-	vars := strings.NewReplacer("@STATE@", schema.StateDir, "@UNITS@", schema.UnitsFile)
+	vars := strings.NewReplacer("@STATE@", schema.StateDir, "@UNITS@", schema.UnitsFile("linux"))
 	var out []*file
 	for _, s := range []struct{ step, text string }{
 		{preinst, early + users + begin},
@@ -135,7 +136,7 @@ func maintainerScripts(l *layout) []*file {
 	return out
 }
 
-// updaterScripts is schema.ScriptsFile, for formats that no package manager installs; nil if there is nothing to do. The
+// updaterScripts is schema.ScriptsFile, for formats without such scripts; nil if there is nothing to do. The
 // updater says which step it is and what happens, and in which folder the package's files lie.
 func updaterScripts(l *layout) *file {
 	var b strings.Builder
@@ -149,10 +150,15 @@ func updaterScripts(l *layout) *file {
 	for _, name := range fleet.Steps {
 		step(name, l.parts(name))
 	}
+	if os := l.recipe.Platform.OS; services.Made(os) { // without any, too: those of the package before have to stop
+		shell := services.Shell(os, schema.UnitsFile(os))
+		step("services", shell+"services\n")
+		step("noservices", shell+"noservices\n")
+	}
 	if b.Len() == 0 {
 		return nil
 	}
-	return inline("updater", schema.ScriptsFile, []byte("# Baked by Bakehouse. The updater runs it: STEP FOLDER.\nset -e\ncase \"$1\" in\n"+b.String()+"esac\n"))
+	return inline("updater", schema.ScriptsFile(l.recipe.Platform.OS), []byte("# Baked by Bakehouse. The updater runs it: STEP FOLDER.\nset -e\ncase \"$1\" in\n"+b.String()+"esac\n"))
 }
 
 // owners is shell text that gives files in the folder $2 to others than root. A sandbox has no users of its own.

@@ -146,7 +146,7 @@ func TestADebHasTheUsersRelationsAndUnitsOfItsPlugins(t *testing.T) {
 	for name, want := range map[string]string{
 		"./control": "Depends: bash, exim4 | mta (>> 1), libc6 (>= 2.31)\nConflicts: old\nReplaces: old (<< 2)\nDescription:",
 		"./usr/lib/sysusers.d/bakehouse-agent.conf": "g readers -\nu monitor - \"Monitoring agent (of ours)\" /var/lib/m /usr/sbin/nologin\nu other - \"\" / /bin/sh\nm monitor adm\n",
-		"." + schema.UnitsFile:                      "door.socket ",
+		"." + schema.UnitsFile("linux"):             "door.socket ",
 		units + "door.socket":                       "[Socket]\nListenStream=6556\nListenStream=[::1]:6557\nAccept=yes\nIPAddressDeny=any\nIPAddressAllow=10.0.0.0/8 ::1/128\n\n[Install]\nWantedBy=sockets.target\n",
 		units + "door@.service":                     "[Service]\nEnvironmentFile=/etc/default/m\nExecStart=/usr/bin/m $ARGS\nUser=monitor\nStandardInput=socket\n",
 		units + "slow.timer":                        "[Timer]\nOnActiveSec=0\nOnUnitActiveSec=900s\nAccuracySec=1s\n\n[Install]\nWantedBy=timers.target\n",
@@ -156,7 +156,7 @@ func TestADebHasTheUsersRelationsAndUnitsOfItsPlugins(t *testing.T) {
 			t.Errorf("%s:\n%s\nlacks\n%s", name, files[name], want)
 		}
 	}
-	if list := files["."+schema.UnitsFile]; strings.Count(list, "\n") != 2 || !strings.Contains(list, "\nslow.timer ") {
+	if list := files["."+schema.UnitsFile("linux")]; strings.Count(list, "\n") != 2 || !strings.Contains(list, "\nslow.timer ") {
 		t.Errorf("what is enabled:\n%s", list)
 	}
 	if analyze, err := exec.LookPath("systemd-analyze"); err != nil {
@@ -256,7 +256,7 @@ func TestATgzCarriesWhatTheUpdaterRuns(t *testing.T) {
 	}
 	do := func(step string) string {
 		t.Helper()
-		cmd := exec.Command("/bin/sh", filepath.Join(dir, schema.ScriptsFile), step, dir)
+		cmd := exec.Command("/bin/sh", filepath.Join(dir, schema.ScriptsFile("linux")), step, dir)
 		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "BAKEHOUSE_ACTION=upgrade"}
 		out, err := cmd.CombinedOutput()
 		if err != nil {
@@ -273,7 +273,7 @@ func TestATgzCarriesWhatTheUpdaterRuns(t *testing.T) {
 	}
 	src := repo{}
 	for _, e := range readTar(t, assembled(t, st, baked(t, st, src, example(src, someID, ":1"), schema.Tgz)), true) {
-		if e.Name == "."+schema.ScriptsFile {
+		if e.Name == "."+schema.ScriptsFile("linux") {
 			t.Errorf("a package without scripts has\n%s", e.data)
 		}
 	}

@@ -76,6 +76,24 @@ func ustarName(name string) bool {
 	return i > 0 && len(name)-i-1 <= 100
 }
 
+// oldTar says which name the tar of a system that has not GNU's cannot read. Whoever installs a host's first package by hand
+// unpacks it with that.
+func oldTar(l *layout) error {
+	os := l.recipe.Platform.OS
+	if os != "solaris" && os != "aix" {
+		return nil
+	}
+	for _, files := range append(slices.Clone(l.shared), l.own) {
+		for _, f := range files {
+			if !ustarName("." + f.path) {
+				return schema.Hint(fmt.Errorf("plugin %s: file %.200q: the tar of %s reads only names in ASCII, of 100 bytes or of 155 and 100 around a slash", f.plugin, f.path, os),
+					"name the file otherwise on these hosts")
+			}
+		}
+	}
+	return nil
+}
+
 // dirsOf is all directories that files need, parents first.
 func dirsOf(files []*file) ([]*file, error) {
 	seen := map[string]*file{}
@@ -98,6 +116,25 @@ type fileSum struct {
 	size int64
 	md5  [md5.Size]byte
 	sha  schema.Digest
+	sum  byteSum
+}
+
+// byteSum adds up bytes.
+type byteSum uint32
+
+func (s *byteSum) Write(b []byte) (int, error) {
+	sum := *s
+	for _, c := range b {
+		sum += byteSum(c)
+	}
+	*s = sum
+	return len(b), nil
+}
+
+// sysV folds the sum as System V's sum(1) does.
+func (s fileSum) sysV() uint32 {
+	r := uint32(s.sum)&0xffff + uint32(s.sum)>>16
+	return r&0xffff + r>>16
 }
 
 // tarFiles writes the entries of files to w, without an archive end, and checks every file's size and digest on the
@@ -158,8 +195,8 @@ func copyFile(w io.Writer, f *file, size int64) (fileSum, error) {
 		return fileSum{}, err
 	}
 	defer r.Close()
-	sha, sum := sha256.New(), md5.New()
-	n, err := io.Copy(io.MultiWriter(w, sha, sum), io.LimitReader(r, size))
+	sha, sum, bytes := sha256.New(), md5.New(), byteSum(0)
+	n, err := io.Copy(io.MultiWriter(w, sha, sum, &bytes), io.LimitReader(r, size))
 	if err != nil {
 		return fileSum{}, err
 	}
@@ -171,5 +208,5 @@ func copyFile(w io.Writer, f *file, size int64) (fileSum, error) {
 		return fileSum{}, schema.Refuse(fmt.Errorf("has digest %s, the recipe names %s", got, f.sum),
 			"its source changed since it was evaluated; run the command again, and `bakehouse upgrade` if it is the host program")
 	}
-	return fileSum{f.path, size, [md5.Size]byte(sum.Sum(nil)), schema.Digest(sha.Sum(nil))}, nil
+	return fileSum{f.path, size, [md5.Size]byte(sum.Sum(nil)), schema.Digest(sha.Sum(nil)), bytes}, nil
 }

@@ -194,7 +194,7 @@ func (s systemd) install(t *testing.T, r *rules.Recipe, src repo) string {
 	deb := assembled(t, st, baked(t, st, src, r, schema.Deb))
 	members := readAr(t, deb)
 	for _, e := range readTar(t, members[2].data, true) {
-		if e.Name == "."+schema.UnitsFile {
+		if e.Name == "."+schema.UnitsFile("linux") {
 			s.write(t, "units", 0o644, string(e.data))
 		}
 	}
@@ -218,7 +218,7 @@ func (s systemd) script(t *testing.T, deb []byte, step string, args ...string) s
 	}
 	// The three paths that the scripts know, moved into the test's folder.
 	text = strings.NewReplacer("/run/systemd/system", s.dir, schema.StateDir, filepath.Join(s.dir, "state"),
-		schema.UnitsFile, filepath.Join(s.dir, "units")).Replace(text)
+		schema.UnitsFile("linux"), filepath.Join(s.dir, "units")).Replace(text)
 	s.write(t, step, 0o755, text)
 	s.write(t, "systemctl", 0o755, "#!/bin/sh\necho \"$*\" >>"+s.dir+"/calls\nexit 1\n")
 	s.write(t, "calls", 0o644, "")

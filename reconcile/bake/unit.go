@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/reconcile/services"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
@@ -20,10 +21,10 @@ import (
 // merged, so dpkg sees no alias.
 const unitDir = "/usr/lib/systemd/system/"
 
-// unit is a unit of systemd.
+// unit is a unit of systemd, or a manifest of what starts services elsewhere.
 type unit struct {
-	plugin, name string // name with its suffix
-	text         string
+	plugin, name string // name as schema.UnitsFile has it
+	path, text   string
 	enable       bool
 	inner        bool   // another unit starts it: it is neither enabled nor started by itself
 	inputs       string // digest over all that the plugin puts on the host: another one means restart
@@ -45,6 +46,10 @@ func (l *layout) services(o *fleet.Output) error {
 		}
 		return nil
 	}
+	if os := l.recipe.Platform.OS; os != "linux" {
+		l.servicesElsewhere(os, o, inputs)
+		return nil
+	}
 	for _, s := range sortedServices(o) {
 		units, err := serviceUnits(o.Plugin, s)
 		if err := add(s.Name, units, err); err != nil {
@@ -58,6 +63,23 @@ func (l *layout) services(o *fleet.Output) error {
 		}
 	}
 	return nil
+}
+
+// servicesElsewhere renders what a system without systemd can be told. What it cannot, rules have warned of.
+func (l *layout) servicesElsewhere(os string, o *fleet.Output, inputs string) {
+	add := func(u services.Unit, enable bool, err error) {
+		if err == nil {
+			l.units = append(l.units, unit{plugin: o.Plugin, name: u.Name, path: u.Path, text: u.Text, enable: enable, inputs: inputs})
+		}
+	}
+	for _, s := range sortedServices(o) {
+		u, err := services.Service(os, o.Plugin, s)
+		add(u, s.Enable, err)
+	}
+	for _, i := range sortedIntervals(o) {
+		u, err := services.Interval(os, o.Plugin, i)
+		add(u, i.Enable, err)
+	}
 }
 
 func inputsOf(o *fleet.Output) (string, error) {
@@ -143,7 +165,7 @@ func (u *unitText) allow(networks []string) {
 }
 
 func (u *unitText) unit(name string, enable, inner bool) (unit, error) {
-	return unit{name: name, text: u.b.String(), enable: enable, inner: inner}, u.err
+	return unit{name: name, path: unitDir + name, text: u.b.String(), enable: enable, inner: inner}, u.err
 }
 
 // serviceUnits is a service, or with Listen a socket and what is started for each connection.

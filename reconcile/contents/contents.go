@@ -46,6 +46,8 @@ func List(format schema.Format, r io.Reader) (files []File, err error) {
 		files, err = deb(in)
 	case schema.Rpm:
 		files, err = rpm(in)
+	case schema.Pkg:
+		files, err = pkg(in)
 	default:
 		return nil, fmt.Errorf("%s: %w", format, ErrFormat)
 	}
@@ -164,10 +166,26 @@ func rpm(r io.Reader) (files []File, err error) {
 	if err != nil {
 		return nil, err
 	}
+	err = cpio(z, func(path string, mode, size int64, content io.Reader) error {
+		f := File{Path: strings.TrimPrefix(path, "."), Mode: fs.FileMode(mode & 0o777), Size: size}
+		if mode&0o170000 == 0o040000 {
+			f.Mode |= fs.ModeDir
+		}
+		files, err = add(files, f, content)
+		return err
+	})
+	if err == nil {
+		_, err = io.Copy(io.Discard, z) // to the checksum
+	}
+	return files, err
+}
+
+// cpio hands out the entries of an archive in the "new ASCII" form, up to its end.
+func cpio(r io.Reader, entry func(path string, mode, size int64, content io.Reader) error) error {
 	for {
 		header := make([]byte, 110)
-		if _, err := io.ReadFull(z, header); err != nil {
-			return nil, err
+		if _, err := io.ReadFull(r, header); err != nil {
+			return err
 		}
 		field := func(i int) int64 { // eight hex digits each, after the magic
 			v, err := strconv.ParseUint(string(header[6+8*i:14+8*i]), 16, 32)
@@ -178,28 +196,106 @@ func rpm(r io.Reader) (files []File, err error) {
 		}
 		mode, size, length := field(1), field(6), field(11)
 		if string(header[:6]) != "070701" || mode < 0 || size < 0 || length < 1 || length > 1<<16 {
-			return nil, errors.New("has a malformed cpio entry")
+			return errors.New("has a malformed cpio entry")
 		}
 		name := make([]byte, length+(-(110+length)&3))
-		if _, err := io.ReadFull(z, name); err != nil {
-			return nil, err
+		if _, err := io.ReadFull(r, name); err != nil {
+			return err
 		}
 		path := string(name[:length-1])
 		if path == "TRAILER!!!" {
-			_, err := io.Copy(io.Discard, z)
-			return files, err
+			return nil
 		}
-		f := File{Path: strings.TrimPrefix(path, "."), Mode: fs.FileMode(mode & 0o777), Size: size}
-		if mode&0o170000 == 0o040000 {
-			f.Mode |= fs.ModeDir
+		content := &io.LimitedReader{R: r, N: size}
+		if err := entry(path, mode, size, content); err != nil {
+			return err
 		}
-		if files, err = add(files, f, io.LimitReader(z, size)); err != nil {
+		if _, err := io.CopyN(io.Discard, r, content.N+-size&3); err != nil {
+			return err
+		}
+	}
+}
+
+// pkg reads both archives of a datastream: what pkgmap says of directories, modes and owners, and what the entries hold.
+func pkg(r io.Reader) (files []File, err error) {
+	c := &counting{r: r}
+	if _, err := io.CopyN(io.Discard, c, 512); err != nil {
+		return nil, err
+	}
+	said := map[string]File{}
+	for range 2 {
+		if err := cpio(c, func(path string, mode, size int64, content io.Reader) error {
+			f := File{Path: path, Mode: fs.FileMode(mode & 0o777), Size: size}
+			switch under, rest, _ := strings.Cut(path, "/"); {
+			case under == "root":
+				f.Path = "/" + rest
+			case under == "install":
+			case path == "pkgmap":
+				b, err := io.ReadAll(io.LimitReader(content, maxPkgMap))
+				said = pkgMap(b)
+				return err
+			default: // pkginfo, and what stands in the first archive only for pkgadd to look at
+				return nil
+			}
+			if s, ok := said[f.Path]; ok {
+				f.Mode, f.Owner = s.Mode, s.Owner
+			}
+			files, err = add(files, f, content)
+			return err
+		}); err != nil {
 			return nil, err
 		}
-		if _, err := io.CopyN(io.Discard, z, -size&3); err != nil {
+		if _, err := io.CopyN(io.Discard, c, -c.n&511); err != nil {
 			return nil, err
 		}
 	}
+	for _, f := range said {
+		if f.Mode.IsDir() {
+			if files, err = add(files, f, nil); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return files, nil
+}
+
+const maxPkgMap = 64 << 20
+
+// pkgMap is what a pkgmap(4) says of files and directories, by path. Of one that is to stay as it is, it says nothing.
+func pkgMap(b []byte) map[string]File {
+	said := map[string]File{}
+	for line := range strings.Lines(string(b)) {
+		w := strings.Fields(line)
+		if len(w) < 7 {
+			continue
+		}
+		mode, err := strconv.ParseUint(w[4], 8, 12)
+		f := File{Path: w[3], Mode: fs.FileMode(mode) & fs.ModePerm, Owner: w[5] + ":" + w[6]}
+		if err != nil {
+			f.Mode, f.Owner = 0, ""
+		}
+		switch w[1] {
+		case "d":
+			f.Mode |= fs.ModeDir
+		case "f":
+		default:
+			continue
+		}
+		said[f.Path] = f
+	}
+	return said
+}
+
+// counting counts what is read.
+type counting struct {
+	r io.Reader
+	n int64
+}
+
+func (c *counting) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.n += int64(n)
+	return n, err
 }
 
 // Difference says how the packages a and b differ, entry by entry: a line each, in order of paths.

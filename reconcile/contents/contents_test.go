@@ -60,6 +60,6 @@ func FuzzList(f *testing.F) {
 	f.Add(uint8(1), []byte("!<arch>\ndata.tar.gz     0           0     0     100644  4         `\nabcd"))
 	f.Add(uint8(2), append(bytes.Repeat([]byte{0}, 96), 0x8e, 0xad, 0xe8, 1))
 	f.Fuzz(func(t *testing.T, format uint8, b []byte) {
-		_, _ = List([]schema.Format{schema.Tgz, schema.Deb, schema.Rpm}[format%3], bytes.NewReader(b))
+		_, _ = List([]schema.Format{schema.Tgz, schema.Deb, schema.Rpm, schema.Pkg}[format%4], bytes.NewReader(b))
 	})
 }

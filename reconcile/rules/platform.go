@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"bakehouse/reconcile/services"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
@@ -36,6 +37,9 @@ func lacks(f *fleet.Fleet, res *Result) string {
 	for _, o := range res.Recipe.Outputs {
 		if p.OS != "linux" && len(o.Users)+len(o.Groups) > 0 {
 			return fmt.Sprintf("plugin %s makes users, which is done on Linux only", o.Plugin)
+		}
+		if i := slices.IndexFunc(o.Files, func(f fleet.File) bool { return p.OS == "darwin" && sealed(f.Path) }); i >= 0 {
+			return fmt.Sprintf("plugin %s has the file %s, where macOS lets nobody write", o.Plugin, o.Files[i].Path)
 		}
 	}
 	if _, pinned := f.Programs[p]; pinned {
@@ -115,21 +119,47 @@ func who(of []*Result) string {
 	return text
 }
 
-// unstarted warns, once per platform, of hosts whose packages leave out services, which are units of systemd.
+// unstarted warns, once per platform and reason, of hosts whose packages leave out services.
 func unstarted(r *Resolved) (ps fleet.Problems) {
-	hosts := map[schema.Platform][]*Result{}
+	type leftOut struct {
+		platform  schema.Platform
+		what, why string
+	}
+	hosts := map[leftOut][]*Result{}
 	for _, h := range r.Fleet.Hosts {
 		res := r.Hosts[h.Name]
 		if res == nil || res.Recipe == nil || res.Lacks != "" || res.Platform.OS == "linux" {
 			continue
 		}
-		if slices.ContainsFunc(res.Recipe.Outputs, func(o *fleet.Output) bool { return len(o.Services)+len(o.Intervals) > 0 }) {
-			hosts[res.Platform] = append(hosts[res.Platform], res)
+		note := func(what string, err error) {
+			l := leftOut{res.Platform, what, fmt.Sprint(err)}
+			if !services.Made(l.platform.OS) {
+				l.what, l.why = "services", "they are made for systemd, launchd and SMF only"
+			}
+			if of := hosts[l]; err != nil && (len(of) == 0 || of[len(of)-1] != res) {
+				hosts[l] = append(of, res)
+			}
+		}
+		for _, o := range res.Recipe.Outputs {
+			for _, s := range o.Services {
+				_, err := services.Service(res.Platform.OS, o.Plugin, s)
+				note(fmt.Sprintf("the service %s of plugin %s", s.Name, o.Plugin), err)
+			}
+			for _, i := range o.Intervals {
+				_, err := services.Interval(res.Platform.OS, o.Plugin, i)
+				note(fmt.Sprintf("the interval %s of plugin %s", i.Name, o.Plugin), err)
+			}
 		}
 	}
-	for p, of := range hosts {
-		ps = append(ps, fleet.Problem{Pos: of[0].Host.Pos, Msg: fmt.Sprintf("packages for %s leave out services, on %s: they are made for systemd only", p, who(of)),
-			Hint: "have the system itself start `bakehouse-agent run` and the other services of the host's plugins"})
+	for l, of := range hosts {
+		ps = append(ps, fleet.Problem{Pos: of[0].Host.Pos, Msg: fmt.Sprintf("packages for %s leave out %s, on %s: %s", l.platform, l.what, who(of), l.why),
+			Hint: "have the system itself start what is left out, such as `bakehouse-agent run`, or take it from these hosts by a rule with `when: platform`"})
 	}
 	return ps.Sorted()
+}
+
+// sealed reports whether a path is where macOS lets nobody write.
+func sealed(p string) bool {
+	below := func(dir string) bool { return strings.HasPrefix(p, dir+"/") }
+	return below("/usr") && !below("/usr/local") || slices.ContainsFunc([]string{"/bin", "/sbin", "/System"}, below) || strings.Count(p, "/") == 1
 }

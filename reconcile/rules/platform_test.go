@@ -17,12 +17,15 @@ func TestHostsWithoutAPackageAreWarnedOfAndKeepNobodyElseFromTheirs(t *testing.T
 		"a format that the platform has not": {`c: platform: "solaris/amd64"`, "", "hosts/more/h.cue:2:9: host c gets no package: format deb is not made for solaris/amd64"},
 		"a platform without any format":      {`c: platform: "windows/amd64"`, "", "hosts/more/h.cue:2:9: host c gets no package: packages for windows/amd64 are not made yet"},
 		"an architecture that no deb has":    {`c: platform: "linux/mips"`, "", "host c gets no package: format deb is not made for linux/mips"},
+		"a file where macOS lets nobody write": {`c: {platform: "darwin/arm64", format: "tgz"}`, "rules: q: [{value: {}}]\n",
+			"host c gets no package: plugin q has the file /usr/bin/q, where macOS lets nobody write"},
 		"users where nobody makes them": {`c: {platform: "solaris/amd64", format: "tgz"}`, "rules: p: [{value: {}}]\n",
 			"host c gets no package: plugin p makes users, which is done on Linux only"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := resolved(t, map[string]string{"programs.cue": pins, "hosts/r.cue": "package hosts\nrules: updater: [{value: {}}]\n",
 				"plugins/p/plugin.cue": "package p\nplugin: users: u: {}\n",
+				"plugins/q/plugin.cue": "package q\nplugin: files: \"/usr/bin/q\": content: \"\"\n",
 				"hosts/more/h.cue":     "package more\nhosts: {" + c.hosts + "}\n" + c.rules})
 			if err != nil {
 				t.Fatal(err)
@@ -48,14 +51,21 @@ func TestHostsWithoutAPackageAreWarnedOfAndKeepNobodyElseFromTheirs(t *testing.T
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := r.Missing.Error(); !strings.Contains(got, "hosts a, b get no package: format deb is not made for solaris/amd64") || !strings.Contains(got, `set their format to "tgz"`) {
+		if got := r.Missing.Error(); !strings.Contains(got, "hosts a, b get no package: format deb is not made for solaris/amd64") || !strings.Contains(got, `set their format to "pkg" or "tgz"`) {
 			t.Errorf("got\n%s", got)
 		}
+	})
+	t.Run("a service that its manager has no word for", func(t *testing.T) {
+		files := withPlugin()
+		files["plugins/p/plugin.cue"] = "package p\nplugin: {\nservices: {plain: exec: \"/opt/p\", door: {exec: \"/opt/p\", listen: [\"80\"]}}\nintervals: i: {exec: \"/opt/p\", every: \"1m\"}\n}\n"
+		files["hosts/more/h.cue"] = "package more\nhosts: c: {platform: \"solaris/amd64\", format: \"pkg\"}\nrules: p: [{value: {}}]\n"
+		checkWarnings(t, files, "hosts/more/h.cue:2:8: packages for solaris/amd64 leave out the interval i of plugin p, on host c: intervals are not made for solaris")
+		checkWarnings(t, files, "packages for solaris/amd64 leave out the service door of plugin p, on host c: what is started for each connection (listen) is not made for solaris")
 	})
 	t.Run("services that the platform does not start", func(t *testing.T) {
 		files := withPlugin()
 		files["hosts/more/h.cue"] = "package more\nhosts: c: {platform: \"aix/ppc64\", format: \"tgz\"}\nrules: p: [{value: {}}]\n"
-		checkWarnings(t, files, "hosts/more/h.cue:2:8: packages for aix/ppc64 leave out services, on host c: they are made for systemd only")
+		checkWarnings(t, files, "hosts/more/h.cue:2:8: packages for aix/ppc64 leave out services, on host c: they are made for systemd, launchd and SMF only")
 	})
 }
 

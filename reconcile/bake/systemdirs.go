@@ -20,6 +20,10 @@ func systemDir(p string) bool {
 	return slices.ContainsFunc(systemTrees, func(t string) bool { return p == t || strings.HasPrefix(p, t+"/") })
 }
 
+// darwinDir reports whether a directory belongs to macOS. Some of them, such as /etc, are links there, and a tar that has
+// them as directories would replace those.
+func darwinDir(p string) bool { return systemDir(p) || p == "/Library/LaunchDaemons" }
+
 // systemTrees belong to the system with all directories in them.
 var systemTrees = []string{"/boot", "/dev", "/home", "/proc", "/run", "/sys", "/tmp", "/usr/local/share/man", "/var/run", "/var/lock",
 	"/etc/NetworkManager", "/etc/X11", "/etc/dbus-1", "/etc/pki", "/etc/polkit-1", "/etc/security", "/etc/selinux", "/etc/skel",

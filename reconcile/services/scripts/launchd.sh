@@ -1,0 +1,20 @@
+loaded() { launchctl print "system/$1" >/dev/null 2>&1; }
+# launchd lets go of a service when it has ended, and until then does not take it again.
+load() {
+	launchctl enable "system/$1"
+	tries=0
+	until launchctl bootstrap system "/Library/LaunchDaemons/$1.plist" >/dev/null 2>&1 || [ $tries -ge 20 ]; do
+		tries=$((tries + 1))
+		sleep 1
+	done
+}
+start() { loaded "$1" || load "$1"; }
+restart() {
+	launchctl bootout "system/$1" >/dev/null 2>&1
+	load "$1"
+}
+stop() { launchctl bootout "system/$1" >/dev/null 2>&1; }
+disable() {
+	launchctl disable "system/$1"
+	stop "$1"
+}
