@@ -3,6 +3,7 @@ package reconcile
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"bakehouse/agent/trust"
+	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/serve/store"
@@ -22,7 +25,8 @@ import (
 // PackageCommand is `bakehouse package`.
 func PackageCommand() *cobra.Command {
 	var o verifyOptions
-	var out string
+	var out, pgp string
+	var pass sign.PassphraseFlags
 	var verify, all bool
 	cmd := &cobra.Command{
 		Use:   "package HOST",
@@ -30,11 +34,18 @@ func PackageCommand() *cobra.Command {
 		Long: `Verifies the published release from the repository's trust/1.root.json, puts the host's package together and writes
 it to a file. Prints the file's name, size and digest.
 
+With --openpgp-key the file is a copy that carries a signature by that OpenPGP secret key as rpm and repositories' tools
+look for it: an rpm over its header, a deb in the member _gpgorigin, as debsigs has it. A detached signature over the copy
+goes to FILE.asc. It is the same package for all that: a host whose package it is updates from it as from the published
+one, of which nothing changes. The key's passphrase comes from BAKEHOUSE_PASSPHRASE_OPENPGP, --passphrase-file,
+--passphrase-fd or a prompt.
+
 With --verify nothing is written: the package is baked again, from the commit that the release names or from --ref, and
 compared with the published one. Nothing but source files is taken from the store for that, and those by their digests.
 What differs is said field by field and file by file, and the command exits with 3. --all does so for every package of the
 release.`,
 		Example: `  bakehouse package web01 -o web01.deb
+  bakehouse package web01 -o web01.rpm --openpgp-key release.asc
   bakehouse package --verify web01
   bakehouse package --verify --all --jobs 4`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -48,10 +59,20 @@ release.`,
 				if all {
 					return schema.Hint(errors.New("--all is for --verify"), "bakehouse package --verify --all")
 				}
-				return fetchPackage(cmd.Context(), cmd.OutOrStdout(), o.repo, o.ref, o.location, args[0], out)
+				var key *openPGPKey
+				if pgp != "" {
+					if out == "-" {
+						return schema.Hint(errors.New("a signed copy is written to a file, with its signature beside it"), "name a file with -o")
+					}
+					var err error
+					if key, err = readOpenPGPKey(pgp, pass.Passphrase(cmd.Context())); err != nil {
+						return err
+					}
+				}
+				return fetchPackage(cmd.Context(), cmd.OutOrStdout(), o.repo, o.ref, o.location, args[0], out, key)
 			}
-			if out != "" {
-				return schema.Hint(errors.New("--verify writes no file"), "leave -o out, or fetch the package without --verify")
+			if out != "" || pgp != "" {
+				return schema.Hint(errors.New("--verify writes no file"), "leave -o and --openpgp-key out, or fetch the package without --verify")
 			}
 			if cmd.Flag("ref").Changed {
 				o.commit = o.ref
@@ -67,6 +88,8 @@ release.`,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&out, "output", "o", "", "file to write, - for standard output (default HOST.FORMAT)")
+	f.StringVar(&pgp, "openpgp-key", "", "file with an OpenPGP secret key: write a signed copy, and its detached signature to FILE.asc")
+	pass.Flags(cmd, "that key")
 	f.BoolVar(&verify, "verify", false, "bake the package again and compare it with the published one")
 	f.BoolVar(&all, "all", false, "with --verify: every published package")
 	jobsFlag(cmd, &o.jobs)
@@ -76,7 +99,7 @@ release.`,
 	return cmd
 }
 
-func fetchPackage(ctx context.Context, stdout io.Writer, repo, ref, location, host, out string) error {
+func fetchPackage(ctx context.Context, stdout io.Writer, repo, ref, location, host, out string, key *openPGPKey) error {
 	if err := schema.CheckHostName(host); err != nil {
 		return err
 	}
@@ -111,7 +134,10 @@ func fetchPackage(ctx context.Context, stdout io.Writer, repo, ref, location, ho
 	if out == "" {
 		out = host + "." + string(m.Format)
 	}
-	if err := assembleTo(out, m, open); err != nil {
+	if key != nil {
+		return sealedTo(stdout, out, m, open, key)
+	}
+	if err := assembleTo(out, func(w io.Writer) error { return m.Assemble(w, open) }); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(stdout, "%s\t%d bytes\t%s\n", out, m.Size, m.SHA256)
@@ -175,8 +201,38 @@ func readManifest(ctx context.Context, st store.Store, d schema.Digest) (*schema
 	return m, nil
 }
 
-// assembleTo writes the package beside its final name first, so that a failure leaves nothing half done.
-func assembleTo(file string, m *schema.Manifest, open func(schema.SegmentRef) (io.ReadCloser, error)) (err error) {
+// sealedTo writes a signed copy of the package and a detached signature over it.
+func sealedTo(stdout io.Writer, file string, m *schema.Manifest, open func(schema.SegmentRef) (io.ReadCloser, error), key *openPGPKey) error {
+	whole, err := os.CreateTemp("", "bakehouse-package-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _, _ = whole.Close(), os.Remove(whole.Name()) }()
+	if err := m.Assemble(whole, open); err != nil {
+		return err
+	}
+	sum := sha256.New()
+	var size int64
+	if err := assembleTo(file, func(w io.Writer) error { return bake.Seal(io.MultiWriter(w, sum), whole, m.Size, m.Format, key) }); err != nil {
+		return err
+	}
+	sealed, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer sealed.Close()
+	if fi, err := sealed.Stat(); err == nil {
+		size = fi.Size()
+	}
+	if err := assembleTo(file+".asc", func(w io.Writer) error { return key.armored(w, sealed) }); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "%s\t%d bytes\t%s\tsigned copy of %s, see also %s.asc\n", file, size, schema.Digest(sum.Sum(nil)), m.SHA256, file)
+	return err
+}
+
+// assembleTo writes beside the final name first, so that a failure leaves nothing half done.
+func assembleTo(file string, assemble func(io.Writer) error) (err error) {
 	// The name of the temporary file would say nothing.
 	unwritten := func(err error) error {
 		var pe *fs.PathError
@@ -191,7 +247,7 @@ func assembleTo(file string, m *schema.Manifest, open func(schema.SegmentRef) (i
 		if err != nil {
 			return unwritten(err)
 		}
-		return errors.Join(m.Assemble(f, open), f.Close())
+		return errors.Join(assemble(f), f.Close())
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
 	if err != nil {
@@ -208,7 +264,7 @@ func assembleTo(file string, m *schema.Manifest, open func(schema.SegmentRef) (i
 		}
 	}()
 	w := bufio.NewWriterSize(tmp, 256<<10)
-	if err := m.Assemble(w, open); err != nil {
+	if err := assemble(w); err != nil {
 		return err
 	}
 	if err := w.Flush(); err != nil {

@@ -132,7 +132,7 @@ func reproduce(ctx context.Context, o reproduceOptions, text string, stdout, log
 		case "-":
 			err = origin.manifest.Assemble(stdout, open)
 		default:
-			err = assembleTo(o.file, origin.manifest, open)
+			err = assembleTo(o.file, func(w io.Writer) error { return origin.manifest.Assemble(w, open) })
 		}
 		if err != nil {
 			return nil, err

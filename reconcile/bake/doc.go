@@ -37,5 +37,6 @@
 // Files in this package, in the order of the flow: bake (the entry), layout (what goes where), docs, tar, segment (make, find
 // and check), private (where its bytes are kept), deflate, crc and stream (splicing), prefix (hashing what packages begin
 // with once), deb, scripts, unit, users and relations (what only a system package has), cpio, rpm, rpmheader, rpmfiles
-// and rpmscripts (what only an rpm has), pkg and pkgscripts (what only a pkg has), systemdirs (what no package owns).
+// and rpmscripts (what only an rpm has), pkg and pkgscripts (what only a pkg has), systemdirs (what no package owns);
+// seal (copies that carry an OpenPGP signature).
 package bake

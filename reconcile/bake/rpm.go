@@ -26,7 +26,7 @@ const rpmSHA256 = 8 // as OpenPGP numbers it (RFC 4880, 9.4)
 // rpm makes a package as rpm's format 4 has it: lead, signature header, header, payload. As with a deb, only the head and
 // the payload's end are new. There are no legacy digests (MD5 takes 6 ms for 10 MB, and is refused where FIPS 140 rules).
 //
-// The signature header holds digests; an OpenPGP signature over the header would be one more entry in it.
+// The signature header holds digests; an OpenPGP signature over the header is one more entry in it (seal.go), in copies only.
 func (b *Baker) rpm(ctx context.Context, l *layout, baked *Baked) ([]part, error) {
 	p := l.recipe.Platform
 	arch, ok := rpmArch[p.Arch]

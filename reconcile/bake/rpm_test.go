@@ -320,20 +320,25 @@ func TestAPlainSegmentThatIsAlteredInTheStoreIsRefused(t *testing.T) {
 	}
 }
 
-// We do not sign rpms, but whoever wants to can: the header is one region, and the signature header takes one more entry.
+// Whoever wants to can sign with rpm's own tool: the header is one region, and the signature header takes one more entry.
 func TestRpmsignCanSignAPackage(t *testing.T) {
-	rpm, sign, gpg := tool(t, "rpm"), tool(t, "rpmsign"), tool(t, "gpg")
-	home, root := t.TempDir(), t.TempDir()
-	t.Setenv("GNUPGHOME", home)
-	run(t, gpg, "--batch", "--quiet", "--passphrase", "", "--quick-gen-key", "Test <test@example.org>", "rsa2048", "sign", "never")
-	t.Cleanup(func() { exec.Command("gpgconf", "--homedir", home, "--kill", "all").Run() })
-	key := write(t, "key.asc", []byte(run(t, gpg, "--armor", "--export", "test@example.org")))
+	sign, g, root := tool(t, "rpmsign"), newGnupg(t, "rsa2048"), newRpmRoot(t)
 	st, src := newMemory(), repo{}
 	f := write(t, "p.rpm", assembled(t, st, baked(t, st, src, example(src, someID, ":9100"), schema.Rpm)))
-	run(t, sign, "--define", "__gpg "+gpg, "--define", "_gpg_name test@example.org", "--define", "_gpg_path "+home, "--addsign", f)
-	run(t, rpm, "--root="+root, "--dbpath=/db", "--initdb")
-	run(t, rpm, "--root="+root, "--dbpath=/db", "--import", key)
-	if got := run(t, rpm, "--root="+root, "--dbpath=/db", "--checksig", "--verbose", f); strings.Count(got, ": OK\n") != 3 || !strings.Contains(got, "RSA/") {
-		t.Errorf("rpm --checksig says\n%s", got)
+	run(t, sign, "--define", "__gpg "+tool(t, "gpg"), "--define", "_gpg_name test@example.org", "--define", "_gpg_path "+os.Getenv("GNUPGHOME"), "--addsign", f)
+	root.trusts(g)
+	if out, err := root.do("--checksig", "--verbose", f); err != nil || strings.Count(out, ": OK\n") != 3 || !strings.Contains(out, "RSA/") {
+		t.Errorf("rpm --checksig: %v\n%s", err, out)
 	}
+}
+
+// trusts imports a key.
+func (r *rpmRoot) trusts(g *gnupg) {
+	r.t.Helper()
+	b, err := os.ReadFile(g.public)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.write("key.asc", 0o644, string(b))
+	r.quiet("--import", filepath.Join(r.root, "key.asc"))
 }

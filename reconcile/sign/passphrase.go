@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
@@ -179,4 +180,17 @@ func ask(fd int, prompt string) ([]byte, error) {
 	b, err := term.ReadPassword(fd)
 	fmt.Fprintln(os.Stderr)
 	return b, err
+}
+
+// PassphraseFlags are the ways to give a passphrase, for a command with a key that is none of the fleet's.
+type PassphraseFlags struct{ from prompted }
+
+// Flags defines --passphrase-file and --passphrase-fd.
+func (p *PassphraseFlags) Flags(cmd *cobra.Command, whose string) {
+	p.from.flags(cmd.Flags(), "passphrase", "the passphrase of "+whose)
+}
+
+// Passphrase looks in the environment, then where the flags say, then asks.
+func (p *PassphraseFlags) Passphrase(ctx context.Context) Passphrase {
+	return passphrases(ctx, &p.from)
 }
