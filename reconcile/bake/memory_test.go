@@ -150,8 +150,8 @@ func bakeGenerated(t *testing.T, mb string) {
 	// Made, found in the store, and known: each reads it in another way.
 	for range 2 {
 		b := bake.New(st, src)
-		for _, format := range []schema.Format{schema.Deb, schema.Tgz, schema.Deb} {
-			if _, err := b.Bake(t.Context(), r, format, schema.DigestOf(anchor)); err != nil {
+		for _, format := range []schema.Format{schema.Deb, schema.Tgz, schema.Deb, schema.Rpm, schema.Rpm, schema.Pkg, schema.Pkg} {
+			if _, err := b.Bake(t.Context(), made(r, format), format, schema.DigestOf(anchor)); err != nil {
 				t.Fatal(err)
 			}
 		}
