@@ -52,6 +52,22 @@ import (
 func BenchmarkPackage(b *testing.B) {
 	exporter, agent := programs(b)
 	rs, src, root := realFleet(exporter, agent, 1000, 0)
+	packages(b, rs, src, root)
+}
+
+// BenchmarkAgent is a further package of one program of 10 MB (the real host program) with its settings: 4 MB packed.
+func BenchmarkAgent(b *testing.B) {
+	rs, src, root := realFleet(nil, hostProgram(b), 1000, 0)
+	for _, r := range rs { // of the other plugin, the settings that make packages differ
+		o := *r.Outputs[0]
+		o.Files, o.Services = o.Files[:1], nil
+		r.Outputs[0] = &o
+	}
+	packages(b, rs, src, root)
+}
+
+// packages measures a further package of rs in each format, and the same tree by others.
+func packages(b *testing.B, rs []*rules.Recipe, src repo, root schema.Digest) {
 	ours := map[schema.Format]float64{}
 	var size int64
 	for _, format := range []schema.Format{schema.Deb, schema.Rpm, schema.Tgz} {

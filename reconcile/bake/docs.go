@@ -36,7 +36,19 @@ func docs(l *layout) []*file {
 		text += linked
 		files = append(files, of(share+"man/man8/bakehouse-agent.8.gz", packedDocs().manual), of(dir+"LICENSES.gz", packedDocs().licences))
 	}
-	return append(files, of(dir+"changelog.gz", gzipped([]byte(changelog(l)))), of(dir+"copyright", []byte(text)))
+	return append(files, of(dir+"changelog.gz", packedChangelog(changelog(l))), of(dir+"copyright", []byte(text)))
+}
+
+// changelogs are those of a few fleets and host programs, packed, by their text.
+var changelogs sync.Map
+
+func packedChangelog(text string) []byte {
+	if b, ok := changelogs.Load(text); ok {
+		return b.([]byte)
+	}
+	b := gzipped([]byte(text))
+	changelogs.Store(text, b)
+	return b
 }
 
 // changelog is as Debian wants it. What changed for a host is in the fleet's repo.

@@ -89,6 +89,10 @@ func (s *stream) literal(raw []byte, last bool) {
 }
 
 func (s *stream) remember(raw []byte) {
+	if len(raw) >= window { // as behind most segments: nothing before counts
+		s.history = raw[len(raw)-window:]
+		return
+	}
 	s.history = slices.Concat(s.history, raw)
 	s.history = s.history[max(0, len(s.history)-window):]
 }
