@@ -79,7 +79,7 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 	root.AddCommand(
 		reconcile.InitCommand(), reconcile.CheckCommand(), reconcile.ExplainCommand(),
 		reconcile.PlanCommand(version), reconcile.Command(version), reconcile.PackageCommand(), reconcile.ReproduceCommand(), reconcile.PluginCommand(),
-		program.UpgradeCommand(version), sign.KeyCommand(), sign.RootCommand(),
+		program.UpgradeCommand(version), sign.KeyCommand(reconcile.RetireCommand()), sign.RootCommand(),
 		serve.Command(), serve.AccessCommand(), store.Command(reconcile.GCCommand()), demo.Command(),
 	)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

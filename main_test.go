@@ -194,7 +194,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"tmpfs": tmpfs, "readonly": readonly, "writable": writable, "fill": fill, "cptree": copyTree,
 			"allow": allow, "hashes": hashes, "web": web, "offline": offline, "asked": asked, "digest": digest, "fill-in": fillIn,
-			"debian": debian, "machine": machine,
+			"debian": debian, "machine": machine, "installs": installs,
 			"newfleet": fleets.newFleet, "exits": exits, "git-commit": gitCommit,
 			"snapshot": snapshot, "unchanged": unchanged, "flip": flip, "unflip": unflip, "holdlock": holdLock, "droplock": dropLock,
 		},

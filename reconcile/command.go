@@ -37,6 +37,7 @@ type options struct {
 func Command(version string) *cobra.Command {
 	o := options{version: version}
 	var asJSON, refresh, restored bool
+	var only signOnly
 	cmd := &cobra.Command{
 		Use:   "reconcile",
 		Short: "Bake, sign and publish whatever a commit changed",
@@ -69,11 +70,18 @@ prompt; "bakehouse key --help" says more, also of keys in a KMS or HSM.`,
   bakehouse reconcile --store /srv/bakehouse/store --allowed-signers /etc/bakehouse/allowed_signers
   bakehouse plan --against /srv/bakehouse/store --out plan.json && bakehouse reconcile --store /srv/bakehouse/store --plan plan.json
   bakehouse reconcile --store /srv/bakehouse/store --refresh
+  bakehouse reconcile --store /srv/bakehouse/store --sign-only --key release-2
   bakehouse reconcile --store /srv/bakehouse/store --after-restore --above "$(bakehouse serve seen)"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if config := cmd.Flag("config"); config != nil {
 				o.commits.settings = config.Value.String()
+			}
+			if err := only.check(); err != nil {
+				return err
+			}
+			if only.on {
+				return only.run(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr(), asJSON)
 			}
 			if restored != (o.recovery.Seen > 0) {
 				return schema.Hint(errors.New("--after-restore and --above N go together"),
@@ -101,6 +109,7 @@ prompt; "bakehouse key --help" says more, also of keys in a KMS or HSM.`,
 	o.commits.flags(cmd)
 	o.evaluation.flag(cmd)
 	o.keys.Flags(cmd)
+	only.flags(cmd)
 	cmd.Flags().StringVar(&o.plan, "plan", "", "file of a plan that `plan --out` wrote: do exactly that, or refuse if commit, store or program moved on")
 	cmd.Flags().BoolVar(&o.full, "full", false, "do the whole pass, even if one within the last day found nothing to publish")
 	cmd.Flags().BoolVar(&refresh, "refresh", false, "only renew timestamp and snapshot, with no other keys")
@@ -109,6 +118,9 @@ prompt; "bakehouse key --help" says more, also of keys in a KMS or HSM.`,
 	cmd.Flags().BoolVar(&o.recovery.Expired, "after-expiry", false, "targets or bins have expired: sign everything anew from the commit")
 	for _, other := range []string{"plan", "full", "after-restore", "after-expiry"} {
 		cmd.MarkFlagsMutuallyExclusive("refresh", other)
+	}
+	for _, other := range []string{"plan", "refresh", "after-restore", "after-expiry"} {
+		cmd.MarkFlagsMutuallyExclusive("sign-only", other)
 	}
 	jobsFlag(cmd, &o.jobs)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the outcome, or the error, as one JSON object")

@@ -167,33 +167,52 @@ func describe(m *schema.Manifest, digest schema.Digest) *Origin {
 
 // signatures fills in who signed the package, by the keys of the repository.
 func (o *Origin) signatures(ctx context.Context, st store.Store, f *fleet.Fleet) error {
+	signed, err := signaturesOn(ctx, st, schema.StatementFor(o.manifest, o.Manifest), f)
+	if err == nil {
+		o.SignedBy, o.Unknown = signed.by, signed.unknown
+	}
+	return err
+}
+
+// signatures are those on a package.
+type signatures struct {
+	statement schema.Statement
+	envelopes [][]byte
+	by        []string // names of keys in the repository, sorted
+	unknown   []string // ids of other keys, or of those that did not make what is said to be theirs
+}
+
+// signaturesOn reads the signatures that the store has, and tells whose they are. A retired key's still count as made by it.
+func signaturesOn(ctx context.Context, st store.Store, s schema.Statement, f *fleet.Fleet) (*signatures, error) {
 	var keys []schema.AcceptedKey
 	for _, name := range slices.Sorted(maps.Keys(f.Keys)) {
-		if k := f.Keys[name]; k.Has(fleet.UsePackage) {
+		if k := f.Keys[name]; slices.Contains(k.Uses, fleet.UsePackage) {
 			keys = append(keys, schema.AcceptedKey{Name: name, Public: k.Public})
 		}
 	}
-	prefix := schema.StatementsPrefix(o.Package)
+	found := &signatures{statement: s, by: []string{}}
+	prefix := schema.StatementsPrefix(s.Package)
 	for e, err := range st.List(ctx, prefix) {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		b, err := store.Read(ctx, st, e.Key, schema.MaxStatement)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		names, err := trust.VerifyStatements([][]byte{b}, schema.StatementFor(o.manifest, o.Manifest), keys, 1)
+		found.envelopes = append(found.envelopes, b)
+		names, err := trust.VerifyStatements([][]byte{b}, s, keys, 1)
 		if err != nil {
-			o.Unknown = append(o.Unknown, strings.TrimSuffix(e.Key[len(prefix):], ".json"))
+			found.unknown = append(found.unknown, strings.TrimSuffix(e.Key[len(prefix):], ".json"))
 			continue
 		}
-		o.SignedBy = append(o.SignedBy, names...)
+		found.by = append(found.by, names...)
 	}
-	slices.Sort(o.SignedBy)
-	return nil
+	slices.Sort(found.by)
+	return found, nil
 }
 
 // tell is o for people.

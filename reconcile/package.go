@@ -46,6 +46,7 @@ What differs is said field by field and file by file, and the command exits with
 release.`,
 		Example: `  bakehouse package web01 -o web01.deb
   bakehouse package web01 -o web01.rpm --openpgp-key release.asc
+  bakehouse package list
   bakehouse package --verify web01
   bakehouse package --verify --all --jobs 4`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -96,6 +97,7 @@ release.`,
 	repoFlags(cmd, &o.repo, &o.ref)
 	storeFlag(cmd, &o.location)
 	o.programs.Flags(cmd)
+	cmd.AddCommand(packageListCommand())
 	return cmd
 }
 

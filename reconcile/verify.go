@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strings"
-	"sync"
 
 	"bakehouse/agent/trust"
 	"bakehouse/reconcile/bake"
@@ -66,47 +66,16 @@ func verifyPackages(ctx context.Context, o verifyOptions, stdout, log io.Writer)
 	if err != nil {
 		return err
 	}
-	private, err := newScratch(st)
+	differences, err := rebake(ctx, st, s, all, release, o.programs, o.jobs, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, private.remove()) }()
-	oven := newOven(s, private, o.programs, o.jobs, log)
-	want := make([]plan.Package, len(all))
-	var mu sync.Mutex
 	wrong, told := 0, make([]string, len(all))
-	tell := func(i int, lines []string) {
-		mu.Lock()
-		defer mu.Unlock()
+	for i, lines := range differences {
 		if len(lines) > 0 {
 			wrong++
 		}
 		told[i] = all[i].tell(s.name, lines)
-	}
-	for i, c := range all {
-		want[i] = c.want
-		if c.want == (plan.Package{}) {
-			tell(i, []string{"the commit has no such host"})
-		}
-	}
-	// Those that the commit does not have are not baked.
-	var index []int
-	var bakeable []plan.Package
-	for i, w := range want {
-		if w != (plan.Package{}) {
-			index, bakeable = append(index, i), append(bakeable, w)
-		}
-	}
-	err = oven.each(ctx, bakeable, func(i int, b *bake.Baked) error {
-		i = index[i]
-		lines, err := compareBaked(ctx, st, private, all[i].given, b, release)
-		if err == nil {
-			tell(i, lines)
-		}
-		return err
-	})
-	if err != nil {
-		return err
 	}
 	if _, err := io.WriteString(stdout, strings.Join(told, "")); err != nil {
 		return err
@@ -119,6 +88,32 @@ func verifyPackages(ctx context.Context, o verifyOptions, stdout, log io.Writer)
 		return schema.Refuse(fmt.Errorf("%d of %d published packages differ from what %s yields", wrong, len(all), s.name), "%s", hint)
 	}
 	return nil
+}
+
+// rebake bakes packages again, from s alone, and says of each how the published one differs; no lines if it does not.
+func rebake(ctx context.Context, st store.Store, s *state, all []examined, release *schema.Release, programs program.Places, jobs int, log io.Writer) (differences [][]string, err error) {
+	private, err := newScratch(st)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, private.remove()) }()
+	differences = make([][]string, len(all))
+	// Those that the commit does not have are not baked.
+	var index []int
+	var bakeable []plan.Package
+	for i, c := range all {
+		if c.want == (plan.Package{}) {
+			differences[i] = []string{"the commit has no such host"}
+			continue
+		}
+		index, bakeable = append(index, i), append(bakeable, c.want)
+	}
+	err = newOven(s, private, programs, jobs, log).each(ctx, bakeable, func(i int, b *bake.Baked) (err error) {
+		i = index[i]
+		differences[i], err = compareBaked(ctx, st, private, all[i].given, b, release)
+		return err
+	})
+	return differences, err
 }
 
 func (c examined) tell(commit string, lines []string) string {
@@ -137,12 +132,17 @@ func (o verifyOptions) toCheck(ctx context.Context, client *trust.Client, src tr
 		}
 		return []examined{{a.Candidates()[0], s.hosts[o.host].Package, []string{o.host}}}, nil
 	}
+	return grouped(client.All(ctx, src), s)
+}
+
+// grouped is each published package once, for each package that s wants for its hosts, in order of hosts.
+func grouped(published iter.Seq2[*schema.Assignment, error], s *state) ([]examined, error) {
 	type pair struct {
 		manifest schema.Digest
 		want     plan.Package
 	}
 	found := map[pair]*examined{}
-	for a, err := range client.All(ctx, src) {
+	for a, err := range published {
 		if err != nil {
 			return nil, err
 		}

@@ -28,7 +28,22 @@ type File struct {
 	Owner  string        `json:"owner,omitempty"` // user:group, where the archive says so
 	Size   int64         `json:"size"`
 	SHA256 schema.Digest `json:"sha256,omitzero"` // zero for a directory
+
+	config []byte // of schema.ConfigFile, what it holds
 }
+
+// Config is what schema.ConfigFile holds; nil if it is not among the entries.
+func Config(files []File) []byte {
+	for _, f := range files {
+		if f.Path == schema.ConfigFile {
+			return f.config
+		}
+	}
+	return nil
+}
+
+// maxConfig bounds the settings that are kept, in bytes.
+const maxConfig = 1 << 20
 
 // ErrFormat says that packages of a format cannot be listed.
 var ErrFormat = errors.New("cannot list what packages of this format hold")
@@ -91,14 +106,19 @@ func add(files []File, f File, content io.Reader) ([]File, error) {
 		return append(files, f), nil
 	}
 	h := sha256.New()
-	n, err := io.Copy(h, content)
+	into := io.Writer(h)
+	var config bytes.Buffer
+	if f.Path == schema.ConfigFile && f.Size <= maxConfig {
+		into = io.MultiWriter(h, &config)
+	}
+	n, err := io.Copy(into, content)
 	if err == nil && n != f.Size {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
 		return nil, fmt.Errorf("file %.200q: %w", f.Path, err)
 	}
-	f.SHA256 = schema.Digest(h.Sum(nil))
+	f.SHA256, f.config = schema.Digest(h.Sum(nil)), config.Bytes()
 	return append(files, f), nil
 }
 

@@ -9,8 +9,11 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/sigstore/sigstore/pkg/signature"
+
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 )
 
@@ -27,39 +30,50 @@ func Statement(ctx context.Context, st store.Store, keys *Keyring, names []strin
 		if err != nil {
 			return err
 		}
-		id, err := keyID(keys.keys[name])
+		key := keys.keys[name]
+		id, err := keyID(key)
 		if err != nil {
 			return err
 		}
-		sig, err := signer.SignMessage(bytes.NewReader(trust.PAE(schema.StatementType, payload)))
-		if err != nil {
-			return fmt.Errorf("sign package %s with key %s: %w", want.Package.Short(), name, err)
-		}
-		env, err := json.Marshal(trust.Envelope{PayloadType: schema.StatementType, Payload: base64.StdEncoding.EncodeToString(payload),
-			Signatures: []trust.EnvelopeSignature{{KeyID: id, Sig: base64.StdEncoding.EncodeToString(sig)}}})
-		if err != nil {
-			return err
-		}
-		key := schema.StatementKey(want.Package, id)
-		err = st.Create(ctx, key, bytes.NewReader(env))
-		if errors.Is(err, fs.ErrExist) {
-			err = checkStatement(ctx, st, key, want, keys.keys[name].Name, keys.keys[name].Public)
+		at := schema.StatementKey(want.Package, id)
+		err = checkStatement(ctx, st, at, want, key)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = addStatement(ctx, st, at, signer, id, payload)
+			if errors.Is(err, fs.ErrExist) { // by another run in the meantime
+				err = checkStatement(ctx, st, at, want, key)
+			}
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("package %s and key %s: %w", want.Package.Short(), name, err)
 		}
 	}
 	return nil
 }
 
-func checkStatement(ctx context.Context, st store.Store, key string, want schema.Statement, name, public string) error {
-	b, err := store.Read(ctx, st, key, schema.MaxStatement)
+func addStatement(ctx context.Context, st store.Store, at string, signer signature.Signer, id string, payload []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	sig, err := signer.SignMessage(bytes.NewReader(trust.PAE(schema.StatementType, payload)))
+	if err != nil {
+		return fmt.Errorf("sign: %w", err)
+	}
+	env, err := json.Marshal(trust.Envelope{PayloadType: schema.StatementType, Payload: base64.StdEncoding.EncodeToString(payload),
+		Signatures: []trust.EnvelopeSignature{{KeyID: id, Sig: base64.StdEncoding.EncodeToString(sig)}}})
 	if err != nil {
 		return err
 	}
-	_, err = trust.VerifyStatements([][]byte{b}, want, []schema.AcceptedKey{{Name: name, Public: public}}, 1)
+	return st.Create(ctx, at, bytes.NewReader(env))
+}
+
+func checkStatement(ctx context.Context, st store.Store, at string, want schema.Statement, key *fleet.Key) error {
+	b, err := store.Read(ctx, st, at, schema.MaxStatement)
 	if err != nil {
-		return schema.Refuse(fmt.Errorf("store: %s is not what key %s signed: %w", key, name, err),
+		return err
+	}
+	_, err = trust.VerifyStatements([][]byte{b}, want, []schema.AcceptedKey{{Name: key.Name, Public: key.Public}}, 1)
+	if err != nil {
+		return schema.Refuse(fmt.Errorf("store: %s is not what it signed: %w", at, err),
 			"the store was altered: find out by whom, remove the object and run again")
 	}
 	return nil
