@@ -23,7 +23,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"bakehouse": main})
+	testscript.Main(m, map[string]func(){"bakehouse": main, "sigstore-kms-softhsm": softhsmPlugin, "sigstore-kms-broken": brokenPlugin})
 }
 
 // bakehouse runs the program in an empty directory.
@@ -194,7 +194,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"tmpfs": tmpfs, "readonly": readonly, "writable": writable, "fill": fill, "cptree": copyTree,
 			"allow": allow, "hashes": hashes, "web": web, "offline": offline, "asked": asked, "digest": digest, "fill-in": fillIn,
-			"debian": debian, "machine": machine, "installs": installs,
+			"debian": debian, "machine": machine, "installs": installs, "softhsm": softhsm, "brokenplugin": usesBroken,
 			"newfleet": fleets.newFleet, "exits": exits, "git-commit": gitCommit,
 			"snapshot": snapshot, "unchanged": unchanged, "flip": flip, "unflip": unflip, "holdlock": holdLock, "droplock": dropLock,
 		},

@@ -13,7 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// condition tells scripts whether they can use mount(8) or ssh-keygen, which must be so where everything must run.
+// condition tells scripts whether they can use mount(8), ssh-keygen, SoftHSM and so on, which must be so where everything must run.
 func condition(cond string) (can bool, err error) {
 	var why string
 	switch cond {
@@ -22,6 +22,11 @@ func condition(cond string) (can bool, err error) {
 	case "ssh-keygen":
 		_, missing := exec.LookPath(cond)
 		can, why = missing == nil, "ssh-keygen is not installed"
+	case "softhsm":
+		if _, err := softhsmModule(); err != nil {
+			why = err.Error()
+		}
+		can = why == ""
 	case "machine":
 		why = canInstall()
 		can = why == ""

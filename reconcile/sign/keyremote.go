@@ -2,6 +2,7 @@ package sign
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"encoding/json"
@@ -134,18 +135,20 @@ func (p *plugin) call(ctx context.Context, message io.Reader, args *common.Metho
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	cmd := exec.CommandContext(ctx, p.path, common.ProtocolVersion, string(arg))
 	cmd.WaitDelay = time.Second // for what it left behind that holds its output open
 	cmd.Stdin, cmd.Stderr = message, os.Stderr
-	answer := &bounded{left: maxAnswer}
+	answer := &bounded{left: maxAnswer, stop: cancel}
 	cmd.Stdout = answer
 	err = cmd.Run()
 	// As in sigstore: a plugin that says why it failed also exits with a code above 0.
 	if exit := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &exit) || exit.ExitCode() < 1) {
-		return nil, fmt.Errorf("plugin %s: %w", p.path, err)
+		return nil, fmt.Errorf("plugin %s: %w", p.path, cmp.Or(context.Cause(ctx), err))
 	}
 	var resp common.PluginResp
-	if jerr := json.Unmarshal(answer.Bytes(), &resp); jerr != nil {
+	if jerr := json.Unmarshal(answer.kept.Bytes(), &resp); jerr != nil {
 		return nil, fmt.Errorf("plugin %s: its answer is not JSON: %w", p.path, errors.Join(jerr, err))
 	}
 	if resp.ErrorMessage != "" {
@@ -154,17 +157,21 @@ func (p *plugin) call(ctx context.Context, message io.Reader, args *common.Metho
 	return &resp, nil
 }
 
-// bounded keeps what is written, and refuses more than is left.
+// bounded keeps what is written, and stops who writes more than is left. The buffer is not embedded: io.Copy would then read
+// into it past Write.
 type bounded struct {
-	bytes.Buffer
+	kept bytes.Buffer
 	left int
+	stop context.CancelCauseFunc
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
 	if b.left -= len(p); b.left < 0 {
-		return 0, fmt.Errorf("its answer is longer than %d bytes", maxAnswer)
+		err := fmt.Errorf("its answer is longer than %d bytes", maxAnswer)
+		b.stop(err)
+		return 0, err
 	}
-	return b.Buffer.Write(p)
+	return b.kept.Write(p)
 }
 
 func (p *plugin) PublicKey(opts ...signature.PublicKeyOption) (crypto.PublicKey, error) {

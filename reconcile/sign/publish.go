@@ -179,8 +179,8 @@ func (p *publisher) writeBins(ctx context.Context, meta map[string]*metadata.Met
 	return nil
 }
 
-// writers is how many bins are signed and stored at a time: a stored file waits for the disk, not for the processor.
-const writers = 8
+// writers is how many bins are signed and stored at a time: a stored file waits for the disk, a signature for the KMS.
+const writers = InFlight
 
 // first picks the error that caused the others: not the cancellation that followed it.
 func first(errs []error) error {
