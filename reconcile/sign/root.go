@@ -1,8 +1,10 @@
 package sign
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/bits"
 	"slices"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
+	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/agent/trust"
@@ -109,8 +112,8 @@ func signRole[T metadata.Roles](md *metadata.Metadata[T], role *metadata.Role, f
 		if err != nil {
 			return nil, err
 		}
-		if _, err := md.Sign(s); err != nil {
-			return nil, fmt.Errorf("sign with key %s: %w", key.Name, err)
+		if _, err := addSignature(md, key.Name, s); err != nil {
+			return nil, err
 		}
 	}
 	if n := len(md.Signatures); n < role.Threshold {
@@ -118,6 +121,28 @@ func signRole[T metadata.Roles](md *metadata.Metadata[T], role *metadata.Role, f
 			"name the folder of the private keys with --key-dir")
 	}
 	return md.ToBytes(false)
+}
+
+// addSignature signs md. go-tuf does not say why a signer failed, so that is caught on the way.
+func addSignature[T metadata.Roles](md *metadata.Metadata[T], name string, s signature.Signer) (*metadata.Signature, error) {
+	heard := &hearing{Signer: s}
+	sig, err := md.Sign(heard)
+	if err != nil {
+		return nil, fmt.Errorf("sign with key %s: %w", name, cmp.Or(heard.err, err))
+	}
+	return sig, nil
+}
+
+// hearing keeps a signer's error.
+type hearing struct {
+	signature.Signer
+	err error
+}
+
+func (h *hearing) SignMessage(message io.Reader, opts ...signature.SignOption) ([]byte, error) {
+	sig, err := h.Signer.SignMessage(message, opts...)
+	h.err = err
+	return sig, err
 }
 
 // agree reports how the newest root and keys/ differ. Publishing under a root that does not say what the repo says

@@ -216,9 +216,9 @@ func (c *chain) sign(f *fleet.Fleet, keys *Keyring, name, private string) ([]byt
 		}
 		md := *r.md
 		md.Signatures = nil
-		one, err := md.Sign(s)
+		one, err := addSignature(&md, key.Name, s)
 		if err != nil {
-			return nil, nil, fmt.Errorf("sign with key %s: %w", key.Name, err)
+			return nil, nil, err
 		}
 		signed = append(signed, *one)
 		added = append(added, c.name(id))
