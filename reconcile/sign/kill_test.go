@@ -224,7 +224,7 @@ func TestABakeThatIsKilledAtEveryStepConvergesWithGCInBetween(t *testing.T) {
 		}
 		published = sound("no bake", at, published+1)
 		if !killed {
-			if at < 30 {
+			if at < 25 {
 				t.Errorf("a release takes only %d steps", at)
 			}
 			t.Logf("%d steps, %d collections in between", at, collected)
