@@ -23,7 +23,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"bakehouse": main, "sigstore-kms-softhsm": softhsmPlugin, "sigstore-kms-broken": brokenPlugin})
+	testscript.Main(m, map[string]func(){"bakehouse": main, "host": host, "sigstore-kms-softhsm": softhsmPlugin, "sigstore-kms-broken": brokenPlugin})
 }
 
 // bakehouse runs the program in an empty directory.
@@ -171,6 +171,8 @@ func TestScripts(t *testing.T) {
 		t.Skip("git is not here")
 	}
 	fleets := &template{dir: t.TempDir()}
+	here, err := os.Getwd()
+	check(t, err)
 	testscript.Run(t, testscript.Params{
 		Dir:           "reconcile/testdata/script",
 		UpdateScripts: os.Getenv("BAKEHOUSE_TEST_UPDATE") != "", // writes what the programs print into the goldens
@@ -188,13 +190,13 @@ func TestScripts(t *testing.T) {
 			env.Setenv("BAKEHOUSE_KEY_DIR", filepath.Join(env.WorkDir, "private"))
 			env.Setenv("BAKEHOUSE_STORE", filepath.Join(env.WorkDir, "store"))
 			env.Setenv("BAKEHOUSE_PROGRAMS", filepath.Join(env.WorkDir, "programs"))
-			env.Values[stateKey{}] = &scriptState{seen: map[string]string{}}
+			env.Values[stateKey{}] = &scriptState{seen: map[string]string{}, dir: here}
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"tmpfs": tmpfs, "readonly": readonly, "writable": writable, "fill": fill, "cptree": copyTree,
 			"allow": allow, "hashes": hashes, "web": web, "offline": offline, "asked": asked, "digest": digest, "fill-in": fillIn,
-			"debian": debian, "machine": machine, "installs": installs, "softhsm": softhsm, "brokenplugin": usesBroken,
+			"debian": debian, "machine": machine, "installs": installs, "softhsm": softhsm, "brokenplugin": usesBroken, "walk": walk, "reported": reported,
 			"newfleet": fleets.newFleet, "exits": exits, "git-commit": gitCommit,
 			"snapshot": snapshot, "unchanged": unchanged, "flip": flip, "unflip": unflip, "holdlock": holdLock, "droplock": dropLock,
 		},
@@ -206,6 +208,7 @@ type stateKey struct{}
 // scriptState is what one script's commands remember.
 type scriptState struct {
 	seen    map[string]string // content of a directory, by its name
+	dir     string            // of this package
 	flipped string
 	unlock  func() error
 	web     *webServer

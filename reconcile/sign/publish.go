@@ -87,12 +87,12 @@ func (p *publisher) plan() {
 			p.bins = append(p.bins, name)
 		}
 	}
-	p.targets = d.changed || s.above > 0 || s.root.VerifyDelegate(metadata.TARGETS, s.targets) != nil ||
+	p.targets = d.changed || s.above > 0 || !s.signed(metadata.TARGETS) ||
 		renew && past(metadata.TARGETS, s.targets.Signed.Expires)
-	p.snapshot = p.targets || len(p.bins) > 0 || s.root.VerifyDelegate(metadata.SNAPSHOT, s.snapshot) != nil ||
+	p.snapshot = p.targets || len(p.bins) > 0 || !s.signed(metadata.SNAPSHOT) ||
 		past(metadata.SNAPSHOT, s.snapshot.Signed.Expires)
 	// A new root is shown to hosts with the next timestamp: they go from one state to the next, roots included.
-	p.timestamp = p.snapshot || s.roots < len(s.fleet.Roots) || s.root.VerifyDelegate(metadata.TIMESTAMP, s.timestamp) != nil ||
+	p.timestamp = p.snapshot || s.roots < len(s.fleet.Roots) || !s.signed(metadata.TIMESTAMP) ||
 		past(metadata.TIMESTAMP, s.timestamp.Signed.Expires)
 }
 
@@ -278,6 +278,9 @@ const maxLeftovers = 1000
 // createNext signs md under the first version above after whose name is free, and stores it. A file that a crashed run
 // left holds its version for good: clients may have cached it.
 func createNext[T metadata.Roles](ctx context.Context, p *publisher, role string, after int64, md *metadata.Metadata[T], version *int64, by *metadata.Role) (int64, []byte, error) {
+	if after > schema.MaxTimestampVersion {
+		after = p.s.head // who made that up has a key that the newest root dropped, and hosts forget it
+	}
 	after = max(after, p.s.above)
 	for v := after + 1; v <= after+maxLeftovers; v++ {
 		*version = v

@@ -147,14 +147,35 @@ func (s *State) hold(c *trust.Client) error {
 			"somebody put an older state on top: find out who, and remove the object")
 	}
 	s.timestamp, s.snapshot, s.targets, s.policy = set.Timestamp, set.Snapshot, set.Targets[metadata.TARGETS], c.Policy()
+	for role, version := range map[string]int64{metadata.SNAPSHOT: s.snapshot.Signed.Version, metadata.TARGETS: s.targets.Signed.Version} {
+		if version > schema.MaxTimestampVersion && s.signed(role) {
+			return schema.Refuse(fmt.Errorf("store: %s has version %d, and nobody publishes that often", role, version),
+				"its key is in other hands: replace it by a next root (bakehouse root next)")
+		}
+	}
 	return nil
+}
+
+// signed reports whether the newest root still believes what is published of the role.
+func (s *State) signed(role string) bool {
+	switch role {
+	case metadata.SNAPSHOT:
+		return s.root.VerifyDelegate(role, s.snapshot) == nil
+	case metadata.TIMESTAMP:
+		return s.root.VerifyDelegate(role, s.timestamp) == nil
+	}
+	return s.root.VerifyDelegate(role, s.targets) == nil
 }
 
 // take reads bins and targets. Of those whose keys the newest root has dropped, and of all if they are expired, nothing is
 // carried forward but numbers that must not be given twice.
 func (s *State) take(ctx context.Context, st store.Store, c *trust.Client, expired bool) error {
 	src := s.source(st, s.fleet.Roots)
-	count := func(n int64) { s.number = max(s.number, n) }
+	count := func(n int64) {
+		if n < schema.MaxTimestampVersion { // what is beyond a thief has made up
+			s.number = max(s.number, n)
+		}
+	}
 	byBin := map[string][]*schema.Assignment{}
 	for a, err := range c.All(ctx, src) {
 		if err != nil {
@@ -175,7 +196,7 @@ func (s *State) take(ctx context.Context, st store.Store, c *trust.Client, expir
 	if s.access, err = c.Access(ctx, src); err != nil && !errors.Is(err, trust.ErrNoTarget) {
 		return fmt.Errorf("published state of the store: %w", err)
 	}
-	if expired || s.root.VerifyDelegate(metadata.TARGETS, s.targets) != nil {
+	if expired || !s.signed(metadata.TARGETS) {
 		s.policy, s.release, s.access = nil, nil, nil
 		return nil
 	}

@@ -246,7 +246,7 @@ func TestWhatARunCannotRenewIsTold(t *testing.T) {
 	if sum.Due.After(later) {
 		t.Errorf("nothing due before %s: a note of that would hide what is told", sum.Due)
 	}
-	if text := sum.Aging[1].String(); !strings.Contains(text, "8 bins expires on 2027-03-01 and was not renewed") {
+	if text := sum.Aging[1].String(); !strings.Contains(text, "of 8 bins that were not renewed the first expires on 2027-03-01") {
 		t.Errorf("told as %q", text)
 	}
 }

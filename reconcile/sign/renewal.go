@@ -29,20 +29,17 @@ type Aging struct {
 }
 
 func (a Aging) String() string {
-	what, on, is := a.Role, a.Expires.UTC().Format(time.DateOnly), "expires on"
-	if a.Count > 0 {
-		what = fmt.Sprintf("%d bins", a.Count)
-	}
+	on, verb := a.Expires.UTC().Format(time.DateOnly), "expires"
 	if a.Expired {
-		is = "expired on"
+		verb = "expired"
 	}
 	switch a.Role {
 	case metadata.ROOT:
-		return fmt.Sprintf("the root of trust %s %s: make a next one (bakehouse root next) and have it signed", is, on)
-	case metadata.TARGETS, agingBins:
-		return fmt.Sprintf("%s %s %s and was not renewed: run reconcile with the keys for targets", what, is, on)
+		return fmt.Sprintf("the root of trust %s on %s: make a next one (bakehouse root next) and have it signed", verb, on)
+	case agingBins:
+		return fmt.Sprintf("of %d bins that were not renewed the first %s on %s: run reconcile with the keys for targets", a.Count, verb, on)
 	}
-	return fmt.Sprintf("%s %s %s and was not renewed: run reconcile with its keys", what, is, on)
+	return fmt.Sprintf("role %s was not renewed and %s on %s: run reconcile with the keys for %s", a.Role, verb, on, a.Role)
 }
 
 const agingBins = "bins"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -210,6 +211,7 @@ func (c *chain) standing(r *rootFile) standing {
 		for _, id := range ids {
 			out = append(out, c.name(id))
 		}
+		slices.Sort(out)
 		return out
 	}
 	for _, q := range r.quorums {
