@@ -13,17 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"bakehouse/agent/install/installtest"
 	"bakehouse/schema"
 )
-
-// unable skips a test for want of something on this machine, except where everything must run.
-func unable(t testing.TB, why string, args ...any) {
-	t.Helper()
-	if os.Getenv("BAKEHOUSE_TEST_ALL") != "" {
-		t.Fatalf(why, args...)
-	}
-	t.Skipf(why, args...)
-}
 
 // lockHolder is set in the process that holdLock starts.
 const lockHolder = "BAKEHOUSE_TEST_HOLD_LOCK"
@@ -111,9 +103,7 @@ func TestAHeldDpkgLockIsWaitedForAndItsHolderNamed(t *testing.T) {
 func deb(t *testing.T, version string, files map[string]string, scripts map[string]string) Package {
 	t.Helper()
 	for _, tool := range []string{"dpkg", "dpkg-deb"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			unable(t, "no %s here", tool)
-		}
+		installtest.Tool(t, tool)
 	}
 	dir := t.TempDir()
 	put := func(name, text string, mode os.FileMode) {

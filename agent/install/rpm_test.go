@@ -7,53 +7,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"bakehouse/agent/install/installtest"
 	"bakehouse/schema"
 )
 
-// rpmSystem is a sandbox with a shell, which rpm's scripts need, and with a package that says so.
+// rpmSystem is a sandbox with a shell, which rpm's scripts need.
 func rpmSystem(t *testing.T) *System {
 	t.Helper()
-	for _, name := range []string{"rpm", "rpmbuild", "busybox"} {
-		if _, err := exec.LookPath(name); err != nil {
-			unable(t, "no %s here", name)
-		}
-	}
-	if os.Getuid() != 0 {
-		unable(t, "rpm installs only for root")
-	}
-	s := &System{Root: t.TempDir()}
-	for _, d := range []string{"bin", "dev", "etc", "usr/bin"} {
-		if err := os.MkdirAll(s.path(d), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	busybox, err := exec.LookPath("busybox")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b, err := exec.Command("cp", busybox, s.path("bin/busybox")).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, b)
-	}
-	for _, name := range []string{"sh", "cat", "rm", "kill"} {
-		if err := os.Symlink("busybox", s.path("bin/"+name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if out, err := exec.Command("chroot", s.Root, "/bin/sh", "-c", "echo works").CombinedOutput(); err != nil || string(out) != "works\n" {
-		unable(t, "busybox does not run in a chroot (Debian's busybox-static does): %s", out)
-	}
-	if err := syscall.Mknod(s.path("dev/null"), syscall.S_IFCHR|0o666, 1<<8|3); err != nil {
-		t.Fatal(err)
-	}
-	b := rpm(t, "base", "1", "Provides: /bin/sh\n", nil, nil)
-	if _, err := s.Install(t.Context(), b); err != nil {
-		t.Fatalf("%v: %s", err, schema.HintOf(err))
-	}
-	return s
+	return &System{Root: installtest.RpmRoot(t, nil, "cat", "rm", "kill")}
 }
 
 // rpm builds a package with rpmbuild. Scripts are by section, such as "%pre".

@@ -7,11 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"sync"
 	"testing"
 
+	"bakehouse/agent/install/installtest"
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
@@ -170,22 +169,9 @@ func assembled(t tb, st bake.Store, b *bake.Baked) []byte {
 }
 
 // tool finds a program that a test needs; where it is absent the test is skipped, unless all are asked for.
-func tool(t testing.TB, name string) string {
-	t.Helper()
-	p, err := exec.LookPath(name)
-	if err != nil {
-		missing(t, name+" is not installed")
-	}
-	return p
-}
+func tool(t testing.TB, name string) string { t.Helper(); return installtest.Tool(t, name) }
 
-func missing(t testing.TB, why string) {
-	t.Helper()
-	if os.Getenv("BAKEHOUSE_TEST_ALL") != "" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
+func missing(t testing.TB, why string) { t.Helper(); installtest.Missing(t, why) }
 
 // bake1 bakes and assembles in one go, for property tests.
 func bake1(t tb, st bake.Store, src bake.Sources, r *rules.Recipe, format schema.Format) []byte {

@@ -8,61 +8,25 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
+	"bakehouse/agent/install/installtest"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
 )
 
-// rpmRoot is a small system with a database of its own that rpm installs into, by chroot: busybox is its shell, and a package
-// made by rpmbuild says so.
+// rpmRoot is a small system that rpm installs into.
 type rpmRoot struct {
 	t    *testing.T
 	root string
 	rpm  []string // rpm's command line
-
 }
 
 func newRpmRoot(t *testing.T) *rpmRoot {
 	t.Helper()
-	program, build, busybox := tool(t, "rpm"), tool(t, "rpmbuild"), tool(t, "busybox")
-	if os.Getuid() != 0 {
-		missing(t, "rpm installs only for root")
-	}
-	r := &rpmRoot{t: t, root: t.TempDir()}
-	r.rpm = []string{program, "--root=" + r.root, "--dbpath=/var/lib/rpm"}
-	for _, d := range []string{"bin", "dev", "etc", "tmp", "run", "var/lib/rpm"} {
-		if err := os.MkdirAll(filepath.Join(r.root, d), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b, err := os.ReadFile(busybox)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.write("bin/busybox", 0o755, string(b))
-	for _, name := range []string{"sh", "cat", "mkdir", "mv", "rm"} {
-		if err := os.Symlink("busybox", filepath.Join(r.root, "bin", name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if out, err := exec.Command("chroot", r.root, "/bin/sh", "-c", "echo works").CombinedOutput(); err != nil || string(out) != "works\n" {
-		missing(t, "busybox does not run in a chroot (Debian's busybox-static does): "+string(out))
-	}
-	if err := syscall.Mknod(filepath.Join(r.root, "dev/null"), syscall.S_IFCHR|0o666, 1<<8|3); err != nil {
-		t.Fatal(err)
-	}
-	run(t, append(r.rpm, "--initdb")...)
-	top := t.TempDir()
-	spec := write(t, "base.spec", []byte("Name: base\nVersion: 1\nRelease: 1\nSummary: a shell\nLicense: none\nProvides: /bin/sh\n%description\na shell\n%files\n"))
-	run(t, build, "--quiet", "-bb", "--define", "_topdir "+top, spec)
-	made, err := filepath.Glob(filepath.Join(top, "RPMS/*/*.rpm"))
-	if err != nil || len(made) != 1 {
-		t.Fatalf("rpmbuild made %q, %v", made, err)
-	}
-	run(t, append(r.rpm, "--install", made[0])...)
-	return r
+	const database = "--dbpath=/var/lib/rpm"
+	root := installtest.RpmRoot(t, []string{database}, "cat", "mkdir", "mv", "rm")
+	return &rpmRoot{t, root, []string{tool(t, "rpm"), "--root=" + root, database}}
 }
 
 func (r *rpmRoot) write(name string, mode fs.FileMode, content string) {

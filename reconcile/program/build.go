@@ -76,7 +76,8 @@ func (p Places) build(ctx context.Context, checkout string, platform schema.Plat
 		}
 		return nil, fmt.Errorf("building it from %s: %w", checkout, errors.Join(err, errors.New(lastLines(stderr.String()))))
 	}
-	return readFile(out)
+	b, err := readFile(out)
+	return withoutSymbols(b), err
 }
 
 // buildEnv is the environment of a build. A variable that is empty falls back to what `go env -w` stored, so those that

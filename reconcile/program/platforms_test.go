@@ -54,7 +54,9 @@ func TestHostProgramsCrossCompileToTheSameBytesTwice(t *testing.T) {
 			if !bytes.Equal(programs[0], programs[1]) {
 				t.Errorf("%s here and %s from a checkout elsewhere", schema.DigestOf(programs[0]), schema.DigestOf(programs[1]))
 			}
-			t.Logf("%d bytes", len(programs[0]))
+			if n := len(programs[0]); n > mostBytes {
+				t.Errorf("%d bytes, %d too many", n, n-mostBytes)
+			}
 		})
 	}
 }
