@@ -164,10 +164,14 @@ func updaterScripts(l *layout) *file {
 // owners is shell text that gives files in the folder $2 to others than root. A sandbox has no users of its own.
 func (l *layout) owners() string {
 	var b strings.Builder
+	group := "root"
+	if l.recipe.Platform.OS != "linux" {
+		group = "0" // which has other names there: wheel, system
+	}
 	for _, files := range slices.Concat(l.shared, [][]*file{l.own}) {
 		for _, f := range files {
 			if f.owner+f.group != "" {
-				fmt.Fprintf(&b, "chown %s:%s \"$2\"'%s'\n", cmp.Or(f.owner, "root"), cmp.Or(f.group, "root"), strings.ReplaceAll(f.path, "'", `'\''`))
+				fmt.Fprintf(&b, "chown %s:%s \"$2\"'%s'\n", cmp.Or(f.owner, "root"), cmp.Or(f.group, group), strings.ReplaceAll(f.path, "'", `'\''`))
 			}
 		}
 	}
