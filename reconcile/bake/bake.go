@@ -118,7 +118,7 @@ func (b *Baker) tgz(ctx context.Context, l *layout, baked *Baked) ([]part, error
 		return nil, err
 	}
 	if l.recipe.Platform.OS == "darwin" {
-		l.shared[0] = slices.DeleteFunc(slices.Clone(l.shared[0]), func(f *file) bool { return darwinDir(f.path) })
+		l.shared[0] = ownedDirs(l.shared[0]) // the system's /etc is a link, and tar would put a directory in its place
 	}
 	data, _, err := b.archive(ctx, tarArchive, l.shared, l.own, baked)
 	if err != nil {

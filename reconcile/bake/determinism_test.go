@@ -26,7 +26,7 @@ const (
 
 const (
 	goldenPkg = "sha256:a577bd008bf5437beb2dcfc20b0c4782a720705a16d1f0dc4ba95a1f3b27847a"
-	goldenMac = "sha256:3b7adfc95e819ec6590497661bd8422eaf427a046e0696ef9c15f1ccf3020536"
+	goldenMac = "sha256:78bb65b8cf6f38d6465977504dcfa063f72f002e3978772db62c68e3d4330471"
 )
 
 var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef", "c50e161ac8ef9ef4", "d0912d70bf2621bd", "f2e87edb790d6906",

@@ -23,7 +23,7 @@ func TestEveryFormatOfAPlatformIsBakedForItWithTheUnitsOfWhatStartsServicesThere
 			}
 			units := map[string]bool{}
 			for _, f := range files {
-				for _, of := range []string{"/systemd/system/", "/LaunchDaemons/", "/svc/manifest/"} {
+				for _, of := range []string{"/systemd/system/", "/lib/bakehouse/launchd/", "/svc/manifest/"} {
 					if strings.Contains(f.Path, of) && !f.Mode.IsDir() {
 						units[of] = true
 					}
@@ -36,7 +36,7 @@ func TestEveryFormatOfAPlatformIsBakedForItWithTheUnitsOfWhatStartsServicesThere
 					t.Error("there is a folder /etc, which is a link on macOS")
 				}
 			}
-			want := map[string]string{"linux": "/systemd/system/", "darwin": "/LaunchDaemons/", "solaris": "/svc/manifest/"}[p.OS]
+			want := map[string]string{"linux": "/systemd/system/", "darwin": "/lib/bakehouse/launchd/", "solaris": "/svc/manifest/"}[p.OS]
 			if len(units) > 1 || want != "" && !units[want] || want == "" && len(units) > 0 {
 				t.Errorf("%s as %s: units of %v", p, format, units)
 			}

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// ownedDirs drops the directories that belong to the system. rpm refuses a package whose directory has another mode than
+// ownedDirs drops the directories that belong to the system. rpm, for one, refuses a package whose directory has another mode than
 // the one that another package owns, and distributions differ in the modes of theirs. What is missing rpm makes.
 func ownedDirs(files []*file) []*file {
 	return slices.DeleteFunc(slices.Clone(files), func(f *file) bool { return f.mode.IsDir() && systemDir(f.path) })
@@ -19,10 +19,6 @@ func systemDir(p string) bool {
 	}
 	return slices.ContainsFunc(systemTrees, func(t string) bool { return p == t || strings.HasPrefix(p, t+"/") })
 }
-
-// darwinDir reports whether a directory belongs to macOS. Some of them, such as /etc, are links there, and a tar that has
-// them as directories would replace those.
-func darwinDir(p string) bool { return systemDir(p) || p == "/Library/LaunchDaemons" }
 
 // systemTrees belong to the system with all directories in them.
 var systemTrees = []string{"/boot", "/dev", "/home", "/proc", "/run", "/sys", "/tmp", "/usr/local/share/man", "/var/run", "/var/lock",

@@ -7,14 +7,15 @@ import (
 	"net"
 	"strings"
 
+	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
 
 //go:embed scripts/launchd.sh
 var launchdShell string
 
-// launchdDir is where launchd looks at boot.
-const launchdDir = "/Library/LaunchDaemons/"
+// launchdDir is where packages have property lists. They are copied to where launchd looks.
+var launchdDir = schema.Prefix("darwin") + "/lib/bakehouse/launchd/"
 
 // plist collects a property list (launchd.plist(5)).
 type plist struct{ b strings.Builder }

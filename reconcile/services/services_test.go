@@ -168,7 +168,23 @@ func TestTheShellHasTheManagerTakeUpWhatChangedAndNothingElse(t *testing.T) {
 			put(tool, "#!/bin/sh\nprintf '%s; ' \"$*\" >>"+dir+"/calls\n")
 		}
 		units := put("units", first)
-		shell := strings.ReplaceAll(Shell(system, units), schema.StateDir, dir+"/state")
+		shell := strings.NewReplacer(schema.StateDir, dir+"/state", "/Library/LaunchDaemons", dir+"/daemons", launchdDir, dir+"/").Replace(Shell(system, units))
+		for _, name := range []string{"same", "other", "gone", "fresh", "idle", "x.bakehouse-agent"} {
+			put(name+".plist", name)
+		}
+		if err := os.Mkdir(dir+"/daemons", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		daemons := func() string {
+			names, err := filepath.Glob(dir + "/daemons/*.plist")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, name := range names {
+				names[i] = strings.TrimSuffix(filepath.Base(name), ".plist")
+			}
+			return strings.Join(names, " ")
+		}
 		call := func(what string, env ...string) string {
 			c := exec.Command("/bin/sh", "-c", "set -e\n"+shell+what)
 			c.Env = append([]string{"PATH=" + dir + ":" + os.Getenv("PATH")}, env...)
@@ -180,7 +196,7 @@ func TestTheShellHasTheManagerTakeUpWhatChangedAndNothingElse(t *testing.T) {
 				t.Fatal(err)
 			}
 			os.Remove(dir + "/calls")
-			return string(b)
+			return strings.ReplaceAll(string(b), dir+"/daemons", "/Library/LaunchDaemons")
 		}
 		if got := call("services", "DPKG_ROOT=/sandbox"); got != "" {
 			t.Errorf("%s, in a sandbox: %s", system, got)
@@ -190,7 +206,13 @@ func TestTheShellHasTheManagerTakeUpWhatChangedAndNothingElse(t *testing.T) {
 		if got := call("services"); got != want {
 			t.Errorf("%s:\n%s\nwant\n%s", system, got, want)
 		}
+		if got := daemons(); system == "darwin" && got != "fresh other same x.bakehouse-agent" {
+			t.Errorf("launchd finds %s", got)
+		}
 		got := call("noservices")
+		if left := daemons(); left != "" {
+			t.Errorf("launchd still finds %s", left)
+		}
 		for _, name := range []string{"same", "other", "fresh", "idle", "x.bakehouse-agent"} {
 			if !strings.Contains(got, name) {
 				t.Errorf("%s: %s goes on after removal: %s", system, name, got)
