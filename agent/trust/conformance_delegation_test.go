@@ -205,7 +205,7 @@ func TestSearchIsBounded(t *testing.T) {
 }
 
 // A role that two delegate to under different keys is the one's word only for what the one delegates. go-tuf's client
-// takes it for both, once it has loaded it for the first (TestGoTUFTakesOneDelegatorsWordForAnothers).
+// takes it for both, once it has loaded it for the first (TestDefectsOfGoTUF).
 func TestRoleIsVerifiedForEachDelegator(t *testing.T) {
 	for name, both := range map[string]bool{"signed for both": true, "signed for the first": false} {
 		t.Run(name, func(t *testing.T) {

@@ -3,9 +3,11 @@ package trust
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -33,19 +35,54 @@ func damage(t *testing.T, dir, name string, how func([]byte) []byte) {
 }
 
 var corruptions = map[string]func([]byte) []byte{
-	"missing":   nil,
-	"empty":     func([]byte) []byte { return nil },
-	"truncated": func(b []byte) []byte { return b[:len(b)/2] },
-	"zeroed":    func(b []byte) []byte { return make([]byte, len(b)) },
-	"bit-flipped": func(b []byte) []byte {
-		b = slices.Clone(b)
-		b[len(b)*2/3] ^= 4
-		return b
-	},
-	"oversize": func(b []byte) []byte { return append(slices.Clone(b), make([]byte, 9<<20)...) },
+	"missing":                   nil,
+	"empty":                     func([]byte) []byte { return nil },
+	"truncated":                 func(b []byte) []byte { return b[:len(b)/2] },
+	"zeroed":                    func(b []byte) []byte { return make([]byte, len(b)) },
+	"bit-flipped at the start":  flipped(0, 8),
+	"bit-flipped in a quarter":  flipped(2, 8),
+	"bit-flipped in the middle": flipped(4, 8),
+	"bit-flipped in two thirds": flipped(5, 8),
+	"bit-flipped near the end":  flipped(7, 8),
+	"bit-flipped at the end":    func(b []byte) []byte { b = slices.Clone(b); b[len(b)-1] ^= 4; return b },
+	"oversize":                  func(b []byte) []byte { return append(slices.Clone(b), make([]byte, 9<<20)...) },
 	"a file of an older state": func(b []byte) []byte {
 		return bytes.ReplaceAll(b, []byte(`"version":2`), []byte(`"version":1`))
 	},
+}
+
+// flipped changes one bit, so many eighths into the file.
+func flipped(n, of int) func([]byte) []byte {
+	return func(b []byte) []byte {
+		b = slices.Clone(b)
+		b[len(b)*n/of] ^= 4
+		return b
+	}
+}
+
+// foundAs is the file of that kind in another state directory, whatever version or hash its name has there.
+func foundAs(t *testing.T, name, dir string) []byte {
+	t.Helper()
+	kind := func(name string) string {
+		if m := versioned.FindStringSubmatch(name); m != nil {
+			return m[2]
+		}
+		if strings.HasSuffix(name, policySuffix) {
+			return policySuffix
+		}
+		return name
+	}
+	for _, other := range stateFiles(t, dir) {
+		if kind(other) == kind(name) {
+			b, err := os.ReadFile(filepath.Join(dir, other))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}
+	}
+	t.Fatalf("%s has nothing like %s", dir, name)
+	return nil
 }
 
 func stateFiles(t *testing.T, dir string) []string {
@@ -63,13 +100,18 @@ func stateFiles(t *testing.T, dir string) []string {
 
 // Each state file x each corruption: the host comes up, updates, and takes nothing older than what it has seen.
 func TestHealingMatrix(t *testing.T) {
-	r, base, old := healed(t)
+	r, base, earlier, old := healed(t)
 	names := stateFiles(t, base)
 	if len(names) != 9 { // 2 roots, 2 marks, timestamp, snapshot, targets, policy, bin
 		t.Fatalf("state files: %q", names)
 	}
+	_, foreign, _, _ := healed(t)
 	for _, name := range names {
-		for how, f := range corruptions {
+		how := maps.Clone(corruptions)
+		for whose, dir := range map[string]string{"another fleet's": foreign, "an older valid one": earlier} {
+			how[whose] = func([]byte) []byte { return foundAs(t, name, dir) }
+		}
+		for how, f := range how {
 			t.Run(name+" "+how, func(t *testing.T) {
 				dir := copied(t, base)
 				damage(t, dir, name, f)
@@ -90,6 +132,66 @@ func TestHealingMatrix(t *testing.T) {
 	}
 }
 
+// The same for a Repository, whose files have no versions in their names.
+func TestHealingMatrixOfARepository(t *testing.T) {
+	d := newDevice(t)
+	d.delegates(edge{from: "targets", to: "A"})
+	d.r.Add("A", "file", "content")
+	d.r.PublishAll("A")
+	d.must(d.download("file"))
+	old := d.r.Latest(metadata.TIMESTAMP)
+	earlier := copied(t, d.dir)
+	d.r.Publish(metadata.ROOT)
+	d.r.PublishAll("A", metadata.TARGETS)
+	d.must(d.download("file"))
+	honest, base := d.r.Latest(metadata.TIMESTAMP), d.dir
+	names := stateFiles(t, base)
+	if len(names) != 8 { // 2 roots, 2 marks, timestamp, snapshot, targets, A
+		t.Fatalf("state files: %q", names)
+	}
+	for _, name := range names {
+		how := maps.Clone(corruptions)
+		how["an older valid one"] = func([]byte) []byte { return foundAs(t, name, earlier) }
+		for how, f := range how {
+			t.Run(name+" "+how, func(t *testing.T) {
+				d.t, d.dir = t, copied(t, base)
+				damage(t, d.dir, name, f)
+				d.r.Bend(metadata.TIMESTAMP, func([]byte) []byte { return old })
+				if err := d.refresh(); !schema.IsRefusal(err) {
+					t.Errorf("an older state was taken: %v", err)
+				}
+				d.r.Bend(metadata.TIMESTAMP, func([]byte) []byte { return honest })
+				d.must(d.download("file"))
+				d.trusts("A 3", "root 2", "snapshot 4", "targets 3", "timestamp 4")
+				for _, name := range names {
+					got, want := (&dir{path: d.dir}).read(name, 1<<20), (&dir{path: base}).read(name, 1<<20)
+					if !strings.HasPrefix(name, "marks") && !bytes.Equal(got, want) {
+						t.Errorf("%s is not what it was", name)
+					}
+				}
+			})
+		}
+	}
+}
+
+// What no server can mend says what the owner of the host has to do.
+func TestUnhealableStateSaysHowToEnrolAgain(t *testing.T) {
+	r, dir, _, _ := healed(t)
+	other := newRepo(t)
+	other.rotate("root", newKey(t))
+	other.rotate("root", newKey(t))
+	r.files["3.root.json"] = other.files["3.root.json"]
+	_, err := r.update(dir, "web01")
+	refused(t, err, "not enough signatures")
+	if h := schema.HintOf(err); !strings.Contains(h, "install a package of it here by hand and register again") {
+		t.Errorf("hint: %s", h)
+	}
+	_, err = open(dir, []byte("garbage"), r.clock, unsynced)
+	if h := schema.HintOf(err); !strings.Contains(h, "install a package of this fleet again") {
+		t.Errorf("hint: %s", h)
+	}
+}
+
 // copied is a state directory of its own with the same files.
 func copied(t *testing.T, dir string) string {
 	t.Helper()
@@ -100,16 +202,17 @@ func copied(t *testing.T, dir string) string {
 	return to
 }
 
-// healed is a host at root 2 and timestamp 3, and the timestamp 2 of that root: signed, unexpired, older.
-func healed(t *testing.T) (r *repo, dir string, old []byte) {
+// healed is a host at root 2 and timestamp 4, its state before, and the timestamp 3 of that root: signed, unexpired, older.
+func healed(t *testing.T) (r *repo, dir, earlier string, old []byte) {
 	t.Helper()
 	r, dir, _ = seen(t)
+	earlier = copied(t, dir)
 	r.rotate("root", newKey(t))
 	r.publish()
 	old = r.files[timestampFile]
 	r.publish()
 	r.mustUpdate(dir, "web01", "web01 second")
-	return r, dir, old
+	return r, dir, earlier, old
 }
 
 // whole checks that the directory holds exactly one good state, readable without a source.
@@ -132,7 +235,7 @@ func whole(t *testing.T, r *repo, dir string) {
 }
 
 func TestBothMarksLostAreReadOffTheMetadata(t *testing.T) {
-	r, dir, old := healed(t)
+	r, dir, _, old := healed(t)
 	damage(t, dir, marksFile, nil)
 	damage(t, dir, copyOf(marksFile), nil)
 	r.files[timestampFile] = old
@@ -141,7 +244,7 @@ func TestBothMarksLostAreReadOffTheMetadata(t *testing.T) {
 }
 
 func TestEverythingLostStartsFromTheAnchor(t *testing.T) {
-	r, dir, _ := healed(t)
+	r, dir, _, _ := healed(t)
 	for _, name := range stateFiles(t, dir) {
 		damage(t, dir, name, func([]byte) []byte { return []byte("garbage") })
 	}

@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -118,85 +119,116 @@ func signedDigest(root *metadata.Metadata[metadata.RootType]) (schema.Digest, er
 	return schema.DigestOf(b), err
 }
 
+// rootCopy is a root as a file holds it.
+type rootCopy struct {
+	*metadata.Metadata[metadata.RootType]
+	file   []byte
+	signed schema.Digest
+}
+
+func readCopy(b []byte) (*rootCopy, error) {
+	r, err := ParseRoot(b)
+	if err != nil {
+		return nil, err
+	}
+	d, err := signedDigest(r)
+	return &rootCopy{r, b, d}, err
+}
+
+func (r *rootCopy) version() int64 { return r.Signed.Version }
+
 // choose settles which root to start from: the newest of the saved one and the anchor, if they are of one fleet. The
 // anchor came with a package that was verified, or from the operator, so where the two contradict each other the host
 // was moved to another fleet, and what it knew of the old one is of no more use. An anchor that is merely older than
 // the saved root lowers nothing. A Repository may be opened without an anchor; then the saved root has to be there.
 func (w *walker) choose(anchor []byte) error {
-	saved, s := w.savedRoot()
-	if anchor == nil && !w.fleet {
-		if s == nil {
-			return schema.Hint(errors.New("no trusted root is held"), "give one first: init ROOT")
+	var a *rootCopy
+	if anchor != nil || w.fleet {
+		var err error
+		if a, err = readCopy(anchor); err != nil && w.fleet {
+			return schema.Hint(fmt.Errorf("anchor root: %w", err), "install a package of this fleet again, or give its trust/1.root.json")
+		} else if err != nil {
+			return fmt.Errorf("trusted root: %w", err)
 		}
-		anchor = saved
 	}
-	a, err := ParseRoot(anchor)
-	if err != nil && !w.fleet {
-		return fmt.Errorf("trusted root: %w", err)
+	w.marks = w.dir.readMarks(a)
+	s := w.savedRoot()
+	switch {
+	case a == nil && s == nil:
+		return schema.Hint(errors.New("no trusted root is held"), "give one first: init ROOT")
+	case a == nil:
+		a = s
 	}
-	if err != nil {
-		return schema.Hint(fmt.Errorf("anchor root: %w", err), "install a package of this fleet again, or give its trust/1.root.json")
-	}
-	aSigned, err := signedDigest(a)
-	if err != nil {
-		return err
-	}
-	if !w.sameFleet(a, aSigned, s) {
+	if !w.sameFleet(a, s) {
 		if err := w.dir.clear(); err != nil {
 			return err
 		}
-		w.marks, s, saved = &marks{dirty: true}, nil, nil
+		w.marks, s = &marks{dirty: true}, nil
 	}
-	w.marks.addRoot(a.Signed.Version, aSigned, schema.DigestOf(anchor))
-	w.root = anchor
-	if s != nil && s.Signed.Version >= a.Signed.Version {
-		w.root = saved
-		sSigned, err := signedDigest(s)
-		if err != nil {
-			return err
-		}
-		w.marks.addRoot(s.Signed.Version, sSigned, schema.DigestOf(saved))
+	w.marks.addRoot(a.version(), a.signed, schema.DigestOf(a.file))
+	w.root = a.file
+	if s != nil && s.version() >= a.version() {
+		w.root = s.file
+		w.marks.addRoot(s.version(), s.signed, schema.DigestOf(s.file))
 	}
 	return nil
 }
 
-// savedRoot reads the newer of the two copies, nil if neither is whole.
-func (w *walker) savedRoot() (saved []byte, s *metadata.Metadata[metadata.RootType]) {
+// savedRoot reads the newest root that the two copies vouch for, nil if there is none. A copy that the marks contradict is
+// damaged, whoever signed it. One that they do not know yet was written just before a crash: the root before it has to
+// have signed it, or else nothing of that root may be left.
+func (w *walker) savedRoot() (best *rootCopy) {
+	var known, unknown []*rootCopy
+	var files [][]byte
 	for _, name := range []string{rootFile, w.dir.copyOf(rootFile)} {
 		b := w.dir.read(name, schema.MaxRoot)
-		r, err := ParseRoot(b)
+		files = append(files, b)
+		r, err := readCopy(b)
 		if err != nil {
-			w.healRoot = w.dir != nil
 			continue
 		}
-		if s == nil || r.Signed.Version > s.Signed.Version {
-			w.healRoot = w.healRoot || s != nil
-			s, saved = r, b
-		} else if r.Signed.Version < s.Signed.Version {
-			w.healRoot = true
+		if seen := w.marks.root(r.version()); seen == nil {
+			unknown = append(unknown, r)
+		} else if seen.Signed == r.signed {
+			known = append(known, r)
 		}
 	}
-	return saved, s
+	for _, r := range known {
+		// Signatures may have been damaged that nobody needs: then the file is not the one that was seen.
+		if best == nil || r.version() > best.version() || r.version() == best.version() && !w.marks.hasRoot(schema.DigestOf(best.file)) {
+			best = r
+		}
+	}
+	for _, r := range unknown {
+		last := w.marks.lastRoot()
+		follows := best != nil && r.version() == best.version()+1 && rootAuthority(best.Metadata, metadata.ROOT).verify(metadata.ROOT, r.Metadata) == nil
+		if follows || best == nil && (last == 0 || r.version() == last+1) {
+			best = r
+		}
+	}
+	if w.dir != nil && (best == nil || !bytes.Equal(files[0], best.file) || !bytes.Equal(files[1], best.file)) {
+		w.healRoot = true
+	}
+	return best
 }
 
 // sameFleet compares the anchor with what was seen: by content where the same version was seen, by signature where the
 // anchor is the next one, and by the signed name of the fleet where nothing better is known.
-func (w *walker) sameFleet(a *metadata.Metadata[metadata.RootType], signed schema.Digest, s *metadata.Metadata[metadata.RootType]) bool {
-	if seen := w.marks.root(a.Signed.Version); seen != nil {
-		return seen.Signed == signed
+func (w *walker) sameFleet(a, s *rootCopy) bool {
+	if seen := w.marks.root(a.version()); seen != nil {
+		return seen.Signed == a.signed
 	}
 	if s == nil {
 		return true // nothing is left that could contradict
 	}
-	switch a.Signed.Version {
-	case s.Signed.Version:
-		d, err := signedDigest(s)
-		return err == nil && d == signed
-	case s.Signed.Version + 1:
-		return rootAuthority(s, metadata.ROOT).verify(metadata.ROOT, a) == nil
+	switch a.version() {
+	case s.version():
+		return s.signed == a.signed
+	case s.version() + 1:
+		return rootAuthority(s.Metadata, metadata.ROOT).verify(metadata.ROOT, a.Metadata) == nil
 	}
-	ai, _ := Info(a)
-	si, _ := Info(s)
+	ai, _ := Info(a.Metadata)
+	si, _ := Info(s.Metadata)
 	return ai.Fleet == si.Fleet
 }
 
@@ -223,7 +255,8 @@ func (w *walker) walkRoots(ctx context.Context, src MetadataSource) error {
 		}
 		before := rootAuthority(root, metadata.SNAPSHOT).keyIDs
 		if root, err = nextRoot(root, b); err != nil {
-			return err
+			return schema.Refuse(err, "the server or something on the way altered the root; if the fleet was begun anew, with other root keys, "+
+				"install a package of it here by hand and register again")
 		}
 		now := rootAuthority(root, metadata.SNAPSHOT).keyIDs
 		if slices.ContainsFunc(before, func(id string) bool { return !slices.Contains(now, id) }) {

@@ -196,18 +196,26 @@ func (d *dir) clear() error {
 	return d.sweep(func(string, string) bool { return true })
 }
 
-// readMarks returns the newer of the valid copies, and never nil.
-func (d *dir) readMarks() *marks {
-	best := &marks{}
+// readMarks returns the newer of the valid copies, and never nil. One that contradicts the anchor counts only if both do:
+// then the host was moved, else the file was.
+func (d *dir) readMarks(anchor *rootCopy) *marks {
+	best, foreign := &marks{}, false
 	for _, name := range []string{d.marksFile(), d.copyOf(d.marksFile())} {
 		m, err := decodeMarks(d.read(name, maxMarks))
-		switch {
-		case err != nil:
+		if err != nil {
 			best.dirty = true
-		case m.Serial > best.Serial:
+			continue
+		}
+		var seen *rootSeen
+		if anchor != nil {
+			seen = m.root(anchor.version())
+		}
+		other := seen != nil && seen.Signed != anchor.signed
+		switch {
+		case best.Serial == 0, foreign && !other, foreign == other && m.Serial > best.Serial:
 			m.dirty = best.dirty || best.Serial > 0
-			best = m
-		case m.Serial < best.Serial:
+			best, foreign = m, other
+		case foreign != other, m.Serial < best.Serial:
 			best.dirty = true
 		}
 	}

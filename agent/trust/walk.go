@@ -43,7 +43,7 @@ func newWalker(dir string, anchor []byte, now func() time.Time, disk durable.Dis
 	if err != nil {
 		return nil, err
 	}
-	w := &walker{now: now, dir: d, marks: d.readMarks(), fleet: fleet}
+	w := &walker{now: now, dir: d, fleet: fleet}
 	if err := w.choose(slices.Clone(anchor)); err != nil {
 		return nil, err
 	}
