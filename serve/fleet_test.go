@@ -53,7 +53,9 @@ const fleetBins = 4
 
 const password = "correct horse"
 
-func newFleet(t testing.TB) *fleet {
+func newFleet(t testing.TB) *fleet { return newFleetOf(t, fleetBins) }
+
+func newFleetOf(t testing.TB, bins int) *fleet {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "store")
 	st, err := store.Open(t.Context(), dir)
@@ -67,7 +69,7 @@ func newFleet(t testing.TB) *fleet {
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	check(t, err)
 	f := &fleet{t: t, dir: dir, store: st, signer: signer, key: key, expires: time.Now().Add(24 * time.Hour).UTC().Truncate(time.Second),
-		roles:   &metadata.SuccinctRoles{KeyIDs: []string{}, Threshold: 1, BitLength: bits.Len(fleetBins - 1), NamePrefix: schema.BinPrefix},
+		roles:   &metadata.SuccinctRoles{KeyIDs: []string{}, Threshold: 1, BitLength: bits.Len(uint(bins - 1)), NamePrefix: schema.BinPrefix},
 		bins:    map[string]*metadata.Metadata[metadata.TargetsType]{},
 		changed: map[string]bool{},
 		policy: schema.Policy{Schema: schema.PolicySchema, Fleet: "acme", Enabled: true, Issued: time.Now().UTC().Truncate(time.Second),
@@ -80,7 +82,7 @@ func newFleet(t testing.TB) *fleet {
 		shared: [][]byte{noise(40000), noise(3000)},
 	}
 	root := metadata.Root(time.Now().Add(365 * 24 * time.Hour).UTC().Truncate(time.Second))
-	root.Signed.UnrecognizedFields = map[string]any{"bakehouse": map[string]any{"fleet": "acme", "bins": fleetBins}}
+	root.Signed.UnrecognizedFields = map[string]any{"bakehouse": map[string]any{"fleet": "acme", "bins": bins}}
 	for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
 		check(t, root.Signed.AddKey(key, role))
 	}
