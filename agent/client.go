@@ -254,10 +254,11 @@ func (g *guardedBody) Read(p []byte) (int, error) {
 	if n > 0 {
 		g.stall.Reset(g.patience)
 	}
+	// An end that comes after we gave up is none: a server that notices may end its answer in order before we are gone.
+	if cause := context.Cause(g.ctx); err != nil && cause != nil {
+		return n, &unreachableError{cause}
+	}
 	if err != nil && err != io.EOF {
-		if cause := context.Cause(g.ctx); cause != nil {
-			err = cause
-		}
 		err = &unreachableError{err}
 	}
 	return n, err

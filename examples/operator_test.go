@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -20,6 +21,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -32,16 +34,18 @@ const password = "loaf-of-rye"
 
 // operator is someone who copied an example into a git repo and runs Bakehouse's commands on it.
 type operator struct {
-	t       *testing.T
-	program string // bakehouse
-	repo    string // work tree of the fleet repo
-	store   string
-	source  string // this checkout
-	home    string
-	cert    string // files of the server's certificate and key
-	key     string
-	url     string       // of the server
-	client  *http.Client // believes the server's certificate
+	t         *testing.T
+	program   string // bakehouse
+	repo      string // work tree of the fleet repo
+	store     string
+	source    string // this checkout
+	home      string
+	cert      string // files of the server's certificate and key
+	key       string
+	url       string       // of the server
+	authority string       // its certificate, PEM
+	client    *http.Client // believes the server's certificate
+	keys      []namedKey
 }
 
 // newOperator builds the program and copies an example, with a server at that address and a user who may register.
@@ -49,7 +53,7 @@ func newOperator(t *testing.T, example string, listen netip.AddrPort) *operator 
 	t.Helper()
 	dir := t.TempDir()
 	o := &operator{t: t, program: filepath.Join(dir, "bakehouse"), repo: filepath.Join(dir, "fleet"), store: filepath.Join(dir, "store"),
-		home: filepath.Join(dir, "home"), cert: filepath.Join(dir, "server.pem"), key: filepath.Join(dir, "server.key")}
+		home: filepath.Join(dir, "home"), keys: keys, cert: filepath.Join(dir, "server.pem"), key: filepath.Join(dir, "server.key")}
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", o.program, "bakehouse").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
@@ -63,9 +67,9 @@ func newOperator(t *testing.T, example string, listen netip.AddrPort) *operator 
 	if o.source, err = filepath.Abs(".."); err != nil {
 		t.Fatal(err)
 	}
-	authority := o.certify(listen.Addr())
+	o.authority = o.certify(listen.Addr())
 	o.write("server.cue", fmt.Sprintf("package fleet\n\nurl: \"https://%s\"\ncertificates: [\"\"\"\n\t%s\n\t\"\"\"]\n",
-		listen, strings.ReplaceAll(strings.TrimSpace(authority), "\n", "\n\t")))
+		listen, strings.ReplaceAll(strings.TrimSpace(o.authority), "\n", "\n\t")))
 	secret := filepath.Join(dir, "password")
 	if err := os.WriteFile(secret, []byte(password+"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -90,7 +94,7 @@ func (o *operator) certify(addr netip.Addr) string {
 		must(err)
 		return k
 	}
-	from, to := time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+	from, to := time.Now().Add(-time.Hour), time.Now().Add(90*24*time.Hour)
 	caKey, serverKey := newKey(), newKey()
 	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, NotBefore: from, NotAfter: to,
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
@@ -131,7 +135,7 @@ func (o *operator) env() []string {
 		}
 		env = append(env, name+"="+strings.TrimSpace(string(value)))
 	}
-	for _, k := range keys {
+	for _, k := range o.keys {
 		env = append(env, "BAKEHOUSE_PASSPHRASE_"+strings.ToUpper(k.name)+"=passphrase of "+k.name)
 	}
 	return env
@@ -150,6 +154,19 @@ func (o *operator) run(args ...string) string {
 	return stdout.String()
 }
 
+// fails runs a command of Bakehouse that must end with that exit code, and returns what it wrote to stderr.
+func (o *operator) fails(code int, args ...string) string {
+	o.t.Helper()
+	cmd := o.command(o.program, args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	var exit *exec.ExitError
+	if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() != code {
+		o.t.Fatalf("bakehouse %s: %v, not exit code %d\n%s", strings.Join(args, " "), err, code, &stderr)
+	}
+	return stderr.String()
+}
+
 func (o *operator) git(args ...string) {
 	o.t.Helper()
 	if out, err := o.command("git", args...).CombinedOutput(); err != nil {
@@ -164,15 +181,17 @@ func (o *operator) commit(message string) {
 }
 
 // keys of the fleets in these tests, as the examples' README creates them.
-var keys = []struct{ name, uses string }{
+var keys = []namedKey{
 	{"offline", "root"},
 	{"online", "targets,snapshot,timestamp"},
 	{"release", "package"},
 }
 
+type namedKey struct{ name, uses string }
+
 func (o *operator) createKeys() {
 	o.t.Helper()
-	for _, k := range keys {
+	for _, k := range o.keys {
 		o.run("key", "create", k.name, "--use", k.uses)
 	}
 	o.run("root", "init")
@@ -200,7 +219,7 @@ func (o *operator) replace(path, old, new string) {
 
 // serve starts the server and waits until it says that it listens. It ends with the test, by the signal that a service
 // manager sends, and must then end well.
-func (o *operator) serve(listen netip.AddrPort) {
+func (o *operator) serve(listen netip.AddrPort) (stop func()) {
 	o.t.Helper()
 	cmd := exec.Command(o.program, "serve", "--store", o.store, "--listen", listen.String(), "--tls-cert", o.cert, "--tls-key", o.key,
 		"--root", filepath.Join(o.repo, "trust/1.root.json"), "--watch", "100ms", "--database", filepath.Join(filepath.Dir(o.store), "inventory.db"))
@@ -215,7 +234,7 @@ func (o *operator) serve(listen netip.AddrPort) {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	o.t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			o.t.Errorf("stop the server: %v", err)
 		}
@@ -226,37 +245,55 @@ func (o *operator) serve(listen netip.AddrPort) {
 			o.t.Logf("the server's log:\n%s", &log)
 		}
 	})
+	o.t.Cleanup(stop)
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if want := "listening on " + o.url; err != nil || !strings.Contains(line, want) {
 		o.t.Fatalf("the server says %q (%v) and not %q", line, err, want)
 	}
+	return stop
+}
+
+// health is what the server says of itself.
+type health struct {
+	Status    string
+	Timestamp int64
+	Problem   string
 }
 
 // served is the version of the timestamp that the server hands out.
 func (o *operator) served() int64 {
+	o.t.Helper()
+	return o.health().Timestamp
+}
+
+func (o *operator) health() (h health) {
 	o.t.Helper()
 	resp, err := o.client.Get(o.url + schema.HealthPath)
 	if err != nil {
 		o.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var health struct{ Timestamp int64 }
-	if err := json.NewDecoder(resp.Body).Decode(&health); err != nil {
+	if err := json.NewDecoder(resp.Body).Decode(&h); err != nil {
 		o.t.Fatal(err)
 	}
-	return health.Timestamp
+	return h
 }
 
 // untilServed waits until the server has noticed that release.
 func (o *operator) untilServed(timestamp int64) {
 	o.t.Helper()
+	o.untilHealth(fmt.Sprintf("timestamp %d", timestamp), func(h health) bool { return h.Timestamp >= timestamp })
+}
+
+func (o *operator) untilHealth(what string, is func(health) bool) {
+	o.t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.After(time.Minute); o.served() < timestamp; {
+	for deadline := time.After(time.Minute); !is(o.health()); {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			o.t.Fatalf("the server never noticed timestamp %d", timestamp)
+			o.t.Fatalf("the server never came to %s: %+v", what, o.health())
 		}
 	}
 }

@@ -100,6 +100,7 @@ func VerifyStatements(envelopes [][]byte, want schema.Statement, keys []schema.A
 				report = append(report, fmt.Sprintf("signature by %s ignored: this key has signed already", signerName(a, s)))
 			default:
 				used[a.fingerprint] = true
+				report = append(report, fmt.Sprintf("signature by %s accepted", signerName(a, s)))
 				accepted = append(accepted, a.name)
 			}
 		}

@@ -1,0 +1,680 @@
+package examples_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/netip"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sigstore/sigstore/pkg/cryptoutils"
+	"github.com/sigstore/sigstore/pkg/signature"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"bakehouse/agent"
+	"bakehouse/agent/trust"
+	"bakehouse/schema"
+)
+
+// fortress is a fleet with three published releases, made once. Every attack gets a copy of it (besieged).
+type fortress struct {
+	*operator
+	dir     string
+	signers map[string]signature.Signer // of each key, for what a thief of it could sign
+	states  []string                    // the store after each release
+	text    map[string]string           // by release: what web01's program says
+}
+
+var fortressKeys = []namedKey{
+	{"offline", "root"}, {"assign", "targets"}, {"online", "snapshot,timestamp"}, {"release", "package"}, {"second", "package"},
+}
+
+const appPlugin = `package app
+
+plugin: {
+	params: text: string
+	files: "/usr/bin/app": {content: "#!/bin/sh\necho \(params.text)\n", mode: 0o755}
+	files: "/usr/lib/app/data": source: "data"
+}
+`
+
+// newFortress makes the fleet with the commands that operators use. Both of its package keys must sign each package. The
+// server that is baked in answers nobody: hosts know the one that they are registered with.
+func newFortress(t *testing.T) *fortress {
+	t.Helper()
+	listen := freePort(t, netip.MustParseAddr("127.0.0.1"))
+	o := newOperator(t, "minimal", listen)
+	f := &fortress{operator: o, dir: filepath.Dir(o.repo), signers: map[string]signature.Signer{}}
+	o.keys = fortressKeys
+	o.replace("fleet.cue", "url: \"https://bakehouse.example:8443\"\n", "")
+	o.replace("fleet.cue", "enabled: false", "enabled: true")
+	o.write("hosts/hosts.cue", "package hosts\n\ndefaults: {platform: \"linux/"+runtime.GOARCH+"\", format: \"tgz\"}\nhosts: {web01: {}, db01: {}}\n")
+	o.write("hosts/rules.cue", "package hosts\n\nrules: updater: [{value: {threshold: 2, server: \"https://127.0.0.1:9\"}}]\nrules: app: [{when: hosts: [\"db01\"], value: text: \"database\"}, {value: text: \"one\"}]\n")
+	must(t, os.MkdirAll(filepath.Join(o.repo, "plugins/app"), 0o755))
+	o.write("plugins/app/plugin.cue", appPlugin)
+	o.write("plugins/app/data", strings.Repeat("data of release one\n", 5000))
+	programs := filepath.Join(f.dir, "programs")
+	must(t, os.Mkdir(programs, 0o755))
+	// It stands for the host program, whose work is done by package agent in this process.
+	must(t, os.WriteFile(filepath.Join(programs, "bakehouse-agent-linux-"+runtime.GOARCH), []byte("#!/bin/sh\nexit 0\n"), 0o755))
+	o.createKeys()
+	o.run("upgrade", "--platform", "linux/"+runtime.GOARCH, "--programs", programs)
+	for _, k := range fortressKeys {
+		b, err := os.ReadFile(filepath.Join(o.home, ".config/bakehouse/keys", k.name+".key"))
+		must(t, err)
+		private, err := cryptoutils.UnmarshalPEMToPrivateKey(b, cryptoutils.StaticPasswordFunc([]byte("passphrase of "+k.name)))
+		must(t, err)
+		f.signers[k.name], err = signature.LoadSigner(private, crypto.Hash(0))
+		must(t, err)
+	}
+	for i, text := range []string{"one", "two", "three"} {
+		if i > 0 {
+			o.replace("hosts/rules.cue", fmt.Sprintf("text: %q}]", f.says(i)), fmt.Sprintf("text: %q}]", text))
+			o.write("plugins/app/data", strings.Repeat("data of release "+text+"\n", 5000))
+		}
+		o.commit("Release " + text)
+		o.run("reconcile", "--store", o.store, "--programs", programs)
+		state := filepath.Join(f.dir, fmt.Sprint("state-", i+1))
+		must(t, os.CopyFS(state, os.DirFS(o.store)))
+		f.states = append(f.states, state)
+	}
+	// web01 runs release one.
+	must(t, os.RemoveAll(o.store))
+	b := &besieged{fortress: f, operator: o, root: filepath.Join(f.dir, "web01")}
+	b.publish(1)
+	stop := o.serve(listen)
+	b.start()
+	ca := filepath.Join(f.dir, "ca.pem")
+	must(t, os.WriteFile(ca, []byte(o.authority), 0o600))
+	keyFiles := []string{}
+	for _, name := range []string{"release", "second"} {
+		file := filepath.Join(f.dir, name+".pem")
+		must(t, os.WriteFile(file, []byte(o.run("key", "show", name)), 0o600))
+		keyFiles = append(keyFiles, file)
+	}
+	_, err := b.agent.Register(t.Context(), agent.RegisterOptions{Server: o.url, Host: "web01", User: "ops", CA: ca, Keys: keyFiles,
+		Anchor: filepath.Join(o.repo, "trust/1.root.json"), Password: func() (string, error) { return password, nil }})
+	must(t, err)
+	b.updates("one")
+	stop()
+	return f
+}
+
+func (f *fortress) says(release int) string { return []string{"one", "two", "three"}[release-1] }
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// besieged is a copy of the fortress: its store, published up to some release; the real server, which reads that; and the
+// host web01, which runs what its last update installed. Between host and server stands a relay that an attack may bend.
+type besieged struct {
+	*fortress
+	*operator // of the copy
+	root      string
+	relayed   string // the server's URL, as the host knows it
+	agent     *agent.Agent
+	stop      func()
+	said      bytes.Buffer
+
+	mu    sync.Mutex
+	ahead time.Duration // of the host's clock
+	clock time.Time     // of the host, if it stands still
+	bend  func(http.ResponseWriter, *http.Request) bool
+	raw   bool
+}
+
+// besiege copies the fortress for one attack, at release one.
+func (f *fortress) besiege(t *testing.T) *besieged {
+	t.Helper()
+	dir := t.TempDir()
+	o := *f.operator
+	o.t, o.store, o.repo, o.home = t, filepath.Join(dir, "store"), filepath.Join(dir, "fleet"), filepath.Join(dir, "home")
+	b := &besieged{fortress: f, operator: &o, root: filepath.Join(dir, "web01")}
+	inventory, err := filepath.Glob(filepath.Join(f.dir, "inventory.db*"))
+	must(t, err)
+	b.copyTo(dir, append(inventory, f.repo, f.home)...)
+	b.publish(1)
+	b.restart()
+
+	relay := httptest.NewUnstartedServer(http.HandlerFunc(b.relay))
+	pair, err := tls.LoadX509KeyPair(o.cert, o.key)
+	must(t, err)
+	relay.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	relay.Config.ErrorLog = log.New(io.Discard, "", 0)
+	relay.StartTLS()
+	t.Cleanup(func() { relay.CloseClientConnections(); relay.Close() })
+	b.relayed = relay.URL
+	b.forgets()
+	return b
+}
+
+func (b *besieged) copyTo(dir string, from ...string) {
+	b.t.Helper()
+	if out, err := exec.CommandContext(b.t.Context(), "cp", append(append([]string{"--archive"}, from...), dir)...).CombinedOutput(); err != nil {
+		b.t.Fatalf("cp: %v\n%s", err, out)
+	}
+}
+
+// forgets makes the host what it was when the siege began.
+func (b *besieged) forgets() {
+	b.t.Helper()
+	must(b.t, os.RemoveAll(b.root))
+	b.copyTo(filepath.Dir(b.root), filepath.Join(b.dir, "web01"))
+	b.edit(func(state map[string]any) { state["registration"].(map[string]any)["server"] = b.relayed })
+	b.start()
+}
+
+// start makes the updater anew, as a new process would.
+func (b *besieged) start() {
+	b.t.Helper()
+	var err error
+	b.agent, err = agent.New(agent.Options{Root: b.root, Version: "1.2.3", Now: b.now, Narrate: &b.said, Stall: 500 * time.Millisecond})
+	must(b.t, err)
+}
+
+func (b *besieged) now() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.clock.IsZero() {
+		return b.clock
+	}
+	return time.Now().Add(b.ahead)
+}
+
+// restart starts the server, again if it runs.
+func (b *besieged) restart() {
+	b.t.Helper()
+	if b.stop != nil {
+		b.stop()
+	}
+	listen := freePort(b.t, netip.MustParseAddr("127.0.0.1"))
+	b.url = "https://" + listen.String()
+	b.stop = b.serve(listen)
+}
+
+// relay hands requests on to the real server, or answers from the store's files as a server that checks nothing would.
+func (b *besieged) relay(w http.ResponseWriter, r *http.Request) {
+	b.mu.Lock()
+	bend, raw, to := b.bend, b.raw, b.url
+	b.mu.Unlock()
+	if bend != nil && bend(w, r) || raw && b.hand(w, r) {
+		return
+	}
+	at, err := url.Parse(to)
+	if err != nil {
+		panic(err)
+	}
+	(&httputil.ReverseProxy{Transport: b.client.Transport, ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(at) }}).ServeHTTP(w, r)
+}
+
+// bends puts fn before the server: it returns true if it has answered. nil takes it away.
+func (b *besieged) bends(fn func(http.ResponseWriter, *http.Request) bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.bend = fn
+}
+
+// careless makes the host's server one that hands out whatever its store holds: a remote site that was broken into.
+func (b *besieged) careless() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.raw = true
+}
+
+// hand answers from the store's files, nothing verified.
+func (b *besieged) hand(w http.ResponseWriter, r *http.Request) bool {
+	dir, name := r.URL.Path[:strings.LastIndexByte(r.URL.Path, '/')+1], r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+	d, _ := schema.ParseHex(strings.TrimSuffix(name, "."+schema.PolicyTarget))
+	var key string
+	switch dir {
+	case schema.MetadataPath:
+		key = schema.MetadataDir + name
+	case schema.TargetPath:
+		key = schema.TargetKey(d)
+	case schema.ManifestPath:
+		key = schema.ManifestKey(d)
+	case schema.SegmentPath:
+		key = schema.SegmentKey(d)
+	case schema.StatementPath:
+		var list []json.RawMessage
+		files, _ := filepath.Glob(b.file(schema.StatementsPrefix(d) + "*"))
+		for _, f := range files {
+			if s, err := os.ReadFile(f); err == nil && json.Valid(s) {
+				list = append(list, s)
+			}
+		}
+		json.NewEncoder(w).Encode(list)
+		return true
+	default:
+		if r.URL.Path != schema.PollPath {
+			return false
+		}
+		stamp, err := os.ReadFile(b.file(schema.TimestampKey(b.head())))
+		if err != nil {
+			return false
+		}
+		roots, _ := filepath.Glob(b.file(schema.MetadataDir + "*.root.json"))
+		json.NewEncoder(w).Encode(schema.PollAnswer{Schema: schema.WireSchema, Timestamp: stamp, Root: int64(len(roots)), Site: "central"})
+		return true
+	}
+	content, err := os.ReadFile(b.file(key))
+	if errors.Is(err, fs.ErrNotExist) {
+		w.WriteHeader(http.StatusNotFound)
+		return true
+	}
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+	return true
+}
+
+// file is where the store keeps an object.
+func (b *besieged) file(key string) string { return filepath.Join(b.store, filepath.FromSlash(key)) }
+
+// head is the newest timestamp of the store.
+func (b *besieged) head() (version int64) {
+	b.t.Helper()
+	files, err := os.ReadDir(b.file(schema.TimestampDir))
+	must(b.t, err)
+	for _, e := range files {
+		if v, ok := schema.ParseTimestampKey(schema.TimestampDir + e.Name()); ok {
+			version = max(version, v)
+		}
+	}
+	return version
+}
+
+// publish brings the store to that release as reconcile left it, whatever was done to it; the timestamp comes last.
+func (b *besieged) publish(release int) {
+	b.t.Helper()
+	b.copies(release, false)
+	b.copies(release, true)
+}
+
+// copies brings the timestamps of a release to the store, or all else.
+func (b *besieged) copies(release int, timestamps bool) {
+	b.t.Helper()
+	from := os.DirFS(b.states[release-1])
+	must(b.t, fs.WalkDir(from, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), ".") || strings.HasPrefix(name, schema.TimestampDir) != timestamps {
+			return err
+		}
+		content, err := fs.ReadFile(from, name)
+		must(b.t, err)
+		if there, err := os.ReadFile(b.file(name)); err != nil || !bytes.Equal(there, content) {
+			b.put(name, content)
+		}
+		return nil
+	}))
+}
+
+// infiltrates publishes a release that an attacker has changed before anybody could look at it. If its metadata do not
+// verify, the server says so and goes on with the release before.
+func (b *besieged) infiltrates(release int, serves bool, change func()) {
+	b.t.Helper()
+	b.copies(release, false)
+	change()
+	b.copies(release, true)
+	b.noticed(serves)
+}
+
+// noticed waits until the server has looked at a new head: whether it serves it or refuses it.
+func (b *besieged) noticed(serves bool) {
+	b.t.Helper()
+	if serves {
+		b.untilServed(b.head())
+	} else {
+		b.untilHealth("a refusal of the store's head", func(h health) bool { return h.Status == "degraded" })
+	}
+}
+
+// meets is an update by way of the real server, then one by way of a server that hands out all that the store holds.
+func (b *besieged) meets(real, careless outcome) {
+	b.t.Helper()
+	b.ends(real)
+	b.careless()
+	b.ends(careless)
+}
+
+// offers publishes a release and waits until the server has it.
+func (b *besieged) offers(release int) {
+	b.t.Helper()
+	b.publish(release)
+	b.untilServed(int64(release))
+}
+
+// alter changes an object of the store behind everybody's back.
+func (b *besieged) alter(key string, change func([]byte) []byte) {
+	b.t.Helper()
+	was, err := os.ReadFile(b.file(key))
+	must(b.t, err)
+	b.put(key, change(was))
+}
+
+func (b *besieged) put(key string, content []byte) {
+	b.t.Helper()
+	must(b.t, os.MkdirAll(filepath.Dir(b.file(key)), 0o755))
+	must(b.t, os.WriteFile(b.file(key)+".new", content, 0o644))
+	must(b.t, os.Rename(b.file(key)+".new", b.file(key)))
+}
+
+func (b *besieged) remove(key string) { b.t.Helper(); must(b.t, os.Remove(b.file(key))) }
+
+// flip changes one bit in the middle.
+func flip(content []byte) []byte {
+	content = bytes.Clone(content)
+	content[len(content)/2] ^= 1
+	return content
+}
+
+// outcome is how an update has to end.
+type outcome struct {
+	state, code string
+	refusal     bool
+	words       []string
+}
+
+func refused(words ...string) outcome {
+	return outcome{schema.StateRefused, "unverified", true, words}
+}
+
+// unmoved is an update that finds nothing new, because the server goes on with what it verified before.
+func unmoved() outcome { return outcome{schema.StateCurrent, "current", false, []string{"up to date"}} }
+
+// ends is an update under attack: it ends as it should, and what runs on the host is what ran before.
+func (b *besieged) ends(want outcome) {
+	b.t.Helper()
+	before := b.running()
+	r, err := b.agent.Update(b.t.Context(), agent.UpdateOptions{})
+	if r.Fetched > 64<<20 {
+		b.t.Errorf("%d bytes were fetched", r.Fetched)
+	}
+	if r.State != want.state || r.Code != want.code || schema.IsRefusal(err) != want.refusal {
+		b.t.Errorf("the update ended %s (%s), refusal %v, and not %s (%s), refusal %v: %v\n%s", r.State, r.Code, schema.IsRefusal(err), want.state, want.code, want.refusal, err, &b.said)
+	}
+	for _, w := range want.words {
+		if !strings.Contains(r.String(), w) {
+			b.t.Errorf("%q does not say %q", r, w)
+		}
+	}
+	after := b.running()
+	for name := range maps.Keys(before) {
+		if before[name] != after[name] {
+			b.t.Errorf("%s is another on the host", name)
+		}
+	}
+	if len(before) != len(after) {
+		b.t.Errorf("the host had %d files and has %d", len(before), len(after))
+	}
+}
+
+// running is all that is on the host outside the updater's own state: the digest of each file, where each link leads.
+func (b *besieged) running() map[string]string {
+	b.t.Helper()
+	files := map[string]string{}
+	root, err := os.OpenRoot(b.root)
+	must(b.t, err)
+	defer root.Close()
+	must(b.t, filepath.WalkDir(b.root, func(path string, d fs.DirEntry, err error) error {
+		name, _ := filepath.Rel(b.root, path)
+		switch {
+		case err != nil:
+		case strings.HasPrefix("/"+name, schema.StateDir):
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+		case d.Type()&fs.ModeSymlink != 0:
+			files[name], err = os.Readlink(path)
+		case d.Type().IsRegular():
+			var content []byte
+			content, err = os.ReadFile(path)
+			files[name] = schema.DigestOf(content).String()
+		}
+		return err
+	}))
+	if len(files) < 4 {
+		b.t.Fatalf("the host has %v only", files)
+	}
+	return files
+}
+
+// updates is an update that must succeed, and bring the host to a release.
+func (b *besieged) updates(text string) {
+	b.t.Helper()
+	r, err := b.agent.Update(b.t.Context(), agent.UpdateOptions{})
+	if err != nil || r.State != schema.StateCurrent {
+		b.t.Fatalf("update: %v (%s), %s\n%s", err, schema.HintOf(err), r, &b.said)
+	}
+	program, err := os.ReadFile(filepath.Join(b.root, "usr/bin/app"))
+	must(b.t, err)
+	if want := "#!/bin/sh\necho " + text + "\n"; string(program) != want {
+		b.t.Fatalf("the host runs %q and not %q", program, want)
+	}
+}
+
+// heals mends everything up to a release and shows that the host gets it.
+func (b *besieged) heals(release int) {
+	b.t.Helper()
+	b.mends(release)
+	b.updates(b.says(release))
+}
+
+// outdoes is heals after an attack that was signed: the release is published under versions above the attack's, as a
+// version that a host has seen stays what it was.
+func (b *besieged) outdoes(release int) {
+	b.t.Helper()
+	b.mends(release)
+	b.usurp(func(bin, targets *metadata.TargetsType, snapshot *metadata.SnapshotType, stamp *metadata.TimestampType) {
+		bin.Version, targets.Version, snapshot.Version, stamp.Version = bin.Version+10, targets.Version+10, snapshot.Version+10, stamp.Version+10
+		snapshot.Meta[b.bin("web01")+".json"], snapshot.Meta["targets.json"] = metadata.MetaFile(bin.Version), metadata.MetaFile(targets.Version)
+		stamp.Meta["snapshot.json"] = metadata.MetaFile(snapshot.Version)
+	})
+	b.untilServed(b.head())
+	b.updates(b.says(release))
+}
+
+// mends ends the attack, and puts store, server and clock in order.
+func (b *besieged) mends(release int) {
+	b.t.Helper()
+	b.bends(nil)
+	b.mu.Lock()
+	b.raw, b.ahead, b.clock = false, 0, time.Time{}
+	b.mu.Unlock()
+	must(b.t, os.RemoveAll(b.file(schema.TimestampDir)))
+	must(b.t, os.RemoveAll(b.file(schema.MetadataDir)))
+	b.publish(release)
+	b.restart() // nothing of the attack is in its memory
+}
+
+// edit changes the host's state file.
+func (b *besieged) edit(change func(state map[string]any)) {
+	b.t.Helper()
+	name := filepath.Join(b.root, schema.StateDir, "state.json")
+	content, err := os.ReadFile(name)
+	must(b.t, err)
+	var state map[string]any
+	must(b.t, json.Unmarshal(content, &state))
+	change(state)
+	content, err = json.Marshal(state)
+	must(b.t, err)
+	must(b.t, os.WriteFile(name, content, 0o600))
+}
+
+// read parses a role's file of the store.
+func read[T metadata.Roles](b *besieged, md *metadata.Metadata[T], key string) *metadata.Metadata[T] {
+	b.t.Helper()
+	content, err := os.ReadFile(b.file(key))
+	must(b.t, err)
+	md, err = md.FromBytes(content)
+	must(b.t, err)
+	return md
+}
+
+// sign is a role's file, signed by those keys alone.
+func sign[T metadata.Roles](b *besieged, md *metadata.Metadata[T], keys ...string) []byte {
+	b.t.Helper()
+	md.ClearSignatures()
+	for _, k := range keys {
+		_, err := md.Sign(b.signers[k])
+		must(b.t, err)
+	}
+	content, err := md.ToBytes(false)
+	must(b.t, err)
+	return content
+}
+
+// bin is the name of the bin that holds a host's package.
+func (b *besieged) bin(host string) string {
+	b.t.Helper()
+	targets := read(b, metadata.Targets(), schema.MetadataKey(metadata.TARGETS, b.newest(metadata.TARGETS)))
+	return targets.Signed.Delegations.SuccinctRoles.GetRolesForTarget(schema.PackageTarget(host))[0].Name
+}
+
+// newest is the highest version of a role's file in the store.
+func (b *besieged) newest(role string) (version int64) {
+	files, _ := filepath.Glob(b.file(schema.MetadataDir + "*." + role + ".json"))
+	for _, f := range files {
+		var v int64
+		if _, err := fmt.Sscanf(filepath.Base(f), "%d.", &v); err == nil {
+			version = max(version, v)
+		}
+	}
+	return version
+}
+
+// usurp publishes the next state as whoever holds the keys of all roles could: change bends what it says.
+func (b *besieged) usurp(change func(bin, targets *metadata.TargetsType, snapshot *metadata.SnapshotType, stamp *metadata.TimestampType)) {
+	b.t.Helper()
+	name := b.bin("web01")
+	bin := read(b, metadata.Targets(), schema.MetadataKey(name, b.newest(name)))
+	targets := read(b, metadata.Targets(), schema.MetadataKey(metadata.TARGETS, b.newest(metadata.TARGETS)))
+	snapshot := read(b, metadata.Snapshot(), schema.MetadataKey(metadata.SNAPSHOT, b.newest(metadata.SNAPSHOT)))
+	stamp := read(b, metadata.Timestamp(), schema.TimestampKey(b.head()))
+	bin.Signed.Version++
+	targets.Signed.Version++
+	snapshot.Signed.Version++
+	stamp.Signed.Version++
+	snapshot.Signed.Meta[name+".json"] = metadata.MetaFile(bin.Signed.Version)
+	snapshot.Signed.Meta["targets.json"] = metadata.MetaFile(targets.Signed.Version)
+	stamp.Signed.Meta["snapshot.json"] = metadata.MetaFile(snapshot.Signed.Version)
+	change(&bin.Signed, &targets.Signed, &snapshot.Signed, &stamp.Signed)
+	b.put(schema.MetadataKey(name, bin.Signed.Version), sign(b, bin, "assign"))
+	b.put(schema.MetadataKey(metadata.TARGETS, targets.Signed.Version), sign(b, targets, "assign"))
+	b.put(schema.MetadataKey(metadata.SNAPSHOT, snapshot.Signed.Version), sign(b, snapshot, "online"))
+	b.put(schema.TimestampKey(stamp.Signed.Version), sign(b, stamp, "online"))
+}
+
+// custom bends what a bin says of web01's package besides its hash.
+func custom(t testing.TB, bin *metadata.TargetsType, change func(*schema.Target)) *metadata.TargetFiles {
+	t.Helper()
+	file := bin.Targets[schema.PackageTarget("web01")]
+	var target schema.Target
+	must(t, json.Unmarshal(*file.Custom, &target))
+	change(&target)
+	raw, err := json.Marshal(target)
+	must(t, err)
+	file.Custom = (*json.RawMessage)(&raw)
+	return file
+}
+
+// given is what the newest state gives a host.
+func (b *besieged) given(host string) (*metadata.TargetFiles, schema.Target) {
+	b.t.Helper()
+	name := b.bin(host)
+	file := read(b, metadata.Targets(), schema.MetadataKey(name, b.newest(name))).Signed.Targets[schema.PackageTarget(host)]
+	var target schema.Target
+	must(b.t, json.Unmarshal(*file.Custom, &target))
+	return file, target
+}
+
+// manifest is that of a host's package in the newest state.
+func (b *besieged) manifest(host string) (*schema.Manifest, schema.Digest) {
+	b.t.Helper()
+	_, target := b.given(host)
+	packed, err := os.ReadFile(b.file(schema.ManifestKey(target.Manifest)))
+	must(b.t, err)
+	m, err := schema.DecodeManifest(packed, target.Manifest)
+	must(b.t, err)
+	return m, target.Manifest
+}
+
+// plant puts a package into the store and gives it to web01, signed by all keys: what a publisher who was deceived, or a
+// thief of everything but the root key, would do.
+func (b *besieged) plant(m *schema.Manifest) {
+	b.t.Helper()
+	content, err := m.Marshal() // not Encode: it may be malformed on purpose
+	must(b.t, err)
+	digest := schema.DigestOf(content)
+	b.put(schema.ManifestKey(digest), gzipped(b.t, content))
+	payload, err := json.Marshal(schema.StatementFor(m, digest))
+	must(b.t, err)
+	for _, key := range []string{"release", "second"} {
+		sig, err := b.signers[key].SignMessage(bytes.NewReader(trust.PAE(schema.StatementType, payload)))
+		must(b.t, err)
+		public, err := b.signers[key].PublicKey()
+		must(b.t, err)
+		id, err := trust.KeyID(public)
+		must(b.t, err)
+		envelope, err := json.Marshal(trust.Envelope{PayloadType: schema.StatementType, Payload: base64.StdEncoding.EncodeToString(payload),
+			Signatures: []trust.EnvelopeSignature{{KeyID: id, Sig: base64.StdEncoding.EncodeToString(sig)}}})
+		must(b.t, err)
+		b.put(schema.StatementKey(m.SHA256, id), envelope)
+	}
+	b.usurp(func(bin, _ *metadata.TargetsType, _ *metadata.SnapshotType, _ *metadata.TimestampType) {
+		file := custom(b.t, bin, func(target *schema.Target) {
+			target.Manifest, target.Recipe, target.Older = digest, m.Recipe, nil
+			target.Release++
+		})
+		file.Length, file.Hashes = m.Size, metadata.Hashes{"sha256": m.SHA256[:]}
+	})
+}
+
+func gzipped(t testing.TB, content []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	_, err := z.Write(content)
+	must(t, err)
+	must(t, z.Close())
+	return out.Bytes()
+}
+
+// slowly opens n connections to the server that begin a request and never end it, until the test does.
+func (b *besieged) slowly(n int) {
+	b.t.Helper()
+	config := b.client.Transport.(*http.Transport).TLSClientConfig
+	for range n {
+		dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: 10 * time.Second}, Config: config}
+		ctx, cancel := context.WithTimeout(b.t.Context(), 20*time.Second)
+		c, err := dialer.DialContext(ctx, "tcp", strings.TrimPrefix(b.url, "https://"))
+		cancel()
+		must(b.t, err)
+		b.t.Cleanup(func() { c.Close() })
+		_, err = io.WriteString(c, "POST "+schema.PollPath+" HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+		must(b.t, err)
+	}
+}
