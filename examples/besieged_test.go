@@ -214,7 +214,9 @@ func (b *besieged) restart() {
 		b.stop()
 	}
 	listen := freePort(b.t, netip.MustParseAddr("127.0.0.1"))
+	b.mu.Lock()
 	b.url = "https://" + listen.String()
+	b.mu.Unlock()
 	b.stop = b.serve(listen)
 }
 
