@@ -89,15 +89,9 @@ func (u *update) statements(ctx context.Context, m *schema.Manifest, c schema.Ca
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	var raw []json.RawMessage
-	if len(b) > 0 {
-		if err := schema.Decode(b, &raw); err != nil {
-			return schema.Refuse(fmt.Errorf("statements on package %s: %w", m.SHA256.Short(), err), "the server altered them")
-		}
-	}
-	envelopes := make([][]byte, len(raw))
-	for i, r := range raw {
-		envelopes[i] = r
+	envelopes, err := decodeStatements(b)
+	if err != nil {
+		return schema.Refuse(fmt.Errorf("statements on package %s: %w", m.SHA256.Short(), err), "the server altered them")
 	}
 	accepted, err := trust.VerifyStatements(envelopes, schema.StatementFor(m, c.Manifest), u.keys, u.threshold)
 	if err != nil {
@@ -105,6 +99,21 @@ func (u *update) statements(ctx context.Context, m *schema.Manifest, c schema.Ca
 	}
 	u.say("signatures: accepted %s (%d of %d needed)", strings.Join(accepted, ", "), len(accepted), u.threshold)
 	return nil
+}
+
+// decodeStatements splits the server's list of envelopes; nothing is an empty one.
+func decodeStatements(b []byte) ([][]byte, error) {
+	var raw []json.RawMessage
+	if len(b) > 0 {
+		if err := schema.Decode(b, &raw); err != nil {
+			return nil, err
+		}
+	}
+	envelopes := make([][]byte, len(raw))
+	for i, r := range raw {
+		envelopes[i] = r
+	}
+	return envelopes, nil
 }
 
 // segments fetches what is not here yet. A segment that is here is digested first: a damaged one is fetched again.

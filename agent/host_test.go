@@ -14,14 +14,14 @@ import (
 
 // host is a sandboxed host of a test fleet.
 type host struct {
-	t    *testing.T
+	t    testing.TB
 	root string
 	said bytes.Buffer // narration
 	*Agent
 }
 
 // newHost makes a host that is not registered and has no package.
-func newHost(t *testing.T, f *testfleet.Fleet) *host {
+func newHost(t testing.TB, f *testfleet.Fleet) *host {
 	t.Helper()
 	h := &host{t: t, root: t.TempDir()}
 	h.Agent = h.start(f)
@@ -38,7 +38,7 @@ func (h *host) start(f *testfleet.Fleet) *Agent {
 	return a
 }
 
-func file(t *testing.T, content []byte) string {
+func file(t testing.TB, content []byte) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "file.pem")
 	if err := os.WriteFile(name, content, 0o600); err != nil {
@@ -48,7 +48,7 @@ func file(t *testing.T, content []byte) string {
 }
 
 // options register a host without a package.
-func options(t *testing.T, f *testfleet.Fleet, name string) RegisterOptions {
+func options(t testing.TB, f *testfleet.Fleet, name string) RegisterOptions {
 	t.Helper()
 	return RegisterOptions{Server: f.URL, Host: name, User: testfleet.User, CA: file(t, f.CA), Anchor: file(t, f.Anchor),
 		Keys: []string{file(t, []byte(f.Package.PEM))}, Password: func() (string, error) { return testfleet.Password, nil }}

@@ -1,0 +1,271 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bakehouse/agent/internal/testfleet"
+	"bakehouse/agent/trust"
+	"bakehouse/schema"
+)
+
+// FuzzAnswers puts an answer of any kind in the place of one of the server's, in a whole update. The host neither
+// panics nor installs anything, its state can be read afterwards, and what it says of the answer can be printed.
+func FuzzAnswers(f *testing.F) {
+	fl := testfleet.New(f)
+	fl.Add("web01")
+	h := newHost(f, fl)
+	if _, err := h.Register(f.Context(), options(f, fl, "web01")); err != nil {
+		f.Fatal(err)
+	}
+	p := version(fl, "two")
+	fl.Give("web01", p)
+	paths := []string{schema.PollPath, schema.MetadataPath, schema.TargetPath, schema.ManifestPath, schema.StatementPath, schema.SegmentPath}
+	answer, err := json.Marshal(schema.PollAnswer{Schema: 1, Timestamp: fl.Head(), Root: 1, Hold: "a gate \x1b[2J", Site: "muc"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	manifest, err := p.Manifest.Marshal()
+	if err != nil {
+		f.Fatal(err)
+	}
+	for i, body := range [][]byte{answer, []byte(`{"schema":1,"root":9223372036854775807}`), []byte(`{"signed":{},"signatures":[]}`), []byte(`{"schema":1}`), manifest,
+		[]byte(`[{"payloadType":"x","signatures":[{"keyid":"a","sig":"AA=="}]}]`), []byte("null"), nil} {
+		f.Add(uint8(i), uint16(200), "", "", body)
+		f.Add(uint8(i), uint16(200), "gzip", "", body)
+	}
+	f.Add(uint8(0), uint16(401), "", "", []byte(`{"error":"who\u202eare you","hint":"x"}`))
+	f.Add(uint8(1), uint16(200), schema.DictionaryEncoding, "", []byte{3, 0})
+	f.Add(uint8(5), uint16(302), "", "https://cdn.example/x", []byte(nil))
+	f.Add(uint8(5), uint16(206), "", "", []byte("x"))
+	registered := []byte(h.reads(schema.StateDir + "/" + stateFile))
+	f.Fuzz(func(t *testing.T, which uint8, status uint16, encoding, location string, body []byte) {
+		for _, dir := range []string{trustDir, packagesDir, segmentsDir} {
+			if err := os.RemoveAll(h.stored(dir)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(h.stored(stateFile), registered, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		path := paths[int(which)%len(paths)]
+		fl.Bend(func(w http.ResponseWriter, r *http.Request) bool {
+			if !strings.HasPrefix(r.URL.Path, path) {
+				// Nothing is ever whole, so nothing may be installed.
+				if strings.HasPrefix(r.URL.Path, schema.SegmentPath) {
+					w.WriteHeader(http.StatusNotFound)
+					return true
+				}
+				return false
+			}
+			if path == schema.SegmentPath && bytes.HasPrefix(p.Bytes, body) && len(body) > 1000 {
+				body = nil
+			}
+			w.Header().Set("Content-Encoding", encoding)
+			w.Header().Set("Location", location)
+			w.Header().Set("Content-Range", location)
+			w.WriteHeader(200 + int(status)%400)
+			w.Write(body)
+			return true
+		})
+		r, err := h.Update(t.Context(), UpdateOptions{})
+		if err == nil && r.Package != nil {
+			t.Errorf("%s is installed", r.Package)
+		}
+		if s := h.reads("/usr/bin/agent"); s != "absent" {
+			t.Errorf("the host runs %q", s)
+		}
+		if _, err := readState(h.stored()); err != nil {
+			t.Error(err)
+		}
+		if strings.ContainsFunc(r.String(), func(r rune) bool { return r < 0x20 || r == 0x7f }) {
+			t.Errorf("%q cannot be printed", r)
+		}
+	})
+}
+
+// FuzzRegisterAnswer reads what a server answers to a registration.
+func FuzzRegisterAnswer(f *testing.F) {
+	fl := testfleet.New(f)
+	fl.Add("web01")
+	h := newHost(f, fl)
+	o := options(f, fl, "web01")
+	o.Force = true
+	for _, body := range []string{`{"secret":"s","site":"muc"}`, `{"secret":"s\r\nX: y"}`, `{"secret":"` + strings.Repeat("s", 2000) + `"}`, `{"site":"../x","secret":"s"}`, `null`, `{`} {
+		f.Add(uint16(0), []byte(body))
+		f.Add(uint16(201), []byte(body))
+	}
+	f.Fuzz(func(t *testing.T, status uint16, body []byte) {
+		fl.Bend(func(w http.ResponseWriter, r *http.Request) bool {
+			w.WriteHeader(200 + int(status)%400)
+			w.Write(body)
+			return true
+		})
+		r, err := h.Register(t.Context(), o)
+		if err != nil {
+			return
+		}
+		s, err := readState(h.stored())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Registration.Secret == "" || strings.ContainsAny(s.Registration.Secret, "\r\n\x00") || r.Site != "" && schema.CheckName(r.Site) != nil {
+			t.Errorf("registered as %+v", s.Registration)
+		}
+	})
+}
+
+// FuzzStatementList splits a server's list of statements and judges each.
+func FuzzStatementList(f *testing.F) {
+	key := testfleet.NewKey(f, "release")
+	for _, s := range []string{"", "[]", "null", "[null]", `[{"payloadType":"application/vnd.bakehouse.package.v1+json","payload":"e30=","signatures":[{"keyid":"` + key.ID + `","sig":"AA=="}]}]`, `[[]]`, `{}`} {
+		f.Add([]byte(s))
+	}
+	want := schema.Statement{Package: schema.DigestOf(nil), Manifest: schema.DigestOf(nil), Anchor: schema.DigestOf(nil), Recipe: "0123456789abcdef", Format: schema.Tgz}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		envelopes, err := decodeStatements(b)
+		if err != nil {
+			return
+		}
+		if names, err := trust.VerifyStatements(envelopes, want, []schema.AcceptedKey{{Name: "release", Public: key.PEM}}, 1); err == nil {
+			t.Errorf("accepted by %q", names)
+		} else if !schema.IsRefusal(err) || !strings.HasSuffix(err.Error(), "No valid signature found") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// FuzzStateFile reads a state file that anything may have happened to: what is read can be shown, reported and written.
+func FuzzStateFile(f *testing.F) {
+	for _, s := range []string{`{"schema":1}`, `{"schema":1,"registration":{"server":"https://x","host":"web01","secret":"s","certificates":["x"]},"failed":[1,2],"withheld":{"code":"expired"}}`,
+		`{"schema":1,"installed":{"release":-1},"previous":null,"pending":{"attempts":9},"last":{"state":"held"},"lastCheck":"0001-01-01T00:00:00Z"}`, `{"schema":2}`, `null`} {
+		f.Add([]byte(s))
+	}
+	dir := f.TempDir()
+	a, err := New(Options{Root: dir, Now: func() time.Time { return time.Unix(1800000000, 0) }})
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := makeDir(a.stored()); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if err := os.WriteFile(a.stored(stateFile), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		status, err := a.Status()
+		s, rerr := readState(a.stored())
+		if (err == nil) != (rerr == nil) {
+			t.Fatalf("status: %v, state: %v", err, rerr)
+		}
+		if err != nil {
+			if schema.HintOf(err) == "" {
+				t.Errorf("%v, and no way out", err)
+			}
+			return
+		}
+		if err := status.Print(io.Discard); err != nil {
+			t.Error(err)
+		}
+		a.report(s)
+		s.standing()
+		s.markFailed(7)
+		a.prune(s)
+		if err := s.write(a.stored()); err != nil {
+			return // a time of the year 10000 is read and cannot be written
+		}
+		if again, err := readState(a.stored()); err != nil || !slices.Contains(again.Failed, 7) {
+			t.Errorf("written and not read: %v", err)
+		}
+	})
+}
+
+// FuzzLocation takes a redirect anywhere: only the origins that policy names are asked, whatever the URL looks like.
+func FuzzLocation(f *testing.F) {
+	for _, s := range []string{"https://cdn.example/x?y#z", "https://cdn.example@evil.example/", "//cdn.example", "/x", "https://CDN.example:443", "https://cdn.example:443@evil/",
+		"https://cdn.example\\@evil.example", "https:cdn.example", "https://cdn.example%2fevil", "https://[::1%25en0]:9", "HTTPS://cdn.example/%zz"} {
+		f.Add(s)
+	}
+	p := &schema.Policy{Downloads: &schema.Downloads{Origins: []string{"https://cdn.example", "https://[2001:db8::1]:9443"}, Certificates: "x"}}
+	u := &url.URL{Scheme: "https", Host: "bakehouse.example:8443", Path: schema.SegmentPath}
+	f.Fuzz(func(t *testing.T, s string) {
+		to := location(&http.Response{StatusCode: http.StatusFound, Header: http.Header{"Location": {s}}, Request: &http.Request{URL: u}})
+		if to == nil {
+			return
+		}
+		if at := place(to); strings.ContainsFunc(at, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
+			t.Errorf("%q cannot be printed", at)
+		}
+		if _, ok := p.Origin(to); !ok {
+			return
+		}
+		r, err := http.NewRequest(http.MethodGet, place(to)+to.RequestURI(), nil)
+		if err != nil {
+			return
+		}
+		if host := strings.ToLower(r.URL.Hostname()); r.URL.Scheme != "https" || r.URL.User != nil || host != "cdn.example" && host != "2001:db8::1" {
+			t.Errorf("%q is asked for by %q", r.URL, s)
+		}
+	})
+}
+
+// replies is a server in memory that always says the same.
+type replies struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (r replies) RoundTrip(q *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: r.status, Header: r.header.Clone(), Body: io.NopCloser(bytes.NewReader(r.body)), Request: q}, nil
+}
+
+// FuzzSegmentAnswer resumes a download with whatever a server answers: what counts as the segment has its digest, and no
+// more is ever written than it has bytes, and one.
+func FuzzSegmentAnswer(f *testing.F) {
+	content := []byte("a segment of a package")
+	ref := schema.SegmentRef{Digest: schema.DigestOf(content), Size: int64(len(content))}
+	f.Add([]byte{}, uint16(200), "", content)
+	f.Add(content[:5], uint16(206), fmt.Sprintf("bytes 5-%d/%d", len(content)-1, len(content)), content[5:])
+	f.Add(content[:5], uint16(206), "bytes 0-3/4", content)
+	f.Add(content[:5], uint16(416), "bytes */5", []byte(nil))
+	f.Add([]byte("something that is longer than the segment"), uint16(200), "", content)
+	a, err := New(Options{Root: f.TempDir()})
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := os.MkdirAll(a.stored(segmentsDir), 0o700); err != nil {
+		f.Fatal(err)
+	}
+	name := a.stored(segmentsDir, ref.Digest.Hex())
+	f.Fuzz(func(t *testing.T, have []byte, status uint16, ranges string, body []byte) {
+		if err := errors.Join(os.WriteFile(name+partSuffix, have, 0o600), os.RemoveAll(name)); err != nil {
+			t.Fatal(err)
+		}
+		c, err := newClient("https://bakehouse.example", nil, schema.Proxy{}, "x", time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.http.Transport = replies{200 + int(status)%400, http.Header{"Content-Range": {ranges}}, body}
+		u := &update{Agent: a, settings: &settings{state: &State{}}, client: c}
+		err = u.segment(context.Background(), ref)
+		got, _ := os.ReadFile(name)
+		if (err == nil) != bytes.Equal(got, content) {
+			t.Errorf("%v, and the segment is %q", err, got)
+		}
+		if fi, err := os.Stat(name + partSuffix); err == nil && fi.Size() > max(ref.Size+1, int64(len(have))) {
+			t.Errorf("%d bytes of a segment of %d", fi.Size(), ref.Size)
+		}
+	})
+}
