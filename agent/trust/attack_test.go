@@ -224,16 +224,46 @@ func TestMixAndMatch(t *testing.T) {
 		_, err := r.update("", "web01")
 		refused(t, err, "2."+bin+".json")
 	})
-	t.Run("another bin", func(t *testing.T) {
-		r := newRepo(t)
-		other := "bin-0"
-		if r.bin("web01") == other {
-			other = "bin-1"
-		}
-		r.files["1."+r.bin("web01")+".json"] = r.files["1."+other+".json"]
-		if _, err := r.update("", "web01"); !errors.Is(err, ErrNoTarget) {
-			t.Errorf("got %v", err) // validly signed; it just does not list the host
-		}
+	// Each is signed by the key of all bins and of the version that the snapshot lists. Believed, it would hold the host
+	// back for as long as the server likes: the fleet seems to have nothing for it.
+	for how, bend := range map[string]func(r *repo, another string) *metadata.Metadata[metadata.TargetsType]{
+		"another bin": func(r *repo, another string) *metadata.Metadata[metadata.TargetsType] { return r.bins[another] },
+		"an empty bin": func(r *repo, another string) *metadata.Metadata[metadata.TargetsType] {
+			clear(r.bins[another].Signed.Targets)
+			return r.bins[another]
+		},
+		"a bin without a name": func(r *repo, another string) *metadata.Metadata[metadata.TargetsType] {
+			maps.Copy(r.bins[another].Signed.Targets, r.bins[r.bin("web01")].Signed.Targets)
+			delete(r.bins[another].Signed.Targets, "web01/package")
+			r.bins[another].Signed.Targets["policy"] = r.targets.Signed.Targets["policy"]
+			r.bins[another].Signed.UnrecognizedFields = nil
+			return r.bins[another]
+		},
+		"targets": func(r *repo, _ string) *metadata.Metadata[metadata.TargetsType] { return r.targets },
+		"targets without a name": func(r *repo, _ string) *metadata.Metadata[metadata.TargetsType] {
+			r.targets.Signed.UnrecognizedFields = nil
+			return r.targets
+		},
+	} {
+		t.Run(how+" in the place of the host's bin", func(t *testing.T) {
+			r := newRepo(t)
+			bin, another := r.bin("web01"), "bin-0"
+			if bin == another {
+				another = "bin-1"
+			}
+			r.files["1."+bin+".json"] = sign(t, bend(r, another), r.keys["bins"])
+			_, err := r.update("", "web01")
+			refused(t, err, bin)
+		})
+	}
+	t.Run("a bin in the place of targets", func(t *testing.T) {
+		r, dir, _ := seen(t)
+		bin := r.files["2."+r.bin("web01")+".json"]
+		damage(t, dir, "2.targets.json", func([]byte) []byte { return bin })
+		r.mustUpdate(dir, "web01", "web01 second")
+		r.files["2.targets.json"] = bin
+		_, err := r.update("", "web01")
+		refused(t, err, "targets")
 	})
 	t.Run("metadata of another fleet", func(t *testing.T) {
 		r, other := newRepo(t), newRepo(t)

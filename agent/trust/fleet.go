@@ -273,7 +273,7 @@ func Assignments(md *metadata.Metadata[metadata.TargetsType], binOf func(target 
 	for _, target := range slices.Sorted(maps.Keys(md.Signed.Targets)) {
 		host, ok := strings.CutSuffix(target, schema.PackageTarget(""))
 		if !ok || binOf(target) != bin {
-			return nil, refuse("%s: target %.80q does not belong here", bin, target)
+			return nil, foreign(target, bin)
 		}
 		a, err := assignment(md.Signed.Targets[target], target, host)
 		if err != nil {

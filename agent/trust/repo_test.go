@@ -98,6 +98,7 @@ func newRepo(t testing.TB) *repo {
 	r.signRoot(r.keys[metadata.ROOT]...)
 
 	r.targets = metadata.Targets()
+	NameRole(r.targets, metadata.TARGETS)
 	r.targets.Signed.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{}, SuccinctRoles: &metadata.SuccinctRoles{
 		KeyIDs: []string{}, Threshold: 1, BitLength: bits.Len(testBins - 1), NamePrefix: schema.BinPrefix}}
 	for _, k := range r.keys["bins"] {
@@ -108,6 +109,7 @@ func newRepo(t testing.TB) *repo {
 	r.snap, r.stamp = metadata.Snapshot(), metadata.Timestamp()
 	for _, name := range r.targets.Signed.Delegations.SuccinctRoles.GetRoles() {
 		r.bins[name] = metadata.Targets()
+		NameRole(r.bins[name], name)
 		r.snap.Signed.Meta[name+".json"] = metadata.MetaFile(1)
 	}
 	r.policy = schema.Policy{Schema: schema.PolicySchema, Fleet: "acme", Enabled: true, Issued: start,

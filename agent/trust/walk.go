@@ -188,7 +188,10 @@ func (w *walker) takeRole(ctx context.Context, src MetadataSource, set *trustedm
 		}
 	}()
 	return w.load(ctx, src, set, role, meta.Version, schema.MaxTargets, func(b []byte) error {
-		_, err := set.UpdateDelegatedTargets(b, role, delegator)
+		t, err := set.UpdateDelegatedTargets(b, role, delegator)
+		if err == nil && w.fleet {
+			err = isRole(t, set.Targets[metadata.TARGETS], role)
+		}
 		return err
 	}, func() error {
 		t := set.Targets[role]

@@ -13,6 +13,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"bakehouse/agent/trust"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
@@ -83,12 +84,12 @@ func (p *publisher) plan() {
 	for i, name := range bins {
 		md := s.bins[name]
 		if md == nil || s.above > 0 || slices.Contains(d.dirty, name) || !same && delegator.VerifyDelegate(name, md) != nil ||
-			renew && !d.now.Before(binDue(i, len(bins), md.Signed.Expires, life)) {
+			renew && (!d.now.Before(binDue(i, len(bins), md.Signed.Expires, life)) || trust.RoleName(md) == "") {
 			p.bins = append(p.bins, name)
 		}
 	}
 	p.targets = d.changed || s.above > 0 || !s.signed(metadata.TARGETS) ||
-		renew && past(metadata.TARGETS, s.targets.Signed.Expires)
+		renew && (past(metadata.TARGETS, s.targets.Signed.Expires) || trust.RoleName(s.targets) == "")
 	p.snapshot = p.targets || len(p.bins) > 0 || !s.signed(metadata.SNAPSHOT) ||
 		past(metadata.SNAPSHOT, s.snapshot.Signed.Expires)
 	// A new root is shown to hosts with the next timestamp: they go from one state to the next, roots included.
@@ -154,6 +155,7 @@ func (p *publisher) writeBins(ctx context.Context, meta map[string]*metadata.Met
 		wg.Go(func() {
 			defer func() { <-slots }()
 			md := metadata.Targets(p.d.now.Add(p.s.fleet.Lifetimes.Targets))
+			trust.NameRole(md, name)
 			var after int64
 			if old := p.s.bins[name]; old != nil {
 				after = old.Signed.Version
@@ -196,6 +198,7 @@ func first(errs []error) error {
 
 func (p *publisher) writeTargets(ctx context.Context, meta map[string]*metadata.MetaFiles) error {
 	md := metadata.Targets(p.d.now.Add(p.s.fleet.Lifetimes.Targets))
+	trust.NameRole(md, metadata.TARGETS)
 	md.Signed.Delegations = p.d.delegations
 	for _, name := range slices.Sorted(maps.Keys(p.d.content)) {
 		b := p.d.content[name]
