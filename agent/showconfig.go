@@ -201,6 +201,9 @@ func describeKeys(keys []schema.AcceptedKey) string {
 				id = "sha256 " + schema.DigestOf(der).Short()
 			}
 		}
+		if !k.Expires.IsZero() {
+			id += ", until " + k.Expires.UTC().Format(time.DateOnly)
+		}
 		out = append(out, fmt.Sprintf("%s (%s)", clean(k.Name), id))
 	}
 	return strings.Join(out, ", ")

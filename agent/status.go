@@ -29,10 +29,23 @@ type Status struct {
 	NextCheck  time.Time  `json:"nextCheck,omitzero"` // by the service, give or take a tenth of the interval
 	Fetched    int64      `json:"fetched"`
 	HeldSince  time.Time  `json:"heldSince,omitzero"`
+	Keys       []KeyState `json:"keys,omitempty"`
 	Critical   string     `json:"critical,omitempty"` // why somebody must look at this host
 	Problem    string     `json:"problem,omitempty"`  // why no update can work
 	Hint       string     `json:"hint,omitempty"`
 }
+
+// KeyState is a signature key that the host accepts. Its expiry is told, and never a reason to refuse.
+type KeyState struct {
+	Name    string    `json:"name"`
+	State   string    `json:"state"` // valid, corrupt, or a schema.Key… constant
+	Expires time.Time `json:"expires,omitzero"`
+}
+
+const (
+	keyValid   = "valid"
+	keyCorrupt = "corrupt"
+)
 
 // Status reads the host's files; it asks nobody and changes nothing.
 func (a *Agent) Status() (*Status, error) {
@@ -64,13 +77,52 @@ func (a *Agent) Status() (*Status, error) {
 	if !st.LastCheck.IsZero() {
 		out.NextCheck = st.LastCheck.Add(s.interval())
 	}
-	if _, _, _, err := s.trusted(); problem == nil {
+	_, keys, threshold, err := s.trusted()
+	switch {
+	case err == nil:
+		out.Keys, err = keyStates(keys, threshold, s.config, a.opts.Now())
+	case s.configErr != nil: // it may be for a key, which is told then
+		if b, rerr := readFile(a.path(schema.ConfigFile), maxConfig); rerr == nil {
+			if c, derr := schema.DecodeAgentConfig(b); derr == nil {
+				out.Keys, _ = keyStates(c.Keys, c.Threshold, c, a.opts.Now())
+			}
+		}
+	}
+	if problem == nil {
 		problem = err
 	}
 	if problem != nil {
 		out.Problem, out.Hint = problem.Error(), schema.HintOf(problem)
 	}
 	return out, nil
+}
+
+// keyStates judges the accepted keys. The error says that too few are left to sign the next package; those that are corrupt
+// can verify nothing, and nothing is signed with those that have expired.
+func keyStates(keys []schema.AcceptedKey, threshold int, c *schema.AgentConfig, now time.Time) (states []KeyState, err error) {
+	expiry := schema.DefaultKeyExpiry
+	if c != nil && c.KeyExpiry != nil {
+		expiry = *c.KeyExpiry
+	}
+	left := 0
+	for _, k := range keys {
+		state := KeyState{clean(k.Name), keyValid, k.Expires}
+		if at := expiry.Of(k.Expires, now); at != schema.KeyFine {
+			state.State = at
+		}
+		if _, err := parseKey(k.Public); err != nil {
+			state.State = keyCorrupt
+		}
+		if state.State != keyCorrupt && state.State != schema.KeyExpired {
+			left++
+		}
+		states = append(states, state)
+	}
+	if left < threshold {
+		err = schema.Hint(fmt.Errorf("of the %d signature keys that this host accepts %d are valid, and a new package takes %d", len(keys), left, threshold),
+			"what runs here goes on; install the host's newest package by hand, which brings the keys of today")
+	}
+	return states, err
 }
 
 // Print writes s for people.
@@ -106,6 +158,13 @@ func (s *Status) Print(w io.Writer) error {
 	row("last update", "%s", when(s.LastUpdate))
 	row("next check", "%s", when(s.NextCheck))
 	row("verified", "timestamp %d, root %d", s.Timestamp, s.Root)
+	for _, k := range s.Keys {
+		until := ""
+		if !k.Expires.IsZero() {
+			until = ", until " + k.Expires.UTC().Format(time.DateOnly)
+		}
+		row("accepts key", "%s: %s%s", k.Name, k.State, until)
+	}
 	row("program", "%s", s.Agent)
 	if s.Problem != "" {
 		row("problem", "%s", s.Problem)
