@@ -160,6 +160,14 @@ func brokenPlugin() {
 	case "error":
 		fmt.Println(`{"errorMessage":"the token is locked"}`)
 		os.Exit(1)
+	case "environment":
+		answer := "the environment holds no passphrase"
+		for _, v := range os.Environ() {
+			if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "BAKEHOUSE_PASSPHRASE_") {
+				answer = "the environment holds " + name
+			}
+		}
+		_ = handler.WriteErrorResponse(os.Stdout, errors.New(answer))
 	case "endless":
 		for {
 			if _, err := os.Stdout.Write(bytes.Repeat([]byte("x"), 1<<20)); err != nil {

@@ -1,6 +1,11 @@
 package agent
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -31,7 +36,9 @@ func TestStatusTellsTheStateOfTheKeysThatTheHostAccepts(t *testing.T) {
 			"of the 2 signature keys that this host accepts 0 are valid, and a new package takes 1"},
 		"fewer than it takes": {func(c *schema.AgentConfig) { c.Keys[0].Expires, c.Threshold = f.Now(), 2 }, "release expired, second valid",
 			"of the 2 signature keys that this host accepts 1 are valid, and a new package takes 2"},
-		"one corrupt": {func(c *schema.AgentConfig) { c.Keys[1].Public = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n" }, "release valid, second corrupt",
+		"one corrupt": {func(c *schema.AgentConfig) {
+			c.Keys[1].Public = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
+		}, "release valid, second corrupt",
 			`signature key "second"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -78,4 +85,31 @@ func TestAHostInstallsWhatAnExpiredKeyHasSigned(t *testing.T) {
 		t.Errorf("update ended %s", r)
 	}
 	h.runs("2.0")
+}
+
+func TestAHostInstallsWhatAnAcceptedKeyOfAnyTypeHasSigned(t *testing.T) {
+	t.Parallel()
+	for name, generate := range map[string]func() (crypto.Signer, error){
+		"ECDSA P-256": func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) },
+		"RSA":         func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 2048) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			priv, err := generate()
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := testfleet.New(t)
+			key := testfleet.KeyOf(t, "other", priv)
+			h := registered(t, f, "web01")
+			h.bake(f, func(c *schema.AgentConfig) { c.Keys = []schema.AcceptedKey{{Name: "other", Public: key.PEM}} })
+			p := version(f, "2.0")
+			f.Give("web01", p)
+			h.refused("No valid signature found")
+			p = version(f, "2.1")
+			p.Signers = []testfleet.Key{key}
+			f.Give("web01", p)
+			h.update()
+			h.runs("2.1")
+		})
+	}
 }

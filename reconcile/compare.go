@@ -185,6 +185,11 @@ const maxWarned = 20
 // warn tells what `check` would warn of, a line each.
 func (s *state) warn(log io.Writer) {
 	all := slices.Concat(s.fleet.Warnings, s.resolved.Warnings)
+	for _, f := range ofKeys(s.fleet, s.fleet.KeyExpiry, time.Now()) {
+		if f.level == levelWarning { // from keyExpiry.critical on
+			all = append(all, f.Problem)
+		}
+	}
 	for i, w := range all {
 		if i == maxWarned {
 			fmt.Fprintf(log, "bakehouse: warning: and %d more, which `bakehouse check` lists\n", len(all)-i)

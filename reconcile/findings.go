@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,8 +38,8 @@ func findings(level string, ps fleet.Problems) (out []finding) {
 // ofKeys lists the keys that expire soon: a notice from keyExpiry.warn on, a warning from critical on. Expiry strands no
 // host: from then on reconcile does not sign with the key.
 func ofKeys(f *fleet.Fleet, e schema.KeyExpiry, now time.Time) (out []finding) {
-	for _, k := range f.Keys {
-		level := levelNotice
+	for _, name := range slices.Sorted(maps.Keys(f.Keys)) {
+		k, level := f.Keys[name], levelNotice
 		left, end := k.Expires.Sub(now), k.Expires.UTC().Format(time.DateOnly)
 		p := fleet.Problem{Pos: k.Pos, Hint: "add the key that follows it, and let hosts accept both before this one ends"}
 		switch state := e.Of(k.Expires, now); {
@@ -56,6 +58,25 @@ func ofKeys(f *fleet.Fleet, e schema.KeyExpiry, now time.Time) (out []finding) {
 			}
 		}
 		out = append(out, finding{level, p})
+	}
+	return append(out, noneValid(f, now)...)
+}
+
+// noneValid warns of a use for which every key has expired or is retired.
+func noneValid(f *fleet.Fleet, now time.Time) (out []finding) {
+	for _, use := range []string{fleet.UseRoot, fleet.UseTargets, fleet.UseSnapshot, fleet.UseTimestamp, fleet.UsePackage} {
+		var last *fleet.Key
+		valid := false
+		for _, name := range slices.Sorted(maps.Keys(f.Keys)) {
+			if k := f.Keys[name]; slices.Contains(k.Uses, use) {
+				last = k
+				valid = valid || k.Has(use) && (k.Expires.IsZero() || now.Before(k.Expires))
+			}
+		}
+		if last != nil && !valid {
+			out = append(out, finding{levelWarning, fleet.Problem{Pos: last.Pos, Msg: fmt.Sprintf("no key with the use %s is valid any more, so nothing can be signed for it", use),
+				Hint: "make one: bakehouse key create NAME --use " + use}})
+		}
 	}
 	return out
 }

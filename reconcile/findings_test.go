@@ -71,3 +71,24 @@ func TestARootThatExpiresSoonIsTold(t *testing.T) {
 		}
 	}
 }
+
+func TestThatNoKeyOfAUseIsValidAnyMoreIsWarnedOf(t *testing.T) {
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	keys := func(second fleet.Key) *fleet.Fleet {
+		second.Name, second.Uses = "b", []string{fleet.UsePackage}
+		return &fleet.Fleet{Keys: map[string]*fleet.Key{"b": &second,
+			"a": {Name: "a", Uses: []string{fleet.UsePackage, fleet.UseTargets}, Retired: now.Add(-time.Hour)}}}
+	}
+	for name, c := range map[string]struct {
+		second fleet.Key
+		want   int
+	}{
+		"a valid one is left":  {fleet.Key{}, 1}, // none for targets
+		"one that has expired": {fleet.Key{Expires: now}, 2},
+		"all are retired":      {fleet.Key{Retired: now}, 2},
+	} {
+		if got := noneValid(keys(c.second), now); len(got) != c.want || got[0].level != levelWarning {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}

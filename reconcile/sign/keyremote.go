@@ -39,7 +39,7 @@ type keyService interface {
 }
 
 // cloudSchemes are the key services that a full build knows by itself.
-var cloudSchemes = []string{"awskms", "azurekms", "gcpkms", "hashivault"}
+var cloudSchemes = []string{"awskms", "azurekms", "gcpkms", "hashivault", "openbao"}
 
 func isCloud(scheme string) bool { return slices.Contains(cloudSchemes, scheme) }
 

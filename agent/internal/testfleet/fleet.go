@@ -7,6 +7,7 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -47,15 +48,24 @@ type Key struct {
 // NewKey makes a key pair.
 func NewKey(t testing.TB, name string) Key {
 	t.Helper()
-	pub, priv, err := ed25519.GenerateKey(rand.Reader)
+	_, priv, err := ed25519.GenerateKey(rand.Reader)
 	check(t, err)
-	s, err := signature.LoadSigner(priv, crypto.Hash(0))
+	return KeyOf(t, name, priv)
+}
+
+// KeyOf is a key pair that was made elsewhere, of any type that TUF knows.
+func KeyOf(t testing.TB, name string, priv crypto.Signer) Key {
+	t.Helper()
+	s, err := signature.LoadSigner(priv, crypto.SHA256)
+	if k, ok := priv.(*rsa.PrivateKey); ok {
+		s, err = signature.LoadRSAPSSSigner(k, crypto.SHA256, &rsa.PSSOptions{Hash: crypto.SHA256})
+	}
 	check(t, err)
-	k, err := metadata.KeyFromPublicKey(pub)
+	k, err := metadata.KeyFromPublicKey(priv.Public())
 	check(t, err)
 	id, err := k.ID()
 	check(t, err)
-	p, err := cryptoutils.MarshalPublicKeyToPEM(pub)
+	p, err := cryptoutils.MarshalPublicKeyToPEM(priv.Public())
 	check(t, err)
 	return Key{name, string(p), id, s, k}
 }
