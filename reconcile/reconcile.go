@@ -105,7 +105,7 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 	}
 	packages := diff.Reuse
 	if len(diff.Bake) > 0 {
-		if out.SignedBy, err = unlock(keys); err != nil {
+		if out.SignedBy, err = unlock(keys, p.head.fleet); err != nil {
 			return nil, due, err
 		}
 		baked, err := p.bake(ctx, diff.Bake)
@@ -131,7 +131,10 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 
 // unlock decrypts every key that a release with new packages needs, so that a missing key or a wrong passphrase ends the
 // pass before any work. It returns the names of the keys that sign packages.
-func unlock(keys *sign.Keyring) ([]string, error) {
+func unlock(keys *sign.Keyring, f *fleet.Fleet) ([]string, error) {
+	if err := keys.Enough(f.Threshold, fleet.UseTargets, fleet.UseSnapshot, fleet.UseTimestamp); err != nil {
+		return nil, err
+	}
 	if err := keys.Unlock(fleet.UseTargets, fleet.UseSnapshot, fleet.UseTimestamp, fleet.UsePackage); err != nil {
 		return nil, err
 	}

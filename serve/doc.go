@@ -19,8 +19,11 @@
 // served, the log and /healthz say so. Expiry is the hosts' business, who have clocks of their own; a server that
 // refused to start on an expired timestamp could not even hand out the next one.
 //
-// A host may read: every root, the timestamp, snapshot and targets roles, its own bin, the policy and release targets,
-// and manifest, segments, statements and bytes of its packages. Its packages are the candidates that signed metadata
+// A later root in the store is kept back until the head verifies by it: reconcile creates it a moment before the timestamp
+// that its keys sign, and hosts go from the old state to the new, never between.
+//
+// A host may read: every root up to the release's, the timestamp, snapshot and targets roles, its own bin, the policy and
+// release targets, and manifest, segments, statements and bytes of its packages. Its packages are the candidates that signed metadata
 // give it now, and those this server remembers giving it before (inventory.Packages). What a host merely claims to have
 // installed opens nothing: a bin lists the digests of its neighbours' packages. All else is one 404, the same for what
 // another host may read and for what does not exist.

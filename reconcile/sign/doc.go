@@ -6,7 +6,7 @@
 //	keys/NAME.cue       in the repo: public half, uses, expiry               keycommand.go, keyimport.go
 //	KEYDIR/NAME.key     private half, encrypted with a passphrase            keyring.go
 //	NAME://…            instead: a private half that never leaves a service  keyremote.go
-//	trust/N.root.json   in the repo: which keys may sign which role          root.go
+//	trust/N.root.json   in the repo: which keys may sign which role          root.go, rootchain.go, rootsign.go
 //	statements/…        in the store: DSSE, one per package and key          statement.go
 //	metadata/…          in the store: TUF roles under versioned names        publish.go
 //	timestamps/N        in the store: the next one created is the commit     publish.go
@@ -14,5 +14,6 @@
 // A run first reads what is published, and verifies it from the roots in the repo, never from those in the store
 // (published.go). From that and the new assignments follows the next state (next.go), as a pure function: what
 // did not change keeps its release number and its bytes. Then the files are created in the order in which clients
-// could come to depend on them, the timestamp last.
+// could come to depend on them, the timestamp last. What grows old is renewed on the way (renewal.go), or between releases
+// with fewer keys (refresh.go).
 package sign

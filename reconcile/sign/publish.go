@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -72,8 +73,7 @@ type publisher struct {
 // those that are due for renewal. After a restore all are, above what hosts have seen.
 func (p *publisher) plan() {
 	s, d, life := p.s, p.d, p.s.fleet.Lifetimes
-	_, err := p.keys.Names(fleet.UseTargets)
-	renew := err == nil // otherwise it is left to a run that holds the keys
+	renew := p.keys.Enough(s.threshold, fleet.UseTargets) == nil // otherwise it is left to a run that holds the keys
 	past := func(role string, expires time.Time) bool { return !d.now.Before(half(role, expires, life)) }
 
 	delegator := metadata.Targets()
@@ -108,7 +108,28 @@ func (p *publisher) unlock() error {
 	if p.timestamp {
 		uses = append(uses, fleet.UseTimestamp)
 	}
+	if err := p.keys.Enough(p.s.threshold, uses...); err != nil {
+		return err
+	}
 	return p.keys.Unlock(uses...)
+}
+
+// threshold is how many keys have to sign the role.
+func (s *State) threshold(role string) int { return s.root.Signed.Roles[role].Threshold }
+
+// Enough reports whether as many keys as have to can sign for each of the uses here and now.
+func (k *Keyring) Enough(threshold func(use string) int, uses ...string) error {
+	for _, use := range uses {
+		names, err := k.Names(use)
+		if err != nil {
+			return err
+		}
+		if want := threshold(use); len(names) < want {
+			return schema.Hint(fmt.Errorf("%d keys have to sign %s, and only %s can here", want, use, strings.Join(names, ", ")),
+				"name the folder of the private keys with --key-dir")
+		}
+	}
+	return nil
 }
 
 func (p *publisher) write(ctx context.Context) error {

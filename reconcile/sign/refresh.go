@@ -66,8 +66,7 @@ func (s *State) Refresh(ctx context.Context, st store.Store, keys *Keyring) (*Su
 		return nil, err
 	}
 	p := &publisher{s: s, d: &draft{now: now}, st: st, keys: keys, timestamp: true, sum: &Summary{Number: s.release.Number, Published: true}}
-	_, err = keys.Names(fleet.UseSnapshot)
-	p.snapshot = err == nil && !now.Before(half(metadata.SNAPSHOT, s.snapshot.Signed.Expires, s.fleet.Lifetimes))
+	p.snapshot = keys.Enough(s.threshold, fleet.UseSnapshot) == nil && !now.Before(half(metadata.SNAPSHOT, s.snapshot.Signed.Expires, s.fleet.Lifetimes))
 	if err := p.unlock(); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,8 @@ package sign
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -112,5 +114,38 @@ func TestARootPastHalfOfItsLifetimeIsRenewedWithoutBeingAsked(t *testing.T) {
 	diff, made, err := c.next(false, false)
 	if err != nil || diff.changed() || !made.newest().md.Signed.Expires.Equal(start.Add(565*day)) || made.newest().complete() {
 		t.Errorf("past half: %+v, %v", diff, err)
+	}
+}
+
+func TestTwoOfThreeKeysSignTheBinsAndOneIsTooFewBeforeAnyWork(t *testing.T) {
+	f, st := newFleet(t), memStore{}
+	f.addKey("more", "targets", "snapshot")
+	f.addKey("most", "targets")
+	f.Thresholds = map[string]int{"targets": 2, "snapshot": 2}
+	f.keys = f.ring()
+	f.nextRoot()
+	f.mustPublish(st, next(start, want("web01", "a")))
+	f.host(st, "", start).mustGet(t, "web01", "a")
+	bin, err := metadata.Targets().FromBytes(st[schema.MetadataKey("bin-0", 1)])
+	if err != nil || len(bin.Signatures) != 2 {
+		t.Errorf("a bin has %d signatures, %v", len(bin.Signatures), err)
+	}
+
+	for _, key := range []string{"more", "most"} {
+		if err := os.Remove(filepath.Join(f.dir, key+keySuffix)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	was := len(st)
+	if _, err := f.publish(st, next(start, want("web01", "b"))); err == nil || !strings.Contains(err.Error(), "2 keys have to sign targets, and only targets can here") {
+		t.Errorf("with one of two keys: %v", err)
+	}
+	if len(st) != was {
+		t.Errorf("%d objects were written", len(st)-was)
+	}
+	// what needs no more than the keys that are here goes on
+	sum := f.mustPublish(st, next(start.Add(10*day), want("web01", "a")))
+	if !slices.Equal(sum.Roles, []string{"timestamp"}) {
+		t.Errorf("signed %q", sum.Roles)
 	}
 }

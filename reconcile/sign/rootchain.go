@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -61,7 +60,11 @@ func readChain(f *fleet.Fleet) (*chain, error) {
 			return nil, schema.Refuse(fmt.Errorf("%s: %w", r, err), "restore it from the repo's history")
 		}
 		r.info, _ = trust.Info(r.md)
-		maps.Copy(c.names, namesIn(r.md))
+		for id, name := range namesIn(r.md) {
+			if c.names[id] == "" { // what is signed does not become another name by what is not
+				c.names[id] = name
+			}
+		}
 		c.roots = append(c.roots, r)
 	}
 	// Two keys in turn may have had one name; the one that has it now keeps it.
