@@ -94,6 +94,8 @@ func newFortress(t *testing.T) *fortress {
 			o.replace("hosts/rules.cue", fmt.Sprintf("text: %q}]", f.says(i)), fmt.Sprintf("text: %q}]", text))
 			o.write("plugins/app/data", strings.Repeat("data of release "+text+"\n", 5000))
 		}
+		// Another policy each time, also when two releases are of the same second.
+		o.write("rollout.cue", fmt.Sprintf("package fleet\n\nrollout: maxHold: \"%dd\"\n", 100+i))
 		o.commit("Release " + text)
 		o.run("reconcile", "--store", o.store, "--programs", programs)
 		state := filepath.Join(f.dir, fmt.Sprint("state-", i+1))
