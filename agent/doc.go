@@ -1,7 +1,8 @@
 // Package agent is the host's side of Bakehouse: it registers the host, asks its server at intervals, and installs what
 // signed metadata, accepted signature keys and the exact bytes vouch for, and nothing else.
 //
-// The parties are the server (untrusted: it can hold the host back, never steer it), the host's own disk (a file is
+// The parties are the server (untrusted: it can hold the host back, never steer it, and for how long that may last is
+// signed: hold.go), other origins that signed policy names (segments only: redirect.go), the host's own disk (a file is
 // digested again whenever it is used), agent/trust (verifies metadata), agent/install (touches the system) and
 // schema.Policy.Decide (says what this host may do now). One update, in order:
 //
