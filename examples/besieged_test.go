@@ -44,7 +44,6 @@ type fortress struct {
 	dir     string
 	signers map[string]signature.Signer // of each key, for what a thief of it could sign
 	states  []string                    // the store after each release
-	text    map[string]string           // by release: what web01's program says
 }
 
 var fortressKeys = []namedKey{

@@ -45,8 +45,6 @@ type quorum struct {
 
 func (q *quorum) met() bool { return len(q.signed) >= q.threshold }
 
-func (q *quorum) missing() int { return max(0, q.threshold-len(q.signed)) }
-
 // readChain reads the roots of f. What cannot be read is a refusal.
 func readChain(f *fleet.Fleet) (*chain, error) {
 	c := &chain{names: map[string]string{}}

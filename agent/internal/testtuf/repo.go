@@ -205,23 +205,22 @@ func (r *Repo) Publish(roles ...string) {
 			next = 1
 		}
 		var b []byte
-		var version int64
 		switch role {
 		case metadata.ROOT:
 			r.Root.Signed.Version += next
-			version, b = r.Root.Signed.Version, signed(r.t, r.Root, r.Signers[role])
+			b = signed(r.t, r.Root, r.Signers[role])
 		case metadata.TIMESTAMP:
 			r.Timestamp.Signed.Version += next
-			version, b = r.Timestamp.Signed.Version, signed(r.t, r.Timestamp, r.Signers[role])
+			b = signed(r.t, r.Timestamp, r.Signers[role])
 		case metadata.SNAPSHOT:
 			r.Snapshot.Signed.Version += next
-			version, b = r.Snapshot.Signed.Version, signed(r.t, r.Snapshot, r.Signers[role])
-			r.Timestamp.Signed.Meta["snapshot.json"] = r.listed(version, b)
+			b = signed(r.t, r.Snapshot, r.Signers[role])
+			r.Timestamp.Signed.Meta["snapshot.json"] = r.listed(r.Snapshot.Signed.Version, b)
 		default:
 			md := r.Targets[role]
 			md.Signed.Version += next
-			version, b = md.Signed.Version, signed(r.t, md, r.Signers[role])
-			r.Snapshot.Signed.Meta[role+".json"] = r.listed(version, b)
+			b = signed(r.t, md, r.Signers[role])
+			r.Snapshot.Signed.Meta[role+".json"] = r.listed(md.Signed.Version, b)
 		}
 		r.published[role] = append(r.published[role], b)
 	}
