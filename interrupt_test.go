@@ -93,7 +93,9 @@ func TestAPassThatIsInterruptedAtAnyObjectConverges(t *testing.T) {
 		t.Fatalf("a first release has only %d objects", total)
 	}
 	interrupted := 0
-	for i, k := range []int{1, 4, 9, 20, 50, total - 3, total - 1} {
+	at := []int{1, 4, 9, 20, 50, total - 3, total - 1}
+	for i := 0; i < len(at) || interrupted < 3 && i < 20*len(at); i++ { // on a busy machine a pass may outrun its observer
+		k := at[i%len(at)]
 		signal := []syscall.Signal{syscall.SIGKILL, syscall.SIGINT, syscall.SIGTERM}[i%3]
 		t.Run(fmt.Sprintf("%s at object %d", signal, k), func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "store")
