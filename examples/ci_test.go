@@ -236,7 +236,7 @@ const hostile = "a;touch${IFS}pwned;$(touch${IFS}pwned)`touch${IFS}pwned`"
 // newFleetOperator has a fleet made by `init`, with keys, root and a stand-in for the host program, in a bare repository too.
 func newFleetOperator(t *testing.T, program string) (o *operator, bare string) {
 	dir := t.TempDir()
-	o = &operator{t: t, program: program, repo: filepath.Join(dir, "fleet"), store: filepath.Join(dir, "store"), home: filepath.Join(dir, "home")}
+	o = &operator{t: t, program: program, repo: filepath.Join(dir, "fleet"), store: filepath.Join(dir, "store"), home: filepath.Join(dir, "home"), keys: keys}
 	programs := filepath.Join(o.home, "programs")
 	for _, d := range []string{o.repo, programs} {
 		if err := os.MkdirAll(d, 0o700); err != nil {

@@ -87,7 +87,7 @@ func TestTheDemoHoldsEveryStepKeepsItsServerUpAndLeavesNothingBehind(t *testing.
 		t.Fatalf("healthy %t, %v\n%s%s", healthy, err, out, stderr)
 	}
 	words := strings.Join(strings.Fields(out), " ")
-	for _, want := range []string{"Every step held", "No valid signature found", "is altered", "is older than version"} {
+	for _, want := range []string{"Every step held", "No valid signature found", "is altered", "the site is behind by 3 versions"} {
 		if !strings.Contains(words, want) {
 			t.Errorf("the demo does not say %q:\n%s", want, out)
 		}
