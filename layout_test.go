@@ -160,6 +160,9 @@ func TestTestingHelpersStayOutOfThePrograms(t *testing.T) {
 			if within(imported, module+"/examples/internal") && !within(name, module+"/examples/internal") {
 				t.Errorf("%s imports %s: it boots machines as root for tests, and has no place in a program", name, imported)
 			}
+			if imported == module+"/reconcile/scripttest" {
+				t.Errorf("%s imports %s: it is for scripts that test the program", name, imported)
+			}
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package examples_test
 
 import (
 	"bufio"
@@ -25,20 +25,12 @@ import (
 	"testing"
 	"time"
 
+	"bakehouse/examples/internal/realhost"
 	"bakehouse/schema"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata/config"
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
 )
-
-// unable skips a test for want of something on this machine, except where everything must run.
-func unable(t *testing.T, why string, args ...any) {
-	t.Helper()
-	if os.Getenv("BAKEHOUSE_TEST_ALL") != "" {
-		t.Fatalf(why, args...)
-	}
-	t.Skipf(why, args...)
-}
 
 func check(t *testing.T, err error) {
 	t.Helper()
@@ -50,7 +42,7 @@ func check(t *testing.T, err error) {
 // blocks are the shell commands of the README's section "By hand": the operator's, the server's and the host's.
 func blocks(t *testing.T) (operator, server, host string) {
 	t.Helper()
-	b, err := os.ReadFile("README.md")
+	b, err := os.ReadFile("../README.md")
 	check(t, err)
 	_, section, ok := strings.Cut(string(b), "\n## By hand\n")
 	section, _, end := strings.Cut(section, "\n## ")
@@ -72,16 +64,9 @@ func blocks(t *testing.T) (operator, server, host string) {
 // A TUF client that knows nothing of Bakehouse then refreshes from the same server and downloads the host's package.
 func TestTheReadmesCommandsByHandAreTrue(t *testing.T) {
 	t.Parallel() // it waits for other programs
-	for _, tool := range []string{"bash", "git", "go", "dpkg", "unshare", "chroot"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			unable(t, "%s is not here", tool)
-		}
-	}
-	if os.Geteuid() != 0 {
-		unable(t, "installing a package takes root")
-	}
+	realhost.Need(t, "bash", "git", "go", "dpkg", "unshare", "chroot")
 	if _, err := os.Lstat(schema.StateDir); err == nil {
-		unable(t, "this machine is a host itself: %s is here", schema.StateDir)
+		realhost.Missing(t, "this machine is a host itself: %s is here", schema.StateDir)
 	}
 	h := newHand(t)
 	operator, server, host := blocks(t)
@@ -107,7 +92,7 @@ func newHand(t *testing.T) *hand {
 	t.Helper()
 	h := &hand{dir: t.TempDir()}
 	h.home = filepath.Join(h.dir, "home")
-	checkout, err := os.Getwd()
+	checkout, err := filepath.Abs("..")
 	check(t, err)
 	check(t, os.MkdirAll(filepath.Join(h.home, "bin"), 0o755))
 	check(t, os.MkdirAll(filepath.Join(h.home, "src"), 0o755))
@@ -216,7 +201,7 @@ exit $code`
 	cmd.Env = append(h.env, "BAKEHOUSE_PASSWORD=let me in", "SSL_CERT_FILE="+filepath.Join(h.dir, "ca.pem"))
 	out, err := cmd.CombinedOutput()
 	if err != nil && bytes.Contains(out, []byte("mount: ")) {
-		unable(t, "no overlay of this machine's root: %s", out)
+		realhost.Missing(t, "no overlay of this machine's root: %s", out)
 	}
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, out)

@@ -1,7 +1,8 @@
-package main
+package examples_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,22 +14,27 @@ import (
 	"syscall"
 	"testing"
 
+	"bakehouse/examples/internal/realhost"
 	"bakehouse/schema"
 )
 
 // fleetRepo is a fleet with keys and a root, and the environment that commands on it need.
 type fleetRepo struct {
-	dir string
-	env []string
+	dir     string
+	env     []string
+	program string // bakehouse
 }
 
 func newFleetRepo(t *testing.T) *fleetRepo {
 	t.Helper()
 	if _, err := exec.LookPath("git"); err != nil {
-		unable(t, "git is not here")
+		realhost.Missing(t, "git is not here")
 	}
 	top := t.TempDir()
-	f := &fleetRepo{dir: filepath.Join(top, "fleet")}
+	f := &fleetRepo{dir: filepath.Join(top, "fleet"), program: filepath.Join(top, "bakehouse")}
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", f.program, "bakehouse").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
 	programs := filepath.Join(top, "programs")
 	check(t, os.Mkdir(programs, 0o755))
 	check(t, os.WriteFile(filepath.Join(programs, "bakehouse-agent-linux-amd64"), bytes.Repeat([]byte("a host program\n"), 5000), 0o755))
@@ -46,7 +52,7 @@ func newFleetRepo(t *testing.T) *fleetRepo {
 }
 
 func (f *fleetRepo) command(argv ...string) *exec.Cmd {
-	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd := exec.Command(cmp.Or(map[string]string{"bakehouse": f.program}[argv[0]], argv[0]), argv[1:]...)
 	cmd.Dir, cmd.Env = f.dir, f.env
 	return cmd
 }

@@ -1,4 +1,4 @@
-package main
+package scripttest
 
 import (
 	"context"
@@ -6,13 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
-	"time"
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
-	"bakehouse/serve/inventory"
 	"bakehouse/serve/store"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -34,16 +31,6 @@ func walk(ts *testscript.TestScript, neg bool, args []string) {
 		commands := strings.ReplaceAll(block[1], "/srv/bakehouse", ts.Getenv("BAKEHOUSE_STORE"))
 		ts.Check(ts.Exec("bash", "-exc", commands))
 	}
-}
-
-// reported FILE HOST VERSION notes in a server's database that the host has verified that timestamp.
-func reported(ts *testscript.TestScript, neg bool, args []string) {
-	db, err := inventory.Open(context.Background(), ts.MkAbs(args[0]))
-	ts.Check(err)
-	version, err := strconv.ParseInt(args[2], 10, 64)
-	ts.Check(err)
-	ts.Check(db.Report(args[1], inventory.Seen{At: time.Now(), Timestamp: version, Root: 1}))
-	ts.Check(db.Close())
 }
 
 // host is the program `host DIR NAME`: the host's verifier, with its memory and anchor in DIR, on the store itself. It prints what
