@@ -347,7 +347,7 @@ func keyID(key *fleet.Key) (string, error) {
 
 func loadSigner(priv crypto.PrivateKey) (signature.Signer, error) {
 	if k, ok := priv.(*rsa.PrivateKey); ok {
-		return signature.LoadRSAPSSSigner(k, crypto.SHA256, &rsa.PSSOptions{Hash: crypto.SHA256})
+		return signature.LoadRSAPSSSigner(k, crypto.SHA256, nil) // options would be written to at each signature, unguarded
 	}
 	return signature.LoadSigner(priv, crypto.SHA256)
 }
