@@ -22,7 +22,7 @@ import (
 
 // softhsmModule is SoftHSM's PKCS #11 library, beside the program that comes with it.
 func softhsmModule() (string, error) {
-	for _, tool := range []string{"softhsm2-util", "pkcs11-tool"} {
+	for _, tool := range []string{"softhsm2-util", "pkcs11-tool", "flock"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return "", err
 		}
@@ -85,7 +85,8 @@ func (t token) tool(input []byte, args ...string) ([]byte, error) {
 	if input != nil {
 		args = append(args, "--login", "--pin", "env:HSM_PIN", "--input-file", in)
 	}
-	if said, err := exec.Command("pkcs11-tool", args...).CombinedOutput(); err != nil {
+	// SoftHSM's tokens are files, and now and then a process finds none of them while another one uses them.
+	if said, err := exec.Command("flock", append([]string{os.Getenv("SOFTHSM2_CONF"), "pkcs11-tool"}, args...)...).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("pkcs11-tool: %w: %s", err, said)
 	}
 	b, err := os.ReadFile(out)
