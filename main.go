@@ -22,6 +22,7 @@ import (
 	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/sign"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve"
 	"bakehouse/serve/store"
 
@@ -47,13 +48,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
-	if err != nil && ctx.Err() != nil && schema.HintOf(err) == "" {
-		err = schema.Hint(err, "run it again: nothing was left half done")
+	if err != nil && ctx.Err() != nil && fault.HintOf(err) == "" {
+		err = fault.Hint(err, "run it again: nothing was left half done")
 	}
-	if err != nil && !errors.Is(err, schema.ErrChanges) {
+	if err != nil && !errors.Is(err, fault.ErrChanges) {
 		report(cmd, err)
 	}
-	return schema.ExitCode(err)
+	return fault.ExitCode(err)
 }
 
 func command() *cobra.Command {
@@ -83,7 +84,7 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 		serve.Command(), serve.AccessCommand(), store.Command(reconcile.GCCommand()), demo.Command(),
 	)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return schema.Hint(err, "see `%s --help`", cmd.CommandPath())
+		return fault.Hint(err, "see `%s --help`", cmd.CommandPath())
 	})
 	explainMistakes(root)
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return settle(root, cmd) }
@@ -94,7 +95,7 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 func explainMistakes(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil && cmd.Runnable() {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			return schema.Hint(check(cmd, args), "see `%s --help`", cmd.CommandPath())
+			return fault.Hint(check(cmd, args), "see `%s --help`", cmd.CommandPath())
 		}
 	}
 	if !cmd.Runnable() {
@@ -107,7 +108,7 @@ func explainMistakes(cmd *cobra.Command) {
 			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 				hint = "did you mean `" + cmd.CommandPath() + " " + near[0] + "`?"
 			}
-			return schema.Hint(fmt.Errorf("unknown command %.80q for `%s`", args[0], cmd.CommandPath()), "%s", hint)
+			return fault.Hint(fmt.Errorf("unknown command %.80q for `%s`", args[0], cmd.CommandPath()), "%s", hint)
 		}
 	}
 	for _, sub := range cmd.Commands() {
@@ -134,7 +135,7 @@ func settle(root, cmd *cobra.Command) error {
 				continue // a command may be called as another's flag is: plan, store
 			}
 			if err := cmd.Flags().Set(f.Name, text(v.Get(key))); err != nil && failed == nil {
-				failed = schema.Hint(fmt.Errorf("setting %s: %w", key, err), "see `%s --help`", cmd.CommandPath())
+				failed = fault.Hint(fmt.Errorf("setting %s: %w", key, err), "see `%s --help`", cmd.CommandPath())
 			}
 			return
 		}
@@ -169,7 +170,7 @@ func readSettings(v *viper.Viper, root, cmd *cobra.Command) error {
 	v.SetConfigFile(file)
 	v.SetConfigType("yaml")
 	if err := v.ReadInConfig(); err != nil {
-		return schema.Hint(fmt.Errorf("settings: %w", err), "mend %s or name another with --config FILE", file)
+		return fault.Hint(fmt.Errorf("settings: %w", err), "mend %s or name another with --config FILE", file)
 	}
 	if f := cmd.Flag("config"); f != nil { // a command may care where its settings stood
 		if err := f.Value.Set(file); err != nil {
@@ -187,7 +188,7 @@ func readSettings(v *viper.Viper, root, cmd *cobra.Command) error {
 	walk(root)
 	for _, key := range v.AllKeys() {
 		if !known[key] {
-			return schema.Hint(fmt.Errorf("settings: %s: unknown setting %q", file, key),
+			return fault.Hint(fmt.Errorf("settings: %s: unknown setting %q", file, key),
 				"%s", nearest(key, slices.Sorted(maps.Keys(known))))
 		}
 	}
@@ -221,7 +222,7 @@ func nearest(key string, known []string) string {
 // report prints err as people read it, or as one JSON object where the command was asked for JSON.
 func report(cmd *cobra.Command, err error) {
 	w := cmd.ErrOrStderr()
-	hint := schema.HintOf(err)
+	hint := fault.HintOf(err)
 	if f := cmd.Flags().Lookup("json"); f != nil && f.Value.String() == "true" {
 		_ = json.NewEncoder(w).Encode(schema.Problem{Error: err.Error(), Hint: hint})
 		return

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"bakehouse/reconcile/scripttest"
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/inventory"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -38,7 +38,7 @@ func TestASettingIsTakenFromTheFlagThenTheEnvironmentThenTheFileThenTheDefault(t
 	store := func(args ...string) string {
 		t.Helper()
 		code, _, stderr := bakehouse(t, append([]string{"store", "fsck"}, args...)...)
-		if code != schema.ExitError {
+		if code != fault.ExitError {
 			t.Fatalf("exit code %d: %s", code, stderr)
 		}
 		for _, name := range []string{"by-flag", "by-own-environment", "by-environment", "by-own-section", "by-file"} {
@@ -121,14 +121,14 @@ func TestBadSettingsAreRefusedWithAHint(t *testing.T) {
 				t.Fatal(err)
 			}
 			code, _, stderr := bakehouse(t, "reconcile")
-			if code != schema.ExitError || !strings.Contains(stderr, "bakehouse: error: "+tc.want) || !strings.Contains(stderr, "bakehouse: hint: ") {
+			if code != fault.ExitError || !strings.Contains(stderr, "bakehouse: error: "+tc.want) || !strings.Contains(stderr, "bakehouse: hint: ") {
 				t.Errorf("exit code %d: %s", code, stderr)
 			}
 		})
 	}
 	t.Run("a settings file that is named but not there", func(t *testing.T) {
 		t.Chdir(t.TempDir())
-		if code, _, stderr := bakehouse(t, "check", "--config", "nope.yaml"); code != schema.ExitError || !strings.Contains(stderr, "nope.yaml") {
+		if code, _, stderr := bakehouse(t, "check", "--config", "nope.yaml"); code != fault.ExitError || !strings.Contains(stderr, "nope.yaml") {
 			t.Errorf("exit code %d: %s", code, stderr)
 		}
 	})
@@ -138,7 +138,7 @@ func TestAMistypedCommandLineIsOneErrorWithAHint(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, args := range [][]string{{"recocnile"}, {"serve", "--lissten", "x"}, {"package"}, {"key", "crate"}, {"key", "create", "a", "b"}} {
 		code, stdout, stderr := bakehouse(t, args...)
-		if code != schema.ExitError || stdout != "" || strings.Count(stderr, "bakehouse: error: ") != 1 || !strings.Contains(stderr, "bakehouse: hint: ") {
+		if code != fault.ExitError || stdout != "" || strings.Count(stderr, "bakehouse: error: ") != 1 || !strings.Contains(stderr, "bakehouse: hint: ") {
 			t.Errorf("%v: exit code %d, stdout %q, stderr %q", args, code, stdout, stderr)
 		}
 	}

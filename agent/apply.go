@@ -11,6 +11,7 @@ import (
 	"bakehouse/agent/install"
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // programFile is where packages put the updater.
@@ -115,7 +116,7 @@ func (a *Agent) Rollback(ctx context.Context) (Result, error) {
 	defer end()
 	r, err := a.rollback(ctx)
 	if err != nil {
-		a.log.Error("rollback", "error", err, "hint", schema.HintOf(err))
+		a.log.Error("rollback", "error", err, "hint", fault.HintOf(err))
 		r.State, r.Error = failed(err).State, err.Error()
 	}
 	return r, err
@@ -123,7 +124,7 @@ func (a *Agent) Rollback(ctx context.Context) (Result, error) {
 
 func failed(err error) Result {
 	r := Result{Outcome: Outcome{State: schema.StateFailed, Error: err.Error()}}
-	if schema.IsRefusal(err) {
+	if fault.IsRefusal(err) {
 		r.State = schema.StateRefused
 	}
 	return r
@@ -139,10 +140,10 @@ func (a *Agent) rollback(ctx context.Context) (Result, error) {
 		return a.returnToByHand(ctx, s.state)
 	}
 	if to == nil || from == nil {
-		return Result{}, schema.Hint(errors.New("there is no previous package to go back to"), "the updater keeps one from its second update on")
+		return Result{}, fault.Hint(errors.New("there is no previous package to go back to"), "the updater keeps one from its second update on")
 	}
 	if revoked := a.revoked(s); slices.Contains(revoked, to.Package) {
-		return Result{}, schema.Refuse(fmt.Errorf("the previous package %s is revoked", to.Package.Short()), "wait for a newer release")
+		return Result{}, fault.Refuse(fmt.Errorf("the previous package %s is revoked", to.Package.Short()), "wait for a newer release")
 	}
 	r := Result{Outcome: Outcome{State: schema.StateFailed}, Package: from}
 	if s.state.Registration != nil {

@@ -12,6 +12,7 @@ import (
 
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // attacked is a fleet and a host that runs release 1; release 2 is offered, for an attack to bend.
@@ -49,7 +50,7 @@ func TestTamperedSegment(t *testing.T) {
 			f.Give("web01", p)
 			var whole []byte
 			f.Segment(segmentOf(p), func(b []byte) []byte { whole = bytes.Clone(b); return change(b) })
-			if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || name != "another's" && !schema.IsRefusal(err) {
+			if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || name != "another's" && !fault.IsRefusal(err) {
 				t.Errorf("update: %v, %s", err, r)
 			}
 			h.runs("one")
@@ -363,10 +364,10 @@ func TestAStateDirectoryThatOthersControlIsRefused(t *testing.T) {
 			if err := put(h.stored()); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := h.Update(t.Context(), UpdateOptions{}); !schema.IsRefusal(err) {
+			if _, err := h.Update(t.Context(), UpdateOptions{}); !fault.IsRefusal(err) {
 				t.Errorf("update: %v", err)
 			}
-			if _, err := h.Status(); !schema.IsRefusal(err) {
+			if _, err := h.Status(); !fault.IsRefusal(err) {
 				t.Errorf("status: %v", err)
 			}
 		})

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 const (
@@ -138,7 +139,7 @@ func (a *answer) read() ([]byte, error) {
 	}
 	b, err := io.ReadAll(r)
 	if err == nil && int64(len(b)) > a.limit {
-		err = schema.Refuse(fmt.Errorf("%s: the answer is longer than %d bytes", a.Request.URL.Path, a.limit),
+		err = fault.Refuse(fmt.Errorf("%s: the answer is longer than %d bytes", a.Request.URL.Path, a.limit),
 			"the server, or something on the way, sends data without end")
 	}
 	return b, err
@@ -210,7 +211,7 @@ func (c *client) problem(res *http.Response) error {
 		e.Message = "redirects to " + place(e.location) + ", which is not followed"
 	}
 	if p.Hint != "" {
-		return schema.Hint(e, "%s", clean(p.Hint))
+		return fault.Hint(e, "%s", clean(p.Hint))
 	}
 	return e
 }

@@ -12,6 +12,7 @@ import (
 
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // onDisk is a host that runs release 1, with its state directory on a file system of its own of that size.
@@ -50,7 +51,7 @@ func TestAnUpdateThatTheDiskHasNoRoomForIsRefusedBeforeAnythingIsFetched(t *test
 	f.Give("web01", f.Pack(s))
 	f.Requests()
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || !strings.Contains(err.Error(), "not enough disk space: "+h.stored()+" has 2") || !strings.Contains(err.Error(), " MB free and 29 MB are needed") || schema.HintOf(err) == "" {
+	if err == nil || !strings.Contains(err.Error(), "not enough disk space: "+h.stored()+" has 2") || !strings.Contains(err.Error(), " MB free and 29 MB are needed") || fault.HintOf(err) == "" {
 		t.Errorf("%v, %s", err, r)
 	}
 	for _, q := range f.Requests() {
@@ -111,7 +112,7 @@ func TestADiskThatFillsUpAtAnyStepLeavesTheOldStateOrTheNew(t *testing.T) {
 		}
 		if err != nil {
 			failed++
-			if !strings.Contains(err.Error(), "no space left on device") && !strings.Contains(err.Error(), "not enough disk space") || schema.IsRefusal(err) {
+			if !strings.Contains(err.Error(), "no space left on device") && !strings.Contains(err.Error(), "not enough disk space") || fault.IsRefusal(err) {
 				t.Errorf("full at %q: %v", filling.said, err)
 			}
 		} else if r.State != schema.StateCurrent {

@@ -18,6 +18,7 @@ import (
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/fault"
 )
 
 const (
@@ -37,7 +38,7 @@ func (u *update) manifest(ctx context.Context, c schema.Candidate) (*schema.Mani
 			return nil, missing("manifest", err)
 		}
 		if m, err = schema.DecodeManifest(packed, c.Manifest); err != nil {
-			return nil, schema.Refuse(err, "the server or something on the way altered the manifest; nothing of it is used")
+			return nil, fault.Refuse(err, "the server or something on the way altered the manifest; nothing of it is used")
 		}
 		if err := u.checkManifest(m, c); err != nil {
 			return nil, err
@@ -80,7 +81,7 @@ func (u *update) checkManifest(m *schema.Manifest, c schema.Candidate) error {
 	default:
 		return nil
 	}
-	return schema.Refuse(fmt.Errorf("manifest %s %s", c.Manifest.Short(), wrong), "the fleet's repo and its releases disagree: look at bakehouse explain %s", u.assigned.Host)
+	return fault.Refuse(fmt.Errorf("manifest %s %s", c.Manifest.Short(), wrong), "the fleet's repo and its releases disagree: look at bakehouse explain %s", u.assigned.Host)
 }
 
 // statements fetches the signature statements on a package and verifies them against the accepted keys.
@@ -91,7 +92,7 @@ func (u *update) statements(ctx context.Context, m *schema.Manifest, c schema.Ca
 	}
 	envelopes, err := decodeStatements(b)
 	if err != nil {
-		return schema.Refuse(fmt.Errorf("statements on package %s: %w", m.SHA256.Short(), err), "the server altered them")
+		return fault.Refuse(fmt.Errorf("statements on package %s: %w", m.SHA256.Short(), err), "the server altered them")
 	}
 	accepted, err := trust.VerifyStatements(envelopes, schema.StatementFor(m, c.Manifest), u.keys, u.threshold)
 	if err != nil {
@@ -190,7 +191,7 @@ func (u *update) segment(ctx context.Context, ref schema.SegmentRef) error {
 	if resumed {
 		return u.segment(ctx, ref)
 	}
-	return schema.Refuse(&schema.AlteredError{Object: "segment", Want: ref.Digest, Got: got},
+	return fault.Refuse(&schema.AlteredError{Object: "segment", Want: ref.Digest, Got: got},
 		"the server's store or something on the way is altered: run bakehouse store fsck on the server")
 }
 
@@ -244,7 +245,7 @@ func (u *update) download(ctx context.Context, ref schema.SegmentRef, part strin
 // missing says that the server lacks what signed metadata name.
 func missing(what string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return schema.Hint(fmt.Errorf("%s: the server does not have it, or not for this host", what),
+		return fault.Hint(fmt.Errorf("%s: the server does not have it, or not for this host", what),
 			"run bakehouse store fsck on the server")
 	}
 	return fmt.Errorf("%s: %w", what, err)

@@ -18,6 +18,7 @@ import (
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // FuzzAnswers puts an answer of any kind in the place of one of the server's, in a whole update. The host neither
@@ -140,7 +141,7 @@ func FuzzStatementList(f *testing.F) {
 		}
 		if names, err := trust.VerifyStatements(envelopes, want, []schema.AcceptedKey{{Name: "release", Public: key.PEM}}, 1); err == nil {
 			t.Errorf("accepted by %q", names)
-		} else if !schema.IsRefusal(err) || !strings.HasSuffix(err.Error(), "No valid signature found") {
+		} else if !fault.IsRefusal(err) || !strings.HasSuffix(err.Error(), "No valid signature found") {
 			t.Errorf("%v", err)
 		}
 	})
@@ -170,7 +171,7 @@ func FuzzStateFile(f *testing.F) {
 			t.Fatalf("status: %v, state: %v", err, rerr)
 		}
 		if err != nil {
-			if schema.HintOf(err) == "" {
+			if fault.HintOf(err) == "" {
 				t.Errorf("%v, and no way out", err)
 			}
 			return

@@ -10,6 +10,7 @@ import (
 
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 const day = 24 * time.Hour
@@ -58,7 +59,7 @@ func TestAHostThatItsServerHoldsForLongerThanTheFleetAllowsIsCriticalAndInstalls
 	}
 	s := h.status()
 	var text strings.Builder
-	if err := s.Print(&text); err != nil || s.Critical != want || s.Err() == nil || schema.ExitCode(s.Err()) != schema.ExitError || !strings.Contains(text.String(), "critical     "+want) {
+	if err := s.Print(&text); err != nil || s.Critical != want || s.Err() == nil || fault.ExitCode(s.Err()) != fault.ExitError || !strings.Contains(text.String(), "critical     "+want) {
 		t.Errorf("status %+v, %v\n%s", s, s.Err(), &text)
 	}
 	if last := lastReport(t, f); !last.Critical || !last.HeldSince.Equal(f.Now().Add(-35*day)) || last.State != schema.StateHeld {
@@ -253,8 +254,8 @@ func TestAClockAtTheEndOfTheCenturyHoldsTheHostAndPoisonsNothing(t *testing.T) {
 	late := time.Date(2080, 1, 1, 0, 0, 0, 0, time.UTC)
 	h.opts.Now = func() time.Time { return late }
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.State != schema.StateHeld || r.Code != codeExpired || !strings.Contains(r.Error, "it is 2080-01-01T00:00:00Z here") || !strings.Contains(schema.HintOf(err), "clock") {
-		t.Errorf("%v (%s), %s", err, schema.HintOf(err), r)
+	if err == nil || r.State != schema.StateHeld || r.Code != codeExpired || !strings.Contains(r.Error, "it is 2080-01-01T00:00:00Z here") || !strings.Contains(fault.HintOf(err), "clock") {
+		t.Errorf("%v (%s), %s", err, fault.HintOf(err), r)
 	}
 	h.runs("one")
 	if s := h.stateOf(); s.Withheld == nil || !s.Withheld.Since.Equal(late) {
@@ -283,8 +284,8 @@ func TestAServersCertificateIsJudgedByTheTimeThatIsBelieved(t *testing.T) {
 	late := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 	h.opts.Now = func() time.Time { return late }
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.Code != codeUnreachable || !strings.Contains(err.Error(), "has expired (it is 2100-01-01T00:00:00Z here)") || !strings.Contains(schema.HintOf(err), "check this host's clock") {
-		t.Errorf("%v (%s), %s", err, schema.HintOf(err), r)
+	if err == nil || r.Code != codeUnreachable || !strings.Contains(err.Error(), "has expired (it is 2100-01-01T00:00:00Z here)") || !strings.Contains(fault.HintOf(err), "check this host's clock") {
+		t.Errorf("%v (%s), %s", err, fault.HintOf(err), r)
 	}
 	h.opts.Now = f.Now
 	// Before any certificate began, but the host holds policy that was issued later.

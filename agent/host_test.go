@@ -10,6 +10,7 @@ import (
 
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // host is a sandboxed host of a test fleet.
@@ -60,7 +61,7 @@ func registered(t *testing.T, f *testfleet.Fleet, name string) *host {
 	f.Add(name)
 	h := newHost(t, f)
 	if _, err := h.Register(t.Context(), options(t, f, name)); err != nil {
-		t.Fatalf("register: %v (%s)", err, schema.HintOf(err))
+		t.Fatalf("register: %v (%s)", err, fault.HintOf(err))
 	}
 	return h
 }
@@ -70,7 +71,7 @@ func (h *host) update() Result {
 	h.t.Helper()
 	r, err := h.Update(h.t.Context(), UpdateOptions{})
 	if err != nil {
-		h.t.Fatalf("update: %v (%s)\n%s", err, schema.HintOf(err), &h.said)
+		h.t.Fatalf("update: %v (%s)\n%s", err, fault.HintOf(err), &h.said)
 	}
 	return r
 }
@@ -80,7 +81,7 @@ func (h *host) refused(words ...string) Result {
 	h.t.Helper()
 	before := h.reads("/usr/bin/agent")
 	r, err := h.Update(h.t.Context(), UpdateOptions{})
-	if !schema.IsRefusal(err) || r.State != schema.StateRefused || schema.ExitCode(err) != schema.ExitRefused {
+	if !fault.IsRefusal(err) || r.State != schema.StateRefused || fault.ExitCode(err) != fault.ExitRefused {
 		h.t.Fatalf("update ended %s with %v, want a refusal\n%s", r.State, err, &h.said)
 	}
 	for _, w := range words {

@@ -8,6 +8,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // clock is for the certificates of servers: a host without a working clock can do without one, because those that are
@@ -65,7 +66,7 @@ func (a *Agent) ask(ctx context.Context, c *client, st *State, tc *trust.Client)
 	}, &answer)
 	var status *statusError
 	if errors.As(err, &status) && (status.Status == http.StatusUnauthorized || status.Status == http.StatusForbidden) {
-		return nil, schema.Hint(err, "the server does not know this host's secret: run bakehouse-agent register --force")
+		return nil, fault.Hint(err, "the server does not know this host's secret: run bakehouse-agent register --force")
 	}
 	if err != nil || !found {
 		return nil, err

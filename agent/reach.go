@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // unreachableError says that no answer, or no whole one, was had: another server may be asked, or the same one later.
@@ -55,7 +55,7 @@ func (c *client) explain(ctx context.Context, err error) error {
 	default:
 		hint = "check that the server runs, and that no firewall or proxy is in the way"
 	}
-	return schema.Hint(&unreachableError{fmt.Errorf("server %s: %w", c.base, err)}, "%s", hint)
+	return fault.Hint(&unreachableError{fmt.Errorf("server %s: %w", c.base, err)}, "%s", hint)
 }
 
 // explainCertificate names the certificate that failed, why, and what to do.

@@ -8,7 +8,7 @@ import (
 	"net/url"
 	"slices"
 
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // content asks the server for something whose digest is signed, so that it does not matter who sends it. If the server
@@ -30,7 +30,7 @@ func (u *update) content(ctx context.Context, path string, header http.Header, l
 	a, err = c.do(ctx, http.MethodGet, to.RequestURI(), header, nil, limit, ok...)
 	if errors.As(err, &moved) {
 		if moved.location != nil {
-			return nil, schema.Refuse(fmt.Errorf("the server redirects to %s, and that to %s: one redirect is followed, no more", c.base, place(moved.location)),
+			return nil, fault.Refuse(fmt.Errorf("the server redirects to %s, and that to %s: one redirect is followed, no more", c.base, place(moved.location)),
 				"have the server name the last place")
 		}
 		err = fmt.Errorf("%s, to which the server redirects: %w", c.base, err)
@@ -52,7 +52,7 @@ func (u *update) elsewhere(to *url.URL) (*client, error) {
 		why = "which is none of the origins that signed policy names"
 	}
 	if why != "" {
-		return nil, schema.Refuse(fmt.Errorf("the server redirects to %s, %s", at, why),
+		return nil, fault.Refuse(fmt.Errorf("the server redirects to %s, %s", at, why),
 			"if that is meant, name it under downloads.origins in fleet.cue and reconcile")
 	}
 	if i := slices.IndexFunc(u.others, func(c *client) bool { return c.base == at }); i >= 0 {

@@ -11,6 +11,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 const maxPEM = 1 << 20
@@ -61,7 +62,7 @@ func (a *Agent) Register(ctx context.Context, o RegisterOptions) (*Registered, e
 	defer end()
 	r, err := a.register(ctx, o)
 	if err != nil {
-		a.log.Error("register", "error", err, "hint", schema.HintOf(err))
+		a.log.Error("register", "error", err, "hint", fault.HintOf(err))
 	}
 	return r, err
 }
@@ -78,20 +79,20 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 		return nil, s.configErr
 	}
 	if r := s.state.Registration; r != nil && !o.Force {
-		return nil, schema.Hint(fmt.Errorf("this host is already registered, as %s at %s", r.Host, r.Server),
+		return nil, fault.Hint(fmt.Errorf("this host is already registered, as %s at %s", r.Host, r.Server),
 			"register with --force to replace the registration, or remove it with bakehouse-agent register --delete")
 	}
 	if o.Server == "" && s.config != nil {
 		o.Server = s.config.Server
 	}
 	if o.Server == "" {
-		return nil, schema.Hint(errors.New("no server is given and no package is installed that names one"), "give --server URL")
+		return nil, fault.Hint(errors.New("no server is given and no package is installed that names one"), "give --server URL")
 	}
 	if err := errors.Join(schema.CheckServerURL(o.Server), schema.CheckHostName(o.Host)); err != nil {
 		return nil, err
 	}
 	if o.User == "" || strings.Contains(o.User, ":") {
-		return nil, schema.Hint(errors.New("no user is given, or its name holds a colon"), "give --user NAME")
+		return nil, fault.Hint(errors.New("no user is given, or its name holds a colon"), "give --user NAME")
 	}
 	next := &Registration{Server: strings.TrimSuffix(o.Server, "/"), Host: o.Host}
 	if o.CA != "" {
@@ -102,13 +103,13 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 			}
 		}
 		if err != nil {
-			return nil, schema.Hint(err, "--ca names a PEM file with the certificate of the authority that signed the server's")
+			return nil, fault.Hint(err, "--ca names a PEM file with the certificate of the authority that signed the server's")
 		}
 		next.Certificates = []string{string(b)}
 	}
 	boot, err := readBootstrap(o)
-	if err != nil && schema.HintOf(err) == "" {
-		err = schema.Hint(err, "--anchor names trust/1.root.json of the fleet's repo, --key what `bakehouse key show NAME` prints")
+	if err != nil && fault.HintOf(err) == "" {
+		err = fault.Hint(err, "--anchor names trust/1.root.json of the fleet's repo, --key what `bakehouse key show NAME` prints")
 	}
 	if err != nil {
 		return nil, err
@@ -132,7 +133,7 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 		return nil, err
 	}
 	if c.password == "" {
-		return nil, schema.Hint(errors.New("the password is empty"), "give it by --password-file, --password-fd, BAKEHOUSE_PASSWORD or on the terminal")
+		return nil, fault.Hint(errors.New("the password is empty"), "give it by --password-file, --password-fd, BAKEHOUSE_PASSWORD or on the terminal")
 	}
 	var answer schema.RegisterAnswer
 	if _, err := c.post(ctx, schema.RegisterPath, schema.RegisterRequest{
@@ -163,22 +164,22 @@ func explainRegister(err error, o RegisterOptions) error {
 	if !errors.As(err, &status) {
 		return err
 	}
-	server := schema.HintOf(err)
+	server := fault.HintOf(err)
 	switch status.Status {
 	case http.StatusUnauthorized:
-		return schema.Hint(fmt.Errorf("the server refuses user %s: wrong user or password", o.User),
+		return fault.Hint(fmt.Errorf("the server refuses user %s: wrong user or password", o.User),
 			"check the password; users stand in access.cue of the fleet's repo and count once it is reconciled")
 	case http.StatusForbidden:
-		return schema.Hint(fmt.Errorf("user %s may not register host %s", o.User, o.Host),
+		return fault.Hint(fmt.Errorf("user %s may not register host %s", o.User, o.Host),
 			"give the user the permission register for this host in access.cue, and reconcile")
 	case http.StatusNotFound:
-		return schema.Hint(fmt.Errorf("the server does not know the host %s", o.Host),
+		return fault.Hint(fmt.Errorf("the server does not know the host %s", o.Host),
 			"add it under hosts/ of the fleet's repo and reconcile, or give the name that stands there by --host")
 	case http.StatusTooManyRequests:
-		return schema.Hint(errors.New("the server takes no more attempts for now"), "%s", orElse(server, "wait a while and try again"))
+		return fault.Hint(errors.New("the server takes no more attempts for now"), "%s", orElse(server, "wait a while and try again"))
 	case http.StatusBadRequest:
 		if server == "" && strings.HasPrefix(o.Server, "http:") {
-			return schema.Hint(err, "if the server speaks TLS, its URL begins with https://")
+			return fault.Hint(err, "if the server speaks TLS, its URL begins with https://")
 		}
 	}
 	return err
@@ -190,7 +191,7 @@ func readBootstrap(o RegisterOptions) (*Bootstrap, error) {
 		return nil, nil
 	}
 	if o.Anchor == "" || len(o.Keys) == 0 {
-		return nil, schema.Hint(errors.New("only one of --anchor and --key is given"),
+		return nil, fault.Hint(errors.New("only one of --anchor and --key is given"),
 			"a first package is verified by both: --anchor trust/1.root.json --key KEY.pem")
 	}
 	b := &Bootstrap{}
@@ -208,7 +209,7 @@ func readBootstrap(o RegisterOptions) (*Bootstrap, error) {
 		}
 		block, _ := pem.Decode(raw)
 		if block != nil && strings.Contains(block.Type, "PRIVATE") {
-			return nil, schema.Hint(fmt.Errorf("%s holds a private key", name), "it belongs on no host: give the public half")
+			return nil, fault.Hint(fmt.Errorf("%s holds a private key", name), "it belongs on no host: give the public half")
 		}
 		if _, err := parseKey(string(raw)); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
@@ -240,7 +241,7 @@ func (a *Agent) Deregister() (was *Registered, err error) {
 	}
 	r := s.state.Registration
 	if r == nil {
-		return nil, schema.Hint(errors.New("this host is not registered"), "there is nothing to delete")
+		return nil, fault.Hint(errors.New("this host is not registered"), "there is nothing to delete")
 	}
 	s.state.Registration, s.state.Hold = nil, ""
 	return &Registered{Host: r.Host, Server: r.Server, Site: r.Site}, s.state.write(a.stored())

@@ -21,6 +21,7 @@ import (
 
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 func TestRegisterSaysWhatIsWrong(t *testing.T) {
@@ -64,10 +65,10 @@ func TestRegisterSaysWhatIsWrong(t *testing.T) {
 			o := options(t, f, "web01")
 			test.change(&o)
 			_, err := h.Register(t.Context(), o)
-			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(schema.HintOf(err), test.hint) {
-				t.Errorf("error %q, hint %q", err, schema.HintOf(err))
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(fault.HintOf(err), test.hint) {
+				t.Errorf("error %q, hint %q", err, fault.HintOf(err))
 			}
-			if err != nil && (strings.Contains(err.Error()+schema.HintOf(err), "wrong\"") || strings.Contains(err.Error(), testfleet.Password)) {
+			if err != nil && (strings.Contains(err.Error()+fault.HintOf(err), "wrong\"") || strings.Contains(err.Error(), testfleet.Password)) {
 				t.Errorf("the error repeats the password: %q", err)
 			}
 			if h.stateOf().Registration != nil {
@@ -130,8 +131,8 @@ func TestASecondRegistrationNeedsForce(t *testing.T) {
 	asked := false
 	o.Password = func() (string, error) { asked = true; return testfleet.Password, nil }
 	if _, err := h.Register(t.Context(), o); err == nil || !strings.Contains(err.Error(), "already registered, as web01 at "+f.URL) ||
-		!strings.Contains(schema.HintOf(err), "--force") || asked {
-		t.Errorf("error %v, hint %q, password asked for: %v", err, schema.HintOf(err), asked)
+		!strings.Contains(fault.HintOf(err), "--force") || asked {
+		t.Errorf("error %v, hint %q, password asked for: %v", err, fault.HintOf(err), asked)
 	}
 	o.Force = true
 	if _, err := h.Register(t.Context(), o); err != nil {
@@ -153,7 +154,7 @@ func TestDeletingTheRegistrationLeavesWhatIsInstalled(t *testing.T) {
 	if _, err := h.Deregister(); err == nil {
 		t.Error("deleted twice")
 	}
-	if _, err := h.Update(t.Context(), UpdateOptions{}); err == nil || !strings.Contains(schema.HintOf(err), "bakehouse-agent register") {
+	if _, err := h.Update(t.Context(), UpdateOptions{}); err == nil || !strings.Contains(fault.HintOf(err), "bakehouse-agent register") {
 		t.Errorf("update: %v", err)
 	}
 	h.runs("one")
@@ -178,8 +179,8 @@ func TestADamagedStateIsSaidAndMendedByForce(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := h.Update(t.Context(), UpdateOptions{})
-		if err == nil || !strings.Contains(err.Error(), "is damaged") || !strings.Contains(schema.HintOf(err), "--force") {
-			t.Errorf("%s: %v, hint %q", name, err, schema.HintOf(err))
+		if err == nil || !strings.Contains(err.Error(), "is damaged") || !strings.Contains(fault.HintOf(err), "--force") {
+			t.Errorf("%s: %v, hint %q", name, err, fault.HintOf(err))
 		}
 	}
 	o := options(t, f, "web01")
@@ -297,7 +298,7 @@ func TestABrokenBakedFileIsNamedAndUpdatesNothing(t *testing.T) {
 	if err := os.WriteFile(h.path(schema.ConfigFile), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Update(t.Context(), UpdateOptions{}); err == nil || !strings.Contains(err.Error(), schema.ConfigFile) || !strings.Contains(schema.HintOf(err), "dpkg -i") {
+	if _, err := h.Update(t.Context(), UpdateOptions{}); err == nil || !strings.Contains(err.Error(), schema.ConfigFile) || !strings.Contains(fault.HintOf(err), "dpkg -i") {
 		t.Errorf("update: %v", err)
 	}
 	if s, err := h.Status(); err != nil || !strings.Contains(s.Problem, schema.ConfigFile) {

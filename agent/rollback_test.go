@@ -10,6 +10,7 @@ import (
 
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 func TestUnhealthyMeansThePreviousPackageAndNoSecondTry(t *testing.T) {
@@ -23,7 +24,7 @@ func TestUnhealthyMeansThePreviousPackageAndNoSecondTry(t *testing.T) {
 	f.Give("web01", f.Pack(sick))
 
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.State != schema.StateFailed || r.Code != codeUnhealthy || r.Package.Release != 1 || schema.IsRefusal(err) {
+	if err == nil || r.State != schema.StateFailed || r.Code != codeUnhealthy || r.Package.Release != 1 || fault.IsRefusal(err) {
 		t.Errorf("update ended with %v: %s", err, r)
 	}
 	h.runs("one")
@@ -122,7 +123,7 @@ func TestARevokedPackageIsNoPlaceToGoBackTo(t *testing.T) {
 	f.Policy.Revoked = []schema.Digest{one.Manifest.SHA256}
 	f.Give("web01", version(f, "two"))
 	h.update()
-	if _, err := h.Rollback(t.Context()); !schema.IsRefusal(err) {
+	if _, err := h.Rollback(t.Context()); !fault.IsRefusal(err) {
 		t.Errorf("rollback: %v", err)
 	}
 	h.runs("two")

@@ -10,6 +10,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 const (
@@ -45,17 +46,17 @@ func (a *Agent) readBaked() (*schema.AgentConfig, []byte, error) {
 	}
 	config, err := decodeConfig(b)
 	if err != nil {
-		return nil, nil, schema.Hint(fmt.Errorf("%s: %w", name, err), hint)
+		return nil, nil, fault.Hint(fmt.Errorf("%s: %w", name, err), hint)
 	}
 	anchor, err := readFile(a.path(schema.AnchorFile), schema.MaxRoot)
 	if err != nil {
 		return nil, nil, err
 	}
 	if len(anchor) == 0 {
-		return nil, nil, schema.Hint(fmt.Errorf("%s is missing or empty", a.path(schema.AnchorFile)), hint)
+		return nil, nil, fault.Hint(fmt.Errorf("%s is missing or empty", a.path(schema.AnchorFile)), hint)
 	}
 	if _, err := trust.Open("", anchor, a.opts.Now); err != nil {
-		return nil, nil, schema.Hint(fmt.Errorf("%s: %w", a.path(schema.AnchorFile), err), hint)
+		return nil, nil, fault.Hint(fmt.Errorf("%s: %w", a.path(schema.AnchorFile), err), hint)
 	}
 	return config, anchor, nil
 }
@@ -122,7 +123,7 @@ func (s *settings) trusted() (anchor []byte, keys []schema.AcceptedKey, threshol
 	case s.state.Bootstrap != nil:
 		return s.state.Bootstrap.Anchor, s.state.Bootstrap.Keys, 1, nil
 	}
-	return nil, nil, 0, schema.Hint(errors.New("this host has no package of the fleet yet, and nothing to verify one with"),
+	return nil, nil, 0, fault.Hint(errors.New("this host has no package of the fleet yet, and nothing to verify one with"),
 		"install its package by hand, or register again with --force --anchor trust/1.root.json --key KEY.pem")
 }
 
@@ -173,5 +174,5 @@ func (s *settings) packageName() string {
 	return ""
 }
 
-var errUnregistered = schema.Hint(errors.New("this host is not registered"),
+var errUnregistered = fault.Hint(errors.New("this host is not registered"),
 	"run bakehouse-agent register --server URL --host NAME --user USER")

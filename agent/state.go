@@ -13,6 +13,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/fault"
 )
 
 const (
@@ -108,7 +109,7 @@ func readState(dir string) (*State, error) {
 	}
 	s, err := decodeState(b)
 	if err != nil {
-		return nil, schema.Hint(fmt.Errorf("%s is damaged: %w", f.Name(), err),
+		return nil, fault.Hint(fmt.Errorf("%s is damaged: %w", f.Name(), err),
 			"register again with bakehouse-agent register --force; the next update then installs the package anew")
 	}
 	return s, nil
@@ -183,7 +184,7 @@ func checkDir(dir string) error {
 	}
 	for _, i := range []fs.FileInfo{link, fi} {
 		if uid, ok := owner(i); ok && uid != os.Geteuid() && uid != 0 {
-			return schema.Refuse(fmt.Errorf("the state directory %s belongs to user %d", dir, uid),
+			return fault.Refuse(fmt.Errorf("the state directory %s belongs to user %d", dir, uid),
 				"remove it, or give it to the user that runs the updater, and register again")
 		}
 	}
@@ -191,7 +192,7 @@ func checkDir(dir string) error {
 		return fmt.Errorf("the state directory %s is not a directory", dir)
 	}
 	if fi.Mode().Perm()&0o022 != 0 {
-		return schema.Refuse(fmt.Errorf("the state directory %s can be written by others (mode %o)", dir, fi.Mode().Perm()),
+		return fault.Refuse(fmt.Errorf("the state directory %s can be written by others (mode %o)", dir, fi.Mode().Perm()),
 			"chmod 0700 %s, after looking at what is in it", dir)
 	}
 	return nil
@@ -200,7 +201,7 @@ func checkDir(dir string) error {
 // asRoot adds the usual remedy to a permission error.
 func asRoot(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
-		return schema.Hint(err, "run it as root")
+		return fault.Hint(err, "run it as root")
 	}
 	return err
 }
@@ -216,7 +217,7 @@ func lock(dir string) (func(), error) {
 	if err != nil {
 		f.Close()
 		if errors.Is(err, errBusy) {
-			return nil, schema.Hint(errBusy, "wait until it has ended; %s tells its story", filepath.Join(dir, logFile))
+			return nil, fault.Hint(errBusy, "wait until it has ended; %s tells its story", filepath.Join(dir, logFile))
 		}
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // Status is what the host knows of itself.
@@ -92,7 +93,7 @@ func (a *Agent) Status() (*Status, error) {
 		problem = err
 	}
 	if problem != nil {
-		out.Problem, out.Hint = problem.Error(), schema.HintOf(problem)
+		out.Problem, out.Hint = problem.Error(), fault.HintOf(problem)
 	}
 	return out, nil
 }
@@ -119,7 +120,7 @@ func keyStates(keys []schema.AcceptedKey, threshold int, c *schema.AgentConfig, 
 		states = append(states, state)
 	}
 	if left < threshold {
-		err = schema.Hint(fmt.Errorf("of the %d signature keys that this host accepts %d are valid, and a new package takes %d", len(keys), left, threshold),
+		err = fault.Hint(fmt.Errorf("of the %d signature keys that this host accepts %d are valid, and a new package takes %d", len(keys), left, threshold),
 			"what runs here goes on; install the host's newest package by hand, which brings the keys of today")
 	}
 	return states, err
@@ -178,7 +179,7 @@ func (s *Status) Err() error {
 	if s.Critical == "" {
 		return nil
 	}
-	return schema.Hint(errors.New("critical: "+s.Critical), "see why the host's server holds it back, is behind, or cannot be reached")
+	return fault.Hint(errors.New("critical: "+s.Critical), "see why the host's server holds it back, is behind, or cannot be reached")
 }
 
 // String says which package it is in a few words.

@@ -9,6 +9,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // Codes of outcomes beside those of schema.Decide.
@@ -101,7 +102,7 @@ func (a *Agent) Update(ctx context.Context, o UpdateOptions) (Result, error) {
 		err = errUnregistered
 	}
 	if err != nil {
-		a.log.Error("update", "error", err, "hint", schema.HintOf(err))
+		a.log.Error("update", "error", err, "hint", fault.HintOf(err))
 		return failed(err), err
 	}
 	if o.Retry {
@@ -157,7 +158,7 @@ func (u *update) conclude(ctx context.Context, out Outcome, err error) (Result, 
 		}
 	}
 	if err != nil {
-		u.log.Error("update", "error", err, "hint", schema.HintOf(err))
+		u.log.Error("update", "error", err, "hint", fault.HintOf(err))
 	}
 	u.log.Info(r.String())
 	return r, err
@@ -169,7 +170,7 @@ func (u *update) failure(out Outcome, err error) Outcome {
 	var status *statusError
 	out.State, out.Error = schema.StateFailed, err.Error()
 	switch {
-	case schema.IsRefusal(err):
+	case fault.IsRefusal(err):
 		out.State = schema.StateRefused
 		out.Code = orElse(out.Code, codeUnverified)
 	case errors.As(err, &expired):

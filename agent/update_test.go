@@ -14,6 +14,7 @@ import (
 
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 func TestTheUpdaterAloneInstallsTheFirstPackageAndThenOnlyWhatChanges(t *testing.T) {
@@ -143,7 +144,7 @@ func TestAnUnreachableServerChangesNothingAndIsReportedLater(t *testing.T) {
 	h.update()
 	f.Bend(func(w http.ResponseWriter, r *http.Request) bool { panic(http.ErrAbortHandler) })
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.Code != codeUnreachable || schema.IsRefusal(err) || schema.HintOf(err) == "" {
+	if err == nil || r.Code != codeUnreachable || fault.IsRefusal(err) || fault.HintOf(err) == "" {
 		t.Errorf("update: %v, %s", err, r)
 	}
 	h.runs("one")

@@ -11,6 +11,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // Attacks by whoever can write to the store, or is the host's server, and holds no key.
@@ -140,7 +141,7 @@ func swappedSegment(b *besieged) {
 	swap()
 	b.replace("hosts/rules.cue", `"three"`, `"four"`)
 	b.commit("Another word")
-	if said := b.fails(schema.ExitRefused, "reconcile", "--store", b.store, "--programs", b.programs()); !strings.Contains(said, "segment") {
+	if said := b.fails(fault.ExitRefused, "reconcile", "--store", b.store, "--programs", b.programs()); !strings.Contains(said, "segment") {
 		b.t.Errorf("reconcile says %q", said)
 	}
 	if b.head() != 3 {

@@ -33,6 +33,7 @@ import (
 
 	"bakehouse/agent"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // fortress is a fleet with three published releases, made once. Every attack gets a copy of it (besieged).
@@ -413,8 +414,8 @@ func (b *besieged) ends(want outcome) {
 	if r.Fetched > 64<<20 {
 		b.t.Errorf("%d bytes were fetched", r.Fetched)
 	}
-	if r.State != want.state || r.Code != want.code || schema.IsRefusal(err) != want.refusal {
-		b.t.Errorf("the update ended %s (%s), refusal %v, and not %s (%s), refusal %v: %v\n%s", r.State, r.Code, schema.IsRefusal(err), want.state, want.code, want.refusal, err, &b.said)
+	if r.State != want.state || r.Code != want.code || fault.IsRefusal(err) != want.refusal {
+		b.t.Errorf("the update ended %s (%s), refusal %v, and not %s (%s), refusal %v: %v\n%s", r.State, r.Code, fault.IsRefusal(err), want.state, want.code, want.refusal, err, &b.said)
 	}
 	for _, w := range want.words {
 		if !strings.Contains(r.String(), w) {
@@ -467,7 +468,7 @@ func (b *besieged) updates(text string) {
 	b.t.Helper()
 	r, err := b.agent.Update(b.t.Context(), agent.UpdateOptions{})
 	if err != nil || r.State != schema.StateCurrent {
-		b.t.Fatalf("update: %v (%s), %s\n%s", err, schema.HintOf(err), r, &b.said)
+		b.t.Fatalf("update: %v (%s), %s\n%s", err, fault.HintOf(err), r, &b.said)
 	}
 	program, err := os.ReadFile(filepath.Join(b.root, "usr/bin/app"))
 	must(b.t, err)

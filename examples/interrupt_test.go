@@ -16,6 +16,7 @@ import (
 
 	"bakehouse/examples/internal/realhost"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // fleetRepo is a fleet with keys and a root, and the environment that commands on it need.
@@ -156,7 +157,7 @@ func (f *fleetRepo) interrupt(t *testing.T, dir string, k int, signal syscall.Si
 		return true
 	}
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != schema.ExitError ||
+	if !errors.As(err, &exit) || exit.ExitCode() != fault.ExitError ||
 		strings.Count(stderr.String(), "bakehouse: error: ") != 1 || !strings.Contains(stderr.String(), "bakehouse: hint: ") {
 		t.Errorf("interrupted, the pass ended with %v:\n%s", err, &stderr)
 	}

@@ -16,6 +16,7 @@ import (
 	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 
 	"github.com/spf13/cobra"
@@ -76,7 +77,7 @@ lines of a pull request, and gitlab a code quality report; both, like json, hold
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			write := formats[format]
 			if write == nil {
-				return schema.Hint(fmt.Errorf("there is no format %.40q", format), "it is one of %s", strings.Join(slices.Sorted(maps.Keys(formats)), ", "))
+				return fault.Hint(fmt.Errorf("there is no format %.40q", format), "it is one of %s", strings.Join(slices.Sorted(maps.Keys(formats)), ", "))
 			}
 			fsys, what, err := c.files(cmd.ErrOrStderr())
 			if err != nil {
@@ -143,11 +144,11 @@ func noHost(err error, f *fleet.Fleet, name string) error {
 	for i, h := range f.Hosts {
 		names[i] = h.Name
 		if slices.Contains(h.Was, name) {
-			return schema.Hint(err, "it is called %s now", h.Name)
+			return fault.Hint(err, "it is called %s now", h.Name)
 		}
 	}
 	if hint := fleet.Nearest("did you mean %s?", name, names); hint != "" {
-		return schema.Hint(err, "%s", hint)
+		return fault.Hint(err, "%s", hint)
 	}
-	return schema.Hint(err, "hosts stand under `hosts:` in the folders of hosts/")
+	return fault.Hint(err, "hosts stand under `hosts:` in the folders of hosts/")
 }

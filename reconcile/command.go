@@ -13,7 +13,7 @@ import (
 	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 
 	"github.com/spf13/cobra"
 )
@@ -84,7 +84,7 @@ prompt; "bakehouse key --help" says more, also of keys in a KMS or HSM.`,
 				return only.run(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr(), asJSON)
 			}
 			if restored != (o.recovery.Seen > 0) {
-				return schema.Hint(errors.New("--after-restore and --above N go together"),
+				return fault.Hint(errors.New("--after-restore and --above N go together"),
 					"N is the highest timestamp version that a host has seen: bakehouse serve seen --database FILE; if that is lost too, `bakehouse-agent status` on the hosts, or a number that is surely higher")
 			}
 			var out interface{ tell(io.Writer) error }

@@ -10,7 +10,7 @@ import (
 
 	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 
 	"github.com/spf13/cobra"
 )
@@ -43,7 +43,7 @@ func (c *commitCheck) on() (bool, error) {
 	switch c.start {
 	case "false":
 		if named {
-			return false, schema.Hint(errors.New("--verify-commits=false contradicts --allowed-signers and --keyring"), "leave one of them out")
+			return false, fault.Hint(errors.New("--verify-commits=false contradicts --allowed-signers and --keyring"), "leave one of them out")
 		}
 		return false, nil
 	case "":
@@ -54,7 +54,7 @@ func (c *commitCheck) on() (bool, error) {
 	case startHead, startAll:
 	default:
 		if err := source.CheckCommit(c.start); err != nil {
-			return false, schema.Hint(fmt.Errorf("--verify-commits=%.60s is neither head nor all, and as a commit: %w", c.start, err), "a branch or tag would let whoever may push choose")
+			return false, fault.Hint(fmt.Errorf("--verify-commits=%.60s is neither head nor all, and as a commit: %w", c.start, err), "a branch or tag would let whoever may push choose")
 		}
 	}
 	return true, nil

@@ -13,7 +13,7 @@ import (
 
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/rules"
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 
 	"github.com/spf13/cobra"
@@ -82,7 +82,7 @@ func indented(out io.Writer, v any) error {
 // explainSelection prints whether the host gets updates, and why.
 func explainSelection(out io.Writer, f *fleet.Fleet, args []string, asJSON bool) error {
 	if len(args) > 1 {
-		return schema.Hint(fmt.Errorf("--select asks about a host, not about %q", args[1]), "leave the plugin out, or --select")
+		return fault.Hint(fmt.Errorf("--select asks about a host, not about %q", args[1]), "leave the plugin out, or --select")
 	}
 	s, err := rules.Select(f, args[0])
 	if err != nil {
@@ -128,13 +128,13 @@ func narrow(e *rules.Explanation, what string) error {
 				for _, x := range params {
 					have = append(have, x.Name)
 				}
-				return schema.Hint(fmt.Errorf("plugin %s of host %s has no value for %q", plugin, e.Host, param), "it has %s", strings.Join(have, ", "))
+				return fault.Hint(fmt.Errorf("plugin %s of host %s has no value for %q", plugin, e.Host, param), "it has %s", strings.Join(have, ", "))
 			}
 		}
 		e.Attributes, e.Plugins = nil, []rules.PluginExplained{p}
 		return nil
 	}
-	return schema.Hint(fmt.Errorf("no rule gives host %s the plugin %q", e.Host, plugin), "it has %s", strings.Join(names, ", "))
+	return fault.Hint(fmt.Errorf("no rule gives host %s the plugin %q", e.Host, plugin), "it has %s", strings.Join(names, ", "))
 }
 
 // rootItem is something in a host's package that acts as root.

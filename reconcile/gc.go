@@ -12,6 +12,7 @@ import (
 
 	"bakehouse/reconcile/sign"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 
 	"github.com/spf13/cobra"
@@ -83,7 +84,7 @@ func collectGarbage(ctx context.Context, o gcOptions) (*store.GCReport, error) {
 	opts := store.GCOptions{Keep: o.keep, Grace: time.Duration(o.grace), DryRun: o.dryRun}
 	if o.root != "" {
 		if opts.Anchor, err = os.ReadFile(o.root); err != nil {
-			return nil, schema.Hint(err, "--root names the fleet's first root, trust/1.root.json in its config repo")
+			return nil, fault.Hint(err, "--root names the fleet's first root, trust/1.root.json in its config repo")
 		}
 		if opts.Keep == 0 {
 			opts.Keep = store.DefaultKeep

@@ -13,6 +13,7 @@ import (
 
 	"bakehouse/examples"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 
 	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
@@ -69,12 +70,12 @@ func initRepo(dir, example, url string) error {
 	repo := false
 	for _, e := range entries {
 		if e.Name() != ".git" {
-			return schema.Hint(fmt.Errorf("init: %s is not empty: it has %s", dir, e.Name()), "name another folder: bakehouse init DIR")
+			return fault.Hint(fmt.Errorf("init: %s is not empty: it has %s", dir, e.Name()), "name another folder: bakehouse init DIR")
 		}
 		repo = true
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return schema.Hint(fmt.Errorf("init: %w", err), "name a folder that can be made and written: bakehouse init DIR")
+		return fault.Hint(fmt.Errorf("init: %w", err), "name a folder that can be made and written: bakehouse init DIR")
 	}
 	if !repo {
 		options := git.PlainInitOptions{InitOptions: git.InitOptions{DefaultBranch: plumbing.Main}}

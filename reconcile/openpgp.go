@@ -12,7 +12,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"bakehouse/reconcile/sign"
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // openPGPKey is a secret key as `gpg --export-secret-keys` writes it. It vouches for copies of packages to package managers and
@@ -28,7 +28,7 @@ const openPGPName = "openpgp"
 func readOpenPGPKey(file string, passphrase sign.Passphrase) (*openPGPKey, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return nil, schema.Hint(err, "write the key to a file that only you read: gpg --export-secret-keys --armor KEY > FILE")
+		return nil, fault.Hint(err, "write the key to a file that only you read: gpg --export-secret-keys --armor KEY > FILE")
 	}
 	read := openpgp.ReadKeyRing
 	if bytes.HasPrefix(bytes.TrimSpace(b), []byte("-----BEGIN")) {
@@ -49,7 +49,7 @@ func readOpenPGPKey(file string, passphrase sign.Passphrase) (*openPGPKey, error
 		}
 	}
 	if err != nil {
-		return nil, schema.Hint(fmt.Errorf("OpenPGP key %s: %w", file, err), "export one secret key that signs: gpg --export-secret-keys --armor KEY > FILE")
+		return nil, fault.Hint(fmt.Errorf("OpenPGP key %s: %w", file, err), "export one secret key that signs: gpg --export-secret-keys --armor KEY > FILE")
 	}
 	if k.signer().PrivateKey.Encrypted {
 		pass, err := passphrase(openPGPName, false)
@@ -57,7 +57,7 @@ func readOpenPGPKey(file string, passphrase sign.Passphrase) (*openPGPKey, error
 			return nil, err
 		}
 		if err := k.entity.DecryptPrivateKeys(pass); err != nil {
-			return nil, schema.Hint(fmt.Errorf("OpenPGP key %s: the passphrase does not fit", file), "see `bakehouse package --help` for where it is looked for")
+			return nil, fault.Hint(fmt.Errorf("OpenPGP key %s: the passphrase does not fit", file), "see `bakehouse package --help` for where it is looked for")
 		}
 	}
 	return k, nil

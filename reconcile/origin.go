@@ -14,6 +14,7 @@ import (
 	"bakehouse/agent/trust"
 	"bakehouse/reconcile/contents"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 )
@@ -59,7 +60,7 @@ func parseHash(s string) (hash, error) {
 	text := strings.TrimPrefix(strings.ToLower(s), "sha256:")
 	_, err := schema.ParseHex(text)
 	if err != nil && !schema.RecipeID(text).Valid() {
-		return hash{}, schema.Hint(fmt.Errorf("%.80q is neither 64 nor 16 hex digits", s),
+		return hash{}, fault.Hint(fmt.Errorf("%.80q is neither 64 nor 16 hex digits", s),
 			"give the hash of a package or manifest, its first 16 digits, or a recipe, as `bakehouse-agent status` shows them")
 	}
 	return hash{text}, nil

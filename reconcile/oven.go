@@ -12,7 +12,7 @@ import (
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/program"
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 
 	"github.com/spf13/cobra"
 )
@@ -107,7 +107,7 @@ func jobsFlag(cmd *cobra.Command, jobs *int) {
 // jobCount is what --jobs asks for.
 func jobCount(jobs int) (int, error) {
 	if jobs < 0 {
-		return 0, schema.Hint(fmt.Errorf("--jobs %d", jobs), "give a number of packages to bake at a time, or leave it out for one per processor")
+		return 0, fault.Hint(fmt.Errorf("--jobs %d", jobs), "give a number of packages to bake at a time, or leave it out for one per processor")
 	}
 	if jobs == 0 {
 		return runtime.GOMAXPROCS(0), nil

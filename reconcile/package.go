@@ -17,6 +17,7 @@ import (
 	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 
 	"github.com/spf13/cobra"
@@ -58,12 +59,12 @@ release.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !verify {
 				if all {
-					return schema.Hint(errors.New("--all is for --verify"), "bakehouse package --verify --all")
+					return fault.Hint(errors.New("--all is for --verify"), "bakehouse package --verify --all")
 				}
 				var key *openPGPKey
 				if pgp != "" {
 					if out == "-" {
-						return schema.Hint(errors.New("a signed copy is written to a file, with its signature beside it"), "name a file with -o")
+						return fault.Hint(errors.New("a signed copy is written to a file, with its signature beside it"), "name a file with -o")
 					}
 					var err error
 					if key, err = readOpenPGPKey(pgp, pass.Passphrase(cmd.Context())); err != nil {
@@ -73,7 +74,7 @@ release.`,
 				return fetchPackage(cmd.Context(), cmd.OutOrStdout(), o.repo, o.ref, o.location, args[0], out, key)
 			}
 			if out != "" || pgp != "" {
-				return schema.Hint(errors.New("--verify writes no file"), "leave -o and --openpgp-key out, or fetch the package without --verify")
+				return fault.Hint(errors.New("--verify writes no file"), "leave -o and --openpgp-key out, or fetch the package without --verify")
 			}
 			if cmd.Flag("ref").Changed {
 				o.commit = o.ref
@@ -126,7 +127,7 @@ func fetchPackage(ctx context.Context, stdout io.Writer, repo, ref, location, ho
 		return err
 	}
 	if m.SHA256 != a.SHA256 || m.Size != a.Length {
-		return schema.Refuse(fmt.Errorf("the manifest of host %s describes another package than the signed one", host),
+		return fault.Refuse(fmt.Errorf("the manifest of host %s describes another package than the signed one", host),
 			"restore the store from a backup, or find out who wrote to it")
 	}
 	open := segmentsOf(ctx, st)
@@ -158,7 +159,7 @@ func anchorOf(repo, ref string) ([]byte, error) {
 	}
 	b, err := fs.ReadFile(rev.FS, "trust/1.root.json")
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, schema.Hint(fmt.Errorf("commit %.12s has no trust/1.root.json", rev.Commit),
+		return nil, fault.Hint(fmt.Errorf("commit %.12s has no trust/1.root.json", rev.Commit),
 			"make the root with `bakehouse root init` and commit it")
 	}
 	return b, err
@@ -173,7 +174,7 @@ func openPublished(ctx context.Context, st store.Store, anchor []byte) (*trust.C
 	src := trust.StoreSource(st, func(ctx context.Context) (int64, error) { return store.Head(ctx, st) })
 	if err := client.Refresh(ctx, src, nil); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil, schema.Hint(err, "publish a release first: bakehouse reconcile")
+			return nil, nil, fault.Hint(err, "publish a release first: bakehouse reconcile")
 		}
 		return nil, nil, err
 	}
@@ -184,7 +185,7 @@ func openPublished(ctx context.Context, st store.Store, anchor []byte) (*trust.C
 func assignmentOf(ctx context.Context, client *trust.Client, src trust.Source, host string) (*schema.Assignment, error) {
 	a, err := client.Assignment(ctx, src, host)
 	if errors.Is(err, trust.ErrNoTarget) {
-		return nil, schema.Hint(fmt.Errorf("the published release has no package for host %s", host),
+		return nil, fault.Hint(fmt.Errorf("the published release has no package for host %s", host),
 			"check the name, and that its commit was reconciled: bakehouse explain %s", host)
 	}
 	return a, err
@@ -198,7 +199,7 @@ func readManifest(ctx context.Context, st store.Store, d schema.Digest) (*schema
 	}
 	m, err := schema.DecodeManifest(b, d)
 	if err != nil {
-		return nil, schema.Refuse(err, "the store is altered or damaged: run `bakehouse store fsck`")
+		return nil, fault.Refuse(err, "the store is altered or damaged: run `bakehouse store fsck`")
 	}
 	return m, nil
 }
@@ -241,7 +242,7 @@ func assembleTo(file string, assemble func(io.Writer) error) (err error) {
 		if errors.As(err, &pe) {
 			err = pe.Err
 		}
-		return schema.Hint(fmt.Errorf("write %s: %w", file, err), "choose another file with -o")
+		return fault.Hint(fmt.Errorf("write %s: %w", file, err), "choose another file with -o")
 	}
 	if fi, err := os.Stat(file); err == nil && !fi.Mode().IsRegular() {
 		// A device or a pipe is written to: a rename would put a file in its place.

@@ -12,7 +12,7 @@ import (
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 
@@ -64,7 +64,7 @@ Exit codes: 0 done, 1 error; with --detailed-exitcode 0 no changes, 1 error, 2 c
 			}
 			write, ok := planFormats[format]
 			if !ok {
-				return schema.Hint(fmt.Errorf("no such format %.20q", format), "formats are text, json and markdown")
+				return fault.Hint(fmt.Errorf("no such format %.20q", format), "formats are text, json and markdown")
 			}
 			r, refusal, err := p.plan(cmd.Context(), cmd.ErrOrStderr())
 			if err != nil {
@@ -79,7 +79,7 @@ Exit codes: 0 done, 1 error; with --detailed-exitcode 0 no changes, 1 error, 2 c
 				}
 			}
 			if detailed && !r.Empty() {
-				return schema.ErrChanges
+				return fault.ErrChanges
 			}
 			return nil
 		},
@@ -111,9 +111,9 @@ var planFormats = map[string]func(*plan.Report, io.Writer) error{
 func (p *planner) plan(ctx context.Context, log io.Writer) (r *plan.Report, refusal, err error) {
 	switch {
 	case p.out != "" && p.against == "":
-		return nil, nil, schema.Hint(errors.New("--out needs --against: a saved plan is bound to the state of a store"), "name the store with --against")
+		return nil, nil, fault.Hint(errors.New("--out needs --against: a saved plan is bound to the state of a store"), "name the store with --against")
 	case p.out != "" && p.worktree:
-		return nil, nil, schema.Hint(errors.New("--out needs a commit: a saved plan is bound to its tree"), "commit the files, and leave --worktree out")
+		return nil, nil, fault.Hint(errors.New("--out needs a commit: a saved plan is bound to its tree"), "commit the files, and leave --worktree out")
 	}
 	if p.git, err = source.Open(p.repo); err != nil {
 		return nil, nil, err
@@ -148,7 +148,7 @@ func (p *planner) plan(ctx context.Context, log io.Writer) (r *plan.Report, refu
 	if diff.Count(plan.Removed) > p.head.fleet.Limits.Removed {
 		if refusal = checkRemovals(p.git, diff, p.before, p.head); refusal != nil {
 			r.Refused = refusal.Error()
-			if hint := schema.HintOf(refusal); hint != "" {
+			if hint := fault.HintOf(refusal); hint != "" {
 				r.Refused += "; " + hint
 			}
 		}
@@ -196,7 +196,7 @@ func (p *planner) baseSide(ctx context.Context) (plan.Side, error) {
 	}
 	before := atRevision(rev, p.cache)
 	if err := before.evaluate(ctx); err != nil {
-		return nothing, schema.Hint(fmt.Errorf("the base, %s, has errors:\n%w", before.name, err), "compare with another commit: --base REF")
+		return nothing, fault.Hint(fmt.Errorf("the base, %s, has errors:\n%w", before.name, err), "compare with another commit: --base REF")
 	}
 	p.before = before
 	return before.side(), nil
@@ -207,7 +207,7 @@ func (p *planner) baseRevision() (*source.Revision, error) {
 	case p.base != "":
 		rev, err := p.git.Revision(p.base)
 		if err != nil {
-			return nil, schema.Hint(fmt.Errorf("--base: %w", err), "name a commit, branch or tag that this clone has")
+			return nil, fault.Hint(fmt.Errorf("--base: %w", err), "name a commit, branch or tag that this clone has")
 		}
 		return rev, nil
 	case p.worktree:

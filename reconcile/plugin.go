@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 
 	"github.com/spf13/cobra"
@@ -102,7 +103,7 @@ func pluginShowCommand() *cobra.Command {
 				if hint == "" {
 					hint = "there are " + strings.Join(names, ", ")
 				}
-				return schema.Hint(fmt.Errorf("there is no plugin %.80q", args[0]), "%s", hint)
+				return fault.Hint(fmt.Errorf("there is no plugin %.80q", args[0]), "%s", hint)
 			}
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), showPlugin(p))

@@ -17,6 +17,7 @@ import (
 	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 
@@ -111,7 +112,7 @@ func reproduce(ctx context.Context, o reproduceOptions, text string, stdout, log
 		for _, origin := range found {
 			digests = append(digests, fmt.Sprintf("%s (%s %s)", origin.Package.Hex(), origin.Platform, origin.Format))
 		}
-		return nil, schema.Hint(fmt.Errorf("%s means %d packages", text, len(found)), "give one of %s", strings.Join(digests, ", "))
+		return nil, fault.Hint(fmt.Errorf("%s means %d packages", text, len(found)), "give one of %s", strings.Join(digests, ", "))
 	}
 	for _, origin := range found {
 		if err := origin.signatures(ctx, st, f); err != nil {
@@ -153,7 +154,7 @@ func topOf(ctx context.Context, repo, ref string) (*fleet.Fleet, error) {
 	}
 	f, err := fleet.LoadTop(ctx, rev.FS)
 	if err == nil && len(f.Roots) == 0 {
-		err = schema.Hint(fmt.Errorf("commit %.12s has no trust/1.root.json", rev.Commit), "make the root with `bakehouse root init` and commit it")
+		err = fault.Hint(fmt.Errorf("commit %.12s has no trust/1.root.json", rev.Commit), "make the root with `bakehouse root init` and commit it")
 	}
 	return f, err
 }
@@ -172,7 +173,7 @@ func (r *reproduction) find(ctx context.Context, f *fleet.Fleet, h hash) ([]*Ori
 	}
 	found, err := trace(ctx, r.store, f.Roots[0], h)
 	if err == nil && len(found) == 0 {
-		err = schema.Hint(fmt.Errorf("no release that the store keeps gave %s to a host", h.text),
+		err = fault.Hint(fmt.Errorf("no release that the store keeps gave %s to a host", h.text),
 			"if an older one did, name its commit: bakehouse reproduce %s --commit REF", h.text)
 	}
 	return found, err
@@ -211,7 +212,7 @@ func (r *reproduction) inCommit(ctx context.Context, h hash, only func(plan.Pack
 	}
 	found := slices.DeleteFunc(made, func(o *Origin) bool { return o == nil })
 	if len(found) == 0 {
-		return nil, schema.Hint(fmt.Errorf("none of the %s that %s yields is %s", count(len(want), "package"), s.name, h.text),
+		return nil, fault.Hint(fmt.Errorf("none of the %s that %s yields is %s", count(len(want), "package"), s.name, h.text),
 			"name another commit; with another version of bakehouse the same commit may yield other bytes (this one has bake version %d)", bake.Version)
 	}
 	return found, nil
@@ -238,11 +239,11 @@ func (r *reproduction) segments(ctx context.Context, o *Origin) (func(schema.Seg
 // again bakes a package from the commit of its release.
 func (r *reproduction) again(ctx context.Context, o *Origin) (func(schema.SegmentRef) (io.ReadCloser, error), error) {
 	if o.Release == nil {
-		return nil, schema.Hint(fmt.Errorf("segments of package %s are gone, and so is the release that says from which commit it was baked", o.Package),
+		return nil, fault.Hint(fmt.Errorf("segments of package %s are gone, and so is the release that says from which commit it was baked", o.Package),
 			"name the commit with --commit")
 	}
 	if o.Bake != bake.Version {
-		return nil, schema.Hint(fmt.Errorf("segments of package %s are gone, and it was baked by bake version %d; this program has %d", o.Package, o.Bake, bake.Version),
+		return nil, fault.Hint(fmt.Errorf("segments of package %s are gone, and it was baked by bake version %d; this program has %d", o.Package, o.Bake, bake.Version),
 			"bake it with the version that published it: bakehouse %s", o.Release.Tool)
 	}
 	from := *r

@@ -15,8 +15,8 @@ import (
 
 	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
-	"bakehouse/schema"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 
@@ -107,14 +107,14 @@ func (r retirement) edit(ctx context.Context, name string) (path string, text []
 	}
 	key := f.Keys[name]
 	if key == nil {
-		return "", nil, schema.Hint(fmt.Errorf("there is no key %.80q", name), "see bakehouse key list")
+		return "", nil, fault.Hint(fmt.Errorf("there is no key %.80q", name), "see bakehouse key list")
 	}
 	if !key.Retired.IsZero() {
 		return "", nil, fmt.Errorf("key %s is retired since %s", name, key.Retired.UTC().Format(time.RFC3339))
 	}
 	signs := func(k *fleet.Key) bool { return k.Has(fleet.UsePackage) }
 	if others := slices.DeleteFunc(slices.Collect(maps.Values(f.Keys)), func(k *fleet.Key) bool { return k == key || !signs(k) }); signs(key) && len(others) == 0 {
-		return "", nil, schema.Hint(fmt.Errorf("key %s is the only one that signs packages", name), "first make the key that follows it: bakehouse key create NAME --use package")
+		return "", nil, fault.Hint(fmt.Errorf("key %s is the only one that signs packages", name), "first make the key that follows it: bakehouse key create NAME --use package")
 	}
 	was, err := fs.ReadFile(fsys, key.Pos.File)
 	if err != nil {
@@ -132,7 +132,7 @@ func (r retirement) after(ctx context.Context, path string, text []byte) (*state
 	}
 	s := &state{name: "the files in " + r.repo, files: edited{fsys, path, text}}
 	if err := s.evaluate(ctx); err != nil {
-		return nil, schema.Hint(fmt.Errorf("with the key retired the repo has errors:\n%w", err), "mend these first; nothing was written")
+		return nil, fault.Hint(fmt.Errorf("with the key retired the repo has errors:\n%w", err), "mend these first; nothing was written")
 	}
 	return s, nil
 }
@@ -160,7 +160,7 @@ func (r retirement) strands(ctx context.Context, after *state) (stranded, error)
 	}
 	st, err := store.OpenExisting(ctx, r.location)
 	if err != nil {
-		return nil, schema.Hint(fmt.Errorf("what hosts run is told by what is published: %w", err), "name the store: --store")
+		return nil, fault.Hint(fmt.Errorf("what hosts run is told by what is published: %w", err), "name the store: --store")
 	}
 	// The roots in the repo and the keys as they are now: retiring is not part of that yet.
 	before, err := loadWorktree(ctx, r.repo)
@@ -210,7 +210,7 @@ const maxStranded = 50
 
 func (s stranded) refuse(name string, allowed int) error {
 	if len(s) == 0 {
-		return schema.Hint(fmt.Errorf("retiring key %s strands no host, and --strand says %d", name, allowed), "leave --strand out")
+		return fault.Hint(fmt.Errorf("retiring key %s strands no host, and --strand says %d", name, allowed), "leave --strand out")
 	}
 	var b strings.Builder
 	for i, host := range slices.Sorted(maps.Keys(s)) {
@@ -224,7 +224,7 @@ func (s stranded) refuse(name string, allowed int) error {
 	if len(s) == 1 {
 		are = "is"
 	}
-	return schema.Hint(fmt.Errorf("without key %s there %s %s that no valid signature would be left for, and --strand says %d:%s", name, are, count(len(s), "host"), allowed, &b),
+	return fault.Hint(fmt.Errorf("without key %s there %s %s that no valid signature would be left for, and --strand says %d:%s", name, are, count(len(s), "host"), allowed, &b),
 		"let them first install a package that accepts another key too (--updated once they have), or say --strand %d", len(s))
 }
 

@@ -13,6 +13,7 @@ import (
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 )
 
@@ -23,7 +24,7 @@ type boundPlan struct{ plan.Binding }
 func readPlan(file string, rev *source.Revision, tool string) (*boundPlan, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, schema.Hint(err, "`bakehouse plan --against STORE --out FILE` writes one")
+		return nil, fault.Hint(err, "`bakehouse plan --against STORE --out FILE` writes one")
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, plan.MaxSaved+1))
@@ -35,7 +36,7 @@ func readPlan(file string, rev *source.Revision, tool string) (*boundPlan, error
 	}
 	bound, err := plan.ParseBinding(b)
 	if err != nil {
-		return nil, schema.Hint(fmt.Errorf("%s: %w", file, err), "`bakehouse plan --against STORE --out FILE` writes one")
+		return nil, fault.Hint(fmt.Errorf("%s: %w", file, err), "`bakehouse plan --against STORE --out FILE` writes one")
 	}
 	return &boundPlan{bound}, bound.CheckSource(plan.Binding{Tree: rev.Tree, Tool: tool, Bake: bake.Version})
 }
@@ -63,7 +64,7 @@ func bindHead(ctx context.Context, b *plan.Binding, st store.Store, release *sig
 func savePlan(ctx context.Context, file string, r *plan.Report, rev *source.Revision, tool string, st store.Store, release *sign.State) error {
 	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
 		// The file is replaced, and a device or a pipe in its place would be gone.
-		return schema.Hint(fmt.Errorf("%s is not a regular file", file), "name a file with --out, or print the plan with --json")
+		return fault.Hint(fmt.Errorf("%s is not a regular file", file), "name a file with --out, or print the plan with --json")
 	}
 	s := plan.Saved{Binding: plan.Binding{Tree: rev.Tree, Tool: tool, Bake: bake.Version}, Report: r}
 	if err := bindHead(ctx, &s.Binding, st, release); err != nil {
@@ -73,5 +74,5 @@ func savePlan(ctx context.Context, file string, r *plan.Report, rev *source.Revi
 	if err != nil {
 		return err
 	}
-	return schema.Hint(durable.WriteFile(file, b, 0o600), "name another file with --out")
+	return fault.Hint(durable.WriteFile(file, b, 0o600), "name another file with --out")
 }

@@ -15,6 +15,7 @@ import (
 	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 
@@ -35,9 +36,9 @@ func (s *signOnly) flags(cmd *cobra.Command) {
 func (s *signOnly) check() error {
 	switch {
 	case !s.on && len(s.names) > 0:
-		return schema.Hint(errors.New("--key is for --sign-only"), "a release is signed with every usable key whose use is package")
+		return fault.Hint(errors.New("--key is for --sign-only"), "a release is signed with every usable key whose use is package")
 	case s.on && len(s.names) == 0:
-		return schema.Hint(errors.New("--sign-only signs with no key"), "name one: bakehouse reconcile --sign-only --key NAME")
+		return fault.Hint(errors.New("--sign-only signs with no key"), "name one: bakehouse reconcile --sign-only --key NAME")
 	}
 	return nil
 }
@@ -102,7 +103,7 @@ func (s *signOnly) sign(ctx context.Context, o options, log io.Writer) (done *Si
 	}
 	release := published.Release()
 	if release == nil {
-		return nil, schema.Hint(errors.New("nothing is published that could be signed"), "publish a release first: bakehouse reconcile")
+		return nil, fault.Hint(errors.New("nothing is published that could be signed"), "publish a release first: bakehouse reconcile")
 	}
 	if gate != nil {
 		if _, err := gate.since(published); err != nil {
@@ -135,7 +136,7 @@ func (s *signOnly) sign(ctx context.Context, o options, log io.Writer) (done *Si
 		}
 	}
 	if len(wrong) > 0 {
-		return nil, schema.Refuse(fmt.Errorf("nothing is signed: %s", strings.Join(wrong, "\n")), "find out who published it: bakehouse package --verify --all")
+		return nil, fault.Refuse(fmt.Errorf("nothing is signed: %s", strings.Join(wrong, "\n")), "find out who published it: bakehouse package --verify --all")
 	}
 	done = &SignedOnly{Commit: release.Commit, Release: published.Number(), SignedBy: s.names}
 	err = together(ctx, sign.InFlight, newProgress(log, "signing", len(all)), len(all), func(ctx context.Context, i int) (string, error) {
@@ -163,7 +164,7 @@ func (s *signOnly) unlock(keys *sign.Keyring, f *fleet.Fleet) error {
 	s.names = slices.Compact(s.names)
 	for _, name := range s.names {
 		if k := f.Keys[name]; k != nil && !slices.Contains(k.Uses, fleet.UsePackage) {
-			return schema.Hint(fmt.Errorf("key %s does not sign packages, but %s", name, strings.Join(k.Uses, ", ")), "name a key with the use package: bakehouse key list")
+			return fault.Hint(fmt.Errorf("key %s does not sign packages, but %s", name, strings.Join(k.Uses, ", ")), "name a key with the use package: bakehouse key list")
 		}
 		if _, err := keys.Signer(name); err != nil {
 			return err

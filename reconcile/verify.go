@@ -17,6 +17,7 @@ import (
 	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 )
 
@@ -85,7 +86,7 @@ func verifyPackages(ctx context.Context, o verifyOptions, stdout, log io.Writer)
 		if o.commit != "" && o.commit != release.Commit {
 			hint = fmt.Sprintf("the published release is of commit %.12s: leave --ref out to bake that one", release.Commit)
 		}
-		return schema.Refuse(fmt.Errorf("%d of %d published packages differ from what %s yields", wrong, len(all), s.name), "%s", hint)
+		return fault.Refuse(fmt.Errorf("%d of %d published packages differ from what %s yields", wrong, len(all), s.name), "%s", hint)
 	}
 	return nil
 }
@@ -170,7 +171,7 @@ func stateAt(ctx context.Context, repo, ref string) (*state, error) {
 	}
 	rev, err := r.Revision(ref)
 	if err != nil {
-		return nil, schema.Hint(err, "fetch the commit (git fetch --unshallow), or name another with --ref")
+		return nil, fault.Hint(err, "fetch the commit (git fetch --unshallow), or name another with --ref")
 	}
 	s := atRevision(rev, nil)
 	if err := s.evaluate(ctx); err != nil {
@@ -189,7 +190,7 @@ func compareBaked(ctx context.Context, st store.Store, private *scratch, given s
 		return nil, err
 	}
 	if m.Bake != bake.Version {
-		return nil, schema.Hint(fmt.Errorf("it was published by bake version %d, and this program has %d, whose bytes differ", m.Bake, bake.Version),
+		return nil, fault.Hint(fmt.Errorf("it was published by bake version %d, and this program has %d, whose bytes differ", m.Bake, bake.Version),
 			"verify it with the version that published it: bakehouse %s", release.Tool)
 	}
 	if m.SHA256 != given.SHA256 || m.Size != given.Length {

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+
+	"bakehouse/schema/fault"
 )
 
 // ManifestSchema is the version of the manifest's form.
@@ -193,7 +195,7 @@ func DecodeManifest(packed []byte, want Digest) (*Manifest, error) {
 		err = fmt.Errorf("it inflates to more than %d bytes", MaxManifest)
 	}
 	if err != nil {
-		return nil, &Fault{Err: fmt.Errorf("manifest %s is altered: %w", want, err), Refusal: true}
+		return nil, &fault.Fault{Err: fmt.Errorf("manifest %s is altered: %w", want, err), Refusal: true}
 	}
 	if got := DigestOf(b); got != want {
 		return nil, &AlteredError{Object: "manifest", Want: want, Got: got}
@@ -253,6 +255,9 @@ type AlteredError struct {
 	Object    string // what kind of thing: segment, manifest, package, target
 	Want, Got Digest
 }
+
+// Refused says that altered bytes are a refusal (package fault), not something merely broken.
+func (e *AlteredError) Refused() bool { return true }
 
 func (e *AlteredError) Error() string {
 	return fmt.Sprintf("%s %s is altered: its bytes have digest %s", e.Object, e.Want, e.Got)

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"bakehouse/schema/fault"
+
 	"pgregory.net/rapid"
 )
 
@@ -95,7 +97,7 @@ func TestAnAlteredPackageIsRefused(t *testing.T) {
 		m, segments := draft("head", "segment", "tail")
 		alter(m, segments, m.Parts[1].Segment.Digest)
 		err := m.Assemble(io.Discard, opener(segments))
-		if altered := (*AlteredError)(nil); !errors.As(err, &altered) || ExitCode(err) != ExitRefused {
+		if altered := (*AlteredError)(nil); !errors.As(err, &altered) || fault.ExitCode(err) != fault.ExitRefused {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -107,7 +109,7 @@ func TestAnEndlessSegmentIsReadOneByteTooFarAtMost(t *testing.T) {
 	err := m.Assemble(&out, func(SegmentRef) (io.ReadCloser, error) {
 		return io.NopCloser(readerFunc(func(b []byte) (int, error) { return copy(b, bytes.Repeat([]byte("x"), len(b))), nil })), nil
 	})
-	if !IsRefusal(err) || out.Len() > len("head")+len("segment")+1 {
+	if !fault.IsRefusal(err) || out.Len() > len("head")+len("segment")+1 {
 		t.Errorf("%d bytes written, %v", out.Len(), err)
 	}
 }
@@ -125,7 +127,7 @@ func TestASegmentThatCannotBeHadIsNoRefusal(t *testing.T) {
 			return io.NopCloser(io.MultiReader(bytes.NewReader(segments[ref.Digest][:3]), iotest.ErrReader(lost))), nil
 		},
 	} {
-		if err := m.Assemble(io.Discard, open); !errors.Is(err, lost) || IsRefusal(err) {
+		if err := m.Assemble(io.Discard, open); !errors.Is(err, lost) || fault.IsRefusal(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -213,7 +215,7 @@ func TestBytesThatAreNotTheManifestAskedForAreARefusal(t *testing.T) {
 		"a bomb":                    pack(t, make([]byte, MaxManifest+1)),
 		"an empty manifest":         pack(t, nil),
 	} {
-		if got, err := DecodeManifest(b, digest); err == nil || ExitCode(err) != ExitRefused {
+		if got, err := DecodeManifest(b, digest); err == nil || fault.ExitCode(err) != fault.ExitRefused {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}

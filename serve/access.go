@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // hashCost is the bcrypt cost of new hashes, about 0.25 s: they stand in the config repo for many to read.
@@ -76,19 +77,19 @@ func checkGrant(name string, permissions, hosts []string) error {
 		return fmt.Errorf("user: %w", err)
 	}
 	if len(permissions) == 0 {
-		return schema.Hint(errors.New("no permission is given"), "add --permission register or --permission download")
+		return fault.Hint(errors.New("no permission is given"), "add --permission register or --permission download")
 	}
 	for _, p := range permissions {
 		if p != schema.PermRegister && p != schema.PermDownload {
-			return schema.Hint(fmt.Errorf("permission %.40q is unknown", p), "%s or %s", schema.PermRegister, schema.PermDownload)
+			return fault.Hint(fmt.Errorf("permission %.40q is unknown", p), "%s or %s", schema.PermRegister, schema.PermDownload)
 		}
 	}
 	for _, p := range hosts {
 		if _, err := schema.MatchHost(p, ""); err != nil {
-			return schema.Hint(err, "a pattern is a host's name, or ~ and a regular expression such as ~web.*")
+			return fault.Hint(err, "a pattern is a host's name, or ~ and a regular expression such as ~web.*")
 		}
 		if p == "" {
-			return schema.Hint(errors.New("an empty host pattern matches nothing"), "a pattern is a host's name, or ~ and a regular expression such as ~web.*")
+			return fault.Hint(errors.New("an empty host pattern matches nothing"), "a pattern is a host's name, or ~ and a regular expression such as ~web.*")
 		}
 	}
 	return nil
@@ -98,11 +99,11 @@ func checkGrant(name string, permissions, hosts []string) error {
 func accessLine(name string, password []byte, automation bool, permissions, hosts []string, cost int) (string, error) {
 	switch {
 	case len(password) == 0:
-		return "", schema.Hint(errors.New("the password is empty"), "choose one; anybody could log in without")
+		return "", fault.Hint(errors.New("the password is empty"), "choose one; anybody could log in without")
 	case len(password) > maxPassword:
-		return "", schema.Hint(fmt.Errorf("the password has %d bytes", len(password)), "bcrypt reads %d bytes at most: choose a shorter one", maxPassword)
+		return "", fault.Hint(fmt.Errorf("the password has %d bytes", len(password)), "bcrypt reads %d bytes at most: choose a shorter one", maxPassword)
 	case bytes.ContainsFunc(password, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return "", schema.Hint(errors.New("the password contains a control character"), "it could not be typed again: choose another one")
+		return "", fault.Hint(errors.New("the password contains a control character"), "it could not be typed again: choose another one")
 	}
 	hash, err := bcrypt.GenerateFromPassword(password, cost)
 	if err != nil {
@@ -151,7 +152,7 @@ func readPassword(c *cobra.Command, file string, stdin bool) ([]byte, error) {
 	case file != "":
 		f, err := os.Open(file)
 		if err != nil {
-			return nil, schema.Hint(err, "--password-file names a file whose first line is the password")
+			return nil, fault.Hint(err, "--password-file names a file whose first line is the password")
 		}
 		defer f.Close()
 		return firstLine(f)
@@ -160,7 +161,7 @@ func readPassword(c *cobra.Command, file string, stdin bool) ([]byte, error) {
 	}
 	in, ok := c.InOrStdin().(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return nil, schema.Hint(errors.New("there is no terminal to ask for the password on"), "give --password-file FILE or --password-stdin")
+		return nil, fault.Hint(errors.New("there is no terminal to ask for the password on"), "give --password-file FILE or --password-stdin")
 	}
 	ask := func(prompt string) ([]byte, error) {
 		fmt.Fprint(c.ErrOrStderr(), prompt)
@@ -176,7 +177,7 @@ func readPassword(c *cobra.Command, file string, stdin bool) ([]byte, error) {
 		return nil, err
 	}
 	if !bytes.Equal(password, again) {
-		return nil, schema.Hint(errors.New("the two passwords differ"), "try again; nothing was printed")
+		return nil, fault.Hint(errors.New("the two passwords differ"), "try again; nothing was printed")
 	}
 	return password, nil
 }

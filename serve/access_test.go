@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 func TestTheLineOfAccessAddIsCUEThatLetsTheUserIn(t *testing.T) {
@@ -55,7 +56,7 @@ func TestTheLineOfAccessAddIsCUEThatLetsTheUserIn(t *testing.T) {
 
 func TestAPasswordThatCannotBeUsedIsRefused(t *testing.T) {
 	for name, p := range map[string]string{"empty": "", "longer than bcrypt reads": strings.Repeat("x", maxPassword+1), "a tab": "a\tb"} {
-		if line, err := accessLine("u", []byte(p), false, []string{"register"}, []string{"~.*"}, bcrypt.MinCost); err == nil || schema.HintOf(err) == "" {
+		if line, err := accessLine("u", []byte(p), false, []string{"register"}, []string{"~.*"}, bcrypt.MinCost); err == nil || fault.HintOf(err) == "" {
 			t.Errorf("%s: %q, %v", name, line, err)
 		}
 	}

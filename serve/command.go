@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/store"
 )
@@ -71,7 +72,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 		return err
 	}
 	if o.watch <= 0 {
-		return schema.Hint(fmt.Errorf("--watch %s is not a time", o.watch), "give a duration such as 2s")
+		return fault.Hint(fmt.Errorf("--watch %s is not a time", o.watch), "give a duration such as 2s")
 	}
 	cert, err := certificate(o, log)
 	if err != nil {
@@ -138,7 +139,7 @@ func ignoreClosed(err error) error {
 func newLog(o options, w io.Writer) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
-		return nil, schema.Hint(fmt.Errorf("--log-level %q is unknown", o.logLevel), "debug, info, warn or error")
+		return nil, fault.Hint(fmt.Errorf("--log-level %q is unknown", o.logLevel), "debug, info, warn or error")
 	}
 	switch h := (&slog.HandlerOptions{Level: level}); o.logFormat {
 	case "text":
@@ -146,15 +147,15 @@ func newLog(o options, w io.Writer) (*slog.Logger, error) {
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, h)), nil
 	}
-	return nil, schema.Hint(fmt.Errorf("--log-format %q is unknown", o.logFormat), "text or json")
+	return nil, fault.Hint(fmt.Errorf("--log-format %q is unknown", o.logFormat), "text or json")
 }
 
 func certificate(o options, log *slog.Logger) (tls.Certificate, error) {
 	switch {
 	case o.selfSigned != "" && (o.cert != "" || o.key != ""):
-		return tls.Certificate{}, schema.Hint(errors.New("both --tls-self-signed and a certificate are given"), "give one of them")
+		return tls.Certificate{}, fault.Hint(errors.New("both --tls-self-signed and a certificate are given"), "give one of them")
 	case o.selfSigned != "" && !isLoopback(o.listen):
-		return tls.Certificate{}, schema.Hint(fmt.Errorf("--tls-self-signed is for loopback, and --listen is %s", o.listen),
+		return tls.Certificate{}, fault.Hint(fmt.Errorf("--tls-self-signed is for loopback, and --listen is %s", o.listen),
 			"give --tls-cert and --tls-key, or listen on 127.0.0.1")
 	case o.selfSigned != "":
 		cert, ca, err := selfSigned(o.selfSigned, time.Now())
@@ -163,7 +164,7 @@ func certificate(o options, log *slog.Logger) (tls.Certificate, error) {
 		}
 		return cert, err
 	case o.cert == "" || o.key == "":
-		return tls.Certificate{}, schema.Hint(errors.New("no TLS certificate"),
+		return tls.Certificate{}, fault.Hint(errors.New("no TLS certificate"),
 			"give --tls-cert and --tls-key, or --tls-self-signed DIR to try it on this machine")
 	}
 	return loadCertificate(o.cert, o.key)
@@ -177,7 +178,7 @@ func openStore(ctx context.Context, o options, log *slog.Logger) (store.Store, [
 	}
 	head, err := store.Head(ctx, st)
 	if err == nil && head == 0 {
-		err = schema.Hint(fmt.Errorf("store %s holds no release", o.store),
+		err = fault.Hint(fmt.Errorf("store %s holds no release", o.store),
 			"publish one with bakehouse reconcile --store %s, or name the right store", o.store)
 	}
 	if err != nil {
@@ -185,11 +186,11 @@ func openStore(ctx context.Context, o options, log *slog.Logger) (store.Store, [
 	}
 	if o.root != "" {
 		anchor, err := os.ReadFile(o.root)
-		return st, anchor, schema.Hint(err, "--root names the fleet's first root, trust/1.root.json in its config repo")
+		return st, anchor, fault.Hint(err, "--root names the fleet's first root, trust/1.root.json in its config repo")
 	}
 	anchor, err := store.Read(ctx, st, schema.MetadataKey("root", 1), schema.MaxRoot)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = schema.Hint(fmt.Errorf("store %s has no first root: %w", o.store, err), "name the fleet's first root with --root trust/1.root.json")
+		err = fault.Hint(fmt.Errorf("store %s has no first root: %w", o.store, err), "name the fleet's first root with --root trust/1.root.json")
 	}
 	if err == nil {
 		log.Warn("the store's own first root is believed; name the fleet's with --root to check the store against it",
@@ -206,9 +207,9 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	err = fmt.Errorf("listen on %s: %w", address, errors.Unwrap(err))
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, schema.Hint(err, "another program listens there: end it, or give another --listen address")
+		return nil, fault.Hint(err, "another program listens there: end it, or give another --listen address")
 	case errors.Is(err, syscall.EACCES):
-		return nil, schema.Hint(err, "ports below 1024 need privileges: give another port with --listen")
+		return nil, fault.Hint(err, "ports below 1024 need privileges: give another port with --listen")
 	}
-	return nil, schema.Hint(err, "--listen is an address of this machine and a port, such as 127.0.0.1:8443")
+	return nil, fault.Hint(err, "--listen is an address of this machine and a port, such as 127.0.0.1:8443")
 }

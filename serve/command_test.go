@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // main is `bakehouse` with this package's commands only.
@@ -30,11 +31,11 @@ func programMain() {
 	err := root.ExecuteContext(context.Background())
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bakehouse: error: %v\n", err)
-		if h := schema.HintOf(err); h != "" {
+		if h := fault.HintOf(err); h != "" {
 			fmt.Fprintf(os.Stderr, "bakehouse: hint: %s\n", h)
 		}
 	}
-	os.Exit(schema.ExitCode(err))
+	os.Exit(fault.ExitCode(err))
 }
 
 func TestMain(m *testing.M) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/store"
 )
@@ -309,7 +310,7 @@ func (s *Server) servePackage(x *exchange, r *http.Request, host string, p inven
 	if err == nil {
 		return
 	}
-	if schema.IsRefusal(err) || errors.Is(err, fs.ErrNotExist) {
+	if fault.IsRefusal(err) || errors.Is(err, fs.ErrNotExist) {
 		s.storeTrouble("package", p.SHA256.Hex(), err)
 	}
 	panic(http.ErrAbortHandler) // cut the body short: what was sent is not the package

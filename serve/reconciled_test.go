@@ -12,6 +12,7 @@ import (
 
 	"bakehouse/reconcile/sign"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	config "bakehouse/schema/fleet"
 )
 
@@ -23,7 +24,7 @@ func command(t *testing.T, c *cobra.Command, args ...string) {
 	c.SetOut(&out)
 	c.SetErr(&out)
 	if err := c.ExecuteContext(t.Context()); err != nil {
-		t.Fatalf("%v: %v (%s)\n%s", args, err, schema.HintOf(err), &out)
+		t.Fatalf("%v: %v (%s)\n%s", args, err, fault.HintOf(err), &out)
 	}
 }
 

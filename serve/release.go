@@ -11,6 +11,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 )
 
@@ -54,7 +55,7 @@ func (l *loader) head(ctx context.Context) (int64, error) { return store.Head(ct
 func (l *loader) load(ctx context.Context, prev *release) (*release, error) {
 	src := &recorder{Source: trust.StoreSource(l.store, l.head), sums: map[string]schema.Digest{}, targets: map[string]schema.Digest{}}
 	err := l.verify.Refresh(ctx, src, nil)
-	if prev == nil && schema.IsRefusal(err) {
+	if prev == nil && fault.IsRefusal(err) {
 		// A run may have died between the root that drops a key and the timestamp that the next key signs.
 		for root, _ := l.verify.Versions(); root > 1 && err != nil; root-- {
 			err = l.before(ctx, src, root)
@@ -245,14 +246,14 @@ func (w *watcher) newer(ctx context.Context, cur *release) (*release, error) {
 	case cur != nil && head < cur.timestamp:
 		return nil, fmt.Errorf("the store's newest timestamp is %d, and %d was served before", head, cur.timestamp)
 	case head == 0:
-		return nil, schema.Hint(errors.New("the store holds no release"), "publish one with bakehouse reconcile")
+		return nil, fault.Hint(errors.New("the store holds no release"), "publish one with bakehouse reconcile")
 	}
 	next, err := w.load(ctx, cur)
 	if err != nil {
 		return nil, err
 	}
 	if next.timestamp < head {
-		return nil, schema.Refuse(fmt.Errorf("what the store has as timestamp %d is timestamp %d", head, next.timestamp), "run bakehouse store fsck")
+		return nil, fault.Refuse(fmt.Errorf("what the store has as timestamp %d is timestamp %d", head, next.timestamp), "run bakehouse store fsck")
 	}
 	if w.changed != nil {
 		w.changed(next)

@@ -14,6 +14,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/inventory"
 )
 
@@ -125,12 +126,12 @@ func TestTheHighestTimestampThatAHostReportedIsPrinted(t *testing.T) {
 		err = c.ExecuteContext(t.Context())
 		return stdout.String(), stderr.String(), err
 	}
-	if _, _, err := seen(); err == nil || schema.HintOf(err) == "" {
+	if _, _, err := seen(); err == nil || fault.HintOf(err) == "" {
 		t.Errorf("no database: %v", err)
 	}
 	db, err := inventory.Open(t.Context(), file)
 	check(t, err)
-	if _, _, err := seen(); err == nil || !strings.Contains(schema.HintOf(err), "bakehouse-agent status") {
+	if _, _, err := seen(); err == nil || !strings.Contains(fault.HintOf(err), "bakehouse-agent status") {
 		t.Errorf("no reports: %v", err)
 	}
 	at := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)

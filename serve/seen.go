@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/inventory"
 )
 
@@ -22,7 +22,7 @@ listed beside it: one that claims far more than the others may not be telling th
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if _, err := os.Stat(database); err != nil {
-				return schema.Hint(fmt.Errorf("database: %w", err), "name the server's with --database")
+				return fault.Hint(fmt.Errorf("database: %w", err), "name the server's with --database")
 			}
 			db, err := inventory.Open(cmd.Context(), database)
 			if err != nil {
@@ -34,7 +34,7 @@ listed beside it: one that claims far more than the others may not be telling th
 				return err
 			}
 			if len(ahead) == 0 {
-				return schema.Hint(fmt.Errorf("database %s: no host has reported yet", database), "look on a host: bakehouse-agent status")
+				return fault.Hint(fmt.Errorf("database %s: no host has reported yet", database), "look on a host: bakehouse-agent status")
 			}
 			for _, h := range ahead {
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s\ttimestamp %d, root %d, at %s\n", h.Host, h.Seen.Timestamp, h.Seen.Root, h.Seen.At.Format(time.RFC3339))

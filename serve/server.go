@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/store"
 )
@@ -106,7 +107,7 @@ func (s *Server) Watch(ctx context.Context, every time.Duration) {
 
 func (s *Server) noteTrouble(err error) {
 	if err != nil {
-		s.log.Error("the store's head is not served; the last verified release is", "error", err, "hint", schema.HintOf(err))
+		s.log.Error("the store's head is not served; the last verified release is", "error", err, "hint", fault.HintOf(err))
 	}
 }
 

@@ -17,8 +17,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"bakehouse/schema"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/fault"
 )
 
 // Files of a self-signed certificate. The key is written last: with it, the set is complete.
@@ -38,11 +38,11 @@ func tlsConfig(cert tls.Certificate) *tls.Config {
 func loadCertificate(certPath, keyPath string) (tls.Certificate, error) {
 	cert, err := tls.LoadX509KeyPair(certPath, keyPath)
 	if err != nil {
-		return cert, schema.Hint(fmt.Errorf("TLS certificate: %w", err),
+		return cert, fault.Hint(fmt.Errorf("TLS certificate: %w", err),
 			"--tls-cert names a PEM file with the certificate and its chain, --tls-key one with its private key")
 	}
 	if now := time.Now(); now.After(cert.Leaf.NotAfter) {
-		return cert, schema.Hint(fmt.Errorf("TLS certificate %s expired at %s", certPath, cert.Leaf.NotAfter.UTC().Format(time.RFC3339)),
+		return cert, fault.Hint(fmt.Errorf("TLS certificate %s expired at %s", certPath, cert.Leaf.NotAfter.UTC().Format(time.RFC3339)),
 			"hosts refuse an expired certificate: renew it")
 	}
 	return cert, nil
@@ -63,7 +63,7 @@ func selfSigned(dir string, now time.Time) (cert tls.Certificate, ca string, err
 	case err == nil: // renew
 	default:
 		if _, statErr := os.Stat(path(keyFile)); !errors.Is(statErr, fs.ErrNotExist) {
-			return cert, ca, schema.Hint(fmt.Errorf("self-signed certificate in %s: %w", dir, err),
+			return cert, ca, fault.Hint(fmt.Errorf("self-signed certificate in %s: %w", dir, err),
 				"delete %s and %s to have them made again; hosts then need the new %s", path(certFile), path(keyFile), caFile)
 		}
 	}
@@ -73,7 +73,7 @@ func selfSigned(dir string, now time.Time) (cert tls.Certificate, ca string, err
 	}
 	const hint = "--tls-self-signed names a directory that this user may write to"
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
-		return cert, ca, schema.Hint(err, hint)
+		return cert, ca, fault.Hint(err, hint)
 	}
 	// Without the key file nothing counts, so a crash between these steps only means that all are made again.
 	if err := durable.Remove(path(keyFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -84,7 +84,7 @@ func selfSigned(dir string, now time.Time) (cert tls.Certificate, ca string, err
 		perm fs.FileMode
 	}{{caFile, 0o644}, {certFile, 0o644}, {keyFile, 0o600}} {
 		if err := durable.WriteFile(path(f.name), pems[f.name], f.perm); err != nil {
-			return cert, ca, schema.Hint(err, hint)
+			return cert, ca, fault.Hint(err, hint)
 		}
 	}
 	cert, err = tls.LoadX509KeyPair(path(certFile), path(keyFile))

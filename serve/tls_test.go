@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 func TestASelfSignedCertificateIsMadeOnceAndVouchedForByItsAuthority(t *testing.T) {
@@ -46,7 +46,7 @@ func TestASelfSignedCertificateIsMadeOnceAndVouchedForByItsAuthority(t *testing.
 		t.Errorf("after a crash: %v", err)
 	}
 	check(t, os.WriteFile(filepath.Join(dir, keyFile), []byte("mine"), 0o600))
-	if _, _, err := selfSigned(dir, now); err == nil || schema.HintOf(err) == "" {
+	if _, _, err := selfSigned(dir, now); err == nil || fault.HintOf(err) == "" {
 		t.Errorf("somebody else's file: %v", err)
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, keyFile)); err != nil || string(b) != "mine" {
@@ -61,7 +61,7 @@ func TestAnExpiredCertificateIsSaidToBe(t *testing.T) {
 	for name, b := range pems {
 		check(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
 	}
-	if _, err := loadCertificate(filepath.Join(dir, certFile), filepath.Join(dir, keyFile)); err == nil || schema.HintOf(err) == "" {
+	if _, err := loadCertificate(filepath.Join(dir, certFile), filepath.Join(dir, keyFile)); err == nil || fault.HintOf(err) == "" {
 		t.Errorf("got %v", err)
 	}
 }

@@ -145,7 +145,7 @@ func TestAnyStepOfTakingOverThatFailsOrCrashesConverges(t *testing.T) {
 				t.Parallel()
 				s, _ := byHandHost(t)
 				s.fail = func(step string, done bool) error {
-					if at != (fault{step, done}) {
+					if at != (faultPoint{step, done}) {
 						return nil
 					}
 					if crash {

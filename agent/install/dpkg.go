@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"bakehouse/schema"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/fault"
 )
 
 const (
@@ -59,7 +59,7 @@ func (s *System) dpkg(ctx context.Context, args ...string) error {
 		err = fmt.Errorf("stopped after %s", dpkgLimit)
 	}
 	reason := dpkgReason(out)
-	err = schema.Hint(fmt.Errorf("dpkg failed (%w): %s", err, reason), "the last lines of its output:\n%s", tail(out))
+	err = fault.Hint(fmt.Errorf("dpkg failed (%w): %s", err, reason), "the last lines of its output:\n%s", tail(out))
 	if strings.Contains(reason, "locked by another process") {
 		return err // somebody runs dpkg itself, without the frontend lock
 	}

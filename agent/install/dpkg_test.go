@@ -15,6 +15,7 @@ import (
 
 	"bakehouse/agent/install/installtest"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // lockHolder is set in the process that holdLock starts.
@@ -77,7 +78,7 @@ func TestAHeldDpkgLockIsWaitedForAndItsHolderNamed(t *testing.T) {
 	s := &System{Root: t.TempDir()}
 	pid, release := holdLock(t, s)
 	_, err := s.lockDpkg(t.Context(), time.Millisecond)
-	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("(process %d)", pid)) || schema.HintOf(err) == "" {
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("(process %d)", pid)) || fault.HintOf(err) == "" {
 		t.Errorf("error %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -143,7 +144,7 @@ func TestADebIsInstalledUpgradedAndDowngradedByDpkgInASandbox(t *testing.T) {
 		want string
 	}{{p1, "one"}, {p2, "two"}, {p1, "one"}, {p1, "one"}} {
 		if _, err := s.Install(t.Context(), step.p); err != nil {
-			t.Fatalf("%v: %s", err, schema.HintOf(err))
+			t.Fatalf("%v: %s", err, fault.HintOf(err))
 		}
 		if b, err := os.ReadFile(filepath.Join(s.Root, "etc/acme")); err != nil || string(b) != step.want {
 			t.Errorf("etc/acme is %q, %v, want %q", b, err, step.want)
@@ -167,14 +168,14 @@ func TestADebThatFailsSaysWhyInOneLineAndThePreviousOneMendsIt(t *testing.T) {
 	if err == nil || !Touched(err) {
 		t.Fatalf("error %v, want one that touched the system", err)
 	}
-	if msg := err.Error(); !strings.HasPrefix(msg, "dpkg failed") || strings.Contains(msg, "\n") || !strings.Contains(schema.HintOf(err), "\n") {
-		t.Errorf("error %q, hint %q", msg, schema.HintOf(err))
+	if msg := err.Error(); !strings.HasPrefix(msg, "dpkg failed") || strings.Contains(msg, "\n") || !strings.Contains(fault.HintOf(err), "\n") {
+		t.Errorf("error %q, hint %q", msg, fault.HintOf(err))
 	}
 	if b, _ := os.ReadFile(filepath.Join(s.Root, "etc/acme")); string(b) != "two" {
 		t.Fatalf("the bad package was not unpacked, so this shows nothing: %q", b)
 	}
 	if _, err := s.Install(t.Context(), good); err != nil {
-		t.Fatalf("%v: %s", err, schema.HintOf(err))
+		t.Fatalf("%v: %s", err, fault.HintOf(err))
 	}
 	if b, _ := os.ReadFile(filepath.Join(s.Root, "etc/acme")); string(b) != "one" {
 		t.Errorf("etc/acme is %q", b)

@@ -14,7 +14,7 @@ import (
 	"slices"
 	"strings"
 
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // limits bound what an archive may unpack to: its signature says that it is ours, not that its baker made no mistake.
@@ -77,7 +77,7 @@ func refuseArchive(name string, err error) error {
 	} else {
 		err = fmt.Errorf("archive: %w", err)
 	}
-	return schema.Refuse(err, "the package is signed but malformed: bake it again with a current bakehouse and report this")
+	return fault.Refuse(err, "the package is signed but malformed: bake it again with a current bakehouse and report this")
 }
 
 type extraction struct {

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // entry is a tar entry of a test.
@@ -166,7 +166,7 @@ func TestAnArchiveThatAttacksIsRefusedAndTouchesNothingOutside(t *testing.T) {
 	for name, entries := range tests {
 		t.Run(name, func(t *testing.T) {
 			_, all, err := unpack(t, archive(t, entries...), lim)
-			if !schema.IsRefusal(err) {
+			if !fault.IsRefusal(err) {
 				t.Errorf("error %v, want a refusal", err)
 			}
 			outside := maps.Clone(all)
@@ -187,7 +187,7 @@ func TestATruncatedOrBentArchiveIsRefused(t *testing.T) {
 	}
 	bent := bytes.Clone(whole)
 	bent[len(bent)-6] ^= 1 // in the checksum
-	if _, _, err := unpack(t, bent, defaultLimits); !schema.IsRefusal(err) {
+	if _, _, err := unpack(t, bent, defaultLimits); !fault.IsRefusal(err) {
 		t.Errorf("wrong checksum: %v, want a refusal", err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // System is the host that packages are installed on.
@@ -61,19 +62,19 @@ func (s *System) CanInstall(f schema.Format) error {
 		return nil
 	case schema.Pkg:
 		if _, err := exec.LookPath("pkgadd"); err != nil {
-			return schema.Hint(errors.New("the package is a pkg, but this host has no pkgadd"),
+			return fault.Hint(errors.New("the package is a pkg, but this host has no pkgadd"),
 				"set format: \"tgz\" for this host in the fleet's repo")
 		}
 		return nil
 	case schema.Deb:
 		if _, err := exec.LookPath("dpkg"); err != nil {
-			return schema.Hint(errors.New("the package is a deb, but this host has no dpkg"),
+			return fault.Hint(errors.New("the package is a deb, but this host has no dpkg"),
 				"set format: \"tgz\" for this host in the fleet's repo")
 		}
 		return nil
 	case schema.Rpm:
 		if _, err := exec.LookPath("rpm"); err != nil {
-			return schema.Hint(errors.New("the package is an rpm, but this host has no rpm"),
+			return fault.Hint(errors.New("the package is an rpm, but this host has no rpm"),
 				"set format: \"tgz\" for this host in the fleet's repo")
 		}
 		return nil
@@ -128,7 +129,7 @@ func (s *System) checkOwner(ctx context.Context, p Package) error {
 	if err != nil { // it is not there, or knows nothing of the file
 		return nil
 	}
-	return schema.Hint(fmt.Errorf("the package is a %s, but %s on this host came from a %s", f, program, other),
+	return fault.Hint(fmt.Errorf("the package is a %s, but %s on this host came from a %s", f, program, other),
 		"set format: %q for this host in the fleet's repo, or remove that package and install the %s by hand", other, f)
 }
 

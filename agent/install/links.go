@@ -11,6 +11,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/fault"
 )
 
 // replaced is the suffix under which a program that was copied here by hand is kept when a package takes its place.
@@ -125,7 +126,7 @@ func (t *tree) checkPlace(file string) error {
 	}
 	who, err := t.occupied(link, target)
 	if err == nil && who == foreign {
-		err = schema.Hint(fmt.Errorf("%s is there already and is not ours", link),
+		err = fault.Hint(fmt.Errorf("%s is there already and is not ours", link),
 			"move it away, or take it out of the package, and run the update again")
 	}
 	return err

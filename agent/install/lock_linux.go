@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // lockDpkg takes the lock that apt and other front ends of dpkg take, waiting at most for wait. Closing it releases it.
@@ -37,7 +37,7 @@ func (s *System) lockDpkg(ctx context.Context, wait time.Duration) (io.Closer, e
 		case <-again.C:
 		case <-end.C:
 			f.Close()
-			return nil, schema.Hint(fmt.Errorf("dpkg is locked by another program, after waiting for %s%s", wait, holder(name)),
+			return nil, fault.Hint(fmt.Errorf("dpkg is locked by another program, after waiting for %s%s", wait, holder(name)),
 				"wait until that program has ended; the update is tried again at the next interval")
 		case <-ctx.Done():
 			f.Close()

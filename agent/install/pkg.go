@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 const pkgLimit = 30 * time.Minute // a hung script must not block updates for good
@@ -57,7 +58,7 @@ func (s *System) installPkg(ctx context.Context, p Package) error {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			err = fmt.Errorf("stopped after %s", pkgLimit)
 		}
-		return &touchedError{schema.Hint(fmt.Errorf("pkgadd failed (%w): %s", err, pkgReason(out)), "the last lines of its output:\n%s", tail(out))}
+		return &touchedError{fault.Hint(fmt.Errorf("pkgadd failed (%w): %s", err, pkgReason(out)), "the last lines of its output:\n%s", tail(out))}
 	}
 	return s.verifyPkg(ctx, p)
 }
@@ -75,7 +76,7 @@ func (s *System) pkgTool(ctx context.Context, name string, args ...string) ([]by
 func (s *System) verifyPkg(ctx context.Context, p Package) error {
 	out, err := s.pkgTool(ctx, "pkgparam", p.Name, "VERSION")
 	if got := strings.TrimSpace(string(out)); err != nil || got != p.Version {
-		return &touchedError{schema.Hint(fmt.Errorf("pkgadd installed %s %s, but now it is %.80q", p.Name, p.Version, got), "look with `pkginfo -l %s`", p.Name)}
+		return &touchedError{fault.Hint(fmt.Errorf("pkgadd installed %s %s, but now it is %.80q", p.Name, p.Version, got), "look with `pkginfo -l %s`", p.Name)}
 	}
 	if out, err = s.pkgTool(ctx, "pkgchk", "-c", "-n", p.Name); err == nil {
 		return nil
@@ -83,7 +84,7 @@ func (s *System) verifyPkg(ctx context.Context, p Package) error {
 	for line := range strings.Lines(string(out)) {
 		file, found := strings.CutPrefix(strings.TrimSpace(line), "ERROR: /")
 		if found && !strings.HasPrefix(file, "etc/") && !strings.HasPrefix(file, strings.TrimPrefix(filepath.Join(s.root(), "etc"), "/")+"/") {
-			return &touchedError{schema.Hint(fmt.Errorf("pkgadd installed %s %s, but /%s is not as in the package", p.Name, p.Version, file),
+			return &touchedError{fault.Hint(fmt.Errorf("pkgadd installed %s %s, but /%s is not as in the package", p.Name, p.Version, file),
 				"`pkgchk %s` says:\n%s", p.Name, tail(out))}
 		}
 	}
@@ -102,7 +103,7 @@ func (s *System) checkPkgOwner(ctx context.Context, p Package) error {
 	if !found || len(owners) == 0 || p.Format == schema.Pkg && slices.Contains(owners, p.Name) {
 		return nil
 	}
-	return schema.Hint(fmt.Errorf("the package is a %s, but %s on this host came from the package %s", p.Format, program, strings.Join(owners, ", ")),
+	return fault.Hint(fmt.Errorf("the package is a %s, but %s on this host came from the package %s", p.Format, program, strings.Join(owners, ", ")),
 		"set format: \"pkg\" for this host in the fleet's repo, or remove that package by pkgrm and install the %s by hand", p.Format)
 }
 

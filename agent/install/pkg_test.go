@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // solarisTools puts stand-ins for Solaris' package tools in front of the PATH. Each writes down its arguments and does what
@@ -34,7 +35,7 @@ func TestADatastreamIsInstalledUnattendedAndThenLookedAfter(t *testing.T) {
 	p := stage(t, schema.Pkg, []byte("# PaCkAgE DaTaStReAm\n"))
 	calls := solarisTools(t, s, map[string]string{"pkgadd": `grep -qx instance=overwrite "$5" && grep -qx conflict=quit "$5"`, "pkgparam": "echo 1"})
 	if err := s.installPkg(t.Context(), p); err != nil {
-		t.Fatalf("%v: %s", err, schema.HintOf(err))
+		t.Fatalf("%v: %s", err, fault.HintOf(err))
 	}
 	want := fmt.Sprintf("pkgadd -R ROOT -n -a %[1]s.admin -d %[1]s acme-agent\npkgparam -R ROOT acme-agent VERSION\npkgchk -R ROOT -c -n acme-agent\n", p.File)
 	if got := calls(); got != want {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 const (
@@ -35,7 +35,7 @@ func (s *System) installRpm(ctx context.Context, p Package, wait time.Duration) 
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("stopped after %s", rpmLimit)
 	}
-	err = schema.Hint(fmt.Errorf("rpm failed (%w): %s", err, reason), "the last lines of its output:\n%s", tail(out))
+	err = fault.Hint(fmt.Errorf("rpm failed (%w): %s", err, reason), "the last lines of its output:\n%s", tail(out))
 	if rpmRefused(out) || rpmLocked(out) {
 		return err
 	}
@@ -75,7 +75,7 @@ func (s *System) rpm(ctx context.Context, args ...string) ([]byte, error) {
 func (s *System) verifyRpm(ctx context.Context, p Package) error {
 	out, err := s.rpm(ctx, "--query", "--queryformat", "%{VERSION}-%{RELEASE}\n", p.Name)
 	if got := strings.Fields(string(out)); err != nil || len(got) != 1 || got[0] != p.Version {
-		return &touchedError{schema.Hint(fmt.Errorf("rpm installed %s %s, but now says it has %q", p.Name, p.Version, got),
+		return &touchedError{fault.Hint(fmt.Errorf("rpm installed %s %s, but now says it has %q", p.Name, p.Version, got),
 			"look with `rpm -q %s`", p.Name)}
 	}
 	out, err = s.rpm(ctx, "--verify", "--nodeps", "--noscripts", p.Name)
@@ -84,7 +84,7 @@ func (s *System) verifyRpm(ctx context.Context, p Package) error {
 	}
 	for line := range strings.Lines(string(out)) {
 		if f := strings.Fields(line); rpmDiffers(f) {
-			return &touchedError{schema.Hint(fmt.Errorf("rpm installed %s %s, but %s is not as in the package", p.Name, p.Version, f[len(f)-1]),
+			return &touchedError{fault.Hint(fmt.Errorf("rpm installed %s %s, but %s is not as in the package", p.Name, p.Version, f[len(f)-1]),
 				"`rpm -V %s` says:\n%s", p.Name, tail(out))}
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"bakehouse/agent/install/installtest"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // rpmSystem is a sandbox with a shell, which rpm's scripts need.
@@ -82,7 +83,7 @@ func TestAnRpmIsInstalledUpgradedAndDowngradedByRpmInASandbox(t *testing.T) {
 		want map[string]string
 	}{{p1, one}, {p2, two}, {p1, one}, {p1, one}} {
 		if _, err := s.Install(t.Context(), step.p); err != nil {
-			t.Fatalf("%v: %s", err, schema.HintOf(err))
+			t.Fatalf("%v: %s", err, fault.HintOf(err))
 		}
 		s.hasRpm(t, step.p, step.want)
 	}
@@ -109,21 +110,21 @@ func TestAnRpmThatFailsSaysWhyInOneLineAndThePreviousOneMendsIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := s.Install(t.Context(), good); err != nil {
-				t.Fatalf("%v: %s", err, schema.HintOf(err))
+				t.Fatalf("%v: %s", err, fault.HintOf(err))
 			}
 			bad := rpm(t, "acme-agent", "2", c.tags, two, map[string]string{c.section: c.script})
 			_, err := s.Install(t.Context(), bad)
 			if err == nil || Touched(err) != c.touched {
 				t.Fatalf("error %v, touched: %v", err, Touched(err))
 			}
-			if msg := err.Error(); !strings.Contains(msg, c.want) || strings.Contains(msg, "\n") || schema.HintOf(err) == "" {
-				t.Errorf("error %q, hint %q, want %q", msg, schema.HintOf(err), c.want)
+			if msg := err.Error(); !strings.Contains(msg, c.want) || strings.Contains(msg, "\n") || fault.HintOf(err) == "" {
+				t.Errorf("error %q, hint %q, want %q", msg, fault.HintOf(err), c.want)
 			}
 			if !c.touched {
 				s.hasRpm(t, good, one)
 			}
 			if _, err := s.Install(t.Context(), good); err != nil {
-				t.Fatalf("%v: %s", err, schema.HintOf(err))
+				t.Fatalf("%v: %s", err, fault.HintOf(err))
 			}
 			s.hasRpm(t, good, one)
 		})
@@ -136,7 +137,7 @@ func TestAChangedFileBelowEtcIsNoReasonToGoBack(t *testing.T) {
 	p := rpm(t, "acme-agent", "1", "", map[string]string{"/etc/acme": "one", "/usr/lib/acme": "x"},
 		map[string]string{"%post": "echo more >>/etc/acme; /bin/busybox chmod 600 /usr/lib/acme"})
 	if _, err := s.Install(t.Context(), p); err != nil {
-		t.Fatalf("%v: %s", err, schema.HintOf(err))
+		t.Fatalf("%v: %s", err, fault.HintOf(err))
 	}
 	if out, err := s.rpm(t.Context(), "--verify", "acme-agent"); err == nil || strings.Count(string(out), "\n") != 2 {
 		t.Errorf("nothing was changed, so this shows nothing: %s", out)
@@ -161,7 +162,7 @@ func TestAnRpmRunThatIsKilledConverges(t *testing.T) {
 		}{"forward": {p2, two, "/usr/lib/acme/old"}, "back": {p1, one, "/usr/lib/acme/new"}} {
 			t.Run(section[1:]+" "+name, func(t *testing.T) {
 				if _, err := s.Install(t.Context(), p1); err != nil {
-					t.Fatalf("%v: %s", err, schema.HintOf(err))
+					t.Fatalf("%v: %s", err, fault.HintOf(err))
 				}
 				s.hasRpm(t, p1, one)
 				if err := os.WriteFile(s.path("kill"), []byte(section), 0o600); err != nil {
@@ -174,7 +175,7 @@ func TestAnRpmRunThatIsKilledConverges(t *testing.T) {
 					t.Fatal("the script was not reached")
 				}
 				if _, err := s.Install(t.Context(), next.p); err != nil {
-					t.Fatalf("%v: %s", err, schema.HintOf(err))
+					t.Fatalf("%v: %s", err, fault.HintOf(err))
 				}
 				s.hasRpm(t, next.p, next.want)
 				if _, err := os.Stat(s.path(next.gone)); err == nil {
@@ -199,7 +200,7 @@ func TestAHeldRpmLockIsWaitedForAndNamed(t *testing.T) {
 	p := rpm(t, "acme-agent", "1", "", map[string]string{"/etc/acme": "one"}, nil)
 	_, release := holdFile(t, lock)
 	err = s.installRpm(t.Context(), p, time.Millisecond)
-	if err == nil || Touched(err) || !strings.Contains(err.Error(), "another program holds rpm's lock, after waiting for 1ms") || schema.HintOf(err) == "" {
+	if err == nil || Touched(err) || !strings.Contains(err.Error(), "another program holds rpm's lock, after waiting for 1ms") || fault.HintOf(err) == "" {
 		t.Errorf("error %v, touched: %v", err, Touched(err))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -214,7 +215,7 @@ func TestAHeldRpmLockIsWaitedForAndNamed(t *testing.T) {
 	}()
 	release()
 	if err := <-got; err != nil {
-		t.Errorf("after the other program ended: %v: %s", err, schema.HintOf(err))
+		t.Errorf("after the other program ended: %v: %s", err, fault.HintOf(err))
 	}
 	s.hasRpm(t, p, nil)
 }
@@ -230,10 +231,10 @@ func TestNoPackageManagerWritesOverWhatAnotherInstalled(t *testing.T) {
 			s = rpmSystem(t)
 		}
 		if _, err := s.Install(t.Context(), order[0]); err != nil {
-			t.Fatalf("%v: %s", err, schema.HintOf(err))
+			t.Fatalf("%v: %s", err, fault.HintOf(err))
 		}
 		_, err := s.Install(t.Context(), order[1])
-		if err == nil || Touched(err) || !strings.Contains(err.Error(), "came from a "+string(order[0].Format)) || schema.HintOf(err) == "" {
+		if err == nil || Touched(err) || !strings.Contains(err.Error(), "came from a "+string(order[0].Format)) || fault.HintOf(err) == "" {
 			t.Errorf("%s over %s: %v", order[1].Format, order[0].Format, err)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // scriptLimit is how long a step of a package's scripts may take: one that hangs must not block updates for good.
@@ -79,5 +79,5 @@ func (v *switching) script(ctx context.Context, version, step, action string) er
 	if errors.Is(limited.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
 		err = fmt.Errorf("stopped after %s", scriptLimit)
 	}
-	return schema.Hint(fmt.Errorf("the package's script for %s failed: %w", step, err), "the last lines of its output:\n%s", tail(out))
+	return fault.Hint(fmt.Errorf("the package's script for %s failed: %w", step, err), "the last lines of its output:\n%s", tail(out))
 }

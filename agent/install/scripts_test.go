@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // noting is a package whose scripts note in the root which version's they are, and why and when they run.
@@ -70,8 +71,8 @@ func TestAFailingScriptSaysWhatItPrinted(t *testing.T) {
 	s := sandbox(t)
 	_, err := s.Install(t.Context(), stage(t, schema.Tgz, archive(t, entry{name: "./usr/lib/bakehouse/scripts", data: "echo why >&2; exit 7"})))
 	var exit interface{ ExitCode() int }
-	if !errors.As(err, &exit) || exit.ExitCode() != 7 || !strings.Contains(schema.HintOf(err), "why") {
-		t.Errorf("%v, hint %q", err, schema.HintOf(err))
+	if !errors.As(err, &exit) || exit.ExitCode() != 7 || !strings.Contains(fault.HintOf(err), "why") {
+		t.Errorf("%v, hint %q", err, fault.HintOf(err))
 	}
 	if got := runs(t, s); len(got) != 0 {
 		t.Errorf("it left %v", got)

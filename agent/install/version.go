@@ -14,6 +14,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/fault"
 )
 
 // The files of VersionDir:
@@ -296,10 +297,10 @@ func currentOf(base string) (string, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", nil
 	case err != nil:
-		return "", schema.Hint(fmt.Errorf("%s is not a link of ours: %w", filepath.Join(base, currentLink), err),
+		return "", fault.Hint(fmt.Errorf("%s is not a link of ours: %w", filepath.Join(base, currentLink), err),
 			"move it away and run the update again")
 	case !filepath.IsLocal(to) || !strings.HasPrefix(to, versionsDir+"/") || strings.Count(to, "/") != 1:
-		return "", schema.Hint(fmt.Errorf("%s leads to %.200q, not into %s", filepath.Join(base, currentLink), to, versionsDir),
+		return "", fault.Hint(fmt.Errorf("%s leads to %.200q, not into %s", filepath.Join(base, currentLink), to, versionsDir),
 			"remove that link and run the update again")
 	}
 	return to, nil

@@ -12,6 +12,7 @@ import (
 
 	"bakehouse/agent/install/installtest"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // stage writes a package into a directory of its own.
@@ -185,7 +186,7 @@ func TestAStagedPackageThatIsAlteredBeforeInstallationIsRefused(t *testing.T) {
 		if err := os.WriteFile(p.File, bent, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Install(t.Context(), p); !schema.IsRefusal(err) || Touched(err) {
+		if _, err := s.Install(t.Context(), p); !fault.IsRefusal(err) || Touched(err) {
 			t.Errorf("%s: %v, want a refusal", name, err)
 		}
 	}
@@ -202,7 +203,7 @@ func TestAnyStepThatFailsIsTakenBack(t *testing.T) {
 			s := sandbox(t)
 			mustInstall(t, s, stage(t, schema.Tgz, archive(t, oldFiles...)))
 			s.fail = func(step string, done bool) error {
-				if at == (fault{step, done}) {
+				if at == (faultPoint{step, done}) {
 					return errInjected
 				}
 				return nil
@@ -233,7 +234,7 @@ func TestAnyStepThatCrashesConverges(t *testing.T) {
 				s := sandbox(t)
 				mustInstall(t, s, stage(t, schema.Tgz, archive(t, oldFiles...)))
 				s.fail = func(step string, done bool) error {
-					if at == (fault{step, done}) {
+					if at == (faultPoint{step, done}) {
 						panic(errInjected)
 					}
 					return nil
@@ -267,12 +268,12 @@ func TestAnyStepThatCrashesConverges(t *testing.T) {
 	}
 }
 
-type fault struct {
+type faultPoint struct {
 	step string
 	done bool
 }
 
-func (f fault) String() string {
+func (f faultPoint) String() string {
 	if f.done {
 		return "after " + f.step
 	}
@@ -280,12 +281,12 @@ func (f fault) String() string {
 }
 
 // faultPoints are the steps of a switch, as they are called.
-func faultPoints(t *testing.T) []fault {
+func faultPoints(t *testing.T) []faultPoint {
 	t.Helper()
 	s := sandbox(t)
-	var points []fault
+	var points []faultPoint
 	s.fail = func(step string, done bool) error {
-		points = append(points, fault{step, done})
+		points = append(points, faultPoint{step, done})
 		return nil
 	}
 	mustInstall(t, s, stage(t, schema.Tgz, archive(t, oldFiles...)))

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 func TestHostMovedToAnotherFleet(t *testing.T) {
@@ -65,7 +66,7 @@ func TestDamagedAnchorSaysWhatToDo(t *testing.T) {
 	r := newRepo(t)
 	for _, b := range [][]byte{nil, []byte("{}"), r.anchor()[:200], bytes.Replace(r.anchor(), []byte(`"bins":4`), []byte(`"bins":8`), 1)} {
 		_, err := Open("", b, r.clock)
-		if err == nil || !strings.Contains(fmt.Sprint(err), "anchor root") || schema.HintOf(err) == "" {
+		if err == nil || !strings.Contains(fmt.Sprint(err), "anchor root") || fault.HintOf(err) == "" {
 			t.Errorf("got %v", err)
 		}
 	}

@@ -11,12 +11,13 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // refused fails the test unless err is a refusal that says this.
 func refused(t *testing.T, err error, says string) {
 	t.Helper()
-	if err == nil || !schema.IsRefusal(err) || !strings.Contains(err.Error(), says) {
+	if err == nil || !fault.IsRefusal(err) || !strings.Contains(err.Error(), says) {
 		t.Errorf("want a refusal with %q, got %v", says, err)
 	}
 	var p *panicError
@@ -149,7 +150,7 @@ func TestFreeze(t *testing.T) {
 			if !errors.As(err, &e) || e.Role != role {
 				t.Errorf("got %v", err)
 			}
-			if schema.IsRefusal(err) || schema.HintOf(err) == "" {
+			if fault.IsRefusal(err) || fault.HintOf(err) == "" {
 				t.Errorf("expiry must be told from a refusal, and hint: %v", err)
 			}
 			// The state of before, held in memory, is no way around it.
@@ -351,7 +352,7 @@ func TestUnreachableIsNotARefusal(t *testing.T) {
 			r := newRepo(t)
 			r.fail[file] = errors.New("connection reset")
 			_, err := r.update("", "web01")
-			if !errors.Is(err, ErrUnreachable) || schema.IsRefusal(err) || !strings.Contains(err.Error(), "connection reset") {
+			if !errors.Is(err, ErrUnreachable) || fault.IsRefusal(err) || !strings.Contains(err.Error(), "connection reset") {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -359,7 +360,7 @@ func TestUnreachableIsNotARefusal(t *testing.T) {
 	t.Run("a file that signed metadata name is not there", func(t *testing.T) {
 		r := newRepo(t)
 		delete(r.files, "1.snapshot.json")
-		if _, err := r.update("", "web01"); !errors.Is(err, ErrUnreachable) || schema.IsRefusal(err) {
+		if _, err := r.update("", "web01"); !errors.Is(err, ErrUnreachable) || fault.IsRefusal(err) {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
+	"bakehouse/schema/fault"
 
-	"bakehouse/schema"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
 // holds checks which contents the directory of targets has, in any order, and that nothing else is left there.
@@ -83,7 +83,7 @@ func TestTargetThatWasSubstituted(t *testing.T) {
 			d.must(d.download("one"))
 			d.holds("content")
 			err := d.download("two")
-			if err == nil || name != "shorter" && !schema.IsRefusal(err) {
+			if err == nil || name != "shorter" && !fault.IsRefusal(err) {
 				t.Errorf("got %v", err)
 			}
 			d.holds("content")

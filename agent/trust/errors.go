@@ -5,14 +5,14 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
+	"bakehouse/schema/fault"
 
-	"bakehouse/schema"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
 // What goes wrong is of one of three classes, which callers tell apart:
 //
-//	refusal      schema.IsRefusal: bytes, signatures or versions did not verify. Somebody altered something.
+//	refusal      fault.IsRefusal: bytes, signatures or versions did not verify. Somebody altered something.
 //	expired      *ExpiredError: everything verified, but too long ago. Nothing may be installed on its word.
 //	unreachable  ErrUnreachable: the source failed, or lacks what signed metadata names. Try again.
 
@@ -52,17 +52,17 @@ func (e *RollbackError) Error() string {
 }
 
 func expired(role string, expires, now time.Time) error {
-	return schema.Hint(&ExpiredError{Role: role, Expires: expires, Now: now},
+	return fault.Hint(&ExpiredError{Role: role, Expires: expires, Now: now},
 		"nothing new is installed until fresh metadata arrive: run bakehouse reconcile, and check the clock here")
 }
 
 func rollback(role string, got, seen int64) error {
-	return schema.Refuse(&RollbackError{Role: role, Got: got, Seen: seen},
+	return fault.Refuse(&RollbackError{Role: role, Got: got, Seen: seen},
 		"the server hands out an older state than before; if its store was restored from a backup: bakehouse reconcile --after-restore --above N, with N at least %d", seen)
 }
 
 func refuse(format string, args ...any) error {
-	return schema.Refuse(fmt.Errorf(format, args...),
+	return fault.Refuse(fmt.Errorf(format, args...),
 		"the server or something on the way altered the metadata; nothing of it is used")
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // takePolicy reads the policy and checks that targets are laid out as the root says: one fleet, its bins.
@@ -36,7 +37,7 @@ func (c *Client) takePolicy(ctx context.Context, src Source, set *trustedmetadat
 		return nil, refuse("target policy: %w", err)
 	}
 	if p.Schema != schema.PolicySchema {
-		return nil, schema.Hint(fmt.Errorf("policy: schema %d, this program reads %d", p.Schema, schema.PolicySchema),
+		return nil, fault.Hint(fmt.Errorf("policy: schema %d, this program reads %d", p.Schema, schema.PolicySchema),
 			"install the host program that this fleet pins")
 	}
 	if ok && p.Fleet != info.Fleet {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // check refuses bytes that a TUF parser must not be shown. go-tuf decodes before it verifies, and what a mirror without
@@ -83,11 +84,11 @@ func verify(name string, step func() error) (err error) {
 		}
 	}()
 	if err := step(); err != nil {
-		if schema.IsRefusal(err) {
+		if fault.IsRefusal(err) {
 			return err
 		}
-		var fault *schema.Fault
-		if errors.As(err, &fault) {
+		var f *fault.Fault
+		if errors.As(err, &f) {
 			return err
 		}
 		return refuse("%s: %w", name, err)

@@ -12,8 +12,8 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
-	"bakehouse/schema"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/fault"
 )
 
 // damage replaces a state file by what how makes of it; nil removes it.
@@ -121,7 +121,7 @@ func TestHealingMatrix(t *testing.T) {
 				}
 				honest := r.files[timestampFile]
 				r.files[timestampFile] = old
-				if _, err := r.update(dir, "web01"); !schema.IsRefusal(err) {
+				if _, err := r.update(dir, "web01"); !fault.IsRefusal(err) {
 					t.Errorf("an older state was taken: %v", err)
 				}
 				r.files[timestampFile] = honest
@@ -157,7 +157,7 @@ func TestHealingMatrixOfARepository(t *testing.T) {
 				d.t, d.dir = t, copied(t, base)
 				damage(t, d.dir, name, f)
 				d.r.Bend(metadata.TIMESTAMP, func([]byte) []byte { return old })
-				if err := d.refresh(); !schema.IsRefusal(err) {
+				if err := d.refresh(); !fault.IsRefusal(err) {
 					t.Errorf("an older state was taken: %v", err)
 				}
 				d.r.Bend(metadata.TIMESTAMP, func([]byte) []byte { return honest })
@@ -183,11 +183,11 @@ func TestUnhealableStateSaysHowToEnrolAgain(t *testing.T) {
 	r.files["3.root.json"] = other.files["3.root.json"]
 	_, err := r.update(dir, "web01")
 	refused(t, err, "not enough signatures")
-	if h := schema.HintOf(err); !strings.Contains(h, "install a package of it here by hand and register again") {
+	if h := fault.HintOf(err); !strings.Contains(h, "install a package of it here by hand and register again") {
 		t.Errorf("hint: %s", h)
 	}
 	_, err = open(dir, []byte("garbage"), r.clock, unsynced)
-	if h := schema.HintOf(err); !strings.Contains(h, "install a package of this fleet again") {
+	if h := fault.HintOf(err); !strings.Contains(h, "install a package of this fleet again") {
 		t.Errorf("hint: %s", h)
 	}
 }
@@ -273,7 +273,7 @@ func TestUnwritableStateIsAnErrorAndNotForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := c.Refresh(t.Context(), r, nil)
-	if err == nil || schema.HintOf(err) == "" || errors.Is(err, ErrUnreachable) {
+	if err == nil || fault.HintOf(err) == "" || errors.Is(err, ErrUnreachable) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := c.Assignment(t.Context(), r, "web01"); !errors.Is(err, ErrNotLoaded) {

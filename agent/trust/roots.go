@@ -14,6 +14,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // RootField is the name of the extra signed field in root metadata that holds a RootInfo.
@@ -146,7 +147,7 @@ func (w *walker) choose(anchor []byte) error {
 	if anchor != nil || w.fleet {
 		var err error
 		if a, err = readCopy(anchor); err != nil && w.fleet {
-			return schema.Hint(fmt.Errorf("anchor root: %w", err), "install a package of this fleet again, or give its trust/1.root.json")
+			return fault.Hint(fmt.Errorf("anchor root: %w", err), "install a package of this fleet again, or give its trust/1.root.json")
 		} else if err != nil {
 			return fmt.Errorf("trusted root: %w", err)
 		}
@@ -155,7 +156,7 @@ func (w *walker) choose(anchor []byte) error {
 	s := w.savedRoot()
 	switch {
 	case a == nil && s == nil:
-		return schema.Hint(errors.New("no trusted root is held"), "give one first: init ROOT")
+		return fault.Hint(errors.New("no trusted root is held"), "give one first: init ROOT")
 	case a == nil:
 		a = s
 	}
@@ -255,7 +256,7 @@ func (w *walker) walkRoots(ctx context.Context, src MetadataSource) error {
 		}
 		before := rootAuthority(root, metadata.SNAPSHOT).keyIDs
 		if root, err = nextRoot(root, b); err != nil {
-			return schema.Refuse(err, "the server or something on the way altered the root; if the fleet was begun anew, with other root keys, "+
+			return fault.Refuse(err, "the server or something on the way altered the root; if the fleet was begun anew, with other root keys, "+
 				"install a package of it here by hand and register again")
 		}
 		now := rootAuthority(root, metadata.SNAPSHOT).keyIDs

@@ -13,8 +13,8 @@ import (
 	"strconv"
 	"strings"
 
-	"bakehouse/schema"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/fault"
 )
 
 // dir is the state directory, readable by its owner only. A nil *dir remembers nothing.
@@ -72,7 +72,7 @@ func openDir(path string, disk durable.Disk, plain bool) (*dir, error) {
 		return nil, nil
 	}
 	if err := disk.MkdirAll(path, 0o700); err != nil {
-		return nil, schema.Hint(fmt.Errorf("trust state: %w", err), "run as the user that owns %s", path)
+		return nil, fault.Hint(fmt.Errorf("trust state: %w", err), "run as the user that owns %s", path)
 	}
 	if err := durable.Sweep(path); err != nil {
 		return nil, fmt.Errorf("trust state: %w", err)
@@ -102,7 +102,7 @@ func (d *dir) write(name string, b []byte) error {
 		return nil
 	}
 	if err := d.disk.WriteFile(filepath.Join(d.path, name), b, 0o600); err != nil {
-		return schema.Hint(fmt.Errorf("trust state: %w", err), "free space on the disk of %s, or run as its owner", d.path)
+		return fault.Hint(fmt.Errorf("trust state: %w", err), "free space on the disk of %s, or run as its owner", d.path)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // Envelope is a DSSE envelope (v1.0.2) as it stands beside a package. It is declared here because the usual module for it
@@ -118,7 +119,7 @@ func VerifyStatements(envelopes [][]byte, want schema.Statement, keys []schema.A
 	if len(accepted) > 0 {
 		verdict = fmt.Sprintf("%d valid of %d required signatures (by %s)", len(accepted), threshold, strings.Join(accepted, ", "))
 	}
-	return nil, schema.Refuse(fmt.Errorf("package %s: %s\n%s", want.Package.Short(), strings.Join(report, "\n"), verdict),
+	return nil, fault.Refuse(fmt.Errorf("package %s: %s\n%s", want.Package.Short(), strings.Join(report, "\n"), verdict),
 		"sign the package with a key that this host's rules accept, or accept the key in the rules of the updater")
 }
 

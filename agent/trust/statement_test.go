@@ -12,6 +12,7 @@ import (
 	sigdsse "github.com/sigstore/sigstore/pkg/signature/dsse"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 var testStatement = schema.Statement{Package: schema.DigestOf([]byte("package")), Manifest: schema.DigestOf([]byte("manifest")),
@@ -104,7 +105,7 @@ func TestStatements(t *testing.T) {
 				}
 				return
 			}
-			if !schema.IsRefusal(err) || schema.HintOf(err) == "" || got != nil {
+			if !fault.IsRefusal(err) || fault.HintOf(err) == "" || got != nil {
 				t.Fatalf("got %q, %v", got, err)
 			}
 			rest := err.Error()
@@ -179,7 +180,7 @@ func FuzzVerifyStatements(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if got, err := VerifyStatements([][]byte{b}, testStatement, []schema.AcceptedKey{accept("other", other)}, 1); err == nil {
 			t.Errorf("accepted by %q", got)
-		} else if !schema.IsRefusal(err) {
+		} else if !fault.IsRefusal(err) {
 			t.Errorf("not a refusal: %v", err)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 const policySuffix = "." + schema.PolicyTarget
@@ -35,7 +36,7 @@ func (c *Client) content(ctx context.Context, src Source, set *trustedmetadata.T
 		return nil, unreachable("target "+target, err)
 	}
 	if got := schema.DigestOf(b); got != want || int64(len(b)) != length {
-		return nil, schema.Refuse(&schema.AlteredError{Object: "target " + target, Want: want, Got: got},
+		return nil, fault.Refuse(&schema.AlteredError{Object: "target " + target, Want: want, Got: got},
 			"the server or something on the way altered the target; nothing of it is used")
 	}
 	if target == schema.PolicyTarget {

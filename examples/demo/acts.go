@@ -14,6 +14,7 @@ import (
 	"text/tabwriter"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 var hostNames = []string{"web01", "web02", "db01"}
@@ -94,7 +95,7 @@ func (s *stage) repository(ctx context.Context) error {
 // thisPlatform sets the hosts' platform to the machine's, since the host program runs here.
 func (s *stage) thisPlatform() error {
 	if runtime.GOOS != "linux" {
-		return schema.Hint(fmt.Errorf("the host program does not run on %s yet", runtime.GOOS), "run the demo on Linux")
+		return fault.Hint(fmt.Errorf("the host program does not run on %s yet", runtime.GOOS), "run the demo on Linux")
 	}
 	return s.edit("hosts/hosts.cue", "linux/amd64", "linux/"+runtime.GOARCH)
 }

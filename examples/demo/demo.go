@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 
 	"github.com/spf13/cobra"
 )
@@ -53,7 +53,7 @@ func run(ctx context.Context, cmd *cobra.Command, keep bool, source string) (err
 	defer func() {
 		err = errors.Join(err, s.stopAll(), os.RemoveAll(dir))
 		if ctx.Err() != nil && !waiting {
-			err = schema.Hint(errors.New("the demo was interrupted; its folder is removed"), "run it again: bakehouse demo")
+			err = fault.Hint(errors.New("the demo was interrupted; its folder is removed"), "run it again: bakehouse demo")
 		}
 	}()
 	s.say("The three hosts of a small fleet are set up, updated and attacked, on 127.0.0.1 and in\n   %s\nThe commands are real.", dir)

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // stage is where the demo plays: a folder, the children that run, and what they are told.
@@ -167,8 +168,8 @@ func (s *stage) refused(ctx context.Context, why, dir string, argv ...string) er
 	if err != nil {
 		return err
 	}
-	if r.code != schema.ExitRefused {
-		return fmt.Errorf("`%s` exited with %d instead of refusing with %d:\n%s%s", strings.Join(argv, " "), r.code, schema.ExitRefused, r.stdout, r.stderr)
+	if r.code != fault.ExitRefused {
+		return fmt.Errorf("`%s` exited with %d instead of refusing with %d:\n%s%s", strings.Join(argv, " "), r.code, fault.ExitRefused, r.stdout, r.stderr)
 	}
 	if !strings.Contains(r.stderr, why) {
 		return fmt.Errorf("`%s` refused without saying %q:\n%s", strings.Join(argv, " "), why, r.stderr)

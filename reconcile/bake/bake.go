@@ -62,7 +62,7 @@ type Baked struct {
 
 // Bake makes the package of a recipe. It stores the segments that are missing, not the manifest. anchor is the digest of
 // the anchor root, which must be the one that the recipe's files carry. Errors name plugin and file; a store whose
-// content does not verify is a refusal (schema.IsRefusal).
+// content does not verify is a refusal (fault.IsRefusal).
 func (b *Baker) Bake(ctx context.Context, r *rules.Recipe, format schema.Format, anchor schema.Digest) (*Baked, error) {
 	baked, err := b.bake(ctx, r, format, anchor)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // debArch names Debian's architectures by Go's.
@@ -22,7 +23,7 @@ func (b *Baker) deb(ctx context.Context, l *layout, baked *Baked) ([]part, error
 	p := l.recipe.Platform
 	arch, ok := debArch[p.Arch]
 	if !ok || p.OS != "linux" {
-		return nil, schema.Hint(fmt.Errorf("format deb is not made for %s", p), "give these hosts another format, such as tgz")
+		return nil, fault.Hint(fmt.Errorf("format deb is not made for %s", p), "give these hosts another format, such as tgz")
 	}
 	data, sums, err := b.archive(ctx, tarArchive, l.shared, l.own, baked)
 	if err != nil {

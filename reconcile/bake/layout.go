@@ -16,6 +16,7 @@ import (
 
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -172,7 +173,7 @@ func (l *layout) settings(f fleet.File) error {
 		return fmt.Errorf("names the package %q, it is called %s", c.Package, l.name)
 	}
 	if err := CheckVersion(c.Version); err != nil {
-		return schema.Hint(err, "`bakehouse upgrade` pins a version that is right in every package format")
+		return fault.Hint(err, "`bakehouse upgrade` pins a version that is right in every package format")
 	}
 	l.programs, l.fleet, l.server = c.Version, c.Fleet, c.Server
 	return nil

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -32,7 +33,7 @@ func (b *Baker) pkg(ctx context.Context, l *layout, baked *Baked) ([]part, error
 	p := l.recipe.Platform
 	arch, ok := pkgArch[p.Arch]
 	if !ok || p.OS != "solaris" {
-		return nil, schema.Hint(fmt.Errorf("format pkg is not made for %s", p), "give these hosts another format, such as tgz")
+		return nil, fault.Hint(fmt.Errorf("format pkg is not made for %s", p), "give these hosts another format, such as tgz")
 	}
 	scripts, err := pkgScripts(l)
 	if err != nil {
@@ -185,7 +186,7 @@ func pkgMap(l *layout, scripts []*file, info []byte, sums []fileSum) ([]byte, in
 // pkgPath says why a path cannot stand in pkgmap, where blanks part fields, "=" names a link's target and "$" a variable.
 func pkgPath(p string) error {
 	if strings.ContainsFunc(p, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '=' || r == '$' }) || len(p) > 1000 {
-		return schema.Hint(errors.New("a pkg holds no path with blanks, \"=\", \"$\", other than ASCII, or more than 1000 bytes"),
+		return fault.Hint(errors.New("a pkg holds no path with blanks, \"=\", \"$\", other than ASCII, or more than 1000 bytes"),
 			"give these hosts the format tgz, or name the file otherwise")
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"bakehouse/reconcile/contents"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -179,7 +180,7 @@ func TestEveryClassOfDatastreamIsReadByCpioAndFitsItsMap(t *testing.T) {
 			defer b.Close()
 			out, err := b.Bake(t.Context(), r, schema.Pkg, schema.DigestOf(anchor))
 			if name == manyNames {
-				if err == nil || !strings.Contains(err.Error(), "a pkg holds no path with blanks") || schema.HintOf(err) == "" {
+				if err == nil || !strings.Contains(err.Error(), "a pkg holds no path with blanks") || fault.HintOf(err) == "" {
 					t.Errorf("%v", err)
 				}
 				return
@@ -263,7 +264,7 @@ func TestATgzForAnOldTarHasNoNameThatItCannotRead(t *testing.T) {
 		r.Platform = p
 		b := bake.New(newMemory(), src)
 		defer b.Close()
-		if _, err := b.Bake(t.Context(), r, schema.Tgz, schema.DigestOf(anchor)); err == nil || !strings.Contains(err.Error(), "the tar of "+p.OS) || schema.HintOf(err) == "" {
+		if _, err := b.Bake(t.Context(), r, schema.Tgz, schema.DigestOf(anchor)); err == nil || !strings.Contains(err.Error(), "the tar of "+p.OS) || fault.HintOf(err) == "" {
 			t.Errorf("%s: %v", p, err)
 		}
 	}

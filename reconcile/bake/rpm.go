@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -31,7 +32,7 @@ func (b *Baker) rpm(ctx context.Context, l *layout, baked *Baked) ([]part, error
 	p := l.recipe.Platform
 	arch, ok := rpmArch[p.Arch]
 	if !ok || p.OS != "linux" {
-		return nil, schema.Hint(fmt.Errorf("format rpm is not made for %s", p), "give these hosts another format, such as tgz")
+		return nil, fault.Hint(fmt.Errorf("format rpm is not made for %s", p), "give these hosts another format, such as tgz")
 	}
 	// rpm shows the recipe as the release. It orders nothing: a host takes what its assignment says, newer or not.
 	version, release := strings.TrimSuffix(l.version, "+"+string(l.recipe.ID)), string(l.recipe.ID)

@@ -13,6 +13,7 @@ import (
 	"bakehouse/agent/install/installtest"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // rpmRoot is a small system that rpm installs into.
@@ -269,8 +270,8 @@ func TestAPlainSegmentThatIsAlteredInTheStoreIsRefused(t *testing.T) {
 		if was := st.objects[key]; ref.Digest == ref.Payload {
 			plain++
 			st.objects[key] = append(bytes.Clone(was[:len(was)-1]), 'x')
-			if err := bakeError(t, st, src, r, schema.Rpm); !schema.IsRefusal(err) || !strings.Contains(schema.HintOf(err), "fsck") {
-				t.Errorf("%v, hint %q", err, schema.HintOf(err))
+			if err := bakeError(t, st, src, r, schema.Rpm); !fault.IsRefusal(err) || !strings.Contains(fault.HintOf(err), "fsck") {
+				t.Errorf("%v, hint %q", err, fault.HintOf(err))
 			}
 			st.objects[key] = was
 		}

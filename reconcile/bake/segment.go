@@ -19,6 +19,7 @@ import (
 	"github.com/klauspost/compress/flate"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // codec names how a payload became a segment, in the key of the claim on it. Raised when the same payload makes another
@@ -328,7 +329,7 @@ func altered(ref schema.SegmentRef, err error) error {
 }
 
 func refuse(err error) error {
-	return schema.Refuse(err, "nothing is built on a store that changed; `bakehouse store fsck` lists what is wrong in it")
+	return fault.Refuse(err, "nothing is built on a store that changed; `bakehouse store fsck` lists what is wrong in it")
 }
 
 // counter counts the bytes written to it.

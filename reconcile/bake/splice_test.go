@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // text is bytes that a compressor has work with: few letters, repetitions, at times noise.
@@ -189,7 +190,7 @@ func TestASegmentThatNothingCouldFollowIsRefused(t *testing.T) {
 	}
 	for name, z := range cases {
 		t.Run(name, func(t *testing.T) {
-			if err := check(t, z); !schema.IsRefusal(err) {
+			if err := check(t, z); !fault.IsRefusal(err) {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -235,7 +236,7 @@ func FuzzSegment(f *testing.F) {
 	f.Fuzz(func(t *testing.T, z, tail []byte) {
 		g := asSegment(t, z, payload)
 		if err := inflates(t.Context(), g); err != nil {
-			if !schema.IsRefusal(err) {
+			if !fault.IsRefusal(err) {
 				t.Error(err)
 			}
 			return

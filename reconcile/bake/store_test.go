@@ -13,6 +13,7 @@ import (
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -87,8 +88,8 @@ func TestAStoreThatWasAlteredIsRefusedAndNotMended(t *testing.T) {
 			alter(st, ref, other)
 			before := maps.Clone(st.objects)
 			err := bakeError(t, st, src, r, schema.Deb)
-			if !schema.IsRefusal(err) || !strings.Contains(schema.HintOf(err), "fsck") {
-				t.Fatalf("%v, hint %q", err, schema.HintOf(err))
+			if !fault.IsRefusal(err) || !strings.Contains(fault.HintOf(err), "fsck") {
+				t.Fatalf("%v, hint %q", err, fault.HintOf(err))
 			}
 			for k, b := range st.objects {
 				if was, ok := before[k]; ok && !bytes.Equal(b, was) {
@@ -96,7 +97,7 @@ func TestAStoreThatWasAlteredIsRefusedAndNotMended(t *testing.T) {
 				}
 			}
 			// It stays refused.
-			if err := bakeError(t, st, src, r, schema.Deb); !schema.IsRefusal(err) {
+			if err := bakeError(t, st, src, r, schema.Deb); !fault.IsRefusal(err) {
 				t.Errorf("the second time: %v", err)
 			}
 		})
@@ -193,7 +194,7 @@ func FuzzClaim(f *testing.F) {
 		baker := bake.New(hostile, src)
 		defer baker.Close()
 		out, err := baker.Bake(t.Context(), r, schema.Tgz, schema.DigestOf(anchor))
-		if err == nil && out.Digest != want || err != nil && !schema.IsRefusal(err) {
+		if err == nil && out.Digest != want || err != nil && !fault.IsRefusal(err) {
 			t.Errorf("%v", err)
 		}
 	})

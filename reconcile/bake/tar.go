@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // file is an entry of a package: a regular file, or a directory (by its mode), of which only path and mode count.
@@ -86,7 +87,7 @@ func oldTar(l *layout) error {
 	for _, files := range append(slices.Clone(l.shared), l.own) {
 		for _, f := range files {
 			if !ustarName("." + f.path) {
-				return schema.Hint(fmt.Errorf("plugin %s: file %.200q: the tar of %s reads only names in ASCII, of 100 bytes or of 155 and 100 around a slash", f.plugin, f.path, os),
+				return fault.Hint(fmt.Errorf("plugin %s: file %.200q: the tar of %s reads only names in ASCII, of 100 bytes or of 155 and 100 around a slash", f.plugin, f.path, os),
 					"name the file otherwise on these hosts")
 			}
 		}
@@ -205,7 +206,7 @@ func copyFile(w io.Writer, f *file, size int64) (fileSum, error) {
 		return fileSum{}, fmt.Errorf("has not the %d bytes that the recipe names", size)
 	}
 	if got := schema.Digest(sha.Sum(nil)); got != f.sum && !f.vouched {
-		return fileSum{}, schema.Refuse(fmt.Errorf("has digest %s, the recipe names %s", got, f.sum),
+		return fileSum{}, fault.Refuse(fmt.Errorf("has digest %s, the recipe names %s", got, f.sum),
 			"its source changed since it was evaluated; run the command again, and `bakehouse upgrade` if it is the host program")
 	}
 	return fileSum{f.path, size, [md5.Size]byte(sum.Sum(nil)), schema.Digest(sha.Sum(nil)), bytes}, nil

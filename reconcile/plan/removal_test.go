@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 func TestWhatACommitMessageLetsGo(t *testing.T) {
@@ -69,8 +70,8 @@ func TestMoreHostsThanTheLimitGoOnlyIfTheirNumberIsSaid(t *testing.T) {
 		switch {
 		case c.err == "" && err != nil:
 			t.Errorf("%s: %v", name, err)
-		case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err) || !strings.HasSuffix(schema.HintOf(err), c.hint)):
-			t.Errorf("%s: %v, hint %q", name, err, schema.HintOf(err))
+		case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err) || !strings.HasSuffix(fault.HintOf(err), c.hint)):
+			t.Errorf("%s: %v, hint %q", name, err, fault.HintOf(err))
 		}
 	}
 }
@@ -116,7 +117,7 @@ func TestASavedPlanIsRefusedOnceAnythingMovedOn(t *testing.T) {
 			t.Errorf("%s: %v and %v", name, err1, err2)
 		}
 		for _, err := range []error{err1, err2} {
-			if err != nil && schema.HintOf(err) == "" {
+			if err != nil && fault.HintOf(err) == "" {
 				t.Errorf("%s: no hint on %v", name, err)
 			}
 		}

@@ -14,6 +14,7 @@ import (
 
 	"bakehouse/reconcile/bake"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // checkout is the folder of Bakehouse's own source, or fs.ErrNotExist if none was named and none is around.
@@ -36,7 +37,7 @@ func (p Places) checkout() (string, error) {
 		}
 	}
 	if p.Source != "" {
-		return "", schema.Hint(fmt.Errorf("%s is not in a source checkout of Bakehouse: no go.mod there or above it says \"module bakehouse\"", p.Source),
+		return "", fault.Hint(fmt.Errorf("%s is not in a source checkout of Bakehouse: no go.mod there or above it says \"module bakehouse\"", p.Source),
 			"name the folder of the checkout by --source")
 	}
 	return "", fs.ErrNotExist
@@ -52,7 +53,7 @@ func (p Places) build(ctx context.Context, checkout string, platform schema.Plat
 	}
 	tool, err := exec.LookPath("go")
 	if err != nil {
-		return nil, schema.Hint(fmt.Errorf("building it from %s: %w", checkout, err), "install Go, or use a release of Bakehouse, which brings its host programs")
+		return nil, fault.Hint(fmt.Errorf("building it from %s: %w", checkout, err), "install Go, or use a release of Bakehouse, which brings its host programs")
 	}
 	if p.progress != nil {
 		fmt.Fprintf(p.progress(), "building bakehouse-agent %s for %s from %s\n", version, platform, checkout)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -77,7 +78,7 @@ func (c *checkedReader) Read(b []byte) (int, error) {
 		return n, err
 	}
 	if got := schema.Digest(c.sum.Sum(nil)); got != c.want {
-		err = schema.Refuse(&schema.AlteredError{Object: "file in the store", Want: c.want, Got: got},
+		err = fault.Refuse(&schema.AlteredError{Object: "file in the store", Want: c.want, Got: got},
 			"nothing is built on a store that changed; `bakehouse store fsck` lists what is wrong in it")
 	}
 	return n, err
@@ -101,12 +102,12 @@ func (s *Sources) fetch(f fleet.File, key string) error {
 		if errors.As(err, &u) {
 			err = u.Err // the caller names the URL
 		}
-		return schema.Hint(err, "the machine that runs reconcile must reach the URL once; or put the file into the repo")
+		return fault.Hint(err, "the machine that runs reconcile must reach the URL once; or put the file into the repo")
 	}
 	defer resp.Body.Close()
 	switch {
 	case resp.StatusCode != http.StatusOK:
-		return schema.Hint(fmt.Errorf("the server answers %s", resp.Status), "correct the URL at %s, or put the file into the repo", f.Source)
+		return fault.Hint(fmt.Errorf("the server answers %s", resp.Status), "correct the URL at %s, or put the file into the repo", f.Source)
 	case resp.ContentLength > s.most:
 		return fmt.Errorf("has %d bytes; at most %d are fetched", resp.ContentLength, s.most)
 	}
@@ -121,9 +122,9 @@ func (s *Sources) fetch(f fleet.File, key string) error {
 	n, err := io.Copy(tmp, io.LimitReader(resp.Body, s.most+1))
 	switch {
 	case err == io.ErrUnexpectedEOF:
-		return schema.Hint(fmt.Errorf("the server stopped after %d bytes", n), "run the command again")
+		return fault.Hint(fmt.Errorf("the server stopped after %d bytes", n), "run the command again")
 	case err != nil:
-		return schema.Hint(err, "run the command again")
+		return fault.Hint(err, "run the command again")
 	case n > s.most:
 		return fmt.Errorf("has more than %d bytes", s.most)
 	}
@@ -134,7 +135,7 @@ func (s *Sources) fetch(f fleet.File, key string) error {
 	case pointer:
 		return errors.New("is a Git LFS pointer, not the file itself")
 	case got != f.Pin():
-		return schema.Refuse(fmt.Errorf("has digest %s, the plugin pins %s", got, f.Pin()),
+		return fault.Refuse(fmt.Errorf("has digest %s, the plugin pins %s", got, f.Pin()),
 			"find out why it changed before you pin the new digest at %s", f.Source)
 	}
 	err = s.store.Create(s.ctx, key, io.NewSectionReader(tmp, 0, n))

@@ -12,6 +12,7 @@ import (
 
 	"bakehouse/reconcile/program"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -64,7 +65,7 @@ func TestAFileFromAURLIsRefusedUnlessItIsThePinnedOne(t *testing.T) {
 			st := memory{}
 			_, err := program.Places{}.Sources(t.Context(), st, fstest.MapFS{}, pins("ELF")).Open(
 				fleet.File{URL: web.URL, SHA256: schema.DigestOf([]byte(c.pinned)), Size: -1}, amd64)
-			if err == nil || !strings.Contains(err.Error(), c.want) || schema.IsRefusal(err) != c.refused || len(st) != 0 {
+			if err == nil || !strings.Contains(err.Error(), c.want) || fault.IsRefusal(err) != c.refused || len(st) != 0 {
 				t.Errorf("%v, store %d", err, len(st))
 			}
 		})
@@ -119,7 +120,7 @@ func TestAFetchIsBoundedAndLeavesNothingBehind(t *testing.T) {
 				}
 				return
 			}
-			if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), f.URL+": ") || schema.IsRefusal(err) || len(st) != 0 {
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), f.URL+": ") || fault.IsRefusal(err) || len(st) != 0 {
 				t.Errorf("%v, %d in the store; want %s", err, len(st), want)
 			}
 			// What failed once is tried again.

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 	"bakehouse/schema/fleet/archive"
 )
@@ -82,11 +83,11 @@ func (s *Sources) take(w io.Writer, f fleet.File) error {
 	}
 	m, err := a.table.Find(f.Member)
 	if err != nil {
-		hint := schema.HintOf(err)
+		hint := fault.HintOf(err)
 		if hint == "" {
 			hint = "name another member"
 		}
-		return schema.Hint(fmt.Errorf("%s: %s: %w", f.Source, f.URL, err), "%s", hint)
+		return fault.Hint(fmt.Errorf("%s: %s: %w", f.Source, f.URL, err), "%s", hint)
 	}
 	return a.table.Copy(s.ctx, w, a.bytes, a.size, m)
 }

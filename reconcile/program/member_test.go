@@ -15,6 +15,7 @@ import (
 
 	"bakehouse/reconcile/program"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -60,7 +61,7 @@ func TestMembersOfAnArchiveFromAURLCostOneFetch(t *testing.T) {
 			}
 		}
 		if _, err := sources.Open(from(web.URL, is, "usr/bin/y"), amd64); err == nil ||
-			!strings.Contains(err.Error(), "plugins/p/plugin.cue:3:5: ") || schema.HintOf(err) == "" {
+			!strings.Contains(err.Error(), "plugins/p/plugin.cue:3:5: ") || fault.HintOf(err) == "" {
 			t.Errorf("a member that is not there: %v", err)
 		}
 		if err := sources.Close(); err != nil {
@@ -78,7 +79,7 @@ func TestAnArchiveThatTheStoreAlteredIsRefused(t *testing.T) {
 	st := memory{schema.SourceFileKey(f.Archive): tarOf(t, "./usr/bin/x", "a root kit")}
 	sources := program.Places{}.Sources(t.Context(), st, fstest.MapFS{}, pins("ELF"))
 	defer sources.Close()
-	if r, err := sources.Open(f, amd64); !schema.IsRefusal(err) {
+	if r, err := sources.Open(f, amd64); !fault.IsRefusal(err) {
 		t.Errorf("%v, %v", r, err)
 	}
 }

@@ -32,6 +32,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 
 	"github.com/spf13/cobra"
@@ -110,7 +111,7 @@ func (s *Sources) Open(f fleet.File, p schema.Platform) (io.ReadCloser, error) {
 	}
 	pin, ok := s.pins[p]
 	if !ok {
-		return nil, schema.Hint(fmt.Errorf("no host program is pinned for %s", p), "run `bakehouse upgrade --platform %s` and commit programs.cue", p)
+		return nil, fault.Hint(fmt.Errorf("no host program is pinned for %s", p), "run `bakehouse upgrade --platform %s` and commit programs.cue", p)
 	}
 	s.mu.Lock()
 	g := s.found[p]
@@ -161,7 +162,7 @@ func stored(ctx context.Context, st Store, want schema.Digest) (bool, error) {
 		return false, err
 	}
 	if got := schema.DigestOf(b); got != want {
-		return false, schema.Refuse(&schema.AlteredError{Object: "host program in the store", Want: want, Got: got},
+		return false, fault.Refuse(&schema.AlteredError{Object: "host program in the store", Want: want, Got: got},
 			"nothing is built on a store that changed; `bakehouse store fsck` lists what is wrong in it")
 	}
 	return true, nil
@@ -214,10 +215,10 @@ func (p Places) pinned(ctx context.Context, platform schema.Platform, pin fleet.
 		return nil, err
 	}
 	if len(others) > 0 {
-		return nil, schema.Refuse(fmt.Errorf("%s is pinned, but %s", pin.SHA256, strings.Join(others, " and ")),
+		return nil, fault.Refuse(fmt.Errorf("%s is pinned, but %s", pin.SHA256, strings.Join(others, " and ")),
 			"use the Bakehouse release that was pinned, or pin this one: `bakehouse upgrade --platform %s`, then commit programs.cue", platform)
 	}
-	return nil, schema.Hint(errors.New("is neither in the store nor on this machine"),
+	return nil, fault.Hint(errors.New("is neither in the store nor on this machine"),
 		"put it in the folder %q as %s, or name a source checkout by --source", p.folder(), fileName(platform))
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"bakehouse/reconcile/program"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -117,8 +118,8 @@ func TestAProgramThatIsNotThePinnedOneIsRefused(t *testing.T) {
 	alone(t)
 	st := memory{}
 	_, err := open(t, program.Places{Dir: folder(t, "other")}, st, pins("ELF"), amd64)
-	if !schema.IsRefusal(err) || !strings.Contains(schema.HintOf(err), "bakehouse upgrade") {
-		t.Errorf("%v, hint %q", err, schema.HintOf(err))
+	if !fault.IsRefusal(err) || !strings.Contains(fault.HintOf(err), "bakehouse upgrade") {
+		t.Errorf("%v, hint %q", err, fault.HintOf(err))
 	}
 	if len(st) != 0 {
 		t.Error("the store took it")
@@ -128,7 +129,7 @@ func TestAProgramThatIsNotThePinnedOneIsRefused(t *testing.T) {
 func TestAProgramAlteredInTheStoreIsRefusedAlthoughTheFolderHasTheRightOne(t *testing.T) {
 	alone(t)
 	st := memory{schema.SourceFileKey(schema.DigestOf([]byte("ELF"))): []byte("root kit")}
-	if _, err := open(t, program.Places{Dir: folder(t, "ELF")}, st, pins("ELF"), amd64); !schema.IsRefusal(err) {
+	if _, err := open(t, program.Places{Dir: folder(t, "ELF")}, st, pins("ELF"), amd64); !fault.IsRefusal(err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -136,12 +137,12 @@ func TestAProgramAlteredInTheStoreIsRefusedAlthoughTheFolderHasTheRightOne(t *te
 func TestAProgramThatIsNowhereSaysWhatToDo(t *testing.T) {
 	alone(t)
 	_, err := open(t, program.Places{}, memory{}, pins("ELF"), amd64)
-	if err == nil || schema.IsRefusal(err) || !strings.Contains(schema.HintOf(err), "bakehouse-agent-linux-amd64") {
-		t.Errorf("%v, hint %q", err, schema.HintOf(err))
+	if err == nil || fault.IsRefusal(err) || !strings.Contains(fault.HintOf(err), "bakehouse-agent-linux-amd64") {
+		t.Errorf("%v, hint %q", err, fault.HintOf(err))
 	}
 	_, err = open(t, program.Places{}, memory{}, pins("ELF"), schema.Platform{OS: "linux", Arch: "arm64"})
-	if err == nil || !strings.Contains(schema.HintOf(err), "bakehouse upgrade --platform linux/arm64") {
-		t.Errorf("%v, hint %q", err, schema.HintOf(err))
+	if err == nil || !strings.Contains(fault.HintOf(err), "bakehouse upgrade --platform linux/arm64") {
+		t.Errorf("%v, hint %q", err, fault.HintOf(err))
 	}
 }
 
@@ -207,8 +208,8 @@ func TestTheSameSourceBuildsTheSameBytesWhereverItIsAndWhateverTheEnvironment(t 
 		t.Fatal(err)
 	}
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	if _, err := open(t, program.Places{Source: b}, memory{}, f, amd64); !schema.IsRefusal(err) || !strings.Contains(schema.HintOf(err), "bakehouse upgrade") {
-		t.Errorf("%v, hint %q", err, schema.HintOf(err))
+	if _, err := open(t, program.Places{Source: b}, memory{}, f, amd64); !fault.IsRefusal(err) || !strings.Contains(fault.HintOf(err), "bakehouse upgrade") {
+		t.Errorf("%v, hint %q", err, fault.HintOf(err))
 	}
 }
 
@@ -265,8 +266,8 @@ func TestAnUpgradeThatFailsWritesNothing(t *testing.T) {
 				dir = repo(t, c.cue)
 			}
 			_, err := program.Upgrade(t.Context(), dir, c.places, "1.0.0", nil)
-			if err == nil || !strings.Contains(schema.HintOf(err), c.hint) {
-				t.Errorf("%v, hint %q", err, schema.HintOf(err))
+			if err == nil || !strings.Contains(fault.HintOf(err), c.hint) {
+				t.Errorf("%v, hint %q", err, fault.HintOf(err))
 			}
 			if _, err := os.Stat(filepath.Join(dir, program.FileName)); !errors.Is(err, fs.ErrNotExist) {
 				t.Error("it wrote the pins")

@@ -22,6 +22,7 @@ import (
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -188,15 +189,15 @@ func (p Places) current(ctx context.Context, platform schema.Platform, version s
 		case err == nil || !errors.Is(err, fs.ErrNotExist):
 			return b, err
 		case p.Dir != "" && p.Source == "":
-			return nil, schema.Hint(err, "--platform says which platforms to pin, --programs where their programs are")
+			return nil, fault.Hint(err, "--platform says which platforms to pin, --programs where their programs are")
 		}
 	}
 	if !slices.Contains(Known, platform) {
-		return nil, schema.Hint(fmt.Errorf("%w in %s, and it is not made for %s", errNone, p.folder(), platform), "it is made for %s", joined(Known))
+		return nil, fault.Hint(fmt.Errorf("%w in %s, and it is not made for %s", errNone, p.folder(), platform), "it is made for %s", joined(Known))
 	}
 	checkout, err := p.checkout()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, schema.Hint(fmt.Errorf("%w in %s, and this is not a source checkout", errNone, p.folder()),
+		return nil, fault.Hint(fmt.Errorf("%w in %s, and this is not a source checkout", errNone, p.folder()),
 			"name a folder of programs by --programs, or a checkout of Bakehouse by --source")
 	}
 	if err != nil {
@@ -230,7 +231,7 @@ func packageName(repo string) (string, error) {
 	path := filepath.Join(repo, "fleet.cue")
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", schema.Hint(fmt.Errorf("%s is not a fleet repo: it has no fleet.cue", repo), "name its folder by --repo; `bakehouse init` makes a new one")
+		return "", fault.Hint(fmt.Errorf("%s is not a fleet repo: it has no fleet.cue", repo), "name its folder by --repo; `bakehouse init` makes a new one")
 	}
 	if err != nil {
 		return "", err
@@ -246,7 +247,7 @@ func packageName(repo string) (string, error) {
 	for _, d := range f.Decls {
 		if field, ok := d.(*ast.Field); ok {
 			if label, _, err := ast.LabelName(field.Label); err == nil && label == "programs" {
-				return "", schema.Hint(fmt.Errorf("%s: programs are pinned here, where upgrade does not write", field.Pos()),
+				return "", fault.Hint(fmt.Errorf("%s: programs are pinned here, where upgrade does not write", field.Pos()),
 					"remove the field; upgrade writes it to %s", FileName)
 			}
 		}
@@ -275,7 +276,7 @@ func readPins(path string) (map[schema.Platform]fleet.Program, error) {
 		} `json:"programs"`
 	}
 	if err := v.Decode(&file); err != nil {
-		return nil, schema.Hint(fmt.Errorf("%s: %w", path, err), "remove the file and run upgrade again")
+		return nil, fault.Hint(fmt.Errorf("%s: %w", path, err), "remove the file and run upgrade again")
 	}
 	for k, p := range file.Programs {
 		platform, err := schema.ParsePlatform(k)

@@ -10,6 +10,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -82,7 +83,7 @@ func host() {
 		return nil
 	}()
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "host: error: %v\nhost: hint: %s\n", err, schema.HintOf(err))
+		fmt.Fprintf(os.Stderr, "host: error: %v\nhost: hint: %s\n", err, fault.HintOf(err))
 	}
-	os.Exit(schema.ExitCode(err))
+	os.Exit(fault.ExitCode(err))
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 )
 
@@ -59,11 +60,11 @@ func TestGCDeletesNothingFromAStoreThatIsNotSound(t *testing.T) {
 			alter(h)
 			before := maps.Clone(h.st.memStore)
 			_, err := store.GC(t.Context(), h.st, store.GCOptions{Anchor: h.f.Roots[0], Keep: 2})
-			if err == nil || !strings.HasPrefix(err.Error(), "gc: nothing was deleted: ") || schema.HintOf(err) == "" {
-				t.Errorf("%v, hint %q", err, schema.HintOf(err))
+			if err == nil || !strings.HasPrefix(err.Error(), "gc: nothing was deleted: ") || fault.HintOf(err) == "" {
+				t.Errorf("%v, hint %q", err, fault.HintOf(err))
 			}
-			if older := name == "another kept timestamp altered"; older != strings.Contains(schema.HintOf(err), "give that release up: remove timestamps/000000000005.json") {
-				t.Errorf("hint %q", schema.HintOf(err))
+			if older := name == "another kept timestamp altered"; older != strings.Contains(fault.HintOf(err), "give that release up: remove timestamps/000000000005.json") {
+				t.Errorf("hint %q", fault.HintOf(err))
 			}
 			if !maps.EqualFunc(before, h.st.memStore, bytes.Equal) {
 				t.Error("it changed the store")
@@ -72,7 +73,7 @@ func TestGCDeletesNothingFromAStoreThatIsNotSound(t *testing.T) {
 	}
 	t.Run("another fleet's root", func(t *testing.T) {
 		h := many(t)
-		if _, err := store.GC(t.Context(), h.st, store.GCOptions{Anchor: newFleet(t).Roots[0], Keep: 2}); !schema.IsRefusal(err) {
+		if _, err := store.GC(t.Context(), h.st, store.GCOptions{Anchor: newFleet(t).Roots[0], Keep: 2}); !fault.IsRefusal(err) {
 			t.Error(err)
 		}
 	})

@@ -16,6 +16,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 )
@@ -98,7 +99,7 @@ func TestAlteredStoreIsRefused(t *testing.T) {
 			f.mustPublish(st, next(start, want("web01", "a")))
 			f.mustPublish(st, next(start.Add(time.Hour), want("web01", "b")))
 			alter(t, dir, f)
-			if _, err := Published(t.Context(), st, f.Fleet, start.Add(2*time.Hour)); !schema.IsRefusal(err) {
+			if _, err := Published(t.Context(), st, f.Fleet, start.Add(2*time.Hour)); !fault.IsRefusal(err) {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -117,7 +118,7 @@ func glob(t *testing.T, pattern string) []string {
 func TestStoreOfAnotherFleetIsRefused(t *testing.T) {
 	f, other, st := newFleet(t), newFleet(t), openStore(t)
 	other.mustPublish(st, next(start, want("web01", "a")))
-	if _, err := Published(t.Context(), st, f.Fleet, start); !schema.IsRefusal(err) {
+	if _, err := Published(t.Context(), st, f.Fleet, start); !fault.IsRefusal(err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -153,7 +154,7 @@ func TestRootAndKeysThatDisagreeStopBeforeAnyWork(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f, st := newFleet(t), openStore(t)
 			bend(f)
-			if _, err := Published(t.Context(), st, f.Fleet, start); err == nil || schema.HintOf(err) == "" {
+			if _, err := Published(t.Context(), st, f.Fleet, start); err == nil || fault.HintOf(err) == "" {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -280,7 +281,7 @@ func TestOfTwoPublishersOneWins(t *testing.T) {
 	if winner < 0 || errs[1-winner] == nil {
 		t.Fatalf("want one winner: %v", errs)
 	}
-	if err := errs[1-winner]; !strings.Contains(err.Error(), "another run published version 2") || schema.HintOf(err) == "" || schema.IsRefusal(err) {
+	if err := errs[1-winner]; !strings.Contains(err.Error(), "another run published version 2") || fault.HintOf(err) == "" || fault.IsRefusal(err) {
 		t.Errorf("the loser is told: %v", err)
 	}
 	h := f.host(st, "", start.Add(time.Hour))

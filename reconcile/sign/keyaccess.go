@@ -11,6 +11,7 @@ import (
 
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -56,14 +57,14 @@ func (a *KeyAccess) programs(repo string) (map[string]string, error) {
 	for _, p := range a.plugins {
 		name, path, ok := strings.Cut(p, "=")
 		if !ok || schema.CheckName(name) != nil || !filepath.IsAbs(path) {
-			return nil, schema.Hint(fmt.Errorf("--kms-plugin %.120q is not NAME=/absolute/path", p),
+			return nil, fault.Hint(fmt.Errorf("--kms-plugin %.120q is not NAME=/absolute/path", p),
 				"NAME is the scheme of the keys' URIs; a program is never looked for")
 		}
 		if isCloud(name) {
 			return nil, fmt.Errorf("--kms-plugin %s: keys at %s:// need no plugin", name, name)
 		}
 		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
-			return nil, schema.Hint(fmt.Errorf("--kms-plugin %s: %s is not a program", name, path), "give the path of an executable file")
+			return nil, fault.Hint(fmt.Errorf("--kms-plugin %s: %s is not a program", name, path), "give the path of an executable file")
 		}
 		plugins[name] = path
 	}

@@ -21,6 +21,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -151,14 +152,14 @@ func (k *newKey) check() error {
 		return err
 	}
 	if v := passphraseVariable(k.Name); slices.Contains(reservedVariables, v) {
-		return schema.Hint(fmt.Errorf("no key can be called %s: %s is a setting", k.Name, v), "choose another name")
+		return fault.Hint(fmt.Errorf("no key can be called %s: %s is a setting", k.Name, v), "choose another name")
 	}
 	if len(k.Uses) == 0 {
-		return schema.Hint(fmt.Errorf("key %s would have no use", k.Name), "give --use with one or more of %s", strings.Join(uses, ", "))
+		return fault.Hint(fmt.Errorf("key %s would have no use", k.Name), "give --use with one or more of %s", strings.Join(uses, ", "))
 	}
 	for i, u := range k.Uses {
 		if !slices.Contains(uses, u) {
-			return schema.Hint(fmt.Errorf("%.40q is no use of a key", u), "choose from %s", strings.Join(uses, ", "))
+			return fault.Hint(fmt.Errorf("%.40q is no use of a key", u), "choose from %s", strings.Join(uses, ", "))
 		}
 		if slices.Contains(k.Uses[:i], u) {
 			return fmt.Errorf("the use %s is named twice", u)
@@ -176,7 +177,7 @@ func (k *newKey) check() error {
 func absent(path, hint string) error {
 	there, err := exists(path)
 	if err == nil && there {
-		err = schema.Hint(fmt.Errorf("%s exists", path), "%s", hint)
+		err = fault.Hint(fmt.Errorf("%s exists", path), "%s", hint)
 	}
 	return err
 }
@@ -185,7 +186,7 @@ func absent(path, hint string) error {
 func (k *newKey) create(pass Passphrase, kind string) error {
 	generate := keyTypes[kind]
 	if generate == nil {
-		return schema.Hint(fmt.Errorf("there is no type of keys %.40q", kind), "choose from %s", strings.Join(slices.Sorted(maps.Keys(keyTypes)), ", "))
+		return fault.Hint(fmt.Errorf("there is no type of keys %.40q", kind), "choose from %s", strings.Join(slices.Sorted(maps.Keys(keyTypes)), ", "))
 	}
 	secret, err := pass(k.Name, true)
 	if err != nil {

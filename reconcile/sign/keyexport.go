@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"bakehouse/schema"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -66,7 +66,7 @@ With --public it is the public half, as PEM: what a host without a package is to
 // export is the file of a private half, once it is known to be encrypted.
 func (k *Keyring) export(key *fleet.Key) ([]byte, error) {
 	if strings.Contains(key.Private, "://") {
-		return nil, schema.Hint(fmt.Errorf("key %s is in a key service (%s), which it does not leave", key.Name, key.Private), "give the other machine access to the service")
+		return nil, fault.Hint(fmt.Errorf("key %s is in a key service (%s), which it does not leave", key.Name, key.Private), "give the other machine access to the service")
 	}
 	path, err := k.path(key)
 	if err != nil {
@@ -77,7 +77,7 @@ func (k *Keyring) export(key *fleet.Key) ([]byte, error) {
 		err = checkEncrypted(b)
 	}
 	if err != nil {
-		return nil, schema.Hint(fmt.Errorf("key %s (%s): %w", key.Name, path, err), "name the folder of the private keys with --key-dir")
+		return nil, fault.Hint(fmt.Errorf("key %s (%s): %w", key.Name, path, err), "name the folder of the private keys with --key-dir")
 	}
 	return b, nil
 }
@@ -129,7 +129,7 @@ func (k *Keyring) changePassphrase(disk durable.Disk, name string, fresh func() 
 	}
 	priv, err := k.private(key)
 	if err != nil {
-		return "", schema.Hint(err, "%s", orHint(err, "name the folder of the private keys with --key-dir"))
+		return "", fault.Hint(err, "%s", orHint(err, "name the folder of the private keys with --key-dir"))
 	}
 	signer, err := loadSigner(priv)
 	if err != nil {
@@ -155,7 +155,7 @@ func (k *Keyring) changePassphrase(disk durable.Disk, name string, fresh func() 
 
 // orHint is err's own hint, or else the first of the others.
 func orHint(err error, hints ...string) string {
-	return cmp.Or(append([]string{schema.HintOf(err)}, hints...)...)
+	return cmp.Or(append([]string{fault.HintOf(err)}, hints...)...)
 }
 
 // service opens a key service for a command.

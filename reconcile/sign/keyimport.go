@@ -15,7 +15,7 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature/options"
 	"github.com/spf13/cobra"
 
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -79,10 +79,10 @@ another server.`,
 func (i *keyImport) run(ctx context.Context, name string, stdin io.Reader) (*newKey, error) {
 	k := &newKey{Key: fleet.Key{Name: name, Uses: i.uses, Private: i.kms}, repo: i.repo, dir: i.access.dir}
 	if i.file != "" && (i.public != "" || i.kms != "") {
-		return nil, schema.Hint(errors.New("a private half comes with its public half"), "leave --public and --kms out, or FILE")
+		return nil, fault.Hint(errors.New("a private half comes with its public half"), "leave --public and --kms out, or FILE")
 	}
 	if i.file == "" && i.public == "" && i.kms == "" && i.certificate == "" {
-		return nil, schema.Hint(errors.New("nothing to import"), "name the file of the private half, or give --public, --certificate or --kms")
+		return nil, fault.Hint(errors.New("nothing to import"), "name the file of the private half, or give --public, --certificate or --kms")
 	}
 	if there, err := exists(k.publicPath()); err != nil || there && i.file != "" && len(i.uses) == 0 {
 		if err != nil {
@@ -127,7 +127,7 @@ func (i *keyImport) source() string {
 // bring adds the private half of a key that the repo has.
 func (i *keyImport) bring(ctx context.Context, k *newKey, stdin io.Reader) error {
 	if i.certificate != "" || i.expires != "" {
-		return schema.Hint(fmt.Errorf("%s exists", k.publicPath()), "change the file itself: only a private half is brought to a key that is there")
+		return fault.Hint(fmt.Errorf("%s exists", k.publicPath()), "change the file itself: only a private half is brought to a key that is there")
 	}
 	f, err := loadFleet(ctx, i.repo)
 	if err != nil {
@@ -149,7 +149,7 @@ func (i *keyImport) bring(ctx context.Context, k *newKey, stdin io.Reader) error
 		return err
 	}
 	if err := samePublic(signer, key); err != nil {
-		return schema.Hint(fmt.Errorf("%s does not belong to %s", i.file, k.publicPath()), "import it under another name")
+		return fault.Hint(fmt.Errorf("%s does not belong to %s", i.file, k.publicPath()), "import it under another name")
 	}
 	if k.id, err = keyID(key); err != nil {
 		return err
@@ -194,7 +194,7 @@ func (i *keyImport) halves(ctx context.Context, k *newKey, stdin io.Reader) (pri
 		return nil, nil, fmt.Errorf("%s: not an X.509 certificate in PEM: %w", i.certificate, errors.Join(err))
 	}
 	if pub != nil && cryptoutils.EqualKeys(pub, certs[0].PublicKey) != nil {
-		return nil, nil, schema.Hint(fmt.Errorf("%s is not the certificate of %s", i.certificate, i.source()), "give the certificate of this very key")
+		return nil, nil, fault.Hint(fmt.Errorf("%s is not the certificate of %s", i.certificate, i.source()), "give the certificate of this very key")
 	}
 	k.Certificate = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certs[0].Raw}))
 	return priv, certs[0].PublicKey, nil
@@ -206,7 +206,7 @@ func readPublic(file string) (crypto.PublicKey, error) {
 		return nil, err
 	}
 	if block := privateBlock(b); block != nil {
-		return nil, schema.Hint(fmt.Errorf("%s holds a private key", file), "to bring it, name it as FILE, without --public")
+		return nil, fault.Hint(fmt.Errorf("%s holds a private key", file), "to bring it, name it as FILE, without --public")
 	}
 	pub, err := cryptoutils.UnmarshalPEMToPublicKey(b)
 	if err != nil {
@@ -231,7 +231,7 @@ func (i *keyImport) private(stdin io.Reader) (crypto.PrivateKey, error) {
 	}
 	block := privateBlock(b)
 	if block == nil {
-		return nil, schema.Hint(fmt.Errorf("%s holds no private key in PEM", i.file), "for a key that is held elsewhere, give --public FILE")
+		return nil, fault.Hint(fmt.Errorf("%s holds no private key in PEM", i.file), "for a key that is held elsewhere, give --public FILE")
 	}
 	asked := false
 	priv, err := cryptoutils.UnmarshalPEMToPrivateKey(pem.EncodeToMemory(block), func(bool) ([]byte, error) {
@@ -239,10 +239,10 @@ func (i *keyImport) private(stdin io.Reader) (crypto.PrivateKey, error) {
 		return i.from.get("the passphrase of "+i.file, "give --from-passphrase-file or --from-passphrase-fd, or run on a terminal", false)
 	})
 	switch {
-	case err != nil && asked && (schema.HintOf(err) != "" || errors.Is(err, os.ErrNotExist)):
+	case err != nil && asked && (fault.HintOf(err) != "" || errors.Is(err, os.ErrNotExist)):
 		return nil, err // no passphrase
 	case err != nil && asked:
-		return nil, schema.Hint(fmt.Errorf("%s: wrong passphrase, or the file is damaged", i.file), "give its passphrase with --from-passphrase-file, or at the prompt")
+		return nil, fault.Hint(fmt.Errorf("%s: wrong passphrase, or the file is damaged", i.file), "give its passphrase with --from-passphrase-file, or at the prompt")
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", i.file, err)
 	}

@@ -22,6 +22,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -47,9 +48,9 @@ func isCloud(scheme string) bool { return slices.Contains(cloudSchemes, scheme) 
 func (k *Keyring) reach(scheme string) error {
 	switch {
 	case isCloud(scheme) && !fullBuild:
-		return schema.Hint(fmt.Errorf("this build of bakehouse has no %s", scheme), "take the full build: go build -tags kms")
+		return fault.Hint(fmt.Errorf("this build of bakehouse has no %s", scheme), "take the full build: go build -tags kms")
 	case !isCloud(scheme) && k.plugins[scheme] == "":
-		return schema.Hint(fmt.Errorf("no plugin is set for %.40q", scheme+"://"), "name its program: --kms-plugin %.40s=/absolute/path", scheme)
+		return fault.Hint(fmt.Errorf("no plugin is set for %.40q", scheme+"://"), "name its program: --kms-plugin %.40s=/absolute/path", scheme)
 	}
 	return nil
 }
@@ -58,7 +59,7 @@ func (k *Keyring) reach(scheme string) error {
 func (k *Keyring) service(ctx context.Context, uri string) (keyService, error) {
 	scheme, rest, ok := strings.Cut(uri, "://")
 	if !ok || schema.CheckName(scheme) != nil || rest == "" {
-		return nil, schema.Hint(fmt.Errorf("%.120q is not the URI of a key", uri), "such as awskms:///alias/release, or hsm://release for a plugin")
+		return nil, fault.Hint(fmt.Errorf("%.120q is not the URI of a key", uri), "such as awskms:///alias/release, or hsm://release for a plugin")
 	}
 	if err := k.reach(scheme); err != nil {
 		return nil, err
@@ -109,7 +110,7 @@ func (r *remoteSigner) SignMessage(message io.Reader, opts ...signature.SignOpti
 		return nil, err
 	}
 	if err := r.verifier.VerifySignature(bytes.NewReader(sig), bytes.NewReader(b)); err != nil {
-		return nil, schema.Hint(fmt.Errorf("the key service made a signature that no host would accept: %w", err),
+		return nil, fault.Hint(fmt.Errorf("the key service made a signature that no host would accept: %w", err),
 			"the key must sign Ed25519, ECDSA P-256 with SHA-256, or RSA-PSS with SHA-256")
 	}
 	return sig, nil

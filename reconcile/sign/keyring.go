@@ -22,7 +22,7 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature"
 
 	"bakehouse/agent/trust"
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -94,10 +94,10 @@ func (k *Keyring) Names(use string) ([]string, error) {
 	case len(names) > 0:
 		return names, nil
 	case len(why) > 0:
-		return nil, schema.Hint(fmt.Errorf("no key with the use %s can sign here: %s", use, strings.Join(why, "; ")),
+		return nil, fault.Hint(fmt.Errorf("no key with the use %s can sign here: %s", use, strings.Join(why, "; ")),
 			"name the folder of the private keys with --key-dir")
 	}
-	return nil, schema.Hint(fmt.Errorf("no key has the use %s", use), "make one: bakehouse key create NAME --use %s", use)
+	return nil, fault.Hint(fmt.Errorf("no key has the use %s", use), "make one: bakehouse key create NAME --use %s", use)
 }
 
 // States of a key on this machine, as `key list` tells them.
@@ -131,7 +131,7 @@ func (k *Keyring) state(key *fleet.Key) (string, error) {
 	}
 	if scheme, _, ok := strings.Cut(key.Private, "://"); ok {
 		if err := k.reach(scheme); err != nil {
-			return StateElsewhere, schema.Hint(fmt.Errorf("key %s: %w", key.Name, err), "%s", schema.HintOf(err))
+			return StateElsewhere, fault.Hint(fmt.Errorf("key %s: %w", key.Name, err), "%s", fault.HintOf(err))
 		}
 		return StateUsable, nil
 	}
@@ -189,7 +189,7 @@ const keySuffix = ".key"
 func (k *Keyring) key(name string) (*fleet.Key, error) {
 	key := k.keys[name]
 	if key == nil {
-		return nil, schema.Hint(fmt.Errorf("there is no key %.80q", name), "see bakehouse key list")
+		return nil, fault.Hint(fmt.Errorf("there is no key %.80q", name), "see bakehouse key list")
 	}
 	return key, nil
 }
@@ -208,7 +208,7 @@ func (k *Keyring) Signer(name string) (signature.Signer, error) {
 		return s, nil
 	}
 	if err != nil {
-		return nil, schema.Hint(err, "%s", orHint(err, map[string]string{
+		return nil, fault.Hint(err, "%s", orHint(err, map[string]string{
 			StateEarly: "sign with another key until then", StateExpired: "sign with the key that follows it", StateRetired: "sign with the key that followed it"}[state],
 			"name the folder of the private keys with --key-dir"))
 	}
@@ -266,7 +266,7 @@ func readPrivate(path string) ([]byte, error) {
 	case !info.Mode().IsRegular() || info.Size() > maxKeyFile:
 		return nil, fmt.Errorf("%s is not a file of a key", path)
 	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
-		return nil, schema.Hint(fmt.Errorf("%s has mode %04o: %w", path, info.Mode().Perm(), errExposed),
+		return nil, fault.Hint(fmt.Errorf("%s has mode %04o: %w", path, info.Mode().Perm(), errExposed),
 			"close it (chmod 600 %s), and replace the key if somebody may have read it", path)
 	}
 	return io.ReadAll(io.LimitReader(f, maxKeyFile))
@@ -276,7 +276,7 @@ func readPrivate(path string) ([]byte, error) {
 func checkEncrypted(b []byte) error {
 	block, _ := pem.Decode(b)
 	if block == nil || !slices.Contains(sealedTypes, block.Type) {
-		return schema.Hint(errors.New("not an encrypted private key"), "make keys with bakehouse key create, or bring them with bakehouse key import")
+		return fault.Hint(errors.New("not an encrypted private key"), "make keys with bakehouse key create, or bring them with bakehouse key import")
 	}
 	if !json.Valid(block.Bytes) { // the form of secure-systems-lab's "encrypted"
 		return errors.New("the key file is damaged")
@@ -298,7 +298,7 @@ func (k *Keyring) decrypt(name string, b []byte) (crypto.PrivateKey, error) {
 	priv, err := cryptoutils.UnmarshalPEMToPrivateKey(b, cryptoutils.StaticPasswordFunc(pass))
 	if err != nil {
 		// The only thing that can be told apart from a damaged file is nothing: both fail the same authentication.
-		return nil, schema.Hint(errors.New("wrong passphrase, or the key file is damaged"),
+		return nil, fault.Hint(errors.New("wrong passphrase, or the key file is damaged"),
 			"give the passphrase in %s, with --passphrase-file or at the prompt", passphraseVariable(name))
 	}
 	return priv, nil
@@ -330,7 +330,7 @@ func samePublic(s signature.PublicKeyProvider, key *fleet.Key) error {
 		return err
 	}
 	if got != want {
-		return schema.Hint(fmt.Errorf("key %s: the private half does not belong to the public half in keys/", key.Name),
+		return fault.Hint(fmt.Errorf("key %s: the private half does not belong to the public half in keys/", key.Name),
 			"another key of that name may lie in the folder of --key-dir")
 	}
 	return nil
@@ -370,7 +370,7 @@ func loadFleet(ctx context.Context, repo string) (*fleet.Fleet, error) {
 
 func checkRepo(repo string) error {
 	if there, err := exists(filepath.Join(repo, "fleet.cue")); err != nil || !there {
-		return schema.Hint(errors.Join(fmt.Errorf("%s holds no fleet.cue", repo), err),
+		return fault.Hint(errors.Join(fmt.Errorf("%s holds no fleet.cue", repo), err),
 			"name the fleet repo with --repo, or start one with bakehouse init")
 	}
 	return nil

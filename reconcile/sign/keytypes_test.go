@@ -14,6 +14,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/durable/durabletest"
+	"bakehouse/schema/fault"
 )
 
 // signers makes a pair of every type that is accepted.
@@ -106,7 +107,7 @@ func TestAPrivateKeyThatOthersCanReadIsNotUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := f.keys.Signer("package")
-	if !errors.Is(err, errExposed) || schema.HintOf(err) == "" {
+	if !errors.Is(err, errExposed) || fault.HintOf(err) == "" {
 		t.Errorf("got %v", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // Next is the state to publish. Of an assignment, Host, SHA256, Length, Manifest, Recipe, Site, Ring and Selected are
@@ -64,7 +65,7 @@ func follow(prev *schema.Assignment, want schema.Assignment, number int64, now t
 func (s *State) clock(now time.Time) (time.Time, error) {
 	if s.policy != nil && now.Before(s.policy.Issued) {
 		if s.policy.Issued.Sub(now) > time.Hour {
-			return now, schema.Hint(fmt.Errorf("this machine's clock says %s, but the published state was issued at %s",
+			return now, fault.Hint(fmt.Errorf("this machine's clock says %s, but the published state was issued at %s",
 				now.Format(time.RFC3339), s.policy.Issued.Format(time.RFC3339)), "set the clock")
 		}
 		now = s.policy.Issued

@@ -13,11 +13,11 @@ import (
 	"strings"
 	"syscall"
 
+	"bakehouse/schema/fault"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
-
-	"bakehouse/schema"
 )
 
 // Passphrase returns the passphrase of a key. confirm asks for it twice, for a key that is being made.
@@ -96,7 +96,7 @@ func (p *prompted) get(what, hint string, confirm bool) ([]byte, error) {
 
 func notEmpty(pass []byte, what string) ([]byte, error) {
 	if len(pass) == 0 {
-		return nil, schema.Hint(fmt.Errorf("%s is empty", what), "choose one that is not")
+		return nil, fault.Hint(fmt.Errorf("%s is empty", what), "choose one that is not")
 	}
 	return pass, nil
 }
@@ -104,7 +104,7 @@ func notEmpty(pass []byte, what string) ([]byte, error) {
 func (p *prompted) find(what, hint string, confirm bool) ([]byte, error) {
 	switch fd := int(os.Stdin.Fd()); {
 	case p.file != "" && p.fd != "":
-		return nil, schema.Hint(fmt.Errorf("--%s-file and --%s-fd are both given", p.name, p.name), "leave one of them out")
+		return nil, fault.Hint(fmt.Errorf("--%s-file and --%s-fd are both given", p.name, p.name), "leave one of them out")
 	case p.file != "" || p.fd != "":
 		if !p.read {
 			var err error
@@ -125,7 +125,7 @@ func (p *prompted) find(what, hint string, confirm bool) ([]byte, error) {
 		}
 		return pass, err
 	}
-	return nil, schema.Hint(fmt.Errorf("no %s", strings.TrimPrefix(what, "the ")), "%s", hint)
+	return nil, fault.Hint(fmt.Errorf("no %s", strings.TrimPrefix(what, "the ")), "%s", hint)
 }
 
 // maxLine bounds what is read in search of a line's end.

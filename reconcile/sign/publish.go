@@ -16,6 +16,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 )
@@ -125,7 +126,7 @@ func (k *Keyring) Enough(threshold func(use string) int, uses ...string) error {
 			return err
 		}
 		if want := threshold(use); len(names) < want {
-			return schema.Hint(fmt.Errorf("%d keys have to sign %s, and only %s can here", want, use, strings.Join(names, ", ")),
+			return fault.Hint(fmt.Errorf("%d keys have to sign %s, and only %s can here", want, use, strings.Join(names, ", ")),
 				"name the folder of the private keys with --key-dir")
 		}
 	}
@@ -271,7 +272,7 @@ func (p *publisher) commit(ctx context.Context, snapshot *metadata.MetaFiles) er
 	md := metadata.Timestamp(p.d.now.Add(p.s.fleet.Lifetimes.Timestamp))
 	md.Signed.Version = max(p.s.head, p.s.above) + 1
 	if md.Signed.Version > schema.MaxTimestampVersion {
-		return schema.Hint(fmt.Errorf("timestamp version %d is more than the store can count", md.Signed.Version),
+		return fault.Hint(fmt.Errorf("timestamp version %d is more than the store can count", md.Signed.Version),
 			"nobody publishes that often: find out who put %s into the store, and remove it", schema.TimestampKey(p.s.head))
 	}
 	md.Signed.Meta = map[string]*metadata.MetaFiles{"snapshot.json": snapshot}
@@ -283,7 +284,7 @@ func (p *publisher) commit(ctx context.Context, snapshot *metadata.MetaFiles) er
 	err = store.CreateBytes(ctx, p.st, key, b)
 	if errors.Is(err, fs.ErrExist) {
 		if there, rerr := store.Read(ctx, p.st, key, schema.MaxTimestamp); rerr != nil || !bytes.Equal(there, b) {
-			return schema.Hint(fmt.Errorf("another run published version %d in the meantime", md.Signed.Version),
+			return fault.Hint(fmt.Errorf("another run published version %d in the meantime", md.Signed.Version),
 				"run again: it starts from what the other published")
 		}
 		err = nil
@@ -327,7 +328,7 @@ func createNext[T metadata.Roles](ctx context.Context, p *publisher, role string
 		}
 		return v, b, nil
 	}
-	return 0, nil, schema.Hint(fmt.Errorf("store: %d files of %s that nothing names", maxLeftovers, role), "see bakehouse store fsck")
+	return 0, nil, fault.Hint(fmt.Errorf("store: %d files of %s that nothing names", maxLeftovers, role), "see bakehouse store fsck")
 }
 
 // create stores an object whose key names its bytes. If it is there with others, the store was altered.
@@ -338,7 +339,7 @@ func (p *publisher) create(ctx context.Context, key string, b []byte) error {
 	}
 	there, err := store.Read(ctx, p.st, key, int64(len(b)))
 	if err != nil || !bytes.Equal(there, b) {
-		return schema.Refuse(errors.Join(fmt.Errorf("store: %s is altered", key), err),
+		return fault.Refuse(errors.Join(fmt.Errorf("store: %s is altered", key), err),
 			"find out who altered the store, remove the object and run again")
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 func TestHostsGetWhatWasPublished(t *testing.T) {
@@ -207,7 +208,7 @@ func TestKeysMustBeHereBeforeAnythingIsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := f.publish(st, next(start, want("web01", "a")))
-	if err == nil || !strings.Contains(err.Error(), "timestamp.key") || schema.HintOf(err) == "" {
+	if err == nil || !strings.Contains(err.Error(), "timestamp.key") || fault.HintOf(err) == "" {
 		t.Fatalf("without the timestamp key: %v", err)
 	}
 	for e, err := range st.List(t.Context(), "") {

@@ -13,6 +13,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 )
@@ -115,7 +116,7 @@ func Recover(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time,
 	c, err := s.verify(ctx, st, s.fleet.Roots, waived)
 	// The newest roots may have dropped the keys that signed the current state: they are about to be published, or a run
 	// died before it could publish what follows from them.
-	for n := len(f.Roots) - 1; n > 0 && schema.IsRefusal(err); n-- {
+	for n := len(f.Roots) - 1; n > 0 && fault.IsRefusal(err); n-- {
 		if older, olderErr := s.verify(ctx, st, f.Roots[:n], waived); olderErr == nil {
 			c, err = older, nil
 		}
@@ -143,13 +144,13 @@ func (s *State) holdBins(c *trust.Client) {
 func (s *State) hold(c *trust.Client) error {
 	set := c.Verified()
 	if got := set.Timestamp.Signed.Version; got != s.head {
-		return schema.Refuse(fmt.Errorf("store: %s holds timestamp version %d", schema.TimestampKey(s.head), got),
+		return fault.Refuse(fmt.Errorf("store: %s holds timestamp version %d", schema.TimestampKey(s.head), got),
 			"somebody put an older state on top: find out who, and remove the object")
 	}
 	s.timestamp, s.snapshot, s.targets, s.policy = set.Timestamp, set.Snapshot, set.Targets[metadata.TARGETS], c.Policy()
 	for role, version := range map[string]int64{metadata.SNAPSHOT: s.snapshot.Signed.Version, metadata.TARGETS: s.targets.Signed.Version} {
 		if version > schema.MaxTimestampVersion && s.signed(role) {
-			return schema.Refuse(fmt.Errorf("store: %s has version %d, and nobody publishes that often", role, version),
+			return fault.Refuse(fmt.Errorf("store: %s has version %d, and nobody publishes that often", role, version),
 				"its key is in other hands: replace it by a next root (bakehouse root next)")
 		}
 	}
@@ -218,7 +219,7 @@ func (s *State) take(ctx context.Context, st store.Store, c *trust.Client, expir
 func (s *State) hintExpired(err error) error {
 	var expired *trust.ExpiredError
 	if errors.As(err, &expired) {
-		return schema.Hint(err, "check the clock here; if nobody has run reconcile since, sign everything anew from the commit: bakehouse reconcile --after-expiry")
+		return fault.Hint(err, "check the clock here; if nobody has run reconcile since, sign everything anew from the commit: bakehouse reconcile --after-expiry")
 	}
 	return err
 }
@@ -231,14 +232,14 @@ func (s *State) readRoots(ctx context.Context, st store.Store) error {
 		return err
 	}
 	if f.Anchor() == nil {
-		return schema.Hint(fmt.Errorf("fleet.cue: the anchor is root %d, and trust/ ends at %d", f.AnchorVersion, len(f.Roots)),
+		return fault.Hint(fmt.Errorf("fleet.cue: the anchor is root %d, and trust/ ends at %d", f.AnchorVersion, len(f.Roots)),
 			"name a root that is there")
 	}
 	if err := agree(s.root, f); err != nil {
 		return err
 	}
 	if expires := s.root.Signed.Expires; !s.now.Before(expires) {
-		return schema.Hint(&trust.ExpiredError{Role: metadata.ROOT, Expires: expires, Now: s.now}, "sign a next root")
+		return fault.Hint(&trust.ExpiredError{Role: metadata.ROOT, Expires: expires, Now: s.now}, "sign a next root")
 	}
 	s.info, _ = trust.Info(s.root)
 	s.roots, err = PublishedRoots(ctx, st, f)
@@ -256,13 +257,13 @@ func PublishedRoots(ctx context.Context, st store.Store, f *fleet.Fleet) (int, e
 		case err != nil:
 			return 0, err
 		case n > len(f.Roots):
-			return 0, schema.Hint(fmt.Errorf("the store publishes root %d, which trust/ lacks", n), "run from a newer commit")
+			return 0, fault.Hint(fmt.Errorf("the store publishes root %d, which trust/ lacks", n), "run from a newer commit")
 		case bytes.Equal(b, f.Roots[n-1]):
 		case !sameRoot(b, f.Roots[n-1]) || !verifies(append(slices.Clone(f.Roots[:n-1]), b)):
-			return 0, schema.Refuse(fmt.Errorf("root %d in the store is not trust/%d.root.json", n, n),
+			return 0, fault.Refuse(fmt.Errorf("root %d in the store is not trust/%d.root.json", n, n),
 				"the store belongs to another fleet or was altered")
 		case n == f.AnchorVersion:
-			return 0, schema.Hint(fmt.Errorf("trust/%d.root.json has other signatures than when it was published, and packages name it by its bytes", n),
+			return 0, fault.Hint(fmt.Errorf("trust/%d.root.json has other signatures than when it was published, and packages name it by its bytes", n),
 				"restore it from the repo's history, or copy %s of the store over it", schema.MetadataKey(metadata.ROOT, int64(n)))
 		}
 	}

@@ -18,6 +18,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 )
 
@@ -66,7 +67,7 @@ func TestHostsComeBackAfterTheirStoreWasRestoredFromABackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	var rollback *trust.RollbackError
-	if _, err := given(dir, 5); !errors.As(err, &rollback) || !strings.Contains(schema.HintOf(err), "--after-restore") {
+	if _, err := given(dir, 5); !errors.As(err, &rollback) || !strings.Contains(fault.HintOf(err), "--after-restore") {
 		t.Fatalf("the host took what it has seen: %v", err)
 	}
 
@@ -168,12 +169,12 @@ func TestAFleetThatNobodyRenewedForYearsIsSignedAnewFromTheCommit(t *testing.T) 
 	f.host(st, dir, start.Add(time.Hour)).mustGet(t, "web01", "a")
 	later := start.Add(800 * day) // the root has expired as well
 	f.now = later
-	if _, err := f.publish(st, next(later, want("web01", "a"))); err == nil || !strings.Contains(schema.HintOf(err), "next root") {
+	if _, err := f.publish(st, next(later, want("web01", "a"))); err == nil || !strings.Contains(fault.HintOf(err), "next root") {
 		t.Fatalf("with an expired root: %v", err)
 	}
 	f.nextRoot()
 	var expired *trust.ExpiredError
-	if _, err := f.publish(st, next(later, want("web01", "a"))); !errors.As(err, &expired) || !strings.Contains(schema.HintOf(err), "--after-expiry") {
+	if _, err := f.publish(st, next(later, want("web01", "a"))); !errors.As(err, &expired) || !strings.Contains(fault.HintOf(err), "--after-expiry") {
 		t.Fatalf("expired targets: %v", err)
 	}
 	if _, err := f.recover(st, next(later, want("web01", "a")), Recovery{Expired: true}); err != nil {
@@ -301,10 +302,10 @@ func TestRefreshNeedsNoKeyThatGivesHostsPackages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Refresh(t.Context(), st, f.keys); err == nil || schema.HintOf(err) == "" {
+	if _, err := s.Refresh(t.Context(), st, f.keys); err == nil || fault.HintOf(err) == "" {
 		t.Errorf("without any key: %v", err)
 	}
-	if _, err := Head(t.Context(), memStore{}, f.Fleet, start); err == nil || schema.HintOf(err) == "" {
+	if _, err := Head(t.Context(), memStore{}, f.Fleet, start); err == nil || fault.HintOf(err) == "" {
 		t.Errorf("of an empty store: %v", err)
 	}
 }
@@ -316,7 +317,7 @@ func TestRefreshDoesNotVouchForAnAlteredStore(t *testing.T) {
 	rewrite(t, filepath.Join(dir, schema.MetadataKey("bin-0", 1)), func(b []byte) []byte {
 		return bytes.Replace(b, []byte(`"version":1`), []byte(`"version":7`), 1)
 	})
-	if _, err := Head(t.Context(), st, f.Fleet, start); !schema.IsRefusal(err) {
+	if _, err := Head(t.Context(), st, f.Fleet, start); !fault.IsRefusal(err) {
 		t.Errorf("got %v", err)
 	}
 }

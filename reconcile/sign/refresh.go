@@ -10,7 +10,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/agent/trust"
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 )
@@ -26,7 +26,7 @@ func Head(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time) (*
 		return nil, err
 	}
 	if published == 0 {
-		return nil, schema.Hint(errors.New("the store publishes nothing that could be renewed"), "publish a release with bakehouse reconcile, or name the right store")
+		return nil, fault.Hint(errors.New("the store publishes nothing that could be renewed"), "publish a release with bakehouse reconcile, or name the right store")
 	}
 	only := *f
 	only.Roots = f.Roots[:published]
@@ -35,7 +35,7 @@ func Head(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time) (*
 		return nil, fmt.Errorf("trust/: %w", err)
 	}
 	if expires := s.root.Signed.Expires; !s.now.Before(expires) {
-		return nil, schema.Hint(&trust.ExpiredError{Role: metadata.ROOT, Expires: expires, Now: s.now}, "sign a next root")
+		return nil, fault.Hint(&trust.ExpiredError{Role: metadata.ROOT, Expires: expires, Now: s.now}, "sign a next root")
 	}
 	s.info, _ = trust.Info(s.root)
 	if s.head, err = store.Head(ctx, st); err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -33,7 +34,7 @@ type rootField struct {
 // newRoot derives root metadata from the uses and thresholds in f's keys/.
 func newRoot(f *fleet.Fleet, version int64, bins int, now time.Time) (*metadata.Metadata[metadata.RootType], error) {
 	if bins < 2 || bins > trust.MaxBins || bits.OnesCount(uint(bins)) != 1 {
-		return nil, schema.Hint(fmt.Errorf("%d bins", bins), "choose a power of two from 2 to %d; about a hundred hosts per bin is right", trust.MaxBins)
+		return nil, fault.Hint(fmt.Errorf("%d bins", bins), "choose a power of two from 2 to %d; about a hundred hosts per bin is right", trust.MaxBins)
 	}
 	root := metadata.Root(wholeSeconds(now.Add(f.Lifetimes.Root)))
 	root.Signed.Version = version
@@ -66,7 +67,7 @@ func newRoot(f *fleet.Fleet, version int64, bins int, now time.Time) (*metadata.
 	}
 	if len(missing) > 0 {
 		use := strings.Join(missing, ",")
-		return nil, schema.Hint(fmt.Errorf("no key in keys/ has the use %s", strings.Join(missing, ", nor ")),
+		return nil, fault.Hint(fmt.Errorf("no key in keys/ has the use %s", strings.Join(missing, ", nor ")),
 			"make one: bakehouse key create NAME --use %s", use)
 	}
 	root.Signed.UnrecognizedFields = map[string]any{trust.RootField: rootField{trust.RootInfo{Fleet: f.Name, Bins: bins}, names}}
@@ -117,7 +118,7 @@ func signRole[T metadata.Roles](md *metadata.Metadata[T], role *metadata.Role, f
 		}
 	}
 	if n := len(md.Signatures); n < role.Threshold {
-		return nil, schema.Hint(fmt.Errorf("%d of %d keys can sign here: %w", n, role.Threshold, errors.Join(why...)),
+		return nil, fault.Hint(fmt.Errorf("%d of %d keys can sign here: %w", n, role.Threshold, errors.Join(why...)),
 			"name the folder of the private keys with --key-dir")
 	}
 	return md.ToBytes(false)
@@ -179,7 +180,7 @@ func agree(root *metadata.Metadata[metadata.RootType], f *fleet.Fleet) error {
 	if len(wrong) == 0 {
 		return nil
 	}
-	return schema.Hint(fmt.Errorf("trust/%d.root.json: keys/ disagree with it: %s", root.Signed.Version, strings.Join(wrong, "; ")),
+	return fault.Hint(fmt.Errorf("trust/%d.root.json: keys/ disagree with it: %s", root.Signed.Version, strings.Join(wrong, "; ")),
 		"make the root that says the same (bakehouse root next) and have it signed, or change keys/ back")
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // resign gives the n-th root a signature of the key more, as a merge of a late branch does.
@@ -52,7 +53,7 @@ func TestALateSignatureOnAPublishedRootIsNoOtherRootButNoAnchor(t *testing.T) {
 	f.host(st, "", start.Add(time.Hour)).mustGet(t, "web01", "b")
 
 	f.AnchorVersion = 2
-	if _, err := Published(t.Context(), st, f.Fleet, start); err == nil || schema.IsRefusal(err) || !strings.Contains(schema.HintOf(err), "metadata/2.root.json") {
+	if _, err := Published(t.Context(), st, f.Fleet, start); err == nil || fault.IsRefusal(err) || !strings.Contains(fault.HintOf(err), "metadata/2.root.json") {
 		t.Errorf("as anchor: %v", err)
 	}
 	f.Roots[1] = was
@@ -75,7 +76,7 @@ func TestARootOfTheStoreIsNotBelievedForLookingLikeOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	rewrite(t, dir+"/"+schema.MetadataKey("root", 1), func([]byte) []byte { return b })
-	if _, err := Published(t.Context(), st, f.Fleet, start); !schema.IsRefusal(err) {
+	if _, err := Published(t.Context(), st, f.Fleet, start); !fault.IsRefusal(err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -97,7 +98,7 @@ func TestARootThatMovesHostsToOtherBinsOrAnotherFleetIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			f.Roots = append(f.Roots, b)
-			if _, err := Published(t.Context(), openStore(t), f.Fleet, start); !schema.IsRefusal(err) || !strings.Contains(err.Error(), "neither can change") {
+			if _, err := Published(t.Context(), openStore(t), f.Fleet, start); !fault.IsRefusal(err) || !strings.Contains(err.Error(), "neither can change") {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -107,7 +108,7 @@ func TestARootThatMovesHostsToOtherBinsOrAnotherFleetIsRefused(t *testing.T) {
 func TestARootPastHalfOfItsLifetimeIsRenewedWithoutBeingAsked(t *testing.T) {
 	f := newFleet(t)
 	c := f.ceremony()
-	if _, _, err := c.next(false, false); err == nil || !strings.Contains(schema.HintOf(err), "--renew") {
+	if _, _, err := c.next(false, false); err == nil || !strings.Contains(fault.HintOf(err), "--renew") {
 		t.Errorf("at once: %v", err)
 	}
 	c.now = start.Add(200 * day)

@@ -11,7 +11,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/agent/trust"
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -55,7 +55,7 @@ func readChain(f *fleet.Fleet) (*chain, error) {
 			return nil, fmt.Errorf("%s: %w", r, err)
 		}
 		if err := wellFormed(r.md, r.version); err != nil {
-			return nil, schema.Refuse(fmt.Errorf("%s: %w", r, err), "restore it from the repo's history")
+			return nil, fault.Refuse(fmt.Errorf("%s: %w", r, err), "restore it from the repo's history")
 		}
 		r.info, _ = trust.Info(r.md)
 		for id, name := range namesIn(r.md) {
@@ -206,7 +206,7 @@ func (c *chain) sound() error {
 
 func (c *chain) soundOne(r *rootFile) error {
 	if r.fault != nil {
-		return schema.Refuse(fmt.Errorf("%s: %w", r, r.fault), "restore it from the repo's history, or make it again: bakehouse root next")
+		return fault.Refuse(fmt.Errorf("%s: %w", r, r.fault), "restore it from the repo's history, or make it again: bakehouse root next")
 	}
 	if r.complete() {
 		return nil
@@ -217,7 +217,7 @@ func (c *chain) soundOne(r *rootFile) error {
 			lacks = append(lacks, fmt.Sprintf("%s: %d of %s, still to sign: %s", q.whose(), len(q.signed), signatures(q.threshold), c.list(q.lacking)))
 		}
 	}
-	return schema.Hint(fmt.Errorf("%s is not complete: %s", r, strings.Join(lacks, "; ")), "who holds one of the keys adds a signature: bakehouse root sign")
+	return fault.Hint(fmt.Errorf("%s is not complete: %s", r, strings.Join(lacks, "; ")), "who holds one of the keys adds a signature: bakehouse root sign")
 }
 
 // whose says whose keys they are.
@@ -300,7 +300,7 @@ func CheckRoots(f *fleet.Fleet) fleet.Problems {
 		return nil
 	}
 	problem := func(file string, err error) fleet.Problems {
-		return fleet.Problems{{Pos: fleet.Pos{File: file}, Msg: strings.TrimPrefix(err.Error(), file+": "), Hint: schema.HintOf(err)}}
+		return fleet.Problems{{Pos: fleet.Pos{File: file}, Msg: strings.TrimPrefix(err.Error(), file+": "), Hint: fault.HintOf(err)}}
 	}
 	c, err := readChain(f)
 	if err != nil {
@@ -321,7 +321,7 @@ func CheckRoots(f *fleet.Fleet) fleet.Problems {
 // not complete, and keys/ that say otherwise.
 func verifyRoots(f *fleet.Fleet) (*metadata.Metadata[metadata.RootType], error) {
 	if len(f.Roots) == 0 {
-		return nil, schema.Hint(errors.New("the repo has no trust/1.root.json"), "make it: bakehouse root init")
+		return nil, fault.Hint(errors.New("the repo has no trust/1.root.json"), "make it: bakehouse root init")
 	}
 	c, err := readChain(f)
 	if err == nil {

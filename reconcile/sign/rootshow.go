@@ -15,6 +15,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -55,7 +56,7 @@ func rootShowCommand() *cobra.Command {
 				return err
 			}
 			for _, r := range c.roots {
-				if err := c.soundOne(r); schema.IsRefusal(err) {
+				if err := c.soundOne(r); fault.IsRefusal(err) {
 					return err
 				}
 			}
@@ -95,14 +96,14 @@ func openRoots(f *fleet.Fleet, args []string) (*chain, []*rootFile, error) {
 		return nil, nil, err
 	}
 	if len(c.roots) == 0 {
-		return nil, nil, schema.Hint(errors.New("the repo has no trust/1.root.json"), "make it: bakehouse root init")
+		return nil, nil, fault.Hint(errors.New("the repo has no trust/1.root.json"), "make it: bakehouse root init")
 	}
 	if len(args) == 0 {
 		return c, c.roots, nil
 	}
 	n, err := strconv.Atoi(args[0])
 	if err != nil || n < 1 || n > len(c.roots) {
-		return nil, nil, schema.Hint(fmt.Errorf("there is no root %.20q", args[0]), "trust/ has roots 1 to %d", len(c.roots))
+		return nil, nil, fault.Hint(fmt.Errorf("there is no root %.20q", args[0]), "trust/ has roots 1 to %d", len(c.roots))
 	}
 	return c, c.roots[n-1 : n], nil
 }

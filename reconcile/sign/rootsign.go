@@ -11,8 +11,8 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
-	"bakehouse/schema"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -38,7 +38,7 @@ func (c *ceremony) init(bins int) (*chain, error) {
 		return nil, err
 	}
 	if there || len(c.fleet.Roots) > 0 {
-		return nil, schema.Hint(fmt.Errorf("%s exists", path), "hosts know this root; it is never made again")
+		return nil, fault.Hint(fmt.Errorf("%s exists", path), "hosts know this root; it is never made again")
 	}
 	root, err := newRoot(c.fleet, 1, bins, c.now)
 	if err != nil {
@@ -66,7 +66,7 @@ func (c *ceremony) next(renew, discard bool) (*rootDiff, *chain, error) {
 		return nil, nil, err
 	}
 	if len(there.roots) == 0 {
-		return nil, nil, schema.Hint(errors.New("the repo has no trust/1.root.json"), "make it: bakehouse root init")
+		return nil, nil, fault.Hint(errors.New("the repo has no trust/1.root.json"), "make it: bakehouse root init")
 	}
 	newest := there.newest()
 	draft := !newest.complete() // newest is not in force yet
@@ -81,7 +81,7 @@ func (c *ceremony) next(renew, discard bool) (*rootDiff, *chain, error) {
 		return nil, nil, err
 	}
 	if before.info.Fleet != c.fleet.Name {
-		return nil, nil, schema.Hint(fmt.Errorf("the fleet is called %q in fleet.cue and %q in %s", c.fleet.Name, before.info.Fleet, before), "change the name back: it cannot change")
+		return nil, nil, fault.Hint(fmt.Errorf("the fleet is called %q in fleet.cue and %q in %s", c.fleet.Name, before.info.Fleet, before), "change the name back: it cannot change")
 	}
 	root, err := newRoot(c.fleet, int64(before.version+1), before.info.Bins, c.now)
 	if err != nil {
@@ -93,13 +93,13 @@ func (c *ceremony) next(renew, discard bool) (*rootDiff, *chain, error) {
 	diff := diffRoots(before.md, root, there.name)
 	if half := before.md.Signed.Expires.Add(-c.fleet.Lifetimes.Root / 2); !diff.changed() && !renew && c.now.Before(half) {
 		if draft {
-			return nil, nil, schema.Hint(fmt.Errorf("keys/ say what %s says, so %s is not needed", before, newest), "delete it")
+			return nil, nil, fault.Hint(fmt.Errorf("keys/ say what %s says, so %s is not needed", before, newest), "delete it")
 		}
-		return nil, nil, schema.Hint(fmt.Errorf("keys/ say what %s says, and it expires on %s only", before, before.md.Signed.Expires.UTC().Format(time.DateOnly)),
+		return nil, nil, fault.Hint(fmt.Errorf("keys/ say what %s says, and it expires on %s only", before, before.md.Signed.Expires.UTC().Format(time.DateOnly)),
 			"change uses or thresholds in keys/, or renew it all the same: bakehouse root next --renew")
 	}
 	if signed := newest.signers(); draft && len(signed) > 0 && !discard {
-		return nil, nil, schema.Hint(fmt.Errorf("%s would be another, and %s signed it", newest, there.list(signed)),
+		return nil, nil, fault.Hint(fmt.Errorf("%s would be another, and %s signed it", newest, there.list(signed)),
 			"discard that: bakehouse root next --discard-signatures")
 	}
 	made, err := c.with(root, before.version+1)
@@ -133,8 +133,8 @@ func (c *ceremony) write(b []byte, version int, anew bool) (*chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	if fault := made.newest().fault; fault != nil {
-		return nil, fmt.Errorf("%s: %w", made.newest(), fault)
+	if broken := made.newest().fault; broken != nil {
+		return nil, fmt.Errorf("%s: %w", made.newest(), broken)
 	}
 	path := c.file(version)
 	if err := durable.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -154,10 +154,10 @@ func (c *ceremony) sign(name, private string) (added []string, made *chain, err 
 		return nil, nil, err
 	}
 	if len(there.roots) == 0 {
-		return nil, nil, schema.Hint(errors.New("the repo has no trust/1.root.json"), "make it: bakehouse root init")
+		return nil, nil, fault.Hint(errors.New("the repo has no trust/1.root.json"), "make it: bakehouse root init")
 	}
 	newest := there.newest()
-	if err := there.soundOne(newest); schema.IsRefusal(err) {
+	if err := there.soundOne(newest); fault.IsRefusal(err) {
 		return nil, nil, err
 	}
 	holders, err := there.holders(newest, c.fleet, private)
@@ -229,7 +229,7 @@ func (c *chain) sign(f *fleet.Fleet, keys *Keyring, name, private string) ([]byt
 		}
 	}
 	if only != "" && len(added) == 0 && !slices.Contains(r.signers(), only) {
-		return nil, nil, schema.Hint(fmt.Errorf("%s is complete without key %s", r, c.name(only)), "a signature more would make other bytes of it, and it is known by its bytes")
+		return nil, nil, fault.Hint(fmt.Errorf("%s is complete without key %s", r, c.name(only)), "a signature more would make other bytes of it, and it is known by its bytes")
 	}
 	b, err := r.arrange(signed)
 	return b, added, err
@@ -251,7 +251,7 @@ func (c *chain) find(r *rootFile, holders map[string]*fleet.Key, name string) (s
 	if len(found) == 1 {
 		return found[0], nil
 	}
-	return "", schema.Hint(fmt.Errorf("no key %.80q may sign %s", name, r), "these may: %s",
+	return "", fault.Hint(fmt.Errorf("no key %.80q may sign %s", name, r), "these may: %s",
 		strings.Join(slices.Sorted(maps.Keys(byName(holders))), ", "))
 }
 
@@ -277,6 +277,6 @@ func (c *chain) nobody(f *fleet.Fleet, keys *Keyring) error {
 		}
 	}
 	slices.Sort(why)
-	return schema.Hint(fmt.Errorf("no key that %s needs can sign here: %s", r, strings.Join(why, "; ")),
+	return fault.Hint(fmt.Errorf("no key that %s needs can sign here: %s", r, strings.Join(why, "; ")),
 		"name the folder of the private keys with --key-dir")
 }

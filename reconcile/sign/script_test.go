@@ -18,12 +18,12 @@ import (
 	"testing"
 	"time"
 
+	"bakehouse/schema/fault"
+
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/spf13/cobra"
 	"github.com/youmark/pkcs8"
-
-	"bakehouse/schema"
 )
 
 func TestMain(m *testing.M) {
@@ -37,11 +37,11 @@ func bakehouse() {
 	err := root.ExecuteContext(TakePassphrases(context.Background()))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bakehouse: error: %v\n", err)
-		if h := schema.HintOf(err); h != "" {
+		if h := fault.HintOf(err); h != "" {
 			fmt.Fprintf(os.Stderr, "bakehouse: hint: %s\n", h)
 		}
 	}
-	os.Exit(schema.ExitCode(err))
+	os.Exit(fault.ExitCode(err))
 }
 
 func TestScripts(t *testing.T) {

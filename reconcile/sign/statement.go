@@ -13,6 +13,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 )
@@ -73,7 +74,7 @@ func checkStatement(ctx context.Context, st store.Store, at string, want schema.
 	}
 	_, err = trust.VerifyStatements([][]byte{b}, want, []schema.AcceptedKey{{Name: key.Name, Public: key.Public}}, 1)
 	if err != nil {
-		return schema.Refuse(fmt.Errorf("store: %s is not what it signed: %w", at, err),
+		return fault.Refuse(fmt.Errorf("store: %s is not what it signed: %w", at, err),
 			"the store was altered: find out by whom, remove the object and run again")
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 )
 
@@ -60,7 +61,7 @@ func TestStatementsAreOnlyEverAdded(t *testing.T) {
 			t.Errorf("signed by %q, accepted %q: %v", names, got, err)
 		}
 	}
-	if err := Statement(t.Context(), st, f.keys, []string{"nobody"}, m, d); err == nil || schema.HintOf(err) == "" {
+	if err := Statement(t.Context(), st, f.keys, []string{"nobody"}, m, d); err == nil || fault.HintOf(err) == "" {
 		t.Errorf("an unknown key: %v", err)
 	}
 }
@@ -84,7 +85,7 @@ func TestAlteredStatementInTheStoreIsRefused(t *testing.T) {
 		st[key] = b
 	}
 	err := Statement(t.Context(), st, f.keys, []string{"package"}, m, d)
-	if !schema.IsRefusal(err) || !strings.Contains(err.Error(), "No valid signature found") {
+	if !fault.IsRefusal(err) || !strings.Contains(err.Error(), "No valid signature found") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -106,8 +107,8 @@ func TestATimestampAtTheEndOfTheStoresNumbersHasToBeRemovedAndIsNamed(t *testing
 	f.host(st, dir, start).mustGet(t, "web01", "a")
 	f.replace(fleet.UseTimestamp)
 	n := next(start.Add(time.Hour), want("web01", "b"))
-	if _, err := f.publish(st, n); err == nil || !strings.Contains(schema.HintOf(err), last) {
-		t.Fatalf("got %v (%s)", err, schema.HintOf(err))
+	if _, err := f.publish(st, n); err == nil || !strings.Contains(fault.HintOf(err), last) {
+		t.Fatalf("got %v (%s)", err, fault.HintOf(err))
 	}
 	delete(st, last)
 	f.mustPublish(st, n)
@@ -152,7 +153,7 @@ func TestVersionsAtTheEndOfAllNumbersAreRecoveredFrom(t *testing.T) {
 		targets.Signed.Version, snapshot.Signed.Version = 1<<63-1, 1<<63-1
 	})
 	f.host(st, dir, start).mustGet(t, "web01", "a")
-	if _, err := f.publish(st, next(start, want("web01", "b"))); !schema.IsRefusal(err) || !strings.Contains(schema.HintOf(err), "next root") {
+	if _, err := f.publish(st, next(start, want("web01", "b"))); !fault.IsRefusal(err) || !strings.Contains(fault.HintOf(err), "next root") {
 		t.Fatalf("before the keys are replaced: %v", err)
 	}
 	f.replace(fleet.UseTimestamp, fleet.UseSnapshot, fleet.UseTargets)
@@ -183,7 +184,7 @@ func TestAPolicyOfTheFarFutureIsRecoveredFrom(t *testing.T) {
 	}
 	f.replace(fleet.UseTimestamp, fleet.UseSnapshot, fleet.UseTargets)
 	n := next(start.Add(time.Hour), want("web01", "b"))
-	if _, err := f.publish(st, n); !errors.As(err, &expired) || !strings.Contains(schema.HintOf(err), "--after-expiry") {
+	if _, err := f.publish(st, n); !errors.As(err, &expired) || !strings.Contains(fault.HintOf(err), "--after-expiry") {
 		t.Fatalf("got %v", err)
 	}
 	if _, err := f.recover(st, n, Recovery{Expired: true}); err != nil {
@@ -219,7 +220,7 @@ func TestAStolenRootKeyOfTwoMakesNoRoot(t *testing.T) {
 	}
 	forged := maps.Clone(st)
 	forged[schema.MetadataKey("root", 2)] = b
-	if _, err := f.host(forged, dir, start).get(t, "web01"); !schema.IsRefusal(err) {
+	if _, err := f.host(forged, dir, start).get(t, "web01"); !fault.IsRefusal(err) {
 		t.Errorf("a host took a root that one of two signed: %v", err)
 	}
 	if _, err := f.publish(forged, next(start, want("web01", "b"))); err == nil {

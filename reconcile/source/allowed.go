@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/crypto/ssh"
+	"bakehouse/schema/fault"
 
-	"bakehouse/schema"
+	"golang.org/x/crypto/ssh"
 )
 
 // allowedSigners is an allowed_signers file, the format of ssh-keygen(1), "ALLOWED SIGNERS": on each line principals, options
@@ -51,14 +51,14 @@ func parseAllowedSigners(name string, b []byte) (*allowedSigners, error) {
 		}
 		s, err := parseAllowedSigner(text)
 		if err != nil {
-			return nil, schema.Hint(fmt.Errorf("%s:%d: %w", name, i+1, err),
+			return nil, fault.Hint(fmt.Errorf("%s:%d: %w", name, i+1, err),
 				"a line is: PRINCIPALS [OPTIONS] KEYTYPE KEY [COMMENT], as ssh-keygen(1) describes under ALLOWED SIGNERS")
 		}
 		s.line = i + 1
 		f.lines = append(f.lines, s)
 	}
 	if len(f.lines) == 0 {
-		return nil, schema.Hint(fmt.Errorf("%s: allows nobody to sign", name), "add a line for each signer: PRINCIPALS KEYTYPE KEY")
+		return nil, fault.Hint(fmt.Errorf("%s: allows nobody to sign", name), "add a line for each signer: PRINCIPALS KEYTYPE KEY")
 	}
 	return f, nil
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
@@ -22,7 +22,7 @@ func (r *Repo) Parent(rev *Revision) (*Revision, error) {
 	}
 	parent, err := r.Revision(c.ParentHashes[0].String())
 	if err != nil {
-		return nil, schema.Hint(fmt.Errorf("the parent of commit %.12s is not in this clone", rev.Commit), "fetch it: git fetch --deepen=1")
+		return nil, fault.Hint(fmt.Errorf("the parent of commit %.12s is not in this clone", rev.Commit), "fetch it: git fetch --deepen=1")
 	}
 	return parent, nil
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 func TestTheFirstParentOfAMergeIsTheBranchItWentTo(t *testing.T) {
@@ -83,7 +83,7 @@ func TestHistoryEndsWhereAShallowCloneEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Parent(two); err == nil || schema.HintOf(err) == "" {
+	if _, err := r.Parent(two); err == nil || fault.HintOf(err) == "" {
 		t.Errorf("the parent beyond the clone: %v", err)
 	}
 	if list, err := r.Messages(two.Commit, head.Commit); err != nil || len(list) != 1 || strings.TrimSpace(list[0]) != "three" {

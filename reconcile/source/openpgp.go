@@ -9,12 +9,12 @@ import (
 	"time"
 	"unicode"
 
+	"bakehouse/schema/fault"
+
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
-
-	"bakehouse/schema"
 )
 
 // keyring holds the OpenPGP keys that may sign, as `gpg --export` writes them, armored or not.
@@ -40,29 +40,29 @@ func parseKeyring(name string, b []byte) (*keyring, error) {
 		return nil, fmt.Errorf("%s: larger than %d bytes, so it is no keyring", name, maxKeyring)
 	}
 	if bytes.Contains(b, []byte(armorPrivate)) {
-		return nil, schema.Hint(fmt.Errorf("%s: holds a private key", name), "%s", hint)
+		return nil, fault.Hint(fmt.Errorf("%s: holds a private key", name), "%s", hint)
 	}
 	// The library reads the first armored block of a file only, and `cat` makes files of several.
 	blocks := bytes.Split(b, []byte(armorPublic))
 	for i, block := range blocks[1:] {
 		keys, err := openpgp.ReadArmoredKeyRing(bytes.NewReader(append([]byte(armorPublic), block...)))
 		if err != nil {
-			return nil, schema.Hint(fmt.Errorf("%s: key block %d: %w", name, i+1, err), "%s", hint)
+			return nil, fault.Hint(fmt.Errorf("%s: key block %d: %w", name, i+1, err), "%s", hint)
 		}
 		k.keys = append(k.keys, keys...)
 	}
 	if len(blocks) == 1 {
 		var err error
 		if k.keys, err = openpgp.ReadKeyRing(bytes.NewReader(b)); err != nil {
-			return nil, schema.Hint(fmt.Errorf("%s: no OpenPGP public keys: %w", name, err), "%s", hint)
+			return nil, fault.Hint(fmt.Errorf("%s: no OpenPGP public keys: %w", name, err), "%s", hint)
 		}
 	}
 	if len(k.keys) == 0 {
-		return nil, schema.Hint(fmt.Errorf("%s: allows nobody to sign", name), "%s", hint)
+		return nil, fault.Hint(fmt.Errorf("%s: allows nobody to sign", name), "%s", hint)
 	}
 	for _, e := range k.keys {
 		if e.PrivateKey != nil {
-			return nil, schema.Hint(fmt.Errorf("%s: holds a private key", name), "%s", hint)
+			return nil, fault.Hint(fmt.Errorf("%s: holds a private key", name), "%s", hint)
 		}
 	}
 	return k, nil

@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"bakehouse/schema/fault"
+
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
-
-	"bakehouse/schema"
 )
 
 // gnupg is a home of the real gpg. Its path is short because a socket's name must be.
@@ -91,7 +91,7 @@ func TestOpenPGPSignaturesOnCommitsAreVerified(t *testing.T) {
 	refused := func(signed []Signed, err error) func(commit, reason string) {
 		return func(commit, reason string) {
 			t.Helper()
-			if !schema.IsRefusal(err) || !strings.Contains(err.Error(), commit) || !strings.Contains(err.Error(), reason) {
+			if !fault.IsRefusal(err) || !strings.Contains(err.Error(), commit) || !strings.Contains(err.Error(), reason) {
 				t.Errorf("verified %v; error %v; want %s refused because it %q", signed, err, commit, reason)
 			}
 		}

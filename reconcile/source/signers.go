@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // Signers are those whose signatures on commits count. They come from the operator's files and never from a commit:
@@ -23,7 +23,7 @@ type Signers struct {
 // the repository holds, or that a symbolic link in it leads to, are refused.
 func (r *Repo) Signers(allowed, keyring string) (*Signers, error) {
 	if allowed == "" && keyring == "" {
-		return nil, schema.Hint(errors.New("commits are to be verified, and nothing says who may sign them"),
+		return nil, fault.Hint(errors.New("commits are to be verified, and nothing says who may sign them"),
 			"name a file outside the repository: --allowed-signers FILE (SSH keys) or --keyring FILE (OpenPGP keys)")
 	}
 	s := &Signers{}
@@ -79,7 +79,7 @@ func (r *Repo) Outside(name string) error {
 		for dir := at; ; dir = filepath.Dir(dir) {
 			for _, place := range ours {
 				if same(dir, place) {
-					return schema.Refuse(fmt.Errorf("%s lies in the fleet repository (%s), which would vouch for itself", name, place),
+					return fault.Refuse(fmt.Errorf("%s lies in the fleet repository (%s), which would vouch for itself", name, place),
 						"keep it where no commit can change it, outside the repository")
 				}
 			}
@@ -87,7 +87,7 @@ func (r *Repo) Outside(name string) error {
 				break
 			}
 			if common, ok := commonDirOf(dir); ok && same(common, ours[0]) {
-				return schema.Refuse(fmt.Errorf("%s lies in %s, a work tree of the fleet repository, which would vouch for itself", name, dir),
+				return fault.Refuse(fmt.Errorf("%s lies in %s, a work tree of the fleet repository, which would vouch for itself", name, dir),
 					"keep it where no commit can change it, outside the repository")
 			}
 		}

@@ -17,7 +17,7 @@ import (
 	"strings"
 	"time"
 
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5"
@@ -51,7 +51,7 @@ func Open(dir string) (*Repo, error) {
 		return nil, err
 	}
 	if _, err := os.Stat(abs); err != nil {
-		return nil, schema.Hint(err, "name the fleet repository with --repo DIR")
+		return nil, fault.Hint(err, "name the fleet repository with --repo DIR")
 	}
 	top, gitDir, err := locate(abs)
 	if err != nil {
@@ -79,7 +79,7 @@ func locate(dir string) (top, gitDir string, err error) {
 			return "", d, nil
 		}
 		if d == filepath.Dir(d) {
-			return "", "", schema.Hint(fmt.Errorf("%s is not in a git repository", dir),
+			return "", "", fault.Hint(fmt.Errorf("%s is not in a git repository", dir),
 				"run `bakehouse init` to make a fleet repository, or name one with --repo DIR")
 		}
 	}
@@ -154,9 +154,9 @@ func (r *Repo) Revision(ref string) (*Revision, error) {
 	hash, err := r.git.ResolveRevision(plumbing.Revision(ref))
 	if err != nil {
 		if ref == "HEAD" && errors.Is(err, plumbing.ErrReferenceNotFound) {
-			return nil, schema.Hint(errors.New("the repository has no commit yet"), "commit the fleet: git add -A && git commit")
+			return nil, fault.Hint(errors.New("the repository has no commit yet"), "commit the fleet: git add -A && git commit")
 		}
-		return nil, schema.Hint(fmt.Errorf("ref %q: %w", ref, err), "list the refs with `git show-ref`, or leave --ref out for HEAD")
+		return nil, fault.Hint(fmt.Errorf("ref %q: %w", ref, err), "list the refs with `git show-ref`, or leave --ref out for HEAD")
 	}
 	commit, err := r.load(*hash)
 	if err != nil {

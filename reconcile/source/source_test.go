@@ -12,7 +12,7 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // repo makes a repository with the git program, which every user of Bakehouse has.
@@ -207,7 +207,7 @@ func TestAnObjectThatIsNotWhatItsNameSaysIsRefused(t *testing.T) {
 		if err := errors.Join(os.Rename(victim, victim+".true"), os.Link(fake, victim)); err != nil {
 			t.Fatal(err)
 		}
-		if err := read(); !schema.IsRefusal(err) || !strings.Contains(err.Error(), "other bytes under this name") {
+		if err := read(); !fault.IsRefusal(err) || !strings.Contains(err.Error(), "other bytes under this name") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err := os.Rename(victim+".true", victim); err != nil {
@@ -229,8 +229,8 @@ func TestWhatIsMissingIsSaidWithAHint(t *testing.T) {
 		"no such directory": func() error { _, err := Open(filepath.Join(dir, "nope")); return err },
 	}
 	for name, f := range cases {
-		if err := f(); err == nil || schema.HintOf(err) == "" {
-			t.Errorf("%s: error %v, hint %q", name, err, schema.HintOf(err))
+		if err := f(); err == nil || fault.HintOf(err) == "" {
+			t.Errorf("%s: error %v, hint %q", name, err, fault.HintOf(err))
 		}
 	}
 }

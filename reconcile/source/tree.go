@@ -14,12 +14,12 @@ import (
 	"sync"
 	"time"
 
+	"bakehouse/schema/fault"
+
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/storer"
-
-	"bakehouse/schema"
 )
 
 // treeFS is a git tree as fs.FS. go-git's object store is not safe for concurrent use, so every read of it is locked.
@@ -84,7 +84,7 @@ func readObject(store storer.EncodedObjectStorer, kind plumbing.ObjectType, hash
 		actual = plumbing.ComputeHash(kind, b) // others are told their hash; this one has computed it
 	}
 	if actual != hash {
-		return nil, nil, schema.Refuse(fmt.Errorf("git %s %s: the repository holds other bytes under this name", kind, hash),
+		return nil, nil, fault.Refuse(fmt.Errorf("git %s %s: the repository holds other bytes under this name", kind, hash),
 			"run `git fsck`, and clone the repository anew")
 	}
 	return o, b, nil

@@ -8,12 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/schema/fault"
+
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/hiddeco/sshsig"
 	"golang.org/x/crypto/ssh"
-
-	"bakehouse/schema"
 )
 
 // Verifier checks that commits are signed by Signers. A commit is named by its hash and looked up by it: what refs, tags,
@@ -117,7 +117,7 @@ func (v *Verifier) at(t time.Time) time.Time {
 func (v *Verifier) verify(c *object.Commit, at time.Time) (Signed, error) {
 	who, err := v.signer(c, at)
 	if err != nil {
-		return Signed{}, schema.Refuse(fmt.Errorf("commit %s (author %s, committer %s): %w", c.Hash, person(c.Author), person(c.Committer), err),
+		return Signed{}, fault.Refuse(fmt.Errorf("commit %s (author %s, committer %s): %w", c.Hash, person(c.Author), person(c.Committer), err),
 			"nothing was changed; what is not published yet can be rebased, each commit signed by someone who may sign")
 	}
 	return Signed{Commit: c.Hash.String(), Signer: who}, nil

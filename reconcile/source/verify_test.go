@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // need skips a test without a program that signs, and fails it where nothing may be skipped.
@@ -145,8 +145,8 @@ func (r *signedRepo) passes(base string, commits int) []Signed {
 func (r *signedRepo) refused(base, commit, reason string) {
 	r.t.Helper()
 	_, err := r.verifier().Since(base, r.head())
-	if !schema.IsRefusal(err) || schema.HintOf(err) == "" || !strings.Contains(err.Error(), reason) || !strings.Contains(err.Error(), commit) {
-		r.t.Errorf("error %v (hint %q), want commit %s refused because it %q", err, schema.HintOf(err), commit, reason)
+	if !fault.IsRefusal(err) || fault.HintOf(err) == "" || !strings.Contains(err.Error(), reason) || !strings.Contains(err.Error(), commit) {
+		r.t.Errorf("error %v (hint %q), want commit %s refused because it %q", err, fault.HintOf(err), commit, reason)
 	}
 }
 
@@ -384,10 +384,10 @@ func TestAShallowCloneThatLacksThePublishedCommitSaysSo(t *testing.T) {
 	whole := r.dir
 	r.dir = clone
 	_, err := r.verifier().Since(base, r.head())
-	if !schema.IsRefusal(err) || !strings.Contains(err.Error(), base) || !strings.Contains(err.Error(), "shallow") || !strings.Contains(schema.HintOf(err), "fetch-depth: 0") {
-		t.Errorf("error %v, hint %q", err, schema.HintOf(err))
+	if !fault.IsRefusal(err) || !strings.Contains(err.Error(), base) || !strings.Contains(err.Error(), "shallow") || !strings.Contains(fault.HintOf(err), "fetch-depth: 0") {
+		t.Errorf("error %v, hint %q", err, fault.HintOf(err))
 	}
-	if _, err := r.verifier().Since("", r.head()); !schema.IsRefusal(err) || !strings.Contains(err.Error(), "shallow") {
+	if _, err := r.verifier().Since("", r.head()); !fault.IsRefusal(err) || !strings.Contains(err.Error(), "shallow") {
 		t.Errorf("whole history: %v", err)
 	}
 	// The published commit is there and so is every one since: what lies below does not matter.
@@ -405,7 +405,7 @@ func TestAShallowCloneThatLacksThePublishedCommitSaysSo(t *testing.T) {
 	clone = filepath.Join(t.TempDir(), "clone")
 	r.git("clone", "-q", "--depth", "2", "file://"+r.dir, clone)
 	r.dir = clone
-	if signed, err := r.verifier().Since(cut, r.head()); !schema.IsRefusal(err) || !strings.Contains(schema.HintOf(err), "fetch-depth: 0") {
+	if signed, err := r.verifier().Since(cut, r.head()); !fault.IsRefusal(err) || !strings.Contains(fault.HintOf(err), "fetch-depth: 0") {
 		t.Errorf("verified %v, error %v", signed, err)
 	}
 }
@@ -535,7 +535,7 @@ func TestAllowedSignersThatTheRepositoryCouldSupplyAreRefused(t *testing.T) {
 			"--allowed-signers": func(f string) (*Signers, error) { return repo.Signers(f, "") },
 			"--keyring":         func(f string) (*Signers, error) { return repo.Signers("", f) },
 		} {
-			if _, err := load(file); !schema.IsRefusal(err) || !strings.Contains(err.Error(), "vouch for itself") || schema.HintOf(err) == "" {
+			if _, err := load(file); !fault.IsRefusal(err) || !strings.Contains(err.Error(), "vouch for itself") || fault.HintOf(err) == "" {
 				t.Errorf("%s %s: %v", flag, name, err)
 			}
 		}
@@ -546,10 +546,10 @@ func TestAllowedSignersThatTheRepositoryCouldSupplyAreRefused(t *testing.T) {
 		}
 	}
 	t.Chdir(r.dir)
-	if _, err := repo.Signers("ops/signers", ""); !schema.IsRefusal(err) {
+	if _, err := repo.Signers("ops/signers", ""); !fault.IsRefusal(err) {
 		t.Errorf("a relative name: %v", err)
 	}
-	if _, err := repo.Signers("", ""); err == nil || schema.HintOf(err) == "" {
+	if _, err := repo.Signers("", ""); err == nil || fault.HintOf(err) == "" {
 		t.Errorf("no file at all: %v", err)
 	}
 	if _, err := repo.Signers(outside, ""); err == nil || !strings.Contains(err.Error(), "not a regular file") {

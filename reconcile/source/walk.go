@@ -7,10 +7,10 @@ import (
 	"slices"
 	"time"
 
+	"bakehouse/schema/fault"
+
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
-
-	"bakehouse/schema"
 )
 
 // walk finds the commits that are reachable from head and not from base. It goes from newer commits to older ones on both
@@ -89,7 +89,7 @@ func (r *Repo) between(base, head string) (*walk, error) {
 		if _, cut := w.commits(); cut != nil {
 			return nil, cut
 		}
-		return nil, schema.Refuse(err, "put the new commits on top of what is published; to go back, commit the reverse (git revert)")
+		return nil, fault.Refuse(err, "put the new commits on top of what is published; to go back, commit the reverse (git revert)")
 	}
 	return w, nil
 }
@@ -97,10 +97,10 @@ func (r *Repo) between(base, head string) (*walk, error) {
 // lacks says what to do about a commit that is not there.
 func (r *Repo) lacks(err error) error {
 	if shallow, e := r.git.Storer.Shallow(); e == nil && len(shallow) > 0 {
-		return schema.Refuse(fmt.Errorf("%w: the clone is shallow", err),
+		return fault.Refuse(fmt.Errorf("%w: the clone is shallow", err),
 			"clone the whole history: `git fetch --unshallow`, or fetch-depth: 0 in the workflow's checkout step")
 	}
-	return schema.Refuse(err, "fetch it (git fetch); if it is gone, history was rewritten: put the new commits on top of what is published")
+	return fault.Refuse(err, "fetch it (git fetch); if it is gone, history was rewritten: put the new commits on top of what is published")
 }
 
 // load reads a commit.

@@ -15,6 +15,7 @@ import (
 	"cuelang.org/go/cue"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // Load evaluates the config repo whose top is fsys. The error is a Problems with every error, unless the repo could
@@ -142,7 +143,7 @@ func (ld *loader) discover() ([]*job, error) {
 		return nil, fmt.Errorf("reading the config repo: %w", err)
 	}
 	if !slices.ContainsFunc(top, func(e fs.DirEntry) bool { return e.Name() == "fleet.cue" }) {
-		return nil, schema.Hint(errors.New("fleet.cue: no such file, so this is no config repo"), "`bakehouse init DIR` makes one")
+		return nil, fault.Hint(errors.New("fleet.cue: no such file, so this is no config repo"), "`bakehouse init DIR` makes one")
 	}
 	jobs := []*job{{path: ".", entries: top, definition: "#Root", take: ld.takeRoot}}
 	for _, e := range top {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // repo is a config repo from its files; what every repo needs is there already.
@@ -381,7 +382,7 @@ func TestLoadingStopsWithItsContext(t *testing.T) {
 
 func TestAFolderWithoutAFleetIsNamed(t *testing.T) {
 	_, err := Load(t.Context(), fstest.MapFS{})
-	if err == nil || schema.HintOf(err) == "" {
+	if err == nil || fault.HintOf(err) == "" {
 		t.Errorf("got %v", err)
 	}
 }

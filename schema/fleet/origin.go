@@ -12,6 +12,7 @@ import (
 	"cuelang.org/go/cue"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet/archive"
 )
 
@@ -117,7 +118,7 @@ func (p *Plugin) settle(ctx context.Context, out *Output, sources []pending) err
 		if m := (*archive.MissingError)(nil); errors.As(err, &m) {
 			at = s.member
 		}
-		found := Problem{Pos: at, Msg: fmt.Sprintf("plugin %s: file %s: %s: %v", p.Name, f.Path, s.says, err), Hint: schema.HintOf(err)}
+		found := Problem{Pos: at, Msg: fmt.Sprintf("plugin %s: file %s: %s: %v", p.Name, f.Path, s.says, err), Hint: fault.HintOf(err)}
 		if found.Pos.IsZero() {
 			found.Pos = Pos{File: p.home}
 		}

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
@@ -95,7 +96,7 @@ func Open(ctx context.Context, file string) (*DB, error) {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 			hint = "--database names a file in an existing directory that this user may write to"
 		}
-		return nil, schema.Hint(fmt.Errorf("database %s: %w", file, err), "%s", hint)
+		return nil, fault.Hint(fmt.Errorf("database %s: %w", file, err), "%s", hint)
 	}
 	return db, nil
 }

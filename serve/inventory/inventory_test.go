@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 var t0 = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -197,8 +198,8 @@ func TestAnUnusableFileIsOneErrorWithAHint(t *testing.T) {
 			t.Errorf("%s was opened", file)
 			continue
 		}
-		if !strings.Contains(err.Error(), want) || schema.HintOf(err) == "" {
-			t.Errorf("%s: error %q, hint %q", file, err, schema.HintOf(err))
+		if !strings.Contains(err.Error(), want) || fault.HintOf(err) == "" {
+			t.Errorf("%s: error %q, hint %q", file, err, fault.HintOf(err))
 		}
 	}
 }

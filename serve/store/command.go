@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/spf13/cobra"
+	"bakehouse/schema/fault"
 
-	"bakehouse/schema"
+	"github.com/spf13/cobra"
 )
 
 // Command is the command `store` with what operators do to a store; more are subcommands that other packages offer.
@@ -51,7 +51,7 @@ Exit codes: 0 no errors (notes do not count), 1 the store could not be read, 3 a
 				return err
 			}
 			if sum.Errors > 0 {
-				return schema.Refuse(fmt.Errorf("store %s: %s", location, count(sum.Errors, "error")),
+				return fault.Refuse(fmt.Errorf("store %s: %s", location, count(sum.Errors, "error")),
 					"restore the named objects from a copy of the store; what can be baked again may be deleted and reconciled anew")
 			}
 			return nil

@@ -18,6 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 )
 
@@ -315,7 +316,7 @@ func TestAStoreThatCannotBeReadIsNotReportedAsAltered(t *testing.T) {
 		_, err := store.Fsck(t.Context(), faulty{twoReleases(), key, syscall.EIO}, false, func(f store.Finding) {
 			t.Errorf("%s cannot be read: %s: %v", key, f.Key, f.Err)
 		})
-		if !errors.Is(err, syscall.EIO) || schema.ExitCode(err) != schema.ExitError {
+		if !errors.Is(err, syscall.EIO) || fault.ExitCode(err) != fault.ExitError {
 			t.Errorf("%s: %v", key, err)
 		}
 	}

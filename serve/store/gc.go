@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // DefaultKeep is how many releases GC keeps, and DefaultGrace how long it leaves what is new, unless told otherwise.
@@ -80,7 +81,7 @@ type GCReport struct {
 // lock is what makes it safe: a run that reuses an old segment makes it no younger, so Grace alone would not protect it.
 func GC(ctx context.Context, s Store, o GCOptions) (_ *GCReport, err error) {
 	if o.Keep < 1 || o.Grace < 0 {
-		return nil, schema.Hint(fmt.Errorf("gc: keep %d releases, grace %s", o.Keep, o.Grace), "keep at least 1, the published one")
+		return nil, fault.Hint(fmt.Errorf("gc: keep %d releases, grace %s", o.Keep, o.Grace), "keep at least 1, the published one")
 	}
 	if !o.DryRun {
 		if _, ok := s.(interface {
@@ -99,17 +100,17 @@ func GC(ctx context.Context, s Store, o GCOptions) (_ *GCReport, err error) {
 		return nil, err
 	}
 	if err := g.mark(); err != nil {
-		return nil, schema.Hint(fmt.Errorf("gc: nothing was deleted: %w", err), "%s", markHint(err))
+		return nil, fault.Hint(fmt.Errorf("gc: nothing was deleted: %w", err), "%s", markHint(err))
 	}
 	g.report.DryRun = o.DryRun
 	if err := g.spare(); err != nil {
-		return nil, schema.Hint(fmt.Errorf("gc: nothing was deleted: %w", err), "%s", markHint(err))
+		return nil, fault.Hint(fmt.Errorf("gc: nothing was deleted: %w", err), "%s", markHint(err))
 	}
 	return &g.report, g.sweep()
 }
 
 func markHint(err error) string {
-	if hint := schema.HintOf(err); hint != "" {
+	if hint := fault.HintOf(err); hint != "" {
 		return hint
 	}
 	return "what cannot be read is not taken for garbage: run `bakehouse store fsck`, and restore what is wrong or missing"
@@ -186,7 +187,7 @@ func (g *collector) sweep() error {
 	if head, err := Head(g.ctx, g.store); err != nil {
 		return err
 	} else if head != g.report.Head {
-		return schema.Hint(fmt.Errorf("gc: nothing was deleted: timestamp %d was published meanwhile", head), "run it again")
+		return fault.Hint(fmt.Errorf("gc: nothing was deleted: timestamp %d was published meanwhile", head), "run it again")
 	}
 	garbage := make([][]string, len(stages))
 	tally := func(kind string) *KindTally {

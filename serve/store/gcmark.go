@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // mark finds the states that are kept and everything that they need. Any error means that nothing may be deleted.
@@ -19,7 +20,7 @@ func (g *collector) mark() error {
 		return err
 	}
 	if len(h.Versions()) == 0 {
-		return schema.Hint(errors.New("the store holds no release, so there is nothing to judge by"),
+		return fault.Hint(errors.New("the store holds no release, so there is nothing to judge by"),
 			"publish one with bakehouse reconcile, or name the right store")
 	}
 	g.report.Head = h.Versions()[0]
@@ -67,10 +68,10 @@ func giveUp(err error, i int, version int64) error {
 		return err
 	}
 	hint := fmt.Sprintf("restore what is wrong or missing (bakehouse store fsck); or give that release up: remove %s from the store", schema.TimestampKey(version))
-	if schema.IsRefusal(err) {
-		return schema.Refuse(err, "%s", hint)
+	if fault.IsRefusal(err) {
+		return fault.Refuse(err, "%s", hint)
 	}
-	return schema.Hint(err, "%s", hint)
+	return fault.Hint(err, "%s", hint)
 }
 
 // keep marks a state and all that it needs. All of it must be there.
@@ -118,7 +119,7 @@ func (g *collector) keepPackage(c schema.Candidate) error {
 		return err
 	}
 	if m.SHA256 != c.SHA256 {
-		return schema.Refuse(fmt.Errorf("manifest %s describes package %s, not the signed %s", c.Manifest.Short(), m.SHA256.Short(), c.SHA256.Short()),
+		return fault.Refuse(fmt.Errorf("manifest %s describes package %s, not the signed %s", c.Manifest.Short(), m.SHA256.Short(), c.SHA256.Short()),
 			"the publisher made a mistake, or its keys are in other hands")
 	}
 	g.live[key] = true
@@ -172,7 +173,7 @@ func (g *collector) claim(key string) (ref schema.SegmentRef, err error) {
 	}
 	_, codec, _ := strings.Cut(key[strings.LastIndexByte(key, '/')+1:], ".")
 	if err := schema.Decode(b, &ref); err != nil || schema.PayloadKey(ref.Payload, codec) != key || g.entries[schema.SegmentKey(ref.Digest)].Key == "" {
-		return ref, schema.Refuse(fmt.Errorf("%s is altered: it does not say which segment has that payload", key),
+		return ref, fault.Refuse(fmt.Errorf("%s is altered: it does not say which segment has that payload", key),
 			"find out who altered the store, and remove the object: it is made again when it is needed")
 	}
 	return ref, nil
@@ -276,7 +277,7 @@ func (g *collector) spareStated(key string) error {
 		st, err = schema.DecodeStatement(payload)
 	}
 	if err != nil {
-		return schema.Refuse(fmt.Errorf("%s is altered: %w", key, err), "find out who altered the store, and remove the object")
+		return fault.Refuse(fmt.Errorf("%s is altered: %w", key, err), "find out who altered the store, and remove the object")
 	}
 	return g.spareOne(schema.ManifestKey(st.Manifest))
 }

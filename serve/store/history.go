@@ -12,6 +12,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // History is the published states that the store still has, each behind its timestamp, verified from the fleet's root.
@@ -77,7 +78,7 @@ type State struct {
 func (h *History) At(ctx context.Context, version int64) (*State, error) {
 	s, err := h.at(ctx, version, len(h.roots))
 	// A later root may have dropped the keys of that time.
-	for n := len(h.roots) - 1; n > 0 && schema.IsRefusal(err); n-- {
+	for n := len(h.roots) - 1; n > 0 && fault.IsRefusal(err); n-- {
 		if older, olderErr := h.at(ctx, version, n); olderErr == nil {
 			s, err = older, nil
 		}
@@ -101,7 +102,7 @@ func (h *History) at(ctx context.Context, version int64, roots int) (*State, err
 		return nil, err
 	}
 	if _, got := client.Versions(); got != version {
-		return nil, schema.Refuse(fmt.Errorf("holds timestamp version %d", got), "find out who put it there, and remove it")
+		return nil, fault.Refuse(fmt.Errorf("holds timestamp version %d", got), "find out who put it there, and remove it")
 	}
 	release, err := client.Release(ctx, s.source)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/fault"
 )
 
 // Local is a store in a directory. An object is the file at its key, mode 0600 because packages can hold secrets. It is
@@ -48,7 +49,7 @@ func openLocal(dir string) (*Local, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case errors.Is(err, syscall.ENOTDIR), err == nil && !info.IsDir():
-		return nil, schema.Hint(fmt.Errorf("store: %s is not a directory", dir), "name the store's directory with --store")
+		return nil, fault.Hint(fmt.Errorf("store: %s is not a directory", dir), "name the store's directory with --store")
 	case err != nil:
 		return nil, hinted(fmt.Errorf("store: %w", err), dir)
 	}
@@ -288,7 +289,7 @@ func (l *Local) Lock(ctx context.Context) (func() error, error) {
 	release, err := flock(path, exclusive)
 	if errors.Is(err, errLocked) {
 		holder, _ := os.ReadFile(path)
-		return nil, schema.Hint(fmt.Errorf("another reconcile is running on store %s, or a gc", l.dir),
+		return nil, fault.Hint(fmt.Errorf("another reconcile is running on store %s, or a gc", l.dir),
 			"wait for it to end%s", holderText(holder))
 	}
 	if err != nil {
@@ -338,11 +339,11 @@ func reason(err error) error {
 func hinted(err error, dir string) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return schema.Hint(err, "the file system of store %s is full: free some space or enlarge it, then run again; nothing is damaged", dir)
+		return fault.Hint(err, "the file system of store %s is full: free some space or enlarge it, then run again; nothing is damaged", dir)
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
-		return schema.Hint(err, "store %s cannot be accessed as needed: check its owner, permissions and whether it is mounted read-only", dir)
+		return fault.Hint(err, "store %s cannot be accessed as needed: check its owner, permissions and whether it is mounted read-only", dir)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		return schema.Hint(err, "store %s cannot be made there: name another directory with --store", dir)
+		return fault.Hint(err, "store %s cannot be made there: name another directory with --store", dir)
 	}
 	return err
 }

@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"testing"
 
-	"bakehouse/schema"
 	"bakehouse/schema/durable/durabletest"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 )
 
@@ -112,8 +112,8 @@ func TestAFullDiskIsOneErrorWithAHint(t *testing.T) {
 
 func checkFull(t *testing.T, err error) {
 	t.Helper()
-	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(schema.HintOf(err), "is full") {
-		t.Errorf("error %v, hint %q", err, schema.HintOf(err))
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(fault.HintOf(err), "is full") {
+		t.Errorf("error %v, hint %q", err, fault.HintOf(err))
 	}
 }
 
@@ -130,15 +130,15 @@ func TestALocationThatIsNoStoreIsOneErrorWithAHint(t *testing.T) {
 		"https://user:pass@host": `knows no "https://"`,
 	} {
 		_, err := store.Open(t.Context(), location)
-		if err == nil || !strings.Contains(err.Error(), want) || schema.HintOf(err) == "" {
-			t.Errorf("%q: error %v, hint %q", location, err, schema.HintOf(err))
+		if err == nil || !strings.Contains(err.Error(), want) || fault.HintOf(err) == "" {
+			t.Errorf("%q: error %v, hint %q", location, err, fault.HintOf(err))
 		}
-		if err != nil && strings.Contains(err.Error()+schema.HintOf(err), "pass@") {
+		if err != nil && strings.Contains(err.Error()+fault.HintOf(err), "pass@") {
 			t.Errorf("the error repeats a password: %v", err)
 		}
 	}
-	if _, err := store.OpenExisting(t.Context(), filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) || schema.HintOf(err) == "" {
-		t.Errorf("OpenExisting: %v, hint %q", err, schema.HintOf(err))
+	if _, err := store.OpenExisting(t.Context(), filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) || fault.HintOf(err) == "" {
+		t.Errorf("OpenExisting: %v, hint %q", err, fault.HintOf(err))
 	}
 	if _, err := store.OpenExisting(t.Context(), "file://"+published(t, 1)); err != nil {
 		t.Error(err)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 	"bakehouse/serve/store/storetest"
 )
@@ -27,10 +27,10 @@ func bakehouse() {
 	cmd.SetArgs(os.Args[2:]) // after "bakehouse store"
 	if err := cmd.ExecuteContext(context.Background()); err != nil {
 		fmt.Fprintf(os.Stderr, "bakehouse: error: %v\n", err)
-		if hint := schema.HintOf(err); hint != "" {
+		if hint := fault.HintOf(err); hint != "" {
 			fmt.Fprintf(os.Stderr, "bakehouse: hint: %s\n", hint)
 		}
-		os.Exit(schema.ExitCode(err))
+		os.Exit(fault.ExitCode(err))
 	}
 }
 

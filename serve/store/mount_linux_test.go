@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 )
 
@@ -95,8 +96,8 @@ func TestAReadOnlyStoreCanBeReadAndSaysWhyItCannotBeWritten(t *testing.T) {
 		"Delete":                  s.Delete(t.Context(), schema.TimestampKey(1)),
 		"Lock":                    lockErr,
 	} {
-		if !errors.Is(err, syscall.EROFS) || !strings.Contains(schema.HintOf(err), "read-only") {
-			t.Errorf("%s: error %v, hint %q", what, err, schema.HintOf(err))
+		if !errors.Is(err, syscall.EROFS) || !strings.Contains(fault.HintOf(err), "read-only") {
+			t.Errorf("%s: error %v, hint %q", what, err, fault.HintOf(err))
 		}
 	}
 	if err := store.CreateBytes(t.Context(), s, schema.TimestampKey(1), nil); !errors.Is(err, fs.ErrExist) {

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // Store holds immutable objects by key (the forms that schema.CheckKey allows). Every method is safe for concurrent use,
@@ -56,13 +57,13 @@ func Open(ctx context.Context, location string) (Store, error) {
 	if scheme, rest, ok := strings.Cut(location, "://"); ok {
 		if scheme != "file" {
 			// The rest may hold credentials, so only the scheme is repeated.
-			return nil, schema.Hint(fmt.Errorf("store: this version knows no %.20q stores", scheme+"://"),
+			return nil, fault.Hint(fmt.Errorf("store: this version knows no %.20q stores", scheme+"://"),
 				"give a directory, or file:// and a directory")
 		}
 		dir = rest
 	}
 	if dir == "" {
-		return nil, schema.Hint(fmt.Errorf("store %q: no directory", location), "give a directory, such as --store store")
+		return nil, fault.Hint(fmt.Errorf("store %q: no directory", location), "give a directory, such as --store store")
 	}
 	return openLocal(dir)
 }
@@ -75,7 +76,7 @@ func OpenExisting(ctx context.Context, location string) (Store, error) {
 	}
 	if l, ok := s.(*Local); ok {
 		if _, err := os.Stat(l.dir); err != nil {
-			return nil, schema.Hint(fmt.Errorf("store: %w", err),
+			return nil, fault.Hint(fmt.Errorf("store: %w", err),
 				"name the right directory with --store, or publish a first release into it with bakehouse reconcile")
 		}
 	}

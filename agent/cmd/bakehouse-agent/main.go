@@ -14,6 +14,7 @@ import (
 
 	"bakehouse/agent"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 
 	"github.com/spf13/cobra"
 )
@@ -36,11 +37,11 @@ func run(ctx context.Context, args []string) int {
 	if err != nil {
 		w := c.ErrOrStderr()
 		fmt.Fprintf(w, "bakehouse-agent: error: %v\n", err)
-		if hint := schema.HintOf(err); hint != "" {
+		if hint := fault.HintOf(err); hint != "" {
 			fmt.Fprintf(w, "bakehouse-agent: hint: %s\n", hint)
 		}
 	}
-	return schema.ExitCode(err)
+	return fault.ExitCode(err)
 }
 
 // global are the flags of every verb.

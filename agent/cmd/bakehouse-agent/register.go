@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"bakehouse/agent"
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -136,7 +136,7 @@ func newPrompt(c *cobra.Command) *prompt {
 
 func (p *prompt) line(what, proposal, flag string) (string, error) {
 	if !p.terminal {
-		return "", schema.Hint(fmt.Errorf("no %s is given", what), "give it by %s; without a terminal nothing is asked for", flag)
+		return "", fault.Hint(fmt.Errorf("no %s is given", what), "give it by %s; without a terminal nothing is asked for", flag)
 	}
 	if proposal != "" {
 		fmt.Fprintf(p.out, "%s [%s]: ", what, proposal)
@@ -168,7 +168,7 @@ func (from passwordFrom) read(p *prompt, user string) (string, error) {
 	case from.file != "":
 		f, err := os.Open(from.file)
 		if err != nil {
-			return "", schema.Hint(fmt.Errorf("password: %w", err), "--password-file names a file whose first line is the password")
+			return "", fault.Hint(fmt.Errorf("password: %w", err), "--password-file names a file whose first line is the password")
 		}
 		defer f.Close()
 		return firstLine(f)
@@ -185,7 +185,7 @@ func (from passwordFrom) read(p *prompt, user string) (string, error) {
 	}
 	f, ok := p.in.(*os.File)
 	if !ok || !p.terminal {
-		return "", schema.Hint(errors.New("no password is given"),
+		return "", fault.Hint(errors.New("no password is given"),
 			"give it by --password-file, --password-fd or %s; without a terminal nothing is asked for", passwordEnv)
 	}
 	fmt.Fprintf(p.out, "password of %s: ", user)

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"bakehouse/agent/trust"
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 
 	"github.com/spf13/cobra"
 )
@@ -119,7 +119,7 @@ func failed(err error) error {
 	if err == nil {
 		return nil
 	}
-	return schema.Hint(errors.New(err.Error()), "%s", schema.HintOf(err))
+	return fault.Hint(errors.New(err.Error()), "%s", fault.HintOf(err))
 }
 
 func (o *tufFlags) source() httpRepository { return httpRepository{o.metadataURL, o.targetURL} }

@@ -22,6 +22,7 @@ import (
 	"strings"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // bounds are what an archive may cost.
@@ -245,7 +246,7 @@ func (t *Table) missing(name string) error {
 	if len(err.Near) == 0 {
 		return err
 	}
-	return schema.Hint(err, "it has %s", strings.Join(quoted(err.Near), ", "))
+	return fault.Hint(err, "it has %s", strings.Join(quoted(err.Near), ", "))
 }
 
 func quoted(names []string) (q []string) {

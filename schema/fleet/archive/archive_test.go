@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 func TestAMemberIsFoundInEveryKindOfArchive(t *testing.T) {
@@ -71,10 +71,10 @@ func TestWhatIsMissingIsSaidWithWhatIsNear(t *testing.T) {
 	b := makeTar(t, made{name: "usr/sbin/zabbix_agent2", content: "x"}, made{name: "usr/share/doc/zabbix-agent2/README"}, made{name: "etc/zabbix/zabbix_agent2.conf"})
 	_, err := take(t, b, "usr/bin/zabbix_agent2")
 	if err == nil || !strings.Contains(err.Error(), `no member "usr/bin/zabbix_agent2"`) ||
-		schema.HintOf(err) != `it has "usr/sbin/zabbix_agent2", "etc/zabbix/zabbix_agent2.conf"` {
-		t.Errorf("%v; hint %s", err, schema.HintOf(err))
+		fault.HintOf(err) != `it has "usr/sbin/zabbix_agent2", "etc/zabbix/zabbix_agent2.conf"` {
+		t.Errorf("%v; hint %s", err, fault.HintOf(err))
 	}
-	if _, err := take(t, b, "qqq"); err == nil || schema.HintOf(err) != "" {
-		t.Errorf("nothing is near qqq: %v", schema.HintOf(err))
+	if _, err := take(t, b, "qqq"); err == nil || fault.HintOf(err) != "" {
+		t.Errorf("nothing is near qqq: %v", fault.HintOf(err))
 	}
 }

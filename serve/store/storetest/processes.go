@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 )
 
@@ -152,8 +153,8 @@ func lockOfTheDead(t *testing.T, location string) {
 	}
 	c := startChild(t, location, lockingChild, 0)
 	_, err := store.Lock(t.Context(), s)
-	if want := strconv.Itoa(c.cmd.Process.Pid); err == nil || !strings.Contains(schema.HintOf(err), want) {
-		t.Errorf("beside the process that holds it: %v, hint %q without its number %s", err, schema.HintOf(err), want)
+	if want := strconv.Itoa(c.cmd.Process.Pid); err == nil || !strings.Contains(fault.HintOf(err), want) {
+		t.Errorf("beside the process that holds it: %v, hint %q without its number %s", err, fault.HintOf(err), want)
 	}
 	if err := c.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)

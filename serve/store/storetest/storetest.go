@@ -20,6 +20,7 @@ import (
 	"pgregory.net/rapid"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 )
 
@@ -388,8 +389,8 @@ func lock(t *testing.T, location string) {
 	}
 	for _, s := range []store.Store{s, open(t, location)} {
 		_, err := store.Lock(t.Context(), s)
-		if err == nil || !strings.Contains(err.Error(), "another reconcile is running") || schema.HintOf(err) == "" {
-			t.Errorf("a second lock: %v, hint %q", err, schema.HintOf(err))
+		if err == nil || !strings.Contains(err.Error(), "another reconcile is running") || fault.HintOf(err) == "" {
+			t.Errorf("a second lock: %v, hint %q", err, fault.HintOf(err))
 		}
 	}
 	create(t, open(t, location), key, "the lock is for reconcile; creating stays possible")

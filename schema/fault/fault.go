@@ -1,4 +1,6 @@
-package schema
+// Package fault is how both programs fail: an error, what to do about it, and the exit code of its class. Whoever finds
+// a fault gives the hint and says whether it is a refusal; the entry points print error and hint, and exit with the code.
+package fault
 
 import (
 	"errors"
@@ -29,6 +31,9 @@ type Fault struct {
 func (f *Fault) Error() string { return f.Err.Error() }
 func (f *Fault) Unwrap() error { return f.Err }
 
+// Refused makes a Fault one of the errors that IsRefusal asks; any type with this method is one.
+func (f *Fault) Refused() bool { return f.Refusal }
+
 // Hint adds to err what to do next.
 func Hint(err error, format string, args ...any) error {
 	if err == nil {
@@ -57,13 +62,8 @@ func HintOf(err error) (hint string) {
 // IsRefusal reports whether err, or anything it wraps, is a refusal.
 func IsRefusal(err error) bool {
 	return anyIn(err, func(err error) bool {
-		switch err := err.(type) {
-		case *AlteredError:
-			return true
-		case *Fault:
-			return err.Refusal
-		}
-		return false
+		r, ok := err.(interface{ Refused() bool })
+		return ok && r.Refused()
 	})
 }
 

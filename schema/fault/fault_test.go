@@ -1,4 +1,4 @@
-package schema
+package fault
 
 import (
 	"errors"
@@ -7,9 +7,15 @@ import (
 	"testing"
 )
 
+// alteredBytes stands for an error type of another package that says of itself that it is a refusal.
+type alteredBytes struct{}
+
+func (alteredBytes) Error() string { return "altered bytes" }
+func (alteredBytes) Refused() bool { return true }
+
 func TestExitCodesAndHints(t *testing.T) {
 	plain := errors.New("plain")
-	altered := &AlteredError{Object: "segment", Want: DigestOf(nil)}
+	altered := alteredBytes{}
 	for name, c := range map[string]struct {
 		err  error
 		code int
