@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -18,11 +19,18 @@ const module = "bakehouse"
 
 // pkg is what `go list` says of one package.
 type pkg struct {
-	ImportPath string
-	Standard   bool
-	Imports    []string // direct, tests excluded
-	Deps       []string // everything linked, direct or not
+	ImportPath   string
+	ForTest      string // the package under test, if this one is compiled for a test
+	Standard     bool
+	GoFiles      []string
+	TestGoFiles  []string
+	XTestGoFiles []string
+	Imports      []string // direct, tests excluded
+	Deps         []string // everything linked, direct or not
 }
+
+// A graph is what `go list` found, by import path.
+type graph map[string]pkg
 
 // part is the top-level folder of a package of this module: "reconcile" for bakehouse/reconcile/bake, "" for others.
 func part(importPath string) string {
@@ -39,62 +47,145 @@ func within(importPath, prefix string) bool {
 	return importPath == prefix || strings.HasPrefix(importPath, prefix+"/")
 }
 
-// list runs `go list -deps -json` without cgo, as everything is built, and returns the packages by import path.
-func list(t *testing.T, env []string, patterns ...string) map[string]pkg {
+// list runs `go list -deps -json` without cgo, as everything is built.
+func list(t *testing.T, env []string, args ...string) graph {
 	t.Helper()
-	cmd := exec.Command("go", append([]string{"list", "-deps", "-json=ImportPath,Standard,Imports,Deps"}, patterns...)...)
+	cmd := exec.Command("go", append([]string{"list", "-deps",
+		"-json=ImportPath,ForTest,Standard,GoFiles,TestGoFiles,XTestGoFiles,Imports,Deps"}, args...)...)
 	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0"), env...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("go list %v: %v\n%s", patterns, err, &stderr)
+		t.Fatalf("go list %v: %v\n%s", args, err, &stderr)
 	}
-	found := map[string]pkg{}
+	found := graph{}
 	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
 		var p pkg
 		if err := d.Decode(&p); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
-			t.Fatalf("go list %v: %v", patterns, err)
+			t.Fatalf("go list %v: %v", args, err)
 		}
 		found[p.ImportPath] = p
 	}
 	return found
 }
 
-func TestTheHostProgramNeverLinksWhatOnlyServersNeed(t *testing.T) {
-	// It runs as root on every monitored host: each ban keeps it small and its attack surface what it must be.
-	bans := map[string]string{
-		"cuelang.org/go":                                 "an evaluator (17 MB) has no place where only finished values arrive",
-		"github.com/go-git":                              "a host never reads a repo",
-		"github.com/spf13/viper":                         "baked config and state are two fixed files, not a search for settings",
-		"html/template":                                  "it renders no pages, and the package keeps every exported method alive in the linker",
-		"github.com/klauspost/compress":                  "its compressors are for baking; the standard library inflates",
-		"modernc.org/sqlite":                             "the host's state is one JSON file; the inventory is the server's",
-		"modernc.org/libc":                               "comes with sqlite only",
-		module + "/reconcile":                            "what signs packages must not be on a host",
-		module + "/serve":                                "a host serves nothing",
-		module + "/schema/fleet":                         "the fleet's model is evaluated before anything reaches a host",
-		"github.com/sigstore/sigstore/pkg/signature/kms": "a host holds no signing keys",
+// A ban says what a program or package may not link, directly or through others.
+type ban struct {
+	of     string // import path below the module
+	tests  bool   // its tests may not link it either
+	banned string // an import path with all below it; one without a dot in its first element is below the module
+	why    string
+}
+
+func (b ban) path() string {
+	if first, _, _ := strings.Cut(b.banned, "/"); strings.Contains(first, ".") || b.banned == "html/template" {
+		return b.banned
 	}
-	for _, arch := range []string{"amd64", "arm64"} {
-		for name := range list(t, []string{"GOOS=linux", "GOARCH=" + arch}, "./agent/cmd/bakehouse-agent") {
-			for banned, why := range bans {
-				if within(name, banned) {
-					t.Errorf("agent/cmd/bakehouse-agent on linux/%s links %s: %s", arch, name, why)
-				}
+	return module + "/" + b.banned
+}
+
+const (
+	noCUE    = "it works on finished values, so that it is tested without an evaluator and runs in parallel"
+	noTests  = "it is for tests, and has no place in a program"
+	hostOnly = "agent/cmd/bakehouse-agent"
+)
+
+// bans run as root on every monitored host or keep an idea apart from the tools around it.
+var bans = []ban{
+	{hostOnly, false, "cuelang.org/go", "an evaluator (17 MB) has no place where only finished values arrive"},
+	{hostOnly, false, "github.com/go-git", "a host never reads a repo"},
+	{hostOnly, false, "github.com/spf13/viper", "baked config and state are two fixed files, not a search for settings"},
+	{hostOnly, false, "html/template", "it renders no pages, and the package keeps every exported method alive in the linker"},
+	{hostOnly, false, "github.com/klauspost/compress", "its compressors are for baking; the standard library inflates"},
+	{hostOnly, false, "modernc.org/sqlite", "the host's state is one JSON file; the inventory is the server's"},
+	{hostOnly, false, "modernc.org/libc", "comes with sqlite only"},
+	{hostOnly, false, "reconcile", "what signs packages must not be on a host"},
+	{hostOnly, false, "serve", "a host serves nothing"},
+	{hostOnly, false, "schema/fleet", "the fleet's model is evaluated before anything reaches a host"},
+	{hostOnly, false, "github.com/sigstore/sigstore/pkg/signature/kms", "a host holds no signing keys"},
+	{hostOnly, false, "testing", noTests},
+
+	{".", false, "testing", noTests},
+	{".", false, "examples/internal", "it boots machines as root for tests"},
+	{".", false, "reconcile/scripttest", noTests},
+}
+
+// check returns what of g breaks the ban.
+func (b ban) check(g graph) []string {
+	var broken []string
+	root := strings.TrimSuffix(module+"/"+b.of, "/.")
+	for name, p := range g {
+		if strings.TrimSuffix(name, ".test") != root && name != root && (p.ForTest != root || !b.tests) {
+			continue
+		}
+		if strings.HasSuffix(name, ".test") && !b.tests {
+			continue
+		}
+		for _, dep := range p.Deps {
+			if dep, _, _ = strings.Cut(dep, " "); within(dep, b.path()) || b.banned == "testing" && dep == "testing" {
+				broken = append(broken, fmt.Sprintf("%s links %s: %s", name, dep, b.why))
 			}
+		}
+	}
+	slices.Sort(broken)
+	return slices.Compact(broken)
+}
+
+func TestNobodyLinksWhatIsBanned(t *testing.T) {
+	everything := list(t, nil, "-test", "./...")
+	graphs := map[string]graph{"": everything}
+	for _, arch := range []string{"amd64", "arm64"} {
+		graphs["linux/"+arch] = list(t, []string{"GOOS=linux", "GOARCH=" + arch}, "./"+hostOnly)
+	}
+	for _, b := range bans {
+		seen := false
+		for on, g := range graphs {
+			_, ok := g[strings.TrimSuffix(module+"/"+b.of, "/.")]
+			seen = seen || ok
+			for _, what := range b.check(g) {
+				t.Error(strings.TrimSpace(on + " " + what))
+			}
+		}
+		if !seen {
+			t.Errorf("there is no package %s any more: drop the ban or name its new place", b.of)
+		}
+	}
+}
+
+// A ban that cannot fail protects nothing, as one that looked at direct imports alone once did.
+func TestEachBanFailsWhereItIsBroken(t *testing.T) {
+	for _, b := range bans {
+		root := strings.TrimSuffix(module+"/"+b.of, "/.")
+		below := b.path()
+		if b.banned == "testing" {
+			below = "testing"
+		}
+		through := graph{root: {ImportPath: root, Deps: []string{"fmt", module + "/between", below}}}
+		if len(b.check(through)) == 0 {
+			t.Errorf("%s could link %s unseen", b.of, b.banned)
+		}
+		if len(b.check(graph{root: {ImportPath: root, Deps: []string{"fmt"}}})) != 0 {
+			t.Errorf("%s breaks the ban of %s without linking it", b.of, b.banned)
+		}
+		if b.tests && len(b.check(graph{root + ".test": {ImportPath: root + ".test", Deps: []string{below + "/x"}}})) == 0 {
+			t.Errorf("the tests of %s could link %s unseen", b.of, b.banned)
 		}
 	}
 }
 
 func TestTheSharedFormatsNeedOnlyTheStandardLibrary(t *testing.T) {
 	const why = "the host program links it, and a wire format must not move with a dependency"
-	ours := []string{module + "/schema", module + "/schema/durable"}
-	for name, p := range list(t, nil, "./schema", "./schema/durable") {
+	shared := []string{"schema", "schema/durable", "schema/fault"}
+	var patterns, ours []string
+	for _, name := range shared {
+		patterns, ours = append(patterns, "./"+name), append(ours, module+"/"+name)
+	}
+	for name, p := range list(t, nil, patterns...) {
 		if !p.Standard && !slices.Contains(ours, name) {
-			t.Errorf("schema or schema/durable links %s: %s", name, why)
+			t.Errorf("one of %v links %s: %s", shared, name, why)
 		}
 	}
 }
@@ -130,39 +221,14 @@ func TestPartsMeetOnlyInTheLeavesMadeForIt(t *testing.T) {
 		}
 		for _, other := range parts {
 			if root := module + "/" + other; from != other && slices.Contains(p.Deps, root) {
-				t.Errorf("%s links %s: reconcile, serve and agent never import one another's root, not through a leaf either", name, root)
+				t.Errorf("%s links %s: reconcile, serve and agent never import one another's root, not through a leaf either",
+					name, root)
 			}
 		}
 	}
 	for door := range doors {
 		if _, ok := packages[door[1]]; !ok {
 			t.Errorf("there is no package %s any more: drop it from the doors", door[1])
-		}
-	}
-}
-
-func TestRulesAreResolvedWithoutCUE(t *testing.T) {
-	for name, p := range list(t, nil, "./reconcile/rules/...") {
-		if !within(name, module+"/reconcile/rules") {
-			continue
-		}
-		for _, imported := range p.Imports {
-			if within(imported, "cuelang.org/go") {
-				t.Errorf("%s imports %s: matching works on plain values, so that it can be tested against a naive matcher and run in parallel", name, imported)
-			}
-		}
-	}
-}
-
-func TestTestingHelpersStayOutOfThePrograms(t *testing.T) {
-	for name, p := range list(t, nil, "./...") {
-		for _, imported := range p.Imports {
-			if within(imported, module+"/examples/internal") && !within(name, module+"/examples/internal") {
-				t.Errorf("%s imports %s: it boots machines as root for tests, and has no place in a program", name, imported)
-			}
-			if imported == module+"/reconcile/scripttest" {
-				t.Errorf("%s imports %s: it is for scripts that test the program", name, imported)
-			}
 		}
 	}
 }
