@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/rules"
 	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
@@ -91,7 +92,7 @@ lines of a pull request, and gitlab a code quality report; both, like json, hold
 				return err
 			}
 			if n := found.errors(); n > 0 {
-				return fmt.Errorf("%s: %s", what, count(n, "error"))
+				return fmt.Errorf("%s: %s", what, console.Count(n, "error"))
 			}
 			return nil
 		},

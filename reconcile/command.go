@@ -2,13 +2,13 @@ package reconcile
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/sign"
@@ -98,7 +98,7 @@ prompt; "bakehouse key --help" says more, also of keys in a KMS or HSM.`,
 				return err
 			}
 			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(out)
+				return console.WriteJSON(cmd.OutOrStdout(), out)
 			}
 			return out.tell(cmd.OutOrStdout())
 		},
@@ -190,7 +190,7 @@ func (o *Outcome) tell(w io.Writer) error {
 	}
 	for _, p := range o.Packages {
 		fmt.Fprintf(&b, "baked %s  %s %s  %s for %s: %s new in the store, %s reused\n", p.SHA256.Short(), p.Platform, p.Format,
-			size(p.Size), hosts(p.Hosts), size(p.Stored), count(p.Reused, "segment"))
+			console.Size(p.Size), console.Hosts(p.Hosts), console.Size(p.Stored), console.Count(p.Reused, "segment"))
 	}
 	if len(o.Packages) > 0 {
 		fmt.Fprintf(&b, "signed by %s\n", strings.Join(o.SignedBy, ", "))
@@ -202,38 +202,13 @@ func (o *Outcome) tell(w io.Writer) error {
 	switch {
 	case o.Checked != nil:
 		fmt.Fprintf(&b, "nothing to publish: release %d of %s is current for commit %.12s, as a whole pass found at %s\n",
-			o.Release, count(o.Hosts, "host"), o.Commit, o.Checked.Local().Format("2006-01-02 15:04:05"))
+			o.Release, console.Count(o.Hosts, "host"), o.Commit, o.Checked.Local().Format("2006-01-02 15:04:05"))
 	case !o.Published:
-		fmt.Fprintf(&b, "nothing to publish: release %d of %s is current for commit %.12s\n", o.Release, count(o.Hosts, "host"), o.Commit)
+		fmt.Fprintf(&b, "nothing to publish: release %d of %s is current for commit %.12s\n", o.Release, console.Count(o.Hosts, "host"), o.Commit)
 	default:
 		fmt.Fprintf(&b, "published release %d (timestamp %d) of commit %.12s: %s, %d added, %d with a new package, %d with other attributes, %d removed\n",
-			o.Release, o.Timestamp, o.Commit, count(o.Hosts, "host"), tally[plan.Added], tally[plan.Repackage], tally[plan.Attribute], tally[plan.Removed])
+			o.Release, o.Timestamp, o.Commit, console.Count(o.Hosts, "host"), tally[plan.Added], tally[plan.Repackage], tally[plan.Attribute], tally[plan.Removed])
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-func hosts(names []string) string {
-	if len(names) > 3 {
-		return fmt.Sprintf("%d hosts (%s, …)", len(names), names[0])
-	}
-	return strings.Join(names, ", ")
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// size is a number of bytes for people, in decimal units.
-func size(n int64) string {
-	switch {
-	case n < 10_000:
-		return fmt.Sprintf("%d B", n)
-	case n < 1_000_000:
-		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
-	}
-	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
 }

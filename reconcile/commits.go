@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema/fault"
@@ -134,5 +135,5 @@ func (v *Verified) tell() string {
 	if v.Since != "" {
 		since = fmt.Sprintf(" since %.12s", v.Since)
 	}
-	return fmt.Sprintf("verified %s%s, signed by %s", count(v.Commits, "commit"), since, strings.Join(v.Signers, ", "))
+	return fmt.Sprintf("verified %s%s, signed by %s", console.Count(v.Commits, "commit"), since, strings.Join(v.Signers, ", "))
 }

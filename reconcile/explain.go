@@ -8,9 +8,9 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"unicode"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema/fault"
@@ -58,7 +58,7 @@ With --select it says instead whether the host gets updates, and which condition
 			}
 			root := rootEffective(e, args[1:])
 			if asJSON {
-				return indented(cmd.OutOrStdout(), struct {
+				return console.WriteJSON(cmd.OutOrStdout(), struct {
 					*rules.Explanation
 					Root []rootItem `json:"root,omitempty"`
 				}{e, root})
@@ -72,13 +72,6 @@ With --select it says instead whether the host gets updates, and which condition
 	return cmd
 }
 
-func indented(out io.Writer, v any) error {
-	enc := json.NewEncoder(out)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
-}
-
 // explainSelection prints whether the host gets updates, and why.
 func explainSelection(out io.Writer, f *fleet.Fleet, args []string, asJSON bool) error {
 	if len(args) > 1 {
@@ -89,7 +82,7 @@ func explainSelection(out io.Writer, f *fleet.Fleet, args []string, asJSON bool)
 		return noHost(err, f, args[0])
 	}
 	if asJSON {
-		return indented(out, s)
+		return console.WriteJSON(out, s)
 	}
 	answer := "no"
 	if s.Updates {
@@ -158,7 +151,7 @@ func rootEffective(e *rules.Explanation, what []string) (out []rootItem) {
 // explain prints e for people.
 func explain(out io.Writer, e *rules.Explanation, root []rootItem) error {
 	var table bytes.Buffer
-	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	w := console.NewTable(&table)
 	if e.Retired {
 		_, err := fmt.Fprintf(out, "%s is retired: no package is published for it  %s\n", e.Host, e.Pos)
 		return err

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/sign"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
@@ -52,7 +53,7 @@ func ofKeys(f *fleet.Fleet, e schema.KeyExpiry, now time.Time) (out []finding) {
 		case state == schema.KeyExpired:
 			level, p.Msg = levelWarning, fmt.Sprintf("key %s has expired on %s: reconcile does not sign with it", k.Name, end)
 		default:
-			p.Msg = fmt.Sprintf("key %s expires in %s, on %s", k.Name, days(left), end)
+			p.Msg = fmt.Sprintf("key %s expires in %s, on %s", k.Name, console.Days(left), end)
 			if state == schema.KeyCritical {
 				level = levelWarning
 			}
@@ -97,20 +98,13 @@ func ofRoot(f *fleet.Fleet, now time.Time) []finding {
 	if left > sign.RootNotice {
 		return nil
 	}
-	p := fleet.Problem{Pos: fleet.Pos{File: fmt.Sprintf("trust/%d.root.json", n)}, Msg: fmt.Sprintf("the root of trust expires in %s, on %s", days(left), end.UTC().Format(time.DateOnly)),
+	p := fleet.Problem{Pos: fleet.Pos{File: fmt.Sprintf("trust/%d.root.json", n)}, Msg: fmt.Sprintf("the root of trust expires in %s, on %s", console.Days(left), end.UTC().Format(time.DateOnly)),
 		Hint: "sign a next root before: without one nothing can be published from then on, and hosts install nothing new"}
 	if left <= 0 {
 		p.Msg = fmt.Sprintf("the root of trust has expired on %s: nothing can be published, and hosts install nothing new", end.UTC().Format(time.DateOnly))
 		p.Hint = "sign a next root"
 	}
 	return []finding{{levelWarning, p}}
-}
-
-func days(d time.Duration) string {
-	if n := int(d / (24 * time.Hour)); n != 0 {
-		return count(n, "day")
-	}
-	return "less than a day"
 }
 
 // checked is what `check` found in a state of the repo.
@@ -171,8 +165,8 @@ func (c *checked) ok(w io.Writer) error {
 	if s.Retired > 0 {
 		retired = fmt.Sprintf(", %d retired", s.Retired)
 	}
-	_, err := fmt.Fprintf(w, "ok: %s: %s%s, %s, %s of its own, %s\n", c.what, count(s.Hosts, "host"), retired, count(s.Recipes, "recipe"),
-		count(s.Plugins, "plugin"), count(s.Keys, "key"))
+	_, err := fmt.Fprintf(w, "ok: %s: %s%s, %s, %s of its own, %s\n", c.what, console.Count(s.Hosts, "host"), retired, console.Count(s.Recipes, "recipe"),
+		console.Count(s.Plugins, "plugin"), console.Count(s.Keys, "key"))
 	return err
 }
 
@@ -202,7 +196,7 @@ func (c *checked) json(out, _ io.Writer) error {
 		}
 		all.Findings = append(all.Findings, o)
 	}
-	return writeJSON(out, all)
+	return console.WriteJSON(out, all)
 }
 
 // github writes workflow commands, which GitHub shows at the lines of a pull request. Names and values of the repo stand
@@ -274,15 +268,8 @@ func (c *checked) gitlab(out, log io.Writer) error {
 		}
 		issues = append(issues, issue{text, "bakehouse-check", fmt.Sprintf("%x", sum), severity[f.level], location{at.File, begin{max(1, at.Line)}}})
 	}
-	if err := writeJSON(out, issues); err != nil {
+	if err := console.WriteJSON(out, issues); err != nil {
 		return err
 	}
 	return c.ok(log)
-}
-
-func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
 }

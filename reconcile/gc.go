@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/sign"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -60,7 +60,7 @@ Exit codes: 0 done, 1 error, 3 the store does not verify.`,
 				return err
 			}
 			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(report)
+				return console.WriteJSON(cmd.OutOrStdout(), report)
 			}
 			return tellGarbage(cmd.OutOrStdout(), report)
 		},
@@ -118,7 +118,7 @@ func tellGarbage(w io.Writer, r *store.GCReport) error {
 	}
 	cells := func(of ...store.Tally) (text string) {
 		for _, tally := range of {
-			text += fmt.Sprintf("%d\t%s\t", tally.Objects, size(tally.Bytes))
+			text += fmt.Sprintf("%d\t%s\t", tally.Objects, console.Size(tally.Bytes))
 		}
 		return text
 	}
@@ -144,8 +144,8 @@ func tellGarbage(w io.Writer, r *store.GCReport) error {
 	if first.Release != last.Release {
 		releases = fmt.Sprintf("releases %d to %d", first.Release, last.Release)
 	}
-	fmt.Fprintf(&b, "keeps %s (commits %.12s to %.12s) in %s, %s\n", releases, first.Commit, last.Commit, count(kept.Objects, "object"), size(kept.Bytes))
-	fmt.Fprintf(&b, "%s %s, %s\n", freed, count(gone.Objects, "object"), size(gone.Bytes))
+	fmt.Fprintf(&b, "keeps %s (commits %.12s to %.12s) in %s, %s\n", releases, first.Commit, last.Commit, console.Count(kept.Objects, "object"), console.Size(kept.Bytes))
+	fmt.Fprintf(&b, "%s %s, %s\n", freed, console.Count(gone.Objects, "object"), console.Size(gone.Bytes))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"bakehouse/agent/trust"
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/contents"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -223,7 +224,7 @@ func (o *Origin) tell() string {
 		fmt.Fprintf(&b, "%-10s %s\n", name, fmt.Sprintf(format, args...))
 	}
 	line("package", "%s", o.Package)
-	line("", "%s %s, %s %s, %s, bake version %d", o.Name, o.Version, o.Platform, o.Format, size(o.Size), o.Bake)
+	line("", "%s %s, %s %s, %s, bake version %d", o.Name, o.Version, o.Platform, o.Format, console.Size(o.Size), o.Bake)
 	line("manifest", "%s", o.Manifest)
 	line("recipe", "%s", o.Recipe)
 	switch r := o.Release; {

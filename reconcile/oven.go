@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/program"
 	"bakehouse/schema/fault"
@@ -45,9 +46,9 @@ func (o *oven) each(ctx context.Context, want []plan.Package, take func(i int, b
 	defer sources.Close()
 	baker := bake.New(o.store, sources)
 	defer baker.Close()
-	return together(ctx, o.jobs, newProgress(o.log, "baking", len(want)), len(want), func(ctx context.Context, i int) (string, error) {
+	return together(ctx, o.jobs, console.NewProgress(o.log, "baking", len(want)), len(want), func(ctx context.Context, i int) (string, error) {
 		key := want[i]
-		who := hosts(o.hostsOf[key])
+		who := console.Hosts(o.hostsOf[key])
 		recipe := o.resolved.Recipes[key.Recipe]
 		if recipe == nil {
 			return "", fmt.Errorf("%s has no package for a host whose package is published (`bakehouse check` names such hosts)", o.name)
@@ -65,10 +66,10 @@ func (o *oven) each(ctx context.Context, want []plan.Package, take func(i int, b
 
 // together does n pieces of work, jobs at a time; do says what it did. The first error ends the others, and once ctx ends
 // none is begun.
-func together(ctx context.Context, jobs int, p *progress, n int, do func(ctx context.Context, i int) (string, error)) error {
+func together(ctx context.Context, jobs int, p *console.Progress, n int, do func(ctx context.Context, i int) (string, error)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer p.end()
+	defer p.End()
 	next := make(chan int)
 	var wg sync.WaitGroup
 	for range min(jobs, n) {
@@ -82,7 +83,7 @@ func together(ctx context.Context, jobs int, p *progress, n int, do func(ctx con
 					cancel(err)
 					continue
 				}
-				p.step(what)
+				p.Step(what)
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
@@ -63,7 +64,7 @@ says "refused" if such a host would find too few signatures; the lines below say
 				return err
 			}
 			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), listed)
+				return console.WriteJSON(cmd.OutOrStdout(), listed)
 			}
 			var b strings.Builder
 			for _, l := range listed {
@@ -158,7 +159,7 @@ func (l *ListedPackage) refuse(running schema.Digest, by *accepts, host string) 
 
 func (l *ListedPackage) tell() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s %s  %s  for %s\n  signed by %s\n", l.Package.Short(), l.Platform, l.Format, size(l.Size), hosts(l.Hosts),
+	fmt.Fprintf(&b, "%s  %s %s  %s  for %s\n  signed by %s\n", l.Package.Short(), l.Platform, l.Format, console.Size(l.Size), console.Hosts(l.Hosts),
 		cmp.Or(strings.Join(l.SignedBy, ", "), "no key of the repository"))
 	for _, id := range l.Unknown {
 		fmt.Fprintf(&b, "  and key id %s, which is none of the repository's or did not make it\n", id)
@@ -168,7 +169,7 @@ func (l *ListedPackage) tell() string {
 		if r.Running == l.Package {
 			which = "once it runs this one"
 		}
-		fmt.Fprintf(&b, "  refused by %s if %s, which accepts %s: sign it with such a key (bakehouse reconcile --sign-only --key NAME)\n", hosts(r.Hosts), which, r.Accepts)
+		fmt.Fprintf(&b, "  refused by %s if %s, which accepts %s: sign it with such a key (bakehouse reconcile --sign-only --key NAME)\n", console.Hosts(r.Hosts), which, r.Accepts)
 	}
 	return b.String()
 }

@@ -2,13 +2,13 @@ package reconcile
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"time"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
@@ -99,12 +99,7 @@ Exit codes: 0 done, 1 error; with --detailed-exitcode 0 no changes, 1 error, 2 c
 var planFormats = map[string]func(*plan.Report, io.Writer) error{
 	"text":     (*plan.Report).Text,
 	"markdown": (*plan.Report).Markdown,
-	"json": func(r *plan.Report, w io.Writer) error {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		enc.SetEscapeHTML(false)
-		return enc.Encode(r)
-	},
+	"json":     func(r *plan.Report, w io.Writer) error { return console.WriteJSON(w, r) },
 }
 
 // plan makes the report. refusal is why reconcile would not do it.

@@ -9,8 +9,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
@@ -68,9 +68,9 @@ func pluginListCommand() *cobra.Command {
 				out = append(out, showPlugin(all[name]))
 			}
 			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), out)
+				return console.WriteJSON(cmd.OutOrStdout(), out)
 			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			w := console.NewTable(cmd.OutOrStdout())
 			for _, p := range out {
 				fmt.Fprintf(w, "%s\t%s\t%s\n", p.Name, p.origin(), p.Doc)
 			}
@@ -106,7 +106,7 @@ func pluginShowCommand() *cobra.Command {
 				return fault.Hint(fmt.Errorf("there is no plugin %.80q", args[0]), "%s", hint)
 			}
 			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), showPlugin(p))
+				return console.WriteJSON(cmd.OutOrStdout(), showPlugin(p))
 			}
 			return showPlugin(p).text(cmd.OutOrStdout())
 		},

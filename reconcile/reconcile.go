@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
@@ -177,10 +178,10 @@ func (p *pass) bake(ctx context.Context, want []plan.Package) ([]baked, error) {
 // keepAll stores and signs what was baked. Nothing is signed before all is baked: a store that turns out to be altered
 // gets no signature at all.
 func (p *pass) keepAll(ctx context.Context, keys *sign.Keyring, names []string, all []baked) error {
-	return together(ctx, sign.InFlight, newProgress(p.log, "signing", len(all)), len(all), func(ctx context.Context, i int) (string, error) {
+	return together(ctx, sign.InFlight, console.NewProgress(p.log, "signing", len(all)), len(all), func(ctx context.Context, i int) (string, error) {
 		var err error
 		all[i].added, err = p.keep(ctx, keys, names, all[i])
-		return hosts(all[i].hosts), err
+		return console.Hosts(all[i].hosts), err
 	})
 }
 

@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"strings"
 
 	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/contents"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/program"
@@ -60,7 +60,7 @@ this commit yields is baked and compared.`,
 				return err
 			}
 			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(found)
+				return console.WriteJSON(cmd.OutOrStdout(), found)
 			}
 			var texts []string
 			for _, origin := range found {
@@ -212,7 +212,7 @@ func (r *reproduction) inCommit(ctx context.Context, h hash, only func(plan.Pack
 	}
 	found := slices.DeleteFunc(made, func(o *Origin) bool { return o == nil })
 	if len(found) == 0 {
-		return nil, fault.Hint(fmt.Errorf("none of the %s that %s yields is %s", count(len(want), "package"), s.name, h.text),
+		return nil, fault.Hint(fmt.Errorf("none of the %s that %s yields is %s", console.Count(len(want), "package"), s.name, h.text),
 			"name another commit; with another version of bakehouse the same commit may yield other bytes (this one has bake version %d)", bake.Version)
 	}
 	return found, nil

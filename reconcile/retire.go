@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema/durable"
@@ -224,7 +225,7 @@ func (s stranded) refuse(name string, allowed int) error {
 	if len(s) == 1 {
 		are = "is"
 	}
-	return fault.Hint(fmt.Errorf("without key %s there %s %s that no valid signature would be left for, and --strand says %d:%s", name, are, count(len(s), "host"), allowed, &b),
+	return fault.Hint(fmt.Errorf("without key %s there %s %s that no valid signature would be left for, and --strand says %d:%s", name, are, console.Count(len(s), "host"), allowed, &b),
 		"let them first install a package that accepts another key too (--updated once they have), or say --strand %d", len(s))
 }
 

@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
@@ -58,10 +58,10 @@ func (s *signOnly) run(ctx context.Context, o options, out, log io.Writer, asJSO
 		return err
 	}
 	if asJSON {
-		return json.NewEncoder(out).Encode(done)
+		return console.WriteJSON(out, done)
 	}
 	_, err = fmt.Fprintf(out, "signed %s of release %d for %s with %s: each is what commit %.12s yields\n",
-		count(len(done.Packages), "package"), done.Release, count(done.Hosts, "host"), strings.Join(done.SignedBy, ", "), done.Commit)
+		console.Count(len(done.Packages), "package"), done.Release, console.Count(done.Hosts, "host"), strings.Join(done.SignedBy, ", "), done.Commit)
 	return err
 }
 
@@ -139,12 +139,12 @@ func (s *signOnly) sign(ctx context.Context, o options, log io.Writer) (done *Si
 		return nil, fault.Refuse(fmt.Errorf("nothing is signed: %s", strings.Join(wrong, "\n")), "find out who published it: bakehouse package --verify --all")
 	}
 	done = &SignedOnly{Commit: release.Commit, Release: published.Number(), SignedBy: s.names}
-	err = together(ctx, sign.InFlight, newProgress(log, "signing", len(all)), len(all), func(ctx context.Context, i int) (string, error) {
+	err = together(ctx, sign.InFlight, console.NewProgress(log, "signing", len(all)), len(all), func(ctx context.Context, i int) (string, error) {
 		m, err := readManifest(ctx, st, all[i].given.Manifest)
 		if err == nil {
 			err = sign.Statement(ctx, st, keys, s.names, m, all[i].given.Manifest)
 		}
-		return hosts(all[i].hosts), err
+		return console.Hosts(all[i].hosts), err
 	})
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/contents"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/program"
@@ -119,9 +120,9 @@ func rebake(ctx context.Context, st store.Store, s *state, all []examined, relea
 
 func (c examined) tell(commit string, lines []string) string {
 	if len(lines) == 0 {
-		return fmt.Sprintf("%s: %s is what %s yields\n", hosts(c.hosts), c.given.SHA256, commit)
+		return fmt.Sprintf("%s: %s is what %s yields\n", console.Hosts(c.hosts), c.given.SHA256, commit)
 	}
-	return fmt.Sprintf("%s: %s is not what %s yields\n  %s\n", hosts(c.hosts), c.given.SHA256, commit, strings.Join(lines, "\n  "))
+	return fmt.Sprintf("%s: %s is not what %s yields\n  %s\n", console.Hosts(c.hosts), c.given.SHA256, commit, strings.Join(lines, "\n  "))
 }
 
 // toCheck is what is published for the host, or for each once, in order of hosts.

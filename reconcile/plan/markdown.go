@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"bakehouse/reconcile/console"
 )
 
 // Marker is the first line of every comment, by which a bot finds the one to update.
@@ -54,7 +56,7 @@ func (r *Report) fit(details []string, size, room int) string {
 		hosts += len(g.Hosts)
 	}
 	cut := fmt.Sprintf("\n**%s of %s left out here, because a comment cannot be longer.** Run <code>bakehouse plan</code> for all of them.\n\n",
-		count(j-i+1, "group"), count(hosts, "host"))
+		console.Count(j-i+1, "group"), console.Count(hosts, "host"))
 	return strings.Join(front, "") + cut + strings.Join(back, "")
 }
 
@@ -68,7 +70,7 @@ func (r *Report) head() string {
 		fmt.Fprintf(&b, "> **Refused:** %s\n\n", escape(clip(r.Refused, 1000)))
 	}
 	if r.Empty() {
-		fmt.Fprintf(&b, "Nothing changes for any of %s.\n", count(s.Hosts, "host"))
+		fmt.Fprintf(&b, "Nothing changes for any of %s.\n", console.Count(s.Hosts, "host"))
 	} else {
 		b.WriteString("| hosts | another package | other attributes | added | removed | unchanged | packages to bake | acts as root |\n")
 		b.WriteString("|--:|--:|--:|--:|--:|--:|--:|--:|\n")
@@ -81,7 +83,7 @@ func (r *Report) head() string {
 		b.WriteString("\n**⚠️ Acts as root**\n\n")
 		list(&b, len(root), func(i int) string {
 			it := root[i]
-			return fmt.Sprintf("- %s %s %s: %s, plugin %s, %s\n", it.Kind, code(line(it.Name)), it.Action, escape(line(it.Root)), code(line(it.Plugin)), count(it.Hosts, "host"))
+			return fmt.Sprintf("- %s %s %s: %s, plugin %s, %s\n", it.Kind, code(line(it.Name)), it.Action, escape(line(it.Root)), code(line(it.Plugin)), console.Count(it.Hosts, "host"))
 		})
 	}
 	if len(r.Settings) > 0 {
@@ -162,13 +164,13 @@ func (g *Group) details() string {
 			it = fresh[i].markdown(false)
 		}
 		if b.Len()+len(it) > maxGroup {
-			fmt.Fprintf(&b, "\n**%s left out here.** Run <code>bakehouse plan</code> for all of them.\n", count(len(fresh)-i, "more item"))
+			fmt.Fprintf(&b, "\n**%s left out here.** Run <code>bakehouse plan</code> for all of them.\n", console.Count(len(fresh)-i, "more item"))
 			break
 		}
 		b.WriteString(it)
 	}
 	if len(known) > 0 {
-		fmt.Fprintf(&b, "\nand %s as other hosts have them: %s\n", count(len(known), "item"), code(clip(names(known), 1000)))
+		fmt.Fprintf(&b, "\nand %s as other hosts have them: %s\n", console.Count(len(known), "item"), code(clip(names(known), 1000)))
 	}
 	return head + b.String() + foot
 }
@@ -203,7 +205,7 @@ func (it *Item) markdown(diff bool) string {
 	}
 	s += "\n" + fence("diff", short.String())
 	if cut += it.Cut; cut > 0 {
-		s += count(cut, "more line") + "\n"
+		s += console.Count(cut, "more line") + "\n"
 	}
 	return s
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"bakehouse/reconcile/console"
 )
 
 // Text writes the report for a terminal.
@@ -18,7 +20,7 @@ func (r *Report) Text(w io.Writer) error {
 		t.line(0, "")
 		t.line(0, "acts as root:")
 		for _, it := range root {
-			t.line(1, "! %s %s %s (%s, plugin %s, %s)", it.Kind, it.Name, it.Action, it.Root, it.Plugin, count(it.Hosts, "host"))
+			t.line(1, "! %s %s %s (%s, plugin %s, %s)", it.Kind, it.Name, it.Action, it.Root, it.Plugin, console.Count(it.Hosts, "host"))
 		}
 	}
 	if len(r.Settings) > 0 {
@@ -72,7 +74,7 @@ func (t *text) group(g *Group) {
 		t.item(&fresh[i])
 	}
 	if len(known) > 0 {
-		t.line(1, "  and %s as other hosts have them: %s", count(len(known), "item"), names(known))
+		t.line(1, "  and %s as other hosts have them: %s", console.Count(len(known), "item"), names(known))
 	}
 }
 
@@ -90,6 +92,6 @@ func (t *text) item(it *Item) {
 		t.line(4, "%s", strings.TrimSuffix(line, "\n"))
 	}
 	if it.Cut > 0 {
-		t.line(4, "… %s more", count(it.Cut, "line"))
+		t.line(4, "… %s more", console.Count(it.Cut, "line"))
 	}
 }

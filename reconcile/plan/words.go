@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"bakehouse/reconcile/console"
 )
 
 // Bounds on lists in the text and markdown forms; JSON has all.
@@ -39,13 +41,6 @@ func visible(s string, lines bool) string {
 	return b.String()
 }
 
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
 // some is the first words of a list.
 func some(words []string) string {
 	if len(words) > maxWords {
@@ -57,9 +52,9 @@ func some(words []string) string {
 // headline says how many hosts change in which way.
 func (s Summary) headline() string {
 	if s.Package+s.Attributes+s.Added+s.Removed == 0 {
-		return count(s.Hosts, "host") + ", none of which changes"
+		return console.Count(s.Hosts, "host") + ", none of which changes"
 	}
-	parts := []string{count(s.Hosts, "host") + ":"}
+	parts := []string{console.Count(s.Hosts, "host") + ":"}
 	for _, part := range []struct {
 		n    int
 		what string
@@ -70,14 +65,14 @@ func (s Summary) headline() string {
 	}
 	text := strings.TrimSuffix(strings.Join(parts, " "), ",")
 	if s.Bake > 0 {
-		text += "; " + count(s.Bake, "package") + " to bake"
+		text += "; " + console.Count(s.Bake, "package") + " to bake"
 	}
 	return text
 }
 
 // title is what happens to the hosts of a group.
 func (g *Group) title() string {
-	hosts := count(len(g.Hosts), "host")
+	hosts := console.Count(len(g.Hosts), "host")
 	switch g.Kind {
 	case Repackage:
 		return "another package for " + hosts

@@ -1,4 +1,4 @@
-package reconcile
+package console
 
 import (
 	"strings"
@@ -9,7 +9,7 @@ import (
 // worked is what a progress of four steps writes, one every so often.
 func worked(bar bool, every time.Duration) string {
 	var out strings.Builder
-	p := newProgress(&out, "baking", 4)
+	p := NewProgress(&out, "baking", 4)
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	p.now, p.begun, p.last = func() time.Time { return at }, at, at
 	if bar {
@@ -17,9 +17,9 @@ func worked(bar bool, every time.Duration) string {
 	}
 	for _, item := range []string{"web01", "web02", "db01", "db02"} {
 		at = at.Add(every)
-		p.step(item)
+		p.Step(item)
 	}
-	p.end()
+	p.End()
 	return out.String()
 }
 

@@ -1,4 +1,4 @@
-package reconcile
+package console
 
 import (
 	"fmt"
@@ -11,9 +11,9 @@ import (
 	"golang.org/x/term"
 )
 
-// progress tells how far a long piece of work is: on a terminal by a bar that is drawn over and gone at the end, elsewhere
+// Progress shows how far a long piece of work is: on a terminal by a bar that is drawn over and gone at the end, elsewhere
 // by a line every few seconds, so that a log stays short and quick work leaves no trace. It is safe for concurrent use.
-type progress struct {
+type Progress struct {
 	what  string
 	total int
 	now   func() time.Time
@@ -33,9 +33,9 @@ const (
 	barWidth  = 30
 )
 
-// newProgress begins a piece of work of that many steps; what is a word such as "baking".
-func newProgress(w io.Writer, what string, total int) *progress {
-	p := &progress{what: what, total: total, now: time.Now, w: w, every: lineEvery}
+// NewProgress begins a piece of work of total steps; what is a word such as "baking".
+func NewProgress(w io.Writer, what string, total int) *Progress {
+	p := &Progress{what: what, total: total, now: time.Now, w: w, every: lineEvery}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.bar, p.every = true, barEvery
 	}
@@ -44,8 +44,8 @@ func newProgress(w io.Writer, what string, total int) *progress {
 	return p
 }
 
-// step notes that one more is done; item says which, and may be empty.
-func (p *progress) step(item string) {
+// Step notes that one more is done; item says which, and may be empty.
+func (p *Progress) Step(item string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.done++
@@ -60,11 +60,12 @@ func (p *progress) step(item string) {
 	}
 	filled := barWidth * p.done / max(p.total, 1)
 	// A terminal narrower than this wraps, which looks odd and harms nothing.
-	fmt.Fprintf(p.w, "\r\x1b[K%s [%s%s] %d/%d%s %.30s", p.what, strings.Repeat("#", filled), strings.Repeat(".", barWidth-filled), p.done, p.total, p.left(now), item)
+	fmt.Fprintf(p.w, "\r\x1b[K%s [%s%s] %d/%d%s %.30s", p.what, strings.Repeat("#", filled), strings.Repeat(".", barWidth-filled),
+		p.done, p.total, p.left(now), item)
 }
 
 // left estimates the time that is left.
-func (p *progress) left(now time.Time) string {
+func (p *Progress) left(now time.Time) string {
 	if p.done == 0 || p.done >= p.total {
 		return ""
 	}
@@ -75,8 +76,8 @@ func (p *progress) left(now time.Time) string {
 	return fmt.Sprintf(", %s left", left)
 }
 
-// end takes the bar away.
-func (p *progress) end() {
+// End takes the bar away.
+func (p *Progress) End() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bar && p.last != p.begun {
