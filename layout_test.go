@@ -90,6 +90,7 @@ func (b ban) path() string {
 const (
 	noCUE    = "it works on finished values, so that it is tested without an evaluator and runs in parallel"
 	noTests  = "it is for tests, and has no place in a program"
+	wireOnly = "a site asks its upstream by it: it knows the protocol, and neither a host nor what is verified"
 	hostOnly = "agent/cmd/bakehouse-agent"
 )
 
@@ -107,6 +108,9 @@ var bans = []ban{
 	{hostOnly, false, "schema/fleet", "the fleet's model is evaluated before anything reaches a host"},
 	{hostOnly, false, "github.com/sigstore/sigstore/pkg/signature/kms", "a host holds no signing keys"},
 	{hostOnly, false, "testing", noTests},
+	{"agent/wire", false, "agent/state", wireOnly},
+	{"agent/wire", false, "agent/trust", wireOnly},
+	{"agent/wire", false, "github.com", wireOnly},
 
 	{".", false, "testing", noTests},
 	{".", false, "examples/internal", "it boots machines as root for tests"},

@@ -1,10 +1,8 @@
 package agent
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -12,14 +10,12 @@ import (
 	"time"
 
 	"bakehouse/agent/install"
+	"bakehouse/agent/state"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 )
 
-const (
-	logFile = "agent.log"
-	maxLog  = 4 << 20
-)
+const maxLog = 4 << 20
 
 // Options say where the host's files are and who listens.
 type Options struct {
@@ -34,6 +30,7 @@ type Options struct {
 // Agent is the updater of one host.
 type Agent struct {
 	opts     Options
+	files    state.Files
 	platform schema.Platform
 	log      *slog.Logger
 }
@@ -43,9 +40,6 @@ func New(o Options) (*Agent, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Stall == 0 {
-		o.Stall = stallLimit
-	}
 	if o.Root != "" {
 		abs, err := filepath.Abs(o.Root)
 		if err != nil {
@@ -53,26 +47,18 @@ func New(o Options) (*Agent, error) {
 		}
 		o.Root = abs
 	}
-	return &Agent{opts: o, platform: schema.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH},
+	return &Agent{opts: o, files: state.Files{Root: o.Root, Now: o.Now}, platform: schema.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH},
 		log: slog.New(slog.DiscardHandler)}, nil
-}
-
-// path is where an absolute path lies on this host.
-func (a *Agent) path(p string) string { return filepath.Join("/", a.opts.Root, p) }
-
-// stored is a path in StateDir.
-func (a *Agent) stored(elem ...string) string {
-	return filepath.Join(append([]string{a.path(schema.StateDir)}, elem...)...)
 }
 
 func (a *Agent) system() *install.System { return &install.System{Root: a.opts.Root, Log: a.log} }
 
 // begin makes the state directory, takes the lock and opens the log; end gives them back.
 func (a *Agent) begin(verb string) (end func(), err error) {
-	if err := makeDir(a.stored()); err != nil {
+	if err := a.files.Create(); err != nil {
 		return nil, err
 	}
-	unlock, err := lock(a.stored())
+	unlock, err := a.files.Lock()
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +80,7 @@ func (a *Agent) begin(verb string) (end func(), err error) {
 func (a *Agent) openLog() (*os.File, error) {
 	name := a.opts.LogFile
 	if name == "" {
-		name = a.stored(logFile)
+		name = a.files.Stored(state.LogFile)
 		if fi, err := os.Stat(name); err == nil && fi.Size() > maxLog {
 			if err := durable.Rename(name, name+".1"); err != nil {
 				return nil, err
@@ -103,7 +89,7 @@ func (a *Agent) openLog() (*os.File, error) {
 	}
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("log file: %w", asRoot(err))
+		return nil, fmt.Errorf("log file: %w", state.NeedRoot(err))
 	}
 	return f, nil
 }
@@ -115,21 +101,4 @@ func (a *Agent) say(format string, args ...any) {
 	if a.opts.Narrate != nil {
 		fmt.Fprintln(a.opts.Narrate, line)
 	}
-}
-
-// readFile reads a file of at most limit bytes; nil if it is not there.
-func readFile(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, asRoot(err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("%s is longer than %d bytes", name, limit)
-	}
-	return b, err
 }

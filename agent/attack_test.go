@@ -64,7 +64,7 @@ func TestTamperedSegmentOnTheHostsOwnDiskIsFetchedAgain(t *testing.T) {
 	t.Parallel()
 	f, h, _ := attacked(t)
 	one := version(f, "one-again")
-	if err := os.WriteFile(h.stored(segmentsDir, segmentOf(one).Hex()), []byte("bent"), 0o600); err != nil {
+	if err := os.WriteFile(h.files.Stored(segmentsDir, segmentOf(one).Hex()), []byte("bent"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	f.Give("web01", one)
@@ -308,7 +308,7 @@ func TestADownloadThatBreaksOffGoesOnWhereItEnded(t *testing.T) {
 	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeUnreachable {
 		t.Fatalf("update: %v, %s", err, r)
 	}
-	if fi, err := os.Stat(h.stored(segmentsDir, ref.Digest.Hex()+partSuffix)); err != nil || fi.Size() != 1000 {
+	if fi, err := os.Stat(h.files.Stored(segmentsDir, ref.Digest.Hex()+partSuffix)); err != nil || fi.Size() != 1000 {
 		t.Fatalf("the first part: %v, %v", fi, err)
 	}
 	h.update()
@@ -322,7 +322,7 @@ func TestADamagedFirstPartIsFetchedAnewOnce(t *testing.T) {
 	t.Parallel()
 	f, h, p := attacked(t)
 	f.Give("web01", p)
-	if err := os.WriteFile(h.stored(segmentsDir, segmentOf(p).Hex()+partSuffix), []byte("bent"), 0o600); err != nil {
+	if err := os.WriteFile(h.files.Stored(segmentsDir, segmentOf(p).Hex()+partSuffix), []byte("bent"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	h.update()
@@ -361,7 +361,7 @@ func TestAStateDirectoryThatOthersControlIsRefused(t *testing.T) {
 				needs(t, os.ErrPermission, "only root can give a file away")
 			}
 			h := registered(t, f, "web01")
-			if err := put(h.stored()); err != nil {
+			if err := put(h.files.Stored()); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := h.Update(t.Context(), UpdateOptions{}); !fault.IsRefusal(err) {

@@ -29,10 +29,10 @@ func (h *host) unpack(p *testfleet.Package) {
 	for _, f := range files {
 		b, err := os.ReadFile(filepath.Join(other, f))
 		if err == nil {
-			err = os.MkdirAll(filepath.Dir(h.path(f)), 0o755)
+			err = os.MkdirAll(filepath.Dir(h.files.Path(f)), 0o755)
 		}
 		if err == nil {
-			err = os.WriteFile(h.path(f), b, 0o755)
+			err = os.WriteFile(h.files.Path(f), b, 0o755)
 		}
 		if err != nil {
 			h.t.Fatal(err)
@@ -55,7 +55,7 @@ func TestAHostThatWasUnpackedByHandIsTakenOverByItsFirstUpdate(t *testing.T) {
 		t.Fatalf("update: %s", r)
 	}
 	h.runs("one")
-	if fi, err := os.Lstat(h.path("/usr/bin/agent")); err != nil || fi.Mode().Type() != fs.ModeSymlink {
+	if fi, err := os.Lstat(h.files.Path("/usr/bin/agent")); err != nil || fi.Mode().Type() != fs.ModeSymlink {
 		t.Errorf("the program is %v, %v, not a link", fi, err)
 	}
 
@@ -85,7 +85,7 @@ func TestAHostThatWasUnpackedByHandKeepsThatIfItsFirstUpdateIsUnhealthy(t *testi
 		t.Fatalf("update ended with %v: %s", err, r)
 	}
 	h.runs("by hand")
-	if fi, err := os.Lstat(h.path("/usr/bin/agent")); err != nil || !fi.Mode().IsRegular() {
+	if fi, err := os.Lstat(h.files.Path("/usr/bin/agent")); err != nil || !fi.Mode().IsRegular() {
 		t.Errorf("the program is %v, %v, not the file that was unpacked", fi, err)
 	}
 }
@@ -97,7 +97,7 @@ func TestANewReleaseOfWhatIsInstalledGivesItsNumberWithoutAnInstallation(t *test
 	one := version(f, "one")
 	f.Give("web01", one)
 	h.update()
-	was, err := os.Readlink(h.path(schema.VersionDir + "/current"))
+	was, err := os.Readlink(h.files.Path(schema.VersionDir + "/current"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestANewReleaseOfWhatIsInstalledGivesItsNumberWithoutAnInstallation(t *test
 	if r.Code != schema.CodeCurrent || r.Package.Release != 3 {
 		t.Errorf("update: %s", r)
 	}
-	if is, err := os.Readlink(h.path(schema.VersionDir + "/current")); err != nil || is != was {
+	if is, err := os.Readlink(h.files.Path(schema.VersionDir + "/current")); err != nil || is != was {
 		t.Errorf("the package was installed again: %s, then %s, %v", was, is, err)
 	}
 	if s := h.stateOf(); s.Installed.Release != 3 || s.Previous != nil {

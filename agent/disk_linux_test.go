@@ -21,12 +21,12 @@ func onDisk(t *testing.T, megabytes int) (*testfleet.Fleet, *host) {
 	f := testfleet.New(t)
 	f.Add("web01")
 	h := newHost(t, f)
-	if err := os.MkdirAll(h.stored(), 0o700); err != nil {
+	if err := os.MkdirAll(h.files.Stored(), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	needs(t, syscall.Mount("tmpfs", h.stored(), "tmpfs", 0, fmt.Sprintf("size=%dm,mode=0700", megabytes)), "mounting takes root")
+	needs(t, syscall.Mount("tmpfs", h.files.Stored(), "tmpfs", 0, fmt.Sprintf("size=%dm,mode=0700", megabytes)), "mounting takes root")
 	t.Cleanup(func() {
-		if err := syscall.Unmount(h.stored(), syscall.MNT_DETACH); err != nil {
+		if err := syscall.Unmount(h.files.Stored(), syscall.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
 	})
@@ -51,7 +51,7 @@ func TestAnUpdateThatTheDiskHasNoRoomForIsRefusedBeforeAnythingIsFetched(t *test
 	f.Give("web01", f.Pack(s))
 	f.Requests()
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || !strings.Contains(err.Error(), "not enough disk space: "+h.stored()+" has 2") || !strings.Contains(err.Error(), " MB free and 29 MB are needed") || fault.HintOf(err) == "" {
+	if err == nil || !strings.Contains(err.Error(), "not enough disk space: "+h.files.Stored()+" has 2") || !strings.Contains(err.Error(), " MB free and 29 MB are needed") || fault.HintOf(err) == "" {
 		t.Errorf("%v, %s", err, r)
 	}
 	for _, q := range f.Requests() {
@@ -60,7 +60,7 @@ func TestAnUpdateThatTheDiskHasNoRoomForIsRefusedBeforeAnythingIsFetched(t *test
 		}
 	}
 	h.runs("one")
-	if err := syscall.Mount("tmpfs", h.stored(), "tmpfs", syscall.MS_REMOUNT, "size=64m"); err != nil {
+	if err := syscall.Mount("tmpfs", h.files.Stored(), "tmpfs", syscall.MS_REMOUNT, "size=64m"); err != nil {
 		t.Fatal(err)
 	}
 	h.update()
@@ -103,7 +103,7 @@ func TestADiskThatFillsUpAtAnyStepLeavesTheOldStateOrTheNew(t *testing.T) {
 		s.Shared = map[string]string{"/usr/lib/acme/big": fmt.Sprint(step)}
 		f.Give("web01", f.Pack(s))
 		before := h.reads("/usr/bin/agent")
-		filling := &fills{Writer: &h.said, n: step, file: h.stored("filling")}
+		filling := &fills{Writer: &h.said, n: step, file: h.files.Stored("filling")}
 		h.opts.Narrate = filling
 		r, err := h.Update(t.Context(), UpdateOptions{})
 		h.opts.Narrate = &h.said
@@ -121,7 +121,7 @@ func TestADiskThatFillsUpAtAnyStepLeavesTheOldStateOrTheNew(t *testing.T) {
 		if got := h.reads("/usr/bin/agent"); got != before && got != fmt.Sprint(step) {
 			t.Errorf("full at %q: the host runs %q", filling.said, got)
 		}
-		if _, err := readState(h.stored()); err != nil {
+		if _, err := h.files.Record(); err != nil {
 			t.Errorf("full at %q: %v", filling.said, err)
 		}
 		if err := os.Remove(filling.file); err != nil {
@@ -131,7 +131,7 @@ func TestADiskThatFillsUpAtAnyStepLeavesTheOldStateOrTheNew(t *testing.T) {
 			t.Errorf("full at %q, then not: %v, %s", filling.said, err, r)
 		}
 		h.runs(fmt.Sprint(step))
-		if left, _ := filepath.Glob(h.stored("*", ".tmp*")); len(left) > 0 {
+		if left, _ := filepath.Glob(h.files.Stored("*", ".tmp*")); len(left) > 0 {
 			t.Errorf("full at %q: %q stay", filling.said, left)
 		}
 	}
@@ -146,7 +146,7 @@ func TestAReadOnlyDiskIsOneErrorAndChangesNothing(t *testing.T) {
 	f.Give("web01", version(f, "two"))
 	remount := func(flags uintptr) {
 		t.Helper()
-		if err := syscall.Mount("tmpfs", h.stored(), "tmpfs", syscall.MS_REMOUNT|flags, ""); err != nil {
+		if err := syscall.Mount("tmpfs", h.files.Stored(), "tmpfs", syscall.MS_REMOUNT|flags, ""); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -2,9 +2,10 @@
 // signed metadata, accepted signature keys and the exact bytes vouch for, and nothing else.
 //
 // The parties are the server (untrusted: it can hold the host back, never steer it, and for how long that may last is
-// signed: hold.go), other origins that signed policy names (segments only: redirect.go), the host's own disk (a file is
-// digested again whenever it is used), agent/trust (verifies metadata), agent/install (touches the system) and
-// schema.Policy.Decide (says what this host may do now). One update, in order:
+// signed: hold.go), other origins that signed policy names (segments only), the host's own disk (a file is digested
+// again whenever it is used), and four packages: agent/state knows what the host knows, agent/wire asks the server,
+// agent/trust verifies metadata, agent/install touches the system. schema.Policy.Decide says what this host may do now.
+// One update, in order:
 //
 //	poll       POST the report; a 204 says that nothing is new, a 200 carries the newest timestamp
 //	refresh    verify roots, timestamp, snapshot, targets and policy; without news, check what is held against the clock
@@ -14,15 +15,15 @@
 //	install    stage, digest once more, install, health checks; on failure the previous package is installed again
 //	report     POST the outcome
 //
-// Files of the host: schema.ConfigFile, schema.AnchorFile and schema.HealthFile come with the package and win over
-// everything but the command line of register. StateDir is the updater's own, 0700:
+// Files of the host: schema.ConfigFile, schema.AnchorFile and schema.HealthFile come with the package. StateDir is the
+// updater's own, 0700:
 //
 //	state.json   registration, what is installed, what was before, what failed here (0600; holds the host secret)
 //	trust/       verified metadata
 //	segments/    HEX: segments of the installed and the previous package; HEX.part: a download under way
 //	packages/    HEX: gzipped manifests of the installed and the previous package, by package digest
 //	staging/     the package that is being installed
-//	agent.log    the whole story; agent.log.1 the one before
+//	agent.log    every step; agent.log.1 the one before
 //	lock         held while an update, rollback or registration is under way
 //
 // After a crash at any point the next update starts over: an installation that was begun is in state.json as pending,
@@ -34,5 +35,5 @@
 //	freebsd           tgz; without systemd nothing starts services, and updates run inside the service itself
 //	aix, solaris      as freebsd; the lock is a POSIX record lock, and free space is not asked for beforehand
 //	darwin            all but installing: packages for it are not made yet (schema.Platform.Formats)
-//	windows           help and version; whatever needs the state directory is refused (state_other.go)
+//	windows           help and version; whatever needs the state directory is refused (agent/state)
 package agent

@@ -3,19 +3,19 @@ package agent
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"bakehouse/agent/install"
+	"bakehouse/agent/state"
 	"bakehouse/agent/trust"
+	"bakehouse/agent/wire"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
@@ -33,7 +33,7 @@ const (
 func (u *update) manifest(ctx context.Context, c schema.Candidate) (*schema.Manifest, error) {
 	m, err := u.heldManifest(c.SHA256, c.Manifest)
 	if err != nil {
-		packed, err := u.client.get(ctx, schema.ManifestPath+c.Manifest.Hex(), nil, schema.MaxManifest)
+		packed, err := u.client.Manifest(ctx, c.Manifest)
 		if err != nil {
 			return nil, missing("manifest", err)
 		}
@@ -43,10 +43,10 @@ func (u *update) manifest(ctx context.Context, c schema.Candidate) (*schema.Mani
 		if err := u.checkManifest(m, c); err != nil {
 			return nil, err
 		}
-		if err := durable.MkdirAll(u.stored(packagesDir), 0o700); err != nil {
+		if err := durable.MkdirAll(u.files.Stored(packagesDir), 0o700); err != nil {
 			return nil, err
 		}
-		if err := durable.WriteFile(u.stored(packagesDir, c.SHA256.Hex()), packed, 0o600); err != nil {
+		if err := durable.WriteFile(u.files.Stored(packagesDir, c.SHA256.Hex()), packed, 0o600); err != nil {
 			return nil, err
 		}
 		u.say("fetched manifest %s (%d bytes)", c.Manifest.Short(), len(packed))
@@ -56,7 +56,7 @@ func (u *update) manifest(ctx context.Context, c schema.Candidate) (*schema.Mani
 }
 
 func (a *Agent) heldManifest(pkg, manifest schema.Digest) (*schema.Manifest, error) {
-	packed, err := readFile(a.stored(packagesDir, pkg.Hex()), schema.MaxManifest)
+	packed, err := state.ReadFile(a.files.Stored(packagesDir, pkg.Hex()), schema.MaxManifest)
 	if err != nil {
 		return nil, err
 	}
@@ -76,8 +76,8 @@ func (u *update) checkManifest(m *schema.Manifest, c schema.Candidate) error {
 		wrong = fmt.Sprintf("is for %s, but this host is %s", m.Platform, u.platform)
 	case !u.trust.HasRoot(m.Anchor):
 		wrong = "is built for the anchor root " + m.Anchor.Short() + ", which is none of this fleet's verified roots"
-	case u.packageName() != "" && m.Name != u.packageName():
-		wrong = fmt.Sprintf("is a package %q, but this host has %q", m.Name, u.packageName())
+	case u.host.PackageName() != "" && m.Name != u.host.PackageName():
+		wrong = fmt.Sprintf("is a package %q, but this host has %q", m.Name, u.host.PackageName())
 	default:
 		return nil
 	}
@@ -86,13 +86,12 @@ func (u *update) checkManifest(m *schema.Manifest, c schema.Candidate) error {
 
 // statements fetches the signature statements on a package and verifies them against the accepted keys.
 func (u *update) statements(ctx context.Context, m *schema.Manifest, c schema.Candidate) error {
-	b, err := u.client.get(ctx, schema.StatementPath+m.SHA256.Hex(), nil, schema.MaxStatement)
+	envelopes, err := u.client.Statements(ctx, m.SHA256)
+	if errors.Is(err, wire.ErrMalformed) {
+		return fault.Refuse(err, "the server altered them")
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
-	}
-	envelopes, err := decodeStatements(b)
-	if err != nil {
-		return fault.Refuse(fmt.Errorf("statements on package %s: %w", m.SHA256.Short(), err), "the server altered them")
 	}
 	accepted, err := trust.VerifyStatements(envelopes, schema.StatementFor(m, c.Manifest), u.keys, u.threshold)
 	if err != nil {
@@ -102,24 +101,9 @@ func (u *update) statements(ctx context.Context, m *schema.Manifest, c schema.Ca
 	return nil
 }
 
-// decodeStatements splits the server's list of envelopes; nothing is an empty one.
-func decodeStatements(b []byte) ([][]byte, error) {
-	var raw []json.RawMessage
-	if len(b) > 0 {
-		if err := schema.Decode(b, &raw); err != nil {
-			return nil, err
-		}
-	}
-	envelopes := make([][]byte, len(raw))
-	for i, r := range raw {
-		envelopes[i] = r
-	}
-	return envelopes, nil
-}
-
 // segments fetches what is not here yet. A segment that is here is digested first: a damaged one is fetched again.
 func (u *update) segments(ctx context.Context, m *schema.Manifest) error {
-	if err := durable.MkdirAll(u.stored(segmentsDir), 0o700); err != nil {
+	if err := durable.MkdirAll(u.files.Stored(segmentsDir), 0o700); err != nil {
 		return err
 	}
 	all := m.Segments()
@@ -131,11 +115,11 @@ func (u *update) segments(ctx context.Context, m *schema.Manifest) error {
 		}
 		lack = append(lack, ref)
 		bytes += ref.Size
-		if fi, err := os.Stat(u.stored(segmentsDir, ref.Digest.Hex()+partSuffix)); err == nil {
+		if fi, err := os.Stat(u.files.Stored(segmentsDir, ref.Digest.Hex()+partSuffix)); err == nil {
 			there += min(fi.Size(), ref.Size)
 		}
 	}
-	if err := install.CheckSpace(u.stored(), bytes-there+m.Size); err != nil {
+	if err := install.CheckSpace(u.files.Stored(), bytes-there+m.Size); err != nil {
 		return err
 	}
 	if len(lack) == 0 {
@@ -153,7 +137,7 @@ func (u *update) segments(ctx context.Context, m *schema.Manifest) error {
 
 // holds reports whether the segment is here and whole.
 func (a *Agent) holds(ref schema.SegmentRef) bool {
-	got, n, err := digestFile(a.stored(segmentsDir, ref.Digest.Hex()), ref.Size)
+	got, n, err := digestFile(a.files.Stored(segmentsDir, ref.Digest.Hex()), ref.Size)
 	return err == nil && n == ref.Size && got == ref.Digest
 }
 
@@ -172,7 +156,7 @@ func digestFile(name string, limit int64) (schema.Digest, int64, error) {
 // segment fetches one segment, going on where an earlier attempt ended. What was resumed and turns out wrong is fetched
 // once more from the start, since the first part may be what is damaged.
 func (u *update) segment(ctx context.Context, ref schema.SegmentRef) error {
-	name := u.stored(segmentsDir, ref.Digest.Hex())
+	name := u.files.Stored(segmentsDir, ref.Digest.Hex())
 	part := name + partSuffix
 	resumed, err := u.download(ctx, ref, part)
 	if err != nil {
@@ -209,21 +193,16 @@ func (u *update) download(ctx context.Context, ref schema.SegmentRef, part strin
 	if have >= ref.Size {
 		return true, nil // digested next, and dropped if wrong
 	}
-	h := http.Header{}
-	if have > 0 {
-		h.Set("Range", "bytes="+strconv.FormatInt(have, 10)+"-")
-	}
-	a, err := u.content(ctx, schema.SegmentPath+ref.Digest.Hex(), h, ref.Size, http.StatusOK, http.StatusPartialContent)
+	seg, err := u.client.Segment(ctx, ref.Digest, ref.Size, have, u.origins)
 	if err != nil {
 		return false, err
 	}
-	defer a.Body.Close()
-	resumed = a.StatusCode == http.StatusPartialContent
-	if resumed && !strings.HasPrefix(a.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", have)) {
-		return false, fmt.Errorf("the server answered a range that was not asked for: %.80q", a.Header.Get("Content-Range"))
+	defer seg.Body.Close()
+	if seg.From != u.client.Server() {
+		u.say("segment %s is at %s", ref.Digest.Short(), seg.From)
 	}
+	resumed = seg.Offset > 0
 	if !resumed {
-		have = 0
 		if _, err = f.Seek(0, io.SeekStart); err == nil {
 			err = f.Truncate(0)
 		}
@@ -231,15 +210,16 @@ func (u *update) download(ctx context.Context, ref schema.SegmentRef, part strin
 			return false, err
 		}
 	}
-	// One byte more than there should be, so that a body without end shows as a wrong digest.
-	n, err := io.Copy(f, io.LimitReader(a.Body, ref.Size-have+1))
-	if err != nil {
+	// One byte more than there should be shows as a wrong digest.
+	if err := seg.Copy(f); err != nil {
 		return resumed, err
 	}
-	if have+n < ref.Size {
-		return resumed, &unreachableError{fmt.Errorf("the server sent %d of %d bytes", have+n, ref.Size)}
-	}
 	return resumed, f.Sync()
+}
+
+// origins are the places that signed policy names for content.
+func (u *update) origins(to *url.URL) (certificates string, named bool) {
+	return u.trust.Policy().Origin(to)
 }
 
 // missing says that the server lacks what signed metadata name.
@@ -260,7 +240,7 @@ func (s *staged) remove() { os.Remove(s.File) }
 
 // stage assembles a package from its segments; every byte is digested on the way.
 func (a *Agent) stage(m *schema.Manifest) (*staged, error) {
-	dir := a.stored(stagingDir)
+	dir := a.files.Stored(stagingDir)
 	// Whatever an earlier run left there is of no use to anybody.
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, err
@@ -275,7 +255,7 @@ func (a *Agent) stage(m *schema.Manifest) (*staged, error) {
 		return nil, err
 	}
 	err = m.Assemble(f, func(ref schema.SegmentRef) (io.ReadCloser, error) {
-		return os.Open(a.stored(segmentsDir, ref.Digest.Hex()))
+		return os.Open(a.files.Stored(segmentsDir, ref.Digest.Hex()))
 	})
 	if err == nil {
 		err = f.Sync()
@@ -302,9 +282,9 @@ func payload(m *schema.Manifest) int64 {
 
 // prune removes segments and manifests that neither the installed nor the previous package needs. What cannot be read
 // or removed costs only space.
-func (a *Agent) prune(st *State) {
+func (a *Agent) prune(st *state.Record) {
 	keep := map[string]bool{}
-	for _, i := range []*Installed{st.Installed, st.Previous} {
+	for _, i := range []*state.Installed{st.Installed, st.Previous} {
 		if i == nil {
 			continue
 		}
@@ -318,10 +298,10 @@ func (a *Agent) prune(st *State) {
 		}
 	}
 	for _, dir := range []string{segmentsDir, packagesDir} {
-		entries, _ := os.ReadDir(a.stored(dir))
+		entries, _ := os.ReadDir(a.files.Stored(dir))
 		for _, e := range entries {
 			if !keep[e.Name()] {
-				os.Remove(a.stored(dir, e.Name()))
+				os.Remove(a.files.Stored(dir, e.Name()))
 			}
 		}
 	}

@@ -8,15 +8,17 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"bakehouse/agent/internal/testfleet"
-	"bakehouse/agent/trust"
+	"bakehouse/agent/state"
+	"bakehouse/agent/wire"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -50,14 +52,14 @@ func FuzzAnswers(f *testing.F) {
 	f.Add(uint8(1), uint16(200), schema.DictionaryEncoding, "", []byte{3, 0})
 	f.Add(uint8(5), uint16(302), "", "https://cdn.example/x", []byte(nil))
 	f.Add(uint8(5), uint16(206), "", "", []byte("x"))
-	registered := []byte(h.reads(schema.StateDir + "/" + stateFile))
+	registered := []byte(h.reads(schema.StateDir + "/" + state.RecordFile))
 	f.Fuzz(func(t *testing.T, which uint8, status uint16, encoding, location string, body []byte) {
 		for _, dir := range []string{trustDir, packagesDir, segmentsDir} {
-			if err := os.RemoveAll(h.stored(dir)); err != nil {
+			if err := os.RemoveAll(h.files.Stored(dir)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := os.WriteFile(h.stored(stateFile), registered, 0o600); err != nil {
+		if err := os.WriteFile(h.files.Stored(state.RecordFile), registered, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		path := paths[int(which)%len(paths)]
@@ -87,7 +89,7 @@ func FuzzAnswers(f *testing.F) {
 		if s := h.reads("/usr/bin/agent"); s != "absent" {
 			t.Errorf("the host runs %q", s)
 		}
-		if _, err := readState(h.stored()); err != nil {
+		if _, err := h.files.Record(); err != nil {
 			t.Error(err)
 		}
 		if strings.ContainsFunc(r.String(), func(r rune) bool { return r < 0x20 || r == 0x7f }) {
@@ -117,32 +119,12 @@ func FuzzRegisterAnswer(f *testing.F) {
 		if err != nil {
 			return
 		}
-		s, err := readState(h.stored())
+		s, err := h.files.Record()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if s.Registration.Secret == "" || strings.ContainsAny(s.Registration.Secret, "\r\n\x00") || r.Site != "" && schema.CheckName(r.Site) != nil {
 			t.Errorf("registered as %+v", s.Registration)
-		}
-	})
-}
-
-// FuzzStatementList splits a server's list of statements and judges each.
-func FuzzStatementList(f *testing.F) {
-	key := testfleet.NewKey(f, "release")
-	for _, s := range []string{"", "[]", "null", "[null]", `[{"payloadType":"application/vnd.bakehouse.package.v1+json","payload":"e30=","signatures":[{"keyid":"` + key.ID + `","sig":"AA=="}]}]`, `[[]]`, `{}`} {
-		f.Add([]byte(s))
-	}
-	want := schema.Statement{Package: schema.DigestOf(nil), Manifest: schema.DigestOf(nil), Anchor: schema.DigestOf(nil), Recipe: "0123456789abcdef", Format: schema.Tgz}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		envelopes, err := decodeStatements(b)
-		if err != nil {
-			return
-		}
-		if names, err := trust.VerifyStatements(envelopes, want, []schema.AcceptedKey{{Name: "release", Public: key.PEM}}, 1); err == nil {
-			t.Errorf("accepted by %q", names)
-		} else if !fault.IsRefusal(err) || !strings.HasSuffix(err.Error(), "No valid signature found") {
-			t.Errorf("%v", err)
 		}
 	})
 }
@@ -158,15 +140,15 @@ func FuzzStateFile(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	if err := makeDir(a.stored()); err != nil {
+	if err := a.files.Create(); err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if err := os.WriteFile(a.stored(stateFile), b, 0o600); err != nil {
+		if err := os.WriteFile(a.files.Stored(state.RecordFile), b, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		status, err := a.Status()
-		s, rerr := readState(a.stored())
+		s, rerr := a.files.Record()
 		if (err == nil) != (rerr == nil) {
 			t.Fatalf("status: %v, state: %v", err, rerr)
 		}
@@ -180,56 +162,16 @@ func FuzzStateFile(f *testing.F) {
 			t.Error(err)
 		}
 		a.report(s)
-		s.standing()
-		s.markFailed(7)
+		s.Standing()
+		s.MarkFailed(7)
 		a.prune(s)
-		if err := s.write(a.stored()); err != nil {
+		if err := a.files.Write(s); err != nil {
 			return // a time of the year 10000 is read and cannot be written
 		}
-		if again, err := readState(a.stored()); err != nil || !slices.Contains(again.Failed, 7) {
+		if again, err := a.files.Record(); err != nil || !slices.Contains(again.Failed, 7) {
 			t.Errorf("written and not read: %v", err)
 		}
 	})
-}
-
-// FuzzLocation takes a redirect anywhere: only the origins that policy names are asked, whatever the URL looks like.
-func FuzzLocation(f *testing.F) {
-	for _, s := range []string{"https://cdn.example/x?y#z", "https://cdn.example@evil.example/", "//cdn.example", "/x", "https://CDN.example:443", "https://cdn.example:443@evil/",
-		"https://cdn.example\\@evil.example", "https:cdn.example", "https://cdn.example%2fevil", "https://[::1%25en0]:9", "HTTPS://cdn.example/%zz"} {
-		f.Add(s)
-	}
-	p := &schema.Policy{Downloads: &schema.Downloads{Origins: []string{"https://cdn.example", "https://[2001:db8::1]:9443"}, Certificates: "x"}}
-	u := &url.URL{Scheme: "https", Host: "bakehouse.example:8443", Path: schema.SegmentPath}
-	f.Fuzz(func(t *testing.T, s string) {
-		to := location(&http.Response{StatusCode: http.StatusFound, Header: http.Header{"Location": {s}}, Request: &http.Request{URL: u}})
-		if to == nil {
-			return
-		}
-		if at := place(to); strings.ContainsFunc(at, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
-			t.Errorf("%q cannot be printed", at)
-		}
-		if _, ok := p.Origin(to); !ok {
-			return
-		}
-		r, err := http.NewRequest(http.MethodGet, place(to)+to.RequestURI(), nil)
-		if err != nil {
-			return
-		}
-		if host := strings.ToLower(r.URL.Hostname()); r.URL.Scheme != "https" || r.URL.User != nil || host != "cdn.example" && host != "2001:db8::1" {
-			t.Errorf("%q is asked for by %q", r.URL, s)
-		}
-	})
-}
-
-// replies is a server in memory that always says the same.
-type replies struct {
-	status int
-	header http.Header
-	body   []byte
-}
-
-func (r replies) RoundTrip(q *http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: r.status, Header: r.header.Clone(), Body: io.NopCloser(bytes.NewReader(r.body)), Request: q}, nil
 }
 
 // FuzzSegmentAnswer resumes a download with whatever a server answers: what counts as the segment has its digest, and no
@@ -246,21 +188,30 @@ func FuzzSegmentAnswer(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	if err := os.MkdirAll(a.stored(segmentsDir), 0o700); err != nil {
+	if err := os.MkdirAll(a.files.Stored(segmentsDir), 0o700); err != nil {
 		f.Fatal(err)
 	}
-	name := a.stored(segmentsDir, ref.Digest.Hex())
+	name := a.files.Stored(segmentsDir, ref.Digest.Hex())
+	var reply atomic.Pointer[func(http.ResponseWriter)]
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { (*reply.Load())(w) }))
+	f.Cleanup(server.Close)
+	c, err := wire.New(wire.Config{Server: server.URL, Proxy: schema.Proxy{Mode: "none"}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(c.Close)
 	f.Fuzz(func(t *testing.T, have []byte, status uint16, ranges string, body []byte) {
 		if err := errors.Join(os.WriteFile(name+partSuffix, have, 0o600), os.RemoveAll(name)); err != nil {
 			t.Fatal(err)
 		}
-		c, err := newClient("https://bakehouse.example", nil, schema.Proxy{}, "x", time.Now)
-		if err != nil {
-			t.Fatal(err)
+		answer := func(w http.ResponseWriter) {
+			w.Header().Set("Content-Range", ranges)
+			w.WriteHeader(200 + int(status)%400)
+			w.Write(body)
 		}
-		c.http.Transport = replies{200 + int(status)%400, http.Header{"Content-Range": {ranges}}, body}
-		u := &update{Agent: a, settings: &settings{state: &State{}}, client: c}
-		err = u.segment(context.Background(), ref)
+		reply.Store(&answer)
+		u := &update{Agent: a, client: c}
+		err := u.segment(context.Background(), ref)
 		got, _ := os.ReadFile(name)
 		if (err == nil) != bytes.Equal(got, content) {
 			t.Errorf("%v, and the segment is %q", err, got)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bakehouse/agent/internal/testfleet"
+	"bakehouse/agent/state"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -284,7 +285,7 @@ func TestAServersCertificateIsJudgedByTheTimeThatIsBelieved(t *testing.T) {
 	late := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 	h.opts.Now = func() time.Time { return late }
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.Code != codeUnreachable || !strings.Contains(err.Error(), "has expired (it is 2100-01-01T00:00:00Z here)") || !strings.Contains(fault.HintOf(err), "check this host's clock") {
+	if err == nil || r.Code != codeUnreachable || !strings.Contains(err.Error(), "has expired (the clock here says 2100-01-01T00:00:00Z)") || !strings.Contains(fault.HintOf(err), "check this host's clock") {
 		t.Errorf("%v (%s), %s", err, fault.HintOf(err), r)
 	}
 	h.opts.Now = f.Now
@@ -303,14 +304,14 @@ func TestTheProgramBeforeReadsTheStateOfThisOne(t *testing.T) {
 	h.update()
 	var before struct {
 		Schema       int
-		Registration *Registration
-		Installed    *Installed
+		Registration *state.Registration
+		Installed    *state.Installed
 		Failed       []int64
 		Hold         string
 		LastCheck    time.Time
-		Last         Outcome
+		Last         state.Outcome
 	}
-	if err := schema.Decode([]byte(h.reads(schema.StateDir+"/"+stateFile)), &before); err != nil || before.Schema != 1 || before.Hold != "gate closed" ||
+	if err := schema.Decode([]byte(h.reads(schema.StateDir+"/"+state.RecordFile)), &before); err != nil || before.Schema != 1 || before.Hold != "gate closed" ||
 		before.Registration.Host != "web01" || before.Installed.Release != 1 || before.Last.Code != codeServerHold {
 		t.Errorf("%v: it reads %s", err, fmt.Sprintf("%+v", before))
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"bakehouse/agent/internal/testfleet"
+	"bakehouse/agent/state"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -97,7 +98,7 @@ func (h *host) refused(words ...string) Result {
 
 // reads returns a file of the host, or why not.
 func (h *host) reads(name string) string {
-	b, err := os.ReadFile(h.path(name))
+	b, err := os.ReadFile(h.files.Path(name))
 	if errors.Is(err, os.ErrNotExist) {
 		return "absent"
 	}
@@ -139,9 +140,9 @@ func needs(t *testing.T, err error, what string) {
 }
 
 // stateOf reads state.json.
-func (h *host) stateOf() *State {
+func (h *host) stateOf() *state.Record {
 	h.t.Helper()
-	s, err := readState(h.stored())
+	s, err := h.files.Record()
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -41,16 +41,16 @@ func TestALargePackageIsFetchedAndPutTogetherInConstantMemory(t *testing.T) {
 		Platform: h.platform, Format: schema.Tgz, Anchor: schema.DigestOf(f.Anchor), Size: size, SHA256: digest,
 		Parts: []schema.Part{{Segment: &schema.SegmentRef{Digest: digest, Size: size, Payload: digest, PayloadSize: size}}}}
 
-	s, err := h.load()
+	s, err := h.files.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := h.dial(s, s.state.Registration.Server, f.Now)
+	c, err := h.dial(s, s.Registration.Server, f.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.close()
-	u := &update{Agent: h.Agent, settings: s, client: c}
+	defer c.Close()
+	u := &update{Agent: h.Agent, host: s, client: c}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	if err := u.segments(t.Context(), m); err != nil {
@@ -67,7 +67,7 @@ func TestALargePackageIsFetchedAndPutTogetherInConstantMemory(t *testing.T) {
 	if allocated > size/12 {
 		t.Errorf("%d bytes were allocated for %d", allocated, size)
 	}
-	if got := c.fetched.Load(); got != size {
+	if got := c.Fetched(); got != size {
 		t.Errorf("%d bytes are counted", got)
 	}
 }

@@ -3,10 +3,11 @@ package agent
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
 
+	"bakehouse/agent/state"
 	"bakehouse/agent/trust"
+	"bakehouse/agent/wire"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -24,32 +25,30 @@ func (a *Agent) clock(tc *trust.Client) func() time.Time {
 }
 
 // dial makes the client for one of the host's servers.
-func (a *Agent) dial(s *settings, server string, now func() time.Time) (*client, error) {
-	c, err := newClient(server, s.certificates(), s.proxy(), a.opts.Version, now)
-	if err == nil {
-		c.stall = a.opts.Stall
-		c.user, c.password = s.state.Registration.Host, s.state.Registration.Secret
-	}
-	return c, err
+func (a *Agent) dial(h *state.Host, server string, now func() time.Time) (*wire.Client, error) {
+	return wire.New(wire.Config{Server: server, Certificates: h.Certificates(), Proxy: h.Proxy(), Program: a.program(),
+		User: h.Registration.Host, Password: h.Registration.Secret, Now: now, Stall: a.opts.Stall})
 }
 
+func (a *Agent) program() string { return "bakehouse-agent/" + a.opts.Version }
+
 // poll asks the host's servers in turn until one answers, and returns its client for the rest of the update.
-func (a *Agent) poll(ctx context.Context, s *settings, tc *trust.Client) (*client, *schema.PollAnswer, error) {
+func (a *Agent) poll(ctx context.Context, h *state.Host, tc *trust.Client) (*wire.Client, *schema.PollAnswer, error) {
 	var first error
-	for _, server := range s.servers() {
-		c, err := a.dial(s, server, a.clock(tc))
+	for _, server := range h.Servers() {
+		c, err := a.dial(h, server, a.clock(tc))
 		if err != nil {
 			return nil, nil, err
 		}
-		answer, err := a.ask(ctx, c, s.state, tc)
+		answer, err := a.ask(ctx, c, h.Record, tc)
 		if err == nil {
 			return c, answer, nil
 		}
-		c.close()
+		c.Close()
 		if first == nil {
 			first = err
 		}
-		if ctx.Err() != nil || !isUnreachable(err) {
+		if ctx.Err() != nil || !errors.Is(err, wire.ErrUnreachable) {
 			return nil, nil, err
 		}
 		a.say("%v", err)
@@ -57,25 +56,19 @@ func (a *Agent) poll(ctx context.Context, s *settings, tc *trust.Client) (*clien
 	return nil, nil, first
 }
 
-// ask sends the host's report; the answer is nil for a 204.
-func (a *Agent) ask(ctx context.Context, c *client, st *State, tc *trust.Client) (*schema.PollAnswer, error) {
+// ask sends the host's report; the answer is nil if nothing is new.
+func (a *Agent) ask(ctx context.Context, c *wire.Client, r *state.Record, tc *trust.Client) (*schema.PollAnswer, error) {
 	root, timestamp := tc.Versions()
-	var answer schema.PollAnswer
-	found, err := c.post(ctx, schema.PollPath, schema.PollRequest{
-		Schema: schema.WireSchema, Timestamp: timestamp, Root: root, Held: st.Hold != "", Report: a.report(st),
-	}, &answer)
-	var status *statusError
-	if errors.As(err, &status) && (status.Status == http.StatusUnauthorized || status.Status == http.StatusForbidden) {
-		return nil, fault.Hint(err, "the server does not know this host's secret: run bakehouse-agent register --force")
+	answer, err := c.Poll(ctx, schema.PollRequest{
+		Schema: schema.WireSchema, Timestamp: timestamp, Root: root, Held: r.Hold != "", Report: a.report(r)})
+	if errors.Is(err, wire.ErrDenied) {
+		err = fault.Hint(err, "the server does not know this host's secret: run bakehouse-agent register --force")
 	}
-	if err != nil || !found {
-		return nil, err
-	}
-	return &answer, nil
+	return answer, err
 }
 
 // report is what the host says of itself.
-func (a *Agent) report(st *State) schema.Report {
+func (a *Agent) report(st *state.Record) schema.Report {
 	r := schema.Report{
 		Agent: a.opts.Version, Platform: a.platform, State: st.Last.State, Code: st.Last.Code, Error: cut(st.Last.Error, 2000),
 		Target: st.Last.Target, Downloaded: st.Last.Downloaded, Fetched: st.Fetched,
@@ -85,7 +78,7 @@ func (a *Agent) report(st *State) schema.Report {
 		r.State = schema.StateNew
 	}
 	if w := st.Withheld; w != nil {
-		r.HeldSince, r.Critical = w.Since, w.critical(a.opts.Now()) != ""
+		r.HeldSince, r.Critical = w.Since, w.Critical(a.opts.Now()) != ""
 	}
 	if i := st.Installed; i != nil {
 		r.Installed, r.Recipe, r.Release = i.Package, i.Recipe, i.Release

@@ -105,11 +105,11 @@ func TestARedirectToAnywhereElseIsRefusedByName(t *testing.T) {
 		say  string
 		asks bool
 	}{
-		"another origin":    {func(cdn *origin) string { return "https://evil.example/x?token=secret" }, "the server redirects to https://evil.example, which is none of the origins that signed policy names", false},
+		"another origin":    {func(cdn *origin) string { return "https://evil.example/x?token=secret" }, "the server redirects to https://evil.example, which is not an origin that signed policy names", false},
 		"plain HTTP":        {func(cdn *origin) string { return strings.Replace(cdn.URL, "https", "http", 1) }, "which is not https", false},
 		"a file":            {func(*origin) string { return "file://localhost/etc/passwd" }, "which is not https", false},
 		"with a password":   {func(cdn *origin) string { return strings.Replace(cdn.URL, "//", "//user:secret@", 1) }, "gives a user and password", false},
-		"the server itself": {func(*origin) string { return "/v1/elsewhere" }, "which is none of the origins", false},
+		"the server itself": {func(*origin) string { return "/v1/elsewhere" }, "which is not an origin", false},
 		"a second hop":      {func(cdn *origin) string { return cdn.URL + "/hop" }, "one redirect is followed, no more", true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"encoding/pem"
 	"errors"
@@ -9,7 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/agent/state"
 	"bakehouse/agent/trust"
+	"bakehouse/agent/wire"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -39,14 +42,14 @@ type Registered struct {
 // Known returns what the host knows of its registration without being told: the server and the host's name, empty where
 // it does not.
 func (a *Agent) Known() (server, host string, registered bool, err error) {
-	s, err := a.load()
+	s, err := a.files.Load()
 	if err != nil {
 		return "", "", false, err
 	}
-	if urls := s.servers(); len(urls) > 0 {
+	if urls := s.Servers(); len(urls) > 0 {
 		server = urls[0]
 	}
-	if r := s.state.Registration; r != nil {
+	if r := s.Registration; r != nil {
 		return server, r.Host, true, nil
 	}
 	return server, "", false, nil
@@ -68,22 +71,21 @@ func (a *Agent) Register(ctx context.Context, o RegisterOptions) (*Registered, e
 }
 
 func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, error) {
-	s, err := a.load()
+	s, err := a.files.Load()
 	if err != nil && o.Force {
-		s = &settings{state: &State{Schema: stateSchema}}
-		s.config, s.anchor, s.configErr = a.readBaked()
+		s = a.files.Fresh()
 	} else if err != nil {
 		return nil, err
 	}
-	if s.configErr != nil {
-		return nil, s.configErr
+	if s.Problem != nil {
+		return nil, s.Problem
 	}
-	if r := s.state.Registration; r != nil && !o.Force {
+	if r := s.Registration; r != nil && !o.Force {
 		return nil, fault.Hint(fmt.Errorf("this host is already registered, as %s at %s", r.Host, r.Server),
 			"register with --force to replace the registration, or remove it with bakehouse-agent register --delete")
 	}
-	if o.Server == "" && s.config != nil {
-		o.Server = s.config.Server
+	if o.Server == "" && s.Config != nil {
+		o.Server = s.Config.Server
 	}
 	if o.Server == "" {
 		return nil, fault.Hint(errors.New("no server is given and no package is installed that names one"), "give --server URL")
@@ -94,11 +96,11 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 	if o.User == "" || strings.Contains(o.User, ":") {
 		return nil, fault.Hint(errors.New("no user is given, or its name holds a colon"), "give --user NAME")
 	}
-	next := &Registration{Server: strings.TrimSuffix(o.Server, "/"), Host: o.Host}
+	next := &state.Registration{Server: strings.TrimSuffix(o.Server, "/"), Host: o.Host}
 	if o.CA != "" {
 		b, err := needFile(o.CA, maxPEM)
 		if err == nil {
-			if _, err = parseCertificates(string(b)); err != nil {
+			if _, err = wire.ParseCertificates(string(b)); err != nil {
 				err = fmt.Errorf("%s: %w", o.CA, err)
 			}
 		}
@@ -114,44 +116,41 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 	if err != nil {
 		return nil, err
 	}
-	s.state.Registration = next
-	certificates := s.certificates()
-	c, err := newClient(next.Server, certificates, s.proxy(), a.opts.Version, a.opts.Now)
-	if err != nil {
-		return nil, err
-	}
-	defer c.close()
-	c.stall = a.opts.Stall
+	s.Registration = next
+	certificates := s.Certificates()
+	conf := wire.Config{Server: next.Server, Certificates: certificates, Proxy: s.Proxy(), Program: a.program(),
+		User: o.User, Now: a.opts.Now, Stall: a.opts.Stall}
 	switch {
 	case strings.HasPrefix(next.Server, "http:"):
 		a.say("note: %s is plain HTTP: the password and this host's secret can be read on the way", next.Server)
 	case len(certificates) == 0:
 		a.say("note: no CA certificate is set, so any authority that this system believes is believed")
 	}
-	c.user = o.User
-	if c.password, err = o.Password(); err != nil {
+	if conf.Password, err = o.Password(); err != nil {
 		return nil, err
 	}
-	if c.password == "" {
+	if conf.Password == "" {
 		return nil, fault.Hint(errors.New("the password is empty"), "give it by --password-file, --password-fd, BAKEHOUSE_PASSWORD or on the terminal")
 	}
-	var answer schema.RegisterAnswer
-	if _, err := c.post(ctx, schema.RegisterPath, schema.RegisterRequest{
-		Schema: schema.WireSchema, Host: o.Host, Platform: a.platform, Agent: a.opts.Version}, &answer); err != nil {
-		return nil, explainRegister(err, o)
+	c, err := wire.New(conf)
+	if err != nil {
+		return nil, err
 	}
-	if answer.Secret == "" || len(answer.Secret) > 1024 || strings.ContainsAny(answer.Secret, "\r\n\x00") {
-		return nil, fmt.Errorf("server %s: the answer holds no usable secret", next.Server)
+	defer c.Close()
+	answer, err := c.Register(ctx, schema.RegisterRequest{
+		Schema: schema.WireSchema, Host: o.Host, Platform: a.platform, Agent: a.opts.Version})
+	if err != nil {
+		return nil, explainRegister(err, o)
 	}
 	next.Secret, next.At = answer.Secret, a.opts.Now().UTC().Truncate(time.Second)
 	if schema.CheckName(answer.Site) == nil {
 		next.Site = answer.Site
 	}
-	s.state.Hold = ""
+	s.Hold = ""
 	if boot != nil {
-		s.state.Bootstrap = boot
+		s.Bootstrap = boot
 	}
-	if err := s.state.write(a.stored()); err != nil {
+	if err := s.Save(); err != nil {
 		return nil, err
 	}
 	a.log.Info("registered", "host", next.Host, "server", next.Server, "site", next.Site)
@@ -160,7 +159,7 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 
 // explainRegister says what to do about the answers that a server gives to a registration.
 func explainRegister(err error, o RegisterOptions) error {
-	var status *statusError
+	var status *wire.StatusError
 	if !errors.As(err, &status) {
 		return err
 	}
@@ -176,7 +175,7 @@ func explainRegister(err error, o RegisterOptions) error {
 		return fault.Hint(fmt.Errorf("the server does not know the host %s", o.Host),
 			"add it under hosts/ of the fleet's repo and reconcile, or give the name that stands there by --host")
 	case http.StatusTooManyRequests:
-		return fault.Hint(errors.New("the server takes no more attempts for now"), "%s", orElse(server, "wait a while and try again"))
+		return fault.Hint(errors.New("the server takes no more attempts for now"), "%s", cmp.Or(server, "wait a while and try again"))
 	case http.StatusBadRequest:
 		if server == "" && strings.HasPrefix(o.Server, "http:") {
 			return fault.Hint(err, "if the server speaks TLS, its URL begins with https://")
@@ -186,7 +185,7 @@ func explainRegister(err error, o RegisterOptions) error {
 }
 
 // readBootstrap reads what a host without a package needs to verify its first one; nil if nothing is given.
-func readBootstrap(o RegisterOptions) (*Bootstrap, error) {
+func readBootstrap(o RegisterOptions) (*state.Bootstrap, error) {
 	if o.Anchor == "" && len(o.Keys) == 0 {
 		return nil, nil
 	}
@@ -194,7 +193,7 @@ func readBootstrap(o RegisterOptions) (*Bootstrap, error) {
 		return nil, fault.Hint(errors.New("only one of --anchor and --key is given"),
 			"a first package is verified by both: --anchor trust/1.root.json --key KEY.pem")
 	}
-	b := &Bootstrap{}
+	b := &state.Bootstrap{}
 	var err error
 	if b.Anchor, err = needFile(o.Anchor, schema.MaxRoot); err != nil {
 		return nil, err
@@ -211,7 +210,7 @@ func readBootstrap(o RegisterOptions) (*Bootstrap, error) {
 		if block != nil && strings.Contains(block.Type, "PRIVATE") {
 			return nil, fault.Hint(fmt.Errorf("%s holds a private key", name), "it belongs on no host: give the public half")
 		}
-		if _, err := parseKey(string(raw)); err != nil {
+		if _, err := state.ParseKey(string(raw)); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		base := name[strings.LastIndexByte(name, '/')+1:]
@@ -221,7 +220,7 @@ func readBootstrap(o RegisterOptions) (*Bootstrap, error) {
 }
 
 func needFile(name string, limit int64) ([]byte, error) {
-	b, err := readFile(name, limit)
+	b, err := state.ReadFile(name, limit)
 	if err == nil && b == nil {
 		err = fmt.Errorf("%s: no such file", name)
 	}
@@ -235,14 +234,14 @@ func (a *Agent) Deregister() (was *Registered, err error) {
 		return nil, err
 	}
 	defer end()
-	s, err := a.load()
+	s, err := a.files.Load()
 	if err != nil {
 		return nil, err
 	}
-	r := s.state.Registration
+	r := s.Registration
 	if r == nil {
 		return nil, fault.Hint(errors.New("this host is not registered"), "there is nothing to delete")
 	}
-	s.state.Registration, s.state.Hold = nil, ""
-	return &Registered{Host: r.Host, Server: r.Server, Site: r.Site}, s.state.write(a.stored())
+	s.Registration, s.Hold = nil, ""
+	return &Registered{Host: r.Host, Server: r.Server, Site: r.Site}, s.Save()
 }

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"bakehouse/agent/internal/testfleet"
+	"bakehouse/agent/state"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -45,8 +46,8 @@ func TestRegisterSaysWhatIsWrong(t *testing.T) {
 		"public CAs are not asked once one is given, so none here": {func(o *RegisterOptions) { o.CA = "" }, "signed by an unknown authority", "--ca FILE"},
 		"wrong name":          {func(o *RegisterOptions) { o.Server = strings.Replace(f.URL, "127.0.0.1", "localhost", 1) }, `is not for "localhost" but for example.com`, "use one of those names"},
 		"no such CA file":     {func(o *RegisterOptions) { o.CA = "/nonexistent/ca.pem" }, "/nonexistent/ca.pem: no such file", "--ca names"},
-		"CA file of others":   {func(o *RegisterOptions) { o.CA = file(t, []byte("hello")) }, "holds no certificate", "--ca names"},
-		"key file as CA":      {func(o *RegisterOptions) { o.CA = file(t, []byte(f.Package.PEM)) }, "where a certificate is expected", "--ca names"},
+		"CA file of others":   {func(o *RegisterOptions) { o.CA = file(t, []byte("hello")) }, "no certificate found", "--ca names"},
+		"key file as CA":      {func(o *RegisterOptions) { o.CA = file(t, []byte(f.Package.PEM)) }, "want CERTIFICATE", "--ca names"},
 		"anchor of nothing":   {func(o *RegisterOptions) { o.Anchor = file(t, []byte("{}")) }, "anchor root", "give its trust/1.root.json"},
 		"no such anchor file": {func(o *RegisterOptions) { o.Anchor = "/nonexistent/root.json" }, "root.json: no such file", "--anchor names"},
 		"http for https":      {func(o *RegisterOptions) { o.Server = strings.Replace(f.URL, "https:", "http:", 1) }, "400 Bad Request", "begins with https://"},
@@ -175,7 +176,7 @@ func TestADamagedStateIsSaidAndMendedByForce(t *testing.T) {
 	f.Give("web01", version(f, "one"))
 	h.update()
 	for name, text := range map[string]string{"empty": "", "cut": `{"schema":1,"registr`, "zeros": "\x00\x00\x00", "of the future": `{"schema":99}`} {
-		if err := os.WriteFile(h.stored(stateFile), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(h.files.Stored(state.RecordFile), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		_, err := h.Update(t.Context(), UpdateOptions{})
@@ -196,10 +197,10 @@ func TestADamagedStateIsSaidAndMendedByForce(t *testing.T) {
 func (h *host) bake(f *testfleet.Fleet, change func(*schema.AgentConfig)) {
 	h.t.Helper()
 	for name, b := range map[string][]byte{schema.ConfigFile: f.Config(change), schema.AnchorFile: f.Anchor} {
-		if err := os.MkdirAll(filepath.Dir(h.path(name)), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(h.files.Path(name)), 0o755); err != nil {
 			h.t.Fatal(err)
 		}
-		if err := os.WriteFile(h.path(name), b, 0o600); err != nil {
+		if err := os.WriteFile(h.files.Path(name), b, 0o600); err != nil {
 			h.t.Fatal(err)
 		}
 	}
@@ -235,7 +236,7 @@ func TestTheBakedServerIsTheFallbackAndAFixedOneTheOnlyOne(t *testing.T) {
 	// The registered server moves away; the baked one still answers.
 	s := h.stateOf()
 	s.Registration.Server = site.URL
-	if err := s.write(h.stored()); err != nil {
+	if err := h.files.Write(s); err != nil {
 		t.Fatal(err)
 	}
 	site.Close()
@@ -254,7 +255,7 @@ func TestTheBakedServerIsTheFallbackAndAFixedOneTheOnlyOne(t *testing.T) {
 func TestShowConfigSaysWhichFileWins(t *testing.T) {
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
-	value := func(name string) Setting {
+	value := func(name string) state.Setting {
 		t.Helper()
 		s, err := h.ShowConfig()
 		if err != nil {
@@ -269,7 +270,7 @@ func TestShowConfigSaysWhichFileWins(t *testing.T) {
 			}
 		}
 		t.Fatalf("no setting %q", name)
-		return Setting{}
+		return state.Setting{}
 	}
 	if v := value("accepted keys"); v.From != "state" || !strings.HasPrefix(v.Value, "file (sha256 ") {
 		t.Errorf("before there is a package: %+v", v)
@@ -278,7 +279,7 @@ func TestShowConfigSaysWhichFileWins(t *testing.T) {
 		c.Server = "https://elsewhere.example"
 		c.Proxy = schema.Proxy{Mode: "explicit", URL: "http://proxyuser:letmein@proxy.example:3128"}
 	})
-	for name, want := range map[string]Setting{
+	for name, want := range map[string]state.Setting{
 		"accepted keys": {From: "config"}, "interval": {From: "config", Value: "1h0m0s"}, "anchor": {From: "config"},
 		"server":      {From: "both", Value: f.URL + ", then https://elsewhere.example"},
 		"proxy":       {From: "config", Value: "http://hidden@proxy.example:3128"},
@@ -295,7 +296,7 @@ func TestABrokenBakedFileIsNamedAndUpdatesNothing(t *testing.T) {
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	h.bake(f, nil)
-	if err := os.WriteFile(h.path(schema.ConfigFile), []byte("{"), 0o600); err != nil {
+	if err := os.WriteFile(h.files.Path(schema.ConfigFile), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := h.Update(t.Context(), UpdateOptions{}); err == nil || !strings.Contains(err.Error(), schema.ConfigFile) || !strings.Contains(fault.HintOf(err), "dpkg -i") {
@@ -307,29 +308,4 @@ func TestABrokenBakedFileIsNamedAndUpdatesNothing(t *testing.T) {
 	if s, err := h.ShowConfig(); err != nil || !strings.Contains(s.Problem, schema.ConfigFile) {
 		t.Errorf("show-config: %v, %+v", err, s)
 	}
-}
-
-func FuzzConfig(f *testing.F) {
-	f.Add([]byte(`{"schema":1,"package":"bakehouse-agent","server":"https://x","interval":"1h","threshold":1,"keys":[{"name":"a","public":"x"}],"proxy":{"mode":"explicit","url":"http://u:p@h"}}`))
-	f.Add([]byte(`{"schema":1,"registration":{"server":"https://x","host":"web01","secret":"s"}}`))
-	f.Add([]byte(`[[[[`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if c, err := decodeConfig(b); err == nil {
-			if c.Threshold < 1 || len(c.Keys) < c.Threshold || time.Duration(c.Interval) < time.Second {
-				t.Errorf("accepted: %+v", c)
-			}
-			describeKeys(c.Keys)
-			describeProxy(c.Proxy)
-			if _, err := newClient(c.Server, c.Certificates, c.Proxy, "x", time.Now); err != nil {
-				t.Errorf("an accepted config makes no client: %v", err)
-			}
-		}
-		if s, err := decodeState(b); err == nil && s.Registration != nil {
-			if schema.CheckHostName(s.Registration.Host) != nil {
-				t.Errorf("accepted host %q", s.Registration.Host)
-			}
-		}
-		describeAnchor(b)
-		parseCertificates(string(b))
-	})
 }

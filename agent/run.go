@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"bakehouse/agent/state"
 )
 
 const (
@@ -53,19 +55,19 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 	}
 	for {
 		pause := unregisteredPause
-		s, err := a.load()
+		s, err := a.files.Load()
 		switch {
 		case err != nil:
 			note("error: " + err.Error())
-		case s.state.Registration == nil:
+		case s.Registration == nil:
 			note("this host is not registered: run bakehouse-agent register; it is looked for every " + pause.String())
 		default:
-			pause = dueIn(a.opts.Now(), s.state.LastCheck, s.interval())
+			pause = dueIn(a.opts.Now(), s.LastCheck, s.Interval())
 		}
 		if err := wait(ctx, pause); err != nil {
 			return nil
 		}
-		if err != nil || s.state.Registration == nil {
+		if err != nil || s.Registration == nil {
 			continue
 		}
 		// An attempt counts for the pace even if no server is reached: the next one is an interval away.
@@ -81,8 +83,8 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 		if o.Replaced != nil && o.Replaced() {
 			return ErrReplaced
 		}
-		if s, err := a.load(); err == nil && s.state.LastCheck.Before(began.Truncate(time.Second)) {
-			if wait(ctx, jitter(s.interval())) != nil {
+		if s, err := a.files.Load(); err == nil && s.LastCheck.Before(began.Truncate(time.Second)) {
+			if wait(ctx, jitter(s.Interval())) != nil {
 				return nil
 			}
 		}
@@ -130,7 +132,7 @@ func (a *Agent) Detached(program string, args ...string) func(context.Context) e
 		out, err := c.CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%s ended with %w: %s (journalctl -u %s, or %s, has the story)", detachedUnit, err,
-				strings.TrimSpace(cut(string(out), 500)), detachedUnit, a.stored(logFile))
+				strings.TrimSpace(cut(string(out), 500)), detachedUnit, a.files.Stored(state.LogFile))
 		}
 		return nil
 	}

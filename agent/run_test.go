@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"bakehouse/agent/internal/testfleet"
+	"bakehouse/agent/state"
 	"bakehouse/schema"
 )
 
@@ -22,14 +23,14 @@ func looping(t *testing.T, root string, isRegistered bool) *Agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := makeDir(a.stored()); err != nil {
+	if err := a.files.Create(); err != nil {
 		t.Fatal(err)
 	}
-	s := &State{Schema: stateSchema}
+	s := &state.Record{Schema: state.RecordSchema}
 	if isRegistered {
-		s.Registration = &Registration{Server: "https://bakehouse.example", Host: "web01", Secret: "s"}
+		s.Registration = &state.Registration{Server: "https://bakehouse.example", Host: "web01", Secret: "s"}
 	}
-	if err := s.write(a.stored()); err != nil {
+	if err := a.files.Write(s); err != nil {
 		t.Fatal(err)
 	}
 	return a
@@ -38,12 +39,12 @@ func looping(t *testing.T, root string, isRegistered bool) *Agent {
 // checked is what an update leaves behind when it reached the server.
 func checked(t *testing.T, a *Agent) {
 	t.Helper()
-	s, err := readState(a.stored())
+	s, err := a.files.Record()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.LastCheck = time.Now().UTC().Truncate(time.Second)
-	if err := s.write(a.stored()); err != nil {
+	if err := a.files.Write(s); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -94,8 +95,8 @@ func TestTheLoopWaitsForARegistrationAndSaysSoOnce(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		var notes []string
 		time.AfterFunc(time.Hour, func() {
-			s := &State{Schema: stateSchema, Registration: &Registration{Server: "https://bakehouse.example", Host: "web01"}}
-			if err := s.write(a.stored()); err != nil {
+			s := &state.Record{Schema: state.RecordSchema, Registration: &state.Registration{Server: "https://bakehouse.example", Host: "web01"}}
+			if err := a.files.Write(s); err != nil {
 				t.Error(err)
 			}
 		})

@@ -1,39 +1,42 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
 	"time"
 
+	"bakehouse/agent/state"
+	"bakehouse/agent/wire"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
 
 // Status is what the host knows of itself.
 type Status struct {
-	Agent      string     `json:"agent"` // version of this program
-	Host       string     `json:"host,omitempty"`
-	Server     string     `json:"server,omitempty"`
-	Site       string     `json:"site,omitempty"`
-	Registered bool       `json:"registered"`
-	Last       Outcome    `json:"last"`
-	Installed  *Installed `json:"installed,omitempty"`
-	Previous   *Installed `json:"previous,omitempty"`
-	Pending    *Installed `json:"pending,omitempty"`
-	Failed     []int64    `json:"failed,omitempty"`
-	Root       int64      `json:"root"`      // verified version
-	Timestamp  int64      `json:"timestamp"` // likewise
-	LastCheck  time.Time  `json:"lastCheck,omitzero"`
-	LastUpdate time.Time  `json:"lastUpdate,omitzero"`
-	NextCheck  time.Time  `json:"nextCheck,omitzero"` // by the service, give or take a tenth of the interval
-	Fetched    int64      `json:"fetched"`
-	HeldSince  time.Time  `json:"heldSince,omitzero"`
-	Keys       []KeyState `json:"keys,omitempty"`
-	Critical   string     `json:"critical,omitempty"` // why somebody must look at this host
-	Problem    string     `json:"problem,omitempty"`  // why no update can work
-	Hint       string     `json:"hint,omitempty"`
+	Agent      string           `json:"agent"` // version of this program
+	Host       string           `json:"host,omitempty"`
+	Server     string           `json:"server,omitempty"`
+	Site       string           `json:"site,omitempty"`
+	Registered bool             `json:"registered"`
+	Last       state.Outcome    `json:"last"`
+	Installed  *state.Installed `json:"installed,omitempty"`
+	Previous   *state.Installed `json:"previous,omitempty"`
+	Pending    *state.Installed `json:"pending,omitempty"`
+	Failed     []int64          `json:"failed,omitempty"`
+	Root       int64            `json:"root"`      // verified version
+	Timestamp  int64            `json:"timestamp"` // likewise
+	LastCheck  time.Time        `json:"lastCheck,omitzero"`
+	LastUpdate time.Time        `json:"lastUpdate,omitzero"`
+	NextCheck  time.Time        `json:"nextCheck,omitzero"` // by the service, give or take a tenth of the interval
+	Fetched    int64            `json:"fetched"`
+	HeldSince  time.Time        `json:"heldSince,omitzero"`
+	Keys       []KeyState       `json:"keys,omitempty"`
+	Critical   string           `json:"critical,omitempty"` // why somebody must look at this host
+	Problem    string           `json:"problem,omitempty"`  // why no update can work
+	Hint       string           `json:"hint,omitempty"`
 }
 
 // KeyState is a signature key that the host accepts. Its expiry is told, and never a reason to refuse.
@@ -50,11 +53,10 @@ const (
 
 // Status reads the host's files; it asks nobody and changes nothing.
 func (a *Agent) Status() (*Status, error) {
-	s, err := a.load()
+	st, err := a.files.Load()
 	if err != nil {
 		return nil, err
 	}
-	st := s.state
 	out := &Status{Agent: a.opts.Version, Last: st.Last, Installed: st.Installed, Previous: st.Previous, Failed: st.Failed,
 		Root: st.Root, Timestamp: st.Timestamp, LastCheck: st.LastCheck, LastUpdate: st.LastUpdate, Fetched: st.Fetched}
 	if out.Last.State == "" {
@@ -64,29 +66,27 @@ func (a *Agent) Status() (*Status, error) {
 		out.Pending = &st.Pending.Installed
 	}
 	if st.Withheld != nil {
-		out.HeldSince, out.Critical = st.Withheld.Since, st.Withheld.critical(a.opts.Now())
+		out.HeldSince, out.Critical = st.Withheld.Since, st.Withheld.Critical(a.opts.Now())
 	}
 	var problem error
 	if r := st.Registration; r != nil {
 		out.Registered, out.Host, out.Site = true, r.Host, r.Site
 	} else {
-		problem = errUnregistered
+		problem = state.ErrUnregistered
 	}
-	if urls := s.servers(); len(urls) > 0 {
+	if urls := st.Servers(); len(urls) > 0 {
 		out.Server = urls[0]
 	}
 	if !st.LastCheck.IsZero() {
-		out.NextCheck = st.LastCheck.Add(s.interval())
+		out.NextCheck = st.LastCheck.Add(st.Interval())
 	}
-	_, keys, threshold, err := s.trusted()
+	_, keys, threshold, err := st.Trusted()
 	switch {
 	case err == nil:
-		out.Keys, err = keyStates(keys, threshold, s.config, a.opts.Now())
-	case s.configErr != nil: // it may be for a key, which is told then
-		if b, rerr := readFile(a.path(schema.ConfigFile), maxConfig); rerr == nil {
-			if c, derr := schema.DecodeAgentConfig(b); derr == nil {
-				out.Keys, _ = keyStates(c.Keys, c.Threshold, c, a.opts.Now())
-			}
+		out.Keys, err = keyStates(keys, threshold, st.Config, a.opts.Now())
+	case st.Problem != nil: // it may be for a key, which is shown then
+		if c := a.files.UncheckedConfig(); c != nil {
+			out.Keys, _ = keyStates(c.Keys, c.Threshold, c, a.opts.Now())
 		}
 	}
 	if problem == nil {
@@ -107,17 +107,17 @@ func keyStates(keys []schema.AcceptedKey, threshold int, c *schema.AgentConfig, 
 	}
 	left := 0
 	for _, k := range keys {
-		state := KeyState{clean(k.Name), keyValid, k.Expires}
+		judged := KeyState{wire.Printable(k.Name), keyValid, k.Expires}
 		if at := expiry.Of(k.Expires, now); at != schema.KeyFine {
-			state.State = at
+			judged.State = at
 		}
-		if _, err := parseKey(k.Public); err != nil {
-			state.State = keyCorrupt
+		if _, err := state.ParseKey(k.Public); err != nil {
+			judged.State = keyCorrupt
 		}
-		if state.State != keyCorrupt && state.State != schema.KeyExpired {
+		if judged.State != keyCorrupt && judged.State != schema.KeyExpired {
 			left++
 		}
-		states = append(states, state)
+		states = append(states, judged)
 	}
 	if left < threshold {
 		err = fault.Hint(fmt.Errorf("of the %d signature keys that this host accepts %d are valid, and a new package takes %d", len(keys), left, threshold),
@@ -135,12 +135,12 @@ func (s *Status) Print(w io.Writer) error {
 	} else {
 		row("host", "not registered")
 	}
-	row("server", "%s", orElse(s.Server, "none"))
+	row("server", "%s", cmp.Or(s.Server, "none"))
 	if s.Site != "" {
 		row("site", "%s", s.Site)
 	}
 	row("state", "%s", s.Last.State)
-	if why := orElse(s.Last.Error, s.Last.Why); why != "" {
+	if why := cmp.Or(s.Last.Error, s.Last.Why); why != "" {
 		row("why", "%s", why)
 	}
 	if s.Critical != "" {
@@ -180,14 +180,6 @@ func (s *Status) Err() error {
 		return nil
 	}
 	return fault.Hint(errors.New("critical: "+s.Critical), "see why the host's server holds it back, is behind, or cannot be reached")
-}
-
-// String says which package it is in a few words.
-func (i *Installed) String() string {
-	if i == nil {
-		return "none"
-	}
-	return fmt.Sprintf("%s %s (%s), release %d, package %s, recipe %s", i.Name, i.Version, i.Format, i.Release, i.Package.Short(), i.Recipe)
 }
 
 func when(t time.Time) string {

@@ -1,13 +1,16 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"bakehouse/agent/state"
 	"bakehouse/agent/trust"
+	"bakehouse/agent/wire"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -33,10 +36,10 @@ const maxAttempts = 3
 
 // Result is what an update, or a rollback, came to.
 type Result struct {
-	Outcome
-	Host    string     `json:"host"`
-	Package *Installed `json:"package,omitempty"` // what is installed now
-	Fetched int64      `json:"fetched"`           // body bytes read from the server
+	state.Outcome
+	Host    string           `json:"host"`
+	Package *state.Installed `json:"package,omitempty"` // what is installed now
+	Fetched int64            `json:"fetched"`           // body bytes read from the server
 
 	Critical string `json:"critical,omitempty"` // why somebody must look at this host
 }
@@ -54,7 +57,7 @@ func (r Result) String() string {
 	}
 	fetched := fmt.Sprintf("; %d bytes fetched", r.Fetched)
 	if r.Host == "" { // nothing was begun
-		return r.State + ": " + clean(r.Error)
+		return r.State + ": " + wire.Printable(r.Error)
 	}
 	switch {
 	case r.State == schema.StateCurrent && r.Code == codeInstalled:
@@ -62,7 +65,7 @@ func (r Result) String() string {
 	case r.State == schema.StateCurrent:
 		return fmt.Sprintf("current: %s runs %s: %s%s", r.Host, runs, r.Why, fetched)
 	case r.Error != "":
-		return fmt.Sprintf("%s: %s runs %s: %s%s", r.State, r.Host, runs, clean(r.Error), fetched)
+		return fmt.Sprintf("%s: %s runs %s: %s%s", r.State, r.Host, runs, wire.Printable(r.Error), fetched)
 	}
 	return fmt.Sprintf("%s: %s runs %s: %s%s", r.State, r.Host, runs, r.Why, fetched)
 }
@@ -70,13 +73,12 @@ func (r Result) String() string {
 // update is one run.
 type update struct {
 	*Agent
-	*settings
+	host      *state.Host
 	anchor    []byte
 	keys      []schema.AcceptedKey
 	threshold int
 	trust     *trust.Client
-	client    *client
-	others    []*client // of origins that the server redirected to
+	client    *wire.Client
 	assigned  *schema.Assignment
 	target    schema.Digest
 	got       schema.Digest // assembled and verified in this run
@@ -98,60 +100,56 @@ func (a *Agent) Update(ctx context.Context, o UpdateOptions) (Result, error) {
 	}
 	defer end()
 	u := &update{Agent: a}
-	if u.settings, err = a.load(); err == nil && u.state.Registration == nil {
-		err = errUnregistered
+	if u.host, err = a.files.Load(); err == nil && u.host.Registration == nil {
+		err = state.ErrUnregistered
 	}
 	if err != nil {
 		a.log.Error("update", "error", err, "hint", fault.HintOf(err))
 		return failed(err), err
 	}
 	if o.Retry {
-		u.state.Failed = nil
+		u.host.Failed = nil
 	}
 	out, err := u.run(ctx)
 	return u.conclude(ctx, out, err)
 }
 
 // conclude writes the outcome down, reports it if it is news, and says it.
-func (u *update) conclude(ctx context.Context, out Outcome, err error) (Result, error) {
+func (u *update) conclude(ctx context.Context, out state.Outcome, err error) (Result, error) {
 	if err != nil {
 		out = u.failure(out, err)
 	}
 	out.Target, out.Downloaded = u.target, u.got
 	if out.Target.IsZero() {
-		out.Target = u.state.Last.Target
+		out.Target = u.host.Last.Target
 	}
 	if out.Downloaded.IsZero() {
-		out.Downloaded = u.state.Last.Downloaded
+		out.Downloaded = u.host.Last.Downloaded
 	}
-	news := out.State != u.state.Last.State || out.Code != u.state.Last.Code || out.Target != u.state.Last.Target || out.Error != u.state.Last.Error || u.renamed
-	was := u.state.Withheld.critical(u.opts.Now())
+	news := out.State != u.host.Last.State || out.Code != u.host.Last.Code || out.Target != u.host.Last.Target || out.Error != u.host.Last.Error || u.renamed
+	was := u.host.Withheld.Critical(u.opts.Now())
 	u.withhold(out)
-	r := Result{Outcome: out, Host: u.state.Registration.Host, Package: u.state.Installed, Critical: u.state.Withheld.critical(u.opts.Now())}
+	r := Result{Outcome: out, Host: u.host.Registration.Host, Package: u.host.Installed, Critical: u.host.Withheld.Critical(u.opts.Now())}
 	if r.Critical != "" {
 		u.say("critical: %s", r.Critical)
 	}
 	news = news || (r.Critical == "") != (was == "")
 	if u.client != nil {
-		r.Fetched = u.client.fetched.Load()
-		defer func() {
-			for _, c := range append(u.others, u.client) {
-				c.close()
-			}
-		}()
+		r.Fetched = u.client.Fetched()
+		defer u.client.Close()
 	}
 	if out.Code == codeInstalled || !u.got.IsZero() {
-		u.state.Fetched = r.Fetched
+		u.host.Fetched = r.Fetched
 	}
 	if r.State == schema.StateCurrent && out.Code == codeInstalled {
 		out.Code = schema.CodeCurrent
 	}
-	u.state.Last = out
-	if werr := u.state.write(u.stored()); werr != nil {
+	u.host.Last = out
+	if werr := u.host.Save(); werr != nil {
 		err = errors.Join(err, werr)
 	}
 	if u.client != nil && news && ctx.Err() == nil {
-		if _, rerr := u.ask(ctx, u.client, u.state, u.trust); rerr != nil {
+		if _, rerr := u.ask(ctx, u.client, u.host.Record, u.trust); rerr != nil {
 			u.say("the report was not delivered, the next poll carries it: %v", rerr)
 		} else {
 			u.say("reported: %s", out.State)
@@ -165,31 +163,31 @@ func (u *update) conclude(ctx context.Context, out Outcome, err error) (Result, 
 }
 
 // failure classifies an error.
-func (u *update) failure(out Outcome, err error) Outcome {
+func (u *update) failure(out state.Outcome, err error) state.Outcome {
 	var expired *trust.ExpiredError
-	var status *statusError
+	var status *wire.StatusError
 	out.State, out.Error = schema.StateFailed, err.Error()
 	switch {
 	case fault.IsRefusal(err):
 		out.State = schema.StateRefused
-		out.Code = orElse(out.Code, codeUnverified)
+		out.Code = cmp.Or(out.Code, codeUnverified)
 	case errors.As(err, &expired):
 		out.State, out.Code = schema.StateHeld, codeExpired
-	case isUnreachable(err), errors.Is(err, trust.ErrUnreachable):
+	case errors.Is(err, wire.ErrUnreachable), errors.Is(err, trust.ErrUnreachable):
 		out.Code = codeUnreachable
 	case errors.As(err, &status):
 		out.Code = codeRejected
 	default:
-		out.Code = orElse(out.Code, codeBroken)
+		out.Code = cmp.Or(out.Code, codeBroken)
 	}
 	return out
 }
 
-func (u *update) run(ctx context.Context) (out Outcome, err error) {
-	if u.anchor, u.keys, u.threshold, err = u.trusted(); err != nil {
+func (u *update) run(ctx context.Context) (out state.Outcome, err error) {
+	if u.anchor, u.keys, u.threshold, err = u.host.Trusted(); err != nil {
 		return out, err
 	}
-	if u.trust, err = trust.Open(u.stored(trustDir), u.anchor, u.opts.Now); err != nil {
+	if u.trust, err = trust.Open(u.files.Stored(trustDir), u.anchor, u.opts.Now); err != nil {
 		return out, err
 	}
 	verdict, err := u.verdict(ctx)
@@ -197,7 +195,7 @@ func (u *update) run(ctx context.Context) (out Outcome, err error) {
 		return u.install(ctx, verdict.Package)
 	}
 	// Nothing shall be installed, or it is not known: an installation that a crash cut short must not stay half done.
-	if u.state.Pending != nil {
+	if u.host.Pending != nil {
 		if back := u.goBack(context.WithoutCancel(ctx), "an installation that was interrupted is taken back"); back != nil {
 			return out, errors.Join(err, back)
 		}
@@ -205,38 +203,38 @@ func (u *update) run(ctx context.Context) (out Outcome, err error) {
 	if err != nil {
 		return out, err
 	}
-	out = Outcome{State: schema.StateHeld, Code: verdict.Code, Why: verdict.Why}
+	out = state.Outcome{State: schema.StateHeld, Code: verdict.Code, Why: verdict.Why}
 	switch verdict.Code {
 	case schema.CodeCurrent:
 		out.State = schema.StateCurrent
 		u.adopt(verdict.Package)
 	case schema.CodeFailed:
-		out.State, out.Error = schema.StateFailed, orElse(u.state.FailedWhy, verdict.Why)
+		out.State, out.Error = schema.StateFailed, cmp.Or(u.host.FailedWhy, verdict.Why)
 	}
 	if u.behind != "" && out.State != schema.StateFailed {
-		out = Outcome{State: schema.StateHeld, Code: codeSiteBehind, Why: u.behind + "; by what is held here: " + out.Why}
+		out = state.Outcome{State: schema.StateHeld, Code: codeSiteBehind, Why: u.behind + "; by what is held here: " + out.Why}
 	}
 	return out, nil
 }
 
 // verdict asks the server, verifies what it says, and decides.
 func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
-	client, answer, err := u.poll(ctx, u.settings, u.trust)
+	client, answer, err := u.poll(ctx, u.host, u.trust)
 	if err != nil {
 		return schema.Verdict{}, err
 	}
 	u.client = client
-	u.state.LastCheck = u.opts.Now().UTC().Truncate(time.Second)
-	timestamp, src := u.trust.Timestamp(), source{client: client}
-	src.newestRoot, _ = u.trust.Versions()
+	u.host.LastCheck = u.opts.Now().UTC().Truncate(time.Second)
+	timestamp, src := u.trust.Timestamp(), wire.Source{Client: client}
+	src.NewestRoot, _ = u.trust.Versions()
 	if answer == nil {
-		u.say("polled %s: nothing new", client.base)
+		u.say("polled %s: nothing new", client.Server())
 	} else {
-		u.say("polled %s: it offers a timestamp of %d bytes", client.base, len(answer.Timestamp))
-		src.newestRoot = answer.Root
-		u.state.Hold = clean(answer.Hold)
+		u.say("polled %s: it offers a timestamp of %d bytes", client.Server(), len(answer.Timestamp))
+		src.NewestRoot = answer.Root
+		u.host.Hold = wire.Printable(answer.Hold)
 		if answer.Site != "" && schema.CheckName(answer.Site) == nil {
-			u.state.Registration.Site = answer.Site
+			u.host.Registration.Site = answer.Site
 		}
 		if len(answer.Timestamp) > 0 {
 			timestamp = answer.Timestamp
@@ -246,12 +244,12 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 		return schema.Verdict{}, err
 	}
 	root, version := u.trust.Versions()
-	u.state.Root, u.state.Timestamp = root, version
+	u.host.Root, u.host.Timestamp = root, version
 	u.say("verified timestamp %d, root %d", version, root)
 
-	u.assigned, err = u.trust.Assignment(ctx, src, u.state.Registration.Host)
+	u.assigned, err = u.trust.Assignment(ctx, src, u.host.Registration.Host)
 	if errors.Is(err, trust.ErrNoTarget) {
-		v := schema.Verdict{Code: codeNoTarget, Why: "the fleet has no package for host " + u.state.Registration.Host}
+		v := schema.Verdict{Code: codeNoTarget, Why: "the fleet has no package for host " + u.host.Registration.Host}
 		u.say("decided: %s", v.Why)
 		return v, nil
 	}
@@ -259,10 +257,10 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 		return schema.Verdict{}, err
 	}
 	policy := u.trust.Policy()
-	v := policy.Decide(u.assigned, u.state.standing(), u.now(policy))
+	v := policy.Decide(u.assigned, u.host.Standing(), u.now(policy))
 	u.target = u.assigned.SHA256
-	if v.Install() && u.state.Hold != "" {
-		v = schema.Verdict{Code: codeServerHold, Why: "the server holds this host back: " + u.state.Hold}
+	if v.Install() && u.host.Hold != "" {
+		v = schema.Verdict{Code: codeServerHold, Why: "the server holds this host back: " + u.host.Hold}
 	}
 	u.say("decided: %s: %s", v.Code, v.Why)
 	return v, nil
@@ -271,7 +269,7 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 // refresh verifies what the server offers. A timestamp that is genuine but older than one verified before is what a site
 // hands out that lags behind, or was restored from a backup: it is left alone, and the host goes on with what it holds,
 // as long as that has not expired.
-func (u *update) refresh(ctx context.Context, src source, timestamp []byte) error {
+func (u *update) refresh(ctx context.Context, src wire.Source, timestamp []byte) error {
 	err := u.trust.Refresh(ctx, src, timestamp)
 	var old *trust.RollbackError
 	held := u.trust.Timestamp()
@@ -290,7 +288,7 @@ func (u *update) refresh(ctx context.Context, src source, timestamp []byte) erro
 // adopt takes over the number of a newer release that gives this host what it has installed already, so that reports
 // name the release that they describe.
 func (u *update) adopt(c schema.Candidate) {
-	if i := u.state.Installed; i != nil && i.Package == c.SHA256 && i.Release < c.Release {
+	if i := u.host.Installed; i != nil && i.Package == c.SHA256 && i.Release < c.Release {
 		u.say("release %d is the package that is installed as release %d", c.Release, i.Release)
 		i.Release, u.renamed = c.Release, true
 	}
@@ -307,58 +305,51 @@ func (u *update) now(p *schema.Policy) time.Time {
 }
 
 // install takes one candidate from its manifest to a healthy host.
-func (u *update) install(ctx context.Context, c schema.Candidate) (Outcome, error) {
+func (u *update) install(ctx context.Context, c schema.Candidate) (state.Outcome, error) {
 	attempts := 0
-	if p := u.state.Pending; p != nil && p.Package == c.SHA256 {
+	if p := u.host.Pending; p != nil && p.Package == c.SHA256 {
 		attempts = p.Attempts
 	}
 	if attempts >= maxAttempts {
-		u.state.markFailed(c.Release)
+		u.host.MarkFailed(c.Release)
 		err := fmt.Errorf("release %d was begun %d times and never came to an end", c.Release, attempts)
-		return Outcome{Code: codeInstall}, errors.Join(err, u.goBack(context.WithoutCancel(ctx), "it is taken back"))
+		return state.Outcome{Code: codeInstall}, errors.Join(err, u.goBack(context.WithoutCancel(ctx), "it is taken back"))
 	}
 	m, err := u.manifest(ctx, c)
 	if err != nil {
-		return Outcome{}, err
+		return state.Outcome{}, err
 	}
 	if err := u.system().CanInstall(m.Format); err != nil {
-		return Outcome{}, err
+		return state.Outcome{}, err
 	}
 	if err := u.statements(ctx, m, c); err != nil {
-		return Outcome{}, err
+		return state.Outcome{}, err
 	}
 	if err := u.segments(ctx, m); err != nil {
-		return Outcome{}, err
+		return state.Outcome{}, err
 	}
 	staged, err := u.stage(m)
 	if err != nil {
-		return Outcome{}, err
+		return state.Outcome{}, err
 	}
 	defer staged.remove()
 	u.got = m.SHA256
-	next := Installed{Package: m.SHA256, Manifest: c.Manifest, Recipe: m.Recipe, Release: c.Release,
+	next := state.Installed{Package: m.SHA256, Manifest: c.Manifest, Recipe: m.Recipe, Release: c.Release,
 		Name: m.Name, Version: m.Version, Format: m.Format}
 	if err := ctx.Err(); err != nil {
-		return Outcome{}, err
+		return state.Outcome{}, err
 	}
 	return u.apply(context.WithoutCancel(ctx), next, staged, attempts+1)
 }
 
 // accept makes next the installed package.
-func (u *update) accept(next Installed) {
+func (u *update) accept(next state.Installed) {
 	next.At = u.opts.Now().UTC().Truncate(time.Second)
 	// Installed again after a crash or by hand: what was before stays what was before.
-	if i := u.state.Installed; i != nil && i.Package != next.Package {
-		u.state.Previous = i
+	if i := u.host.Installed; i != nil && i.Package != next.Package {
+		u.host.Previous = i
 	}
-	u.state.Installed, u.state.Pending = &next, nil
-	u.state.LastUpdate = next.At
-	u.state.Failed = slices.DeleteFunc(u.state.Failed, func(r int64) bool { return r == next.Release })
-}
-
-func orElse(s, t string) string {
-	if s == "" {
-		return t
-	}
-	return s
+	u.host.Installed, u.host.Pending = &next, nil
+	u.host.LastUpdate = next.At
+	u.host.Failed = slices.DeleteFunc(u.host.Failed, func(r int64) bool { return r == next.Release })
 }

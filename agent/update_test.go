@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"bakehouse/agent/internal/testfleet"
+	"bakehouse/agent/state"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -190,8 +191,8 @@ func TestACrashDuringInstallationConverges(t *testing.T) {
 	// As if the machine had died after the package was begun.
 	pending := func(attempts int) {
 		s := h.stateOf()
-		s.Pending = &Pending{Installed: Installed{Package: two.Manifest.SHA256, Manifest: f.ManifestOf("web01"), Release: 2, Format: schema.Tgz}, Attempts: attempts}
-		if err := s.write(h.stored()); err != nil {
+		s.Pending = &state.Pending{Installed: state.Installed{Package: two.Manifest.SHA256, Manifest: f.ManifestOf("web01"), Release: 2, Format: schema.Tgz}, Attempts: attempts}
+		if err := h.files.Write(s); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -205,7 +206,7 @@ func TestACrashDuringInstallationConverges(t *testing.T) {
 	pending(maxAttempts)
 	s := h.stateOf()
 	s.Pending.Release = 3
-	if err := s.write(h.stored()); err != nil {
+	if err := h.files.Write(s); err != nil {
 		t.Fatal(err)
 	}
 	r, err := h.Update(t.Context(), UpdateOptions{})
@@ -225,11 +226,11 @@ func TestAnInterruptedInstallationIsTakenBackWhileTheServerIsAway(t *testing.T) 
 	f.Give("web01", version(f, "one"))
 	h.update()
 	s := h.stateOf()
-	s.Pending = &Pending{Installed: Installed{Package: schema.DigestOf(nil), Release: 2, Format: schema.Tgz}, Attempts: 1}
-	if err := s.write(h.stored()); err != nil {
+	s.Pending = &state.Pending{Installed: state.Installed{Package: schema.DigestOf(nil), Release: 2, Format: schema.Tgz}, Attempts: 1}
+	if err := h.files.Write(s); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(h.path("/usr/bin/agent")); err != nil { // half done
+	if err := os.Remove(h.files.Path("/usr/bin/agent")); err != nil { // half done
 		t.Fatal(err)
 	}
 	f.Close()
@@ -246,10 +247,10 @@ func TestAForeignFileInTheWayIsNoFailedRelease(t *testing.T) {
 	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
-	if err := os.MkdirAll(h.path("/usr/bin"), 0o755); err != nil {
+	if err := os.MkdirAll(h.files.Path("/usr/bin"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(h.path("/usr/bin/agent"), []byte("mine"), 0o755); err != nil {
+	if err := os.WriteFile(h.files.Path("/usr/bin/agent"), []byte("mine"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	f.Give("web01", version(f, "one"))
@@ -257,7 +258,7 @@ func TestAForeignFileInTheWayIsNoFailedRelease(t *testing.T) {
 		t.Errorf("update: %v, %s", err, r)
 	}
 	h.runs("mine")
-	if err := os.Remove(h.path("/usr/bin/agent")); err != nil {
+	if err := os.Remove(h.files.Path("/usr/bin/agent")); err != nil {
 		t.Fatal(err)
 	}
 	h.update()
@@ -275,7 +276,7 @@ func TestSegmentsAreKeptForTheInstalledAndThePreviousPackageOnly(t *testing.T) {
 		h.update()
 		want := min(i+1, 2)
 		for _, dir := range []string{segmentsDir, packagesDir} {
-			if entries, err := os.ReadDir(h.stored(dir)); err != nil || len(entries) != want {
+			if entries, err := os.ReadDir(h.files.Stored(dir)); err != nil || len(entries) != want {
 				t.Errorf("after %d updates %s holds %d files, %v", i+1, dir, len(entries), err)
 			}
 		}
@@ -289,7 +290,7 @@ func TestTheStateIsForItsOwnerOnlyAndTheSecretIsNowhereElse(t *testing.T) {
 	f.Give("web01", version(f, "one"))
 	h.update()
 	secret := h.stateOf().Registration.Secret
-	err := filepath.WalkDir(h.stored(), func(p string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(h.files.Stored(), func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -301,7 +302,7 @@ func TestTheStateIsForItsOwnerOnlyAndTheSecretIsNowhereElse(t *testing.T) {
 			return nil
 		}
 		b, err := os.ReadFile(p)
-		if strings.Contains(string(b), testfleet.Password) || filepath.Base(p) != stateFile && strings.Contains(string(b), secret) {
+		if strings.Contains(string(b), testfleet.Password) || filepath.Base(p) != state.RecordFile && strings.Contains(string(b), secret) {
 			t.Errorf("%s holds a secret", p)
 		}
 		return err

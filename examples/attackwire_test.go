@@ -189,7 +189,7 @@ func clock1970(b *besieged) {
 func clock2100(b *besieged) {
 	b.offers(2)
 	b.sets(time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC))
-	b.ends(outcome{schema.StateFailed, "unreachable", false, []string{"has expired (it is 2100-01-01T00:00:00Z here)"}})
+	b.ends(outcome{schema.StateFailed, "unreachable", false, []string{"has expired (the clock here says 2100-01-01T00:00:00Z)"}})
 	b.sets(time.Now().AddDate(0, 0, 60)) // the server's certificate is good then, and no metadata are
 	b.ends(outcome{schema.StateHeld, "expired", false, []string{"expired at", "here"}})
 	b.heals(2)

@@ -1,4 +1,4 @@
-package agent
+package wire
 
 import (
 	"context"
@@ -57,7 +57,7 @@ func TestAnAnswerThatTricklesIsEndedBeforeItIsWhole(t *testing.T) {
 					b := guard(ctx, cancel, body, new(atomic.Int64), stallLimit, 2*stallLimit+1<<20/slowestRate*time.Second)
 					defer b.Close()
 					_, err := io.ReadAll(b)
-					if took := time.Since(began); !errors.Is(err, errStalled) || !isUnreachable(err) || took != c.ended {
+					if took := time.Since(began); !errors.Is(err, errStalled) || !errors.Is(err, ErrUnreachable) || took != c.ended {
 						t.Errorf("%T: %v after %s", body, err, took)
 					}
 				})

@@ -1,4 +1,4 @@
-package agent
+package state
 
 import (
 	"os"
@@ -11,8 +11,11 @@ import (
 // What the user saw: an update right after another one said that one was under way. A child that some other goroutine
 // has forked holds all open files until its exec; a duplicate of the lock's descriptor stands for it.
 func TestAnUpdateRightAfterAnotherIsNotCalledTheSecondAtOnce(t *testing.T) {
-	dir := t.TempDir()
-	unlock, err := lock(dir)
+	f := Files{Root: t.TempDir()}
+	if err := f.Create(); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := f.Lock()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +25,7 @@ func TestAnUpdateRightAfterAnotherIsNotCalledTheSecondAtOnce(t *testing.T) {
 	}
 	found := false
 	for _, link := range links {
-		if target, err := os.Readlink(link); err != nil || target != filepath.Join(dir, "lock") {
+		if target, err := os.Readlink(link); err != nil || target != f.Stored("lock") {
 			continue
 		}
 		fd, err := strconv.Atoi(filepath.Base(link))
@@ -41,7 +44,7 @@ func TestAnUpdateRightAfterAnotherIsNotCalledTheSecondAtOnce(t *testing.T) {
 		t.Fatal("the lock's descriptor is not in /proc/self/fd")
 	}
 	unlock()
-	unlock, err = lock(dir)
+	unlock, err = f.Lock()
 	if err != nil {
 		t.Fatalf("the next update: %v", err)
 	}

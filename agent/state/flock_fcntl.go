@@ -1,6 +1,6 @@
 //go:build aix || solaris
 
-package agent
+package state
 
 import (
 	"io"

@@ -1,0 +1,116 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"bakehouse/schema"
+	"bakehouse/schema/durable"
+	"bakehouse/schema/fault"
+)
+
+// Files says where a host's files are.
+type Files struct {
+	Root string           // directory that is taken for /; empty: the real one
+	Now  func() time.Time // for the anchor
+}
+
+// Path is where an absolute path is on this host.
+func (f Files) Path(p string) string { return filepath.Join("/", f.Root, p) }
+
+// Stored is a path in StateDir.
+func (f Files) Stored(elem ...string) string {
+	return filepath.Join(append([]string{f.Path(schema.StateDir)}, elem...)...)
+}
+
+// Create makes StateDir and checks it.
+func (f Files) Create() error {
+	if err := durable.MkdirAll(f.Stored(), 0o700); err != nil {
+		return NeedRoot(err)
+	}
+	return checkDir(f.Stored())
+}
+
+// Lock keeps a second update, rollback or registration out until unlock is called. The kernel releases it when the
+// process ends, however it ends.
+func (f Files) Lock() (unlock func(), err error) {
+	file, err := os.OpenFile(f.Stored("lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, NeedRoot(err)
+	}
+	release, err := lockFile(file)
+	if err != nil {
+		file.Close()
+		if errors.Is(err, errBusy) {
+			return nil, fault.Hint(errBusy, "wait until it ends; %s shows what it does", f.Stored(LogFile))
+		}
+		return nil, fmt.Errorf("lock %s: %w", file.Name(), err)
+	}
+	return func() {
+		// Closing is not enough: a child that was forked meanwhile, and has not reached its exec, holds the file open too.
+		release()
+		file.Close()
+	}, nil
+}
+
+var errBusy = errors.New("another update, rollback or registration of this host is under way")
+
+// checkDir refuses a state directory that somebody else could have put there or can write to: what is in it decides
+// which server is trusted and what is run as root. An absent one is fs.ErrNotExist.
+func checkDir(dir string) error {
+	if err := canCheckDir(); err != nil {
+		return err
+	}
+	link, err := os.Lstat(dir)
+	if err != nil {
+		return NeedRoot(err)
+	}
+	fi, err := os.Stat(dir)
+	if err != nil {
+		return NeedRoot(err)
+	}
+	for _, i := range []fs.FileInfo{link, fi} {
+		if uid, ok := owner(i); ok && uid != os.Geteuid() && uid != 0 {
+			return fault.Refuse(fmt.Errorf("the state directory %s belongs to user %d", dir, uid),
+				"remove it, or give it to the user that runs the updater, and register again")
+		}
+	}
+	if !fi.IsDir() {
+		return fmt.Errorf("the state directory %s is not a directory", dir)
+	}
+	if fi.Mode().Perm()&0o022 != 0 {
+		return fault.Refuse(fmt.Errorf("the state directory %s can be written by others (mode %o)", dir, fi.Mode().Perm()),
+			"chmod 0700 %s, after looking at what is in it", dir)
+	}
+	return nil
+}
+
+// NeedRoot adds the usual remedy to a permission error.
+func NeedRoot(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fault.Hint(err, "run it as root")
+	}
+	return err
+}
+
+// ReadFile reads a file of at most limit bytes; nil if it is not there.
+func ReadFile(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, NeedRoot(err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s is longer than %d bytes", name, limit)
+	}
+	return b, err
+}

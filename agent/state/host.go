@@ -1,0 +1,117 @@
+package state
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+
+	"bakehouse/agent/trust"
+	"bakehouse/agent/wire"
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+)
+
+const maxConfig = 1 << 20
+
+// Host is everything that a host knows.
+type Host struct {
+	*Record
+	Config  *schema.AgentConfig // baked; nil: no package of ours is installed, or Problem
+	Anchor  []byte              // baked root metadata; nil likewise
+	Problem error               // the baked files are there and unusable
+
+	files Files
+}
+
+// Load reads the baked files and RecordFile. Files that are not there are no error.
+func (f Files) Load() (*Host, error) {
+	r, err := f.Record()
+	if err != nil {
+		return nil, err
+	}
+	h := f.Fresh()
+	h.Record = r
+	return h, nil
+}
+
+// Fresh is what a host knows whose RecordFile is lost or damaged: the baked files, and nothing else.
+func (f Files) Fresh() *Host {
+	h := &Host{files: f, Record: &Record{Schema: RecordSchema}}
+	h.Config, h.Anchor, h.Problem = f.baked()
+	return h
+}
+
+// Save writes the host's Record.
+func (h *Host) Save() error { return h.files.Write(h.Record) }
+
+// baked reads what the package brought along; nothing if there is no package.
+func (f Files) baked() (*schema.AgentConfig, []byte, error) {
+	const hint = "install this host's package again: bakehouse package HOST -o FILE on the server, then dpkg -i FILE here"
+	name := f.Path(schema.ConfigFile)
+	b, err := ReadFile(name, maxConfig)
+	if err != nil || b == nil {
+		return nil, nil, err
+	}
+	config, err := decodeConfig(b)
+	if err != nil {
+		return nil, nil, fault.Hint(fmt.Errorf("%s: %w", name, err), hint)
+	}
+	name = f.Path(schema.AnchorFile)
+	anchor, err := ReadFile(name, schema.MaxRoot)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(anchor) == 0 {
+		return nil, nil, fault.Hint(fmt.Errorf("%s is missing or empty", name), hint)
+	}
+	if _, err := trust.Open("", anchor, f.Now); err != nil {
+		return nil, nil, fault.Hint(fmt.Errorf("%s: %w", name, err), hint)
+	}
+	return config, anchor, nil
+}
+
+// UncheckedConfig is the baked config even if something in it, such as a key, cannot be used; nil if it cannot be read.
+func (f Files) UncheckedConfig() *schema.AgentConfig {
+	b, err := ReadFile(f.Path(schema.ConfigFile), maxConfig)
+	if err != nil {
+		return nil
+	}
+	c, err := schema.DecodeAgentConfig(b)
+	if err != nil {
+		return nil
+	}
+	return c
+}
+
+// decodeConfig reads the baked settings and everything in them that will be used.
+func decodeConfig(b []byte) (*schema.AgentConfig, error) {
+	c, err := schema.DecodeAgentConfig(b)
+	if err != nil {
+		return nil, err
+	}
+	for i, cert := range c.Certificates {
+		if _, err := wire.ParseCertificates(cert); err != nil {
+			return nil, fmt.Errorf("certificates[%d]: %w", i, err)
+		}
+	}
+	for _, k := range c.Keys {
+		if _, err := ParseKey(k.Public); err != nil {
+			return nil, fmt.Errorf("signature key %.80q: %w", k.Name, err)
+		}
+	}
+	return c, wire.CheckProxy(c.Proxy)
+}
+
+// ParseKey reads a public key in PEM text.
+func ParseKey(s string) (any, error) {
+	block, _ := pem.Decode([]byte(s))
+	if block == nil {
+		return nil, errors.New("not a PEM file")
+	}
+	return x509.ParsePKIXPublicKey(block.Bytes)
+}
+
+// ErrUnregistered is what nothing but registration helps against.
+var ErrUnregistered = fault.Hint(errors.New("this host is not registered"),
+	"run bakehouse-agent register --server URL --host NAME --user USER")

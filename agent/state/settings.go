@@ -1,0 +1,153 @@
+package state
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+)
+
+// Where the value that counts comes from.
+const (
+	FromConfig  = "config" // baked
+	FromState   = "state"  // RecordFile: from registration
+	FromBoth    = "both"
+	FromDefault = "default"
+	FromNone    = "none"
+)
+
+// Setting is one setting as its sources have it, to be shown. Secrets are never in it.
+type Setting struct {
+	Name   string `json:"name"`
+	Config string `json:"config,omitempty"` // schema.ConfigFile and AnchorFile: baked
+	State  string `json:"state,omitempty"`  // RecordFile: from registration
+	Value  string `json:"value"`            // what counts
+	From   string `json:"from"`             // a From… constant
+}
+
+// Settings is the whole table for a host.
+func (h *Host) Settings() []Setting {
+	out := make([]Setting, len(table))
+	for i, s := range table {
+		out[i] = s.row(h)
+	}
+	return out
+}
+
+// Trusted is the anchor and the signature keys that a package is verified by.
+func (h *Host) Trusted() (root []byte, accepted []schema.AcceptedKey, needed int, err error) {
+	if h.Problem != nil {
+		return nil, nil, 0, h.Problem
+	}
+	root, from := anchor.of(h)
+	if from == FromNone {
+		return nil, nil, 0, fault.Hint(
+			errors.New("this host has no package of the fleet yet, and nothing to verify one with"),
+			"install its package manually, or register again with --force --anchor trust/1.root.json --key KEY.pem")
+	}
+	return root, keys.value(h), threshold.value(h), nil
+}
+
+// Servers lists the servers to ask; the first that answers is used.
+func (h *Host) Servers() []string { return servers.value(h) }
+
+// Certificates (PEM) are the authorities that vouch for servers: given any, the system's are not asked.
+func (h *Host) Certificates() []string { return certificates.value(h) }
+
+// Proxy is how servers are reached.
+func (h *Host) Proxy() schema.Proxy { return proxy.value(h) }
+
+// Interval is the time between two updates.
+func (h *Host) Interval() time.Duration { return interval.value(h) }
+
+// PackageName is the name that packages must have; empty: any, for the first one.
+func (h *Host) PackageName() string { return packageName.value(h) }
+
+// table is every setting of a host, and which of its sources counts.
+var table = []interface{ row(h *Host) Setting }{
+	fleet, hostName, hostSecret, site, servers, fixed, certificates, interval, proxy, anchor, keys, threshold,
+	packageName, programVersion, registeredAt,
+}
+
+var (
+	fleet      = setting[string]{name: "fleet", baked: config(func(c *schema.AgentConfig) string { return c.Fleet })}
+	hostName   = setting[string]{name: "host", recorded: registration(func(r *Registration) string { return r.Host })}
+	hostSecret = setting[string]{
+		name:     "host secret",
+		recorded: registration(func(r *Registration) string { return r.Secret }),
+		show:     func(string) string { return "set (hidden)" },
+	}
+	site = setting[string]{name: "site", recorded: registration(func(r *Registration) string { return r.Site })}
+
+	// The first that answers is used.
+	servers = setting[[]string]{
+		name:     "server",
+		baked:    config(func(c *schema.AgentConfig) []string { return []string{c.Server} }),
+		recorded: registration(func(r *Registration) []string { return []string{r.Server} }),
+		both: func(h *Host, baked, registered []string) ([]string, string) {
+			switch {
+			case baked[0] == registered[0]:
+				return baked, FromBoth
+			case h.Config.Fixed:
+				return baked, FromConfig
+			}
+			return []string{registered[0], baked[0]}, FromBoth
+		},
+		show: func(urls []string) string { return strings.Join(urls, ", then ") },
+	}
+	fixed = setting[bool]{
+		name:     "fixed server",
+		baked:    config(func(c *schema.AgentConfig) bool { return c.Fixed }),
+		standard: func() bool { return false },
+	}
+
+	// PEM. Given any, the system's authorities do not count.
+	certificates = setting[[]string]{
+		name:     "certificates",
+		baked:    config(func(c *schema.AgentConfig) []string { return c.Certificates }),
+		recorded: registration(func(r *Registration) []string { return r.Certificates }),
+		both: func(_ *Host, baked, registered []string) ([]string, string) {
+			return append(baked[:len(baked):len(baked)], registered...), FromBoth
+		},
+		standard: func() []string { return nil },
+		show:     describeCertificates,
+	}
+	interval = setting[time.Duration]{
+		name:     "interval",
+		baked:    config(func(c *schema.AgentConfig) time.Duration { return time.Duration(c.Interval) }),
+		standard: func() time.Duration { return time.Hour },
+		show:     func(d time.Duration) string { return schema.Duration(d).String() },
+	}
+	proxy = setting[schema.Proxy]{
+		name:     "proxy",
+		baked:    config(func(c *schema.AgentConfig) schema.Proxy { return c.Proxy }),
+		standard: func() schema.Proxy { return schema.Proxy{Mode: "environment"} },
+		show:     describeProxy,
+	}
+	anchor = setting[[]byte]{
+		name:     "anchor",
+		baked:    func(h *Host) ([]byte, bool) { return h.Anchor, len(h.Anchor) > 0 },
+		recorded: bootstrap(func(b *Bootstrap) []byte { return b.Anchor }),
+		show:     describeAnchor,
+	}
+	keys = setting[[]schema.AcceptedKey]{
+		name:     "accepted keys",
+		baked:    config(func(c *schema.AgentConfig) []schema.AcceptedKey { return c.Keys }),
+		recorded: bootstrap(func(b *Bootstrap) []schema.AcceptedKey { return b.Keys }),
+		show:     describeKeys,
+	}
+	threshold = setting[int]{
+		name:     "threshold",
+		baked:    config(func(c *schema.AgentConfig) int { return c.Threshold }),
+		standard: func() int { return 1 },
+	}
+	packageName    = setting[string]{name: "package name", baked: config(func(c *schema.AgentConfig) string { return c.Package })}
+	programVersion = setting[string]{name: "program version", baked: config(func(c *schema.AgentConfig) string { return c.Version })}
+	registeredAt   = setting[time.Time]{
+		name:     "registered at",
+		recorded: registration(func(r *Registration) time.Time { return r.At }),
+		show:     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	}
+)

@@ -1,0 +1,218 @@
+package wire
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+)
+
+const (
+	stallLimit  = 30 * time.Second // without a byte, unless Config.Stall says otherwise
+	slowestRate = 1 << 10          // bytes per second, on the whole of an answer
+)
+
+// Config says which server a client asks, and as whom.
+type Config struct {
+	Server       string   // base URL
+	Certificates []string // PEM: the authorities that vouch for the server; none: the system's
+	Proxy        schema.Proxy
+	Program      string // for User-Agent, such as bakehouse-agent/1.2
+	User         string // host, or the user that registers one; empty: no credentials are sent
+	Password     string
+	Now          func() time.Time // for certificates; nil: time.Now
+	Stall        time.Duration    // how long a server may send nothing in the middle of an answer; 0: 30 seconds
+}
+
+// Client asks one server. Redirects are not followed: the credentials and the authority are for this server. Segments
+// are the exception. A Client is for one goroutine at a time.
+type Client struct {
+	conf    Config
+	base    string
+	http    *http.Client
+	fetched *atomic.Int64 // body bytes read
+	origins []*Client     // that the server redirected to
+}
+
+// New makes a client. It connects to nothing yet.
+func New(conf Config) (*Client, error) {
+	if conf.Now == nil {
+		conf.Now = time.Now
+	}
+	if conf.Stall == 0 {
+		conf.Stall = stallLimit
+	}
+	proxy, err := proxyOf(conf.Proxy)
+	if err != nil {
+		return nil, err
+	}
+	certs := &tls.Config{MinVersion: tls.VersionTLS12, Time: conf.Now}
+	if len(conf.Certificates) > 0 {
+		certs.RootCAs = x509.NewCertPool()
+	}
+	for _, p := range conf.Certificates {
+		parsed, err := ParseCertificates(p)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range parsed {
+			certs.RootCAs.AddCert(c)
+		}
+	}
+	dialer := &net.Dialer{Timeout: 15 * time.Second}
+	return &Client{conf: conf, base: strings.TrimSuffix(conf.Server, "/"), fetched: new(atomic.Int64), http: &http.Client{
+		Transport: &http.Transport{
+			Proxy: proxy, DialContext: dialer.DialContext, TLSClientConfig: certs,
+			TLSHandshakeTimeout: 15 * time.Second, ResponseHeaderTimeout: time.Minute,
+			MaxResponseHeaderBytes: 64 << 10, DisableCompression: true, MaxIdleConns: 2,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
+}
+
+// Close ends idle connections.
+func (c *Client) Close() {
+	for _, o := range c.origins {
+		o.Close()
+	}
+	c.http.CloseIdleConnections()
+}
+
+// Server is the base URL, without a slash at its end.
+func (c *Client) Server() string { return c.base }
+
+// Fetched counts the body bytes that were read so far, from other origins too.
+func (c *Client) Fetched() int64 { return c.fetched.Load() }
+
+// CheckProxy reports whether p is one that a client can use.
+func CheckProxy(p schema.Proxy) error {
+	_, err := proxyOf(p)
+	return err
+}
+
+func proxyOf(p schema.Proxy) (func(*http.Request) (*url.URL, error), error) {
+	switch p.Mode {
+	case "", "none":
+		return nil, nil
+	case "environment":
+		return http.ProxyFromEnvironment, nil
+	case "explicit":
+		u, err := url.Parse(p.URL)
+		// The URL may hold a password, and url.Error repeats it.
+		if err != nil || u.Host == "" ||
+			u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "socks5" && u.Scheme != "socks5h" {
+			return nil, errors.New("proxy: invalid URL: want http://proxy.example:3128 or socks5://proxy.example:1080")
+		}
+		return http.ProxyURL(u), nil
+	}
+	return nil, fmt.Errorf("proxy: unknown mode %.40q: want none, environment or explicit", p.Mode)
+}
+
+// answer is an open response. Its Body enforces the time limits and counts.
+type answer struct {
+	*http.Response
+	limit int64
+}
+
+// do sends a request and returns the answer if its status is one of ok; the caller closes its Body. Other statuses
+// become a *StatusError. limit is the most bytes of body that the caller will read.
+func (c *Client) do(ctx context.Context, method, path string, header http.Header, body []byte, limit int64,
+	ok ...int) (*answer, error) {
+	parent := ctx
+	ctx, cancel := context.WithCancelCause(parent)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	req.Header.Set("User-Agent", c.conf.Program)
+	if c.conf.User != "" {
+		req.SetBasicAuth(c.conf.User, c.conf.Password)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		cancel(nil)
+		return nil, c.explain(parent, err)
+	}
+	whole := 2*c.conf.Stall + time.Duration(limit/slowestRate)*time.Second
+	b := guard(ctx, cancel, res.Body, c.fetched, c.conf.Stall, whole)
+	res.Body = b
+	for _, s := range ok {
+		if res.StatusCode == s {
+			return &answer{res, limit}, nil
+		}
+	}
+	defer b.Close()
+	return nil, problem(res)
+}
+
+// read reads the whole body, gunzipped if the server says so, refusing more than the limit either way.
+func (a *answer) read() ([]byte, error) {
+	var r io.Reader = io.LimitReader(a.Body, a.limit+1)
+	if a.Header.Get("Content-Encoding") == "gzip" {
+		z, err := gzip.NewReader(r)
+		if err != nil {
+			return nil, err
+		}
+		r = io.LimitReader(z, a.limit+1)
+	}
+	b, err := io.ReadAll(r)
+	if err == nil && int64(len(b)) > a.limit {
+		err = fault.Refuse(fmt.Errorf("%s: the answer is longer than %d bytes", a.Request.URL.Path, a.limit),
+			"the server, or something on the way, sends data without end")
+	}
+	return b, err
+}
+
+// get reads a small object.
+func (c *Client) get(ctx context.Context, path string, header http.Header, limit int64) ([]byte, error) {
+	a, err := c.do(ctx, http.MethodGet, path, header, nil, limit, http.StatusOK)
+	if err != nil {
+		return nil, err
+	}
+	defer a.Body.Close()
+	return a.read()
+}
+
+// post sends and receives JSON; found is false for a 204.
+func (c *Client) post(ctx context.Context, path string, in, out any) (found bool, err error) {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return false, err
+	}
+	h := http.Header{"Content-Type": {"application/json"}}
+	a, err := c.do(ctx, http.MethodPost, path, h, body, schema.MaxWire,
+		http.StatusOK, http.StatusCreated, http.StatusNoContent)
+	if err != nil {
+		return false, err
+	}
+	defer a.Body.Close()
+	if a.StatusCode == http.StatusNoContent {
+		return false, nil
+	}
+	b, err := a.read()
+	if err != nil {
+		return false, err
+	}
+	if err := schema.Decode(b, out); err != nil {
+		return false, &malformedError{fmt.Errorf("the answer of %s%s: %w", c.base, path, err)}
+	}
+	return true, nil
+}

@@ -1,0 +1,23 @@
+// Package wire is the client side of the Bakehouse protocol over HTTP: what a host asks its server, and a server its
+// upstream. The shapes of requests and answers are in package schema; nothing here is verified, and nothing is kept.
+//
+//	register    POST  a user's name and password for a host's secret
+//	poll        POST  the host's report; the newest timestamp if there is one that it does not have
+//	metadata    GET   TUF files by name, whole or as the difference to a version that is held
+//	targets     GET   policy, release and access, by digest
+//	manifests   GET   by digest, gzipped
+//	statements  GET   signatures on a package, by its digest
+//	segments    GET   by digest, from an offset on; the one answer that may come from another origin (segment.go)
+//
+// A server is not trusted: every answer has a limit and a slowest rate, credentials go to the configured server only,
+// and its texts are cleaned before they reach a log or a terminal. Every call takes a context.
+//
+// Errors fall into classes, by errors.Is:
+//
+//	ErrUnreachable  no answer, no whole one, or a server that cannot answer now: try another, or later
+//	ErrDenied       the server does not accept the credentials, or not for this
+//	fs.ErrNotExist  the server does not have it
+//	ErrMalformed    the answer is not of the protocol
+//
+// Any other answer that is not a success is a *StatusError; an answer without end is a refusal (fault.IsRefusal).
+package wire

@@ -1,0 +1,152 @@
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+)
+
+// Classes of errors, for errors.Is. What the server does not have is fs.ErrNotExist.
+var (
+	ErrUnreachable = errors.New("server unreachable")
+	ErrDenied      = errors.New("access denied")
+	ErrMalformed   = errors.New("malformed answer")
+)
+
+// transportError says that no answer, or no whole one, was had.
+type transportError struct{ err error }
+
+func (e *transportError) Error() string        { return e.err.Error() }
+func (e *transportError) Unwrap() error        { return e.err }
+func (e *transportError) Is(target error) bool { return target == ErrUnreachable }
+
+// malformedError says that an answer is not of the protocol.
+type malformedError struct{ err error }
+
+func (e *malformedError) Error() string        { return e.err.Error() }
+func (e *malformedError) Unwrap() error        { return e.err }
+func (e *malformedError) Is(target error) bool { return target == ErrMalformed }
+
+// StatusError is an answer that is not a success. Its message is the server's, so it is cleaned and shortened.
+type StatusError struct {
+	Status  int
+	Path    string
+	Message string
+
+	location *url.URL // of a redirect
+}
+
+func (e *StatusError) Error() string {
+	if e.Message == "" {
+		return fmt.Sprintf("%s: the server answered %d %s", e.Path, e.Status, http.StatusText(e.Status))
+	}
+	return fmt.Sprintf("%s: the server answered %d: %s", e.Path, e.Status, e.Message)
+}
+
+func (e *StatusError) Is(target error) bool {
+	switch target {
+	case fs.ErrNotExist:
+		return e.Status == http.StatusNotFound
+	case ErrDenied:
+		return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
+	case ErrUnreachable:
+		return e.Status >= 500 || e.Status == http.StatusTooManyRequests
+	}
+	return false
+}
+
+// problem reads what a server says about an answer that is not a success.
+func problem(res *http.Response) error {
+	b, _ := io.ReadAll(io.LimitReader(res.Body, 8<<10))
+	var p schema.Problem
+	if schema.Decode(b, &p) != nil {
+		p = schema.Problem{}
+	}
+	e := &StatusError{Status: res.StatusCode, Path: Printable(res.Request.URL.Path), Message: Printable(p.Error),
+		location: location(res)}
+	if e.location != nil {
+		e.Message = "redirects to " + place(e.location) + ", which is not followed"
+	}
+	if p.Hint != "" {
+		return fault.Hint(e, "%s", Printable(p.Hint))
+	}
+	return e
+}
+
+// explain turns what the HTTP client says into what failed and what to do.
+func (c *Client) explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	// The URL and the method that url.Error adds are said once, here.
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		err = ue.Err
+	}
+	var hint string
+	var bad *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var dns *net.DNSError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &bad):
+		hint, err = explainCertificate(bad, c.conf.Now())
+	case errors.As(err, &record) || strings.Contains(err.Error(), "HTTP response to HTTPS client"):
+		err, hint = errors.New("the server does not speak TLS on that port"), "check the port and the protocol of the URL"
+	case errors.As(err, &dns):
+		hint = "check the host name of the URL, and this host's name resolution"
+	case errors.As(err, &op) && op.Op == "proxyconnect":
+		hint = "check the proxy that the updater's rule sets, or HTTPS_PROXY"
+	default:
+		hint = "check that the server runs, and that no firewall or proxy is in the way"
+	}
+	return fault.Hint(&transportError{fmt.Errorf("server %s: %w", c.base, err)}, "%s", hint)
+}
+
+// explainCertificate names the certificate that failed, why, and what to do.
+func explainCertificate(bad *tls.CertificateVerificationError, now time.Time) (hint string, err error) {
+	if len(bad.UnverifiedCertificates) == 0 {
+		return "check the server's certificate", bad
+	}
+	cert := bad.UnverifiedCertificates[0]
+	which := fmt.Sprintf("its certificate %q (issued by %q, valid until %s)",
+		CertificateName(cert.Subject.CommonName, cert.DNSNames),
+		CertificateName(cert.Issuer.CommonName, cert.Issuer.Organization), cert.NotAfter.UTC().Format(time.DateOnly))
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(bad.Err, &unknown):
+		return "give the authority's certificate to register with --ca FILE, or set certificates in the updater's rule",
+			fmt.Errorf("%s is not trusted: it is signed by an unknown authority", which)
+	case errors.As(bad.Err, &host):
+		names := slices.Clone(cert.DNSNames)
+		for _, ip := range cert.IPAddresses {
+			names = append(names, ip.String())
+		}
+		return "use one of those names in the server's URL, or give the server a certificate for its name",
+			fmt.Errorf("%s is not for %q but for %s", which, host.Host, strings.Join(names, ", "))
+	case errors.As(bad.Err, &invalid) && invalid.Reason == x509.Expired:
+		here := now.UTC().Format(time.RFC3339)
+		if now.Before(cert.NotBefore) {
+			return "check this host's clock", fmt.Errorf("%s is not valid before %s (the clock here says %s)", which,
+				cert.NotBefore.UTC().Format(time.RFC3339), here)
+		}
+		return "renew the server's certificate, or check this host's clock",
+			fmt.Errorf("%s has expired (the clock here says %s)", which, here)
+	}
+	return "check the server's certificate, or give --ca FILE", fmt.Errorf("%s is not trusted: %w", which, bad.Err)
+}
