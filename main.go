@@ -19,8 +19,9 @@ import (
 
 	"bakehouse/examples/demo"
 	"bakehouse/reconcile"
+	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/program"
-	"bakehouse/reconcile/sign"
+	"bakehouse/reconcile/roots"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve"
@@ -37,7 +38,7 @@ var version = "0.1.0"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once
-	code := run(sign.TakePassphrases(ctx), os.Args[1:], os.Stdout, os.Stderr)
+	code := run(keys.TakePassphrases(ctx), os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
@@ -80,7 +81,7 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 	root.AddCommand(
 		reconcile.InitCommand(), reconcile.CheckCommand(), reconcile.ExplainCommand(),
 		reconcile.PlanCommand(version), reconcile.Command(version), reconcile.PackageCommand(), reconcile.ReproduceCommand(), reconcile.PluginCommand(),
-		program.UpgradeCommand(version), sign.KeyCommand(reconcile.RetireCommand()), sign.RootCommand(),
+		program.UpgradeCommand(version), keys.Command(reconcile.RetireCommand()), roots.Command(),
 		serve.Command(), serve.AccessCommand(), store.Command(reconcile.GCCommand()), demo.Command(),
 	)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

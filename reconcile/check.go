@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/roots"
 	"bakehouse/reconcile/rules"
-	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -111,7 +111,7 @@ func check(ctx context.Context, cache *fleet.Cache, fsys fs.FS, what string, e s
 	var resolved *rules.Resolved
 	if err == nil {
 		e = schema.KeyExpiry{Warn: cmp.Or(e.Warn, f.KeyExpiry.Warn), Critical: cmp.Or(e.Critical, f.KeyExpiry.Critical)}
-		c.findings = slices.Concat(findings(levelWarning, f.Warnings), ofKeys(f, e, now), ofRoot(f, now), findings(levelError, sign.CheckRoots(f)))
+		c.findings = slices.Concat(findings(levelWarning, f.Warnings), ofKeys(f, e, now), ofRoot(f, now), findings(levelError, roots.Check(f)))
 		resolved, err = rules.Resolve(ctx, f)
 	}
 	var problems fleet.Problems

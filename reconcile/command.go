@@ -9,9 +9,10 @@ import (
 	"time"
 
 	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/program"
-	"bakehouse/reconcile/sign"
+	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema/fault"
 
@@ -24,12 +25,12 @@ type options struct {
 	location   string
 	programs   program.Places
 	version    string
-	keys       sign.KeyAccess
+	keys       keys.Access
 	plan       string // file of a saved plan; empty: none
 	jobs       int    // packages to bake at a time; 0: one per processor
 	commits    commitCheck
 	full       bool
-	recovery   sign.Recovery
+	recovery   publish.Recovery
 	evaluation evaluation
 }
 

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"bakehouse/reconcile/console"
-	"bakehouse/reconcile/sign"
+	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema/fault"
 
@@ -102,7 +102,7 @@ func (c commitCheck) open(repo *source.Repo, rev *source.Revision, now time.Time
 // it is enough for that, and asking for more by default would keep out every repository that began to sign late. But a
 // store is not trusted, and one that was emptied looks like a new one: "all", or the commit that the operator trusts, keeps
 // unsigned commits from slipping in below a signed head then.
-func (g *gate) since(state *sign.State) (*Verified, error) {
+func (g *gate) since(state *publish.State) (*Verified, error) {
 	base := ""
 	if r := state.Release(); r != nil {
 		base = r.Commit

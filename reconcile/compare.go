@@ -11,8 +11,8 @@ import (
 
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/plan"
+	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/rules"
-	"bakehouse/reconcile/sign"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
@@ -79,14 +79,14 @@ func (s *state) policy() schema.Policy {
 
 // comparison is what is published beside what is wanted.
 type comparison struct {
-	release *sign.State // verified
+	release *publish.State // verified
 	was     map[string]plan.Published
 	diff    *plan.Plan
 }
 
 // compare verifies what the store publishes and compares it with s.
-func (s *state) compare(ctx context.Context, st store.Store, now time.Time, r sign.Recovery) (*comparison, error) {
-	release, err := sign.Recover(ctx, st, s.fleet, now, r)
+func (s *state) compare(ctx context.Context, st store.Store, now time.Time, r publish.Recovery) (*comparison, error) {
+	release, err := publish.Recover(ctx, st, s.fleet, now, r)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func (s *state) compare(ctx context.Context, st store.Store, now time.Time, r si
 
 // assigned is what the release gives each host. What a package was made from stands in its manifest, whose digest is
 // signed.
-func assigned(ctx context.Context, st store.Store, release *sign.State) (map[string]plan.Published, error) {
+func assigned(ctx context.Context, st store.Store, release *publish.State) (map[string]plan.Published, error) {
 	hosts := map[string]plan.Published{}
 	read := map[schema.Digest]*schema.Manifest{}
 	for name, a := range release.Assignments() {
@@ -124,7 +124,7 @@ func assigned(ctx context.Context, st store.Store, release *sign.State) (map[str
 
 // releaseState is the commit that the release was made from, evaluated; nil if the repository does not have it or this
 // version cannot evaluate it any more.
-func releaseState(ctx context.Context, repo *source.Repo, release *sign.State, c *fleet.Cache) (*state, error) {
+func releaseState(ctx context.Context, repo *source.Repo, release *publish.State, c *fleet.Cache) (*state, error) {
 	if release.Release() == nil {
 		return nil, nil
 	}
@@ -173,7 +173,7 @@ func checkRemovals(repo *source.Repo, diff *plan.Plan, before, after *state) err
 }
 
 // warnAging tells what should have been renewed, a line each.
-func warnAging(log io.Writer, aging []sign.Aging) {
+func warnAging(log io.Writer, aging []publish.Aging) {
 	for _, a := range aging {
 		fmt.Fprintf(log, "bakehouse: warning: %v\n", a)
 	}

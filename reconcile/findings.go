@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"bakehouse/reconcile/console"
-	"bakehouse/reconcile/sign"
+	"bakehouse/reconcile/publish"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
@@ -82,7 +82,7 @@ func noneValid(f *fleet.Fleet, now time.Time) (out []finding) {
 	return out
 }
 
-// ofRoot warns of a newest root that expires soon. What else stands against it, sign.CheckRoots says.
+// ofRoot warns of a newest root that expires soon. What else stands against it, roots.Check says.
 func ofRoot(f *fleet.Fleet, now time.Time) []finding {
 	var root struct {
 		Signed struct {
@@ -95,7 +95,7 @@ func ofRoot(f *fleet.Fleet, now time.Time) []finding {
 	}
 	end := root.Signed.Expires
 	left := end.Sub(now)
-	if left > sign.RootNotice {
+	if left > publish.RootNotice {
 		return nil
 	}
 	p := fleet.Problem{Pos: fleet.Pos{File: fmt.Sprintf("trust/%d.root.json", n)}, Msg: fmt.Sprintf("the root of trust expires in %s, on %s", console.Days(left), end.UTC().Format(time.DateOnly)),

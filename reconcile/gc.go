@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"bakehouse/reconcile/console"
-	"bakehouse/reconcile/sign"
+	"bakehouse/reconcile/publish"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
@@ -98,7 +98,7 @@ func collectGarbage(ctx context.Context, o gcOptions) (*store.GCReport, error) {
 	if opts.Keep == 0 {
 		opts.Keep = f.Keep.Releases
 	}
-	if _, err := sign.PublishedRoots(ctx, st, f); err != nil {
+	if _, err := publish.PublishedRoots(ctx, st, f); err != nil {
 		return nil, err
 	}
 	opts.Anchor = f.Roots[0]

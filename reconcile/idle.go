@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"bakehouse/reconcile/sign"
+	"bakehouse/reconcile/publish"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
@@ -132,7 +132,7 @@ func (p *pass) unlessIdle(ctx context.Context, log io.Writer) (*Outcome, error) 
 	if err != nil {
 		return nil, err
 	}
-	if !p.full && p.recovery == (sign.Recovery{}) {
+	if !p.full && p.recovery == (publish.Recovery{}) {
 		n, err := i.find(ctx, p.location, p.now)
 		if err != nil {
 			return nil, err

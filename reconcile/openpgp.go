@@ -11,7 +11,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
-	"bakehouse/reconcile/sign"
+	"bakehouse/reconcile/keys"
 	"bakehouse/schema/fault"
 )
 
@@ -25,7 +25,7 @@ type openPGPKey struct {
 // openPGPName is the key's name where passphrases are looked for.
 const openPGPName = "openpgp"
 
-func readOpenPGPKey(file string, passphrase sign.Passphrase) (*openPGPKey, error) {
+func readOpenPGPKey(file string, passphrase keys.Passphrase) (*openPGPKey, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fault.Hint(err, "write the key to a file that only you read: gpg --export-secret-keys --armor KEY > FILE")

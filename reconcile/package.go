@@ -14,7 +14,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/reconcile/bake"
-	"bakehouse/reconcile/sign"
+	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -27,7 +27,7 @@ import (
 func PackageCommand() *cobra.Command {
 	var o verifyOptions
 	var out, pgp string
-	var pass sign.PassphraseFlags
+	var pass keys.PassphraseFlags
 	var verify, all bool
 	cmd := &cobra.Command{
 		Use:   "package HOST",

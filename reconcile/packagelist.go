@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"bakehouse/reconcile/console"
-	"bakehouse/reconcile/sign"
+	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/serve/store"
@@ -98,7 +98,7 @@ func (o listOptions) list(ctx context.Context, log io.Writer) ([]*ListedPackage,
 	if err != nil {
 		return nil, err
 	}
-	published, err := sign.Published(ctx, st, head.fleet, time.Now())
+	published, err := publish.Published(ctx, st, head.fleet, time.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,8 @@ import (
 
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/plan"
-	"bakehouse/reconcile/sign"
+	"bakehouse/reconcile/publish"
+	"bakehouse/reconcile/roots"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
@@ -171,7 +172,7 @@ func (s *state) side() plan.Side {
 		hosts[name] = plan.Published{Desired: d}
 	}
 	side := plan.Side{Endpoint: plan.Endpoint{Name: s.name}, Hosts: hosts, Policy: s.policy(), Access: s.fleet.Access,
-		Roots: len(s.fleet.Roots), Trust: sign.Trust(s.fleet, len(s.fleet.Roots)), Resolved: s.resolved, Files: s.files}
+		Roots: len(s.fleet.Roots), Trust: roots.Trust(s.fleet, len(s.fleet.Roots)), Resolved: s.resolved, Files: s.files}
 	if s.rev != nil {
 		side.Commit, side.Tree = s.rev.Commit, s.rev.Tree
 	}
@@ -216,7 +217,7 @@ func (p *planner) publishedSide(ctx context.Context) (side plan.Side, err error)
 	if p.store, err = store.OpenExisting(ctx, p.against); err != nil {
 		return side, err
 	}
-	if p.found, err = p.head.compare(ctx, p.store, time.Now(), sign.Recovery{}); err != nil {
+	if p.found, err = p.head.compare(ctx, p.store, time.Now(), publish.Recovery{}); err != nil {
 		return side, err
 	}
 	release := p.found.release
@@ -227,7 +228,7 @@ func (p *planner) publishedSide(ctx context.Context) (side plan.Side, err error)
 	} else if p.before, err = releaseState(ctx, p.git, release, p.cache); err != nil {
 		return side, err
 	}
-	side = plan.Side{Endpoint: plan.Endpoint{Name: "an empty store"}, Hosts: p.found.was, Roots: release.Roots(), Trust: sign.Trust(p.head.fleet, release.Roots())}
+	side = plan.Side{Endpoint: plan.Endpoint{Name: "an empty store"}, Hosts: p.found.was, Roots: release.Roots(), Trust: roots.Trust(p.head.fleet, release.Roots())}
 	if p.before != nil {
 		side.Resolved, side.Files = p.before.resolved, p.before.files
 	}

@@ -19,8 +19,9 @@ import (
 
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/plan"
-	"bakehouse/reconcile/sign"
+	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
@@ -41,18 +42,18 @@ type pass struct {
 
 // Outcome is what a pass did, as `reconcile --json` prints it.
 type Outcome struct {
-	Commit    string         `json:"commit"`
-	Verified  *Verified      `json:"verified,omitempty"`
-	Release   int64          `json:"release"`
-	Timestamp int64          `json:"timestamp"`         // version of the head
-	Published bool           `json:"published"`         // false: nothing to do
-	Checked   *time.Time     `json:"checked,omitempty"` // when a whole pass found that; absent: this one did
-	Hosts     int            `json:"hosts"`
-	Changes   []plan.Change  `json:"changes"`
-	Packages  []PackageBaked `json:"packages"` // baked in this pass
-	Reused    int            `json:"reused"`   // packages that stay as published
-	SignedBy  []string       `json:"signedBy"`
-	Aging     []sign.Aging   `json:"aging"` // roles that should have been renewed, or will have to soon
+	Commit    string          `json:"commit"`
+	Verified  *Verified       `json:"verified,omitempty"`
+	Release   int64           `json:"release"`
+	Timestamp int64           `json:"timestamp"`         // version of the head
+	Published bool            `json:"published"`         // false: nothing to do
+	Checked   *time.Time      `json:"checked,omitempty"` // when a whole pass found that; absent: this one did
+	Hosts     int             `json:"hosts"`
+	Changes   []plan.Change   `json:"changes"`
+	Packages  []PackageBaked  `json:"packages"` // baked in this pass
+	Reused    int             `json:"reused"`   // packages that stay as published
+	SignedBy  []string        `json:"signedBy"`
+	Aging     []publish.Aging `json:"aging"` // roles that should have been renewed, or will have to soon
 }
 
 // PackageBaked is one new package.
@@ -100,20 +101,20 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 	desired, diff := p.head.hosts, c.diff
 	out = &Outcome{Commit: p.head.rev.Commit, Verified: verified, Hosts: len(desired), Changes: diff.Changes, Reused: len(diff.Reuse)}
 
-	keys, err := p.keys.Open(ctx, p.head.fleet, p.options.repo)
+	ring, err := p.keys.Open(ctx, p.head.fleet, p.options.repo)
 	if err != nil {
 		return nil, due, err
 	}
 	packages := diff.Reuse
 	if len(diff.Bake) > 0 {
-		if out.SignedBy, err = unlock(keys, p.head.fleet); err != nil {
+		if out.SignedBy, err = unlock(ring, p.head.fleet); err != nil {
 			return nil, due, err
 		}
 		baked, err := p.bake(ctx, diff.Bake)
 		if err != nil {
 			return nil, due, err
 		}
-		if err := p.keepAll(ctx, keys, out.SignedBy, baked); err != nil {
+		if err := p.keepAll(ctx, ring, out.SignedBy, baked); err != nil {
 			return nil, due, err
 		}
 		for _, b := range baked {
@@ -122,7 +123,7 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 		}
 	}
 	// Without new packages Publish itself unlocks what it needs, which is nothing if nothing changed.
-	summary, err := c.release.Publish(ctx, p.store, keys, p.next(desired, packages))
+	summary, err := c.release.Publish(ctx, p.store, ring, p.next(desired, packages))
 	if err != nil {
 		return nil, due, err
 	}
@@ -132,14 +133,14 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 
 // unlock decrypts every key that a release with new packages needs, so that a missing key or a wrong passphrase ends the
 // pass before any work. It returns the names of the keys that sign packages.
-func unlock(keys *sign.Keyring, f *fleet.Fleet) ([]string, error) {
-	if err := keys.Enough(f.Threshold, fleet.UseTargets, fleet.UseSnapshot, fleet.UseTimestamp); err != nil {
+func unlock(ring *keys.Keyring, f *fleet.Fleet) ([]string, error) {
+	if err := ring.Enough(f.Threshold, fleet.UseTargets, fleet.UseSnapshot, fleet.UseTimestamp); err != nil {
 		return nil, err
 	}
-	if err := keys.Unlock(fleet.UseTargets, fleet.UseSnapshot, fleet.UseTimestamp, fleet.UsePackage); err != nil {
+	if err := ring.Unlock(fleet.UseTargets, fleet.UseSnapshot, fleet.UseTimestamp, fleet.UsePackage); err != nil {
 		return nil, err
 	}
-	return keys.Names(fleet.UsePackage)
+	return ring.Names(fleet.UsePackage)
 }
 
 // baked is a package and what it was made from.
@@ -177,17 +178,17 @@ func (p *pass) bake(ctx context.Context, want []plan.Package) ([]baked, error) {
 
 // keepAll stores and signs what was baked. Nothing is signed before all is baked: a store that turns out to be altered
 // gets no signature at all.
-func (p *pass) keepAll(ctx context.Context, keys *sign.Keyring, names []string, all []baked) error {
-	return together(ctx, sign.InFlight, console.NewProgress(p.log, "signing", len(all)), len(all), func(ctx context.Context, i int) (string, error) {
+func (p *pass) keepAll(ctx context.Context, ring *keys.Keyring, names []string, all []baked) error {
+	return together(ctx, keys.InFlight, console.NewProgress(p.log, "signing", len(all)), len(all), func(ctx context.Context, i int) (string, error) {
 		var err error
-		all[i].added, err = p.keep(ctx, keys, names, all[i])
+		all[i].added, err = p.keep(ctx, ring, names, all[i])
 		return console.Hosts(all[i].hosts), err
 	})
 }
 
 // keep stores the manifest and the statements of a package, and returns how many bytes of manifest that added. Both may be
 // there already, from a pass that died or a release before the last one.
-func (p *pass) keep(ctx context.Context, keys *sign.Keyring, names []string, b baked) (added int, err error) {
+func (p *pass) keep(ctx context.Context, ring *keys.Keyring, names []string, b baked) (added int, err error) {
 	added = len(b.Packed)
 	err = store.CreateBytes(ctx, p.store, schema.ManifestKey(b.Digest), b.Packed)
 	if errors.Is(err, fs.ErrExist) {
@@ -197,12 +198,12 @@ func (p *pass) keep(ctx context.Context, keys *sign.Keyring, names []string, b b
 	if err != nil {
 		return 0, err
 	}
-	return added, sign.Statement(ctx, p.store, keys, names, b.Manifest, b.Digest)
+	return added, publish.Statement(ctx, p.store, ring, names, b.Manifest, b.Digest)
 }
 
 // next is the state to publish.
-func (p *pass) next(desired map[string]plan.Desired, packages map[plan.Package]schema.Candidate) sign.Next {
-	n := sign.Next{
+func (p *pass) next(desired map[string]plan.Desired, packages map[plan.Package]schema.Candidate) publish.Next {
+	n := publish.Next{
 		Policy:  p.head.policy(),
 		Release: schema.Release{Schema: 1, Commit: p.head.rev.Commit, Tree: p.head.rev.Tree, Tool: p.version, Bake: bake.Version},
 	}

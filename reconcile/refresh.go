@@ -7,20 +7,20 @@ import (
 	"io"
 	"strings"
 
-	"bakehouse/reconcile/sign"
+	"bakehouse/reconcile/publish"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 )
 
 // Refreshed is what `reconcile --refresh` did, as --json prints it.
 type Refreshed struct {
-	Commit    string       `json:"commit"` // whose keys/ and trust/ were read
-	Verified  *Verified    `json:"verified,omitempty"`
-	Release   int64        `json:"release"`
-	Timestamp int64        `json:"timestamp"` // version of the head
-	Renewed   []string     `json:"renewed"`   // roles
-	Aging     []sign.Aging `json:"aging"`     // roles that should be renewed too, by a run with their keys
-	Waiting   []int        `json:"waiting"`   // roots in trust/ that are not published yet
+	Commit    string          `json:"commit"` // whose keys/ and trust/ were read
+	Verified  *Verified       `json:"verified,omitempty"`
+	Release   int64           `json:"release"`
+	Timestamp int64           `json:"timestamp"` // version of the head
+	Renewed   []string        `json:"renewed"`   // roles
+	Aging     []publish.Aging `json:"aging"`     // roles that should be renewed too, by a run with their keys
+	Waiting   []int           `json:"waiting"`   // roots in trust/ that are not published yet
 }
 
 // Refresh renews the store's timestamp, and its snapshot if that is due. It evaluates no host and bakes nothing.
@@ -41,7 +41,7 @@ func Refresh(ctx context.Context, o options, log io.Writer) (out *Refreshed, err
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	head, err := sign.Head(ctx, p.store, f, p.now)
+	head, err := publish.Head(ctx, p.store, f, p.now)
 	if err != nil {
 		return nil, err
 	}
@@ -51,11 +51,11 @@ func Refresh(ctx context.Context, o options, log io.Writer) (out *Refreshed, err
 			return nil, err
 		}
 	}
-	keys, err := p.keys.Open(ctx, f, p.options.repo)
+	ring, err := p.keys.Open(ctx, f, p.options.repo)
 	if err != nil {
 		return nil, err
 	}
-	summary, err := head.Refresh(ctx, p.store, keys)
+	summary, err := head.Refresh(ctx, p.store, ring)
 	if err != nil {
 		return nil, err
 	}

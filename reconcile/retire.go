@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"bakehouse/reconcile/console"
-	"bakehouse/reconcile/sign"
+	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
@@ -168,7 +168,7 @@ func (r retirement) strands(ctx context.Context, after *state) (stranded, error)
 	if err != nil {
 		return nil, err
 	}
-	published, err := sign.Published(ctx, st, before, r.now)
+	published, err := publish.Published(ctx, st, before, r.now)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/plan"
-	"bakehouse/reconcile/sign"
+	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
@@ -42,7 +42,7 @@ func readPlan(file string, rev *source.Revision, tool string) (*boundPlan, error
 }
 
 // checkHead refuses a plan that was made against another state of the store.
-func (b *boundPlan) checkHead(ctx context.Context, st store.Store, release *sign.State) error {
+func (b *boundPlan) checkHead(ctx context.Context, st store.Store, release *publish.State) error {
 	now := plan.Binding{}
 	if err := bindHead(ctx, &now, st, release); err != nil {
 		return err
@@ -51,7 +51,7 @@ func (b *boundPlan) checkHead(ctx context.Context, st store.Store, release *sign
 }
 
 // bindHead fills in the store's part.
-func bindHead(ctx context.Context, b *plan.Binding, st store.Store, release *sign.State) error {
+func bindHead(ctx context.Context, b *plan.Binding, st store.Store, release *publish.State) error {
 	if b.Head = release.Head(); b.Head == 0 {
 		return nil
 	}
@@ -61,7 +61,7 @@ func bindHead(ctx context.Context, b *plan.Binding, st store.Store, release *sig
 }
 
 // savePlan writes a plan of rev against the release. It may hold what packages contain, so only its owner reads it.
-func savePlan(ctx context.Context, file string, r *plan.Report, rev *source.Revision, tool string, st store.Store, release *sign.State) error {
+func savePlan(ctx context.Context, file string, r *plan.Report, rev *source.Revision, tool string, st store.Store, release *publish.State) error {
 	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
 		// The file is replaced, and a device or a pipe in its place would be gone.
 		return fault.Hint(fmt.Errorf("%s is not a regular file", file), "name a file with --out, or print the plan with --json")

@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 
 	"bakehouse/reconcile/bake"
-	"bakehouse/reconcile/sign"
+	"bakehouse/reconcile/keys"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
@@ -63,8 +63,8 @@ func TestSixteenSignaturesOfASlowKeyAreMadeAtATime(t *testing.T) {
 			t.Fatal(err)
 		}
 		key := &slow{Signer: s, batch: 16, enough: make(chan struct{})}
-		keys := sign.OpenKeys(&fleet.Fleet{Keys: map[string]*fleet.Key{"hsm": {Name: "hsm", Public: string(public), Uses: []string{fleet.UsePackage}}}}, t.TempDir(), nil)
-		keys.Use("hsm", key)
+		ring := keys.Open(&fleet.Fleet{Keys: map[string]*fleet.Key{"hsm": {Name: "hsm", Public: string(public), Uses: []string{fleet.UsePackage}}}}, t.TempDir(), nil)
+		ring.Use("hsm", key)
 		st, err := store.Open(t.Context(), t.TempDir())
 		if err != nil {
 			t.Fatal(err)
@@ -82,11 +82,11 @@ func TestSixteenSignaturesOfASlowKeyAreMadeAtATime(t *testing.T) {
 			all = append(all, baked{hosts: []string{fmt.Sprint("host", i)}, Baked: &bake.Baked{Manifest: m, Digest: digest, Packed: packed}})
 		}
 		p := &pass{store: st, log: &bytes.Buffer{}}
-		if err := p.keepAll(t.Context(), keys, []string{"hsm"}, all); err != nil {
+		if err := p.keepAll(t.Context(), ring, []string{"hsm"}, all); err != nil {
 			t.Fatal(err)
 		}
-		if key.most != sign.InFlight || key.signed != len(all) {
-			t.Errorf("%d signatures, at most %d at a time; want %d and %d", key.signed, key.most, len(all), sign.InFlight)
+		if key.most != keys.InFlight || key.signed != len(all) {
+			t.Errorf("%d signatures, at most %d at a time; want %d and %d", key.signed, key.most, len(all), keys.InFlight)
 		}
 	})
 }

@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"bakehouse/reconcile/console"
-	"bakehouse/reconcile/sign"
+	"bakehouse/reconcile/keys"
+	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -97,7 +98,7 @@ func (s *signOnly) sign(ctx context.Context, o options, log io.Writer) (done *Si
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	published, err := sign.Published(ctx, st, head.fleet, now)
+	published, err := publish.Published(ctx, st, head.fleet, now)
 	if err != nil {
 		return nil, err
 	}
@@ -110,11 +111,11 @@ func (s *signOnly) sign(ctx context.Context, o options, log io.Writer) (done *Si
 			return nil, err
 		}
 	}
-	keys, err := o.keys.Open(ctx, head.fleet, o.repo)
+	ring, err := o.keys.Open(ctx, head.fleet, o.repo)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.unlock(keys, head.fleet); err != nil {
+	if err := s.unlock(ring, head.fleet); err != nil {
 		return nil, err
 	}
 	from, err := stateAt(ctx, o.repo, release.Commit)
@@ -139,10 +140,10 @@ func (s *signOnly) sign(ctx context.Context, o options, log io.Writer) (done *Si
 		return nil, fault.Refuse(fmt.Errorf("nothing is signed: %s", strings.Join(wrong, "\n")), "find out who published it: bakehouse package --verify --all")
 	}
 	done = &SignedOnly{Commit: release.Commit, Release: published.Number(), SignedBy: s.names}
-	err = together(ctx, sign.InFlight, console.NewProgress(log, "signing", len(all)), len(all), func(ctx context.Context, i int) (string, error) {
+	err = together(ctx, keys.InFlight, console.NewProgress(log, "signing", len(all)), len(all), func(ctx context.Context, i int) (string, error) {
 		m, err := readManifest(ctx, st, all[i].given.Manifest)
 		if err == nil {
-			err = sign.Statement(ctx, st, keys, s.names, m, all[i].given.Manifest)
+			err = publish.Statement(ctx, st, ring, s.names, m, all[i].given.Manifest)
 		}
 		return console.Hosts(all[i].hosts), err
 	})
@@ -159,14 +160,14 @@ func (s *signOnly) sign(ctx context.Context, o options, log io.Writer) (done *Si
 }
 
 // unlock opens the named keys before any work.
-func (s *signOnly) unlock(keys *sign.Keyring, f *fleet.Fleet) error {
+func (s *signOnly) unlock(ring *keys.Keyring, f *fleet.Fleet) error {
 	slices.Sort(s.names)
 	s.names = slices.Compact(s.names)
 	for _, name := range s.names {
 		if k := f.Keys[name]; k != nil && !slices.Contains(k.Uses, fleet.UsePackage) {
 			return fault.Hint(fmt.Errorf("key %s does not sign packages, but %s", name, strings.Join(k.Uses, ", ")), "name a key with the use package: bakehouse key list")
 		}
-		if _, err := keys.Signer(name); err != nil {
+		if _, err := ring.Signer(name); err != nil {
 			return err
 		}
 	}
@@ -174,7 +175,7 @@ func (s *signOnly) unlock(keys *sign.Keyring, f *fleet.Fleet) error {
 }
 
 // assignments are what the release gives, in order of hosts.
-func assignments(release *sign.State) iter.Seq2[*schema.Assignment, error] {
+func assignments(release *publish.State) iter.Seq2[*schema.Assignment, error] {
 	return func(yield func(*schema.Assignment, error) bool) {
 		given := release.Assignments()
 		for _, host := range slices.Sorted(maps.Keys(given)) {

@@ -10,7 +10,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/bcrypt"
 
-	"bakehouse/reconcile/sign"
+	"bakehouse/reconcile/keys"
+	"bakehouse/reconcile/publish"
+	"bakehouse/reconcile/roots"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	config "bakehouse/schema/fleet"
@@ -48,25 +50,25 @@ func TestWhatReconcileSignsAndAccessAddPrintsIsServed(t *testing.T) {
 	check(t, err)
 	appendTo(t, filepath.Join(repo, "access.cue"), "package fleet\n"+user+"\n")
 	appendTo(t, filepath.Join(repo, "hosts", "hosts.cue"), "package hosts\n\ndefaults: {platform: \"linux/amd64\", format: \"deb\"}\nhosts: {web01: {}, web02: {}}\n")
-	command(t, sign.KeyCommand(), "create", "all", "--use", "root,targets,snapshot,timestamp,package", "--repo", repo, "--key-dir", keyDir)
-	command(t, sign.RootCommand(), "init", "--bins", "4", "--repo", repo, "--key-dir", keyDir)
+	command(t, keys.Command(), "create", "all", "--use", "root,targets,snapshot,timestamp,package", "--repo", repo, "--key-dir", keyDir)
+	command(t, roots.Command(), "init", "--bins", "4", "--repo", repo, "--key-dir", keyDir)
 	model, err := config.Load(t.Context(), os.DirFS(repo))
 	check(t, err)
 
 	f := newFleet(t) // for its packages and its empty store; its own root is put aside
 	f.removeKey(schema.MetadataKey("root", 1))
 	f.anchor = model.Roots[0]
-	keys := sign.OpenKeys(model, keyDir, func(string, bool) ([]byte, error) { return []byte("a passphrase"), nil })
+	ring := keys.Open(model, keyDir, func(string, bool) ([]byte, error) { return []byte("a passphrase"), nil })
 	publish := func(p map[string]pack) {
 		t.Helper()
-		state, err := sign.Published(t.Context(), f.store, model, time.Now())
+		state, err := publish.Published(t.Context(), f.store, model, time.Now())
 		check(t, err)
-		next := sign.Next{Access: &model.Access, Policy: schema.Policy{Enabled: true, Rings: []schema.Ring{{Name: "all"}}, Sites: model.Sites}}
+		next := publish.Next{Access: &model.Access, Policy: schema.Policy{Enabled: true, Rings: []schema.Ring{{Name: "all"}}, Sites: model.Sites}}
 		for host, p := range p {
 			next.Assignments = append(next.Assignments, schema.Assignment{Host: host, SHA256: p.digest, Length: int64(len(p.bytes)),
 				Target: schema.Target{Manifest: p.manifest, Recipe: "0123456789abcdef", Site: "central", Ring: "all", Selected: true}})
 		}
-		_, err = state.Publish(t.Context(), f.store, keys, next)
+		_, err = state.Publish(t.Context(), f.store, ring, next)
 		check(t, err)
 	}
 	first := map[string]pack{"web01": f.bake("web01's first"), "web02": f.bake("web02's first")}

@@ -41,7 +41,7 @@ import (
 //	nothing in the cache is synced                      TestCrashDuringRefreshLeavesOldOrNew
 //	a clock of 1970 is believed                         TestClockSetBackToReviveExpiredMetadata
 //	the Fetcher has no context, and repeats a 404       agent: its client's tests; a Source is asked once, with a context
-//	expiry must be UTC and in whole seconds             reconcile/sign, which rounds what it signs
+//	expiry must be UTC and in whole seconds             reconcile/roots and publish, which round what they sign
 
 // theirs is go-tuf's own client on the same repository.
 type theirs struct {

@@ -1,0 +1,218 @@
+package keys
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sigstore/sigstore/pkg/cryptoutils"
+	"github.com/sigstore/sigstore/pkg/signature"
+	"github.com/sigstore/sigstore/pkg/signature/kms/cliplugin/common"
+	"github.com/sigstore/sigstore/pkg/signature/options"
+
+	"bakehouse/agent/trust"
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+	"bakehouse/schema/fleet"
+)
+
+// InFlight is how many signatures are made at a time: most of one's time, a KMS or HSM is waited for.
+const InFlight = 16
+
+// remoteTimeout bounds one call to a KMS or plugin.
+const remoteTimeout = time.Minute
+
+// keyService holds private halves that never leave it.
+type keyService interface {
+	PublicKey(opts ...signature.PublicKeyOption) (crypto.PublicKey, error)
+	SignMessage(message io.Reader, opts ...signature.SignOption) ([]byte, error)
+	CreateKey(ctx context.Context, algorithm string) (crypto.PublicKey, error)
+}
+
+// cloudSchemes are the key services that a full build knows by itself.
+var cloudSchemes = []string{"awskms", "azurekms", "gcpkms", "hashivault", "openbao"}
+
+func isCloud(scheme string) bool { return slices.Contains(cloudSchemes, scheme) }
+
+// reach says why keys at scheme:// are out of reach here.
+func (k *Keyring) reach(scheme string) error {
+	switch {
+	case isCloud(scheme) && !fullBuild:
+		return fault.Hint(fmt.Errorf("this build of bakehouse has no %s", scheme), "take the full build: go build -tags kms")
+	case !isCloud(scheme) && k.plugins[scheme] == "":
+		return fault.Hint(fmt.Errorf("no plugin is set for %.40q", scheme+"://"), "name its program: --kms-plugin %.40s=/absolute/path", scheme)
+	}
+	return nil
+}
+
+// service opens the key service of a URI.
+func (k *Keyring) service(ctx context.Context, uri string) (keyService, error) {
+	scheme, rest, ok := strings.Cut(uri, "://")
+	if !ok || schema.CheckName(scheme) != nil || rest == "" {
+		return nil, fault.Hint(fmt.Errorf("%.120q is not the URI of a key", uri), "such as awskms:///alias/release, or hsm://release for a plugin")
+	}
+	if err := k.reach(scheme); err != nil {
+		return nil, err
+	}
+	if isCloud(scheme) {
+		return openCloud(ctx, uri)
+	}
+	return &plugin{k.plugins[scheme], rest}, nil
+}
+
+// remote is a signer whose private half is at the key's URI.
+func (k *Keyring) remote(key *fleet.Key) (signature.Signer, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), remoteTimeout)
+	defer cancel()
+	service, err := k.service(ctx, key.Private)
+	if err != nil {
+		return nil, fmt.Errorf("key %s: %w", key.Name, err)
+	}
+	pub, err := service.PublicKey(options.WithContext(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("key %s: %w", key.Name, err)
+	}
+	v, err := trust.LoadVerifier(pub)
+	return &remoteSigner{service, pub, v}, err
+}
+
+// remoteSigner signs where the private half is. Each signature is verified here before it counts: a KMS may be set to
+// another scheme than the one that hosts verify (PKCS #1 v1.5 for RSA, say).
+type remoteSigner struct {
+	service  keyService
+	pub      crypto.PublicKey
+	verifier signature.Verifier
+}
+
+func (r *remoteSigner) PublicKey(...signature.PublicKeyOption) (crypto.PublicKey, error) {
+	return r.pub, nil
+}
+
+func (r *remoteSigner) SignMessage(message io.Reader, opts ...signature.SignOption) ([]byte, error) {
+	b, err := io.ReadAll(message)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), remoteTimeout)
+	defer cancel()
+	sig, err := r.service.SignMessage(bytes.NewReader(b), append(opts, options.WithContext(ctx))...)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.verifier.VerifySignature(bytes.NewReader(sig), bytes.NewReader(b)); err != nil {
+		return nil, fault.Hint(fmt.Errorf("the key service made a signature that no host would accept: %w", err),
+			"the key must sign Ed25519, ECDSA P-256 with SHA-256, or RSA-PSS with SHA-256")
+	}
+	return sig, nil
+}
+
+// plugin is a program that speaks sigstore's plugin protocol (v1): arguments as JSON on its command line, a message on its
+// standard input, the answer as JSON on its standard output. sigstore's own client finds programs by PATH; here the
+// operator names one, and nothing is looked for.
+type plugin struct {
+	path string
+	key  string // of the URI, what follows ://
+}
+
+// maxAnswer bounds what a plugin may say, in bytes.
+const maxAnswer = 1 << 20
+
+func (p *plugin) call(ctx context.Context, message io.Reader, args *common.MethodArgs) (*common.PluginResp, error) {
+	init := &common.InitOptions{ProtocolVersion: common.ProtocolVersion, KeyResourceID: p.key, HashFunc: crypto.SHA256, RPCOptions: &common.RPCOptions{}}
+	if deadline, ok := ctx.Deadline(); ok {
+		init.CtxDeadline = &deadline
+	}
+	arg, err := json.Marshal(common.PluginArgs{InitOptions: init, MethodArgs: args})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	cmd := exec.CommandContext(ctx, p.path, common.ProtocolVersion, string(arg))
+	cmd.WaitDelay = time.Second // for what it left behind that holds its output open
+	cmd.Stdin, cmd.Stderr = message, os.Stderr
+	answer := &bounded{left: maxAnswer, stop: cancel}
+	cmd.Stdout = answer
+	err = cmd.Run()
+	// As in sigstore: a plugin that says why it failed also exits with a code above 0.
+	if exit := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &exit) || exit.ExitCode() < 1) {
+		return nil, fmt.Errorf("plugin %s: %w", p.path, cmp.Or(context.Cause(ctx), err))
+	}
+	var resp common.PluginResp
+	if jerr := json.Unmarshal(answer.kept.Bytes(), &resp); jerr != nil {
+		return nil, fmt.Errorf("plugin %s: its answer is not JSON: %w", p.path, errors.Join(jerr, err))
+	}
+	if resp.ErrorMessage != "" {
+		return nil, fmt.Errorf("plugin %s: %.400s", p.path, resp.ErrorMessage)
+	}
+	return &resp, nil
+}
+
+// bounded keeps what is written, and stops who writes more than is left. The buffer is not embedded: io.Copy would then read
+// into it past Write.
+type bounded struct {
+	kept bytes.Buffer
+	left int
+	stop context.CancelCauseFunc
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.left -= len(p); b.left < 0 {
+		err := fmt.Errorf("its answer is longer than %d bytes", maxAnswer)
+		b.stop(err)
+		return 0, err
+	}
+	return b.kept.Write(p)
+}
+
+func (p *plugin) PublicKey(opts ...signature.PublicKeyOption) (crypto.PublicKey, error) {
+	ctx := context.Background()
+	for _, o := range opts {
+		o.ApplyContext(&ctx)
+	}
+	resp, err := p.call(ctx, nil, &common.MethodArgs{MethodName: common.PublicKeyMethodName, PublicKey: &common.PublicKeyArgs{PublicKeyOptions: &common.PublicKeyOptions{}}})
+	if err != nil {
+		return nil, err
+	}
+	if resp.PublicKey == nil {
+		return nil, fmt.Errorf("plugin %s: its answer holds no public key", p.path)
+	}
+	return cryptoutils.UnmarshalPEMToPublicKey(resp.PublicKey.PublicKeyPEM)
+}
+
+func (p *plugin) SignMessage(message io.Reader, opts ...signature.SignOption) ([]byte, error) {
+	ctx := context.Background()
+	for _, o := range opts {
+		o.ApplyContext(&ctx)
+	}
+	resp, err := p.call(ctx, message, &common.MethodArgs{MethodName: common.SignMessageMethodName,
+		SignMessage: &common.SignMessageArgs{SignOptions: &common.SignOptions{}}})
+	if err != nil {
+		return nil, err
+	}
+	if resp.SignMessage == nil {
+		return nil, fmt.Errorf("plugin %s: its answer holds no signature", p.path)
+	}
+	return resp.SignMessage.Signature, nil
+}
+
+func (p *plugin) CreateKey(ctx context.Context, algorithm string) (crypto.PublicKey, error) {
+	resp, err := p.call(ctx, nil, &common.MethodArgs{MethodName: common.CreateKeyMethodName, CreateKey: &common.CreateKeyArgs{Algorithm: algorithm}})
+	if err != nil {
+		return nil, err
+	}
+	if resp.CreateKey == nil {
+		return nil, fmt.Errorf("plugin %s: its answer holds no public key", p.path)
+	}
+	return cryptoutils.UnmarshalPEMToPublicKey(resp.CreateKey.PublicKeyPEM)
+}

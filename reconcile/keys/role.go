@@ -1,0 +1,102 @@
+package keys
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/sigstore/sigstore/pkg/signature"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"bakehouse/schema/fault"
+	"bakehouse/schema/fleet"
+)
+
+// uses are what a key may be for: the roles of TUF, and statements on packages.
+var uses = []string{fleet.UseRoot, fleet.UseTargets, fleet.UseSnapshot, fleet.UseTimestamp, fleet.UsePackage}
+
+// Sorted lists the keys of f by name.
+func Sorted(f *fleet.Fleet) []*fleet.Key {
+	var keys []*fleet.Key
+	for _, name := range slices.Sorted(maps.Keys(f.Keys)) {
+		keys = append(keys, f.Keys[name])
+	}
+	return keys
+}
+
+// Enough reports whether as many keys as have to can sign for each of the uses here and now.
+func (k *Keyring) Enough(threshold func(use string) int, uses ...string) error {
+	for _, use := range uses {
+		names, err := k.Names(use)
+		if err != nil {
+			return err
+		}
+		if want := threshold(use); len(names) < want {
+			return fault.Hint(fmt.Errorf("%d keys have to sign %s, and only %s can here", want, use, strings.Join(names, ", ")),
+				"name the folder of the private keys with --key-dir")
+		}
+	}
+	return nil
+}
+
+// SignRole signs md with as many of the ring's keys as the role needs, in the order of their names, and returns the file. A
+// signature more than that is only weight.
+func SignRole[T metadata.Roles](ring *Keyring, md *metadata.Metadata[T], role *metadata.Role) ([]byte, error) {
+	md.ClearSignatures()
+	var why []error
+	for _, name := range slices.Sorted(maps.Keys(ring.keys)) {
+		if len(md.Signatures) >= role.Threshold {
+			break
+		}
+		key := ring.keys[name]
+		id, err := ID(key)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(role.KeyIDs, id) {
+			continue
+		}
+		if err := ring.Usable(key); err != nil {
+			why = append(why, err)
+			continue
+		}
+		s, err := ring.Signer(name)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := Sign(md, name, s); err != nil {
+			return nil, err
+		}
+	}
+	if n := len(md.Signatures); n < role.Threshold {
+		return nil, fault.Hint(fmt.Errorf("%d of %d keys can sign here: %w", n, role.Threshold, errors.Join(why...)),
+			"name the folder of the private keys with --key-dir")
+	}
+	return md.ToBytes(false)
+}
+
+// Sign adds the signature of the key of that name to md. go-tuf does not say why a signer failed, so that is caught on the way.
+func Sign[T metadata.Roles](md *metadata.Metadata[T], name string, s signature.Signer) (*metadata.Signature, error) {
+	heard := &hearing{Signer: s}
+	sig, err := md.Sign(heard)
+	if err != nil {
+		return nil, fmt.Errorf("sign with key %s: %w", name, cmp.Or(heard.err, err))
+	}
+	return sig, nil
+}
+
+// hearing keeps a signer's error.
+type hearing struct {
+	signature.Signer
+	err error
+}
+
+func (h *hearing) SignMessage(message io.Reader, opts ...signature.SignOption) ([]byte, error) {
+	sig, err := h.Signer.SignMessage(message, opts...)
+	h.err = err
+	return sig, err
+}

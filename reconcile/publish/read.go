@@ -1,0 +1,314 @@
+package publish
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"bakehouse/agent/trust"
+	"bakehouse/reconcile/roots"
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+	"bakehouse/schema/fleet"
+	"bakehouse/serve/store"
+)
+
+// wholeSeconds is t as TUF metadata carry it.
+func wholeSeconds(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+
+// State is what the store publishes, verified from the repo's roots; or the empty state of a store without a release.
+type State struct {
+	fleet *fleet.Fleet
+	now   time.Time
+
+	root  *metadata.Metadata[metadata.RootType] // the newest in the repo
+	info  trust.RootInfo
+	roots int   // how many of the repo's roots the store has
+	head  int64 // version of the timestamp, 0 if there is none
+	above int64 // if not 0, everything is published anew, above that version
+
+	timestamp *metadata.Metadata[metadata.TimestampType]
+	snapshot  *metadata.Metadata[metadata.SnapshotType]
+	targets   *metadata.Metadata[metadata.TargetsType]
+	bins      map[string]*metadata.Metadata[metadata.TargetsType]
+
+	number      int64
+	assignments map[string]*schema.Assignment
+	policy      *schema.Policy
+	release     *schema.Release
+	access      *schema.Access
+}
+
+// Head is the version of the published timestamp, 0 if there is none.
+func (s *State) Head() int64 { return s.head }
+
+// Roots is how many of the repo's roots the store publishes.
+func (s *State) Roots() int { return s.roots }
+
+// Number is the number of the newest release, 0 if there is none.
+func (s *State) Number() int64 { return s.number }
+
+// Assignments maps the names of hosts to what is published for them. It must not be changed.
+func (s *State) Assignments() map[string]*schema.Assignment { return s.assignments }
+
+// Policy is the published policy, nil if there is none.
+func (s *State) Policy() *schema.Policy { return s.policy }
+
+// Release says where the published state came from, nil if nothing is published.
+func (s *State) Release() *schema.Release { return s.release }
+
+// Access is the published access target, nil if there is none.
+func (s *State) Access() *schema.Access { return s.access }
+
+// Published reads and verifies what the store publishes. It trusts the roots in the repo only: a store that was altered,
+// rolled back to an older head under a newer name, or that belongs to another fleet is refused, and so is one with
+// targets or bins that have expired.
+//
+// An expired timestamp or snapshot is accepted, because whoever calls this is about to renew it and nobody else could.
+// That is safe: their expiry protects those who cannot know what is current from being held on an old state. A
+// publisher derives every host's package from the commit again; what it takes over is bookkeeping (versions, release
+// numbers, since, older candidates). Given an old state it can only publish versions that hosts have seen already, and
+// they refuse those.
+func Published(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time) (*State, error) {
+	return Recover(ctx, st, f, now, Recovery{})
+}
+
+// Recovery is what an operator says has happened to a store, and would be refused unsaid.
+type Recovery struct {
+	// Seen is the highest timestamp version that a host has seen, if that is more than the store has: it was restored from a
+	// backup. All is then published anew, above that version.
+	Seen int64
+	// Expired says that nobody renewed targets and bins in time. Nothing that they say is taken over but numbers that must
+	// not be given twice: whoever holds the store could have put back a state of long ago.
+	Expired bool
+}
+
+// seenMargin is how far above the highest known version a recovery publishes. A host reports what it had before it got the
+// newest, and versions of roles other than the timestamp run ahead of it, by files of runs that died.
+const seenMargin = 1000
+
+// Recover is Published for a store to which r has happened.
+func Recover(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time, r Recovery) (*State, error) {
+	s := &State{fleet: f, now: wholeSeconds(now), assignments: map[string]*schema.Assignment{}}
+	if err := s.readRoots(ctx, st); err != nil {
+		return nil, err
+	}
+	if r.Seen < 0 || r.Seen > schema.MaxTimestampVersion/2 {
+		return nil, fmt.Errorf("%d is no version of a timestamp", r.Seen)
+	}
+	var err error
+	if s.head, err = store.Head(ctx, st); err != nil {
+		return s, err
+	}
+	if r.Seen > 0 {
+		s.above = max(r.Seen, s.head) + seenMargin
+		s.number = s.above
+	}
+	if s.head == 0 {
+		return s, nil
+	}
+	waived := []string{metadata.TIMESTAMP, metadata.SNAPSHOT}
+	if r.Expired {
+		waived = nil // all
+	}
+	c, err := s.verify(ctx, st, s.fleet.Roots, waived)
+	// The newest roots may have dropped the keys that signed the current state: they are about to be published, or a run
+	// died before it could publish what follows from them.
+	for n := len(f.Roots) - 1; n > 0 && fault.IsRefusal(err); n-- {
+		if older, olderErr := s.verify(ctx, st, f.Roots[:n], waived); olderErr == nil {
+			c, err = older, nil
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("published state of the store: %w", err)
+	}
+	if err := s.hold(c); err != nil {
+		return nil, err
+	}
+	return s, s.take(ctx, st, c, r.Expired)
+}
+
+// holdBins takes the bins that c has loaded.
+func (s *State) holdBins(c *trust.Client) {
+	s.bins = map[string]*metadata.Metadata[metadata.TargetsType]{}
+	for name, md := range c.Verified().Targets {
+		if name != metadata.TARGETS {
+			s.bins[name] = md
+		}
+	}
+}
+
+// hold makes what c verified the published state, bins aside. It must be what the head's name says.
+func (s *State) hold(c *trust.Client) error {
+	set := c.Verified()
+	if got := set.Timestamp.Signed.Version; got != s.head {
+		return fault.Refuse(fmt.Errorf("store: %s holds timestamp version %d", schema.TimestampKey(s.head), got),
+			"somebody put an older state on top: find out who, and remove the object")
+	}
+	s.timestamp, s.snapshot, s.targets, s.policy = set.Timestamp, set.Snapshot, set.Targets[metadata.TARGETS], c.Policy()
+	for role, version := range map[string]int64{metadata.SNAPSHOT: s.snapshot.Signed.Version, metadata.TARGETS: s.targets.Signed.Version} {
+		if version > schema.MaxTimestampVersion && s.signed(role) {
+			return fault.Refuse(fmt.Errorf("store: %s has version %d, and nobody publishes that often", role, version),
+				"its key is in other hands: replace it by a next root (bakehouse root next)")
+		}
+	}
+	return nil
+}
+
+// signed reports whether the newest root still believes what is published of the role.
+func (s *State) signed(role string) bool {
+	switch role {
+	case metadata.SNAPSHOT:
+		return s.root.VerifyDelegate(role, s.snapshot) == nil
+	case metadata.TIMESTAMP:
+		return s.root.VerifyDelegate(role, s.timestamp) == nil
+	}
+	return s.root.VerifyDelegate(role, s.targets) == nil
+}
+
+// take reads bins and targets. Of those whose keys the newest root has dropped, and of all if they are expired, nothing is
+// carried forward but numbers that must not be given twice.
+func (s *State) take(ctx context.Context, st store.Store, c *trust.Client, expired bool) error {
+	src := s.source(st, s.fleet.Roots)
+	count := func(n int64) {
+		if n < schema.MaxTimestampVersion { // what is beyond a thief has made up
+			s.number = max(s.number, n)
+		}
+	}
+	byBin := map[string][]*schema.Assignment{}
+	for a, err := range c.All(ctx, src) {
+		if err != nil {
+			return fmt.Errorf("published state of the store: %w", s.hintExpired(err))
+		}
+		for _, cand := range a.Candidates() {
+			count(cand.Release)
+		}
+		bin := c.BinOf(a.Host)
+		byBin[bin] = append(byBin[bin], a)
+	}
+	s.holdBins(c)
+	var err error
+	if s.release, err = c.Release(ctx, src); err != nil {
+		return fmt.Errorf("published state of the store: %w", err)
+	}
+	count(s.release.Number)
+	if s.access, err = c.Access(ctx, src); err != nil && !errors.Is(err, trust.ErrNoTarget) {
+		return fmt.Errorf("published state of the store: %w", err)
+	}
+	if expired || !s.signed(metadata.TARGETS) {
+		s.policy, s.release, s.access = nil, nil, nil
+		return nil
+	}
+	now := metadata.Targets()
+	now.Signed.Delegations = s.delegations()
+	same := sameJSON(s.targets.Signed.Delegations, now.Signed.Delegations)
+	for bin, as := range byBin {
+		if !same && now.VerifyDelegate(bin, s.bins[bin]) != nil {
+			continue
+		}
+		for _, a := range as {
+			s.assignments[a.Host] = a
+		}
+	}
+	return nil
+}
+
+// hintExpired says what to do about targets or bins that have expired.
+func (s *State) hintExpired(err error) error {
+	var expired *trust.ExpiredError
+	if errors.As(err, &expired) {
+		return fault.Hint(err, "check the clock here; if nobody has run reconcile since, sign everything anew from the commit: bakehouse reconcile --after-expiry")
+	}
+	return err
+}
+
+// readRoots verifies the repo's roots and compares them with the store's.
+func (s *State) readRoots(ctx context.Context, st store.Store) error {
+	f := s.fleet
+	var err error
+	if s.root, err = roots.Verify(f); err != nil {
+		return err
+	}
+	if f.Anchor() == nil {
+		return fault.Hint(fmt.Errorf("fleet.cue: the anchor is root %d, and trust/ ends at %d", f.AnchorVersion, len(f.Roots)),
+			"name a root that is there")
+	}
+	if err := roots.Agree(s.root, f); err != nil {
+		return err
+	}
+	if expires := s.root.Signed.Expires; !s.now.Before(expires) {
+		return fault.Hint(&trust.ExpiredError{Role: metadata.ROOT, Expires: expires, Now: s.now}, "sign a next root")
+	}
+	s.info, _ = trust.Info(s.root)
+	s.roots, err = PublishedRoots(ctx, st, f)
+	return err
+}
+
+// PublishedRoots counts the roots that the store has, and refuses any that is not the one in f's trust/. The same root with
+// other signatures is not altered, but as the anchor of packages it would be one that no host has seen.
+func PublishedRoots(ctx context.Context, st store.Store, f *fleet.Fleet) (int, error) {
+	for n := 1; ; n++ {
+		b, err := store.Read(ctx, st, schema.MetadataKey(metadata.ROOT, int64(n)), schema.MaxRoot)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return n - 1, nil
+		case err != nil:
+			return 0, err
+		case n > len(f.Roots):
+			return 0, fault.Hint(fmt.Errorf("the store publishes root %d, which trust/ lacks", n), "run from a newer commit")
+		case bytes.Equal(b, f.Roots[n-1]):
+		case !roots.Same(b, f.Roots[n-1]) || !verifies(append(slices.Clone(f.Roots[:n-1]), b)):
+			return 0, fault.Refuse(fmt.Errorf("root %d in the store is not trust/%d.root.json", n, n),
+				"the store belongs to another fleet or was altered")
+		case n == f.AnchorVersion:
+			return 0, fault.Hint(fmt.Errorf("trust/%d.root.json has other signatures than when it was published, and packages name it by its bytes", n),
+				"restore it from the repo's history, or copy %s of the store over it", schema.MetadataKey(metadata.ROOT, int64(n)))
+		}
+	}
+}
+
+func verifies(roots [][]byte) bool {
+	_, err := trust.VerifyRoots(roots)
+	return err == nil
+}
+
+// verify walks to the head by these roots. Expiry of the waived roles does not count, nor does any if there are none.
+func (s *State) verify(ctx context.Context, st store.Store, roots [][]byte, waived []string) (*trust.Client, error) {
+	c, err := trust.Open("", roots[0], func() time.Time { return s.now })
+	if err != nil {
+		return nil, err
+	}
+	c.AllowExpired(waived...)
+	if len(roots) < len(s.fleet.Roots) {
+		c.AllowExpired(metadata.ROOT) // an older one; the newest has been judged
+	}
+	return c, s.hintExpired(c.Refresh(ctx, s.source(st, roots), nil))
+}
+
+// rootSource is the store, but for the roots, which come from the repo.
+type rootSource struct {
+	trust.Source
+	roots [][]byte
+}
+
+func (s *State) source(st store.Store, roots [][]byte) trust.Source {
+	return rootSource{trust.StoreSource(st, func(ctx context.Context) (int64, error) { return store.Head(ctx, st) }), roots}
+}
+
+func (r rootSource) Metadata(ctx context.Context, name string, limit int64) ([]byte, error) {
+	for i, b := range r.roots {
+		if name == fmt.Sprintf("%d.root.json", i+1) {
+			return b, nil
+		}
+	}
+	if len(name) > 10 && name[len(name)-10:] == ".root.json" {
+		return nil, fs.ErrNotExist
+	}
+	return r.Source.Metadata(ctx, name, limit)
+}

@@ -1,0 +1,331 @@
+package publish
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"bakehouse/agent/trust"
+	"bakehouse/reconcile/keys"
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+	"bakehouse/schema/fleet"
+	"bakehouse/serve/store"
+)
+
+// Summary says what Publish did.
+type Summary struct {
+	Published bool      // false: nothing changed and nothing was near expiry
+	Head      int64     // version of the timestamp after the run
+	Number    int64     // of the newest release
+	Hosts     []string  // with a new package, in order
+	Removed   []string  // hosts that are no longer there, in order
+	Roles     []string  // signed anew, in order of writing
+	Due       time.Time // when the first role will have to be renewed or told of
+	Aging     []Aging   // roles past half of their lifetime that were not renewed
+}
+
+// Publish makes next the published state: whatever changed is signed under its next version, and the next timestamp,
+// created last and only if absent, commits it. A crash before that leaves the old state and files that nothing names;
+// the next run steps over them. Of two runs at a time one gets the timestamp, the other an error. What is past half of
+// its lifetime is renewed on the way, if its keys are at hand. Keys that will be needed are unlocked before anything is
+// written.
+func (s *State) Publish(ctx context.Context, st store.Store, ring *keys.Keyring, next Next) (*Summary, error) {
+	d, err := s.draft(next)
+	if err != nil {
+		return nil, err
+	}
+	p := &publisher{s: s, d: d, st: st, ring: ring, sum: &Summary{Head: s.head, Number: d.number, Hosts: d.hosts, Removed: d.removed}}
+	p.plan()
+	p.sum.Due, p.sum.Aging = p.due(), s.aging(d.now, p.signs)
+	if !p.timestamp {
+		return p.sum, nil
+	}
+	if err := p.unlock(); err != nil {
+		return nil, err
+	}
+	if err := p.write(ctx); err != nil {
+		return nil, err
+	}
+	p.sum.Published = true
+	return p.sum, nil
+}
+
+type publisher struct {
+	s    *State
+	d    *draft
+	st   store.Store
+	ring *keys.Keyring
+	sum  *Summary
+
+	bins                         []string // to be signed
+	targets, snapshot, timestamp bool
+}
+
+// plan settles which roles are signed: those that say something new, those that the newest root's keys did not sign, and
+// those that are due for renewal. After a restore all are, above what hosts have seen.
+func (p *publisher) plan() {
+	s, d, life := p.s, p.d, p.s.fleet.Lifetimes
+	renew := p.ring.Enough(s.threshold, fleet.UseTargets) == nil // otherwise it is left to a run that holds the keys
+	past := func(role string, expires time.Time) bool { return !d.now.Before(half(role, expires, life)) }
+
+	delegator := metadata.Targets()
+	delegator.Signed.Delegations = d.delegations
+	// Published verified every bin under the delegation of that time.
+	same := s.targets != nil && sameJSON(s.targets.Signed.Delegations, d.delegations)
+	bins := d.delegations.SuccinctRoles.GetRoles()
+	for i, name := range bins {
+		md := s.bins[name]
+		if md == nil || s.above > 0 || slices.Contains(d.dirty, name) || !same && delegator.VerifyDelegate(name, md) != nil ||
+			renew && (!d.now.Before(binDue(i, len(bins), md.Signed.Expires, life)) || trust.RoleName(md) == "") {
+			p.bins = append(p.bins, name)
+		}
+	}
+	p.targets = d.changed || s.above > 0 || !s.signed(metadata.TARGETS) ||
+		renew && (past(metadata.TARGETS, s.targets.Signed.Expires) || trust.RoleName(s.targets) == "")
+	p.snapshot = p.targets || len(p.bins) > 0 || !s.signed(metadata.SNAPSHOT) ||
+		past(metadata.SNAPSHOT, s.snapshot.Signed.Expires)
+	// A new root is shown to hosts with the next timestamp: they go from one state to the next, roots included.
+	p.timestamp = p.snapshot || s.roots < len(s.fleet.Roots) || !s.signed(metadata.TIMESTAMP) ||
+		past(metadata.TIMESTAMP, s.timestamp.Signed.Expires)
+}
+
+func (p *publisher) unlock() error {
+	var uses []string
+	if p.targets || len(p.bins) > 0 {
+		uses = append(uses, fleet.UseTargets)
+	}
+	if p.snapshot {
+		uses = append(uses, fleet.UseSnapshot)
+	}
+	if p.timestamp {
+		uses = append(uses, fleet.UseTimestamp)
+	}
+	if err := p.ring.Enough(p.s.threshold, uses...); err != nil {
+		return err
+	}
+	return p.ring.Unlock(uses...)
+}
+
+// threshold is how many keys have to sign the role.
+func (s *State) threshold(role string) int { return s.root.Signed.Roles[role].Threshold }
+
+func (p *publisher) write(ctx context.Context) error {
+	meta := map[string]*metadata.MetaFiles{}
+	if p.s.snapshot != nil {
+		maps.Copy(meta, p.s.snapshot.Signed.Meta)
+	}
+	if err := p.writeBins(ctx, meta); err != nil {
+		return err
+	}
+	if p.targets {
+		if err := p.writeTargets(ctx, meta); err != nil {
+			return err
+		}
+	}
+	snapshot := p.s.timestampMeta()
+	if p.snapshot {
+		var err error
+		if snapshot, err = p.writeSnapshot(ctx, meta); err != nil {
+			return err
+		}
+	}
+	// Late, because from here on clients believe the new roots' keys only. Until the timestamp that these sign stands, servers
+	// keep the roots back; see package serve.
+	for n := p.s.roots + 1; n <= len(p.s.fleet.Roots); n++ {
+		key := schema.MetadataKey(metadata.ROOT, int64(n))
+		if err := p.create(ctx, key, p.s.fleet.Roots[n-1]); err != nil {
+			return err
+		}
+		p.sum.Roles = append(p.sum.Roles, metadata.ROOT)
+	}
+	return p.commit(ctx, snapshot)
+}
+
+func (p *publisher) writeBins(ctx context.Context, meta map[string]*metadata.MetaFiles) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	versions, errs := make([]int64, len(p.bins)), make([]error, len(p.bins))
+	by := p.s.root.Signed.Roles[metadata.TARGETS]
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, writers)
+	for i, name := range p.bins {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			md := metadata.Targets(p.d.now.Add(p.s.fleet.Lifetimes.Targets))
+			trust.NameRole(md, name)
+			var after int64
+			if old := p.s.bins[name]; old != nil {
+				after = old.Signed.Version
+			}
+			ts, err := binTargets(p.d.assignments[name])
+			if err == nil {
+				md.Signed.Targets = ts
+				versions[i], _, err = createNext(ctx, p, name, after, md, &md.Signed.Version, by)
+			}
+			if errs[i] = err; err != nil {
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	if err := first(errs); err != nil {
+		return err
+	}
+	for i, name := range p.bins {
+		meta[name+".json"] = metadata.MetaFile(versions[i])
+		p.sum.Roles = append(p.sum.Roles, name)
+	}
+	return nil
+}
+
+// writers is how many bins are signed and stored at a time: a stored file waits for the disk, a signature for the KMS.
+const writers = keys.InFlight
+
+// first picks the error that caused the others: not the cancellation that followed it.
+func first(errs []error) error {
+	var any error
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+		any = errors.Join(any, err)
+	}
+	return any
+}
+
+func (p *publisher) writeTargets(ctx context.Context, meta map[string]*metadata.MetaFiles) error {
+	md := metadata.Targets(p.d.now.Add(p.s.fleet.Lifetimes.Targets))
+	trust.NameRole(md, metadata.TARGETS)
+	md.Signed.Delegations = p.d.delegations
+	for _, name := range slices.Sorted(maps.Keys(p.d.content)) {
+		b := p.d.content[name]
+		digest := schema.DigestOf(b)
+		if err := p.create(ctx, schema.TargetKey(digest), b); err != nil {
+			return err
+		}
+		md.Signed.Targets[name] = &metadata.TargetFiles{Length: int64(len(b)), Hashes: metadata.Hashes{"sha256": digest[:]}}
+	}
+	var after int64
+	if p.s.targets != nil {
+		after = p.s.targets.Signed.Version
+	}
+	v, _, err := createNext(ctx, p, metadata.TARGETS, after, md, &md.Signed.Version, p.s.root.Signed.Roles[metadata.TARGETS])
+	if err != nil {
+		return err
+	}
+	meta["targets.json"] = metadata.MetaFile(v)
+	p.sum.Roles = append(p.sum.Roles, metadata.TARGETS)
+	return nil
+}
+
+// writeSnapshot lists versions only: lengths and hashes of every bin would double what each host reads at each change.
+func (p *publisher) writeSnapshot(ctx context.Context, meta map[string]*metadata.MetaFiles) (*metadata.MetaFiles, error) {
+	md := metadata.Snapshot(p.d.now.Add(p.s.fleet.Lifetimes.Snapshot))
+	md.Signed.Meta = meta
+	var after int64
+	if p.s.snapshot != nil {
+		after = p.s.snapshot.Signed.Version
+	}
+	v, b, err := createNext(ctx, p, metadata.SNAPSHOT, after, md, &md.Signed.Version, p.s.root.Signed.Roles[metadata.SNAPSHOT])
+	if err != nil {
+		return nil, err
+	}
+	p.sum.Roles = append(p.sum.Roles, metadata.SNAPSHOT)
+	d := schema.DigestOf(b)
+	return &metadata.MetaFiles{Version: v, Length: int64(len(b)), Hashes: metadata.Hashes{"sha256": d[:]}}, nil
+}
+
+func (s *State) timestampMeta() *metadata.MetaFiles {
+	if s.timestamp == nil {
+		return nil
+	}
+	return s.timestamp.Signed.Meta["snapshot.json"]
+}
+
+// commit creates the next timestamp. Its number is never stepped over: whoever creates it has published.
+func (p *publisher) commit(ctx context.Context, snapshot *metadata.MetaFiles) error {
+	md := metadata.Timestamp(p.d.now.Add(p.s.fleet.Lifetimes.Timestamp))
+	md.Signed.Version = max(p.s.head, p.s.above) + 1
+	if md.Signed.Version > schema.MaxTimestampVersion {
+		return fault.Hint(fmt.Errorf("timestamp version %d is more than the store can count", md.Signed.Version),
+			"nobody publishes that often: find out who put %s into the store, and remove it", schema.TimestampKey(p.s.head))
+	}
+	md.Signed.Meta = map[string]*metadata.MetaFiles{"snapshot.json": snapshot}
+	b, err := keys.SignRole(p.ring, md, p.s.root.Signed.Roles[metadata.TIMESTAMP])
+	if err != nil {
+		return fmt.Errorf("timestamp: %w", err)
+	}
+	key := schema.TimestampKey(md.Signed.Version)
+	err = store.CreateBytes(ctx, p.st, key, b)
+	if errors.Is(err, fs.ErrExist) {
+		if there, rerr := store.Read(ctx, p.st, key, schema.MaxTimestamp); rerr != nil || !bytes.Equal(there, b) {
+			return fault.Hint(fmt.Errorf("another run published version %d in the meantime", md.Signed.Version),
+				"run again: it starts from what the other published")
+		}
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	p.sum.Head = md.Signed.Version
+	p.sum.Roles = append(p.sum.Roles, metadata.TIMESTAMP)
+	return nil
+}
+
+// maxLeftovers bounds how many files of crashed runs are stepped over.
+const maxLeftovers = 1000
+
+// createNext signs md under the first version above after whose name is free, and stores it. A file that a crashed run
+// left holds its version for good: clients may have cached it.
+func createNext[T metadata.Roles](ctx context.Context, p *publisher, role string, after int64, md *metadata.Metadata[T], version *int64, by *metadata.Role) (int64, []byte, error) {
+	if after > schema.MaxTimestampVersion {
+		after = p.s.head // who made that up has a key that the newest root dropped, and hosts forget it
+	}
+	after = max(after, p.s.above)
+	for v := after + 1; v <= after+maxLeftovers; v++ {
+		*version = v
+		b, err := keys.SignRole(p.ring, md, by)
+		if err != nil {
+			return 0, nil, fmt.Errorf("%s: %w", role, err)
+		}
+		key := schema.MetadataKey(role, v)
+		err = store.CreateBytes(ctx, p.st, key, b)
+		if errors.Is(err, fs.ErrExist) {
+			there, err := store.Read(ctx, p.st, key, schema.MaxTargets)
+			if err != nil {
+				return 0, nil, err
+			}
+			if !bytes.Equal(there, b) {
+				continue
+			}
+		} else if err != nil {
+			return 0, nil, err
+		}
+		return v, b, nil
+	}
+	return 0, nil, fault.Hint(fmt.Errorf("store: %d files of %s that nothing names", maxLeftovers, role), "see bakehouse store fsck")
+}
+
+// create stores an object whose key names its bytes. If it is there with others, the store was altered.
+func (p *publisher) create(ctx context.Context, key string, b []byte) error {
+	err := store.CreateBytes(ctx, p.st, key, b)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	there, err := store.Read(ctx, p.st, key, int64(len(b)))
+	if err != nil || !bytes.Equal(there, b) {
+		return fault.Refuse(errors.Join(fmt.Errorf("store: %s is altered", key), err),
+			"find out who altered the store, remove the object and run again")
+	}
+	return nil
+}
