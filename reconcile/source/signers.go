@@ -66,7 +66,10 @@ func (r *Repo) readOutside(name string, limit int64) ([]byte, error) {
 
 // Outside refuses a file that the repository could supply: one that lies in its work tree, in another work tree of the same
 // repository or in its git directory, itself or by any symbolic link on the way to it.
-func (r *Repo) Outside(name string) error {
+func (r *Repo) Outside(name string) error { return r.outside(name, name) }
+
+// outside is Outside for the file called name, of which the user knows as shown.
+func (r *Repo) outside(name, shown string) error {
 	ours, err := r.places()
 	if err != nil {
 		return err
@@ -79,7 +82,7 @@ func (r *Repo) Outside(name string) error {
 		for dir := at; ; dir = filepath.Dir(dir) {
 			for _, place := range ours {
 				if same(dir, place) {
-					return fault.Refuse(fmt.Errorf("%s lies in the fleet repository (%s), which would vouch for itself", name, place),
+					return fault.Refuse(fmt.Errorf("%s lies in the fleet repository (%s), which would vouch for itself", shown, place),
 						"keep it where no commit can change it, outside the repository")
 				}
 			}
@@ -87,12 +90,47 @@ func (r *Repo) Outside(name string) error {
 				break
 			}
 			if common, ok := commonDirOf(dir); ok && same(common, ours[0]) {
-				return fault.Refuse(fmt.Errorf("%s lies in %s, a work tree of the fleet repository, which would vouch for itself", name, dir),
+				return fault.Refuse(fmt.Errorf("%s lies in %s, a work tree of the fleet repository, which would vouch for itself", shown, dir),
 					"keep it where no commit can change it, outside the repository")
 			}
 		}
 	}
 	return nil
+}
+
+// Outside refuses a file or directory, which need not exist yet, that the repository around dir could supply. Where there
+// is none, no commit can change anything.
+func Outside(dir, name string) error {
+	real, err := filepath.EvalSymlinks(dir) // the repository of a linked directory is the one that it leads to, too
+	if err != nil {
+		return err
+	}
+	there := name
+	for !exists(there) && there != filepath.Dir(there) {
+		there = filepath.Dir(there)
+	}
+	for _, dir := range []string{dir, real} {
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return err
+		}
+		top, gitDir, err := locate(abs)
+		if errors.Is(err, errNoRepo) {
+			continue
+		}
+		if err == nil {
+			err = (&Repo{dir: top, gitDir: gitDir}).outside(there, name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func exists(name string) bool {
+	_, err := os.Lstat(name)
+	return err == nil
 }
 
 // places are the git directory that all work trees share, this work tree's own and the work tree.

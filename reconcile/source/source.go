@@ -64,6 +64,8 @@ func Open(dir string) (*Repo, error) {
 	return &Repo{dir: top, gitDir: gitDir, git: g}, nil
 }
 
+var errNoRepo = errors.New("not in a git repository")
+
 // locate walks up to the work tree (or bare repository) that holds dir. top is empty for a bare repository.
 func locate(dir string) (top, gitDir string, err error) {
 	for d := dir; ; d = filepath.Dir(d) {
@@ -79,7 +81,7 @@ func locate(dir string) (top, gitDir string, err error) {
 			return "", d, nil
 		}
 		if d == filepath.Dir(d) {
-			return "", "", fault.Hint(fmt.Errorf("%s is not in a git repository", dir),
+			return "", "", fault.Hint(fmt.Errorf("%s is %w", dir, errNoRepo),
 				"run `bakehouse init` to make a fleet repository, or name one with --repo DIR")
 		}
 	}

@@ -1,0 +1,159 @@
+package settings
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// A name is what can be set: a flag of one command, or of every command that has it.
+type name struct {
+	command string // "store gc"; empty: shared
+	flag    string
+}
+
+func (n name) String() string {
+	if n.command == "" {
+		return n.flag
+	}
+	return n.command + ": " + n.flag
+}
+
+// variable is the name of n in the environment.
+func (n name) variable() string {
+	words := n.flag
+	if n.command != "" {
+		words = n.command + "_" + n.flag
+	}
+	return prefix + strings.ToUpper(strings.NewReplacer(" ", "_", "-", "_").Replace(words))
+}
+
+// Variables are the names of f's setting in the environment: of its command alone, and of all commands.
+func Variables(cmd *cobra.Command, f *pflag.Flag) (own, shared string) {
+	return name{pathOf(cmd), f.Name}.variable(), name{"", f.Name}.variable()
+}
+
+// A tree has the flags of all commands of a program.
+type tree struct {
+	commands map[string]map[string]Class // by path and flag
+	shared   map[string]Class            // by flag: the strictest of those that can be set
+	having   map[string][]string         // by flag: the commands
+}
+
+// treeOf lists the flags below root. Commands that only hold others are left out.
+func treeOf(root *cobra.Command) *tree {
+	t := &tree{map[string]map[string]Class{}, map[string]Class{}, map[string][]string{}}
+	Walk(root, func(c *cobra.Command, flags []*pflag.Flag) {
+		path := pathOf(c)
+		own := map[string]Class{}
+		for _, f := range flags {
+			class := ClassOf(f)
+			own[f.Name] = class
+			t.shared[f.Name] = max(t.shared[f.Name], class)
+			t.having[f.Name] = append(t.having[f.Name], path)
+		}
+		if path != "" {
+			t.commands[path] = own
+		}
+	})
+	return t
+}
+
+// Walk calls do for root and each command below it that has flags, with those that this package is about, by name.
+// Commands that only hold others and cobra's own are left out.
+func Walk(root *cobra.Command, do func(c *cobra.Command, flags []*pflag.Flag)) {
+	flags := map[string]*pflag.Flag{}
+	note := func(f *pflag.Flag) {
+		if !reserved(f.Name) {
+			flags[f.Name] = f
+		}
+	}
+	root.LocalFlags().VisitAll(note)
+	if len(flags) > 0 || !root.HasSubCommands() {
+		root.InheritedFlags().VisitAll(note)
+		do(root, slices.SortedFunc(maps.Values(flags), byName))
+	}
+	for _, c := range root.Commands() {
+		if root.HasParent() || !isCobras(c) {
+			Walk(c, do)
+		}
+	}
+}
+
+func byName(a, b *pflag.Flag) int { return cmp.Compare(a.Name, b.Name) }
+
+// isCobras reports whether cobra itself adds c to a program.
+func isCobras(c *cobra.Command) bool {
+	return c.Name() == "help" || c.Name() == "completion" || strings.HasPrefix(c.Name(), "__")
+}
+
+// reserved reports whether a flag has no setting because it says where settings are, or is no option of a command.
+func reserved(flag string) bool { return flag == "help" || flag == "version" || flag == "config" }
+
+// pathOf is a command's path without the program: "store gc".
+func pathOf(cmd *cobra.Command) string {
+	_, path, _ := strings.Cut(cmd.CommandPath(), " ")
+	return path
+}
+
+func (t *tree) class(n name) Class {
+	if n.command == "" {
+		return t.shared[n.flag]
+	}
+	return t.commands[n.command][n.flag]
+}
+
+// onceOnly describes the mistake of setting what only a command line may say.
+func (t *tree) onceOnly(n name) (what error, hint string) {
+	command := n.command
+	if command == "" {
+		command = t.having[n.flag][0]
+	}
+	return fmt.Errorf("--%s is for one run and cannot be a setting", n.flag),
+		fmt.Sprintf("give it on the command line: bakehouse %s --%s", command, n.flag)
+}
+
+// nearest returns the candidate that word was most likely meant to be, or nothing.
+func nearest(word string, candidates []string) string {
+	best, least := "", len(word)/3+1
+	if len(word) > 64 {
+		return ""
+	}
+	for _, c := range candidates {
+		if d := distance(word, c); d < least || d == least && best == "" {
+			best, least = c, d
+		}
+	}
+	return best
+}
+
+// distance is how many letters have to be inserted, deleted, replaced or swapped with their neighbour to make a into b
+// (optimal string alignment).
+func distance(a, b string) int {
+	var before []int
+	last := make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row := make([]int, len(b)+1)
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			differ := 1
+			if a[i-1] == b[j-1] {
+				differ = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+differ)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last = last, row
+	}
+	return last[len(b)]
+}
