@@ -115,6 +115,8 @@ var bans = []ban{
 	{".", false, "testing", noTests},
 	{".", false, "examples/internal", "it boots machines as root for tests"},
 	{".", false, "reconcile/scripttest", noTests},
+	{".", false, "schema/needs", noTests},
+	{hostOnly, false, "schema/needs", noTests},
 }
 
 // check returns what of g breaks the ban.

@@ -13,6 +13,7 @@ import (
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/needs"
 )
 
 // onDisk is a host that runs release 1, with its state directory on a file system of its own of that size.
@@ -24,7 +25,10 @@ func onDisk(t *testing.T, megabytes int) (*testfleet.Fleet, *host) {
 	if err := os.MkdirAll(h.files.Stored(), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	needs(t, syscall.Mount("tmpfs", h.files.Stored(), "tmpfs", 0, fmt.Sprintf("size=%dm,mode=0700", megabytes)), "mounting takes root")
+	size := fmt.Sprintf("size=%dm,mode=0700", megabytes)
+	if err := syscall.Mount("tmpfs", h.files.Stored(), "tmpfs", 0, size); err != nil {
+		needs.Missing(t, "cannot mount a tmpfs, which takes root: %v", err)
+	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(h.files.Stored(), syscall.MNT_DETACH); err != nil {
 			t.Error(err)

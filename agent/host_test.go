@@ -127,18 +127,6 @@ func spec(text string) testfleet.Spec {
 		Own: map[string]string{"/usr/bin/agent": text}}
 }
 
-// needs skips a test for want of something, or fails it where everything must run.
-func needs(t *testing.T, err error, what string) {
-	t.Helper()
-	if err == nil {
-		return
-	}
-	if os.Getenv("BAKEHOUSE_TEST_ALL") != "" {
-		t.Fatalf("%s: %v", what, err)
-	}
-	t.Skipf("%s: %v", what, err)
-}
-
 // stateOf reads state.json.
 func (h *host) stateOf() *state.Record {
 	h.t.Helper()

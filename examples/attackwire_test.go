@@ -13,6 +13,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/schema"
+	"bakehouse/schema/needs"
 )
 
 // Attacks by what is sent and when, and on the host's own surroundings.
@@ -154,12 +155,7 @@ func malformed(b *besieged) {
 }
 
 func symlinkedState(b *besieged) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("BAKEHOUSE_TEST_ALL") != "" {
-			b.t.Fatal("must run as root")
-		}
-		b.t.Skip("only root can give a file away")
-	}
+	needs.Root(b.t, "giving a file away")
 	b.offers(2)
 	state := filepath.Join(b.root, schema.StateDir)
 	must(b.t, os.Rename(state, state+".moved"))

@@ -25,8 +25,8 @@ import (
 	"testing"
 	"time"
 
-	"bakehouse/examples/internal/realhost"
 	"bakehouse/schema"
+	"bakehouse/schema/needs"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata/config"
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
@@ -64,9 +64,11 @@ func blocks(t *testing.T) (operator, server, host string) {
 // A TUF client that knows nothing of Bakehouse then refreshes from the same server and downloads the host's package.
 func TestTheReadmesCommandsByHandAreTrue(t *testing.T) {
 	t.Parallel() // it waits for other programs
-	realhost.Need(t, "bash", "git", "go", "dpkg", "unshare", "chroot")
+	needs.All(t, "installs a package on a copy of this machine")
+	needs.Root(t, "entering the copy")
+	needs.Tools(t, "bash", "git", "go", "dpkg", "unshare", "chroot")
 	if _, err := os.Lstat(schema.StateDir); err == nil {
-		realhost.Missing(t, "this machine is a host itself: %s is here", schema.StateDir)
+		needs.Missing(t, "this machine is a host itself: %s is here", schema.StateDir)
 	}
 	h := newHand(t)
 	operator, server, host := blocks(t)
@@ -201,7 +203,7 @@ exit $code`
 	cmd.Env = append(h.env, "BAKEHOUSE_PASSWORD=let me in", "SSL_CERT_FILE="+filepath.Join(h.dir, "ca.pem"))
 	out, err := cmd.CombinedOutput()
 	if err != nil && bytes.Contains(out, []byte("mount: ")) {
-		realhost.Missing(t, "no overlay of this machine's root: %s", out)
+		needs.Missing(t, "no overlay of this machine's root: %s", out)
 	}
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, out)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"bakehouse/examples/internal/realhost"
+	"bakehouse/schema/needs"
 )
 
 // agentStandIn is no Checkmk agent: none can be had here. It prints the sections that tell which of the files that the
@@ -201,7 +202,7 @@ func TestCheckmkAnswersOnARealHost(t *testing.T) {
 // vendorAgent makes a deb as Checkmk's is laid out, with the stand-in for its script.
 func vendorAgent(t *testing.T, to string) {
 	t.Helper()
-	realhost.Need(t, "dpkg-deb")
+	needs.Tool(t, "dpkg-deb")
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"DEBIAN/control":         "Package: check-mk-agent\nVersion: 2.3.0-1\nArchitecture: all\nMaintainer: nobody <nobody@example.com>\nDescription: a stand-in\n",

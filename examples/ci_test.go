@@ -19,6 +19,7 @@ import (
 
 	"bakehouse/examples"
 	"bakehouse/reconcile/plan"
+	"bakehouse/schema/needs"
 
 	"cuelang.org/go/cue/cuecontext"
 	"cuelang.org/go/encoding/yaml"
@@ -288,14 +289,7 @@ func (o *operator) job(bare, ref, script string, env ...string) (code int, out s
 }
 
 func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.T) {
-	for _, tool := range []string{"bash", "git", "curl", "jq", "base64", "tar"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("BAKEHOUSE_TEST_ALL") != "" {
-				t.Fatalf("%s is not here", tool)
-			}
-			t.Skipf("%s is not here", tool)
-		}
-	}
+	needs.Tools(t, "bash", "git", "curl", "jq", "base64", "tar")
 	program := filepath.Join(t.TempDir(), "bakehouse")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program, "bakehouse").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)

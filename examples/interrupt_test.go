@@ -14,9 +14,9 @@ import (
 	"syscall"
 	"testing"
 
-	"bakehouse/examples/internal/realhost"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/needs"
 )
 
 // fleetRepo is a fleet with keys and a root, and the environment that commands on it need.
@@ -28,9 +28,7 @@ type fleetRepo struct {
 
 func newFleetRepo(t *testing.T) *fleetRepo {
 	t.Helper()
-	if _, err := exec.LookPath("git"); err != nil {
-		realhost.Missing(t, "git is not here")
-	}
+	needs.Tool(t, "git")
 	top := t.TempDir()
 	f := &fleetRepo{dir: filepath.Join(top, "fleet"), program: filepath.Join(top, "bakehouse")}
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", f.program, "bakehouse").CombinedOutput(); err != nil {

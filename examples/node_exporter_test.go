@@ -19,6 +19,7 @@ import (
 
 	"bakehouse/examples/internal/realhost"
 	"bakehouse/schema"
+	"bakehouse/schema/needs"
 )
 
 // nodeExporter is the version that the example's README names.
@@ -135,7 +136,7 @@ func buildNodeExporter(t *testing.T, to string) {
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOBIN="+dir, "CGO_ENABLED=0", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		realhost.Missing(t, "%s cannot be built: %v\n%s", nodeExporter, err, out)
+		needs.Missing(t, "%s cannot be built: %v\n%s", nodeExporter, err, out)
 	}
 	if err := os.Rename(filepath.Join(dir, "node_exporter"), to); err != nil {
 		t.Fatal(err)

@@ -1,14 +1,13 @@
 package examples_test
 
 import (
-	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"bakehouse/agent/install/installtest"
 	"bakehouse/examples/internal/realhost"
 	"bakehouse/schema"
 )
@@ -25,21 +24,8 @@ func TestTheServiceSurvivesUpdatingItself(t *testing.T) {
 
 // The same by rpm, on a host whose rpm is told by a package that there is a shell.
 func TestTheServiceSurvivesUpdatingItselfByRpm(t *testing.T) {
-	realhost.Need(t, "rpmbuild")
 	h := realhost.Boot(t, "db01")
-	dir := t.TempDir()
-	spec := filepath.Join(dir, "base.spec")
-	if err := os.WriteFile(spec, []byte("Name: base\nVersion: 1\nRelease: 1\nSummary: a shell\nLicense: none\nProvides: /bin/sh\n%description\na shell\n%files\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("rpmbuild", "--quiet", "-bb", "--define", "_topdir "+dir, spec).CombinedOutput(); err != nil {
-		t.Fatalf("rpmbuild: %v\n%s", err, out)
-	}
-	made, err := filepath.Glob(filepath.Join(dir, "RPMS/*/*.rpm"))
-	if err != nil || len(made) != 1 {
-		t.Fatalf("rpmbuild made %q, %v", made, err)
-	}
-	h.Copy("/root/base.rpm", 0o644, made[0])
+	h.Copy("/root/base.rpm", 0o644, installtest.RpmBuild(t, installtest.Shell))
 	h.Run("rpm", "--install", "/root/base.rpm")
 	serviceUpdatesItself(t, h, "rpm", "rpm", "--install")
 	if out := h.Run("rpm", "--query", "bakehouse-agent"); len(strings.Fields(out)) != 1 {

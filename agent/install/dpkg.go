@@ -17,6 +17,7 @@ import (
 
 const (
 	dpkgDir    = "/var/lib/dpkg"
+	dpkgLog    = "/var/log/dpkg.log"
 	dpkgLimit  = 30 * time.Minute // a hung maintainer script must not block updates for good
 	lockWait   = 5 * time.Minute  // apt holds the lock for as long as it installs
 	tailLines  = 15
@@ -46,7 +47,7 @@ func (s *System) installDeb(ctx context.Context, p Package) error {
 // dpkg runs dpkg without terminal and questions. Its output goes to the log, and the last of it into the error.
 func (s *System) dpkg(ctx context.Context, args ...string) error {
 	if s.sandboxed() {
-		args = append([]string{"--root=" + s.Root}, args...)
+		args = append([]string{"--root=" + s.Root, "--log=" + s.path(dpkgLog)}, args...)
 		if os.Geteuid() != 0 {
 			args = append([]string{"--force-not-root"}, args...)
 		}
@@ -87,8 +88,12 @@ func (s *System) command(ctx context.Context, env []string, name string, args ..
 
 // prepareAdmin makes the least database that dpkg needs in a fresh sandbox.
 func (s *System) prepareAdmin() error {
+	dirs := []string{filepath.Dir(dpkgLog)}
 	for _, d := range []string{"info", "updates", "triggers", "parts", "alternatives"} {
-		if err := durable.MkdirAll(s.path(filepath.Join(dpkgDir, d)), 0o755); err != nil {
+		dirs = append(dirs, filepath.Join(dpkgDir, d))
+	}
+	for _, d := range dirs {
+		if err := durable.MkdirAll(s.path(d), 0o755); err != nil {
 			return err
 		}
 	}

@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"bakehouse/agent/install/installtest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/needs"
 )
 
 // lockHolder is set in the process that holdLock starts.
@@ -103,9 +103,7 @@ func TestAHeldDpkgLockIsWaitedForAndItsHolderNamed(t *testing.T) {
 // deb builds a package with dpkg-deb, or skips.
 func deb(t *testing.T, version string, files map[string]string, scripts map[string]string) Package {
 	t.Helper()
-	for _, tool := range []string{"dpkg", "dpkg-deb"} {
-		installtest.Tool(t, tool)
-	}
+	needs.Tools(t, "dpkg", "dpkg-deb")
 	dir := t.TempDir()
 	put := func(name, text string, mode os.FileMode) {
 		name = filepath.Join(dir, name)

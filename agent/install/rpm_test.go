@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,7 +23,6 @@ func rpmSystem(t *testing.T) *System {
 // rpm builds a package with rpmbuild. Scripts are by section, such as "%pre".
 func rpm(t *testing.T, name, version, tags string, files map[string]string, scripts map[string]string) Package {
 	t.Helper()
-	dir := t.TempDir()
 	var spec strings.Builder
 	fmt.Fprintf(&spec, "Name: %s\nVersion: %s\nRelease: 1\nSummary: test\nLicense: none\nBuildArch: noarch\n%s%%description\ntest\n%%install\n", name, version, tags)
 	for name, text := range files {
@@ -37,18 +35,7 @@ func rpm(t *testing.T, name, version, tags string, files map[string]string, scri
 	for name := range files {
 		spec.WriteString(name + "\n")
 	}
-	if err := os.WriteFile(filepath.Join(dir, "p.spec"), []byte(spec.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c := exec.Command("rpmbuild", "--quiet", "-bb", "--define", "_topdir "+dir, filepath.Join(dir, "p.spec"))
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("rpmbuild: %v\n%s", err, out)
-	}
-	made, err := filepath.Glob(filepath.Join(dir, "RPMS/*/*.rpm"))
-	if err != nil || len(made) != 1 {
-		t.Fatalf("rpmbuild made %q, %v", made, err)
-	}
-	b, err := os.ReadFile(made[0])
+	b, err := os.ReadFile(installtest.RpmBuild(t, spec.String()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"bakehouse/agent/install/installtest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/needs"
 )
 
 // stage writes a package into a directory of its own.
@@ -307,7 +307,7 @@ func TestAProgramCopiedByHandGivesWayToItsPackage(t *testing.T) {
 	}
 	// The same file as the program that runs, which is what the test's own binary is here.
 	if err := os.Link(exe, filepath.Join(s.Root, "usr/bin/agent")); err != nil {
-		installtest.Missing(t, "no hard link from the test binary to a temporary folder: "+err.Error())
+		needs.Missing(t, "no hard link from the test binary to a temporary directory: %v", err)
 	}
 	revert := mustInstall(t, s, stage(t, schema.Tgz, archive(t, oldFiles...)))
 	if b, err := os.ReadFile(filepath.Join(s.Root, "usr/bin/agent")); err != nil || string(b) != "agent 1" {

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"bakehouse/schema"
+	"bakehouse/schema/needs"
 )
 
 // build builds bakehouse once, as a user's `go run .` does.
@@ -47,7 +48,7 @@ func TestMain(m *testing.M) {
 func perform(t *testing.T, interruptAt string, hit func(printed string), args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
-		t.Skip("the host program runs on Linux only")
+		needs.Missing(t, "the host program runs on Linux only")
 	}
 	exe, err := build()
 	if err != nil {

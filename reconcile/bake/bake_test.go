@@ -10,7 +10,6 @@ import (
 	"sync"
 	"testing"
 
-	"bakehouse/agent/install/installtest"
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
@@ -167,11 +166,6 @@ func assembled(t tb, st bake.Store, b *bake.Baked) []byte {
 	}
 	return out.Bytes()
 }
-
-// tool finds a program that a test needs; where it is absent the test is skipped, unless all are asked for.
-func tool(t testing.TB, name string) string { t.Helper(); return installtest.Tool(t, name) }
-
-func missing(t testing.TB, why string) { t.Helper(); installtest.Missing(t, why) }
 
 // bake1 bakes and assembles in one go, for property tests.
 func bake1(t tb, st bake.Store, src bake.Sources, r *rules.Recipe, format schema.Format) []byte {

@@ -21,6 +21,7 @@ import (
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
+	"bakehouse/schema/needs"
 )
 
 // The tree of the benchmarks is what a host of examples/node-exporter gets: the real node_exporter (built through the
@@ -122,10 +123,10 @@ func packages(b *testing.B, rs []*rules.Recipe, src repo, root schema.Digest) {
 			}
 		})
 	}
-	dpkgDeb := tool(b, "dpkg-deb")
+	dpkgDeb := needs.Tool(b, "dpkg-deb")
 	rival("dpkg-deb", schema.Deb, func(out string) error { return exec.Command(dpkgDeb, "-Zgzip", "--build", dir, out).Run() })
 	spec := rpmSpec(b, dir)
-	rpmbuild := tool(b, "rpmbuild")
+	rpmbuild := needs.Tool(b, "rpmbuild")
 	rival("rpmbuild", schema.Rpm, func(out string) error {
 		top := filepath.Dir(out)
 		return exec.Command(rpmbuild, "--quiet", "-bb", "--define", "_topdir "+top, "--define", "_rpmfilename package", "--define", "_rpmdir "+top, spec).Run()

@@ -2,7 +2,6 @@ package bake_test
 
 import (
 	"bytes"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -14,16 +13,16 @@ import (
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
+	"bakehouse/schema/needs"
 )
 
 // debian is the root of a release, minimal as debootstrap makes it; it is built once per machine (a minute, 250 MB) and
 // never written to after that.
 func debian(t *testing.T, suite string) string {
 	t.Helper()
-	bootstrap, overlay := tool(t, "debootstrap"), tool(t, "unshare")
-	if os.Getuid() != 0 {
-		missing(t, "only root can make and enter a root")
-	}
+	needs.All(t, "installs in Debian roots")
+	bootstrap, overlay := needs.Tool(t, "debootstrap"), needs.Tool(t, "unshare")
+	needs.Root(t, "entering a root")
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +50,7 @@ func debian(t *testing.T, suite string) string {
 	out, err := exec.Command(overlay, "--mount", "--pid", "--fork", "sh", "-c", `mount -t proc proc /proc && exec "$@"`, "sh",
 		bootstrap, "--variant=minbase", suite, partial, mirror(t)).CombinedOutput()
 	if err != nil {
-		missing(t, fmt.Sprintf("debootstrap %s: %v\n%s", suite, err, out[max(0, len(out)-2000):]))
+		needs.Missing(t, "debootstrap %s: %v\n%s", suite, err, out[max(0, len(out)-2000):])
 	}
 	if err := os.Rename(partial, root); err != nil {
 		t.Fatal(err)
@@ -62,12 +61,12 @@ func debian(t *testing.T, suite string) string {
 // mirror is where this machine's own packages come from.
 func mirror(t *testing.T) string {
 	t.Helper()
-	for line := range strings.Lines(run(t, tool(t, "apt-get"), "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)", "Created-By: Packages")) {
+	for line := range strings.Lines(run(t, needs.Tool(t, "apt-get"), "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)", "Created-By: Packages")) {
 		if f := strings.Fields(line); len(f) == 3 && f[1] == "main" && !strings.Contains(f[0], "-") && strings.HasPrefix(f[2], "http") {
 			return f[2]
 		}
 	}
-	missing(t, "apt knows no mirror")
+	needs.Missing(t, "apt knows no mirror")
 	return ""
 }
 
@@ -106,13 +105,13 @@ func TestDebianInstallsEveryFileWithItsModeAndContent(t *testing.T) {
 	for _, suite := range []string{"bookworm", "bullseye"} {
 		t.Run(suite, func(t *testing.T) {
 			s := newSystem(t, suite)
-			arch := strings.TrimSpace(run(t, tool(t, "dpkg"), "--print-architecture"))
+			arch := strings.TrimSpace(run(t, needs.Tool(t, "dpkg"), "--print-architecture"))
 			t.Logf("%s has %s", suite, strings.SplitN(s.run(nil, "dpkg --version"), "\n", 2)[0])
 			st, src := newMemory(), repo{}
 			bakeFor := func(r *rules.Recipe) []byte {
 				r.Platform.Arch = map[string]string{"amd64": "amd64", "arm64": "arm64"}[arch]
 				if r.Platform.Arch == "" {
-					missing(t, "no host program for "+arch)
+					needs.Missing(t, "there is no host program for %s", arch)
 				}
 				return assembled(t, st, baked(t, st, src, r, schema.Deb))
 			}

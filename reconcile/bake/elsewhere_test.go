@@ -15,6 +15,7 @@ import (
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
+	"bakehouse/schema/needs"
 )
 
 // digests bakes all classes in all formats, in the given order of their names, and lists what came out in one order.
@@ -66,10 +67,10 @@ func TestAnotherProcessOnAnotherHostMakesTheSameBytes(t *testing.T) {
 		"another host": {nil, append([]string{"unshare", "--uts", "sh", "-c", `hostname elsewhere && test "$(hostname)" = elsewhere && exec "$@"`, "sh"}, self...)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if elsewhere.argv[0] == "unshare" && os.Getuid() != 0 {
-				missing(t, "only root can give this process another host name than "+host)
+			if elsewhere.argv[0] == "unshare" {
+				needs.Root(t, "another host name than "+host)
 			}
-			cmd := exec.Command(tool(t, elsewhere.argv[0]), elsewhere.argv[1:]...)
+			cmd := exec.Command(needs.Tool(t, elsewhere.argv[0]), elsewhere.argv[1:]...)
 			cmd.Env = append(os.Environ(), append(elsewhere.env, "BAKEHOUSE_TEST_ELSEWHERE=1", "TMPDIR="+t.TempDir())...)
 			out, err := cmd.CombinedOutput()
 			if err != nil {

@@ -17,6 +17,7 @@ import (
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
+	"bakehouse/schema/needs"
 )
 
 // nodeExporter is what examples/node-exporter bakes.
@@ -33,6 +34,7 @@ func hostProgram(t testing.TB) []byte {
 // programs builds the real node_exporter and the real host program.
 func programs(t testing.TB) (exporter, agent []byte) {
 	t.Helper()
+	needs.All(t, "downloads and builds node_exporter")
 	dir := t.TempDir()
 	t.Setenv("GOBIN", dir)
 	return built(t, dir, filepath.Join(dir, "node_exporter"), "install", "-trimpath", "-ldflags=-s -w", nodeExporter), hostProgram(t)
@@ -40,11 +42,11 @@ func programs(t testing.TB) (exporter, agent []byte) {
 
 func built(t testing.TB, from, to string, args ...string) []byte {
 	t.Helper()
-	cmd := exec.Command(tool(t, "go"), args...)
+	cmd := exec.Command(needs.Tool(t, "go"), args...)
 	cmd.Dir = from
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOOS=linux", "GOARCH=amd64")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		missing(t, fmt.Sprintf("%v: %v\n%s", args, err, out))
+		needs.Missing(t, "%v: %v\n%s", args, err, out)
 	}
 	b, err := os.ReadFile(to)
 	if err != nil {

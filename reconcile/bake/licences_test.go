@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"bakehouse/schema/needs"
 )
 
 // The licences of what the host program links are generated, from the modules' own files: docs/linked names them with
@@ -36,7 +38,7 @@ func licences(t *testing.T) (linked, texts string) {
 	t.Helper()
 	list := func(system string, args ...string) string {
 		t.Helper()
-		cmd := exec.Command(tool(t, "go"), append([]string{"list"}, args...)...)
+		cmd := exec.Command(needs.Tool(t, "go"), append([]string{"list"}, args...)...)
 		cmd.Dir = "../.."
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOARCH=amd64", "GOOS="+system)
 		var errs bytes.Buffer
@@ -55,7 +57,7 @@ func licences(t *testing.T) (linked, texts string) {
 			}
 		}
 	}
-	goroot, err := exec.Command(tool(t, "go"), "env", "GOROOT").Output()
+	goroot, err := exec.Command(needs.Tool(t, "go"), "env", "GOROOT").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
+	"bakehouse/schema/needs"
 )
 
 // What Debian's own check finds in a package, and why it stays.
@@ -21,7 +22,7 @@ var lintianAllows = map[string]string{
 }
 
 func TestLintianFindsNothingElse(t *testing.T) {
-	program := tool(t, "lintian")
+	program := needs.Tool(t, "lintian")
 	rs, src, root := realFleet([]byte("#!/bin/sh\nexec sleep 1000\n"), hostProgram(t), 1, 0)
 	rs[0].Outputs[0].Services[0].User = "node-exporter"
 	rs[0].Outputs[0].Users = []fleet.User{{Name: "node-exporter", Home: "/nonexistent"}}

@@ -20,6 +20,7 @@ import (
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
+	"bakehouse/schema/needs"
 )
 
 // folder is a store in a folder, for what shall not be in memory.
@@ -130,7 +131,7 @@ func BenchmarkMemory(b *testing.B) {
 	nfpm.Env = append(os.Environ(), "BAKEHOUSE_TEST_NFPM="+dir)
 	b.ReportMetric(float64(peak(b, mb))/1024, "ours-MiB")
 	b.ReportMetric(float64(peakOf(b, nfpm))/1024, "nfpm-MiB")
-	b.ReportMetric(float64(peakOf(b, exec.Command(tool(b, "dpkg-deb"), "-Zgzip", "--build", dir, filepath.Join(b.TempDir(), "p.deb"))))/1024, "dpkg-deb-MiB")
+	b.ReportMetric(float64(peakOf(b, exec.Command(needs.Tool(b, "dpkg-deb"), "-Zgzip", "--build", dir, filepath.Join(b.TempDir(), "p.deb"))))/1024, "dpkg-deb-MiB")
 }
 
 func bakeGenerated(t *testing.T, mb string) {

@@ -15,11 +15,12 @@ import (
 	nfpmrpm "github.com/goreleaser/nfpm/v2/rpm"
 
 	"bakehouse/schema"
+	"bakehouse/schema/needs"
 )
 
 // nfpm packs what stands in an rpm of ours once more; rpm says the same of both.
 func TestAnRpmSaysOfItselfWhatNfpmsDoes(t *testing.T) {
-	rpm := tool(t, "rpm")
+	rpm := needs.Tool(t, "rpm")
 	src := repo{}
 	r := example(src, someID, ":9100")
 	r.Outputs = append(r.Outputs, peopled().Outputs...)

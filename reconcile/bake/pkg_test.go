@@ -19,6 +19,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
+	"bakehouse/schema/needs"
 )
 
 var solaris = schema.Platform{OS: "solaris", Arch: "amd64"}
@@ -33,7 +34,7 @@ type solarisRoot struct {
 func newSolarisRoot(t *testing.T) *solarisRoot {
 	t.Helper()
 	for _, name := range []string{"python3", "cpio", "sum"} {
-		tool(t, name)
+		needs.Tool(t, name)
 	}
 	stand, err := filepath.Abs("testdata/pkgtools.py")
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
+	"bakehouse/schema/needs"
 )
 
 // manyNames is the class of which no pkg can be made.
@@ -62,7 +63,7 @@ func TestOtherReadersUnpackWhatGoReads(t *testing.T) {
 			f := write(t, "package", pkg)
 			for reader, argv := range all {
 				t.Run(fmt.Sprintf("%s/%s/%s", reader, format, name), func(t *testing.T) {
-					tool(t, argv[0])
+					needs.Tool(t, argv[0])
 					dir := t.TempDir()
 					words := strings.NewReplacer("FILE", f, "DIR", dir)
 					args := make([]string, len(argv))
@@ -76,7 +77,7 @@ func TestOtherReadersUnpackWhatGoReads(t *testing.T) {
 			if format == schema.Deb {
 				t.Run("bsdtar/the members of a deb/"+name, func(t *testing.T) {
 					dir := t.TempDir()
-					run(t, tool(t, "bsdtar"), "-xf", f, "-C", dir)
+					run(t, needs.Tool(t, "bsdtar"), "-xf", f, "-C", dir)
 					for _, m := range readAr(t, pkg) {
 						if got, err := os.ReadFile(filepath.Join(dir, m.name)); err != nil || !bytes.Equal(got, m.data) {
 							t.Errorf("%s: %d of %d bytes, %v", m.name, len(got), len(m.data), err)

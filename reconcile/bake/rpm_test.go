@@ -14,6 +14,7 @@ import (
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/needs"
 )
 
 // rpmRoot is a small system that rpm installs into.
@@ -27,7 +28,7 @@ func newRpmRoot(t *testing.T) *rpmRoot {
 	t.Helper()
 	const database = "--dbpath=/var/lib/rpm"
 	root := installtest.RpmRoot(t, []string{database}, "cat", "mkdir", "mv", "rm")
-	return &rpmRoot{t, root, []string{tool(t, "rpm"), "--root=" + root, database}}
+	return &rpmRoot{t, root, []string{needs.Tool(t, "rpm"), "--root=" + root, database}}
 }
 
 func (r *rpmRoot) write(name string, mode fs.FileMode, content string) {
@@ -39,8 +40,7 @@ func (r *rpmRoot) write(name string, mode fs.FileMode, content string) {
 
 // do runs rpm and returns what it said on both streams, without Debian's advice to use another program.
 func (r *rpmRoot) do(args ...string) (string, error) {
-	c := exec.Command(r.rpm[0], append(r.rpm[1:len(r.rpm):len(r.rpm)], args...)...)
-	c.Env = append(os.Environ(), "LC_ALL=C")
+	c := installtest.Command(r.t, r.rpm[0], append(r.rpm[1:len(r.rpm):len(r.rpm)], args...)...)
 	b, err := c.CombinedOutput()
 	var out strings.Builder
 	for line := range strings.Lines(string(b)) {
@@ -159,7 +159,7 @@ func TestReadersOfRpmReadAPackage(t *testing.T) {
 	st, src := newMemory(), repo{}
 	f := write(t, "p.rpm", assembled(t, st, baked(t, st, src, example(src, someID, ":9100"), schema.Rpm)))
 	t.Run("rpm", func(t *testing.T) {
-		rpm := tool(t, "rpm")
+		rpm := needs.Tool(t, "rpm")
 		if got := run(t, rpm, "--checksig", "--verbose", f); strings.Count(got, ": OK\n") != 2 || strings.Count(got, "\n") != 3 {
 			t.Errorf("rpm --checksig says\n%s", got)
 		}
@@ -187,7 +187,7 @@ func TestReadersOfRpmReadAPackage(t *testing.T) {
 		"./etc/default/node_exporter",
 	}
 	t.Run("rpm, of documentation and config", func(t *testing.T) {
-		rpm := tool(t, "rpm")
+		rpm := needs.Tool(t, "rpm")
 		if got := run(t, rpm, "--query", "--package", "--docfiles", f); !slices.Equal(strings.Fields(got), []string{
 			"/usr/share/doc/bakehouse-agent/LICENSES.gz", "/usr/share/doc/bakehouse-agent/changelog.gz", "/usr/share/doc/bakehouse-agent/copyright",
 			"/usr/share/doc/node_exporter/README", "/usr/share/man/man8/bakehouse-agent.8.gz"}) {
@@ -198,13 +198,13 @@ func TestReadersOfRpmReadAPackage(t *testing.T) {
 		}
 	})
 	t.Run("bsdtar", func(t *testing.T) {
-		if got := strings.Fields(run(t, tool(t, "bsdtar"), "-tf", f)); !slices.Equal(got, want) {
+		if got := strings.Fields(run(t, needs.Tool(t, "bsdtar"), "-tf", f)); !slices.Equal(got, want) {
 			t.Errorf("%q", got)
 		}
 	})
 	t.Run("rpm2cpio and cpio", func(t *testing.T) {
-		payload := run(t, tool(t, "rpm2cpio"), f)
-		c := exec.Command(tool(t, "cpio"), "--list", "--quiet")
+		payload := run(t, needs.Tool(t, "rpm2cpio"), f)
+		c := exec.Command(needs.Tool(t, "cpio"), "--list", "--quiet")
 		c.Stdin = strings.NewReader(payload)
 		out, err := c.CombinedOutput()
 		for i := range want {
@@ -217,20 +217,20 @@ func TestReadersOfRpmReadAPackage(t *testing.T) {
 }
 
 func TestRpmRefusesAPackageWithAnAlteredByte(t *testing.T) {
-	rpm := tool(t, "rpm")
+	rpm := needs.Tool(t, "rpm")
 	st, src := newMemory(), repo{}
 	whole := assembled(t, st, baked(t, st, src, example(src, someID, ":9100"), schema.Rpm))
 	for name, at := range map[string]int{"header": 1000, "payload": len(whole) / 2, "end of the payload": len(whole) - 1} {
 		bad := bytes.Clone(whole)
 		bad[at] ^= 1
-		if out, err := exec.Command(rpm, "--checksig", write(t, "p.rpm", bad)).CombinedOutput(); err == nil {
+		if out, err := installtest.Command(t, rpm, "--checksig", write(t, "p.rpm", bad)).CombinedOutput(); err == nil {
 			t.Errorf("%s: %s", name, out)
 		}
 	}
 }
 
 func TestRpmlintFindsNothingThatIsNotMeant(t *testing.T) {
-	rpmlint := tool(t, "rpmlint")
+	rpmlint := needs.Tool(t, "rpmlint")
 	meant := map[string]string{
 		"no-binary":                       "the programs of this test are noise",
 		"no-signature":                    "what vouches for a package is the fleet's signature and TUF metadata",
@@ -249,7 +249,7 @@ func TestRpmlintFindsNothingThatIsNotMeant(t *testing.T) {
 	if err := os.WriteFile(f, assembled(t, st, out), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	found, _ := exec.Command(rpmlint, f).Output() // its exit code says whether there is anything at all
+	found, _ := installtest.Command(t, rpmlint, f).Output() // its exit code says whether there is anything at all
 	if !bytes.Contains(found, []byte("1 packages and 0 specfiles checked")) {
 		t.Fatalf("rpmlint says %s", found)
 	}
@@ -287,10 +287,10 @@ func TestAPlainSegmentThatIsAlteredInTheStoreIsRefused(t *testing.T) {
 
 // Whoever wants to can sign with rpm's own tool: the header is one region, and the signature header takes one more entry.
 func TestRpmsignCanSignAPackage(t *testing.T) {
-	sign, g, root := tool(t, "rpmsign"), newGnupg(t, "rsa2048"), newRpmRoot(t)
+	sign, g, root := needs.Tool(t, "rpmsign"), newGnupg(t, "rsa2048"), newRpmRoot(t)
 	st, src := newMemory(), repo{}
 	f := write(t, "p.rpm", assembled(t, st, baked(t, st, src, example(src, someID, ":9100"), schema.Rpm)))
-	run(t, sign, "--define", "__gpg "+tool(t, "gpg"), "--define", "_gpg_name test@example.org", "--define", "_gpg_path "+os.Getenv("GNUPGHOME"), "--addsign", f)
+	run(t, sign, "--define", "__gpg "+needs.Tool(t, "gpg"), "--define", "_gpg_name test@example.org", "--define", "_gpg_path "+os.Getenv("GNUPGHOME"), "--addsign", f)
 	root.trusts(g)
 	if out, err := root.do("--checksig", "--verbose", f); err != nil || strings.Count(out, ": OK\n") != 3 || !strings.Contains(out, "RSA/") {
 		t.Errorf("rpm --checksig: %v\n%s", err, out)

@@ -12,6 +12,7 @@ import (
 
 	"bakehouse/reconcile/bake"
 	"bakehouse/schema"
+	"bakehouse/schema/needs"
 )
 
 // gnupg signs by the real gpg, of a fresh key.
@@ -23,7 +24,7 @@ type gnupg struct {
 
 func newGnupg(t *testing.T, algorithm string) *gnupg {
 	t.Helper()
-	gpg := tool(t, "gpg")
+	gpg := needs.Tool(t, "gpg")
 	home, err := os.MkdirTemp("", "gpg") // a test's own folder has too long a name for a socket
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +105,7 @@ func TestADebsSealIsAMemberThatGpgVerifiesAndDpkgPassesOver(t *testing.T) {
 		t.Fatalf("members %v", members)
 	}
 	run(t, "gpg", "--batch", "--verify", write(t, "sig", members[3].data), write(t, "data", slices.Concat(members[0].data, members[1].data, members[2].data)))
-	if got := run(t, tool(t, "dpkg-deb"), "--show", "--showformat=${Version}", f); got != "0.1.0+"+someID {
+	if got := run(t, needs.Tool(t, "dpkg-deb"), "--show", "--showformat=${Version}", f); got != "0.1.0+"+someID {
 		t.Errorf("%q", got)
 	}
 	root, dpkg := dpkgRoot(t)

@@ -13,6 +13,7 @@ import (
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
+	"bakehouse/schema/needs"
 )
 
 // noting is a recipe of two plugins whose scripts note in a file of the root when they run and what for.
@@ -159,32 +160,27 @@ func TestADebHasTheUsersRelationsAndUnitsOfItsPlugins(t *testing.T) {
 	if list := files["."+schema.UnitsFile("linux")]; strings.Count(list, "\n") != 2 || !strings.Contains(list, "\nslow.timer ") {
 		t.Errorf("what is enabled:\n%s", list)
 	}
-	if analyze, err := exec.LookPath("systemd-analyze"); err != nil {
-		missing(t, "no systemd-analyze")
-	} else {
-		dir := t.TempDir()
-		args := []string{analyze, "verify", "--man=no"}
-		for name, text := range files {
-			if rest, ok := strings.CutPrefix(name, units); ok && rest != "" {
-				// What is to be executed is not on this machine; all else is checked.
-				text = strings.NewReplacer("/usr/bin/m ", "/bin/true ", "/usr/bin/slow ", "/bin/true ").Replace(text)
-				if err := os.WriteFile(filepath.Join(dir, rest), []byte(text), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				args = append(args, filepath.Join(dir, rest))
+	analyze := needs.Tool(t, "systemd-analyze")
+	dir := t.TempDir()
+	args := []string{analyze, "verify", "--man=no"}
+	for name, text := range files {
+		if rest, ok := strings.CutPrefix(name, units); ok && rest != "" {
+			// What is to be executed is not on this machine; all else is checked.
+			text = strings.NewReplacer("/usr/bin/m ", "/bin/true ", "/usr/bin/slow ", "/bin/true ").Replace(text)
+			if err := os.WriteFile(filepath.Join(dir, rest), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
 			}
+			args = append(args, filepath.Join(dir, rest))
 		}
-		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil || strings.Contains(string(out), dir) {
-			t.Errorf("systemd-analyze: %v\n%s", err, out)
-		}
+	}
+	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil || strings.Contains(string(out), dir) {
+		t.Errorf("systemd-analyze: %v\n%s", err, out)
 	}
 }
 
 // The script of users runs in a root that has only what it needs, with systemd-sysusers and without.
 func TestUsersAreMadeOnceByWhateverTheHostHas(t *testing.T) {
-	if os.Getuid() != 0 {
-		missing(t, "users are made only by root")
-	}
+	needs.Root(t, "making users")
 	st := newMemory()
 	var preinst string
 	for _, e := range readTar(t, readAr(t, assembled(t, st, baked(t, st, repo{}, peopled(), schema.Deb)))[1].data, false) {
@@ -194,7 +190,7 @@ func TestUsersAreMadeOnceByWhateverTheHostHas(t *testing.T) {
 	}
 	for name, hide := range map[string]string{"by systemd-sysusers": "useradd", "by useradd": "systemd-sysusers"} {
 		t.Run(name, func(t *testing.T) {
-			tool(t, map[string]string{"useradd": "systemd-sysusers", "systemd-sysusers": "useradd"}[hide])
+			needs.Tool(t, map[string]string{"useradd": "systemd-sysusers", "systemd-sysusers": "useradd"}[hide])
 			root, bin := t.TempDir(), t.TempDir()
 			for f, text := range map[string]string{"passwd": "root:x:0:0:root:/root:/bin/sh\n", "group": "root:x:0:\nreaders:x:777:\n", "shadow": "root:*:1::::::\n", "gshadow": "root:*::\n"} {
 				if err := os.MkdirAll(filepath.Join(root, "etc"), 0o755); err != nil {
@@ -236,9 +232,7 @@ func TestUsersAreMadeOnceByWhateverTheHostHas(t *testing.T) {
 }
 
 func TestATgzCarriesWhatTheUpdaterRuns(t *testing.T) {
-	if os.Getuid() != 0 {
-		missing(t, "files are given away only by root")
-	}
+	needs.Root(t, "giving files away")
 	st, dir := newMemory(), t.TempDir()
 	r := peopled()
 	r.Outputs[0].Files[0].Path = "/etc/m/it's $HOME"

@@ -11,9 +11,11 @@ import (
 	"strings"
 	"testing"
 
+	"bakehouse/agent/install/installtest"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
+	"bakehouse/schema/needs"
 )
 
 // write puts a package where tools can read it.
@@ -28,8 +30,7 @@ func write(t testing.TB, name string, b []byte) string {
 
 func run(t testing.TB, argv ...string) string {
 	t.Helper()
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C", "TZ=UTC")
+	cmd := installtest.Command(t, argv[0], argv[1:]...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
@@ -39,7 +40,7 @@ func run(t testing.TB, argv ...string) string {
 }
 
 func TestDpkgDebReadsAPackage(t *testing.T) {
-	dpkgDeb := tool(t, "dpkg-deb")
+	dpkgDeb := needs.Tool(t, "dpkg-deb")
 	st, src := newMemory(), repo{}
 	f := write(t, "p.deb", assembled(t, st, baked(t, st, src, example(src, someID, ":9100"), schema.Deb)))
 	if got, want := run(t, dpkgDeb, "--show", "--showformat=${Package} ${Version} ${Architecture}", f), "bakehouse-agent 0.1.0+"+someID+" amd64"; got != want {
@@ -78,7 +79,7 @@ func TestDpkgDebReadsAPackage(t *testing.T) {
 }
 
 func TestTarReadsAPackage(t *testing.T) {
-	tar := tool(t, "tar")
+	tar := needs.Tool(t, "tar")
 	st, src := newMemory(), repo{}
 	f := write(t, "p.tar.gz", assembled(t, st, baked(t, st, src, example(src, someID, ":9100"), schema.Tgz)))
 	dir := t.TempDir()
@@ -99,10 +100,8 @@ func TestTarReadsAPackage(t *testing.T) {
 // a chroot, as there is no shell in it; they get its path in DPKG_ROOT.
 func dpkgRoot(t *testing.T) (root string, dpkg []string) {
 	t.Helper()
-	program := tool(t, "dpkg")
-	if os.Getuid() != 0 {
-		missing(t, "dpkg installs only for root")
-	}
+	program := needs.Tool(t, "dpkg")
+	needs.Root(t, "installing by dpkg")
 	root = t.TempDir()
 	for _, d := range []string{"info", "updates", "triggers", "parts"} {
 		if err := os.MkdirAll(filepath.Join(root, "var/lib/dpkg", d), 0o755); err != nil {
@@ -126,7 +125,7 @@ func TestDpkgInstallsUpgradesAndPurgesAPackage(t *testing.T) {
 		t.Helper()
 		r.Platform.Arch = map[string]string{"amd64": "amd64", "arm64": "arm64"}[arch]
 		if r.Platform.Arch == "" {
-			missing(t, "no host program for "+arch)
+			needs.Missing(t, "there is no host program for %s", arch)
 		}
 		f := write(t, "p.deb", assembled(t, st, baked(t, st, src, r, schema.Deb)))
 		run(t, append(dpkg, "--install", f)...)
@@ -236,7 +235,7 @@ func (s systemd) script(t *testing.T, deb []byte, step string, args ...string) s
 }
 
 func TestAnUpgradeRestartsOnlyTheServicesThatChanged(t *testing.T) {
-	tool(t, "sh")
+	needs.Tool(t, "sh")
 	s, src := systemd{t.TempDir()}, repo{}
 	expect := func(got string, want ...string) {
 		t.Helper()
@@ -267,7 +266,7 @@ func TestAnUpgradeRestartsOnlyTheServicesThatChanged(t *testing.T) {
 }
 
 func TestThePluginsScriptsRunInOrderAndAFailureFailsTheInstallation(t *testing.T) {
-	tool(t, "sh")
+	needs.Tool(t, "sh")
 	s, src := systemd{t.TempDir()}, repo{}
 	r := example(src, someID, ":9100")
 	r.Outputs[0].Scripts = map[string]string{"postinst": "echo first >>" + s.dir + "/order; exit 0"}

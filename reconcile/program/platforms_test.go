@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"bakehouse/schema"
+	"bakehouse/schema/needs"
 )
 
 // The compiler's front end alone says what does not compile elsewhere, in a tenth of the time that thirteen builds from
@@ -30,9 +31,7 @@ func TestTheHostProgramTypeChecksForEveryPlatform(t *testing.T) {
 
 // Real builds of what differs most from Linux, which the suite builds in any case (TestTheHostProgramIsAtMost10MBAndStatic).
 func TestHostProgramsCrossCompileToTheSameBytesTwice(t *testing.T) {
-	if os.Getenv("BAKEHOUSE_TEST_ALL") == "" {
-		t.Skip("takes minutes from an empty build cache; BAKEHOUSE_TEST_ALL=1 builds them")
-	}
+	needs.All(t, "builds host programs for other platforms, which takes minutes from an empty cache")
 	magic := map[string]string{"aix/ppc64": "\x01\xf7", "solaris/amd64": "\x7fELF\x02"}
 	for _, p := range Known {
 		want, ok := magic[p.String()]

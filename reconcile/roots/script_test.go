@@ -21,6 +21,7 @@ import (
 
 	"bakehouse/reconcile/keys"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/needs"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
@@ -47,6 +48,7 @@ func bakehouse() {
 }
 
 func TestScripts(t *testing.T) {
+	needs.Tool(t, "git")
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,

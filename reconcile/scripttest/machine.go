@@ -1,6 +1,7 @@
 package scripttest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,23 +14,26 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// canInstall says why no package can be installed into a throw-away copy of this machine; empty: it can.
-func canInstall() string {
+// canInstall is what keeps packages from being installed into a throw-away copy of this machine.
+func canInstall() error {
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" || os.Geteuid() != 0 {
-		return "installing the scripts' packages takes root on Linux for amd64"
+		return errors.New("installing the scripts' packages takes root on Linux for amd64")
 	}
 	for _, tool := range []string{"bash", "dpkg", "apt-get", "unshare", "chroot", "ip"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return tool + " is not installed"
+			return err
 		}
 	}
 	if _, err := os.Lstat(schema.StateDir); err == nil {
-		return "this machine is a host itself: " + schema.StateDir + " is here"
+		return fmt.Errorf("this machine is a host itself: %s is here", schema.StateDir)
 	}
-	if out, err := exec.Command("unshare", "--mount", "bash", "-euc", "mount -t tmpfs tmpfs /mnt; mkdir /mnt/u /mnt/w /mnt/r; mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/u,workdir=/mnt/w /mnt/r").CombinedOutput(); err != nil {
-		return fmt.Sprintf("no overlay of this machine's root: %s", out)
+	const overlay = `mount -t tmpfs tmpfs /mnt
+mkdir /mnt/u /mnt/w /mnt/r
+mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/u,workdir=/mnt/w /mnt/r`
+	if out, err := exec.Command("unshare", "--mount", "bash", "-euc", overlay).CombinedOutput(); err != nil {
+		return fmt.Errorf("no overlay of this machine's root: %s", out)
 	}
-	return ""
+	return nil
 }
 
 // fromDebian is the file of a package of the machine's own Debian release, fetched once per machine and version.

@@ -20,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"bakehouse/schema"
+	"bakehouse/schema/needs"
 	"bakehouse/serve/store"
 )
 
@@ -33,9 +34,7 @@ func Programs() map[string]func() {
 
 // Run runs the scripts in dir, below the top of the checkout, with more commands of the caller's.
 func Run(t *testing.T, dir string, more map[string]Command) {
-	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("git is not here")
-	}
+	needs.Tool(t, "git")
 	fleets := &template{dir: t.TempDir()}
 	here, err := os.Getwd()
 	if err != nil {

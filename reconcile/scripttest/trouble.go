@@ -10,40 +10,36 @@ import (
 	"strings"
 	"syscall"
 
+	"bakehouse/schema/needs"
+
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// condition tells scripts whether they can use mount(8), ssh-keygen, SoftHSM and so on, which must be so where everything must run.
+// condition tells scripts whether they can use mount(8), SoftHSM, a program (tool:NAME) and so on, by the rule that all
+// tests have (package needs).
 func condition(cond string) (can bool, err error) {
-	var why string
-	switch cond {
-	case "mount":
-		can, why = runtime.GOOS == "linux" && os.Geteuid() == 0, "mounting takes root on Linux"
-	case "ssh-keygen":
-		_, missing := exec.LookPath(cond)
-		can, why = missing == nil, "ssh-keygen is not installed"
-	case "softhsm":
-		if _, err := softhsmModule(); err != nil {
-			why = err.Error()
+	var lack error
+	kind, name, _ := strings.Cut(cond, ":")
+	switch {
+	case kind == "tool":
+		_, lack = exec.LookPath(name)
+	case cond == "mount":
+		if runtime.GOOS != "linux" || os.Geteuid() != 0 {
+			lack = errors.New("mounting takes root on Linux")
 		}
-		can = why == ""
-	case "machine":
-		why = canInstall()
-		can = why == ""
+	case cond == "softhsm":
+		_, lack = softhsmModule()
+	case cond == "machine" || kind == "debian":
+		if !needs.Everything() {
+			return false, nil // it installs on a copy of this machine what it downloads
+		}
+		if lack = canInstall(); kind == "debian" {
+			_, lack = fromDebian(name)
+		}
 	default:
-		name, ok := strings.CutPrefix(cond, "debian:")
-		if !ok {
-			return false, fmt.Errorf("no such condition: %s", cond)
-		}
-		if _, err := fromDebian(name); err != nil {
-			why = err.Error()
-		}
-		can = why == ""
+		return false, fmt.Errorf("unknown condition %s", cond)
 	}
-	if !can && os.Getenv("BAKEHOUSE_TEST_ALL") != "" {
-		return false, errors.New(why)
-	}
-	return can, nil
+	return needs.Condition(lack)
 }
 
 // mount runs mount(8). What it mounts, the script's end unmounts.

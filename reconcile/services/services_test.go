@@ -12,6 +12,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
+	"bakehouse/schema/needs"
 )
 
 var exporter = fleet.Service{Name: "exporter", Description: "Exporter & co", Exec: "/usr/local/bin/exporter --path ${DIR}/x $ARGS 'two words' 5%%",
@@ -78,13 +79,7 @@ func TestManifestsAreWellFormedAndSayWhatTheServiceIs(t *testing.T) {
 }
 
 func TestPlistsAreReadByAnotherReader(t *testing.T) {
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		if os.Getenv("BAKEHOUSE_TEST_ALL") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	python := needs.Tool(t, "python3")
 	listen := fleet.Service{Name: "door", Exec: "/usr/local/bin/door", Listen: []string{"6556", "127.0.0.1:80", "/var/run/door"}, Restart: "always", Enable: true}
 	door, err := Service("darwin", "p", listen)
 	if err != nil {

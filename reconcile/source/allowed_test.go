@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"bakehouse/schema/needs"
+
 	"golang.org/x/crypto/ssh"
 )
 
@@ -31,7 +33,7 @@ func testKey(t testing.TB, seed byte) (key ssh.PublicKey, text string) {
 // Each line is asked of ssh-keygen too: what it lets through and what not is what we let through, unless a case says that
 // we are stricter.
 func TestAllowedSignersMeanWhatTheyMeanToSSHKeygen(t *testing.T) {
-	need(t, "ssh-keygen")
+	needs.Tool(t, "ssh-keygen")
 	dir := t.TempDir()
 	for _, who := range []string{"alice", "bob"} {
 		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, who)).CombinedOutput(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bakehouse/schema/fault"
+	"bakehouse/schema/needs"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
@@ -23,7 +24,7 @@ type gnupg struct {
 
 func newGnuPG(t *testing.T) gnupg {
 	t.Helper()
-	need(t, "gpg")
+	needs.Tool(t, "gpg")
 	home, err := os.MkdirTemp("", "gpg")
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"bakehouse/schema/needs"
+
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/hiddeco/sshsig"
 	"golang.org/x/crypto/ssh"
@@ -47,7 +49,7 @@ func chain(b *testing.B, r *Repo, signer ssh.Signer, tree, parent string, n int,
 
 // A thousand commits on top of five thousand that are published, beside `git verify-commit` for some of them.
 func BenchmarkVerifyAThousandCommits(b *testing.B) {
-	need(b, "ssh-keygen")
+	needs.Tool(b, "ssh-keygen")
 	dir := b.TempDir()
 	git := func(args ...string) string {
 		b.Helper()

@@ -10,19 +10,8 @@ import (
 	"time"
 
 	"bakehouse/schema/fault"
+	"bakehouse/schema/needs"
 )
-
-// need skips a test without a program that signs, and fails it where nothing may be skipped.
-func need(t testing.TB, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err == nil {
-		return
-	}
-	if os.Getenv("BAKEHOUSE_TEST_ALL") != "" {
-		t.Fatalf("%s is not installed", program)
-	}
-	t.Skipf("%s is not installed", program)
-}
 
 // today is the tests' present; their commits are made in the days before.
 var today = time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
@@ -37,7 +26,7 @@ type signedRepo struct {
 
 func newSignedRepo(t *testing.T) *signedRepo {
 	t.Helper()
-	need(t, "ssh-keygen")
+	needs.Tool(t, "ssh-keygen")
 	r := &signedRepo{t: t, dir: t.TempDir(), keys: t.TempDir(), day: 1}
 	r.git("init", "-q", "-b", "main")
 	r.allow(r.key("alice"))

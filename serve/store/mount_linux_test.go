@@ -12,6 +12,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/needs"
 	"bakehouse/serve/store"
 )
 
@@ -20,7 +21,7 @@ func mountTmpfs(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m,mode=0700"); err != nil {
-		missing(t, "cannot mount a tmpfs, which takes root: %v", err)
+		needs.Missing(t, "cannot mount a tmpfs, which takes root: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
@@ -28,15 +29,6 @@ func mountTmpfs(t *testing.T) string {
 		}
 	})
 	return dir
-}
-
-// missing skips a test for want of a tool, or fails it where everything must run.
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("BAKEHOUSE_TEST_ALL") != "" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
 }
 
 func TestOnAReallyFullDiskThePublishedReleaseStays(t *testing.T) {

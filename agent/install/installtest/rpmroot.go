@@ -7,36 +7,53 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"bakehouse/schema/needs"
 )
 
-// Tool finds a program that a test needs. Where it is absent the test is skipped, unless all are asked for.
-func Tool(t testing.TB, name string) string {
+// Command prepares a program that finds an empty home, in which rpm, rpmbuild and rpmsign keep a database.
+func Command(t testing.TB, name string, args ...string) *exec.Cmd {
 	t.Helper()
-	p, err := exec.LookPath(name)
-	if err != nil {
-		Missing(t, name+" is not installed")
-	}
-	return p
+	c := exec.Command(name, args...)
+	c.Env = append(os.Environ(), "LC_ALL=C", "TZ=UTC", "HOME="+t.TempDir())
+	return c
 }
 
-// Missing skips the test for lack of something, or fails it if all tests are asked for.
-func Missing(t testing.TB, why string) {
+// RpmBuild makes the one package that spec describes, and returns its file.
+func RpmBuild(t testing.TB, spec string) string {
 	t.Helper()
-	if os.Getenv("BAKEHOUSE_TEST_ALL") != "" {
-		t.Fatal(why)
+	build, top := needs.Tool(t, "rpmbuild"), t.TempDir()
+	file := filepath.Join(top, "p.spec")
+	check(t, os.WriteFile(file, []byte(spec), 0o600))
+	run(t, Command(t, build, "--quiet", "-bb", "--define", "_topdir "+top, file))
+	made, err := filepath.Glob(filepath.Join(top, "RPMS/*/*.rpm"))
+	if err != nil || len(made) != 1 {
+		t.Fatalf("rpmbuild made %q, %v", made, err)
 	}
-	t.Skip(why)
+	return made[0]
 }
 
-// RpmRoot is the folder of a small system that rpm installs into by chroot: busybox is its shell, under the names given, and a
-// package made by rpmbuild says so. rpm's options say where its database is; without any, it is where rpm has it for root.
+// Shell is the specification of a package without files that says that there is a shell.
+const Shell = `Name: base
+Version: 1
+Release: 1
+Summary: a shell
+License: none
+BuildArch: noarch
+Provides: /bin/sh
+%description
+a shell
+%files
+`
+
+// RpmRoot is the directory of a small system that rpm installs into by chroot: busybox is its shell, under the names
+// given, and a package made by rpmbuild says so. rpm's options say where its database is; without any, it is where rpm
+// has it for root.
 func RpmRoot(t testing.TB, options []string, commands ...string) string {
 	t.Helper()
-	build, busybox := Tool(t, "rpmbuild"), Tool(t, "busybox")
-	rpm := []string{Tool(t, "rpm")}
-	if os.Getuid() != 0 {
-		Missing(t, "rpm installs only for root")
-	}
+	rpm, busybox := needs.Tool(t, "rpm"), needs.Tool(t, "busybox")
+	needs.Root(t, "installing by rpm")
+	shell := RpmBuild(t, Shell)
 	root := t.TempDir()
 	for _, d := range []string{"bin", "dev", "etc", "tmp", "run", "usr/bin", "var/lib/rpm"} {
 		check(t, os.MkdirAll(filepath.Join(root, d), 0o755))
@@ -47,30 +64,23 @@ func RpmRoot(t testing.TB, options []string, commands ...string) string {
 	for _, name := range append([]string{"sh"}, commands...) {
 		check(t, os.Symlink("busybox", filepath.Join(root, "bin", name)))
 	}
-	if out, err := exec.Command("chroot", root, "/bin/sh", "-c", "echo works").CombinedOutput(); err != nil || string(out) != "works\n" {
-		Missing(t, "busybox does not run in a chroot (Debian's busybox-static does): "+string(out))
+	out, err := exec.Command("chroot", root, "/bin/sh", "-c", "echo works").CombinedOutput()
+	if err != nil || string(out) != "works\n" {
+		needs.Missing(t, "busybox does not run in a chroot (Debian's busybox-static does): %s", out)
 	}
 	check(t, syscall.Mknod(filepath.Join(root, "dev/null"), syscall.S_IFCHR|0o666, 1<<8|3))
-	top := t.TempDir()
-	spec := filepath.Join(top, "base.spec")
-	check(t, os.WriteFile(spec, []byte("Name: base\nVersion: 1\nRelease: 1\nSummary: a shell\nLicense: none\nBuildArch: noarch\nProvides: /bin/sh\n%description\na shell\n%files\n"), 0o600))
-	run(t, build, "--quiet", "-bb", "--define", "_topdir "+top, spec)
-	made, err := filepath.Glob(filepath.Join(top, "RPMS/*/*.rpm"))
-	if err != nil || len(made) != 1 {
-		t.Fatalf("rpmbuild made %q, %v", made, err)
+	for _, args := range [][]string{{"--initdb"}, {"--install", shell}} {
+		c := Command(t, rpm, append(append([]string{"--root=" + root}, options...), args...)...)
+		c.Env = append(c.Env, "HOME=/root") // by which Debian's rpm finds its database, below the root
+		run(t, c)
 	}
-	rpm = append(append(rpm, "--root="+root), options...)
-	run(t, append(rpm, "--initdb")...)
-	run(t, append(rpm, "--install", made[0])...)
 	return root
 }
 
-func run(t testing.TB, argv ...string) {
+func run(t testing.TB, c *exec.Cmd) {
 	t.Helper()
-	c := exec.Command(argv[0], argv[1:]...)
-	c.Env = append(os.Environ(), "HOME=/root") // by which Debian's rpm finds its database
 	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("%q: %v\n%s", argv, err, out)
+		t.Fatalf("%q: %v\n%s", c.Args, err, out)
 	}
 }
 

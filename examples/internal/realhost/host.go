@@ -36,7 +36,7 @@ type Host struct {
 // the host's console and journal stands in its log.
 func Boot(t testing.TB, name string) *Host {
 	t.Helper()
-	Need(t, "debootstrap", "systemd-nspawn", "nsenter", "ip", "mount")
+	Need(t)
 	root, err := debianRoot(t.Context(), t)
 	if err != nil {
 		t.Fatalf("no Debian root: %v", err)

@@ -70,7 +70,7 @@ func TestNothingOfAHostOutlivesItsTestHoweverThatEnds(t *testing.T) {
 		fmt.Println("up", h.Leader(), h.Gateway)
 		select {}
 	}
-	realhost.Need(t, "debootstrap", "systemd-nspawn", "nsenter", "ip", "mount")
+	realhost.Need(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"bakehouse/schema/needs"
 )
 
 // packages is what the root holds beside Debian's minbase.
@@ -61,12 +63,12 @@ func debianRoot(ctx context.Context, t testing.TB) (string, error) {
 	return root, os.Rename(partial, root)
 }
 
-// ownMirror asks the machine's apt where its own release comes from. It ends the test by Missing if apt does not know.
+// ownMirror asks the machine's apt where its own release comes from. It ends the test if apt does not know.
 func ownMirror(ctx context.Context, t testing.TB) (suite, mirror string) {
 	t.Helper()
 	release, err := os.ReadFile("/etc/os-release")
 	if err != nil {
-		Missing(t, "no release to bootstrap: %v", err)
+		needs.Missing(t, "no release to bootstrap: %v", err)
 	}
 	for line := range strings.Lines(string(release)) {
 		if v, ok := strings.CutPrefix(line, "VERSION_CODENAME="); ok {
@@ -75,7 +77,7 @@ func ownMirror(ctx context.Context, t testing.TB) (suite, mirror string) {
 	}
 	out, err := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)", "Created-By: Packages").Output()
 	if err != nil {
-		Missing(t, "apt-get indextargets: %v", err)
+		needs.Missing(t, "apt-get indextargets: %v", err)
 	}
 	for line := range strings.Lines(string(out)) {
 		f := strings.Fields(line)
@@ -83,7 +85,7 @@ func ownMirror(ctx context.Context, t testing.TB) (suite, mirror string) {
 			return suite, f[2]
 		}
 	}
-	Missing(t, "apt has no index of %q from a mirror (apt-get update fetches it)", suite)
+	needs.Missing(t, "apt has no index of %q from a mirror (apt-get update fetches it)", suite)
 	return "", ""
 }
 

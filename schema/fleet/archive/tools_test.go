@@ -12,21 +12,16 @@ import (
 	"testing"
 
 	"bakehouse/schema"
+	"bakehouse/schema/needs"
 )
 
-// run runs a shell command, in which $1 and on are args; without its first word on this machine the test is skipped, but
-// fails where everything must be there.
+// run runs a shell command that needs a tool; in it $1 and on are args.
 func run(t *testing.T, dir, tool, script string, args ...string) {
 	t.Helper()
-	if _, err := exec.LookPath(tool); err != nil {
-		if os.Getenv("BAKEHOUSE_TEST_ALL") != "" {
-			t.Fatalf("%s is not here, but .ci/run installs it", tool)
-		}
-		t.Skipf("%s is not here", tool)
-	}
+	needs.Tool(t, tool)
 	cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-euc", script, "sh"}, args...)...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "HOME="+t.TempDir()) // rpmbuild keeps a database there
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", script, err, out)
 	}

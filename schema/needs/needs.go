@@ -1,0 +1,71 @@
+// Package needs is how a test says what it takes of the machine: a program, root, a booted host. There is one rule for
+// all. Where something is missing, the test is skipped and says what; where BAKEHOUSE_TEST_ALL is set, everything is
+// promised to be there (.ci/run installs it), and the test fails. A test that boots a machine, downloads something or
+// takes minutes runs only where it is set, so that a plain `go test ./...` stays quick and keeps to temporary
+// directories. No program links this package.
+package needs
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+)
+
+const variable = "BAKEHOUSE_TEST_ALL"
+
+// Everything reports whether every test must run.
+func Everything() bool { return os.Getenv(variable) != "" }
+
+// All skips the test unless every test must run. what says what it does that a plain run must not: "boots a Debian host".
+func All(t testing.TB, what string) {
+	t.Helper()
+	if !Everything() {
+		t.Skipf("this test %s: only with %s=1", what, variable)
+	}
+}
+
+// Tool returns the path of an installed program.
+func Tool(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		Missing(t, "%s is not installed", name)
+	}
+	return path
+}
+
+// Tools is Tool for programs that are run by their names.
+func Tools(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		Tool(t, name)
+	}
+}
+
+// Root is for what only root may do: "mounting".
+func Root(t testing.TB, what string) {
+	t.Helper()
+	if user := os.Geteuid(); user != 0 {
+		Missing(t, "%s takes root, and this is user %d", what, user)
+	}
+}
+
+// Missing ends the test for want of anything else.
+func Missing(t testing.TB, format string, args ...any) {
+	t.Helper()
+	why := fmt.Sprintf(format, args...)
+	if Everything() {
+		t.Fatalf("%s, but %s is set (.ci/run installs what tests need)", why, variable)
+	}
+	t.Skip(why)
+}
+
+// Condition is the rule for a script's condition, where there is no test to end: whether it holds, lack being what is
+// missing or nil. Where every test must run, a lack is an error.
+func Condition(lack error) (holds bool, err error) {
+	if lack != nil && Everything() {
+		return false, fmt.Errorf("%w, but %s is set (.ci/run installs what tests need)", lack, variable)
+	}
+	return lack == nil, nil
+}
