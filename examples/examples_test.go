@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"bakehouse/examples"
+	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/rules"
-	"bakehouse/schema/fleet"
 	"bakehouse/schema/needs"
 )
 
@@ -27,11 +27,11 @@ func each(t *testing.T, test func(t *testing.T, fsys fs.FS)) {
 
 func TestExamplesAreInOrder(t *testing.T) {
 	each(t, func(t *testing.T, fsys fs.FS) {
-		f, err := fleet.Load(t.Context(), fsys)
+		f, err := evaluate.Load(t.Context(), fsys)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := rules.Resolve(t.Context(), f)
+		r, err := rules.Resolve(t.Context(), f.Fleet, f)
 		if err != nil {
 			t.Fatal(err)
 		}

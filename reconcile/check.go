@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/roots"
 	"bakehouse/reconcile/rules"
 	"bakehouse/reconcile/source"
@@ -105,14 +106,16 @@ lines of a pull request, and gitlab a code quality report; both, like json, hold
 }
 
 // check evaluates the repo and collects all there is to say; zero in e is as fleet.cue has it. The error is about reading it, never about what it says.
-func check(ctx context.Context, cache *fleet.Cache, fsys fs.FS, what string, e schema.KeyExpiry, now time.Time) (*checked, error) {
+func check(ctx context.Context, cache *evaluate.Cache, fsys fs.FS, what string, e schema.KeyExpiry, now time.Time) (*checked, error) {
 	c := &checked{what: what}
-	f, err := cache.Load(ctx, fsys)
+	repo, err := cache.Load(ctx, fsys)
+	var f *fleet.Fleet
 	var resolved *rules.Resolved
 	if err == nil {
+		f = repo.Fleet
 		e = schema.KeyExpiry{Warn: cmp.Or(e.Warn, f.KeyExpiry.Warn), Critical: cmp.Or(e.Critical, f.KeyExpiry.Critical)}
 		c.findings = slices.Concat(findings(levelWarning, f.Warnings), ofKeys(f, e, now), ofRoot(f, now), findings(levelError, roots.Check(f)))
-		resolved, err = rules.Resolve(ctx, f)
+		resolved, err = rules.Resolve(ctx, f, repo)
 	}
 	var problems fleet.Problems
 	switch {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/rules"
@@ -26,22 +27,24 @@ type state struct {
 	name     string           // for people
 	rev      *source.Revision // nil: a work tree
 	files    fs.FS
-	cache    *fleet.Cache
+	cache    *evaluate.Cache
 	fleet    *fleet.Fleet
 	resolved *rules.Resolved
 	hosts    map[string]plan.Desired // what it wants for each that a package can be made for
 }
 
-func atRevision(rev *source.Revision, c *fleet.Cache) *state {
+func atRevision(rev *source.Revision, c *evaluate.Cache) *state {
 	return &state{name: fmt.Sprintf("commit %.12s", rev.Commit), rev: rev, files: rev.FS, cache: c}
 }
 
 // evaluate fills in what follows from the files.
 func (s *state) evaluate(ctx context.Context) (err error) {
-	if s.fleet, err = s.cache.Load(ctx, s.files); err != nil {
+	repo, err := s.cache.Load(ctx, s.files)
+	if err != nil {
 		return err
 	}
-	if s.resolved, err = rules.Resolve(ctx, s.fleet); err != nil {
+	s.fleet = repo.Fleet
+	if s.resolved, err = rules.Resolve(ctx, s.fleet, repo); err != nil {
 		return err
 	}
 	s.hosts = make(map[string]plan.Desired, len(s.resolved.Hosts))
@@ -124,7 +127,7 @@ func assigned(ctx context.Context, st store.Store, release *publish.State) (map[
 
 // releaseState is the commit that the release was made from, evaluated; nil if the repository does not have it or this
 // version cannot evaluate it any more.
-func releaseState(ctx context.Context, repo *source.Repo, release *publish.State, c *fleet.Cache) (*state, error) {
+func releaseState(ctx context.Context, repo *source.Repo, release *publish.State, c *evaluate.Cache) (*state, error) {
 	if release.Release() == nil {
 		return nil, nil
 	}

@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"bakehouse/schema/fleet"
+	"bakehouse/reconcile/evaluate"
 
 	"github.com/spf13/cobra"
 )
@@ -28,11 +28,11 @@ func defaultCacheDir() string {
 }
 
 // open returns the cache, or nil if there is to be none. One that cannot be used is no error: all is evaluated anew.
-func (e *evaluation) open(log io.Writer) *fleet.Cache {
+func (e *evaluation) open(log io.Writer) *evaluate.Cache {
 	if e.dir == "" {
 		return nil
 	}
-	c, err := fleet.OpenCache(e.dir)
+	c, err := evaluate.OpenCache(e.dir)
 	if err != nil {
 		fmt.Fprintf(log, "bakehouse: note: evaluating without a cache: %v\n", err)
 		return nil

@@ -40,14 +40,15 @@ With --select it says instead whether the host gets updates, and which condition
 			if err != nil {
 				return err
 			}
-			f, err := c.evaluation.open(cmd.ErrOrStderr()).Load(cmd.Context(), fsys)
+			r, err := c.evaluation.open(cmd.ErrOrStderr()).Load(cmd.Context(), fsys)
 			if err != nil {
 				return err
 			}
+			f := r.Fleet
 			if selection {
 				return explainSelection(cmd.OutOrStdout(), f, args, asJSON)
 			}
-			e, err := rules.Explain(cmd.Context(), f, args[0])
+			e, err := rules.Explain(cmd.Context(), f, r, args[0])
 			if err != nil {
 				return noHost(err, f, args[0])
 			}

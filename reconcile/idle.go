@@ -11,9 +11,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/publish"
 	"bakehouse/schema"
-	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 )
 
@@ -40,7 +40,7 @@ type note struct {
 
 // idle finds and leaves notes. The nil *idle does neither.
 type idle struct {
-	cache *fleet.Cache
+	cache *evaluate.Cache
 	parts []string // of the note's name
 }
 

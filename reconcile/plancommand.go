@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/roots"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema/fault"
-	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 
 	"github.com/spf13/cobra"
@@ -27,7 +27,7 @@ type planner struct {
 	version            string
 
 	git    *source.Repo
-	cache  *fleet.Cache
+	cache  *evaluate.Cache
 	head   *state
 	before *state // nil: nothing before, or not known
 	store  store.Store

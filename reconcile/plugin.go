@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/evaluate"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
@@ -118,7 +119,7 @@ func pluginShowCommand() *cobra.Command {
 
 // pluginsOf are the plugins of the repo and the shipped ones, by name.
 func pluginsOf(cmd *cobra.Command, c *config) (map[string]*fleet.Plugin, error) {
-	all, err := fleet.Shipped(cmd.Context())
+	all, err := evaluate.Shipped(cmd.Context())
 	if err != nil {
 		return nil, err
 	}
@@ -141,11 +142,11 @@ func ownPlugins(ctx context.Context, c *config, log io.Writer) (map[string]*flee
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoRepo, err)
 	}
-	f, err := c.evaluation.open(log).Load(ctx, fsys)
+	r, err := c.evaluation.open(log).Load(ctx, fsys)
 	if err != nil {
 		return nil, err
 	}
-	return f.Plugins, nil
+	return r.Fleet.Plugins, nil
 }
 
 // pluginShown is a plugin as `plugin show --json` prints it.
@@ -160,7 +161,7 @@ type pluginShown struct {
 }
 
 func showPlugin(p *fleet.Plugin) pluginShown {
-	return pluginShown{p.Name, p.Doc, p.Shipped, p.Home(), p.Combine, append([]string{}, p.Inputs()...), p.All()}
+	return pluginShown{p.Name, p.Doc, p.Shipped, p.Home, p.Combine, append([]string{}, p.Inputs()...), p.All()}
 }
 
 func (p pluginShown) origin() string {

@@ -7,8 +7,8 @@ import (
 	"io"
 	"strings"
 
+	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/publish"
-	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 )
 
@@ -29,7 +29,7 @@ func Refresh(ctx context.Context, o options, log io.Writer) (out *Refreshed, err
 	if err != nil {
 		return nil, err
 	}
-	f, err := fleet.LoadTop(ctx, p.head.files)
+	f, err := evaluate.LoadTop(ctx, p.head.files)
 	if err != nil {
 		return nil, err
 	}

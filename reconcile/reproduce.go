@@ -13,6 +13,7 @@ import (
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/contents"
+	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/source"
@@ -152,7 +153,7 @@ func topOf(ctx context.Context, repo, ref string) (*fleet.Fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := fleet.LoadTop(ctx, rev.FS)
+	f, err := evaluate.LoadTop(ctx, rev.FS)
 	if err == nil && len(f.Roots) == 0 {
 		err = fault.Hint(fmt.Errorf("commit %.12s has no trust/1.root.json", rev.Commit), "make the root with `bakehouse root init` and commit it")
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema/durable"
@@ -102,7 +103,7 @@ func (r retirement) edit(ctx context.Context, name string) (path string, text []
 	if err != nil {
 		return "", nil, err
 	}
-	f, err := fleet.LoadTop(ctx, fsys)
+	f, err := evaluate.LoadTop(ctx, fsys)
 	if err != nil {
 		return "", nil, err
 	}
@@ -121,7 +122,7 @@ func (r retirement) edit(ctx context.Context, name string) (path string, text []
 	if err != nil {
 		return "", nil, err
 	}
-	text, err = fleet.RetireKey(key.Pos.File, was, name, r.now)
+	text, err = evaluate.RetireKey(key.Pos.File, was, name, r.now)
 	return key.Pos.File, text, err
 }
 
@@ -203,7 +204,7 @@ func loadWorktree(ctx context.Context, repo string) (*fleet.Fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fleet.LoadTop(ctx, fsys)
+	return evaluate.LoadTop(ctx, fsys)
 }
 
 // maxStranded bounds how many hosts are listed.

@@ -10,12 +10,12 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/bcrypt"
 
+	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/roots"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
-	config "bakehouse/schema/fleet"
 )
 
 // command runs a command in this process.
@@ -52,16 +52,16 @@ func TestWhatReconcileSignsAndAccessAddPrintsIsServed(t *testing.T) {
 	appendTo(t, filepath.Join(repo, "hosts", "hosts.cue"), "package hosts\n\ndefaults: {platform: \"linux/amd64\", format: \"deb\"}\nhosts: {web01: {}, web02: {}}\n")
 	command(t, keys.Command(), "create", "all", "--use", "root,targets,snapshot,timestamp,package", "--repo", repo, "--key-dir", keyDir)
 	command(t, roots.Command(), "init", "--bins", "4", "--repo", repo, "--key-dir", keyDir)
-	model, err := config.Load(t.Context(), os.DirFS(repo))
+	model, err := evaluate.Load(t.Context(), os.DirFS(repo))
 	check(t, err)
 
 	f := newFleet(t) // for its packages and its empty store; its own root is put aside
 	f.removeKey(schema.MetadataKey("root", 1))
 	f.anchor = model.Roots[0]
-	ring := keys.Open(model, keyDir, func(string, bool) ([]byte, error) { return []byte("a passphrase"), nil })
+	ring := keys.Open(model.Fleet, keyDir, func(string, bool) ([]byte, error) { return []byte("a passphrase"), nil })
 	publish := func(p map[string]pack) {
 		t.Helper()
-		state, err := publish.Published(t.Context(), f.store, model, time.Now())
+		state, err := publish.Published(t.Context(), f.store, model.Fleet, time.Now())
 		check(t, err)
 		next := publish.Next{Access: &model.Access, Policy: schema.Policy{Enabled: true, Rings: []schema.Ring{{Name: "all"}}, Sites: model.Sites}}
 		for host, p := range p {

@@ -4,8 +4,8 @@ import (
 	"os"
 	"testing"
 
+	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/rules"
-	"bakehouse/schema/fleet"
 )
 
 func TestAMadeFleetIsWhatTheTableSaysOfIt(t *testing.T) {
@@ -14,11 +14,11 @@ func TestAMadeFleetIsWhatTheTableSaysOfIt(t *testing.T) {
 	if err := write(dir, hosts); err != nil {
 		t.Fatal(err)
 	}
-	f, err := fleet.Load(t.Context(), os.DirFS(dir))
+	f, err := evaluate.Load(t.Context(), os.DirFS(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := rules.Resolve(t.Context(), f)
+	res, err := rules.Resolve(t.Context(), f.Fleet, f)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature"
 
 	"bakehouse/agent/trust"
+	"bakehouse/reconcile/evaluate"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
@@ -368,7 +369,11 @@ func loadFleet(ctx context.Context, repo string) (*fleet.Fleet, error) {
 	if err := CheckRepo(repo); err != nil {
 		return nil, err
 	}
-	return fleet.Load(ctx, os.DirFS(repo))
+	r, err := evaluate.Load(ctx, os.DirFS(repo))
+	if err != nil {
+		return nil, err
+	}
+	return r.Fleet, nil
 }
 
 // CheckRepo reports a folder that holds no fleet repo.

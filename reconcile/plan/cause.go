@@ -153,7 +153,7 @@ func parts(s *rules.Setting) (out []fleet.Value) {
 func appended(cause Cause, was, is []fleet.Value) (out []Cause) {
 	items := func(lists []fleet.Value) (all []fleet.Value) {
 		for _, v := range lists {
-			all = append(all, v.Items()...)
+			all = append(all, v.Items...)
 		}
 		return all
 	}

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
-	"bakehouse/schema/fleet"
 )
 
 // repo is a fleet of one host, in which each cause of a change can be tried alone.
@@ -64,11 +64,11 @@ func evaluated(t *testing.T, files map[string]string) Side {
 
 func load(t *testing.T, fsys fs.FS) Side {
 	t.Helper()
-	f, err := fleet.Load(t.Context(), fsys)
+	f, err := evaluate.Load(t.Context(), fsys)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := rules.Resolve(t.Context(), f)
+	r, err := rules.Resolve(t.Context(), f.Fleet, f)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"bakehouse/reconcile/evaluate/sourcefile"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
@@ -253,10 +254,10 @@ func fileText(f *fleet.File, repo fs.FS) ([]byte, bool) {
 	}
 	if f.Member != "" {
 		var b bytes.Buffer
-		err := f.CopyMember(context.Background(), &b, repo)
+		err := sourcefile.New(repo).CopyMember(context.Background(), &b, f.Repo, f.Member)
 		return b.Bytes(), err == nil && schema.DigestOf(b.Bytes()) == f.SHA256
 	}
-	r, err := fleet.ReadSource(repo, f.Repo)
+	r, err := sourcefile.Open(repo, f.Repo)
 	if err != nil {
 		return nil, false
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"time"
 
+	"bakehouse/reconcile/evaluate/sourcefile"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
@@ -128,7 +129,7 @@ func (s *Sources) fetch(f fleet.File, key string) error {
 	case n > s.most:
 		return fmt.Errorf("has more than %d bytes", s.most)
 	}
-	got, pointer, err := fleet.DigestSource(io.NewSectionReader(tmp, 0, n))
+	got, pointer, err := sourcefile.Digest(io.NewSectionReader(tmp, 0, n))
 	switch {
 	case err != nil:
 		return err

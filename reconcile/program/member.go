@@ -7,10 +7,10 @@ import (
 	"os"
 	"sync"
 
+	"bakehouse/reconcile/evaluate/archive"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
-	"bakehouse/schema/fleet/archive"
 )
 
 // member is a file of an archive, taken out once: a package reads each of its files several times.
@@ -71,7 +71,7 @@ func (s *Sources) member(f fleet.File) (io.ReadCloser, error) {
 // take copies a member out of its archive.
 func (s *Sources) take(w io.Writer, f fleet.File) error {
 	if f.URL == "" {
-		return f.CopyMember(s.ctx, w, s.repo)
+		return s.repo.CopyMember(s.ctx, w, f.Repo, f.Member)
 	}
 	a := lookup(s, s.archives, f.Archive)
 	a.mu.Lock()

@@ -30,6 +30,7 @@ import (
 	"strings"
 	"sync"
 
+	"bakehouse/reconcile/evaluate/sourcefile"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
@@ -74,7 +75,7 @@ func (l lineWriter) Write(b []byte) (int, error) {
 
 // Sources opens what packages are made of: files of the repo or of pinned URLs, and the host programs that f pins.
 func (p Places) Sources(ctx context.Context, st Store, repo fs.FS, f *fleet.Fleet) *Sources {
-	return &Sources{ctx: ctx, places: p, store: st, most: maxFetched, repo: repo, pins: f.Programs, found: map[schema.Platform]*find{}, urls: map[schema.Digest]*find{},
+	return &Sources{ctx: ctx, places: p, store: st, most: maxFetched, repo: sourcefile.New(repo), pins: f.Programs, found: map[schema.Platform]*find{}, urls: map[schema.Digest]*find{},
 		members: map[schema.Digest]*member{}, archives: map[schema.Digest]*fetchedArchive{}}
 }
 
@@ -83,7 +84,7 @@ type Sources struct {
 	ctx    context.Context // of the pass that it was made for
 	places Places
 	store  Store
-	repo   fs.FS
+	repo   *sourcefile.Repo
 	most   int64 // bytes that are fetched from one URL
 	pins   map[schema.Platform]fleet.Program
 	mu     sync.Mutex
@@ -107,7 +108,7 @@ func (s *Sources) Open(f fleet.File, p schema.Platform) (io.ReadCloser, error) {
 	case f.URL != "":
 		return s.fetched(f)
 	case !f.Program:
-		return fleet.ReadSource(s.repo, f.Repo)
+		return s.repo.Open(f.Repo)
 	}
 	pin, ok := s.pins[p]
 	if !ok {

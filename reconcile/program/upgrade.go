@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/rules"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
@@ -165,12 +166,12 @@ func ofHosts(ctx context.Context, repo string) []schema.Platform {
 	if err != nil {
 		return nil
 	}
-	f, err := fleet.Load(ctx, fsys)
+	r, err := evaluate.Load(ctx, fsys)
 	if err != nil {
 		return nil
 	}
 	var packaged []schema.Platform
-	for p := range rules.Platforms(f) {
+	for p := range rules.Platforms(r.Fleet) {
 		if len(p.Formats()) > 0 {
 			packaged = append(packaged, p)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/keys"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
@@ -36,7 +37,7 @@ func loadTop(ctx context.Context, repo string) (*fleet.Fleet, error) {
 	if err := keys.CheckRepo(repo); err != nil {
 		return nil, err
 	}
-	return fleet.LoadTop(ctx, os.DirFS(repo))
+	return evaluate.LoadTop(ctx, os.DirFS(repo))
 }
 
 func openCeremony(ctx context.Context, repo string, access *keys.Access) (*Ceremony, error) {

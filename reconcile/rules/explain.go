@@ -69,7 +69,7 @@ type PartExplained struct {
 var ErrNoHost = errors.New("no such host in the fleet")
 
 // Explain resolves one host, by the same rules as Resolve.
-func Explain(ctx context.Context, f *fleet.Fleet, host string) (*Explanation, error) {
+func Explain(ctx context.Context, f *fleet.Fleet, evaluator Evaluator, host string) (*Explanation, error) {
 	i := slices.IndexFunc(f.Hosts, func(h *fleet.Host) bool { return h.Name == host })
 	if i < 0 {
 		return nil, fmt.Errorf("host %.80q: %w", host, ErrNoHost)
@@ -78,7 +78,7 @@ func Explain(ctx context.Context, f *fleet.Fleet, host string) (*Explanation, er
 	if h.Retired {
 		return &Explanation{Host: h.Name, Folder: h.Folder.Path, Pos: h.Pos, Retired: true, Was: h.Was}, nil
 	}
-	r := newResolver(f)
+	r := newResolver(f, evaluator)
 	res := r.attributes(h)
 	if res == nil {
 		return nil, r.ps.Sorted()
@@ -104,7 +104,7 @@ func Explain(ctx context.Context, f *fleet.Fleet, host string) (*Explanation, er
 		for _, rule := range settled.rules {
 			p.Rules = append(p.Rules, RuleExplained{rule.Pos, rule.Comment, rule.Owner})
 		}
-		if p.Params, err = explainParams(ctx, f, plugin, res, settled); err != nil {
+		if p.Params, err = explainParams(ctx, r, plugin, res, settled); err != nil {
 			return nil, err
 		}
 		e.Plugins = append(e.Plugins, p)
@@ -132,13 +132,13 @@ func explainAttributes(f *fleet.Fleet, res *Result) (out []Explained) {
 	return out
 }
 
-func explainParams(ctx context.Context, f *fleet.Fleet, plugin string, res *Result, s *settled) (out []Explained, err error) {
-	in := inputs(f, plugin, res)
-	in.Fleet = f.Info(res.Platform)
-	p := f.Plugins[plugin]
+func explainParams(ctx context.Context, r *resolver, plugin string, res *Result, s *settled) (out []Explained, err error) {
+	in := inputs(r.fleet, plugin, res)
+	in.Fleet = r.fleet.Info(res.Platform)
+	p := r.fleet.Plugins[plugin]
 	all := map[string]fleet.Value{}
 	if s.enabled() { // else it may lack parameters that it needs
-		if all, err = p.Settings(ctx, values(s.params), in); err != nil {
+		if all, err = r.plugins.Settings(ctx, plugin, in, values(s.params)); err != nil {
 			return nil, err
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 // Platforms counts the hosts of each platform, without evaluating a plugin. Hosts without one are passed over.
 func Platforms(f *fleet.Fleet) map[schema.Platform]int {
-	r, count := newResolver(f), map[schema.Platform]int{}
+	r, count := newResolver(f, nil), map[schema.Platform]int{}
 	for _, h := range f.Hosts {
 		if h.Retired {
 			continue

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"bakehouse/examples"
+	"bakehouse/reconcile/evaluate"
 	"bakehouse/schema/fleet"
 )
 
@@ -12,11 +13,11 @@ func TestQuickstartGivesAlikeHostsOneRecipe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := fleet.Load(t.Context(), fsys)
+	f, err := evaluate.Load(t.Context(), fsys)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := Resolve(t.Context(), f)
+	r, err := Resolve(t.Context(), f.Fleet, f)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"bakehouse/reconcile/evaluate"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
@@ -20,11 +21,11 @@ func resolved(t *testing.T, files map[string]string) (*Resolved, error) {
 	for name, text := range files {
 		m[name] = &fstest.MapFile{Data: []byte(text)}
 	}
-	f, err := fleet.Load(t.Context(), m)
+	f, err := evaluate.Load(t.Context(), m)
 	if err != nil {
 		t.Fatalf("load:\n%v", err)
 	}
-	return Resolve(t.Context(), f)
+	return Resolve(t.Context(), f.Fleet, f)
 }
 
 func one(t *testing.T, files map[string]string) *Recipe {
@@ -183,11 +184,11 @@ func TestWhatIsMissingForPackagesIsNamed(t *testing.T) {
 }
 
 func TestAHostThatIsNotThereIsNotExplained(t *testing.T) {
-	f, err := fleet.Load(t.Context(), fstest.MapFS{"fleet.cue": {Data: []byte("package fleet\nname: \"n\"\nurl: \"https://u\"\n")}})
+	f, err := evaluate.Load(t.Context(), fstest.MapFS{"fleet.cue": {Data: []byte("package fleet\nname: \"n\"\nurl: \"https://u\"\n")}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Explain(t.Context(), f, "x"); !errors.Is(err, ErrNoHost) {
+	if _, err := Explain(t.Context(), f.Fleet, f, "x"); !errors.Is(err, ErrNoHost) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -201,7 +202,7 @@ func TestARetiredHostIsListedButHasNoPackage(t *testing.T) {
 	if r.Hosts["gone"] != nil || r.Hosts["stays"] == nil || len(r.Retired) != 1 || r.Retired[0].Name != "gone" || r.Retired[0].Was[0] != "ancient" {
 		t.Errorf("hosts %v, retired %v", r.Hosts, r.Retired)
 	}
-	if e, err := Explain(t.Context(), r.Fleet, "gone"); err != nil || !e.Retired || e.Recipe != "" {
+	if e, err := Explain(t.Context(), r.Fleet, nil, "gone"); err != nil || !e.Retired || e.Recipe != "" {
 		t.Errorf("explained as %+v, %v", e, err)
 	}
 }

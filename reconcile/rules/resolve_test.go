@@ -10,8 +10,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"bakehouse/reconcile/evaluate"
 	"bakehouse/schema"
-	"bakehouse/schema/fleet"
 )
 
 // The reference: a fleet as plain data and a resolution that is as naive as its description. It shares nothing with the
@@ -327,11 +327,11 @@ func (f refFleet) resolve(h refHost) (attributes, params map[string]any, present
 func TestResolutionEqualsANaiveReference(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ref := drawFleet(t)
-		f, err := fleet.Load(t.Context(), ref.cue(t))
+		f, err := evaluate.Load(t.Context(), ref.cue(t))
 		if err != nil {
 			t.Fatalf("load:\n%v", err)
 		}
-		got, err := Resolve(t.Context(), f)
+		got, err := Resolve(t.Context(), f.Fleet, f)
 		if err != nil {
 			t.Fatalf("resolve:\n%v", err)
 		}
@@ -367,7 +367,7 @@ func TestResolutionEqualsANaiveReference(t *testing.T) {
 				t.Errorf("recipe %s is both %q and %q", r.Recipe.ID, other, want)
 			}
 			contents[r.Recipe.ID] = want
-			if e, err := Explain(t.Context(), f, h.name); err != nil || e.Recipe != r.Recipe.ID {
+			if e, err := Explain(t.Context(), f.Fleet, f, h.name); err != nil || e.Recipe != r.Recipe.ID {
 				t.Errorf("explain %s: %v", h.name, err)
 			}
 		}

@@ -22,6 +22,14 @@ import (
 	"bakehouse/schema/fleet"
 )
 
+// Evaluator evaluates the plugins of a fleet. The error is a fleet.Problems if the plugin or the parameters are to blame.
+type Evaluator interface {
+	// Output is what the plugin puts on a host. params are those that rules set; the rest take their defaults.
+	Output(ctx context.Context, plugin string, in fleet.Inputs, params map[string]fleet.Value) (*fleet.Output, error)
+	// Settings are all parameters with their values in force, defaults included.
+	Settings(ctx context.Context, plugin string, in fleet.Inputs, params map[string]fleet.Value) (map[string]fleet.Value, error)
+}
+
 // Resolved is a fleet with every host's recipe.
 type Resolved struct {
 	Fleet    *fleet.Fleet
@@ -57,6 +65,7 @@ type Recipe struct {
 // resolver evaluates each distinct input once.
 type resolver struct {
 	fleet   *fleet.Fleet
+	plugins Evaluator
 	classes map[*fleet.Folder]class
 	groups  map[string]*group
 	outputs map[string]*output // by plugin, platform, host fields and parameters
@@ -67,8 +76,8 @@ type resolver struct {
 	uses    map[*fleet.Rule]*use // nil: nobody asks
 }
 
-func newResolver(f *fleet.Fleet) *resolver {
-	return &resolver{fleet: f, classes: map[*fleet.Folder]class{}, groups: map[string]*group{}, outputs: map[string]*output{},
+func newResolver(f *fleet.Fleet, plugins Evaluator) *resolver {
+	return &resolver{fleet: f, plugins: plugins, classes: map[*fleet.Folder]class{}, groups: map[string]*group{}, outputs: map[string]*output{},
 		recipes: map[string]*Recipe{}, byID: map[schema.RecipeID]*Recipe{}, noted: map[string]bool{}}
 }
 
@@ -79,8 +88,8 @@ type output struct {
 }
 
 // Resolve computes every host's result. The error is a fleet.Problems if the repo is to blame.
-func Resolve(ctx context.Context, f *fleet.Fleet) (*Resolved, error) {
-	r := newResolver(f)
+func Resolve(ctx context.Context, f *fleet.Fleet, plugins Evaluator) (*Resolved, error) {
+	r := newResolver(f, plugins)
 	r.watch()
 	res := &Resolved{Fleet: f, Hosts: make(map[string]*Result, len(f.Hosts)), Recipes: r.byID}
 	for _, h := range f.Hosts {
@@ -204,7 +213,7 @@ func (r *resolver) output(ctx context.Context, res *Result, p given) (*output, e
 	r.outputs[id] = out
 	in.Fleet = r.fleet.Info(res.Platform)
 	var err error
-	if out.Output, err = r.fleet.Plugins[p.plugin].Evaluate(ctx, values(p.params), in); err == nil {
+	if out.Output, err = r.plugins.Output(ctx, p.plugin, in, values(p.params)); err == nil {
 		out.ok = true
 	} else if err := r.blame(err, res.Host, p.rules[0].Pos); err != nil {
 		return nil, err

@@ -38,7 +38,7 @@ func Select(f *fleet.Fleet, host string) (*Selection, error) {
 	if h.Retired {
 		return &Selection{Host: host, Code: "retired", Why: "host " + host + " is retired: no package is published for it"}, nil
 	}
-	r := newResolver(f)
+	r := newResolver(f, nil)
 	res := r.attributes(h)
 	if res == nil {
 		return nil, r.ps.Sorted()

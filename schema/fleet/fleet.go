@@ -1,25 +1,12 @@
-// Package fleet turns the CUE files of a config repo into a typed Fleet, or into a list of every error in them, each
-// at its file, line and column.
+// Package fleet is the model of a config repo: a typed Fleet of hosts, folders, rules, plugins and keys; what plugins yield
+// for a host; and Problems, each at its file, line and column. It is plain data of the standard library alone.
 //
-// Each directory is one CUE package and is evaluated by itself, in a context of its own, from an explicit list of
-// files: fleet.cue and its neighbours, keys/, sites/, every folder under hosts/ and every plugin. A directory is
-// unified with its part of the published schema (schema/*.cue) and read into Go; what crosses directories is checked
-// here: a rule against its plugin's parameters, a host against the sites, names against one another. Plugins stay CUE:
-// Plugin.Evaluate fills in parameters and yields files, services, scripts and a health check.
-//
-// Nothing is read but the fs.FS, no import but CUE's own packages is followed, and neither time nor the machine is
-// visible, so equal files give equal fleets. The files may be hostile: evaluation is bounded and names the directory
-// that exceeds the bound.
-//
-// Rules are kept as written, without defaults; package reconcile/rules resolves them.
+// Package reconcile/evaluate makes it of CUE files. Rules are kept as written, without defaults; package reconcile/rules
+// resolves them.
 package fleet
 
 import (
-	"encoding/json"
-	"slices"
 	"time"
-
-	"cuelang.org/go/cue"
 
 	"bakehouse/schema"
 )
@@ -80,36 +67,12 @@ type Program struct {
 	Pos     Pos
 }
 
-// Key is the public half of a signature key, and where its private half is.
-type Key struct {
-	Name        string
-	Public      string // PEM, SubjectPublicKeyInfo
-	Certificate string // PEM; empty: the repo holds the bare key
-	Uses        []string
-	Private     string    // file name in the key folder, or the URI of a KMS
-	NotBefore   time.Time // of the certificate
-	Expires     time.Time // what comes first of expires and the certificate's end; zero: never
-	Retired     time.Time // zero: it is not
-	Pos         Pos
-}
-
-// The uses of keys: the TUF roles (targets also signs the bins), and statements on packages.
-const (
-	UseRoot      = "root"
-	UseTargets   = "targets"
-	UseSnapshot  = "snapshot"
-	UseTimestamp = "timestamp"
-	UsePackage   = "package"
-)
-
 // Folder is a directory under hosts/. Its defaults and rules reach the hosts at or below it.
 type Folder struct {
 	Path     string           // "" or "web/frontend"
 	Parent   *Folder          // nil for the root
 	Defaults map[string]Value // host attributes, as in Host.Attributes
 	Rules    map[string][]*Rule
-
-	labels, tags map[string]string // of the defaults, with those of the folders above
 }
 
 // HostAttributes is the name under which rules set attributes of hosts.
@@ -144,42 +107,6 @@ type Rule struct {
 	Comment  string
 	Owner    string
 	Pos      Pos
-}
-
-// Value is a JSON value as written, at its place. Defaults are not filled in.
-type Value struct {
-	JSON json.RawMessage
-	Pos  Pos
-	node *node
-}
-
-// Text is a string value itself, and empty for values of other types.
-func (v Value) Text() string {
-	var s string
-	_ = json.Unmarshal(v.JSON, &s)
-	return s
-}
-
-// IsList reports whether v is a list.
-func (v Value) IsList() bool { return v.node != nil && v.node.kind == cue.ListKind }
-
-// Items are the items of a list; none if v is no list.
-func (v Value) Items() (items []Value) {
-	if v.IsList() {
-		for _, n := range v.node.fields {
-			items = append(items, n.value())
-		}
-	}
-	return items
-}
-
-// Concat is a list of the items of all lists, at the place of the first.
-func Concat(lists []Value) Value {
-	all := &node{kind: cue.ListKind, pos: lists[0].node.pos}
-	for _, v := range lists {
-		all.fields = append(all.fields, v.node.fields...)
-	}
-	return Value{JSON: all.json(), Pos: lists[0].Pos, node: all}
 }
 
 // Rollout says which hosts get updates, and in which order.
@@ -236,6 +163,3 @@ func (f *Fleet) Info(p schema.Platform) Info {
 
 // Threshold is how many keys with that use have to sign its role.
 func (f *Fleet) Threshold(use string) int { return max(1, f.Thresholds[use]) }
-
-// Has reports whether k has that use. A retired key has none any more.
-func (k *Key) Has(use string) bool { return k.Retired.IsZero() && slices.Contains(k.Uses, use) }

@@ -49,11 +49,23 @@ type File struct {
 	Program bool          // the pinned host program of the platform
 	Pos     Pos           // where the plugin declares it
 	Source  Pos           // where URL, or Member if there is one, is named
-	from    *member       // Member of the archive at Repo, if it was looked for
 }
 
 // Shared reports whether the bytes are the same in every package that has the file, whatever its parameters.
 func (f *File) Shared() bool { return f.Repo != "" || f.URL != "" || f.Program }
+
+// ByOrigin reports whether SHA256 is not of the bytes but names where they come from: the digest of an archive, and a
+// member of it. Nobody knows the bytes' own digest before the archive is fetched, which a plan must do without; and a
+// recipe must be the same before and after. Whoever opens such a file checks the archive.
+func (f *File) ByOrigin() bool { return f.URL != "" && f.Member != "" }
+
+// Pin is the digest of what URL has.
+func (f *File) Pin() schema.Digest {
+	if f.ByOrigin() {
+		return f.Archive
+	}
+	return f.SHA256
+}
 
 // Service is a long-running program that the host's service manager starts; with Listen, one that is started for each
 // connection, its standard input and output.

@@ -77,8 +77,8 @@ func (ps Problems) Sorted() Problems {
 	return slices.CompactFunc(ps, func(a, b Problem) bool { return a.Pos == b.Pos && a.Msg == b.Msg })
 }
 
-// or is ps as an error, which is nil if there is none.
-func (ps Problems) or() error {
+// Err is ps as an error, by place, which is nil if there is none.
+func (ps Problems) Err() error {
 	if len(ps) == 0 {
 		return nil
 	}

@@ -1,0 +1,102 @@
+package evaluate
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"bakehouse/schema/fleet"
+)
+
+// checkmkFleet has the plugin, and an agent's script.
+func checkmkFleet(t *testing.T) *Repo {
+	t.Helper()
+	return loaded(t, repo(map[string]string{"vendor/agent": "#!/bin/sh\n", "vendor/mk_apt": "#!/bin/sh\n",
+		"hosts/all/r.cue": "package all\nrules: checkmk: [{when: hosts: [], value: {}}]\n"}))
+}
+
+func checkmk(t *testing.T, value string) (*fleet.Output, error) {
+	t.Helper()
+	return output(t, checkmkFleet(t), "checkmk", value)
+}
+
+func TestCheckmkPutsEverythingWhereTheAgentLooks(t *testing.T) {
+	out, err := checkmk(t, `agent: "vendor/agent", only_from: "192.0.2.7  10.0.0.0/8", passphrase: "it's 100%$HOME", listen: "[::1]:6557"
+		plugins: [{name: "mk_apt", source: "vendor/mk_apt", interval: "4h"}, {name: "lnx", content: "x"}]
+		local: [{name: "mine", content: "y", interval: "90s"}]
+		mrpe: [{name: "Disk / 100%", command: "/usr/bin/check_disk -w 10% -p '/'", interval: "5m"}, {name: "Load", command: "/usr/bin/check_load"}]
+		config: {"logwatch.cfg": content: "l", "mysql.cfg": {content: "m", secret: true}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range out.Files {
+		got = append(got, f.Path+" "+f.Mode.String()+" "+f.Owner+":"+f.Group+" "+f.Repo+" "+string(f.Content))
+	}
+	want := []string{
+		"/etc/check_mk/encryption.cfg -rw------- :  ENCRYPTED=yes\nPASSPHRASE='it'\\''s 100%$HOME'\n",
+		"/etc/check_mk/logwatch.cfg -rw-r--r-- :  l",
+		"/etc/check_mk/mrpe.cfg -rw-r----- :  Disk%20/%20100%25 (interval=300) /usr/bin/check_disk -w 10% -p '/'\nLoad /usr/bin/check_load\n",
+		"/etc/check_mk/mysql.cfg -rw------- :  m",
+		"/usr/bin/check_mk_agent -rwxr-xr-x : vendor/agent ",
+		"/usr/lib/check_mk_agent/local/90/mine -rwxr-xr-x :  y",
+		"/usr/lib/check_mk_agent/plugins/14400/mk_apt -rwxr-xr-x : vendor/mk_apt ",
+		"/usr/lib/check_mk_agent/plugins/lnx -rwxr-xr-x :  x",
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	s := out.Services[0]
+	if s.Name != "checkmk" || s.User != "" || !reflect.DeepEqual(s.Listen, []string{"[::1]:6557"}) || !reflect.DeepEqual(s.Allow, []string{"10.0.0.0/8", "192.0.2.7/32"}) {
+		t.Errorf("service %+v", s)
+	}
+	if r := out.Relations.In("rpm"); len(r.Conflicts) != 1 || r.Replaces[0].Name != "check-mk-agent" || len(out.Users)+len(out.Scripts) != 0 {
+		t.Errorf("%+v, users %v, scripts %v", r, out.Users, out.Scripts)
+	}
+}
+
+func TestCheckmkRunsAsAUserOfItsOwn(t *testing.T) {
+	out, err := checkmk(t, `agent: "vendor/agent", user: "cmk", passphrase: "12345678"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out.Users) != 1 || out.Users[0].Name != "cmk" || out.Services[0].User != "cmk" || fileOf(t, out, "/etc/check_mk/encryption.cfg").Owner != "cmk" ||
+		!strings.Contains(out.Scripts["postinst"], "chown -R cmk:cmk") || len(out.Services[0].Allow) != 0 || out.Services[0].Listen[0] != "6556" {
+		t.Errorf("%+v", out)
+	}
+}
+
+func TestCheckmkRefusesWhatTheAgentWouldMisread(t *testing.T) {
+	f := checkmkFleet(t)
+	for name, c := range map[string]struct{ value, want string }{
+		"no agent":                             {``, "needs the parameter agent"},
+		"an agent that is not there":           {`agent: "vendor/none"`, "there is no file vendor/none"},
+		"a passphrase with a line break":       {`agent: "vendor/agent", passphrase: "12345678\nx"`, "passphrase"},
+		"a short passphrase":                   {`agent: "vendor/agent", passphrase: "1234567"`, "passphrase"},
+		"an MRPE command with a line break":    {`agent: "vendor/agent", mrpe: [{name: "a", command: "/bin/x\ny"}]`, "command"},
+		"an MRPE name with a line break":       {`agent: "vendor/agent", mrpe: [{name: "a\nb", command: "/bin/x"}]`, "name"},
+		"an MRPE line that is a comment":       {`agent: "vendor/agent", mrpe: [{name: "#a", command: "/bin/x"}]`, "name"},
+		"a plug-in outside its folder":         {`agent: "vendor/agent", plugins: [{name: "../x", content: ""}]`, "name"},
+		"a plug-in without bytes":              {`agent: "vendor/agent", plugins: [{name: "x"}]`, "not exactly one of content, source and program"},
+		"an interval without a unit":           {`agent: "vendor/agent", plugins: [{name: "x", content: "", interval: "300"}]`, "interval"},
+		"an interval of none":                  {`agent: "vendor/agent", plugins: [{name: "x", content: "", interval: "0s"}]`, "interval"},
+		"settings that it makes itself":        {`agent: "vendor/agent", config: "mrpe.cfg": content: ""`, "mrpe.cfg"},
+		"settings outside their folder":        {`agent: "vendor/agent", config: "../passwd": content: ""`, "passwd"},
+		"only_from that is a name":             {`agent: "vendor/agent", only_from: "monitoring.example"`, "only_from"},
+		"only_from that is no address":         {`agent: "vendor/agent", only_from: "1.2.3"`, "neither an address nor a network"},
+		"a port that is none":                  {`agent: "vendor/agent", listen: "99999"`, "is not a port"},
+		"a field that executables do not have": {`agent: "vendor/agent", plugins: [{name: "x", content: "", every: "5m"}]`, "every"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var err error
+			if ps := f.plugins["checkmk"].check(given(t, c.value)); len(ps) > 0 {
+				err = ps
+			} else {
+				_, err = output(t, f, "checkmk", c.value)
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "1234567") {
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+		})
+	}
+}

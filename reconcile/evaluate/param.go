@@ -1,0 +1,78 @@
+package evaluate
+
+import (
+	"slices"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/format"
+	"cuelang.org/go/cue/token"
+
+	"bakehouse/schema/fleet"
+)
+
+// paramOf describes a field of params as the plugin writes it.
+func paramOf(name string, v cue.Value, optional bool, most int) fleet.Param {
+	p := fleet.Param{Name: name, Type: v.IncompleteKind().String(), Doc: docOf(v), Pos: posOf(repoPos(v))}
+	for _, a := range v.Attributes(cue.FieldAttr) {
+		p.Secret = p.Secret || a.Name() == "secret"
+	}
+	if f, ok := v.Source().(*ast.Field); ok {
+		p.Type, p.Default = typeOf(f.Value)
+	}
+	if p.Default != "" || optional {
+		return p
+	}
+	if v.Validate(cue.Concrete(true)) == nil {
+		if n, err := toNode(v, most); err == nil {
+			p.Default = string(n.json())
+			return p
+		}
+	}
+	p.Required = true
+	return p
+}
+
+// typeOf splits what a parameter may be from its default: beside a type, the default is only one of its values.
+func typeOf(e ast.Expr) (kind, standard string) {
+	var others, chosen []ast.Expr
+	literals := true
+	for _, alt := range alternativesOf(e) {
+		star, ok := alt.(*ast.UnaryExpr)
+		if ok && star.Op == token.MUL {
+			chosen = append(chosen, star.X)
+			continue
+		}
+		_, literal := alt.(*ast.BasicLit)
+		literals = literals && literal
+		others = append(others, alt)
+	}
+	if literals {
+		others = append(slices.Clone(chosen), others...)
+	}
+	var words []string
+	for _, alt := range others {
+		words = append(words, cueOf(alt))
+	}
+	if len(chosen) > 0 {
+		standard = cueOf(chosen[0])
+	}
+	return strings.Join(words, " | "), standard
+}
+
+// alternativesOf are the branches of a disjunction, in their order.
+func alternativesOf(e ast.Expr) []ast.Expr {
+	if b, ok := e.(*ast.BinaryExpr); ok && b.Op == token.OR {
+		return append(alternativesOf(b.X), alternativesOf(b.Y)...)
+	}
+	return []ast.Expr{e}
+}
+
+func cueOf(e ast.Expr) string {
+	b, err := format.Node(e)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}

@@ -1,0 +1,92 @@
+package evaluate
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"sync"
+
+	"bakehouse/reconcile/evaluate/sourcefile"
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+)
+
+// sources digests the files of the repo that plugins ship, and members of archives there, each once. It lists no archive
+// that the cache tells enough of.
+type sources struct {
+	fsys  fs.FS
+	repo  *sourcefile.Repo
+	cache *Cache
+	mu    sync.Mutex
+	seen  map[sourceName]sourceFile
+}
+
+// sourceName is a file of the repo, or a member of it.
+type sourceName struct{ file, member string }
+
+type sourceFile struct {
+	sum  schema.Digest
+	size int64
+	err  error
+}
+
+func newSources(fsys fs.FS) *sources {
+	return &sources{fsys: fsys, repo: sourcefile.New(fsys), seen: map[sourceName]sourceFile{}}
+}
+
+// fill takes size and digest of a file that is in the repo, or in an archive there.
+func (s *sources) fill(ctx context.Context, f *fleet.File) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := sourceName{f.Repo, f.Member}
+	is, ok := s.seen[name]
+	if !ok {
+		is = s.find(ctx, name)
+		if ctx.Err() == nil {
+			s.seen[name] = is
+		}
+	}
+	f.SHA256, f.Size = is.sum, is.size
+	return is.err
+}
+
+// find asks the cache, and reads what it does not know.
+func (s *sources) find(ctx context.Context, name sourceName) (is sourceFile) {
+	h, ok := s.fsys.(Hasher)
+	if s.cache == nil || !ok {
+		return s.read(ctx, name)
+	}
+	hash, err := h.HashOf(name.file)
+	if err != nil {
+		return s.read(ctx, name) // which says why
+	}
+	if kept, ok := s.cache.Find("source", hash, name.member); ok {
+		var sum string
+		if n, _ := fmt.Sscanf(kept, "%d %s", &is.size, &sum); n == 2 {
+			if is.sum, err = schema.ParseDigest(sum); err == nil {
+				return is
+			}
+		}
+	}
+	if is = s.read(ctx, name); is.err == nil {
+		s.cache.Keep(fmt.Appendf(nil, "%d %s", is.size, is.sum), "source", hash, name.member)
+	}
+	return is
+}
+
+func (s *sources) read(ctx context.Context, name sourceName) (is sourceFile) {
+	if name.member == "" {
+		is.sum, is.size, is.err = s.repo.Sum(name.file)
+		return is
+	}
+	m, err := s.repo.Member(ctx, name.file, name.member)
+	if err != nil {
+		return sourceFile{err: err}
+	}
+	return sourceFile{sum: m.SHA256, size: m.Size}
+}
+
+func pointerProblem(at fleet.Pos) fleet.Problem {
+	return fleet.Problem{Pos: at, Msg: "is " + sourcefile.ErrPointer.Error(),
+		Hint: "a package is made of what is committed: keep this file out of Git LFS"}
+}
