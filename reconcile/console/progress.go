@@ -3,12 +3,9 @@ package console
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/term"
 )
 
 // Progress shows how far a long piece of work is: on a terminal by a bar that is drawn over and gone at the end, elsewhere
@@ -36,7 +33,9 @@ const (
 // NewProgress begins a piece of work of total steps; what is a word such as "baking".
 func NewProgress(w io.Writer, what string, total int) *Progress {
 	p := &Progress{what: what, total: total, now: time.Now, w: w, every: lineEvery}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if levelOf(w) < Normal {
+		p.w = io.Discard
+	} else if onTerminal(w) {
 		p.bar, p.every = true, barEvery
 	}
 	p.begun = p.now()
