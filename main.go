@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +21,7 @@ import (
 	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/roots"
-	"bakehouse/schema"
+	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
 	"bakehouse/serve"
 	"bakehouse/serve/store"
@@ -53,7 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = fault.Hint(err, "run it again: nothing was left half done")
 	}
 	if err != nil && !errors.Is(err, fault.ErrChanges) {
-		report(cmd, err)
+		cli.Report(cmd, args, err)
 	}
 	return fault.ExitCode(err)
 }
@@ -84,37 +83,9 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 		program.UpgradeCommand(version), keys.Command(reconcile.RetireCommand()), roots.Command(),
 		serve.Command(), serve.AccessCommand(), store.Command(reconcile.GCCommand()), demo.Command(),
 	)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fault.Hint(err, "see `%s --help`", cmd.CommandPath())
-	})
-	explainMistakes(root)
+	cli.ExplainMistakes(root)
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return settle(root, cmd) }
 	return root
-}
-
-// explainMistakes makes a mistyped argument or subcommand an error with a hint, on every command alike.
-func explainMistakes(cmd *cobra.Command) {
-	if check := cmd.Args; check != nil && cmd.Runnable() {
-		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			return fault.Hint(check(cmd, args), "see `%s --help`", cmd.CommandPath())
-		}
-	}
-	if !cmd.Runnable() {
-		cmd.Args = cobra.ArbitraryArgs
-		cmd.RunE = func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			hint := "see `" + cmd.CommandPath() + " --help`"
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				hint = "did you mean `" + cmd.CommandPath() + " " + near[0] + "`?"
-			}
-			return fault.Hint(fmt.Errorf("unknown command %.80q for `%s`", args[0], cmd.CommandPath()), "%s", hint)
-		}
-	}
-	for _, sub := range cmd.Commands() {
-		explainMistakes(sub)
-	}
 }
 
 // settle fills the flags of cmd that were not given from the environment and the settings file.
@@ -218,18 +189,4 @@ func nearest(key string, known []string) string {
 		return "settings are the flags of the commands: see `bakehouse COMMAND --help`"
 	}
 	return "did you mean one of " + strings.Join(near, ", ") + "?"
-}
-
-// report prints err as people read it, or as one JSON object where the command was asked for JSON.
-func report(cmd *cobra.Command, err error) {
-	w := cmd.ErrOrStderr()
-	hint := fault.HintOf(err)
-	if f := cmd.Flags().Lookup("json"); f != nil && f.Value.String() == "true" {
-		_ = json.NewEncoder(w).Encode(schema.Problem{Error: err.Error(), Hint: hint})
-		return
-	}
-	fmt.Fprintf(w, "bakehouse: error: %v\n", err)
-	if hint != "" {
-		fmt.Fprintf(w, "bakehouse: hint: %s\n", hint)
-	}
 }
