@@ -99,7 +99,7 @@ func TestThePlanningJobHasNoKeysAndTheSigningJobTakesNothingFromPullRequests(t *
 		}
 		return string(b)
 	}
-	for _, word := range []string{"secrets.", "environment:", "BAKEHOUSE_KEYS", "PASSPHRASE", "contents: write", "pull_request_target"} {
+	for _, word := range []string{"secrets.", "environment:", "BAKEHOUSE_CI_KEYS", "PASSPHRASE", "contents: write", "pull_request_target"} {
 		if strings.Contains(text("ci/github/plan.yml"), word) {
 			t.Errorf("plan.yml has %s", word)
 		}
@@ -172,9 +172,9 @@ func (o *operator) github(f *forge) jobs {
 	}
 	script := strings.Join(lines, "\n")
 	return jobs{
-		plan: "export BAKEHOUSE_RUN=pull-request\n" + script, publish: "export BAKEHOUSE_RUN=reconcile\n" + script,
+		plan: "export BAKEHOUSE_CI_RUN=pull-request\n" + script, publish: "export BAKEHOUSE_CI_RUN=reconcile\n" + script,
 		env: []string{"GITHUB_ACTIONS=true", "GITHUB_ACTION_PATH=" + dir, "RUNNER_TEMP=" + filepath.Dir(o.home), "GITHUB_API_URL=" + f.URL,
-			"GITHUB_REPOSITORY=our/fleet", "GITHUB_STEP_SUMMARY=" + filepath.Join(o.home, "summary"), "BAKEHOUSE_PULL_REQUEST=7", "BAKEHOUSE_FORK=false",
+			"GITHUB_REPOSITORY=our/fleet", "GITHUB_STEP_SUMMARY=" + filepath.Join(o.home, "summary"), "BAKEHOUSE_CI_PULL_REQUEST=7", "BAKEHOUSE_CI_FORK=false",
 			"GITHUB_HEAD_REF=" + hostile},
 	}
 }
@@ -200,7 +200,7 @@ func (o *operator) gitlab(f *forge) jobs {
 	env := []string{"GITLAB_CI=true", "CI_API_V4_URL=" + f.URL + "/api/v4", "CI_PROJECT_ID=42", "CI_MERGE_REQUEST_IID=7", "CI_DEFAULT_BRANCH=main",
 		"CI_MERGE_REQUEST_EVENT_TYPE=detached", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME=" + hostile, "TMPDIR=" + o.home}
 	for name := range maps.Keys(ci.Variables) {
-		env = append(env, name+"="+map[string]string{"BAKEHOUSE_GIT": source, "BAKEHOUSE_COMMIT": "HEAD", "GIT_DEPTH": "0"}[name])
+		env = append(env, name+"="+map[string]string{"BAKEHOUSE_CI_GIT": source, "BAKEHOUSE_CI_COMMIT": "HEAD", "GIT_DEPTH": "0"}[name])
 	}
 	return jobs{plan: script(ci.Plan.Script), publish: script(ci.Publish.Script), env: env}
 }
@@ -319,7 +319,7 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 					o.git("push", "-q", "-f", "origin", "HEAD:"+ref)
 					o.git("checkout", "-q", hostile)
 				}
-				env := append(j.env, "BAKEHOUSE_COMMENT_TOKEN="+f.token, "CI_MERGE_REQUEST_DIFF_BASE_SHA="+o.rev("main"))
+				env := append(j.env, "BAKEHOUSE_CI_COMMENT_TOKEN="+f.token, "CI_MERGE_REQUEST_DIFF_BASE_SHA="+o.rev("main"))
 				got, out := o.job(bare, ref, j.plan, env...)
 				if got != code {
 					t.Errorf("%s: exit code %d, not %d", message, got, code)
@@ -363,7 +363,7 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 				!strings.Contains(out, "may not write comments") || !strings.Contains(out, marker) {
 				t.Errorf("without a token: exit code %d", code)
 			}
-			if code, _ := o.job(bare, "refs/heads/"+hostile, j.plan, append(j.env, "CI_MERGE_REQUEST_DIFF_BASE_SHA="+o.rev("main"), "BAKEHOUSE_COMMENT_TOKEN=wrong")...); code == 0 {
+			if code, _ := o.job(bare, "refs/heads/"+hostile, j.plan, append(j.env, "CI_MERGE_REQUEST_DIFF_BASE_SHA="+o.rev("main"), "BAKEHOUSE_CI_COMMENT_TOKEN=wrong")...); code == 0 {
 				t.Error("a comment that the forge refuses is no error")
 			}
 
@@ -379,7 +379,7 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 				t.Fatal(err)
 			}
 			env := append(j.env, "BAKEHOUSE_STORE="+o.store, "BAKEHOUSE_PROGRAMS="+filepath.Join(o.home, "programs"),
-				"BAKEHOUSE_KEYS="+base64.StdEncoding.EncodeToString(packed))
+				"BAKEHOUSE_CI_KEYS="+base64.StdEncoding.EncodeToString(packed))
 			for _, k := range keys[1:] {
 				env = append(env, fmt.Sprintf("BAKEHOUSE_PASSPHRASE_%s=passphrase of %s", strings.ToUpper(k.name), k.name))
 			}

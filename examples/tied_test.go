@@ -33,7 +33,7 @@ func startTied(cmd *exec.Cmd) (wait func() error, err error) {
 	return func() error { close(end); return <-ended }, nil
 }
 
-const tiedChild = "BAKEHOUSE_TIED_CHILD"
+const tiedChild = "BAKEHOUSE_TEST_TIED_CHILD"
 
 func TestAServerDoesNotOutliveATestThatIsKilled(t *testing.T) {
 	if os.Getenv(tiedChild) != "" {

@@ -36,7 +36,7 @@ import (
 // BenchmarkMany is what a change of every host costs, as deb and rpm; BenchmarkMemory is how much memory a process takes at
 // most to package one large file. For the figures below:
 //
-//	BAKEHOUSE_BENCH_CONFIGS=5000 BAKEHOUSE_TEST_MB=500 go test -run - -bench 'Many|Memory' -benchtime 1x -timeout 30m ./reconcile/bake
+//	BAKEHOUSE_TEST_BENCH_CONFIGS=5000 BAKEHOUSE_TEST_MB=500 go test -run - -bench 'Many|Memory' -benchtime 1x -timeout 30m ./reconcile/bake
 //
 // On 2 cores of a Xeon with SHA extensions that others kept busy (packages per second of processor time; alone on the
 // machine the hash does 160/s, and the rest in proportion):
@@ -227,7 +227,7 @@ func nfpmInfo(r *rules.Recipe, dir string) *nfpm.Info {
 // BenchmarkMany bakes distinct packages as deb and rpm on all processors, as reconcile does.
 func BenchmarkMany(b *testing.B) {
 	many := 200
-	if n, err := strconv.Atoi(os.Getenv("BAKEHOUSE_BENCH_CONFIGS")); err == nil {
+	if n, err := strconv.Atoi(os.Getenv("BAKEHOUSE_TEST_BENCH_CONFIGS")); err == nil {
 		many = n
 	}
 	exporter, agent := programs(b)

@@ -130,10 +130,10 @@ func (m *mortal) Delete(ctx context.Context, key string) error {
 }
 
 const (
-	killDir     = "BAKEHOUSE_KILL_DIR"
-	killAt      = "BAKEHOUSE_KILL_AT"
-	killRelease = "BAKEHOUSE_KILL_RELEASE" // what to publish; 0: collect garbage
-	killKeep    = "BAKEHOUSE_KILL_KEEP"
+	killDir     = "BAKEHOUSE_TEST_KILL_DIR"
+	killAt      = "BAKEHOUSE_TEST_KILL_AT"
+	killRelease = "BAKEHOUSE_TEST_KILL_RELEASE" // what to publish; 0: collect garbage
+	killKeep    = "BAKEHOUSE_TEST_KILL_KEEP"
 )
 
 // A real process is killed before and after every object that it creates for a release, baking included. Whatever that

@@ -224,9 +224,9 @@ func TestAnObjectOfADeadProcessIsMadeDurableByTheNext(t *testing.T) {
 }
 
 const (
-	crashDir     = "BAKEHOUSE_CRASH_DIR"
-	crashRelease = "BAKEHOUSE_CRASH_RELEASE"
-	crashAt      = "BAKEHOUSE_CRASH_AT"
+	crashDir     = "BAKEHOUSE_TEST_CRASH_DIR"
+	crashRelease = "BAKEHOUSE_TEST_CRASH_RELEASE"
+	crashAt      = "BAKEHOUSE_TEST_CRASH_AT"
 )
 
 // crashChild publishes a release and kills its own process at a given system call: at 2n before call n, at 2n+1 after

@@ -32,7 +32,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
-		UpdateScripts:       os.Getenv("BAKEHOUSE_UPDATE_SCRIPTS") != "",
+		UpdateScripts:       os.Getenv("BAKEHOUSE_TEST_UPDATE_SCRIPTS") != "",
 		Setup: func(e *testscript.Env) error {
 			f := testfleet.NewAt(e.T().(testing.TB), time.Now())
 			f.Add("web01")

@@ -20,9 +20,9 @@ import (
 
 // The child's part is chosen by the environment, so that the tested program needs no flag.
 const (
-	childLocation = "BAKEHOUSE_STORETEST_LOCATION"
-	childKeys     = "BAKEHOUSE_STORETEST_KEYS"
-	childID       = "BAKEHOUSE_STORETEST_ID"
+	childLocation = "BAKEHOUSE_TEST_STORE_LOCATION"
+	childKeys     = "BAKEHOUSE_TEST_STORE_KEYS"
+	childID       = "BAKEHOUSE_TEST_STORE_ID"
 	lockingChild  = "lock" // as ID: take the lock and keep it
 )
 
