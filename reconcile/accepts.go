@@ -7,6 +7,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/reconcile/contents"
+	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
 	"bakehouse/serve/store"
@@ -80,11 +81,11 @@ func acceptsOfRecipe(r *rules.Recipe) (*accepts, error) {
 // package itself.
 type acceptance struct {
 	store  store.Store
-	states []*state
+	states []*desired.State
 	known  map[schema.Digest]*accepts // by manifest
 }
 
-func newAcceptance(st store.Store, states ...*state) *acceptance {
+func newAcceptance(st store.Store, states ...*desired.State) *acceptance {
 	return &acceptance{st, states, map[schema.Digest]*accepts{}}
 }
 
@@ -105,7 +106,7 @@ func (a *acceptance) find(ctx context.Context, c schema.Candidate) (*accepts, er
 		if s == nil {
 			continue
 		}
-		if r := s.resolved.Recipes[c.Recipe]; r != nil {
+		if r := s.Resolved.Recipes[c.Recipe]; r != nil {
 			return acceptsOfRecipe(r)
 		}
 	}

@@ -1,22 +1,17 @@
 package reconcile
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"bakehouse/reconcile/console"
-	"bakehouse/reconcile/evaluate"
-	"bakehouse/reconcile/roots"
+	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/rules"
-	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
@@ -24,43 +19,31 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// config says which state of the fleet repository to look at.
-type config struct {
-	repo, ref string
-	worktree  bool
-	evaluation
+// stateFlags say which state of the fleet repository to look at.
+type stateFlags struct {
+	desired.Where
+	cacheDir string
 }
 
-func (c *config) flags(cmd *cobra.Command) {
-	repoFlags(cmd, &c.repo, &c.ref)
-	c.evaluation.flag(cmd)
-	cmd.Flags().BoolVar(&c.worktree, "worktree", false, "read the files as they lie in the folder, committed or not")
+func (f *stateFlags) add(cmd *cobra.Command) {
+	repoFlags(cmd, &f.Where)
+	cacheFlag(cmd, &f.cacheDir)
+	cmd.Flags().BoolVar(&f.Worktree, "worktree", false, "read the files as they lie in the folder, committed or not")
 	cmd.MarkFlagsMutuallyExclusive("ref", "worktree")
 }
 
-// files returns the files and what to call them. Files that the commit does not have are named on log.
-func (c *config) files(log io.Writer) (fs.FS, string, error) {
-	if c.worktree {
-		fsys, err := source.Worktree(c.repo)
-		return fsys, "the files in " + c.repo, err
-	}
-	repo, err := source.Open(c.repo)
+// pin opens the state. Files that the commit does not have are named on log.
+func (f *stateFlags) pin(log io.Writer) (*desired.State, error) {
+	s, err := desired.Pin(f.Where, desired.OpenCache(f.cacheDir, log))
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	rev, err := repo.Revision(c.ref)
-	if err != nil {
-		return nil, "", err
-	}
-	if err := nameDirty(repo, rev, log); err != nil {
-		return nil, "", err
-	}
-	return rev.FS, fmt.Sprintf("commit %.12s", rev.Commit), nil
+	return s, s.NoteDirty(log)
 }
 
 // CheckCommand is `bakehouse check`.
 func CheckCommand() *cobra.Command {
-	var c config
+	var c stateFlags
 	var format string
 	var soon, urgent schema.Duration
 	cmd := &cobra.Command{
@@ -81,62 +64,28 @@ lines of a pull request, and gitlab a code quality report; both, like json, hold
 			if write == nil {
 				return fault.Hint(fmt.Errorf("there is no format %.40q", format), "it is one of %s", strings.Join(slices.Sorted(maps.Keys(formats)), ", "))
 			}
-			fsys, what, err := c.files(cmd.ErrOrStderr())
+			s, err := c.pin(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
-			found, err := check(cmd.Context(), c.evaluation.open(cmd.ErrOrStderr()), fsys, what, schema.KeyExpiry{Warn: soon, Critical: urgent}, time.Now())
+			found, err := s.Diagnose(cmd.Context(), schema.KeyExpiry{Warn: soon, Critical: urgent}, time.Now())
 			if err != nil {
 				return err
 			}
 			if err := write(found, cmd.OutOrStdout(), cmd.ErrOrStderr()); err != nil {
 				return err
 			}
-			if n := found.errors(); n > 0 {
-				return fmt.Errorf("%s: %s", what, console.Count(n, "error"))
+			if n := found.Errors(); n > 0 {
+				return fmt.Errorf("%s: %s", s.Name, console.Count(n, "error"))
 			}
 			return nil
 		},
 	}
-	c.flags(cmd)
+	c.add(cmd)
 	cmd.Flags().StringVar(&format, "format", "text", "how to print what is found: text, json, github or gitlab")
 	cmd.Flags().TextVar(&soon, "key-notice", schema.Duration(0), "from when before its expiry a key is noted; 0s: as keyExpiry in fleet.cue has it, or 90d")
 	cmd.Flags().TextVar(&urgent, "key-warning", schema.Duration(0), "from when before its expiry a key is warned of; 0s: as keyExpiry in fleet.cue has it, or 30d")
 	return cmd
-}
-
-// check evaluates the repo and collects all there is to say; zero in e is as fleet.cue has it. The error is about reading it, never about what it says.
-func check(ctx context.Context, cache *evaluate.Cache, fsys fs.FS, what string, e schema.KeyExpiry, now time.Time) (*checked, error) {
-	c := &checked{what: what}
-	repo, err := cache.Load(ctx, fsys)
-	var f *fleet.Fleet
-	var resolved *rules.Resolved
-	if err == nil {
-		f = repo.Fleet
-		e = schema.KeyExpiry{Warn: cmp.Or(e.Warn, f.KeyExpiry.Warn), Critical: cmp.Or(e.Critical, f.KeyExpiry.Critical)}
-		c.findings = slices.Concat(findings(levelWarning, f.Warnings), ofKeys(f, e, now), ofRoot(f, now), findings(levelError, roots.Check(f)))
-		resolved, err = rules.Resolve(ctx, f, repo)
-	}
-	var problems fleet.Problems
-	switch {
-	case errors.As(err, &problems):
-		c.findings = append(c.findings, findings(levelError, problems)...)
-	case err != nil:
-		return nil, err
-	default:
-		c.findings = append(c.findings, findings(levelWarning, slices.Concat(resolved.Warnings, resolved.Missing))...)
-		c.summary = &summary{Hosts: len(resolved.Hosts), Retired: len(resolved.Retired), Recipes: len(resolved.Recipes), Keys: len(f.Keys)}
-		for _, p := range f.Plugins {
-			if !p.Shipped {
-				c.summary.Plugins++
-			}
-		}
-	}
-	if c.errors() > 0 {
-		c.summary = nil
-	}
-	slices.SortStableFunc(c.findings, func(a, b finding) int { return a.Pos.Compare(b.Pos) })
-	return c, nil
 }
 
 // noHost adds to ErrNoHost which name may have been meant.

@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/publish"
-	"bakehouse/reconcile/source"
 	"bakehouse/schema/fault"
 
 	"github.com/spf13/cobra"
@@ -21,17 +21,17 @@ import (
 
 // options are the operator's settings for a pass.
 type options struct {
-	repo, ref  string
-	location   string
-	programs   program.Places
-	version    string
-	keys       keys.Access
-	plan       string // file of a saved plan; empty: none
-	jobs       int    // packages to bake at a time; 0: one per processor
-	commits    commitCheck
-	full       bool
-	recovery   publish.Recovery
-	evaluation evaluation
+	desired.Where
+	location string
+	programs program.Places
+	version  string
+	keys     keys.Access
+	plan     string // file of a saved plan; empty: none
+	jobs     int    // packages to bake at a time; 0: one per processor
+	commits  commitCheck
+	full     bool
+	recovery publish.Recovery
+	cacheDir string
 }
 
 // Command is `bakehouse reconcile`; version is this program's, and stands in the signed target "release".
@@ -104,11 +104,11 @@ prompt; "bakehouse key --help" says more, also of keys in a KMS or HSM.`,
 			return out.tell(cmd.OutOrStdout())
 		},
 	}
-	repoFlags(cmd, &o.repo, &o.ref)
+	repoFlags(cmd, &o.Where)
 	storeFlag(cmd, &o.location)
 	o.programs.Flags(cmd)
 	o.commits.flags(cmd)
-	o.evaluation.flag(cmd)
+	cacheFlag(cmd, &o.cacheDir)
 	o.keys.Flags(cmd)
 	only.flags(cmd)
 	cmd.Flags().StringVar(&o.plan, "plan", "", "file of a plan that `plan --out` wrote: do exactly that, or refuse if commit, store or program moved on")
@@ -139,7 +139,7 @@ func Reconcile(ctx context.Context, o options, log io.Writer) (*Outcome, error) 
 		return nil, err
 	}
 	if o.plan != "" {
-		if p.bound, err = readPlan(o.plan, p.head.rev, o.version); err != nil {
+		if p.bound, err = readPlan(o.plan, p.head.Revision, o.version); err != nil {
 			return nil, err
 		}
 	}
@@ -148,39 +148,16 @@ func Reconcile(ctx context.Context, o options, log io.Writer) (*Outcome, error) 
 
 // open pins the commit, and checks its signature if that is asked for.
 func (o options) open(log io.Writer) (*pass, error) {
-	repo, err := source.Open(o.repo)
-	if err != nil {
-		return nil, err
-	}
-	rev, err := repo.Revision(o.ref)
+	head, err := desired.Pin(o.Where, desired.OpenCache(o.cacheDir, log))
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
-	gate, err := o.commits.open(repo, rev, now, log)
+	gate, err := o.commits.open(head, now, log)
 	if err != nil {
 		return nil, err
 	}
-	if err := nameDirty(repo, rev, log); err != nil {
-		return nil, err
-	}
-	return &pass{options: o, repo: repo, head: atRevision(rev, o.evaluation.open(log)), now: now, gate: gate, log: log}, nil
-}
-
-// nameDirty says which files of the work tree are not part of what is read.
-func nameDirty(repo *source.Repo, rev *source.Revision, log io.Writer) error {
-	dirty, err := repo.Dirty()
-	if err != nil || len(dirty) == 0 {
-		return err
-	}
-	const most = 5
-	more := ""
-	if len(dirty) > most {
-		more = fmt.Sprintf(" and %d more", len(dirty)-most)
-		dirty = dirty[:most]
-	}
-	fmt.Fprintf(log, "bakehouse: note: reading commit %.12s; not in it: %s%s\n", rev.Commit, strings.Join(dirty, ", "), more)
-	return nil
+	return &pass{options: o, head: head, now: now, gate: gate, log: log}, head.NoteDirty(log)
 }
 
 // tell prints the outcome for people.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema/fault"
@@ -78,21 +79,21 @@ type Verified struct {
 
 // open verifies the head commit, before anything in its tree is looked at: the roots that tell what is published stand
 // there too. It returns nil if commits are not to be verified.
-func (c commitCheck) open(repo *source.Repo, rev *source.Revision, now time.Time, log io.Writer) (*gate, error) {
+func (c commitCheck) open(head *desired.State, now time.Time, log io.Writer) (*gate, error) {
 	if on, err := c.on(); !on || err != nil {
 		return nil, err
 	}
 	if c.settings != "" {
-		if err := repo.Outside(c.settings); err != nil {
+		if err := head.Repo.Outside(c.settings); err != nil {
 			return nil, fmt.Errorf("settings that say how commits are verified: %w", err)
 		}
 	}
-	signers, err := repo.Signers(c.allowed, c.keyring)
+	signers, err := head.Repo.Signers(c.allowed, c.keyring)
 	if err != nil {
 		return nil, err
 	}
-	g := &gate{check: c, verifier: repo.Verifier(signers, now), log: log}
-	g.head, err = g.verifier.Commit(rev.Commit)
+	g := &gate{check: c, verifier: head.Repo.Verifier(signers, now), log: log}
+	g.head, err = g.verifier.Commit(head.Commit())
 	return g, err
 }
 

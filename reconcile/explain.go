@@ -21,7 +21,7 @@ import (
 
 // ExplainCommand is `bakehouse explain`.
 func ExplainCommand() *cobra.Command {
-	var c config
+	var c stateFlags
 	var asJSON, selection bool
 	cmd := &cobra.Command{
 		Use:   "explain HOST [PLUGIN[.PARAM]]",
@@ -36,11 +36,11 @@ With --select it says instead whether the host gets updates, and which condition
   bakehouse explain web01 updater.interval`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			fsys, _, err := c.files(cmd.ErrOrStderr())
+			s, err := c.pin(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
-			r, err := c.evaluation.open(cmd.ErrOrStderr()).Load(cmd.Context(), fsys)
+			r, err := s.Load(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -67,7 +67,7 @@ With --select it says instead whether the host gets updates, and which condition
 			return explain(cmd.OutOrStdout(), e, root)
 		},
 	}
-	c.flags(cmd)
+	c.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&selection, "select", false, "say whether the host gets updates, and which condition decides")
 	return cmd

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/publish"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -20,10 +21,11 @@ import (
 
 // gcOptions are the settings of `store gc`.
 type gcOptions struct {
-	repo, ref, root, location string
-	keep                      int // 0: as fleet.cue says
-	grace                     schema.Duration
-	dryRun                    bool
+	desired.Where
+	root, location string
+	keep           int // 0: as fleet.cue says
+	grace          schema.Duration
+	dryRun         bool
 }
 
 // GCCommand is `bakehouse store gc`. It is here and not in package store because what it trusts and keeps stands in the
@@ -65,7 +67,7 @@ Exit codes: 0 done, 1 error, 3 the store does not verify.`,
 			return tellGarbage(cmd.OutOrStdout(), report)
 		},
 	}
-	repoFlags(cmd, &o.repo, &o.ref)
+	repoFlags(cmd, &o.Where)
 	storeFlag(cmd, &o.location)
 	f := cmd.Flags()
 	f.StringVar(&o.root, "root", "", "the fleet's first root (its trust/1.root.json), where there is no repository")
@@ -91,7 +93,7 @@ func collectGarbage(ctx context.Context, o gcOptions) (*store.GCReport, error) {
 		}
 		return store.GC(ctx, st, opts)
 	}
-	f, err := topOf(ctx, o.repo, o.ref)
+	f, err := desired.Top(ctx, o.Where)
 	if err != nil {
 		return nil, err
 	}

@@ -46,14 +46,14 @@ type idle struct {
 
 // idleFor is nil if this pass is to be a whole one in any case and leave no note.
 func (p *pass) idleFor() (*idle, error) {
-	if p.head.cache == nil || p.bound != nil {
+	if p.head.Cache == nil || p.bound != nil {
 		return nil, nil
 	}
 	where, err := filepath.Abs(p.location)
 	if err != nil {
 		return nil, err
 	}
-	parts := []string{p.head.rev.Commit, p.head.rev.Tree, where, p.version}
+	parts := []string{p.head.Revision.Commit, p.head.Revision.Tree, where, p.version}
 	if p.gate != nil {
 		parts = append(parts, p.gate.check.start)
 		for _, file := range []string{p.gate.check.allowed, p.gate.check.keyring} {
@@ -66,7 +66,7 @@ func (p *pass) idleFor() (*idle, error) {
 			parts = append(parts, schema.DigestOf(b).Hex())
 		}
 	}
-	return &idle{p.head.cache, parts}, nil
+	return &idle{p.head.Cache, parts}, nil
 }
 
 const notes = "nothing to publish"
@@ -155,10 +155,10 @@ func (p *pass) unlessIdle(ctx context.Context, log io.Writer) (*Outcome, error) 
 
 // whole evaluates the fleet and does the pass, with the store locked. It also says when something will have to be renewed.
 func (p *pass) whole(ctx context.Context, log io.Writer) (out *Outcome, due time.Time, err error) {
-	if err := p.head.evaluate(ctx); err != nil {
+	if err := p.head.Evaluate(ctx); err != nil {
 		return nil, due, err
 	}
-	p.head.warn(log)
+	p.head.Warn(log, p.now)
 	open := store.Open
 	if p.bound != nil && p.bound.Head > 0 {
 		open = store.OpenExisting // a wrong name shall not leave an empty store behind

@@ -11,6 +11,7 @@ import (
 
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/program"
 	"bakehouse/schema/fault"
@@ -20,7 +21,7 @@ import (
 
 // oven bakes packages that a state of the repository wants.
 type oven struct {
-	*state
+	state    *desired.State
 	store    bake.Store // where segments and source files are kept
 	programs program.Places
 	jobs     int       // packages at a time
@@ -28,10 +29,10 @@ type oven struct {
 	hostsOf  map[plan.Package][]string
 }
 
-func newOven(s *state, st bake.Store, programs program.Places, jobs int, log io.Writer) *oven {
+func newOven(s *desired.State, st bake.Store, programs program.Places, jobs int, log io.Writer) *oven {
 	o := &oven{state: s, store: st, programs: programs, jobs: jobs, log: log, hostsOf: map[plan.Package][]string{}}
-	for _, host := range slices.Sorted(maps.Keys(s.hosts)) {
-		key := s.hosts[host].Package
+	for _, host := range slices.Sorted(maps.Keys(s.Hosts)) {
+		key := s.Hosts[host].Package
 		o.hostsOf[key] = append(o.hostsOf[key], host)
 	}
 	return o
@@ -42,18 +43,18 @@ func (o *oven) each(ctx context.Context, want []plan.Package, take func(i int, b
 	if len(want) == 0 {
 		return nil
 	}
-	sources := o.programs.Sources(ctx, o.store, o.files, o.fleet)
+	sources := o.programs.Sources(ctx, o.store, o.state.Files, o.state.Fleet)
 	defer sources.Close()
 	baker := bake.New(o.store, sources)
 	defer baker.Close()
 	return together(ctx, o.jobs, console.NewProgress(o.log, "baking", len(want)), len(want), func(ctx context.Context, i int) (string, error) {
 		key := want[i]
 		who := console.Hosts(o.hostsOf[key])
-		recipe := o.resolved.Recipes[key.Recipe]
+		recipe := o.state.Resolved.Recipes[key.Recipe]
 		if recipe == nil {
-			return "", fmt.Errorf("%s has no package for a host whose package is published (`bakehouse check` names such hosts)", o.name)
+			return "", fmt.Errorf("%s has no package for a host whose package is published (`bakehouse check` names such hosts)", o.state.Name)
 		}
-		b, err := baker.Bake(ctx, recipe, key.Format, o.anchor())
+		b, err := baker.Bake(ctx, recipe, key.Format, o.state.Anchor())
 		if err == nil {
 			err = take(i, b)
 		}

@@ -14,8 +14,8 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/keys"
-	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
@@ -71,13 +71,13 @@ release.`,
 						return err
 					}
 				}
-				return fetchPackage(cmd.Context(), cmd.OutOrStdout(), o.repo, o.ref, o.location, args[0], out, key)
+				return fetchPackage(cmd.Context(), cmd.OutOrStdout(), o.Where, o.location, args[0], out, key)
 			}
 			if out != "" || pgp != "" {
 				return fault.Hint(errors.New("--verify writes no file"), "leave -o and --openpgp-key out, or fetch the package without --verify")
 			}
 			if cmd.Flag("ref").Changed {
-				o.commit = o.ref
+				o.commit = o.Ref
 			}
 			if !all {
 				o.host = args[0]
@@ -95,18 +95,18 @@ release.`,
 	f.BoolVar(&verify, "verify", false, "bake the package again and compare it with the published one")
 	f.BoolVar(&all, "all", false, "with --verify: every published package")
 	jobsFlag(cmd, &o.jobs)
-	repoFlags(cmd, &o.repo, &o.ref)
+	repoFlags(cmd, &o.Where)
 	storeFlag(cmd, &o.location)
 	o.programs.Flags(cmd)
 	cmd.AddCommand(packageListCommand())
 	return cmd
 }
 
-func fetchPackage(ctx context.Context, stdout io.Writer, repo, ref, location, host, out string, key *openPGPKey) error {
+func fetchPackage(ctx context.Context, stdout io.Writer, where desired.Where, location, host, out string, key *openPGPKey) error {
 	if err := schema.CheckHostName(host); err != nil {
 		return err
 	}
-	anchor, err := anchorOf(repo, ref)
+	anchor, err := desired.Anchor(where)
 	if err != nil {
 		return err
 	}
@@ -145,24 +145,6 @@ func fetchPackage(ctx context.Context, stdout io.Writer, repo, ref, location, ho
 	}
 	_, err = fmt.Fprintf(stdout, "%s\t%d bytes\t%s\n", out, m.Size, m.SHA256)
 	return err
-}
-
-// anchorOf reads the first root from the repo: every later one chains from it.
-func anchorOf(repo, ref string) ([]byte, error) {
-	r, err := source.Open(repo)
-	if err != nil {
-		return nil, err
-	}
-	rev, err := r.Revision(ref)
-	if err != nil {
-		return nil, err
-	}
-	b, err := fs.ReadFile(rev.FS, "trust/1.root.json")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Hint(fmt.Errorf("commit %.12s has no trust/1.root.json", rev.Commit),
-			"make the root with `bakehouse root init` and commit it")
-	}
-	return b, err
 }
 
 // openPublished verifies the head of the store.
@@ -279,9 +261,15 @@ func assembleTo(file string, assemble func(io.Writer) error) (err error) {
 	return os.Rename(tmp.Name(), file)
 }
 
-func repoFlags(cmd *cobra.Command, repo, ref *string) {
-	cmd.Flags().StringVar(repo, "repo", ".", "the fleet repository")
-	cmd.Flags().StringVar(ref, "ref", "HEAD", "the branch, tag or commit to read")
+func repoFlags(cmd *cobra.Command, w *desired.Where) {
+	cmd.Flags().StringVar(&w.Repo, "repo", ".", "the fleet repository")
+	cmd.Flags().StringVar(&w.Ref, "ref", "HEAD", "the branch, tag or commit to read")
+}
+
+// cacheFlag adds --cache-dir.
+func cacheFlag(cmd *cobra.Command, dir *string) {
+	cmd.Flags().StringVar(dir, "cache-dir", desired.DefaultCacheDir(),
+		"folder that keeps what was evaluated before, this user's alone: what stands in it decides what is signed. Empty: none")
 }
 
 func storeFlag(cmd *cobra.Command, location *string) {

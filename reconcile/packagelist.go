@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/publish"
-	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/serve/store"
 
@@ -20,8 +20,8 @@ import (
 
 // listOptions are the settings of `package list`.
 type listOptions struct {
-	repo, ref, location string
-	evaluation
+	desired.Where
+	location, cacheDir string
 }
 
 // ListedPackage is a published package, as `package list --json` prints it.
@@ -74,35 +74,27 @@ says "refused" if such a host would find too few signatures; the lines below say
 			return err
 		},
 	}
-	repoFlags(cmd, &o.repo, &o.ref)
+	repoFlags(cmd, &o.Where)
 	storeFlag(cmd, &o.location)
-	o.evaluation.flag(cmd)
+	cacheFlag(cmd, &o.cacheDir)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of the packages, or the error, as JSON")
 	return cmd
 }
 
 func (o listOptions) list(ctx context.Context, log io.Writer) ([]*ListedPackage, error) {
-	repo, err := source.Open(o.repo)
+	head, err := desired.At(ctx, o.Where, desired.OpenCache(o.cacheDir, log))
 	if err != nil {
-		return nil, err
-	}
-	rev, err := repo.Revision(o.ref)
-	if err != nil {
-		return nil, err
-	}
-	head := atRevision(rev, o.evaluation.open(log))
-	if err := head.evaluate(ctx); err != nil {
 		return nil, err
 	}
 	st, err := store.OpenExisting(ctx, o.location)
 	if err != nil {
 		return nil, err
 	}
-	published, err := publish.Published(ctx, st, head.fleet, time.Now())
+	published, err := publish.Published(ctx, st, head.Fleet, time.Now())
 	if err != nil {
 		return nil, err
 	}
-	before, err := releaseState(ctx, repo, published, head.cache)
+	before, err := desired.Earlier(ctx, head.Repo, releasedCommit(published), head.Cache)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +110,7 @@ func (o listOptions) list(ctx context.Context, log io.Writer) ([]*ListedPackage,
 			if err != nil {
 				return nil, err
 			}
-			s, err := signaturesOn(ctx, st, schema.StatementFor(m, a.Manifest), head.fleet)
+			s, err := signaturesOn(ctx, st, schema.StatementFor(m, a.Manifest), head.Fleet)
 			if err != nil {
 				return nil, err
 			}

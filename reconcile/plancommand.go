@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/publish"
@@ -22,14 +23,14 @@ import (
 
 // planner is one `plan`: what to look at, and what it finds.
 type planner struct {
-	config
+	stateFlags
 	base, against, out string
 	version            string
 
 	git    *source.Repo
 	cache  *evaluate.Cache
-	head   *state
-	before *state // nil: nothing before, or not known
+	head   *desired.State
+	before *desired.State // nil: nothing before, or not known
 	store  store.Store
 	found  *comparison // nil: no store
 }
@@ -75,7 +76,7 @@ Exit codes: 0 done, 1 error; with --detailed-exitcode 0 no changes, 1 error, 2 c
 				return errors.Join(err, refusal)
 			}
 			if p.out != "" {
-				if err := savePlan(cmd.Context(), p.out, r, p.head.rev, p.version, p.store, p.found.release); err != nil {
+				if err := savePlan(cmd.Context(), p.out, r, p.head.Revision, p.version, p.store, p.found.release); err != nil {
 					return err
 				}
 			}
@@ -85,7 +86,7 @@ Exit codes: 0 done, 1 error; with --detailed-exitcode 0 no changes, 1 error, 2 c
 			return nil
 		},
 	}
-	p.flags(cmd)
+	p.stateFlags.add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&p.base, "base", "", "commit, branch or tag to compare with (default the first parent; with --against the published commit)")
 	f.StringVar(&p.against, "against", "", "store whose published release to compare with: a folder")
@@ -108,21 +109,24 @@ func (p *planner) plan(ctx context.Context, log io.Writer) (r *plan.Report, refu
 	switch {
 	case p.out != "" && p.against == "":
 		return nil, nil, fault.Hint(errors.New("--out needs --against: a saved plan is bound to the state of a store"), "name the store with --against")
-	case p.out != "" && p.worktree:
+	case p.out != "" && p.Worktree:
 		return nil, nil, fault.Hint(errors.New("--out needs a commit: a saved plan is bound to its tree"), "commit the files, and leave --worktree out")
 	}
-	if p.git, err = source.Open(p.repo); err != nil {
+	if p.git, err = source.Open(p.Repo); err != nil {
 		return nil, nil, err
 	}
-	p.cache = p.evaluation.open(log)
-	if p.head, err = p.pin(log); err != nil {
+	p.cache = desired.OpenCache(p.cacheDir, log)
+	if p.head, err = desired.Pin(p.Where, p.cache); err != nil {
 		return nil, nil, err
 	}
-	if err := p.head.evaluate(ctx); err != nil {
+	if err := p.head.NoteDirty(log); err != nil {
 		return nil, nil, err
 	}
-	p.head.warn(log)
-	for _, m := range p.head.resolved.Missing {
+	if err := p.head.Evaluate(ctx); err != nil {
+		return nil, nil, err
+	}
+	p.head.Warn(log, time.Now())
+	for _, m := range p.head.Resolved.Missing {
 		fmt.Fprintf(log, "bakehouse: warning: reconcile will refuse: %v\n", m)
 	}
 	var before plan.Side
@@ -134,14 +138,14 @@ func (p *planner) plan(ctx context.Context, log io.Writer) (r *plan.Report, refu
 	if err != nil {
 		return nil, nil, err
 	}
-	diff := plan.Diff(before.Hosts, p.head.hosts)
-	r = plan.Build(before, p.head.side(), diff)
+	diff := plan.Diff(before.Hosts, p.head.Hosts)
+	r = plan.Build(before, side(p.head), diff)
 	if p.found != nil {
 		for _, a := range p.found.release.Aging() {
 			r.Notes = append(r.Notes, a.String())
 		}
 	}
-	if diff.Count(plan.Removed) > p.head.fleet.Limits.Removed {
+	if diff.Count(plan.Removed) > p.head.Fleet.Limits.Removed {
 		if refusal = checkRemovals(p.git, diff, p.before, p.head); refusal != nil {
 			r.Refused = refusal.Error()
 			if hint := fault.HintOf(refusal); hint != "" {
@@ -152,29 +156,16 @@ func (p *planner) plan(ctx context.Context, log io.Writer) (r *plan.Report, refu
 	return r, refusal, nil
 }
 
-// pin is the state to look at.
-func (p *planner) pin(log io.Writer) (*state, error) {
-	if p.worktree {
-		files, err := source.Worktree(p.repo)
-		return &state{name: "the files in " + p.repo, files: files, cache: p.cache}, err
-	}
-	rev, err := p.git.Revision(p.ref)
-	if err != nil {
-		return nil, err
-	}
-	return atRevision(rev, p.cache), nameDirty(p.git, rev, log)
-}
-
 // side is s as one side of a plan.
-func (s *state) side() plan.Side {
-	hosts := make(map[string]plan.Published, len(s.hosts))
-	for name, d := range s.hosts {
+func side(s *desired.State) plan.Side {
+	hosts := make(map[string]plan.Published, len(s.Hosts))
+	for name, d := range s.Hosts {
 		hosts[name] = plan.Published{Desired: d}
 	}
-	side := plan.Side{Endpoint: plan.Endpoint{Name: s.name}, Hosts: hosts, Policy: s.policy(), Access: s.fleet.Access,
-		Roots: len(s.fleet.Roots), Trust: roots.Trust(s.fleet, len(s.fleet.Roots)), Resolved: s.resolved, Files: s.files}
-	if s.rev != nil {
-		side.Commit, side.Tree = s.rev.Commit, s.rev.Tree
+	side := plan.Side{Endpoint: plan.Endpoint{Name: s.Name}, Hosts: hosts, Policy: s.Policy(), Access: s.Fleet.Access,
+		Roots: len(s.Fleet.Roots), Trust: roots.Trust(s.Fleet, len(s.Fleet.Roots)), Resolved: s.Resolved, Files: s.Files}
+	if s.Revision != nil {
+		side.Commit, side.Tree = s.Revision.Commit, s.Revision.Tree
 	}
 	return side
 }
@@ -190,12 +181,12 @@ func (p *planner) baseSide(ctx context.Context) (plan.Side, error) {
 		nothing.Name = fmt.Sprintf("commit %.12s, which has no fleet", rev.Commit)
 		return nothing, nil
 	}
-	before := atRevision(rev, p.cache)
-	if err := before.evaluate(ctx); err != nil {
-		return nothing, fault.Hint(fmt.Errorf("the base, %s, has errors:\n%w", before.name, err), "compare with another commit: --base REF")
+	before := desired.AtRevision(p.git, rev, p.cache)
+	if err := before.Evaluate(ctx); err != nil {
+		return nothing, fault.Hint(fmt.Errorf("the base, %s, has errors:\n%w", before.Name, err), "compare with another commit: --base REF")
 	}
 	p.before = before
-	return before.side(), nil
+	return side(before), nil
 }
 
 func (p *planner) baseRevision() (*source.Revision, error) {
@@ -206,10 +197,10 @@ func (p *planner) baseRevision() (*source.Revision, error) {
 			return nil, fault.Hint(fmt.Errorf("--base: %w", err), "name a commit, branch or tag that this clone has")
 		}
 		return rev, nil
-	case p.worktree:
+	case p.Worktree:
 		return p.git.Revision("HEAD")
 	}
-	return p.git.Parent(p.head.rev)
+	return p.git.Parent(p.head.Revision)
 }
 
 // publishedSide is the store's release, with the content of packages from the commit that it was made from.
@@ -217,7 +208,7 @@ func (p *planner) publishedSide(ctx context.Context) (side plan.Side, err error)
 	if p.store, err = store.OpenExisting(ctx, p.against); err != nil {
 		return side, err
 	}
-	if p.found, err = p.head.compare(ctx, p.store, time.Now(), publish.Recovery{}); err != nil {
+	if p.found, err = compare(ctx, p.head, p.store, time.Now(), publish.Recovery{}); err != nil {
 		return side, err
 	}
 	release := p.found.release
@@ -225,12 +216,12 @@ func (p *planner) publishedSide(ctx context.Context) (side plan.Side, err error)
 		if _, err = p.baseSide(ctx); err != nil {
 			return side, err
 		}
-	} else if p.before, err = releaseState(ctx, p.git, release, p.cache); err != nil {
+	} else if p.before, err = desired.Earlier(ctx, p.git, releasedCommit(release), p.cache); err != nil {
 		return side, err
 	}
-	side = plan.Side{Endpoint: plan.Endpoint{Name: "an empty store"}, Hosts: p.found.was, Roots: release.Roots(), Trust: roots.Trust(p.head.fleet, release.Roots())}
+	side = plan.Side{Endpoint: plan.Endpoint{Name: "an empty store"}, Hosts: p.found.was, Roots: release.Roots(), Trust: roots.Trust(p.head.Fleet, release.Roots())}
 	if p.before != nil {
-		side.Resolved, side.Files = p.before.resolved, p.before.files
+		side.Resolved, side.Files = p.before.Resolved, p.before.Files
 	}
 	if policy, access := release.Policy(), release.Access(); policy != nil {
 		side.Policy = *policy

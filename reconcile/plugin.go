@@ -52,7 +52,7 @@ const pluginSources = `
 Shown are the plugins of the fleet repository and those that come with bakehouse; outside of a repository, the latter.`
 
 func pluginListCommand() *cobra.Command {
-	var c config
+	var c stateFlags
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -78,13 +78,13 @@ func pluginListCommand() *cobra.Command {
 			return w.Flush()
 		},
 	}
-	c.flags(cmd)
+	c.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, with all that `plugin show` tells of each")
 	return cmd
 }
 
 func pluginShowCommand() *cobra.Command {
-	var c config
+	var c stateFlags
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "show NAME",
@@ -112,13 +112,13 @@ func pluginShowCommand() *cobra.Command {
 			return showPlugin(p).text(cmd.OutOrStdout())
 		},
 	}
-	c.flags(cmd)
+	c.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
 // pluginsOf are the plugins of the repo and the shipped ones, by name.
-func pluginsOf(cmd *cobra.Command, c *config) (map[string]*fleet.Plugin, error) {
+func pluginsOf(cmd *cobra.Command, c *stateFlags) (map[string]*fleet.Plugin, error) {
 	all, err := evaluate.Shipped(cmd.Context())
 	if err != nil {
 		return nil, err
@@ -134,15 +134,15 @@ func pluginsOf(cmd *cobra.Command, c *config) (map[string]*fleet.Plugin, error) 
 
 var errNoRepo = errors.New("there is no fleet repository here")
 
-func ownPlugins(ctx context.Context, c *config, log io.Writer) (map[string]*fleet.Plugin, error) {
-	fsys, _, err := c.files(log)
+func ownPlugins(ctx context.Context, c *stateFlags, log io.Writer) (map[string]*fleet.Plugin, error) {
+	s, err := c.pin(log)
 	if err == nil {
-		_, err = fs.Stat(fsys, "fleet.cue")
+		_, err = fs.Stat(s.Files, "fleet.cue")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoRepo, err)
 	}
-	r, err := c.evaluation.open(log).Load(ctx, fsys)
+	r, err := s.Load(ctx)
 	if err != nil {
 		return nil, err
 	}

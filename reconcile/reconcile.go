@@ -19,10 +19,10 @@ import (
 
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/publish"
-	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
@@ -31,8 +31,7 @@ import (
 // pass is what one pass works with.
 type pass struct {
 	options
-	repo  *source.Repo
-	head  *state
+	head  *desired.State
 	store store.Store
 	now   time.Time
 	gate  *gate      // nil: commits are not verified
@@ -71,10 +70,10 @@ type PackageBaked struct {
 
 // run is the pass, once the head is evaluated. due is when something published will have to be renewed.
 func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error) {
-	if missing := p.head.resolved.Missing; len(missing) > 0 {
-		return nil, due, missing
+	if err := p.head.Complete(); err != nil {
+		return nil, due, err
 	}
-	c, err := p.head.compare(ctx, p.store, p.now, p.recovery)
+	c, err := compare(ctx, p.head, p.store, p.now, p.recovery)
 	if err != nil {
 		return nil, due, err
 	}
@@ -89,25 +88,25 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 			return nil, due, err
 		}
 	}
-	if c.diff.Count(plan.Removed) > p.head.fleet.Limits.Removed {
-		before, err := releaseState(ctx, p.repo, c.release, p.head.cache)
+	if c.diff.Count(plan.Removed) > p.head.Fleet.Limits.Removed {
+		before, err := desired.Earlier(ctx, p.head.Repo, releasedCommit(c.release), p.head.Cache)
 		if err == nil {
-			err = checkRemovals(p.repo, c.diff, before, p.head)
+			err = checkRemovals(p.head.Repo, c.diff, before, p.head)
 		}
 		if err != nil {
 			return nil, due, err
 		}
 	}
-	desired, diff := p.head.hosts, c.diff
-	out = &Outcome{Commit: p.head.rev.Commit, Verified: verified, Hosts: len(desired), Changes: diff.Changes, Reused: len(diff.Reuse)}
+	hosts, diff := p.head.Hosts, c.diff
+	out = &Outcome{Commit: p.head.Revision.Commit, Verified: verified, Hosts: len(hosts), Changes: diff.Changes, Reused: len(diff.Reuse)}
 
-	ring, err := p.keys.Open(ctx, p.head.fleet, p.options.repo)
+	ring, err := p.keys.Open(ctx, p.head.Fleet, p.Repo)
 	if err != nil {
 		return nil, due, err
 	}
 	packages := diff.Reuse
 	if len(diff.Bake) > 0 {
-		if out.SignedBy, err = unlock(ring, p.head.fleet); err != nil {
+		if out.SignedBy, err = unlock(ring, p.head.Fleet); err != nil {
 			return nil, due, err
 		}
 		baked, err := p.bake(ctx, diff.Bake)
@@ -123,7 +122,7 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 		}
 	}
 	// Without new packages Publish itself unlocks what it needs, which is nothing if nothing changed.
-	summary, err := c.release.Publish(ctx, p.store, ring, p.next(desired, packages))
+	summary, err := c.release.Publish(ctx, p.store, ring, p.next(hosts, packages))
 	if err != nil {
 		return nil, due, err
 	}
@@ -202,16 +201,16 @@ func (p *pass) keep(ctx context.Context, ring *keys.Keyring, names []string, b b
 }
 
 // next is the state to publish.
-func (p *pass) next(desired map[string]plan.Desired, packages map[plan.Package]schema.Candidate) publish.Next {
+func (p *pass) next(hosts map[string]plan.Desired, packages map[plan.Package]schema.Candidate) publish.Next {
 	n := publish.Next{
-		Policy:  p.head.policy(),
-		Release: schema.Release{Schema: 1, Commit: p.head.rev.Commit, Tree: p.head.rev.Tree, Tool: p.version, Bake: bake.Version},
+		Policy:  p.head.Policy(),
+		Release: schema.Release{Schema: 1, Commit: p.head.Revision.Commit, Tree: p.head.Revision.Tree, Tool: p.version, Bake: bake.Version},
 	}
-	if access := &p.head.fleet.Access; len(access.Users) > 0 {
+	if access := &p.head.Fleet.Access; len(access.Users) > 0 {
 		n.Access = access
 	}
-	for _, host := range slices.Sorted(maps.Keys(desired)) {
-		d := desired[host]
+	for _, host := range slices.Sorted(maps.Keys(hosts)) {
+		d := hosts[host]
 		c := packages[d.Package]
 		n.Assignments = append(n.Assignments, schema.Assignment{
 			Host: host, SHA256: c.SHA256, Length: c.Length,

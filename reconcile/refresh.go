@@ -29,7 +29,7 @@ func Refresh(ctx context.Context, o options, log io.Writer) (out *Refreshed, err
 	if err != nil {
 		return nil, err
 	}
-	f, err := evaluate.LoadTop(ctx, p.head.files)
+	f, err := evaluate.LoadTop(ctx, p.head.Files)
 	if err != nil {
 		return nil, err
 	}
@@ -45,13 +45,13 @@ func Refresh(ctx context.Context, o options, log io.Writer) (out *Refreshed, err
 	if err != nil {
 		return nil, err
 	}
-	out = &Refreshed{Commit: p.head.rev.Commit, Waiting: []int{}}
+	out = &Refreshed{Commit: p.head.Revision.Commit, Waiting: []int{}}
 	if p.gate != nil {
 		if out.Verified, err = p.gate.since(head); err != nil {
 			return nil, err
 		}
 	}
-	ring, err := p.keys.Open(ctx, f, p.options.repo)
+	ring, err := p.keys.Open(ctx, f, p.Repo)
 	if err != nil {
 		return nil, err
 	}

@@ -13,10 +13,9 @@ import (
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/contents"
-	"bakehouse/reconcile/evaluate"
+	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/program"
-	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
@@ -27,11 +26,12 @@ import (
 
 // reproduceOptions are the settings of `reproduce`.
 type reproduceOptions struct {
-	repo, ref, location string
-	commit              string // to look in; empty: the releases in the store
-	file                string // to write the package to; empty: none
-	programs            program.Places
-	jobs                int
+	desired.Where
+	location string
+	commit   string // to look in; empty: the releases in the store
+	file     string // to write the package to; empty: none
+	programs program.Places
+	jobs     int
 }
 
 // ReproduceCommand is `bakehouse reproduce`.
@@ -71,7 +71,7 @@ this commit yields is baked and compared.`,
 			return err
 		},
 	}
-	repoFlags(cmd, &o.repo, &o.ref)
+	repoFlags(cmd, &o.Where)
 	storeFlag(cmd, &o.location)
 	o.programs.Flags(cmd)
 	jobsFlag(cmd, &o.jobs)
@@ -90,7 +90,7 @@ func reproduce(ctx context.Context, o reproduceOptions, text string, stdout, log
 	if o.jobs, err = jobCount(o.jobs); err != nil {
 		return nil, err
 	}
-	f, err := topOf(ctx, o.repo, o.ref)
+	f, err := desired.Top(ctx, o.Where)
 	if err != nil {
 		return nil, err
 	}
@@ -143,23 +143,6 @@ func reproduce(ctx context.Context, o reproduceOptions, text string, stdout, log
 	return found, nil
 }
 
-// topOf reads the keys and roots of a commit.
-func topOf(ctx context.Context, repo, ref string) (*fleet.Fleet, error) {
-	r, err := source.Open(repo)
-	if err != nil {
-		return nil, err
-	}
-	rev, err := r.Revision(ref)
-	if err != nil {
-		return nil, err
-	}
-	f, err := evaluate.LoadTop(ctx, rev.FS)
-	if err == nil && len(f.Roots) == 0 {
-		err = fault.Hint(fmt.Errorf("commit %.12s has no trust/1.root.json", rev.Commit), "make the root with `bakehouse root init` and commit it")
-	}
-	return f, err
-}
-
 // reproduction is one run of `reproduce`.
 type reproduction struct {
 	reproduceOptions
@@ -182,7 +165,7 @@ func (r *reproduction) find(ctx context.Context, f *fleet.Fleet, h hash) ([]*Ori
 
 // inCommit bakes what a commit yields, as far as it is asked for, and returns the packages that h means.
 func (r *reproduction) inCommit(ctx context.Context, h hash, only func(plan.Package) bool) ([]*Origin, error) {
-	s, err := stateAt(ctx, r.repo, r.commit)
+	s, err := desired.Yields(ctx, r.Repo, r.commit)
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +185,7 @@ func (r *reproduction) inCommit(ctx context.Context, h hash, only func(plan.Pack
 			return nil
 		}
 		made[i] = describe(b.Manifest, b.Digest)
-		made[i].Release = &schema.Release{Commit: s.rev.Commit, Tree: s.rev.Tree}
+		made[i].Release = &schema.Release{Commit: s.Revision.Commit, Tree: s.Revision.Tree}
 		for _, host := range oven.hostsOf[want[i]] {
 			made[i].Hosts = append(made[i].Hosts, Given{Host: host})
 		}
@@ -213,7 +196,7 @@ func (r *reproduction) inCommit(ctx context.Context, h hash, only func(plan.Pack
 	}
 	found := slices.DeleteFunc(made, func(o *Origin) bool { return o == nil })
 	if len(found) == 0 {
-		return nil, fault.Hint(fmt.Errorf("none of the %s that %s yields is %s", console.Count(len(want), "package"), s.name, h.text),
+		return nil, fault.Hint(fmt.Errorf("none of the %s that %s yields is %s", console.Count(len(want), "package"), s.Name, h.text),
 			"name another commit; with another version of bakehouse the same commit may yield other bytes (this one has bake version %d)", bake.Version)
 	}
 	return found, nil

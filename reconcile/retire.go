@@ -1,9 +1,7 @@
 package reconcile
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -14,6 +12,7 @@ import (
 	"time"
 
 	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/source"
@@ -86,7 +85,7 @@ func (r retirement) run(ctx context.Context, name string, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "%s: key %s is retired (commit it, then reconcile)\n", path, name)
 	var roles []string
-	for _, use := range after.fleet.Keys[name].Uses {
+	for _, use := range after.Fleet.Keys[name].Uses {
 		if use != fleet.UsePackage {
 			roles = append(roles, use)
 		}
@@ -127,22 +126,18 @@ func (r retirement) edit(ctx context.Context, name string) (path string, text []
 }
 
 // after evaluates the repo as it will be. That some rule names the key is an error of that, at the rule.
-func (r retirement) after(ctx context.Context, path string, text []byte) (*state, error) {
-	fsys, err := source.Worktree(r.repo)
+func (r retirement) after(ctx context.Context, path string, text []byte) (*desired.State, error) {
+	s, err := desired.Edited(ctx, r.repo, path, text)
 	if err != nil {
-		return nil, err
-	}
-	s := &state{name: "the files in " + r.repo, files: edited{fsys, path, text}}
-	if err := s.evaluate(ctx); err != nil {
 		return nil, fault.Hint(fmt.Errorf("with the key retired the repo has errors:\n%w", err), "mend these first; nothing was written")
 	}
 	return s, nil
 }
 
 // strands finds the hosts that the keys which are left cannot reach.
-func (r retirement) strands(ctx context.Context, after *state) (stranded, error) {
+func (r retirement) strands(ctx context.Context, after *desired.State) (stranded, error) {
 	left := map[string]bool{} // public halves that sign packages
-	for _, k := range after.fleet.Keys {
+	for _, k := range after.Fleet.Keys {
 		if k.Has(fleet.UsePackage) && !r.now.Before(k.NotBefore) && (k.Expires.IsZero() || r.now.Before(k.Expires)) {
 			left[k.Public] = true
 		}
@@ -153,7 +148,7 @@ func (r retirement) strands(ctx context.Context, after *state) (stranded, error)
 			found[host] = append(found[host], fmt.Sprintf("%s, which accepts %s", why, by))
 		}
 	}
-	for name, h := range after.resolved.Hosts {
+	for name, h := range after.Resolved.Hosts {
 		by, err := acceptsOfRecipe(h.Recipe)
 		if err != nil {
 			return nil, fmt.Errorf("host %s: %w", name, err)
@@ -165,7 +160,7 @@ func (r retirement) strands(ctx context.Context, after *state) (stranded, error)
 		return nil, fault.Hint(fmt.Errorf("what hosts run is told by what is published: %w", err), "name the store: --store")
 	}
 	// The roots in the repo and the keys as they are now: retiring is not part of that yet.
-	before, err := loadWorktree(ctx, r.repo)
+	before, err := desired.Top(ctx, desired.Where{Repo: r.repo, Worktree: true})
 	if err != nil {
 		return nil, err
 	}
@@ -173,9 +168,9 @@ func (r retirement) strands(ctx context.Context, after *state) (stranded, error)
 	if err != nil {
 		return nil, err
 	}
-	var from *state // what is published, if the repo still has the commit
+	var from *desired.State // what is published, if the repo still has the commit
 	if repo, err := source.Open(r.repo); err == nil {
-		if from, err = releaseState(ctx, repo, published, nil); err != nil {
+		if from, err = desired.Earlier(ctx, repo, releasedCommit(published), nil); err != nil {
 			return nil, err
 		}
 	}
@@ -197,14 +192,6 @@ func (r retirement) strands(ctx context.Context, after *state) (stranded, error)
 		}
 	}
 	return found, nil
-}
-
-func loadWorktree(ctx context.Context, repo string) (*fleet.Fleet, error) {
-	fsys, err := source.Worktree(repo)
-	if err != nil {
-		return nil, err
-	}
-	return evaluate.LoadTop(ctx, fsys)
 }
 
 // maxStranded bounds how many hosts are listed.
@@ -229,42 +216,3 @@ func (s stranded) refuse(name string, allowed int) error {
 	return fault.Hint(fmt.Errorf("without key %s there %s %s that no valid signature would be left for, and --strand says %d:%s", name, are, console.Count(len(s), "host"), allowed, &b),
 		"let them first install a package that accepts another key too (--updated once they have), or say --strand %d", len(s))
 }
-
-// edited is a file system with one file replaced.
-type edited struct {
-	fs.FS
-	path string
-	text []byte
-}
-
-func (e edited) Open(name string) (fs.File, error) {
-	if name != e.path {
-		return e.FS.Open(name)
-	}
-	f, err := e.FS.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, err
-	}
-	return &editedFile{bytes.NewReader(e.text), editedInfo{info, int64(len(e.text))}}, nil
-}
-
-func (e edited) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(e.FS, name) }
-
-type editedFile struct {
-	*bytes.Reader
-	info fs.FileInfo
-}
-
-func (f *editedFile) Stat() (fs.FileInfo, error) { return f.info, nil }
-func (f *editedFile) Close() error               { return nil }
-
-type editedInfo struct {
-	fs.FileInfo
-	size int64
-}
-
-func (i editedInfo) Size() int64 { return i.size }

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/publish"
-	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
@@ -72,21 +72,16 @@ func (s *signOnly) sign(ctx context.Context, o options, log io.Writer) (done *Si
 	if o.jobs, err = jobCount(o.jobs); err != nil {
 		return nil, err
 	}
-	repo, err := source.Open(o.repo)
-	if err != nil {
-		return nil, err
-	}
-	rev, err := repo.Revision(o.ref)
+	head, err := desired.Pin(o.Where, desired.OpenCache(o.cacheDir, log))
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
-	gate, err := o.commits.open(repo, rev, now, log)
+	gate, err := o.commits.open(head, now, log)
 	if err != nil {
 		return nil, err
 	}
-	head := atRevision(rev, o.evaluation.open(log))
-	if err := head.evaluate(ctx); err != nil {
+	if err := head.Evaluate(ctx); err != nil {
 		return nil, err
 	}
 	st, err := store.OpenExisting(ctx, o.location)
@@ -98,7 +93,7 @@ func (s *signOnly) sign(ctx context.Context, o options, log io.Writer) (done *Si
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	published, err := publish.Published(ctx, st, head.fleet, now)
+	published, err := publish.Published(ctx, st, head.Fleet, now)
 	if err != nil {
 		return nil, err
 	}
@@ -111,14 +106,14 @@ func (s *signOnly) sign(ctx context.Context, o options, log io.Writer) (done *Si
 			return nil, err
 		}
 	}
-	ring, err := o.keys.Open(ctx, head.fleet, o.repo)
+	ring, err := o.keys.Open(ctx, head.Fleet, o.Repo)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.unlock(ring, head.fleet); err != nil {
+	if err := s.unlock(ring, head.Fleet); err != nil {
 		return nil, err
 	}
-	from, err := stateAt(ctx, o.repo, release.Commit)
+	from, err := desired.Yields(ctx, o.Repo, release.Commit)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +128,7 @@ func (s *signOnly) sign(ctx context.Context, o options, log io.Writer) (done *Si
 	var wrong []string
 	for i, lines := range differences {
 		if len(lines) > 0 {
-			wrong = append(wrong, strings.TrimSuffix(all[i].tell(from.name, lines), "\n"))
+			wrong = append(wrong, strings.TrimSuffix(all[i].tell(from.Name, lines), "\n"))
 		}
 	}
 	if len(wrong) > 0 {

@@ -14,9 +14,9 @@ import (
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/contents"
+	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/program"
-	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
@@ -24,11 +24,12 @@ import (
 
 // verifyOptions are the settings of `package --verify`.
 type verifyOptions struct {
-	repo, ref, location string
-	commit              string // to bake; empty: the one that the release names
-	host                string // empty: all
-	programs            program.Places
-	jobs                int
+	desired.Where
+	location string
+	commit   string // to bake; empty: the one that the release names
+	host     string // empty: all
+	programs program.Places
+	jobs     int
 }
 
 // examined is a published package and what the commit wants for the hosts that have it.
@@ -44,7 +45,7 @@ func verifyPackages(ctx context.Context, o verifyOptions, stdout, log io.Writer)
 	if o.jobs, err = jobCount(o.jobs); err != nil {
 		return err
 	}
-	anchor, err := anchorOf(o.repo, o.ref)
+	anchor, err := desired.Anchor(o.Where)
 	if err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func verifyPackages(ctx context.Context, o verifyOptions, stdout, log io.Writer)
 	if err != nil {
 		return err
 	}
-	s, err := stateAt(ctx, o.repo, cmp.Or(o.commit, release.Commit))
+	s, err := desired.Yields(ctx, o.Repo, cmp.Or(o.commit, release.Commit))
 	if err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func verifyPackages(ctx context.Context, o verifyOptions, stdout, log io.Writer)
 		if len(lines) > 0 {
 			wrong++
 		}
-		told[i] = all[i].tell(s.name, lines)
+		told[i] = all[i].tell(s.Name, lines)
 	}
 	if _, err := io.WriteString(stdout, strings.Join(told, "")); err != nil {
 		return err
@@ -87,13 +88,13 @@ func verifyPackages(ctx context.Context, o verifyOptions, stdout, log io.Writer)
 		if o.commit != "" && o.commit != release.Commit {
 			hint = fmt.Sprintf("the published release is of commit %.12s: leave --ref out to bake that one", release.Commit)
 		}
-		return fault.Refuse(fmt.Errorf("%d of %d published packages differ from what %s yields", wrong, len(all), s.name), "%s", hint)
+		return fault.Refuse(fmt.Errorf("%d of %d published packages differ from what %s yields", wrong, len(all), s.Name), "%s", hint)
 	}
 	return nil
 }
 
 // rebake bakes packages again, from s alone, and says of each how the published one differs; no lines if it does not.
-func rebake(ctx context.Context, st store.Store, s *state, all []examined, release *schema.Release, programs program.Places, jobs int, log io.Writer) (differences [][]string, err error) {
+func rebake(ctx context.Context, st store.Store, s *desired.State, all []examined, release *schema.Release, programs program.Places, jobs int, log io.Writer) (differences [][]string, err error) {
 	private, err := newScratch(st)
 	if err != nil {
 		return nil, err
@@ -126,19 +127,19 @@ func (c examined) tell(commit string, lines []string) string {
 }
 
 // toCheck is what is published for the host, or for each once, in order of hosts.
-func (o verifyOptions) toCheck(ctx context.Context, client *trust.Client, src trust.Source, s *state) ([]examined, error) {
+func (o verifyOptions) toCheck(ctx context.Context, client *trust.Client, src trust.Source, s *desired.State) ([]examined, error) {
 	if o.host != "" {
 		a, err := assignmentOf(ctx, client, src, o.host)
 		if err != nil {
 			return nil, err
 		}
-		return []examined{{a.Candidates()[0], s.hosts[o.host].Package, []string{o.host}}}, nil
+		return []examined{{a.Candidates()[0], s.Hosts[o.host].Package, []string{o.host}}}, nil
 	}
 	return grouped(client.All(ctx, src), s)
 }
 
 // grouped is each published package once, for each package that s wants for its hosts, in order of hosts.
-func grouped(published iter.Seq2[*schema.Assignment, error], s *state) ([]examined, error) {
+func grouped(published iter.Seq2[*schema.Assignment, error], s *desired.State) ([]examined, error) {
 	type pair struct {
 		manifest schema.Digest
 		want     plan.Package
@@ -148,7 +149,7 @@ func grouped(published iter.Seq2[*schema.Assignment, error], s *state) ([]examin
 		if err != nil {
 			return nil, err
 		}
-		key := pair{a.Manifest, s.hosts[a.Host].Package}
+		key := pair{a.Manifest, s.Hosts[a.Host].Package}
 		if found[key] == nil {
 			found[key] = &examined{given: a.Candidates()[0], want: key.want}
 		}
@@ -161,27 +162,6 @@ func grouped(published iter.Seq2[*schema.Assignment, error], s *state) ([]examin
 	}
 	slices.SortFunc(all, func(a, b examined) int { return cmp.Compare(a.hosts[0], b.hosts[0]) })
 	return all, nil
-}
-
-// stateAt evaluates a commit, without what was evaluated before: whoever wants to know what a commit yields shall not be told
-// by a cache.
-func stateAt(ctx context.Context, repo, ref string) (*state, error) {
-	r, err := source.Open(repo)
-	if err != nil {
-		return nil, err
-	}
-	rev, err := r.Revision(ref)
-	if err != nil {
-		return nil, fault.Hint(err, "fetch the commit (git fetch --unshallow), or name another with --ref")
-	}
-	s := atRevision(rev, nil)
-	if err := s.evaluate(ctx); err != nil {
-		return nil, err
-	}
-	if missing := s.resolved.Missing; len(missing) > 0 {
-		return nil, missing
-	}
-	return s, nil
 }
 
 // compareBaked says how a published package differs from what was baked for it; no lines if it does not.

@@ -1,4 +1,5 @@
-// Package console has what the operator's commands print alike: counts, sizes, tables, JSON, and the progress of long work.
+// Package console has what the operator's commands print alike: counts, sizes, tables, JSON, and the progress of long
+// work.
 //
 // Results go to standard output, as text or, with --json, by WriteJSON; everything beside them, such as progress and
 // warnings, goes to standard error, so that a result can be piped.

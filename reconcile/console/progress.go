@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Progress shows how far a long piece of work is: on a terminal by a bar that is drawn over and gone at the end, elsewhere
-// by a line every few seconds, so that a log stays short and quick work leaves no trace. It is safe for concurrent use.
+// Progress shows how far a long piece of work is: on a terminal by a bar that is drawn over and gone at the end,
+// elsewhere by a line every few seconds, so that a log stays short and quick work leaves no trace. It is safe for
+// concurrent use.
 type Progress struct {
 	what  string
 	total int
@@ -59,8 +60,8 @@ func (p *Progress) Step(item string) {
 	}
 	filled := barWidth * p.done / max(p.total, 1)
 	// A terminal narrower than this wraps, which looks odd and harms nothing.
-	fmt.Fprintf(p.w, "\r\x1b[K%s [%s%s] %d/%d%s %.30s", p.what, strings.Repeat("#", filled), strings.Repeat(".", barWidth-filled),
-		p.done, p.total, p.left(now), item)
+	bar := strings.Repeat("#", filled) + strings.Repeat(".", barWidth-filled)
+	fmt.Fprintf(p.w, "\r\x1b[K%s [%s] %d/%d%s %.30s", p.what, bar, p.done, p.total, p.left(now), item)
 }
 
 // left estimates the time that is left.

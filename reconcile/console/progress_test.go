@@ -24,7 +24,8 @@ func worked(bar bool, every time.Duration) string {
 }
 
 func TestALogGetsALineEveryFewSecondsAndNothingOfQuickWork(t *testing.T) {
-	if got, want := worked(false, 3*time.Second), "bakehouse: baking: 2 of 4, 6s left\nbakehouse: baking: 4 of 4\n"; got != want {
+	want := "bakehouse: baking: 2 of 4, 6s left\nbakehouse: baking: 4 of 4\n"
+	if got := worked(false, 3*time.Second); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if got := worked(false, time.Second); got != "" {

@@ -1,0 +1,201 @@
+package desired
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/publish"
+	"bakehouse/reconcile/roots"
+	"bakehouse/reconcile/rules"
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+)
+
+// Levels of diagnostics. Only errors prevent a release.
+const (
+	Error   = "error"
+	Warning = "warning"
+	Notice  = "notice"
+)
+
+// Diagnostic is one thing to report about a state.
+type Diagnostic struct {
+	Level string
+	fleet.Problem
+}
+
+// Diagnosis is everything that there is to report about a state.
+type Diagnosis struct {
+	State       string       // its name
+	Diagnostics []Diagnostic // in order of their places
+	Summary     *Summary     // nil after errors
+}
+
+// Summary counts what a state has.
+type Summary struct {
+	Hosts   int `json:"hosts"`
+	Retired int `json:"retired"`
+	Recipes int `json:"recipes"`
+	Plugins int `json:"plugins"` // of the repository's own
+	Keys    int `json:"keys"`
+}
+
+// Errors counts the errors.
+func (d *Diagnosis) Errors() (n int) {
+	for _, found := range d.Diagnostics {
+		if found.Level == Error {
+			n++
+		}
+	}
+	return n
+}
+
+// Diagnose evaluates s and collects everything that there is to report. What is zero in e is as fleet.cue has it. The
+// error is about reading the files, never about what they say.
+func (s *State) Diagnose(ctx context.Context, e schema.KeyExpiry, now time.Time) (*Diagnosis, error) {
+	d := &Diagnosis{State: s.Name}
+	repo, err := s.Load(ctx)
+	var f *fleet.Fleet
+	var resolved *rules.Resolved
+	if err == nil {
+		f = repo.Fleet
+		e = schema.KeyExpiry{Warn: cmp.Or(e.Warn, f.KeyExpiry.Warn), Critical: cmp.Or(e.Critical, f.KeyExpiry.Critical)}
+		d.Diagnostics = slices.Concat(diagnostics(Warning, f.Warnings), ofKeys(f, e, now), ofRoot(f, now),
+			diagnostics(Error, roots.Check(f)))
+		resolved, err = rules.Resolve(ctx, f, repo)
+	}
+	var problems fleet.Problems
+	switch {
+	case errors.As(err, &problems):
+		d.Diagnostics = append(d.Diagnostics, diagnostics(Error, problems)...)
+	case err != nil:
+		return nil, err
+	default:
+		d.Diagnostics = append(d.Diagnostics, diagnostics(Warning, slices.Concat(resolved.Warnings, resolved.Missing))...)
+		d.Summary = &Summary{Hosts: len(resolved.Hosts), Retired: len(resolved.Retired), Recipes: len(resolved.Recipes),
+			Keys: len(f.Keys)}
+		for _, p := range f.Plugins {
+			if !p.Shipped {
+				d.Summary.Plugins++
+			}
+		}
+	}
+	if d.Errors() > 0 {
+		d.Summary = nil
+	}
+	slices.SortStableFunc(d.Diagnostics, func(a, b Diagnostic) int { return a.Pos.Compare(b.Pos) })
+	return d, nil
+}
+
+func diagnostics(level string, ps fleet.Problems) (out []Diagnostic) {
+	for _, p := range ps {
+		out = append(out, Diagnostic{level, p})
+	}
+	return out
+}
+
+// ofKeys lists the keys that expire soon: a notice from keyExpiry.warn on, a warning from critical on. Expiry strands
+// no host: from then on reconcile does not sign with the key.
+func ofKeys(f *fleet.Fleet, e schema.KeyExpiry, now time.Time) (out []Diagnostic) {
+	for _, name := range slices.Sorted(maps.Keys(f.Keys)) {
+		k, level := f.Keys[name], Notice
+		left, end := k.Expires.Sub(now), date(k.Expires)
+		p := fleet.Problem{Pos: k.Pos, Hint: "add the key that follows it, and let hosts accept both before this one ends"}
+		switch state := e.Of(k.Expires, now); {
+		case !k.Retired.IsZero():
+			continue
+		case now.Before(k.NotBefore):
+			p.Hint = ""
+			p.Msg = fmt.Sprintf("key %s is valid from %s: reconcile does not sign with it before", k.Name, date(k.NotBefore))
+		case state == schema.KeyFine:
+			continue
+		case state == schema.KeyExpired:
+			level, p.Msg = Warning, fmt.Sprintf("key %s has expired on %s: reconcile does not sign with it", k.Name, end)
+		default:
+			p.Msg = fmt.Sprintf("key %s expires in %s, on %s", k.Name, console.Days(left), end)
+			if state == schema.KeyCritical {
+				level = Warning
+			}
+		}
+		out = append(out, Diagnostic{level, p})
+	}
+	return append(out, noneValid(f, now)...)
+}
+
+// noneValid warns of a use for which every key has expired or is retired.
+func noneValid(f *fleet.Fleet, now time.Time) (out []Diagnostic) {
+	uses := []string{fleet.UseRoot, fleet.UseTargets, fleet.UseSnapshot, fleet.UseTimestamp, fleet.UsePackage}
+	for _, use := range uses {
+		var last *fleet.Key
+		valid := false
+		for _, name := range slices.Sorted(maps.Keys(f.Keys)) {
+			if k := f.Keys[name]; slices.Contains(k.Uses, use) {
+				last = k
+				valid = valid || k.Has(use) && (k.Expires.IsZero() || now.Before(k.Expires))
+			}
+		}
+		if last != nil && !valid {
+			out = append(out, Diagnostic{Warning, fleet.Problem{Pos: last.Pos,
+				Msg:  fmt.Sprintf("no key with the use %s is valid any more, so nothing can be signed for it", use),
+				Hint: "make one: bakehouse key create NAME --use " + use}})
+		}
+	}
+	return out
+}
+
+// ofRoot warns of a newest root that expires soon. What else stands against it, roots.Check says.
+func ofRoot(f *fleet.Fleet, now time.Time) []Diagnostic {
+	var root struct {
+		Signed struct {
+			Expires time.Time `json:"expires"`
+		} `json:"signed"`
+	}
+	n := len(f.Roots)
+	if n == 0 || json.Unmarshal(f.Roots[n-1], &root) != nil || root.Signed.Expires.IsZero() {
+		return nil
+	}
+	end := root.Signed.Expires
+	left := end.Sub(now)
+	if left > publish.RootNotice {
+		return nil
+	}
+	p := fleet.Problem{Pos: fleet.Pos{File: fmt.Sprintf("trust/%d.root.json", n)},
+		Msg: fmt.Sprintf("the root of trust expires in %s, on %s", console.Days(left), date(end)),
+		Hint: "sign a next root before: " +
+			"without one nothing can be published from then on, and hosts install nothing new"}
+	if left <= 0 {
+		p.Msg = "the root of trust has expired on " + date(end) + ": nothing can be published, and hosts install nothing new"
+		p.Hint = "sign a next root"
+	}
+	return []Diagnostic{{Warning, p}}
+}
+
+func date(t time.Time) string { return t.UTC().Format(time.DateOnly) }
+
+// maxWarned bounds how many warnings are printed beside a plan or a release.
+const maxWarned = 20
+
+// Warn writes to log what `check` would warn of, a line each.
+func (s *State) Warn(log io.Writer, now time.Time) {
+	all := slices.Concat(s.Fleet.Warnings, s.Resolved.Warnings)
+	for _, d := range ofKeys(s.Fleet, s.Fleet.KeyExpiry, now) {
+		if d.Level == Warning { // from keyExpiry.critical on
+			all = append(all, d.Problem)
+		}
+	}
+	for i, w := range all {
+		if i == maxWarned {
+			fmt.Fprintf(log, "bakehouse: warning: and %d more, which `bakehouse check` lists\n", len(all)-i)
+			break
+		}
+		fmt.Fprintf(log, "bakehouse: warning: %v\n", w)
+	}
+}
