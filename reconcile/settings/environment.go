@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
 )
 
@@ -54,7 +55,7 @@ func (t *tree) environment(environ []string) (found, error) {
 			slices.ContainsFunc(otherPrefixes, func(p string) bool { return strings.HasPrefix(variable, p) }):
 		default:
 			hint := "unset it; a setting is BAKEHOUSE_ and the flag's name, or the command's and the flag's"
-			if near := nearest(variable, append(known, otherVariables...)); near != "" {
+			if near := cli.Nearest(variable, append(known, otherVariables...)); near != "" {
 				hint = "did you mean " + near + "?"
 			}
 			return nil, fault.Hint(fmt.Errorf("unknown environment variable %.80q", variable), "%s", hint)

@@ -15,6 +15,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
 
 	"github.com/spf13/cobra"
@@ -324,7 +325,7 @@ func (p *parser) suggest(command, flag string) string {
 		candidates = append(candidates, commandsKey)
 	}
 	slices.Sort(candidates)
-	if near := nearest(flag, candidates); near != "" {
+	if near := cli.Nearest(flag, candidates); near != "" {
 		return fmt.Sprintf("did you mean %s?", near)
 	}
 	if others := p.having[flag]; len(others) > 0 {
@@ -339,12 +340,12 @@ func (p *parser) suggest(command, flag string) string {
 // suggestCommand is the hint on a command that does not exist.
 func (p *parser) suggestCommand(word string) string {
 	candidates := slices.Sorted(maps.Keys(p.commands))
-	if near := nearest(word, candidates); near != "" {
-		return fmt.Sprintf("did you mean %s?", near)
-	}
 	if p.begins(word) {
 		candidates = slices.DeleteFunc(candidates, func(c string) bool { return !strings.HasPrefix(c, word+" ") })
 		return "it has no settings, these below it do: " + strings.Join(candidates, ", ")
+	}
+	if near := cli.Nearest(word, candidates); near != "" {
+		return fmt.Sprintf("did you mean %s?", near)
 	}
 	return "a command is written as on the command line: store gc"
 }

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"slices"
 
+	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
 
 	"github.com/spf13/cobra"
@@ -189,21 +190,8 @@ func (e entry) set(flags *pflag.FlagSet, f *pflag.Flag) error {
 	if err == nil {
 		return nil
 	}
-	if want := wanted[f.Value.Type()]; want != "" {
-		return fmt.Errorf("%s: %.80q is not %s", e.at, e.values[0], want)
-	}
 	if invalid := (*pflag.InvalidValueError)(nil); errors.As(err, &invalid) {
-		err = invalid.Unwrap()
+		err = errors.New(cli.Wanted(f, invalid.Unwrap()))
 	}
-	return fmt.Errorf("%s: %.80q: %w", e.at, e.values[0], err)
-}
-
-// wanted describes values by pflag's name of their type, where its own errors are Go's.
-var wanted = map[string]string{
-	"bool":     "true or false",
-	"int":      "a whole number",
-	"int64":    "a whole number",
-	"uint":     "a whole number, 0 or more",
-	"uint64":   "a whole number, 0 or more",
-	"duration": "a duration such as 30s or 5m",
+	return fmt.Errorf("%s: invalid value %.80q for %s: %w", e.at, e.values[0], f.Name, err)
 }

@@ -251,10 +251,10 @@ func TestWhatIsWrongInTheFileIsNamedWithItsPlace(t *testing.T) {
 		"the settings file": {"config: x", `:1:1: unknown setting "config"`, ""},
 		"the help":          {"help: true", `:1:1: unknown setting "help"`, ""},
 		"not a number": {
-			"jobs: many", `:1:7: "many" is not a whole number`, "bakehouse reconcile --help",
+			"jobs: many", `:1:7: invalid value "many" for jobs: want an integer`, "bakehouse reconcile --help",
 		},
-		"a fraction":        {"jobs: 1.5", `:1:7: "1.5" is not a whole number`, ""},
-		"not true or false": {"quiet: yes", `:1:8: "yes" is not true or false`, ""},
+		"a fraction":        {"jobs: 1.5", `:1:7: invalid value "1.5" for jobs: want an integer`, ""},
+		"not true or false": {"quiet: yes", `:1:8: invalid value "yes" for quiet: want true or false`, ""},
 		"null":              {"store: ~", ":1:8: store: want a value, not null", "or delete the line"},
 		"no value": {
 			"store:\nquiet: true", ":1:7: store: want a value, not null", "or delete the line",
@@ -383,10 +383,10 @@ func TestWhatIsWrongInTheEnvironmentIsNamed(t *testing.T) {
 		},
 		"BAKEHOUSE_DEMO_KEEP=true": {"BAKEHOUSE_DEMO_KEEP: --keep is for one run", "bakehouse demo --keep"},
 		"BAKEHOUSE_QUIET=maybe": {
-			`BAKEHOUSE_QUIET: "maybe" is not true or false`, "bakehouse serve --help",
+			`BAKEHOUSE_QUIET: invalid value "maybe" for quiet: want true or false`, "bakehouse serve --help",
 		},
-		"BAKEHOUSE_WATCH=5":                 {`BAKEHOUSE_WATCH: "5" is not a duration such as 30s or 5m`, ""},
-		"BAKEHOUSE_SERVE_WATCH=\x1b[31mred": {`BAKEHOUSE_SERVE_WATCH: "\x1b[31mred" is not a duration`, ""},
+		"BAKEHOUSE_WATCH=5":                 {`BAKEHOUSE_WATCH: invalid value "5" for watch: want a duration such as `, ""},
+		"BAKEHOUSE_SERVE_WATCH=\x1b[31mred": {`BAKEHOUSE_SERVE_WATCH: invalid value "\x1b[31mred" for watch: `, ""},
 	} {
 		inDir(t, "")
 		p := newProgram()
@@ -528,16 +528,4 @@ func TestDeclaringAFlagThatDoesNotExistPanics(t *testing.T) {
 		}
 	}()
 	Trust(pflag.NewFlagSet("", pflag.ContinueOnError), "stoer")
-}
-
-func TestDistance(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"listen", "listen", 0}, {"lisen", "listen", 1},
-		{"lsiten", "listen", 1}, {"kitten", "sitting", 3}} {
-		if got, back := distance(c.a, c.b), distance(c.b, c.a); got != c.want || back != c.want {
-			t.Errorf("%s to %s: %d and %d, want %d", c.a, c.b, got, back, c.want)
-		}
-	}
 }

@@ -88,13 +88,13 @@ func explainFlag(cmd *cobra.Command, err error) error {
 		err = fmt.Errorf("--%s needs a value", lacking.GetFlag().Name)
 	case errors.As(err, &invalid):
 		f := invalid.GetFlag()
-		err = fmt.Errorf("invalid value %.80q for --%s: %s", invalid.GetValue(), f.Name, wanted(f, invalid.Unwrap()))
+		err = fmt.Errorf("invalid value %.80q for --%s: %s", invalid.GetValue(), f.Name, Wanted(f, invalid.Unwrap()))
 	}
 	return fault.Hint(err, "%s", hint)
 }
 
-// wanted says what a flag takes, rather than what the parser of its type met.
-func wanted(f *pflag.Flag, cause error) string {
+// Wanted says what a flag takes, rather than what the parser of its type met.
+func Wanted(f *pflag.Flag, cause error) string {
 	switch t := f.Value.Type(); {
 	case t == "bool":
 		return "want true or false"
@@ -111,6 +111,9 @@ func wanted(f *pflag.Flag, cause error) string {
 // Nearest is the known word that a mistyped one was probably meant for; empty if none is near: at most a third of its
 // letters are missing, changed or too many, or it is the start of only one.
 func Nearest(word string, known []string) string {
+	if len(word) > 100 { // no name is as long, and the time grows with it
+		return ""
+	}
 	word = strings.ToLower(word)
 	best, least := "", max(1, len(word)/3)+1
 	for _, k := range slices.Sorted(slices.Values(known)) {
