@@ -20,6 +20,7 @@ import (
 	"bakehouse/agent/state"
 	"bakehouse/agent/wire"
 	"bakehouse/schema"
+	"bakehouse/schema/delta"
 	"bakehouse/schema/fault"
 )
 
@@ -49,7 +50,7 @@ func FuzzAnswers(f *testing.F) {
 		f.Add(uint8(i), uint16(200), "gzip", "", body)
 	}
 	f.Add(uint8(0), uint16(401), "", "", []byte(`{"error":"who\u202eare you","hint":"x"}`))
-	f.Add(uint8(1), uint16(200), schema.DictionaryEncoding, "", []byte{3, 0})
+	f.Add(uint8(1), uint16(200), delta.Encoding, "", []byte{3, 0})
 	f.Add(uint8(5), uint16(302), "", "https://cdn.example/x", []byte(nil))
 	f.Add(uint8(5), uint16(206), "", "", []byte("x"))
 	registered := []byte(h.reads(schema.StateDir + "/" + state.RecordFile))

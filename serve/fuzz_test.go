@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"bakehouse/schema"
+	"bakehouse/schema/delta"
 )
 
 // FuzzRequests asks as web01 for whatever comes: the server must neither break nor say anything of web02's package.
@@ -28,7 +29,7 @@ func FuzzRequests(f *testing.F) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", bytes.NewReader(body))
 		r.Method, r.URL = method, &url.URL{Path: path}
 		r.SetBasicAuth(c.name, c.secret)
-		r.Header.Set(schema.HaveHeader, have)
+		r.Header.Set(delta.HaveHeader, have)
 		r.Header.Set("Range", ranges)
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, r)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/delta"
 	"bakehouse/serve/store"
 )
 
@@ -89,7 +90,7 @@ func (s *Server) serveMetadata(x *exchange, r *http.Request, host string) {
 		return
 	}
 	x.Header().Set("Cache-Control", cacheForever)
-	x.Header().Set("Vary", "Accept-Encoding, "+schema.HaveHeader)
+	x.Header().Set("Vary", "Accept-Encoding, "+delta.HaveHeader)
 	if b, contentEncoding := s.encode(r, file, version, role, limit); b != nil {
 		x.Header().Set("Content-Encoding", contentEncoding)
 		x.body(http.StatusOK, "application/json", b)
@@ -135,7 +136,7 @@ func (s *Server) encode(r *http.Request, file metadataFile, version int64, role 
 	if !file.verified {
 		return nil, ""
 	}
-	if have, err := strconv.ParseInt(r.Header.Get(schema.HaveHeader), 10, 64); err == nil && have > 0 && have < version {
+	if have, err := strconv.ParseInt(r.Header.Get(delta.HaveHeader), 10, 64); err == nil && have > 0 && have < version {
 		b, err := s.metadata.get(encoding{file: file.name, have: have}, func() ([]byte, int64, error) {
 			old, err := s.metadataFile(fmt.Sprintf("%d.%s.json", have, role), limit)
 			if err != nil {
@@ -143,11 +144,11 @@ func (s *Server) encode(r *http.Request, file metadataFile, version int64, role 
 			}
 			s.deflating <- struct{}{}
 			defer func() { <-s.deflating }()
-			b, err := schema.DeflateAgainst(file.bytes, old.bytes)
+			b, err := delta.Deflate(file.bytes, old.bytes)
 			return b, int64(len(b)) + 1, err
 		})
 		if err == nil && len(b) < len(file.bytes) {
-			return b, schema.DictionaryEncoding
+			return b, delta.Encoding
 		}
 	}
 	if accepts(r, "gzip") {

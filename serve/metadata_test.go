@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"bakehouse/schema"
+	"bakehouse/schema/delta"
 )
 
 func TestMetadataTravelAsTheDifferenceToWhatTheHostHolds(t *testing.T) {
@@ -38,14 +39,14 @@ func TestMetadataTravelAsTheDifferenceToWhatTheHostHolds(t *testing.T) {
 			t.Errorf("%s gzipped: %v", path, err)
 		}
 		for range 2 { // computed, then from the cache
-			delta := w.get(c, path, schema.HaveHeader, "1", "Accept-Encoding", "gzip")
-			got, err := schema.InflateAgainst(delta.body, old, int64(len(want)))
-			if err != nil || !bytes.Equal(got, want) || delta.header.Get("Content-Encoding") != schema.DictionaryEncoding {
-				t.Errorf("%s against version 1: %v %v", path, delta.header, err)
+			short := w.get(c, path, delta.HaveHeader, "1", "Accept-Encoding", "gzip")
+			got, err := delta.Inflate(short.body, old, int64(len(want)))
+			if err != nil || !bytes.Equal(got, want) || short.header.Get("Content-Encoding") != delta.Encoding {
+				t.Errorf("%s against version 1: %v %v", path, short.header, err)
 			}
-			t.Logf("%s: %d bytes, %d gzipped, %d against version 1", path, len(want), len(zipped.body), len(delta.body))
-			if role == bin && len(delta.body) > len(zipped.body)/4 {
-				t.Errorf("%s: %d bytes against version 1, %d gzipped", path, len(delta.body), len(zipped.body))
+			t.Logf("%s: %d bytes, %d gzipped, %d against version 1", path, len(want), len(zipped.body), len(short.body))
+			if role == bin && len(short.body) > len(zipped.body)/4 {
+				t.Errorf("%s: %d bytes against version 1, %d gzipped", path, len(short.body), len(zipped.body))
 			}
 		}
 	}
@@ -59,12 +60,12 @@ func TestMetadataAreSentInFullWhenWhatTheHostHoldsCannotServe(t *testing.T) {
 	want := f.read(schema.MetadataKey("targets", 2))
 	for name, have := range map[string]string{"a version that is not there": "0", "the same version": "2", "a later one": "3", "not a number": "one",
 		"negative": "-1", "beyond any number": "99999999999999999999"} {
-		if r := w.get(c, schema.MetadataPath+"2.targets.json", schema.HaveHeader, have); r.status != http.StatusOK || !bytes.Equal(r.body, want) {
+		if r := w.get(c, schema.MetadataPath+"2.targets.json", delta.HaveHeader, have); r.status != http.StatusOK || !bytes.Equal(r.body, want) {
 			t.Errorf("%s: %d %v", name, r.status, r.header)
 		}
 	}
 	f.removeKey(schema.MetadataKey("targets", 1))
-	if r := w.get(c, schema.MetadataPath+"2.targets.json", schema.HaveHeader, "1"); r.status != http.StatusOK || !bytes.Equal(r.body, want) {
+	if r := w.get(c, schema.MetadataPath+"2.targets.json", delta.HaveHeader, "1"); r.status != http.StatusOK || !bytes.Equal(r.body, want) {
 		t.Errorf("a version that gc took: %d %v", r.status, r.header)
 	}
 	for accept, encoding := range map[string]string{"gzip;q=0": "", "deflate": "", "gzip": "gzip", "GZIP;q=0.1": "gzip", "xgzip": ""} {

@@ -21,6 +21,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
+	"bakehouse/schema/delta"
 )
 
 // BenchmarkHostRefresh is what one host of 100,000 in 1,024 bins asks of the server until it knows its package, by our
@@ -185,12 +186,12 @@ func (o *ourRefresh) Metadata(ctx context.Context, name string, limit int64) ([]
 }
 
 func (o *ourRefresh) MetadataAgainst(ctx context.Context, name string, version int64, held []byte, limit int64) ([]byte, error) {
-	b, coding, err := o.get(ctx, schema.MetadataPath+name, http.Header{schema.HaveHeader: {strconv.FormatInt(version, 10)},
-		"Accept-Encoding": {"gzip, " + schema.DictionaryEncoding}}, limit)
-	if err != nil || coding != schema.DictionaryEncoding {
+	b, coding, err := o.get(ctx, schema.MetadataPath+name, http.Header{delta.HaveHeader: {strconv.FormatInt(version, 10)},
+		"Accept-Encoding": {"gzip, " + delta.Encoding}}, limit)
+	if err != nil || coding != delta.Encoding {
 		return b, err
 	}
-	return schema.InflateAgainst(b, held, limit)
+	return delta.Inflate(b, held, limit)
 }
 
 func (o *ourRefresh) Target(ctx context.Context, name string, d schema.Digest, limit int64) ([]byte, error) {

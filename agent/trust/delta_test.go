@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"bakehouse/schema"
+	"bakehouse/schema/delta"
 )
 
 // deltas is a server that answers with the difference to what the host holds.
@@ -26,7 +26,7 @@ func (d *deltas) MetadataAgainst(_ context.Context, name string, heldVersion int
 	if !slices.Equal(held, want) {
 		return nil, fmt.Errorf("held version %d of %s has other bytes", heldVersion, name)
 	}
-	b, err := schema.DeflateAgainst(full, held)
+	b, err := delta.Deflate(full, held)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func (d *deltas) MetadataAgainst(_ context.Context, name string, heldVersion int
 	if b, err = d.bend(b); err != nil {
 		return nil, err
 	}
-	return schema.InflateAgainst(b, held, limit)
+	return delta.Inflate(b, held, limit)
 }
 
 func TestMetadataTravelAsDifference(t *testing.T) {

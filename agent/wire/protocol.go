@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"bakehouse/schema"
+	"bakehouse/schema/delta"
 )
 
 // Register asks for a host's secret as the client's user.
@@ -88,18 +89,18 @@ func (s Source) Metadata(ctx context.Context, name string, limit int64) ([]byte,
 // more answers with the whole file.
 func (s Source) MetadataAgainst(ctx context.Context, name string, heldVersion int64, held []byte,
 	limit int64) ([]byte, error) {
-	h := http.Header{schema.HaveHeader: {strconv.FormatInt(heldVersion, 10)},
-		"Accept-Encoding": {"gzip, " + schema.DictionaryEncoding}}
+	h := http.Header{delta.HaveHeader: {strconv.FormatInt(heldVersion, 10)},
+		"Accept-Encoding": {"gzip, " + delta.Encoding}}
 	a, err := s.do(ctx, http.MethodGet, schema.MetadataPath+name, h, nil, limit, http.StatusOK)
 	if err != nil {
 		return nil, err
 	}
 	defer a.Body.Close()
 	b, err := a.read()
-	if err != nil || a.Header.Get("Content-Encoding") != schema.DictionaryEncoding {
+	if err != nil || a.Header.Get("Content-Encoding") != delta.Encoding {
 		return b, err
 	}
-	return schema.InflateAgainst(b, held, limit)
+	return delta.Inflate(b, held, limit)
 }
 
 // Target reads a top-level target of at most limit bytes by its name and digest, which is not checked.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/delta"
 )
 
 // Discard is for servers whose handshakes fail on purpose.
@@ -154,7 +155,7 @@ func (f *Fleet) serve(w http.ResponseWriter, r *http.Request) {
 func (f *Fleet) metadata(w http.ResponseWriter, r *http.Request, name string, b []byte) []byte {
 	var have, version int64
 	var role string
-	if _, err := fmt.Sscanf(r.Header.Get(schema.HaveHeader), "%d", &have); err != nil {
+	if _, err := fmt.Sscanf(r.Header.Get(delta.HaveHeader), "%d", &have); err != nil {
 		return b
 	}
 	if _, err := fmt.Sscanf(name, "%d.%s", &version, &role); err != nil {
@@ -164,11 +165,11 @@ func (f *Fleet) metadata(w http.ResponseWriter, r *http.Request, name string, b 
 	if !ok {
 		return b
 	}
-	small, err := schema.DeflateAgainst(b, old)
+	small, err := delta.Deflate(b, old)
 	if err != nil {
 		return b
 	}
-	w.Header().Set("Content-Encoding", schema.DictionaryEncoding)
+	w.Header().Set("Content-Encoding", delta.Encoding)
 	return small
 }
 

@@ -1,4 +1,4 @@
-package schema
+package delta
 
 import (
 	"bytes"
@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"bakehouse/schema"
 )
 
 // bin looks like a bin's metadata: hosts in order, each with hashes that do not compress.
@@ -14,12 +16,12 @@ func bin(hosts int, seed uint64) []byte {
 	var b strings.Builder
 	b.WriteString(`{"signed":{"_type":"targets","targets":{`)
 	for i := range hosts {
-		var d Digest
+		var d schema.Digest
 		for j := range d {
 			d[j] = byte(r.Uint32())
 		}
 		fmt.Fprintf(&b, `"host%05d/package":{"length":%d,"hashes":{"sha256":%q},"custom":{"manifest":%q,"ring":"all"}},`,
-			i, r.IntN(1<<24), d.Hex(), DigestOf(d[:]))
+			i, r.IntN(1<<24), d.Hex(), schema.DigestOf(d[:]))
 	}
 	b.WriteString(`}}}`)
 	return []byte(b.String())
@@ -37,16 +39,16 @@ func TestDictionaryRoundTrip(t *testing.T) {
 		"much longer than the old":  {large, small},
 		"much shorter than the old": {small, large},
 		"an insertion near the top": {inserted, large},
-		"exactly one block":         {large[:dictBlock], large},
-		"exactly two blocks":        {large[:2*dictBlock], large},
-		"one byte over a block":     {large[:dictBlock+1], large},
+		"exactly one block":         {large[:block], large},
+		"exactly two blocks":        {large[:2*block], large},
+		"one byte over a block":     {large[:block+1], large},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b, err := DeflateAgainst(c.file, c.old)
+			b, err := Deflate(c.file, c.old)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := InflateAgainst(b, c.old, int64(len(c.file)))
+			got, err := Inflate(b, c.old, int64(len(c.file)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -64,7 +66,7 @@ func TestOneChangedHostCostsLittleAtAnySizeAndPlace(t *testing.T) {
 			old := bin(hosts, 1)
 			mark := fmt.Sprintf(`"host%05d/package":`, at)
 			file := bytes.Replace(old, []byte(mark), []byte(`"added/package":{"length":77},`+mark), 1)
-			b, err := DeflateAgainst(file, old)
+			b, err := Deflate(file, old)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -75,17 +77,17 @@ func TestOneChangedHostCostsLittleAtAnySizeAndPlace(t *testing.T) {
 	}
 }
 
-func TestInflateAgainstRefusesWhatIsTooLongOrMalformed(t *testing.T) {
+func TestInflateRefusesWhatIsTooLongOrMalformed(t *testing.T) {
 	file := bin(400, 3)
-	b, err := DeflateAgainst(file, nil)
+	b, err := Deflate(file, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	one, err := DeflateAgainst(file[:100], nil)
+	one, err := Deflate(file[:100], nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	bomb, err := DeflateAgainst(make([]byte, 2<<20), nil)
+	bomb, err := Deflate(make([]byte, 2<<20), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,16 +104,16 @@ func TestInflateAgainstRefusesWhatIsTooLongOrMalformed(t *testing.T) {
 		"not deflate":                   {[]byte("\xff\xff\xff\xff"), 1 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := InflateAgainst(c.b, nil, c.limit); err == nil {
+			if _, err := Inflate(c.b, nil, c.limit); err == nil {
 				t.Fatal("accepted")
 			}
 		})
 	}
 }
 
-func FuzzInflateAgainst(f *testing.F) {
+func FuzzInflate(f *testing.F) {
 	old := bin(200, 4)
-	b, err := DeflateAgainst(bin(201, 4), old)
+	b, err := Deflate(bin(201, 4), old)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -120,18 +122,18 @@ func FuzzInflateAgainst(f *testing.F) {
 	f.Add([]byte{3, 0, 3, 0}, old)
 	f.Fuzz(func(t *testing.T, b, old []byte) {
 		const limit = 1 << 16 // more makes it slow, and is no other path
-		got, err := InflateAgainst(b, old, limit)
+		got, err := Inflate(b, old, limit)
 		if err != nil {
 			return
 		}
 		if len(got) > limit {
 			t.Fatalf("%d bytes exceed the limit", len(got))
 		}
-		again, err := DeflateAgainst(got, old)
+		again, err := Deflate(got, old)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if back, err := InflateAgainst(again, old, limit); err != nil || !bytes.Equal(back, got) {
+		if back, err := Inflate(again, old, limit); err != nil || !bytes.Equal(back, got) {
 			t.Fatalf("does not survive a round trip: %v", err)
 		}
 	})
