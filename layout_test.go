@@ -116,6 +116,8 @@ var bans = []ban{
 	{".", false, "examples/internal", "it boots machines as root for tests"},
 	{".", false, "reconcile/scripttest", noTests},
 	{".", false, "schema/needs", noTests},
+	{".", false, "agent/trust/trusttest", "it signs what nobody should believe, with keys that everybody knows"},
+	{hostOnly, false, "agent/trust/trusttest", "as for the program of operators"},
 	{hostOnly, false, "schema/needs", noTests},
 }
 

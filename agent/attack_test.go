@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"bakehouse/agent/internal/testfleet"
+	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/needs"
 )
 
 // attacked is a fleet and a host that runs release 1; release 2 is offered, for an attack to bend.
-func attacked(t *testing.T) (*testfleet.Fleet, *host, *testfleet.Package) {
+func attacked(t *testing.T) (*testfleet.Fleet, *host, *trusttest.Package) {
 	t.Helper()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
@@ -37,7 +38,7 @@ func (h *host) recovers(f *testfleet.Fleet, want string) {
 	h.runs(want)
 }
 
-func segmentOf(p *testfleet.Package) schema.Digest { return p.Manifest.Segments()[0].Digest }
+func segmentOf(p *trusttest.Package) schema.Digest { return p.Manifest.Segments()[0].Digest }
 
 func TestTamperedSegment(t *testing.T) {
 	t.Parallel()
@@ -105,7 +106,7 @@ func TestManifestAgainstTheSignedAssignment(t *testing.T) {
 	}
 	t.Run("another recipe", func(t *testing.T) {
 		f, h, p := attacked(t)
-		f.GiveBent("web01", p, func(target *schema.Target) { target.Recipe = "0000000000000000" })
+		f.Give("web01", p, func(target *schema.Target) { target.Recipe = "0000000000000000" })
 		h.refused("is for recipe")
 	})
 }
@@ -130,16 +131,16 @@ func TestArbitraryInstallOfAnotherHostsPackage(t *testing.T) {
 
 func TestUnknownSignerAndMissingAndBorrowedStatements(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]func(f *testfleet.Fleet, p *testfleet.Package){
-		"a key that is not accepted": func(f *testfleet.Fleet, p *testfleet.Package) {
-			p.Signers = []testfleet.Key{testfleet.NewKey(t, "intruder")}
+	for name, test := range map[string]func(f *testfleet.Fleet, p *trusttest.Package){
+		"a key that is not accepted": func(f *testfleet.Fleet, p *trusttest.Package) {
+			p.Signers = []trusttest.Key{trusttest.NewKey()}
 		},
-		"no statement at all": func(f *testfleet.Fleet, p *testfleet.Package) { p.Signers = []testfleet.Key{} },
-		"a statement on another package": func(f *testfleet.Fleet, p *testfleet.Package) {
+		"no statement at all": func(f *testfleet.Fleet, p *trusttest.Package) { p.Signers = []trusttest.Key{} },
+		"a statement on another package": func(f *testfleet.Fleet, p *trusttest.Package) {
 			s := schema.StatementFor(version(f, "one").Manifest, schema.DigestOf(nil))
 			p.Statement = &s
 		},
-		"a statement for another fleet": func(f *testfleet.Fleet, p *testfleet.Package) {
+		"a statement for another fleet": func(f *testfleet.Fleet, p *trusttest.Package) {
 			b, err := p.Manifest.Marshal()
 			if err != nil {
 				t.Fatal(err)
@@ -170,22 +171,22 @@ func TestUnknownSignerAndMissingAndBorrowedStatements(t *testing.T) {
 func TestOneKeyCannotCountTwice(t *testing.T) {
 	t.Parallel()
 	f := testfleet.New(t)
-	other := testfleet.NewKey(t, "second")
+	other := trusttest.NewKey()
 	h := registered(t, f, "web01")
 	two := spec("one")
 	two.Config = false
 	two.Own[schema.ConfigFile] = string(f.Config(func(c *schema.AgentConfig) {
-		c.Keys = append(c.Keys, schema.AcceptedKey{Name: "second", Public: other.PEM})
+		c.Keys = append(c.Keys, schema.AcceptedKey{Name: "second", Public: other.PEM()})
 		c.Threshold = 2
 	}))
 	two.Own[schema.AnchorFile] = string(f.Anchor)
 	f.Give("web01", f.Pack(two))
 	h.update()
 	p := version(f, "two")
-	p.Signers = []testfleet.Key{f.Package, f.Package}
+	p.Signers = []trusttest.Key{f.Package, f.Package}
 	f.Give("web01", p)
 	h.refused("has signed already", "1 valid of 2")
-	p.Signers = []testfleet.Key{f.Package, other}
+	p.Signers = []trusttest.Key{f.Package, other}
 	f.Give("web01", p)
 	h.update()
 	h.runs("two")

@@ -8,11 +8,12 @@ import (
 
 	"bakehouse/agent/install"
 	"bakehouse/agent/internal/testfleet"
+	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 )
 
 // unpack is `tar -xzf` of a package in the host's root.
-func (h *host) unpack(p *testfleet.Package) {
+func (h *host) unpack(p *trusttest.Package) {
 	h.t.Helper()
 	other := h.t.TempDir()
 	sys := *h.system()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"bakehouse/agent/internal/testfleet"
+	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 )
 
@@ -95,21 +96,21 @@ func TestADowngradeIsANewReleaseOfAnOldPackage(t *testing.T) {
 func TestARefusalListsEachSignatureAlsoWhereSomeCount(t *testing.T) {
 	t.Parallel()
 	f := testfleet.New(t)
-	second, third := testfleet.NewKey(t, "second"), testfleet.NewKey(t, "third")
+	second, third := trusttest.NewKey(), trusttest.NewKey()
 	h := registered(t, f, "web01")
 	one := spec("one")
 	one.Config = false
 	one.Own[schema.ConfigFile] = string(f.Config(func(c *schema.AgentConfig) {
-		c.Keys = append(c.Keys, schema.AcceptedKey{Name: "second", Public: second.PEM})
+		c.Keys = append(c.Keys, schema.AcceptedKey{Name: "second", Public: second.PEM()})
 		c.Threshold = 2
 	}))
 	one.Own[schema.AnchorFile] = string(f.Anchor)
 	f.Give("web01", f.Pack(one))
 	h.update()
 	p := version(f, "two")
-	p.Signers = []testfleet.Key{third, f.Package, f.Package}
+	p.Signers = []trusttest.Key{third, f.Package, f.Package}
 	f.Give("web01", p)
-	h.refused("signature by key id \"" + third.ID[:16] + "\" ignored: its key is not accepted by this host\n" +
+	h.refused("signature by key id \"" + third.ID()[:16] + "\" ignored: its key is not accepted by this host\n" +
 		"signature by key release accepted\n" +
 		"signature by key release ignored: this key has signed already\n" +
 		"1 valid of 2 required signatures (by release)")

@@ -10,6 +10,7 @@ import (
 
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/state"
+	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -80,20 +81,20 @@ func TestAHostThatItsServerHoldsForLongerThanTheFleetAllowsIsCriticalAndInstalls
 
 func TestWhatTheOperatorSignedIsNoHoldHoweverLong(t *testing.T) {
 	t.Parallel()
-	for name, give := range map[string]func(f *testfleet.Fleet, p *testfleet.Package){
-		"master switch": func(f *testfleet.Fleet, p *testfleet.Package) { f.Policy.Enabled = false; f.Give("web01", p) },
-		"not selected": func(f *testfleet.Fleet, p *testfleet.Package) {
-			f.GiveBent("web01", p, func(target *schema.Target) { target.Selected = false })
+	for name, give := range map[string]func(f *testfleet.Fleet, p *trusttest.Package){
+		"master switch": func(f *testfleet.Fleet, p *trusttest.Package) { f.Policy.Enabled = false; f.Give("web01", p) },
+		"not selected": func(f *testfleet.Fleet, p *trusttest.Package) {
+			f.Give("web01", p, func(target *schema.Target) { target.Selected = false })
 		},
-		"no ring": func(f *testfleet.Fleet, p *testfleet.Package) {
-			f.GiveBent("web01", p, func(target *schema.Target) { target.Ring = "" })
+		"no ring": func(f *testfleet.Fleet, p *trusttest.Package) {
+			f.Give("web01", p, func(target *schema.Target) { target.Ring = "" })
 		},
-		"ring delay": func(f *testfleet.Fleet, p *testfleet.Package) {
+		"ring delay": func(f *testfleet.Fleet, p *trusttest.Package) {
 			f.Policy.Rings[0].Delay = schema.Duration(365 * day)
 			f.Give("web01", p)
 		},
-		"revoked": func(f *testfleet.Fleet, p *testfleet.Package) {
-			f.GiveBent("web01", p, func(target *schema.Target) {
+		"revoked": func(f *testfleet.Fleet, p *trusttest.Package) {
+			f.Give("web01", p, func(target *schema.Target) {
 				f.Policy.Revoked = []schema.Digest{p.Manifest.SHA256, target.Older[0].SHA256}
 			})
 		},

@@ -10,6 +10,7 @@ import (
 
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/state"
+	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -53,7 +54,7 @@ func file(t testing.TB, content []byte) string {
 func options(t testing.TB, f *testfleet.Fleet, name string) RegisterOptions {
 	t.Helper()
 	return RegisterOptions{Server: f.URL, Host: name, User: testfleet.User, CA: file(t, f.CA), Anchor: file(t, f.Anchor),
-		Keys: []string{file(t, []byte(f.Package.PEM))}, Password: func() (string, error) { return testfleet.Password, nil }}
+		Keys: []string{file(t, []byte(f.Package.PEM()))}, Password: func() (string, error) { return testfleet.Password, nil }}
 }
 
 // registered makes a host that is registered and has no package.
@@ -116,7 +117,7 @@ func (h *host) runs(want string) {
 }
 
 // version is a package whose program is text; bulk is a file that all versions share.
-func version(f *testfleet.Fleet, text string) *testfleet.Package {
+func version(f *testfleet.Fleet, text string) *trusttest.Package {
 	return f.Pack(spec(text))
 }
 

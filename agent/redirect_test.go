@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bakehouse/agent/internal/testfleet"
+	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 )
 
@@ -21,7 +22,7 @@ type origin struct {
 	asked []*http.Request
 }
 
-func newOrigin(t *testing.T, p *testfleet.Package, bend func(http.ResponseWriter, *http.Request) bool) *origin {
+func newOrigin(t *testing.T, p *trusttest.Package, bend func(http.ResponseWriter, *http.Request) bool) *origin {
 	t.Helper()
 	o := &origin{}
 	o.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

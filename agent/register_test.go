@@ -47,7 +47,7 @@ func TestRegisterSaysWhatIsWrong(t *testing.T) {
 		"wrong name":          {func(o *RegisterOptions) { o.Server = strings.Replace(f.URL, "127.0.0.1", "localhost", 1) }, `is not for "localhost" but for example.com`, "use one of those names"},
 		"no such CA file":     {func(o *RegisterOptions) { o.CA = "/nonexistent/ca.pem" }, "/nonexistent/ca.pem: no such file", "--ca names"},
 		"CA file of others":   {func(o *RegisterOptions) { o.CA = file(t, []byte("hello")) }, "no certificate found", "--ca names"},
-		"key file as CA":      {func(o *RegisterOptions) { o.CA = file(t, []byte(f.Package.PEM)) }, "want CERTIFICATE", "--ca names"},
+		"key file as CA":      {func(o *RegisterOptions) { o.CA = file(t, []byte(f.Package.PEM())) }, "want CERTIFICATE", "--ca names"},
 		"anchor of nothing":   {func(o *RegisterOptions) { o.Anchor = file(t, []byte("{}")) }, "anchor root", "give its trust/1.root.json"},
 		"no such anchor file": {func(o *RegisterOptions) { o.Anchor = "/nonexistent/root.json" }, "root.json: no such file", "--anchor names"},
 		"http for https":      {func(o *RegisterOptions) { o.Server = strings.Replace(f.URL, "https:", "http:", 1) }, "400 Bad Request", "begins with https://"},

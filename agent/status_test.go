@@ -12,13 +12,14 @@ import (
 	"testing"
 
 	"bakehouse/agent/internal/testfleet"
+	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 )
 
 func TestStatusTellsTheStateOfTheKeysThatTheHostAccepts(t *testing.T) {
 	t.Parallel()
 	f := testfleet.New(t)
-	second := testfleet.NewKey(t, "second")
+	second := trusttest.NewKey()
 	for name, c := range map[string]struct {
 		bake    func(c *schema.AgentConfig)
 		want    string // name state, in order
@@ -44,7 +45,7 @@ func TestStatusTellsTheStateOfTheKeysThatTheHostAccepts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := registered(t, f, "web01")
 			h.bake(f, func(b *schema.AgentConfig) {
-				b.Keys = append(b.Keys, schema.AcceptedKey{Name: "second", Public: second.PEM})
+				b.Keys = append(b.Keys, schema.AcceptedKey{Name: "second", Public: second.PEM()})
 				c.bake(b)
 			})
 			s := h.status()
@@ -99,14 +100,14 @@ func TestAHostInstallsWhatAnAcceptedKeyOfAnyTypeHasSigned(t *testing.T) {
 				t.Fatal(err)
 			}
 			f := testfleet.New(t)
-			key := testfleet.KeyOf(t, "other", priv)
+			key := trusttest.KeyOf(priv)
 			h := registered(t, f, "web01")
-			h.bake(f, func(c *schema.AgentConfig) { c.Keys = []schema.AcceptedKey{{Name: "other", Public: key.PEM}} })
+			h.bake(f, func(c *schema.AgentConfig) { c.Keys = []schema.AcceptedKey{{Name: "other", Public: key.PEM()}} })
 			p := version(f, "2.0")
 			f.Give("web01", p)
 			h.refused("No valid signature found")
 			p = version(f, "2.1")
-			p.Signers = []testfleet.Key{key}
+			p.Signers = []trusttest.Key{key}
 			f.Give("web01", p)
 			h.update()
 			h.runs("2.1")

@@ -110,7 +110,7 @@ func TestWhatHoldsAHostBackIsSaidAndReported(t *testing.T) {
 			if test.fleet != nil {
 				test.fleet(f)
 			}
-			f.GiveBent("web01", version(f, "one"), func(target *schema.Target) {
+			f.Give("web01", version(f, "one"), func(target *schema.Target) {
 				if test.target != nil {
 					test.target(target)
 				}

@@ -15,7 +15,7 @@ func TestHostMovedToAnotherFleet(t *testing.T) {
 	other := newRepo(t)
 	other.mustUpdate(dir, "web01", "web01 first") // version 1 of all, below what the host has seen
 	c := other.open(dir)
-	if c.HasRoot(schema.DigestOf(r.anchor())) {
+	if c.HasRoot(schema.DigestOf(r.Anchor)) {
 		t.Error("the old fleet's root is still trusted")
 	}
 	if root, stamp := c.Versions(); root != 1 || stamp != 1 {
@@ -25,11 +25,11 @@ func TestHostMovedToAnotherFleet(t *testing.T) {
 
 func TestOlderAnchorDoesNotRollTheRootBack(t *testing.T) {
 	r, dir, _ := seen(t)
-	r.rotate("timestamp", newKey(t))
-	r.publish()
+	r.rotate("timestamp")
+	r.Release()
 	r.mustUpdate(dir, "web01", "web01 second")
-	delete(r.files, "2.root.json") // a rolled-back package brings root 1 again, and the server hides root 2
-	c, err := Open(dir, r.anchor(), r.clock)
+	delete(r.Files, "2.root.json") // a rolled-back package brings root 1 again, and the server hides root 2
+	c, err := Open(dir, r.Anchor, r.clock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,27 +44,27 @@ func TestOlderAnchorDoesNotRollTheRootBack(t *testing.T) {
 func TestNewerAnchorIsTaken(t *testing.T) {
 	r, dir, _ := seen(t)
 	for range 3 {
-		r.rotate("timestamp", newKey(t))
+		r.rotate("timestamp")
 	}
-	r.publish()
-	c, err := Open(dir, r.files["4.root.json"], r.clock)
+	r.Release()
+	c, err := Open(dir, r.Files["4.root.json"], r.clock)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, gone := range []string{"2.root.json", "3.root.json"} {
-		delete(r.files, gone)
+		delete(r.Files, gone)
 	}
 	if err := c.Refresh(t.Context(), r, nil); err != nil {
 		t.Error(err)
 	}
-	if !c.HasRoot(schema.DigestOf(r.anchor())) || !c.HasRoot(schema.DigestOf(r.files["4.root.json"])) {
+	if !c.HasRoot(schema.DigestOf(r.Anchor)) || !c.HasRoot(schema.DigestOf(r.Files["4.root.json"])) {
 		t.Error("the chain lost a root")
 	}
 }
 
 func TestDamagedAnchorSaysWhatToDo(t *testing.T) {
 	r := newRepo(t)
-	for _, b := range [][]byte{nil, []byte("{}"), r.anchor()[:200], bytes.Replace(r.anchor(), []byte(`"bins":4`), []byte(`"bins":8`), 1)} {
+	for _, b := range [][]byte{nil, []byte("{}"), r.Anchor[:200], bytes.Replace(r.Anchor, []byte(`"bins":4`), []byte(`"bins":8`), 1)} {
 		_, err := Open("", b, r.clock)
 		if err == nil || !strings.Contains(fmt.Sprint(err), "anchor root") || fault.HintOf(err) == "" {
 			t.Errorf("got %v", err)

@@ -49,18 +49,18 @@ func TestMalformedMetadata(t *testing.T) {
 		for _, file := range []string{timestampFile, "2.snapshot.json", "2.targets.json", "2.bin", "2.root.json"} {
 			t.Run(name+" "+file, func(t *testing.T) {
 				r := newRepo(t)
-				r.publish(r.bin("web01"))
+				r.Release(r.Bin("web01"))
 				if file == "2.bin" {
-					file = "2." + r.bin("web01") + ".json"
+					file = "2." + r.Bin("web01") + ".json"
 				}
 				if file == "2.root.json" {
-					r.rotate("timestamp", newKey(t))
-					r.publish()
+					r.rotate("timestamp")
+					r.Release()
 				}
-				r.files[file] = c.bend(r.files[file])
+				r.Files[file] = c.bend(r.Files[file])
 				if file == "2.snapshot.json" { // past the hash in the timestamp, to the parser
-					r.stamp.Signed.Meta[snapshotFile] = metadata.MetaFile(2)
-					r.sealTimestamp()
+					r.Timestamp.Signed.Meta[snapshotFile] = metadata.MetaFile(2)
+					r.Seal("timestamp")
 				}
 				_, err := r.update("", "web01")
 				refused(t, err, c.says)
@@ -81,7 +81,7 @@ func TestNullEntriesFromAKeylessMirror(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRepo(t)
-			r.files[c.file] = []byte(c.body)
+			r.Files[c.file] = []byte(c.body)
 			_, err := r.update("", "web01")
 			refused(t, err, c.file)
 		})
@@ -94,50 +94,49 @@ func TestMalformedButSigned(t *testing.T) {
 		says string
 	}{
 		"timestamp without a snapshot": {func(r *repo) {
-			r.stamp.Signed.Meta = map[string]*metadata.MetaFiles{}
-			r.sealTimestamp()
+			r.Timestamp.Signed.Meta = map[string]*metadata.MetaFiles{}
+			r.Seal("timestamp")
 		}, "no version"},
 		"snapshot of version 0": {func(r *repo) {
-			r.stamp.Signed.Meta[snapshotFile].Version = 0
-			r.sealTimestamp()
+			r.Timestamp.Signed.Meta[snapshotFile].Version = 0
+			r.Seal("timestamp")
 		}, "no version"},
 		"snapshot without targets": {func(r *repo) {
-			delete(r.snap.Signed.Meta, "targets.json")
-			r.sealSnapshot()
-			r.sealTimestamp()
+			delete(r.Snapshot.Signed.Meta, "targets.json")
+			r.Seal("snapshot", "timestamp")
 		}, "does not list targets"},
 		"other bins than the root says": {func(r *repo) {
-			r.targets.Signed.Delegations.SuccinctRoles.BitLength = 3
-			r.publish()
+			r.top().Signed.Delegations.SuccinctRoles.BitLength = 3
+			r.Release()
 		}, "the root says 4"},
 		"more bins than anybody can hold": {func(r *repo) {
-			r.targets.Signed.Delegations.SuccinctRoles.BitLength = 32
-			r.publish()
+			r.top().Signed.Delegations.SuccinctRoles.BitLength = 32
+			r.Release()
 		}, "2^32 bins"},
 		"named roles beside the bins": {func(r *repo) {
-			r.targets.Signed.Delegations.Roles = []metadata.DelegatedRole{{Name: "bin-0", KeyIDs: []string{}, Threshold: 1}}
-			r.publish()
+			r.top().Signed.Delegations.Roles = []metadata.DelegatedRole{{Name: "bin-0", KeyIDs: []string{}, Threshold: 1}}
+			r.Release()
 		}, "hashed bins alone"},
 		"no delegation": {func(r *repo) {
-			r.targets.Signed.Delegations = nil
-			r.sealTargets()
+			r.top().Signed.Delegations = nil
+			r.Seal("targets")
 		}, "hashed bins alone"},
 		"target with two hashes": {func(r *repo) {
-			tf := r.bins[r.bin("web01")].Signed.Targets["web01/package"]
+			tf := r.Targets[r.Bin("web01")].Signed.Targets["web01/package"]
 			tf.Hashes["sha512"] = make([]byte, 64)
-			r.publish(r.bin("web01"))
+			r.Release(r.Bin("web01"))
 		}, "not exactly a length and a sha256"},
 		"target without custom data": {func(r *repo) {
-			r.bins[r.bin("web01")].Signed.Targets["web01/package"].Custom = nil
-			r.publish(r.bin("web01"))
+			r.Targets[r.Bin("web01")].Signed.Targets["web01/package"].Custom = nil
+			r.Release(r.Bin("web01"))
 		}, "no custom data"},
 		"target of a huge length": {func(r *repo) {
-			r.bins[r.bin("web01")].Signed.Targets["web01/package"].Length = math.MaxInt64
-			r.publish(r.bin("web01"))
+			r.Targets[r.Bin("web01")].Signed.Targets["web01/package"].Length = math.MaxInt64
+			r.Release(r.Bin("web01"))
 		}, "length"},
 		"target of no release": {func(r *repo) {
 			r.assign("web01", "x", 0)
-			r.publish(r.bin("web01"))
+			r.Release(r.Bin("web01"))
 		}, "release 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -155,15 +154,15 @@ func TestOversize(t *testing.T) {
 		"1.targets.json": schema.MaxTargets, "2.root.json": schema.MaxRoot} {
 		t.Run(file, func(t *testing.T) {
 			r := newRepo(t)
-			r.files[file] = pad(limit)
+			r.Files[file] = pad(limit)
 			_, err := r.update("", "web01")
 			refused(t, err, "longer than")
 		})
 	}
 	t.Run("target", func(t *testing.T) {
 		r := newRepo(t)
-		r.targets.Signed.Targets[schema.PolicyTarget].Length = schema.MaxTarget + 1
-		r.sealTargets()
+		r.top().Signed.Targets[schema.PolicyTarget].Length = schema.MaxTarget + 1
+		r.Seal("targets")
 		_, err := r.update("", "web01")
 		refused(t, err, "target policy")
 	})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -31,18 +32,18 @@ func seen(t *testing.T) (r *repo, dir string, old map[string][]byte) {
 	t.Helper()
 	r, dir = newRepo(t), t.TempDir()
 	r.mustUpdate(dir, "web01", "web01 first")
-	old = maps.Clone(r.files)
-	r.now = r.now.Add(time.Hour)
+	old = maps.Clone(r.Files)
+	r.Now = r.Now.Add(time.Hour)
 	r.assign("web01", "web01 second", 2)
-	r.publish(r.bin("web01"))
+	r.Release(r.Bin("web01"))
 	r.mustUpdate(dir, "web01", "web01 second")
 	return r, dir, old
 }
 
 func TestReplayOfAnOldTimestamp(t *testing.T) {
 	r, dir, old := seen(t)
-	good := r.files[timestampFile]
-	r.files[timestampFile] = old[timestampFile]
+	good := r.Files[timestampFile]
+	r.Files[timestampFile] = old[timestampFile]
 	_, err := r.update(dir, "web01")
 	refused(t, err, "timestamp metadata version 1 is older than version 2")
 	var rb *RollbackError
@@ -56,16 +57,16 @@ func TestReplayOfAnOldTimestamp(t *testing.T) {
 	if _, v := c.Versions(); v != 2 {
 		t.Errorf("timestamp version fell to %d", v)
 	}
-	r.files[timestampFile] = good
+	r.Files[timestampFile] = good
 	r.mustUpdate(dir, "web01", "web01 second")
 }
 
 func TestRollbackOfTheSnapshotByItsOwnKey(t *testing.T) {
 	r, dir, _ := seen(t)
-	r.stamp.Signed.Version++
-	r.snap.Signed.Version = 1
-	r.stamp.Signed.Meta[snapshotFile] = metadata.MetaFile(1)
-	r.sealTimestamp()
+	r.Timestamp.Signed.Version++
+	r.Snapshot.Signed.Version = 1
+	r.Timestamp.Signed.Meta[snapshotFile] = metadata.MetaFile(1)
+	r.Seal("timestamp")
 	_, err := r.update(dir, "web01")
 	refused(t, err, "snapshot metadata version 1 is older than version 2")
 	var rb *RollbackError
@@ -76,42 +77,36 @@ func TestRollbackOfTheSnapshotByItsOwnKey(t *testing.T) {
 
 func TestRollbackOfABinInANewSnapshot(t *testing.T) {
 	for name, bend := range map[string]func(r *repo, bin string){
-		"to a lower version": func(r *repo, bin string) { r.snap.Signed.Meta[bin].Version = 1 },
-		"by leaving it out":  func(r *repo, bin string) { delete(r.snap.Signed.Meta, bin) },
+		"to a lower version": func(r *repo, bin string) { r.Snapshot.Signed.Meta[bin].Version = 1 },
+		"by leaving it out":  func(r *repo, bin string) { delete(r.Snapshot.Signed.Meta, bin) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, dir, _ := seen(t)
-			bend(r, r.bin("web01")+".json")
-			r.snap.Signed.Version++
-			r.stamp.Signed.Version++
-			r.sealSnapshot()
-			r.sealTimestamp()
+			bend(r, r.Bin("web01")+".json")
+			r.PublishAll()
 			_, err := r.update(dir, "web01")
-			refused(t, err, r.bin("web01")+".json in snapshot")
+			refused(t, err, r.Bin("web01")+".json in snapshot")
 		})
 	}
 }
 
 func TestRollbackOfTargets(t *testing.T) {
 	r, dir, _ := seen(t)
-	r.snap.Signed.Version++
-	r.stamp.Signed.Version++
-	r.snap.Signed.Meta["targets.json"].Version = 1
-	r.sealSnapshot()
-	r.sealTimestamp()
+	r.Snapshot.Signed.Meta["targets.json"].Version = 1
+	r.PublishAll()
 	_, err := r.update(dir, "web01")
 	refused(t, err, "targets.json in snapshot metadata version 1")
 }
 
 func TestRollbackOfTheRoot(t *testing.T) {
 	r, dir, _ := seen(t)
-	r.rotate("timestamp", newKey(t))
-	r.publish()
+	r.rotate("timestamp")
+	r.Release()
 	r.mustUpdate(dir, "web01", "web01 second")
 	for _, name := range []string{rootFile, copyOf(rootFile)} { // the disk loses the root, the server hides it
 		damage(t, dir, name, nil)
 	}
-	delete(r.files, "2.root.json")
+	delete(r.Files, "2.root.json")
 	_, err := r.update(dir, "web01")
 	refused(t, err, "root metadata version 1 is older than version 2")
 }
@@ -125,26 +120,21 @@ func TestFreeze(t *testing.T) {
 			if err := c.Refresh(t.Context(), r, nil); err != nil {
 				t.Fatal(err)
 			}
-			far := r.now.Add(1000 * day)
+			far := r.Now.Add(1000 * day)
 			if role != "root" {
-				r.root.Signed.Expires, r.root.Signed.Version = far, 2
-				r.signRoot(r.keys["root"]...)
+				r.Root.Signed.Expires = far
+				r.Publish("root")
 			}
-			for other, expires := range map[string]*time.Time{"timestamp": &r.stamp.Signed.Expires,
-				"snapshot": &r.snap.Signed.Expires, "targets": &r.targets.Signed.Expires} {
+			for other, expires := range map[string]*time.Time{"timestamp": &r.Timestamp.Signed.Expires,
+				"snapshot": &r.Snapshot.Signed.Expires, "targets": &r.top().Signed.Expires} {
 				if other != role {
 					*expires = far
 				} else {
 					*expires = start.Add(after - day)
 				}
 			}
-			r.targets.Signed.Version++
-			r.snap.Signed.Version++
-			r.stamp.Signed.Version++
-			r.sealTargets()
-			r.sealSnapshot()
-			r.sealTimestamp()
-			r.now = start.Add(after)
+			r.PublishAll("targets")
+			r.Now = start.Add(after)
 			err := c.Refresh(t.Context(), r, nil)
 			var e *ExpiredError
 			if !errors.As(err, &e) || e.Role != role {
@@ -166,10 +156,10 @@ func TestFreeze(t *testing.T) {
 
 func TestFreezeOfOneBin(t *testing.T) {
 	r := newRepo(t)
-	md := r.bins[r.bin("web01")]
+	md := r.Targets[r.Bin("web01")]
 	md.Signed.Expires, md.Signed.Version = start.Add(day), 2
-	r.files["2."+r.bin("web01")+".json"] = sign(t, md, r.keys["bins"])
-	r.publish()
+	r.Files["2."+r.Bin("web01")+".json"] = trusttest.Sign(md, r.Signers["bin-0"]...)
+	r.Release()
 	c := r.open("")
 	if err := c.Refresh(t.Context(), r, nil); err != nil {
 		t.Fatal(err)
@@ -177,24 +167,24 @@ func TestFreezeOfOneBin(t *testing.T) {
 	if _, err := c.Assignment(t.Context(), r, "web01"); err != nil {
 		t.Fatal(err)
 	}
-	r.now = start.Add(2 * day)
+	r.Now = start.Add(2 * day)
 	var e *ExpiredError
-	if _, err := c.Assignment(t.Context(), r, "web01"); !errors.As(err, &e) || e.Role != r.bin("web01") {
+	if _, err := c.Assignment(t.Context(), r, "web01"); !errors.As(err, &e) || e.Role != r.Bin("web01") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestClockSetBackToReviveExpiredMetadata(t *testing.T) {
 	r, dir, _ := seen(t)
-	r.now = start.Add(20 * day)
-	r.policy.Issued = r.now
-	r.publish()
+	r.Now = start.Add(20 * day)
+	r.Policy.Issued = r.Now
+	r.Release()
 	r.mustUpdate(dir, "web01", "web01 second")
 	// The clock falls back to 1970. A timestamp that expired before the newest policy was issued stays expired.
-	r.now = time.Unix(0, 0)
-	r.stamp.Signed.Version++
-	r.stamp.Signed.Expires = start.Add(19 * day)
-	r.sealTimestamp()
+	r.Now = time.Unix(0, 0)
+	r.Timestamp.Signed.Version++
+	r.Timestamp.Signed.Expires = start.Add(19 * day)
+	r.Seal("timestamp")
 	_, err := r.update(dir, "web01")
 	var e *ExpiredError
 	if !errors.As(err, &e) || !e.Now.Equal(start.Add(20*day)) {
@@ -205,70 +195,70 @@ func TestClockSetBackToReviveExpiredMetadata(t *testing.T) {
 func TestMixAndMatch(t *testing.T) {
 	t.Run("an old snapshot under the new version", func(t *testing.T) {
 		r, dir, old := seen(t)
-		r.publish()
-		r.files["3.snapshot.json"] = old["1.snapshot.json"]
+		r.Release()
+		r.Files["3.snapshot.json"] = old["1.snapshot.json"]
 		_, err := r.update(dir, "web01")
 		refused(t, err, "3.snapshot.json")
 	})
 	t.Run("another snapshot of the same version", func(t *testing.T) {
 		r, dir, _ := seen(t)
-		r.publish()
-		r.snap.Signed.Expires = r.snap.Signed.Expires.Add(time.Hour)
-		r.files["3.snapshot.json"] = sign(t, r.snap, r.keys["snapshot"])
+		r.Release()
+		r.Snapshot.Signed.Expires = r.Snapshot.Signed.Expires.Add(time.Hour)
+		r.Files["3.snapshot.json"] = trusttest.Sign(r.Snapshot, r.Signers["snapshot"]...)
 		_, err := r.update(dir, "web01")
 		refused(t, err, "3.snapshot.json")
 	})
 	t.Run("an old bin under the new version", func(t *testing.T) {
 		r, _, old := seen(t)
-		bin := r.bin("web01")
-		r.files["2."+bin+".json"] = old["1."+bin+".json"]
+		bin := r.Bin("web01")
+		r.Files["2."+bin+".json"] = old["1."+bin+".json"]
 		_, err := r.update("", "web01")
 		refused(t, err, "2."+bin+".json")
 	})
 	// Each is signed by the key of all bins and of the version that the snapshot lists. Believed, it would hold the host
 	// back for as long as the server likes: the fleet seems to have nothing for it.
 	for how, bend := range map[string]func(r *repo, another string) *metadata.Metadata[metadata.TargetsType]{
-		"another bin": func(r *repo, another string) *metadata.Metadata[metadata.TargetsType] { return r.bins[another] },
+		"another bin": func(r *repo, another string) *metadata.Metadata[metadata.TargetsType] { return r.Targets[another] },
 		"an empty bin": func(r *repo, another string) *metadata.Metadata[metadata.TargetsType] {
-			clear(r.bins[another].Signed.Targets)
-			return r.bins[another]
+			clear(r.Targets[another].Signed.Targets)
+			return r.Targets[another]
 		},
 		"a bin without a name": func(r *repo, another string) *metadata.Metadata[metadata.TargetsType] {
-			maps.Copy(r.bins[another].Signed.Targets, r.bins[r.bin("web01")].Signed.Targets)
-			delete(r.bins[another].Signed.Targets, "web01/package")
-			r.bins[another].Signed.Targets["policy"] = r.targets.Signed.Targets["policy"]
-			r.bins[another].Signed.UnrecognizedFields = nil
-			return r.bins[another]
+			maps.Copy(r.Targets[another].Signed.Targets, r.Targets[r.Bin("web01")].Signed.Targets)
+			delete(r.Targets[another].Signed.Targets, "web01/package")
+			r.Targets[another].Signed.Targets["policy"] = r.top().Signed.Targets["policy"]
+			r.Targets[another].Signed.UnrecognizedFields = nil
+			return r.Targets[another]
 		},
-		"targets": func(r *repo, _ string) *metadata.Metadata[metadata.TargetsType] { return r.targets },
+		"targets": func(r *repo, _ string) *metadata.Metadata[metadata.TargetsType] { return r.top() },
 		"targets without a name": func(r *repo, _ string) *metadata.Metadata[metadata.TargetsType] {
-			r.targets.Signed.UnrecognizedFields = nil
-			return r.targets
+			r.top().Signed.UnrecognizedFields = nil
+			return r.top()
 		},
 	} {
 		t.Run(how+" in the place of the host's bin", func(t *testing.T) {
 			r := newRepo(t)
-			bin, another := r.bin("web01"), "bin-0"
+			bin, another := r.Bin("web01"), "bin-0"
 			if bin == another {
 				another = "bin-1"
 			}
-			r.files["1."+bin+".json"] = sign(t, bend(r, another), r.keys["bins"])
+			r.Files["1."+bin+".json"] = trusttest.Sign(bend(r, another), r.Signers["bin-0"]...)
 			_, err := r.update("", "web01")
 			refused(t, err, bin)
 		})
 	}
 	t.Run("a bin in the place of targets", func(t *testing.T) {
 		r, dir, _ := seen(t)
-		bin := r.files["2."+r.bin("web01")+".json"]
+		bin := r.Files["2."+r.Bin("web01")+".json"]
 		damage(t, dir, "2.targets.json", func([]byte) []byte { return bin })
 		r.mustUpdate(dir, "web01", "web01 second")
-		r.files["2.targets.json"] = bin
+		r.Files["2.targets.json"] = bin
 		_, err := r.update("", "web01")
 		refused(t, err, "targets")
 	})
 	t.Run("metadata of another fleet", func(t *testing.T) {
 		r, other := newRepo(t), newRepo(t)
-		r.files[timestampFile] = other.files[timestampFile]
+		r.Files[timestampFile] = other.Files[timestampFile]
 		_, err := r.update("", "web01")
 		refused(t, err, "not enough signatures")
 	})
@@ -276,12 +266,12 @@ func TestMixAndMatch(t *testing.T) {
 
 func TestTargetInAForeignBinIsRefused(t *testing.T) {
 	r := newRepo(t)
-	bin, other := r.bin("web01"), "bin-0"
+	bin, other := r.Bin("web01"), "bin-0"
 	if bin == other {
 		other = "bin-1"
 	}
-	r.bins[other].Signed.Targets["web01/package"] = r.bins[bin].Signed.Targets["web01/package"]
-	r.publish(other)
+	r.Targets[other].Signed.Targets["web01/package"] = r.Targets[bin].Signed.Targets["web01/package"]
+	r.Release(other)
 	c := r.open("")
 	if err := c.Refresh(t.Context(), r, nil); err != nil {
 		t.Fatal(err)
@@ -295,16 +285,16 @@ func TestTargetInAForeignBinIsRefused(t *testing.T) {
 
 func TestPolicySwapped(t *testing.T) {
 	r, dir, _ := seen(t)
-	r.policy.Enabled = false
-	r.publish()
-	forged := r.policy
+	r.Policy.Enabled = false
+	r.Release()
+	forged := r.Policy
 	forged.Enabled = true
 	b, err := json.Marshal(forged)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for d := range r.content {
-		r.content[d] = b
+	for key := range r.Objects {
+		r.Objects[key] = b
 	}
 	_, err = r.update(dir, "web01")
 	refused(t, err, "target policy")
@@ -316,21 +306,19 @@ func TestPolicySwapped(t *testing.T) {
 
 func TestPolicyOfAnotherFleet(t *testing.T) {
 	r := newRepo(t)
-	r.policy.Fleet = "evil"
-	r.publish()
+	r.Policy.Fleet = "evil"
+	r.Release()
 	_, err := r.update("", "web01")
 	refused(t, err, `policy is of fleet "evil"`)
 }
 
 func TestAccessAndPolicyAreNotMixed(t *testing.T) {
 	r := newRepo(t)
-	access, err := json.Marshal(schema.Access{Schema: 1, Users: map[string]schema.User{"ann": {Hash: "x"}}})
-	if err != nil {
-		t.Fatal(err)
+	r.More[schema.AccessTarget] = schema.Access{Schema: 1, Users: map[string]schema.User{"ann": {Hash: "x"}}}
+	r.Release()
+	stored := func(target string) string {
+		return schema.TargetKey(schema.Digest(r.top().Signed.Targets[target].Hashes["sha256"]))
 	}
-	r.target(schema.AccessTarget, access)
-	r.publish()
-	policyHash := schema.Digest(r.targets.Signed.Targets[schema.PolicyTarget].Hashes["sha256"])
 	c := r.open("")
 	if err := c.Refresh(t.Context(), r, nil); err != nil {
 		t.Fatal(err)
@@ -338,8 +326,8 @@ func TestAccessAndPolicyAreNotMixed(t *testing.T) {
 	if a, err := c.Access(t.Context(), r); err != nil || a.Users["ann"].Hash != "x" {
 		t.Errorf("%+v, %v", a, err)
 	}
-	r.content[schema.DigestOf(access)] = r.content[policyHash]
-	_, err = c.Access(t.Context(), r)
+	r.Objects[stored(schema.AccessTarget)] = r.Objects[stored(schema.PolicyTarget)]
+	_, err := c.Access(t.Context(), r)
 	refused(t, err, "target access")
 	if _, err := c.Release(t.Context(), r); !errors.Is(err, ErrNoTarget) {
 		t.Errorf("release: %v", err)
@@ -350,7 +338,7 @@ func TestUnreachableIsNotARefusal(t *testing.T) {
 	for _, file := range []string{"2.root.json", timestampFile, "1.snapshot.json", "1.targets.json", "policy"} {
 		t.Run(file, func(t *testing.T) {
 			r := newRepo(t)
-			r.fail[file] = errors.New("connection reset")
+			r.Fail[file] = errors.New("connection reset")
 			_, err := r.update("", "web01")
 			if !errors.Is(err, ErrUnreachable) || fault.IsRefusal(err) || !strings.Contains(err.Error(), "connection reset") {
 				t.Errorf("got %v", err)
@@ -359,7 +347,7 @@ func TestUnreachableIsNotARefusal(t *testing.T) {
 	}
 	t.Run("a file that signed metadata name is not there", func(t *testing.T) {
 		r := newRepo(t)
-		delete(r.files, "1.snapshot.json")
+		delete(r.Files, "1.snapshot.json")
 		if _, err := r.update("", "web01"); !errors.Is(err, ErrUnreachable) || fault.IsRefusal(err) {
 			t.Errorf("got %v", err)
 		}
@@ -369,8 +357,7 @@ func TestUnreachableIsNotARefusal(t *testing.T) {
 func TestEndlessRoots(t *testing.T) {
 	r, dir := newRepo(t), t.TempDir()
 	for range maxRoots + 10 {
-		r.root.Signed.Version++
-		r.signRoot(r.keys["root"]...)
+		r.Publish("root")
 	}
 	r.mustUpdate(dir, "web01", "web01 first")
 	c := r.open(dir)

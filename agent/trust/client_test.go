@@ -8,15 +8,16 @@ import (
 	"testing"
 	"time"
 
+	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 )
 
 func TestHostFollowsItsPackageFromReleaseToRelease(t *testing.T) {
 	r, dir := newRepo(t), t.TempDir()
 	r.mustUpdate(dir, "web01", "web01 first")
-	r.now = r.now.Add(time.Hour)
+	r.Now = r.Now.Add(time.Hour)
 	r.assign("web01", "web01 second", 2)
-	r.publish(r.bin("web01"))
+	r.Release(r.Bin("web01"))
 	r.mustUpdate(dir, "web01", "web01 second")
 	r.mustUpdate(dir, "db01", "db01 first")
 }
@@ -24,18 +25,17 @@ func TestHostFollowsItsPackageFromReleaseToRelease(t *testing.T) {
 func TestUnchangedFilesAreNotFetchedAgain(t *testing.T) {
 	r, dir := newRepo(t), t.TempDir()
 	r.mustUpdate(dir, "web01", "web01 first")
-	r.asked = nil
+	r.asked()
 	r.mustUpdate(dir, "web01", "web01 first")
-	if want := []string{"2.root.json", timestampFile}; !slices.Equal(r.asked, want) {
-		t.Errorf("asked for %q, want %q", r.asked, want)
+	if got, want := r.asked(), []string{"2.root.json", timestampFile}; !slices.Equal(got, want) {
+		t.Errorf("asked for %q, want %q", got, want)
 	}
 	c := r.open(dir)
-	r.asked = nil
 	if err := c.Refresh(t.Context(), r, c.Timestamp()); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"2.root.json"}; !slices.Equal(r.asked, want) {
-		t.Errorf("with the held timestamp: asked for %q, want %q", r.asked, want)
+	if got, want := r.asked(), []string{"2.root.json"}; !slices.Equal(got, want) {
+		t.Errorf("with the held timestamp: asked for %q, want %q", got, want)
 	}
 }
 
@@ -45,7 +45,7 @@ func TestPolicyIsKnownBeforeTheServerIsAsked(t *testing.T) {
 		t.Error("a new host knows a policy")
 	}
 	r.mustUpdate(dir, "web01", "web01 first")
-	r.now = r.now.Add(400 * day)
+	r.Now = r.Now.Add(400 * day)
 	c := r.open(dir)
 	if p := c.Policy(); p == nil || p.Sites["central"].URL != "https://bakehouse.example" {
 		t.Errorf("policy after a restart: %+v", p)
@@ -70,7 +70,7 @@ func TestAllYieldsEveryHostOnce(t *testing.T) {
 	for i := range 40 {
 		r.assign(fmt.Sprintf("host%02d", i), "x", 1)
 	}
-	r.publish("bin-0", "bin-1", "bin-2", "bin-3")
+	r.Release("bin-0", "bin-1", "bin-2", "bin-3")
 	c := r.open("")
 	if err := c.Refresh(t.Context(), r, nil); err != nil {
 		t.Fatal(err)
@@ -84,8 +84,8 @@ func TestAllYieldsEveryHostOnce(t *testing.T) {
 			t.Errorf("%s comes twice", a.Host)
 		}
 		got[a.Host] = true
-		if c.BinOf(a.Host) != r.bin(a.Host) {
-			t.Errorf("bin of %s is %s, want %s", a.Host, c.BinOf(a.Host), r.bin(a.Host))
+		if c.BinOf(a.Host) != r.Bin(a.Host) {
+			t.Errorf("bin of %s is %s, want %s", a.Host, c.BinOf(a.Host), r.Bin(a.Host))
 		}
 	}
 	if len(got) != 43 {
@@ -98,11 +98,11 @@ func TestAServerReadsOnlyTheBinsThatAReleaseChanged(t *testing.T) {
 	for i := range 40 {
 		r.assign(fmt.Sprintf("host%02d", i), "x", 1)
 	}
-	r.publish("bin-0", "bin-1", "bin-2", "bin-3")
+	r.Release("bin-0", "bin-1", "bin-2", "bin-3")
 	c := r.open("")
 	bins := func(content string) (asked []string) {
 		t.Helper()
-		r.asked = nil
+		r.asked()
 		if err := c.Refresh(t.Context(), r, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +116,7 @@ func TestAServerReadsOnlyTheBinsThatAReleaseChanged(t *testing.T) {
 		if want := schema.DigestOf([]byte(content)); len(hosts) != 43 || hosts["web01"] != want {
 			t.Errorf("%d hosts, web01 is given %s, want 43 and %s", len(hosts), hosts["web01"], want)
 		}
-		for _, name := range r.asked {
+		for _, name := range r.asked() {
 			if strings.Contains(name, ".bin-") {
 				asked = append(asked, name)
 			}
@@ -127,14 +127,14 @@ func TestAServerReadsOnlyTheBinsThatAReleaseChanged(t *testing.T) {
 		t.Errorf("at first: %q", got)
 	}
 	r.assign("web01", "web01 second", 2)
-	r.publish(r.bin("web01"))
-	if got := bins("web01 second"); len(got) != 1 || !strings.HasSuffix(got[0], r.bin("web01")+".json") {
+	r.Release(r.Bin("web01"))
+	if got := bins("web01 second"); len(got) != 1 || !strings.HasSuffix(got[0], r.Bin("web01")+".json") {
 		t.Errorf("one bin changed: %q", got)
 	}
 	// Who may sign bins has changed, so each is judged anew.
-	k, d := newKey(t), r.targets.Signed.Delegations
-	d.Keys[k.id], d.SuccinctRoles.KeyIDs = k.key, append(d.SuccinctRoles.KeyIDs, k.id)
-	r.publish()
+	k, d := trusttest.NewKey(), r.top().Signed.Delegations
+	d.Keys[k.ID()], d.SuccinctRoles.KeyIDs = k.Pub, append(d.SuccinctRoles.KeyIDs, k.ID())
+	r.Release()
 	if got := bins("web01 second"); len(got) != 4 {
 		t.Errorf("with another key: %q", got)
 	}
@@ -143,17 +143,17 @@ func TestAServerReadsOnlyTheBinsThatAReleaseChanged(t *testing.T) {
 func TestRootsAreWalkedToTheEnd(t *testing.T) {
 	r, dir := newRepo(t), t.TempDir()
 	r.mustUpdate(dir, "web01", "web01 first")
-	r.rotate("root", newKey(t))
-	r.rotate("timestamp", newKey(t))
-	r.rotate("targets", newKey(t))
-	r.publish()
+	r.rotate("root")
+	r.rotate("timestamp")
+	r.rotate("targets")
+	r.Release()
 	r.mustUpdate(dir, "web01", "web01 first")
 	c := r.open(dir)
 	if root, stamp := c.Versions(); root != 4 || stamp != 2 {
 		t.Errorf("root %d, timestamp %d; want 4 and 2", root, stamp)
 	}
 	for v := 1; v <= 4; v++ {
-		if !c.HasRoot(schema.DigestOf(r.files[fmt.Sprintf("%d.root.json", v)])) {
+		if !c.HasRoot(schema.DigestOf(r.Files[fmt.Sprintf("%d.root.json", v)])) {
 			t.Errorf("root %d is not in the chain", v)
 		}
 	}

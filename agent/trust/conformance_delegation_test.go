@@ -13,7 +13,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
-	"bakehouse/agent/internal/testtuf"
+	"bakehouse/agent/trust/trusttest"
 )
 
 // edge is one delegation of a graph; its paths are "*" unless said.
@@ -164,7 +164,7 @@ func TestSuccinctRoles(t *testing.T) {
 	for _, bits := range []int{1, 5, 8, 9} {
 		t.Run(fmt.Sprint(bits), func(t *testing.T) {
 			d := newDevice(t)
-			names := d.r.DelegateBins(metadata.TARGETS, bits, "bin")
+			names := d.r.DelegateBins(metadata.TARGETS, bits, "bin", trusttest.NewKey())
 			roles := d.r.Targets[metadata.TARGETS].Signed.Delegations.SuccinctRoles.GetRolesForTarget("some/file")
 			d.r.Add(roles[0].Name, "some/file", "content")
 			d.r.PublishAll(append(names, metadata.TARGETS)...)
@@ -177,7 +177,7 @@ func TestSuccinctRoles(t *testing.T) {
 	}
 	t.Run("more than there can be", func(t *testing.T) {
 		d := newDevice(t)
-		d.r.DelegateBins(metadata.TARGETS, 1, "bin")
+		d.r.DelegateBins(metadata.TARGETS, 1, "bin", trusttest.NewKey())
 		d.r.Targets[metadata.TARGETS].Signed.Delegations.SuccinctRoles.BitLength = 40
 		d.r.PublishAll(metadata.TARGETS)
 		d.mustFail(d.download("some/file"), "invalid bit_length")
@@ -225,7 +225,7 @@ func TestRoleIsVerifiedForEachDelegator(t *testing.T) {
 }
 
 // diamond lets A and B each delegate their part of the paths to C, which signs for A, and for both if said.
-func diamond(r *testtuf.Repo, both bool) {
+func diamond(r *trusttest.Repo, both bool) {
 	r.Delegate(metadata.TARGETS, metadata.DelegatedRole{Name: "A", Paths: []string{"a-*"}})
 	r.Delegate(metadata.TARGETS, metadata.DelegatedRole{Name: "B", Paths: []string{"b-*"}})
 	r.Delegate("A", metadata.DelegatedRole{Name: "C", Paths: []string{"a-*"}})
@@ -249,6 +249,7 @@ func TestDelegatedRoleThatIsNotValidEndsTheSearch(t *testing.T) {
 		"of another version": {func(d *device) {
 			d.r.Targets["A"].Signed.Version = 7
 			d.r.Publish("A")
+			d.r.Files["2.A.json"] = d.r.Latest("A")
 			d.r.Snapshot.Signed.Meta["A.json"].Version = 2
 			d.r.PublishAll()
 		}, "version"},

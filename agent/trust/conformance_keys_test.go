@@ -7,13 +7,13 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
-	"bakehouse/agent/internal/testtuf"
+	"bakehouse/agent/trust/trusttest"
 )
 
 func TestUnknownFieldsAreSignedFieldsToo(t *testing.T) {
 	d := newDevice(t)
 	d.must(d.refresh())
-	k := testtuf.NewKey(t, "ecdsa")
+	k := trusttest.NewKeyOf("ecdsa")
 	k.Pub.UnrecognizedFields = map[string]any{"extra-field": map[string]any{"a": 1, "b": nil}}
 	k.Pub.Value.UnrecognizedFields = map[string]any{"private": nil}
 	d.r.Allow(metadata.ROOT, k)
@@ -34,7 +34,7 @@ func TestKeyIDHashAlgorithmsAreOfNoMeaning(t *testing.T) {
 	d := newDevice(t)
 	d.r.Signers[metadata.SNAPSHOT] = nil
 	d.r.Root.Signed.Roles[metadata.SNAPSHOT].KeyIDs = []string{}
-	k := testtuf.NewKey(t, "ed25519")
+	k := trusttest.NewKey()
 	k.Pub.UnrecognizedFields = map[string]any{"keyid_hash_algorithms": "md5"}
 	d.r.Allow(metadata.SNAPSHOT, k)
 	d.r.Publish(metadata.ROOT)
@@ -55,7 +55,7 @@ func TestEveryKeyTypeOfTheSpecification(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDevice(t)
-			k := testtuf.NewKey(t, c.kind)
+			k := trusttest.NewKeyOf(c.kind)
 			k.Pub.Type = c.keytype
 			d.r.Allow(metadata.ROOT, k)
 			d.r.Root.Signed.Roles[metadata.ROOT].Threshold = 2
@@ -87,7 +87,7 @@ func TestKeysOfUnknownTypesAreLeftOut(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDevice(t)
-			k := testtuf.Key{Pub: alien}
+			k := trusttest.Key{Pub: alien}
 			for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
 				ids := d.r.Root.Signed.Roles[role].KeyIDs
 				if err := d.r.Root.Signed.AddKey(k.Pub, role); err != nil {
@@ -115,14 +115,14 @@ func TestKeysOfUnknownTypesAreLeftOut(t *testing.T) {
 func TestThresholdOfSignatures(t *testing.T) {
 	d := newDevice(t)
 	d.r.Root.Signed.Roles[metadata.SNAPSHOT].Threshold = 3
-	d.r.Allow(metadata.SNAPSHOT, testtuf.NewKey(t, "ed25519"))
-	d.r.Allow(metadata.SNAPSHOT, testtuf.NewKey(t, "ecdsa"))
+	d.r.Allow(metadata.SNAPSHOT, trusttest.NewKey())
+	d.r.Allow(metadata.SNAPSHOT, trusttest.NewKeyOf("ecdsa"))
 	d.r.Publish(metadata.ROOT)
 	d.r.PublishAll()
 	d.must(d.refresh())
 	keys := d.r.Signers[metadata.SNAPSHOT]
 	for missing := range keys {
-		d.r.Signers[metadata.SNAPSHOT] = testtuf.Without(keys, missing)
+		d.r.Signers[metadata.SNAPSHOT] = trusttest.Without(keys, missing)
 		d.r.PublishAll()
 		d.mustFail(d.refresh(), "got 2, want 3")
 	}
@@ -138,7 +138,7 @@ func TestThresholdOfSignatures(t *testing.T) {
 
 func TestOneKeyListedManyTimes(t *testing.T) {
 	d := newDevice(t)
-	k := testtuf.NewKey(t, "ed25519")
+	k := trusttest.NewKey()
 	d.r.Allow(metadata.SNAPSHOT, k)
 	role := d.r.Root.Signed.Roles[metadata.SNAPSHOT]
 	for range 8 {
@@ -180,7 +180,7 @@ func TestInvalidSignatureBesideEnoughValidOnes(t *testing.T) {
 	for name, sig := range map[string]metadata.HexBytes{"plausible": bytes.Repeat([]byte{7}, 64), "empty": {}} {
 		t.Run(name, func(t *testing.T) {
 			d := newDevice(t)
-			d.r.Allow(metadata.TIMESTAMP, testtuf.NewKey(t, "ed25519"))
+			d.r.Allow(metadata.TIMESTAMP, trusttest.NewKey())
 			d.r.Publish(metadata.ROOT, metadata.TIMESTAMP)
 			d.r.Bend(metadata.TIMESTAMP, func(b []byte) []byte {
 				md, err := metadata.Timestamp().FromBytes(b)
@@ -284,16 +284,16 @@ func TestRotationsOfTheOtherRoles(t *testing.T) {
 	}
 }
 
-func tenKeys(t *testing.T) []testtuf.Key {
+func tenKeys(t *testing.T) []trusttest.Key {
 	t.Helper()
-	var keys []testtuf.Key
+	var keys []trusttest.Key
 	for range 10 {
-		keys = append(keys, testtuf.NewKey(t, "ed25519"))
+		keys = append(keys, trusttest.NewKey())
 	}
 	return keys
 }
 
-func sets(d *device, role string, keys []testtuf.Key, s signing) {
+func sets(d *device, role string, keys []trusttest.Key, s signing) {
 	d.r.Root.Signed.Roles[role] = &metadata.Role{KeyIDs: []string{}, Threshold: s.threshold}
 	for _, i := range s.keys {
 		d.r.Allow(role, keys[i])

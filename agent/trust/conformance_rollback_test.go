@@ -20,7 +20,7 @@ func TestRollbackOfEachRole(t *testing.T) {
 	for name, hashed := range map[string]bool{"basic": false, "with hashes": true} {
 		t.Run("timestamp "+name, func(t *testing.T) {
 			d := newDevice(t)
-			d.r.Hashed = hashed
+			d.r.HashedSnapshot, d.r.HashedTargets = hashed, hashed
 			d.r.Publish(metadata.TIMESTAMP)
 			d.must(d.refresh())
 			d.r.Forget(metadata.TIMESTAMP)
@@ -31,7 +31,7 @@ func TestRollbackOfEachRole(t *testing.T) {
 		})
 		t.Run("snapshot "+name, func(t *testing.T) {
 			d := newDevice(t)
-			d.r.Hashed = hashed
+			d.r.HashedSnapshot, d.r.HashedTargets = hashed, hashed
 			d.r.PublishAll()
 			d.must(d.refresh())
 			d.r.Forget(metadata.SNAPSHOT)
@@ -44,7 +44,7 @@ func TestRollbackOfEachRole(t *testing.T) {
 		})
 		t.Run("targets "+name, func(t *testing.T) {
 			d := newDevice(t)
-			d.r.Hashed = hashed
+			d.r.HashedSnapshot, d.r.HashedTargets = hashed, hashed
 			d.r.PublishAll(metadata.TARGETS)
 			d.must(d.refresh())
 			d.r.Forget(metadata.TARGETS)

@@ -18,11 +18,11 @@ type deltas struct {
 }
 
 func (d *deltas) MetadataAgainst(_ context.Context, name string, heldVersion int64, held []byte, limit int64) ([]byte, error) {
-	full, ok := d.files[name]
+	full, ok := d.Files[name]
 	if !ok {
 		return nil, errors.New("not there")
 	}
-	want := d.files[fmt.Sprint(heldVersion)+name[1:]]
+	want := d.Files[fmt.Sprint(heldVersion)+name[1:]]
 	if !slices.Equal(held, want) {
 		return nil, fmt.Errorf("held version %d of %s has other bytes", heldVersion, name)
 	}
@@ -50,10 +50,10 @@ func TestMetadataTravelAsDifference(t *testing.T) {
 			r, dir := newRepo(t), t.TempDir()
 			r.mustUpdate(dir, "web01", "web01 first")
 			r.assign("web01", "web01 second", 2)
-			r.publish(r.bin("web01"))
+			r.Release(r.Bin("web01"))
 			c1 := r.open(dir)
 			src := &deltas{r, c.bend, map[string]int{}}
-			r.asked = nil
+			r.asked()
 			if err := c1.Refresh(t.Context(), src, nil); err != nil {
 				t.Fatal(err)
 			}
@@ -61,13 +61,14 @@ func TestMetadataTravelAsDifference(t *testing.T) {
 			if err != nil || a.Release != 2 {
 				t.Fatalf("%+v, %v", a, err)
 			}
-			for _, role := range []string{"snapshot", "targets", r.bin("web01")} {
+			asked := r.asked()
+			for _, role := range []string{"snapshot", "targets", r.Bin("web01")} {
 				file := "2." + role + ".json"
-				if got := slices.Contains(r.asked, file); got != c.whole {
+				if got := slices.Contains(asked, file); got != c.whole {
 					t.Errorf("%s fetched whole: %t, want %t", file, got, c.whole)
 				}
-				if n := src.bytes[file]; n == 0 || n > len(r.files[file])*2/3 {
-					t.Errorf("%s: %d of %d bytes", file, n, len(r.files[file]))
+				if n := src.bytes[file]; n == 0 || n > len(r.Files[file])*2/3 {
+					t.Errorf("%s: %d of %d bytes", file, n, len(r.Files[file]))
 				}
 			}
 		})

@@ -20,7 +20,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata/config"
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
 
-	"bakehouse/agent/internal/testtuf"
+	"bakehouse/agent/trust/trusttest"
 )
 
 // What go-tuf 2.4.2 gets wrong in its own client (metadata/updater) or beneath, and the test that shows ours does not.
@@ -46,7 +46,7 @@ import (
 // theirs is go-tuf's own client on the same repository.
 type theirs struct {
 	t            *testing.T
-	r            *testtuf.Repo
+	r            *trusttest.Repo
 	dir, targets string
 }
 
@@ -264,13 +264,13 @@ func TestRefreshTwiceIsNoError(t *testing.T) {
 	r := newRepo(t)
 	c := r.open(t.TempDir())
 	for range 3 {
-		r.publish()
+		r.Release()
 		if err := c.Refresh(t.Context(), r, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, v := c.Versions(); v != r.stamp.Signed.Version {
-		t.Errorf("timestamp %d is held, %d was published", v, r.stamp.Signed.Version)
+	if _, v := c.Versions(); v != r.Timestamp.Signed.Version {
+		t.Errorf("timestamp %d is held, %d was published", v, r.Timestamp.Signed.Version)
 	}
 }
 
@@ -291,7 +291,7 @@ func (z *zeroes) Close() error { return nil }
 
 // large serves one target that is nowhere as a whole.
 type large struct {
-	*testtuf.Repo
+	*trusttest.Repo
 	length int64
 }
 

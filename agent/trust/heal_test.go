@@ -119,12 +119,12 @@ func TestHealingMatrix(t *testing.T) {
 				if v, _ := r.open(dir).Versions(); v != 2 {
 					t.Errorf("root version %d on coming up", v)
 				}
-				honest := r.files[timestampFile]
-				r.files[timestampFile] = old
+				honest := r.Files[timestampFile]
+				r.Files[timestampFile] = old
 				if _, err := r.update(dir, "web01"); !fault.IsRefusal(err) {
 					t.Errorf("an older state was taken: %v", err)
 				}
-				r.files[timestampFile] = honest
+				r.Files[timestampFile] = honest
 				r.mustUpdate(dir, "web01", "web01 second")
 				whole(t, r, dir)
 			})
@@ -178,9 +178,9 @@ func TestHealingMatrixOfARepository(t *testing.T) {
 func TestUnhealableStateSaysHowToEnrolAgain(t *testing.T) {
 	r, dir, _, _ := healed(t)
 	other := newRepo(t)
-	other.rotate("root", newKey(t))
-	other.rotate("root", newKey(t))
-	r.files["3.root.json"] = other.files["3.root.json"]
+	other.rotate("root")
+	other.rotate("root")
+	r.Files["3.root.json"] = other.Files["3.root.json"]
 	_, err := r.update(dir, "web01")
 	refused(t, err, "not enough signatures")
 	if h := fault.HintOf(err); !strings.Contains(h, "install a package of it here by hand and register again") {
@@ -207,10 +207,10 @@ func healed(t *testing.T) (r *repo, dir, earlier string, old []byte) {
 	t.Helper()
 	r, dir, _ = seen(t)
 	earlier = copied(t, dir)
-	r.rotate("root", newKey(t))
-	r.publish()
-	old = r.files[timestampFile]
-	r.publish()
+	r.rotate("root")
+	r.Release()
+	old = r.Files[timestampFile]
+	r.Release()
 	r.mustUpdate(dir, "web01", "web01 second")
 	return r, dir, earlier, old
 }
@@ -229,7 +229,7 @@ func whole(t *testing.T, r *repo, dir string) {
 		}
 	}
 	c := r.open(dir)
-	if root, stamp := c.Versions(); root != 2 || stamp != r.stamp.Signed.Version {
+	if root, stamp := c.Versions(); root != 2 || stamp != r.Timestamp.Signed.Version {
 		t.Errorf("root %d, timestamp %d after healing", root, stamp)
 	}
 }
@@ -238,7 +238,7 @@ func TestBothMarksLostAreReadOffTheMetadata(t *testing.T) {
 	r, dir, _, old := healed(t)
 	damage(t, dir, marksFile, nil)
 	damage(t, dir, copyOf(marksFile), nil)
-	r.files[timestampFile] = old
+	r.Files[timestampFile] = old
 	_, err := r.update(dir, "web01")
 	refused(t, err, "timestamp metadata version 3 is older than version 4")
 }
@@ -285,9 +285,9 @@ func TestUnwritableStateIsAnErrorAndNotForgotten(t *testing.T) {
 func TestCrashDuringRefreshLeavesOldOrNew(t *testing.T) {
 	crash := errors.New("power cut")
 	r, base, _ := seen(t)
-	r.rotate("snapshot", newKey(t))
+	r.rotate("snapshot")
 	r.assign("web01", "web01 third", 3)
-	r.publish(r.bin("web01"))
+	r.Release(r.Bin("web01"))
 	for stop := range 1000 {
 		dir := copied(t, base)
 		calls := 0
@@ -297,7 +297,7 @@ func TestCrashDuringRefreshLeavesOldOrNew(t *testing.T) {
 			}
 			return unsynced.Around(c, do)
 		}}
-		c, err := open(dir, r.anchor(), r.clock, disk)
+		c, err := open(dir, r.Anchor, r.clock, disk)
 		if err == nil {
 			if err = c.Refresh(t.Context(), r, nil); err == nil {
 				_, err = c.Assignment(t.Context(), r, "web01")
@@ -330,16 +330,16 @@ func TestTheNewerOfTwoMarksCounts(t *testing.T) {
 		t.Run(stale, func(t *testing.T) {
 			r, dir := newRepo(t), t.TempDir()
 			r.mustUpdate(dir, "web01", "web01 first")
-			first := r.files[timestampFile]
+			first := r.Files[timestampFile]
 			b, err := os.ReadFile(filepath.Join(dir, stale))
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.publish()
+			r.Release()
 			r.mustUpdate(dir, "web01", "web01 first")
 			damage(t, dir, stale, func([]byte) []byte { return b })
 			damage(t, dir, timestampFile, nil) // nor can the marks be read off the metadata
-			r.files[timestampFile] = first
+			r.Files[timestampFile] = first
 			_, err = r.update(dir, "web01")
 			refused(t, err, "is older than version 2")
 		})
@@ -348,12 +348,12 @@ func TestTheNewerOfTwoMarksCounts(t *testing.T) {
 
 func TestAnotherSnapshotUnderTheNameOfTheHeldOne(t *testing.T) {
 	r, dir := newRepo(t), t.TempDir()
-	r.stamp.Signed.Meta[snapshotFile] = metadata.MetaFile(1) // no hash that would tell
-	r.sealTimestamp()
+	r.Timestamp.Signed.Meta[snapshotFile] = metadata.MetaFile(1) // no hash that would tell
+	r.Seal("timestamp")
 	r.mustUpdate(dir, "web01", "web01 first")
-	honest := r.files[timestampFile]
-	r.publish("bin-0", "bin-1", "bin-2", "bin-3")
-	r.files[timestampFile] = honest
-	damage(t, dir, "1.snapshot.json", func([]byte) []byte { return r.files["2.snapshot.json"] })
+	honest := r.Files[timestampFile]
+	r.Release("bin-0", "bin-1", "bin-2", "bin-3")
+	r.Files[timestampFile] = honest
+	damage(t, dir, "1.snapshot.json", func([]byte) []byte { return r.Files["2.snapshot.json"] })
 	r.mustUpdate(dir, "web01", "web01 first")
 }

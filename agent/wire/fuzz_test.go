@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/trust"
+	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -91,8 +91,8 @@ func FuzzLocation(f *testing.F) {
 
 // FuzzStatementList splits a server's list of statements and judges each.
 func FuzzStatementList(f *testing.F) {
-	key := testfleet.NewKey(f, "release")
-	for _, s := range []string{"", "[]", "null", "[null]", `[{"payloadType":"application/vnd.bakehouse.package.v1+json","payload":"e30=","signatures":[{"keyid":"` + key.ID + `","sig":"AA=="}]}]`, `[[]]`, `{}`} {
+	key := trusttest.NewKey()
+	for _, s := range []string{"", "[]", "null", "[null]", `[{"payloadType":"application/vnd.bakehouse.package.v1+json","payload":"e30=","signatures":[{"keyid":"` + key.ID() + `","sig":"AA=="}]}]`, `[[]]`, `{}`} {
 		f.Add([]byte(s))
 	}
 	want := schema.Statement{Package: schema.DigestOf(nil), Manifest: schema.DigestOf(nil), Anchor: schema.DigestOf(nil), Recipe: "0123456789abcdef", Format: schema.Tgz}
@@ -101,7 +101,7 @@ func FuzzStatementList(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if names, err := trust.VerifyStatements(envelopes, want, []schema.AcceptedKey{{Name: "release", Public: key.PEM}}, 1); err == nil {
+		if names, err := trust.VerifyStatements(envelopes, want, []schema.AcceptedKey{{Name: "release", Public: key.PEM()}}, 1); err == nil {
 			t.Errorf("accepted by %q", names)
 		} else if !fault.IsRefusal(err) || !strings.HasSuffix(err.Error(), "No valid signature found") {
 			t.Errorf("%v", err)

@@ -17,7 +17,7 @@ const variable = "BAKEHOUSE_TEST_ALL"
 // Everything reports whether every test must run.
 func Everything() bool { return os.Getenv(variable) != "" }
 
-// All skips the test unless every test must run. what says what it does that a plain run must not: "boots a Debian host".
+// All skips the test unless every test must run. what says what it does that a plain run must not: "boots a host".
 func All(t testing.TB, what string) {
 	t.Helper()
 	if !Everything() {

@@ -46,7 +46,8 @@ func TestWhatIsMissingSkipsATestAndFailsItWhereEverythingIsPromised(t *testing.T
 		plain, every string // how the test ends without the variable, and with it
 	}{
 		{"a program that is missing", func(t testing.TB) { needs.Tool(t, noSuchTool) },
-			"skipped: " + noSuchTool + " is not installed", "failed: " + noSuchTool + " is not installed, but BAKEHOUSE_TEST_ALL is set"},
+			"skipped: " + noSuchTool + " is not installed",
+			"failed: " + noSuchTool + " is not installed, but BAKEHOUSE_TEST_ALL is set"},
 		{"one of several", func(t testing.TB) { needs.Tools(t, "go", noSuchTool) },
 			"skipped: " + noSuchTool, "failed: " + noSuchTool},
 		{"programs that are there", func(t testing.TB) { needs.Tools(t, "go") }, "runs", "runs"},
@@ -84,7 +85,8 @@ func TestAScriptsConditionIsAnErrorWhereEverythingIsPromised(t *testing.T) {
 		fails bool
 	}{{"", nil, true, false}, {"1", nil, true, false}, {"", lack, false, false}, {"1", lack, false, true}} {
 		t.Setenv("BAKEHOUSE_TEST_ALL", c.value)
-		if holds, err := needs.Condition(c.lack); holds != c.holds || (err != nil) != c.fails || err != nil && !errors.Is(err, lack) {
+		holds, err := needs.Condition(c.lack)
+		if holds != c.holds || (err != nil) != c.fails || err != nil && !errors.Is(err, lack) {
 			t.Errorf("%q, lacking %v: %v, %v", c.value, c.lack, holds, err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"bakehouse/agent/internal/testfleet"
+	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -38,7 +39,7 @@ func TestScripts(t *testing.T) {
 			f.Add("web01")
 			e.Values[fleetKey{}] = f
 			e.Setenv("SERVER", f.URL)
-			for name, b := range map[string][]byte{"ca.pem": f.CA, "root.json": f.Anchor, "release.pem": []byte(f.Package.PEM),
+			for name, b := range map[string][]byte{"ca.pem": f.CA, "root.json": f.Anchor, "release.pem": []byte(f.Package.PEM()),
 				"password": []byte(testfleet.Password + "\n")} {
 				if err := os.WriteFile(filepath.Join(e.WorkDir, name), b, 0o600); err != nil {
 					return err
@@ -73,7 +74,7 @@ func give(ts *testscript.TestScript, neg bool, args []string) {
 		Own:    map[string]string{"/usr/bin/agent": "#!/bin/sh\necho " + args[1] + "\nexit " + exit + "\n"},
 		Health: []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"}, Within: schema.Duration(within)}}})
 	if slices.Contains(args[2:], "unsigned") {
-		p.Signers = []testfleet.Key{}
+		p.Signers = []trusttest.Key{}
 	}
 	f.Give(args[0], p)
 	if slices.Contains(args[2:], "altered") {

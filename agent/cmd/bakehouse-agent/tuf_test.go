@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"bakehouse/agent/internal/testtuf"
+	"bakehouse/agent/trust/trusttest"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
@@ -18,14 +18,14 @@ import (
 // repository is shown in agent/trust; here, what of it the command line shows.
 type tuf struct {
 	t                      *testing.T
-	r                      *testtuf.Repo
+	r                      *trusttest.Repo
 	url, metadata, targets string
 }
 
 func newTUF(t *testing.T) *tuf {
 	t.Helper()
 	t.Setenv("FAKETIME", "")
-	r := testtuf.New(t, time.Now())
+	r := trusttest.New(time.Now())
 	s := httptest.NewServer(r)
 	t.Cleanup(s.Close)
 	c := &tuf{t, r, s.URL, filepath.Join(t.TempDir(), "metadata"), filepath.Join(t.TempDir(), "targets")}

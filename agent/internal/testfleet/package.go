@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 )
 
@@ -27,17 +28,8 @@ type Spec struct {
 	Health  []schema.HealthCheck
 }
 
-// Package is a package that Give publishes. It may be bent before that.
-type Package struct {
-	Manifest  *schema.Manifest
-	Bytes     []byte
-	Signers   []Key             // nil: the fleet's package key
-	Statement *schema.Statement // nil: the true one
-	segments  map[schema.Digest][]byte
-}
-
 // Pack bakes a package. Packages with equal shared files share a segment.
-func (f *Fleet) Pack(s Spec) *Package {
+func (f *Fleet) Pack(s Spec) *trusttest.Package {
 	f.t.Helper()
 	if s.Format == "" {
 		s.Format = schema.Tgz
@@ -67,35 +59,25 @@ func (f *Fleet) Pack(s Spec) *Package {
 	check(f.t, w.Close())
 	check(f.t, z.Close())
 
-	p := &Package{segments: map[schema.Digest][]byte{}}
-	var head []byte
+	shared, literal := bytes.Clone(data.Bytes()[:cut]), data.Bytes()[cut:]
+	pieces := []trusttest.Piece{{Bytes: shared, Segment: &schema.SegmentRef{}}, {Bytes: literal}}
 	if s.Format == schema.Deb {
-		head = debHead(f, s.Version, data.Len())
+		head := debHead(f, s.Version, data.Len())
+		if (len(head)+data.Len())%2 == 1 {
+			pieces[1].Bytes = append(literal, '\n')
+		}
+		pieces = slices.Insert(pieces, 0, trusttest.Piece{Bytes: head})
 	}
-	p.Bytes = slices.Concat(head, data.Bytes())
-	if s.Format == schema.Deb && len(p.Bytes)%2 == 1 {
-		p.Bytes = append(p.Bytes, '\n')
-	}
-	shared := data.Bytes()[:cut]
-	d := schema.DigestOf(shared)
-	p.segments[d] = slices.Clone(shared)
-	parts := []schema.Part{{Segment: &schema.SegmentRef{Digest: d, Size: int64(cut), Payload: d, PayloadSize: int64(cut)}},
-		{Data: p.Bytes[len(head)+cut:]}}
-	if len(head) > 0 {
-		parts = slices.Insert(parts, 0, schema.Part{Data: head})
-	}
-	p.Manifest = &schema.Manifest{Schema: schema.ManifestSchema, Bake: 1, Name: "bakehouse-agent", Version: s.Version,
-		Recipe: schema.RecipeID(schema.DigestOf(p.Bytes).Short()), Platform: schema.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH},
-		Format: s.Format, Anchor: schema.DigestOf(f.Anchor), Size: int64(len(p.Bytes)), SHA256: schema.DigestOf(p.Bytes), Parts: parts}
-	return p
+	return f.Fleet.Pack(schema.Manifest{Version: s.Version, Format: s.Format,
+		Platform: schema.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}}, pieces...)
 }
 
 // Config is the baked settings, changed by change if it is not nil.
 func (f *Fleet) Config(change func(*schema.AgentConfig)) []byte {
 	f.t.Helper()
-	c := schema.AgentConfig{Schema: schema.AgentConfigSchema, Fleet: f.Name, Package: "bakehouse-agent", Version: "1", Server: f.URL,
-		Certificates: []string{string(f.CA)}, Interval: schema.Duration(time.Hour), Proxy: schema.Proxy{Mode: "none"},
-		Keys: []schema.AcceptedKey{{Name: f.Package.Name, Public: f.Package.PEM}}, Threshold: 1}
+	c := schema.AgentConfig{Schema: schema.AgentConfigSchema, Fleet: f.Name, Package: "bakehouse-agent", Version: "1",
+		Server: f.URL, Certificates: []string{string(f.CA)}, Interval: schema.Duration(time.Hour),
+		Proxy: schema.Proxy{Mode: "none"}, Keys: []schema.AcceptedKey{{Name: "release", Public: f.Package.PEM()}}, Threshold: 1}
 	if change != nil {
 		change(&c)
 	}
@@ -128,7 +110,8 @@ func (f *Fleet) write(w *tar.Writer, files map[string]string) {
 		if path.Base(path.Dir(name)) == "bin" {
 			mode = 0o755
 		}
-		check(f.t, w.WriteHeader(&tar.Header{Name: "./" + strings.TrimPrefix(name, "/"), Typeflag: tar.TypeReg, Mode: int64(mode), Size: int64(len(files[name]))}))
+		check(f.t, w.WriteHeader(&tar.Header{Name: "./" + strings.TrimPrefix(name, "/"), Typeflag: tar.TypeReg,
+			Mode: int64(mode), Size: int64(len(files[name]))}))
 		_, err := w.Write([]byte(files[name]))
 		check(f.t, err)
 	}
@@ -139,8 +122,10 @@ func debHead(f *Fleet, version string, size int) []byte {
 	var control bytes.Buffer
 	z := gzip.NewWriter(&control)
 	w := tar.NewWriter(z)
-	text := "Package: bakehouse-agent\nVersion: " + version + "\nArchitecture: all\nMaintainer: test <test@example.org>\nDescription: test\n"
-	check(f.t, w.WriteHeader(&tar.Header{Name: "./control", Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(text))}))
+	text := "Package: bakehouse-agent\nVersion: " + version +
+		"\nArchitecture: all\nMaintainer: test <test@example.org>\nDescription: test\n"
+	check(f.t, w.WriteHeader(&tar.Header{Name: "./control", Typeflag: tar.TypeReg, Mode: 0o644,
+		Size: int64(len(text))}))
 	_, err := w.Write([]byte(text))
 	check(f.t, err)
 	check(f.t, w.Close())
@@ -159,12 +144,4 @@ func debHead(f *Fleet, version string, size int) []byte {
 	}
 	member("data.tar.gz", size)
 	return b.Bytes()
-}
-
-func gzipped(b []byte) []byte {
-	var out bytes.Buffer
-	z := gzip.NewWriter(&out)
-	z.Write(b)
-	z.Close()
-	return out.Bytes()
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -17,8 +18,6 @@ import (
 
 // Discard is for servers whose handshakes fail on purpose.
 var Discard = log.New(io.Discard, "", 0)
-
-func reader(b []byte) io.Reader { return bytes.NewReader(b) }
 
 // Bend puts fn before the server: it returns true if it has answered. nil takes it away.
 func (f *Fleet) Bend(fn func(http.ResponseWriter, *http.Request) bool) {
@@ -71,28 +70,22 @@ func (f *Fleet) Requests() []string {
 func (f *Fleet) Segment(d schema.Digest, change func([]byte) []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.segments[d] = change(slices.Clone(f.segments[d]))
+	key := schema.SegmentKey(d)
+	f.Objects[key] = change(bytes.Clone(f.Objects[key]))
 }
 
 // Manifest replaces a stored manifest's encoded form, under the digest it had.
 func (f *Fleet) Manifest(d schema.Digest, json []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.manifests[d] = gzipped(json)
+	f.PutManifest(d, json)
 }
 
 // ManifestOf is the manifest digest that a host is given.
 func (f *Fleet) ManifestOf(host string) schema.Digest {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.given[host].Manifest
-}
-
-// Statements replaces the stored statements on a package.
-func (f *Fleet) Statements(pkg schema.Digest, change func([]json.RawMessage) []json.RawMessage) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.statements[pkg] = change(slices.Clone(f.statements[pkg]))
+	return f.Given[host].Manifest
 }
 
 func (f *Fleet) serve(w http.ResponseWriter, r *http.Request) {
@@ -119,7 +112,7 @@ func (f *Fleet) serve(w http.ResponseWriter, r *http.Request) {
 		f.poll(w, r)
 		return
 	}
-	dir, name := r.URL.Path[:strings.LastIndexByte(r.URL.Path, '/')+1], r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+	dir, name := path.Split(r.URL.Path)
 	d, _ := schema.ParseHex(strings.TrimSuffix(name, "."+schema.PolicyTarget))
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -127,22 +120,24 @@ func (f *Fleet) serve(w http.ResponseWriter, r *http.Request) {
 	ok := false
 	switch dir {
 	case schema.MetadataPath:
-		if b, ok = f.files[name]; ok {
+		if b, ok = f.Files[name]; name == "timestamp.json" {
+			b = f.head
+		} else if ok {
 			b = f.metadata(w, r, name, b)
-		} else if name == "timestamp.json" {
-			b, ok = f.head, true
 		}
 	case schema.TargetPath:
-		b, ok = f.contents[d]
+		b, ok = f.Objects[schema.TargetKey(d)]
 	case schema.ManifestPath:
-		b, ok = f.manifests[d]
+		b, ok = f.Objects[schema.ManifestKey(d)]
 	case schema.SegmentPath:
-		b, ok = f.segments[d]
+		b, ok = f.Objects[schema.SegmentKey(d)]
 	case schema.StatementPath:
-		var list []json.RawMessage
-		if list, ok = f.statements[d]; ok {
-			b, _ = json.Marshal(list)
+		list := []json.RawMessage{}
+		for _, e := range f.Statements(d) {
+			list = append(list, e)
 		}
+		b, _ = json.Marshal(list)
+		ok = true
 	}
 	if !ok {
 		problem(w, http.StatusNotFound, "not found")
@@ -161,7 +156,7 @@ func (f *Fleet) metadata(w http.ResponseWriter, r *http.Request, name string, b 
 	if _, err := fmt.Sscanf(name, "%d.%s", &version, &role); err != nil {
 		return b
 	}
-	old, ok := f.files[fmt.Sprintf("%d.%s", have, role)]
+	old, ok := f.Files[fmt.Sprintf("%d.%s", have, role)]
 	if !ok {
 		return b
 	}
