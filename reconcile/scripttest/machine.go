@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 
+	"bakehouse/agent/install/debianroot"
 	"bakehouse/schema"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -38,11 +39,11 @@ mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/u,workdir=/mnt/w /mnt/r`
 
 // fromDebian is the file of a package of the machine's own Debian release, fetched once per machine and version.
 func fromDebian(name string) (string, error) {
-	base, err := os.UserCacheDir()
+	cache, err := debianroot.Cache()
 	if err != nil {
 		return "", err
 	}
-	cache := filepath.Join(base, "bakehouse-test", "debs")
+	cache = filepath.Join(cache, "debs")
 	out, err := exec.Command("apt-get", "download", "--print-uris", name).Output()
 	if err != nil {
 		return "", fmt.Errorf("apt-get download %s: %w", name, err)

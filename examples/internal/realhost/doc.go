@@ -1,12 +1,9 @@
 // Package realhost gives a test a real Debian host: systemd as PID 1, dpkg, a network of its own, and root in it.
 //
-// A host comes about in two steps. Once per machine, debootstrap builds a minimal root of the machine's own Debian
-// release from the machine's own mirror, into the user's cache. Then Boot puts a memory-backed overlay over it and
-// boots it with systemd-nspawn. The test's process sits on one end of a veth pair (Gateway), the host on the other
-// (Addr): a server under test listens on Gateway, and what the host's services listen on is reached under Addr.
-//
-//	cache/debian-HASH      the root that all hosts share, never written to again
-//	cache/hosts/N.lock     who holds this lock owns the machine name bhN, the link ve-bhN and 198.18.x.y/30 number N
+// Boot puts a memory-backed overlay over a root of the machine's own Debian release (package debianroot) and boots it
+// with systemd-nspawn. The test's process sits on one end of a veth pair (Gateway), the host on the other (Addr): a
+// server under test listens on Gateway, and what the host's services listen on is reached under Addr. In debianroot's
+// cache, who holds the lock hosts/N.lock owns the machine name bhN, the link ve-bhN and 198.18.x.y/30 number N.
 //
 // All of a host lives in one PID namespace and one mount namespace whose first process the kernel kills when the
 // test's process dies, however it dies: processes, mounts, overlay and link go with them. Nothing has to be

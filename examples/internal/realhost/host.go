@@ -14,7 +14,12 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"bakehouse/agent/install/debianroot"
 )
+
+// packages is what a host has beside Debian's minbase.
+var packages = []string{"systemd", "systemd-sysv", "dbus", "iproute2", "ca-certificates", "rpm"}
 
 // bootTimeout is generous: a boot takes about 3 s here, and several may share the processor.
 const bootTimeout = 2 * time.Minute
@@ -37,10 +42,7 @@ type Host struct {
 func Boot(t testing.TB, name string) *Host {
 	t.Helper()
 	Need(t)
-	root, err := debianRoot(t.Context(), t)
-	if err != nil {
-		t.Fatalf("no Debian root: %v", err)
-	}
+	root := debianroot.Root(t, debianroot.OwnSuite(t), packages...)
 	l, err := takeLease()
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +98,7 @@ func (h *Host) boot(l lease, root string) error {
 	cmd := exec.Command("sh", append([]string{"-c", bootScript, "sh", dir, root, l.machine(), h.Name}, l.cgroups()...)...)
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+ready.LocalAddr().String())
 	cmd.Stdout, cmd.Stderr = h.console, h.console
-	wait, err := startBound(cmd)
+	wait, err := debianroot.Start(cmd)
 	if err != nil {
 		return err
 	}
@@ -242,6 +244,12 @@ func (h *Host) diagnose() {
 	defer cancel()
 	out, _ := h.Command(ctx, "journalctl", "--no-pager", "--boot", "--lines=80").CombinedOutput()
 	h.t.Logf("journal of %s:\n%s", h.Name, out)
+}
+
+// lastLines returns the last n lines of s.
+func lastLines(s string, n int) string {
+	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
 // syncBuffer collects the console while others read it.

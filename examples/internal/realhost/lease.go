@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"bakehouse/agent/install/debianroot"
 )
 
 // lease is the right to a number, and with it to a machine name, a link and a network that no other running test has.
@@ -38,7 +40,7 @@ const maxLeases = 1 << 15
 
 // takeLease takes the first number that no living process holds and whose network the machine does not use.
 func takeLease() (lease, error) {
-	cache, err := cacheDir()
+	cache, err := debianroot.Cache()
 	if err != nil {
 		return lease{}, err
 	}
@@ -48,8 +50,8 @@ func takeLease() (lease, error) {
 	}
 	for n := range maxLeases {
 		l := lease{number: n}
-		l.lock, err = lockFile(filepath.Join(dir, fmt.Sprintf("%d.lock", n)), syscall.LOCK_EX|syscall.LOCK_NB)
-		if errors.Is(err, errLocked) {
+		l.lock, err = debianroot.Lock(filepath.Join(dir, fmt.Sprintf("%d.lock", n)), syscall.LOCK_EX|syscall.LOCK_NB)
+		if errors.Is(err, debianroot.ErrLocked) {
 			continue
 		} else if err != nil {
 			return lease{}, err

@@ -1,4 +1,4 @@
-package realhost
+package debianroot
 
 import (
 	"bytes"
@@ -7,11 +7,11 @@ import (
 	"syscall"
 )
 
-// startBound starts cmd as the first process of a new PID namespace, in a new mount namespace, and bound to this
-// process: when either dies, the kernel kills everything in the namespace. wait returns what cmd.Wait does.
+// Start starts cmd as the first process of a new PID namespace, in a new mount namespace, and bound to this process:
+// when either dies, the kernel kills everything in the namespace. wait returns what cmd.Wait does.
 //
 // Pdeathsig watches the thread that forked, not the process, so that thread is kept until cmd has ended.
-func startBound(cmd *exec.Cmd) (wait func() error, err error) {
+func Start(cmd *exec.Cmd) (wait func() error, err error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:   syscall.CLONE_NEWPID,
 		Unshareflags: syscall.CLONE_NEWNS, // unlike the clone flag, Go then also keeps mounts from spreading out of it
@@ -34,11 +34,11 @@ func startBound(cmd *exec.Cmd) (wait func() error, err error) {
 	return func() error { return <-ended }, nil
 }
 
-// runBound runs cmd as startBound does and returns what it printed.
-func runBound(cmd *exec.Cmd) (string, error) {
+// run runs cmd as Start does and returns what it printed.
+func run(cmd *exec.Cmd) (string, error) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	wait, err := startBound(cmd)
+	wait, err := Start(cmd)
 	if err != nil {
 		return "", err
 	}

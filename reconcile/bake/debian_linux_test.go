@@ -4,71 +4,16 @@ import (
 	"bytes"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
+	"bakehouse/agent/install/debianroot"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 	"bakehouse/schema/needs"
 )
-
-// debian is the root of a release, minimal as debootstrap makes it; it is built once per machine (a minute, 250 MB) and
-// never written to after that.
-func debian(t *testing.T, suite string) string {
-	t.Helper()
-	needs.All(t, "installs in Debian roots")
-	bootstrap, overlay := needs.Tool(t, "debootstrap"), needs.Tool(t, "unshare")
-	needs.Root(t, "entering a root")
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	root := filepath.Join(cache, "bakehouse-test", "plain-"+suite)
-	if err := os.MkdirAll(filepath.Dir(root), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	lock, err := os.OpenFile(root+".lock", os.O_CREATE|os.O_RDWR, 0o600)
-	if err == nil {
-		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX) // ends with the process at the latest
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Close()
-	if _, err := os.Stat(root); err == nil {
-		return root
-	}
-	partial := root + ".partial" // of a builder that is dead, since the lock is ours
-	if err := os.RemoveAll(partial); err != nil {
-		t.Fatal(err)
-	}
-	// Namespaces of its own, so that what debootstrap mounts goes with it.
-	out, err := exec.Command(overlay, "--mount", "--pid", "--fork", "sh", "-c", `mount -t proc proc /proc && exec "$@"`, "sh",
-		bootstrap, "--variant=minbase", suite, partial, mirror(t)).CombinedOutput()
-	if err != nil {
-		needs.Missing(t, "debootstrap %s: %v\n%s", suite, err, out[max(0, len(out)-2000):])
-	}
-	if err := os.Rename(partial, root); err != nil {
-		t.Fatal(err)
-	}
-	return root
-}
-
-// mirror is where this machine's own packages come from.
-func mirror(t *testing.T) string {
-	t.Helper()
-	for line := range strings.Lines(run(t, needs.Tool(t, "apt-get"), "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)", "Created-By: Packages")) {
-		if f := strings.Fields(line); len(f) == 3 && f[1] == "main" && !strings.Contains(f[0], "-") && strings.HasPrefix(f[2], "http") {
-			return f[2]
-		}
-	}
-	needs.Missing(t, "apt knows no mirror")
-	return ""
-}
 
 // system is a Debian of a test's own: what changes in it is in a layer that the test reads.
 type system struct {
@@ -78,7 +23,7 @@ type system struct {
 
 func newSystem(t *testing.T, suite string) *system {
 	t.Helper()
-	s := &system{t, debian(t, suite), t.TempDir()}
+	s := &system{t, debianroot.Root(t, suite), t.TempDir()}
 	for _, d := range []string{"changed", "scratch", "root"} {
 		if err := os.Mkdir(filepath.Join(s.work, d), 0o755); err != nil {
 			t.Fatal(err)
