@@ -115,6 +115,7 @@ var bans = []ban{
 	{".", false, "testing", noTests},
 	{".", false, "examples/internal", "it boots machines as root for tests"},
 	{".", false, "reconcile/scripttest", noTests},
+	{".", false, "reconcile/keys/keystest", noTests},
 	{".", false, "schema/needs", noTests},
 	{".", false, "agent/trust/trusttest", "it signs what nobody should believe, with keys that everybody knows"},
 	{hostOnly, false, "agent/trust/trusttest", "as for the program of operators"},

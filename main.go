@@ -18,9 +18,9 @@ import (
 
 	"bakehouse/examples/demo"
 	"bakehouse/reconcile"
+	"bakehouse/reconcile/command"
 	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/program"
-	"bakehouse/reconcile/roots"
 	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
 	"bakehouse/serve"
@@ -43,7 +43,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := command()
+	root := rootCommand()
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return fault.ExitCode(err)
 }
 
-func command() *cobra.Command {
+func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "bakehouse",
 		Short: "An open GitOps bakery for monitoring agents",
@@ -80,7 +80,7 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 	root.AddCommand(
 		reconcile.InitCommand(), reconcile.CheckCommand(), reconcile.ExplainCommand(),
 		reconcile.PlanCommand(version), reconcile.Command(version), reconcile.PackageCommand(), reconcile.ReproduceCommand(), reconcile.PluginCommand(),
-		program.UpgradeCommand(version), keys.Command(reconcile.RetireCommand()), roots.Command(),
+		program.UpgradeCommand(version), command.KeyCommand(reconcile.RetireCommand()), command.RootCommand(),
 		serve.Command(), serve.AccessCommand(), store.Command(reconcile.GCCommand()), demo.Command(),
 	)
 	cli.ExplainMistakes(root)

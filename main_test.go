@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"bakehouse/reconcile/keys/keystest"
 	"bakehouse/reconcile/scripttest"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/inventory"
@@ -20,7 +21,10 @@ import (
 
 func TestMain(m *testing.M) {
 	programs := scripttest.Programs()
-	programs["bakehouse"] = main
+	programs["bakehouse"] = func() {
+		keystest.Cheap()
+		main()
+	}
 	testscript.Main(m, programs)
 }
 
@@ -76,7 +80,7 @@ func TestASettingStandsInTheSectionOfItsCommand(t *testing.T) {
 	if err := os.WriteFile("bakehouse.yaml", []byte("package: {store: by-own-section}\nserve: {store: elsewhere}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	root := command()
+	root := rootCommand()
 	cmd, _, err := root.Find([]string{"package"})
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +99,7 @@ func TestACommandsSectionIsNoSettingOfAFlagThatIsCalledLikeIt(t *testing.T) {
 	if err := os.WriteFile("bakehouse.yaml", []byte("plan: {base: main}\nstore: {fsck: {store: elsewhere}}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	root := command()
+	root := rootCommand()
 	cmd, _, err := root.Find([]string{"reconcile"})
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +164,7 @@ func TestEveryCommandAndFlagIsExplained(t *testing.T) {
 			walk(sub)
 		}
 	}
-	walk(command())
+	walk(rootCommand())
 }
 
 // The commands that need the whole program are shown by scripts, which run it as a user does.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/reconcile/command"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/keys"
@@ -39,6 +40,7 @@ func Command(version string) *cobra.Command {
 	o := options{version: version}
 	var asJSON, refresh, restored bool
 	var only signOnly
+	var signing *command.KeyFlags
 	cmd := &cobra.Command{
 		Use:   "reconcile",
 		Short: "Bake, sign and publish whatever a commit changed",
@@ -81,6 +83,10 @@ prompt; "bakehouse key --help" says more, also of keys in a KMS or HSM.`,
 			if err := only.check(); err != nil {
 				return err
 			}
+			var err error
+			if o.keys, err = signing.Access(o.Repo); err != nil {
+				return err
+			}
 			if only.on {
 				return only.run(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr(), asJSON)
 			}
@@ -89,7 +95,6 @@ prompt; "bakehouse key --help" says more, also of keys in a KMS or HSM.`,
 					"N is the highest timestamp version that a host has seen: bakehouse serve seen --database FILE; if that is lost too, `bakehouse-agent status` on the hosts, or a number that is surely higher")
 			}
 			var out interface{ tell(io.Writer) error }
-			var err error
 			if refresh {
 				out, err = Refresh(cmd.Context(), o, cmd.ErrOrStderr())
 			} else {
@@ -109,7 +114,7 @@ prompt; "bakehouse key --help" says more, also of keys in a KMS or HSM.`,
 	o.programs.Flags(cmd)
 	o.commits.flags(cmd)
 	cacheFlag(cmd, &o.cacheDir)
-	o.keys.Flags(cmd)
+	signing = command.AddKeyFlags(cmd)
 	only.flags(cmd)
 	cmd.Flags().StringVar(&o.plan, "plan", "", "file of a plan that `plan --out` wrote: do exactly that, or refuse if commit, store or program moved on")
 	cmd.Flags().BoolVar(&o.full, "full", false, "do the whole pass, even if one within the last day found nothing to publish")

@@ -14,6 +14,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/command"
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/keys"
 	"bakehouse/schema"
@@ -27,7 +28,7 @@ import (
 func PackageCommand() *cobra.Command {
 	var o verifyOptions
 	var out, pgp string
-	var pass keys.PassphraseFlags
+	var pass *keys.PassphraseSource
 	var verify, all bool
 	cmd := &cobra.Command{
 		Use:   "package HOST",
@@ -91,7 +92,7 @@ release.`,
 	f := cmd.Flags()
 	f.StringVarP(&out, "output", "o", "", "file to write, - for standard output (default HOST.FORMAT)")
 	f.StringVar(&pgp, "openpgp-key", "", "file with an OpenPGP secret key: write a signed copy, and its detached signature to FILE.asc")
-	pass.Flags(cmd, "that key")
+	pass = command.AddPassphraseFlags(cmd, "passphrase", "the passphrase of that key")
 	f.BoolVar(&verify, "verify", false, "bake the package again and compare it with the published one")
 	f.BoolVar(&all, "all", false, "with --verify: every published package")
 	jobsFlag(cmd, &o.jobs)

@@ -100,10 +100,7 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 	hosts, diff := p.head.Hosts, c.diff
 	out = &Outcome{Commit: p.head.Revision.Commit, Verified: verified, Hosts: len(hosts), Changes: diff.Changes, Reused: len(diff.Reuse)}
 
-	ring, err := p.keys.Open(ctx, p.head.Fleet, p.Repo)
-	if err != nil {
-		return nil, due, err
-	}
+	ring := p.keys.Open(ctx, p.head.Fleet)
 	packages := diff.Reuse
 	if len(diff.Bake) > 0 {
 		if out.SignedBy, err = unlock(ring, p.head.Fleet); err != nil {

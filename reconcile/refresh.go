@@ -51,11 +51,7 @@ func Refresh(ctx context.Context, o options, log io.Writer) (out *Refreshed, err
 			return nil, err
 		}
 	}
-	ring, err := p.keys.Open(ctx, f, p.Repo)
-	if err != nil {
-		return nil, err
-	}
-	summary, err := head.Refresh(ctx, p.store, ring)
+	summary, err := head.Refresh(ctx, p.store, p.keys.Open(ctx, f))
 	if err != nil {
 		return nil, err
 	}

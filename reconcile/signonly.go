@@ -106,10 +106,7 @@ func (s *signOnly) sign(ctx context.Context, o options, log io.Writer) (done *Si
 			return nil, err
 		}
 	}
-	ring, err := o.keys.Open(ctx, head.Fleet, o.Repo)
-	if err != nil {
-		return nil, err
-	}
+	ring := o.keys.Open(ctx, head.Fleet)
 	if err := s.unlock(ring, head.Fleet); err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
 
+	"bakehouse/reconcile/keys/keystest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -39,6 +40,7 @@ func programMain() {
 }
 
 func TestMain(m *testing.M) {
+	keystest.Cheap()
 	testscript.Main(m, map[string]func(){"bakehouse": programMain})
 }
 

@@ -50,8 +50,13 @@ func TestWhatReconcileSignsAndAccessAddPrintsIsServed(t *testing.T) {
 	check(t, err)
 	appendTo(t, filepath.Join(repo, "access.cue"), "package fleet\n"+user+"\n")
 	appendTo(t, filepath.Join(repo, "hosts", "hosts.cue"), "package hosts\n\ndefaults: {platform: \"linux/amd64\", format: \"deb\"}\nhosts: {web01: {}, web02: {}}\n")
-	command(t, keys.Command(), "create", "all", "--use", "root,targets,snapshot,timestamp,package", "--repo", repo, "--key-dir", keyDir)
-	command(t, roots.Command(), "init", "--bins", "4", "--repo", repo, "--key-dir", keyDir)
+	access := keys.Access{Dir: keyDir}
+	_, err = access.Create(t.Context(), keys.New{Repo: repo, Name: "all", Uses: keys.Uses})
+	check(t, err)
+	top, err := evaluate.LoadTop(t.Context(), os.DirFS(repo))
+	check(t, err)
+	_, err = (&roots.Ceremony{Fleet: top, Repo: repo, Now: time.Now(), Keys: access.Open(t.Context(), top).For}).Init(4)
+	check(t, err)
 	model, err := evaluate.Load(t.Context(), os.DirFS(repo))
 	check(t, err)
 

@@ -7,9 +7,9 @@ import (
 	"errors"
 )
 
-// fullBuild says whether the cloud's key services are compiled in. They are not by default: their modules are several times
+// FullBuild says whether the cloud's key services are compiled in. They are not by default: their modules are several times
 // the size of everything else.
-const fullBuild = false
+const FullBuild = false
 
 func openCloud(context.Context, string) (keyService, error) {
 	return nil, errors.ErrUnsupported // reach has said so

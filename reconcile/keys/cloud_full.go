@@ -13,7 +13,7 @@ import (
 	_ "github.com/sigstore/sigstore/pkg/signature/kms/hashivault"
 )
 
-const fullBuild = true
+const FullBuild = true
 
 // openCloud opens a key of one of cloudSchemes. Any other would make kms.Get look for a program.
 func openCloud(ctx context.Context, uri string) (keyService, error) {

@@ -23,11 +23,11 @@ func TestAFullBuildKnowsTheKeyServicesAndLooksForNoProgram(t *testing.T) {
 	}
 	ring := Open(&fleet.Fleet{}, t.TempDir(), nil)
 	for _, scheme := range cloudSchemes {
-		if err := ring.reach(scheme); err != nil {
+		if err := ring.services.reach(scheme); err != nil {
 			t.Errorf("%s: %v", scheme, err)
 		}
 	}
-	if err := ring.reach("other"); err == nil {
+	if err := ring.services.reach("other"); err == nil {
 		t.Error("a scheme of nobody's is looked for")
 	}
 }

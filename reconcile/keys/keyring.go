@@ -1,18 +1,10 @@
 package keys
 
 import (
-	"context"
 	"crypto"
 	"crypto/rsa"
-	"encoding/json"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -22,7 +14,6 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature"
 
 	"bakehouse/agent/trust"
-	"bakehouse/reconcile/evaluate"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
@@ -32,10 +23,10 @@ import (
 type Keyring struct {
 	Now func() time.Time // which keys are valid goes by it
 
-	keys    map[string]*fleet.Key
-	dir     string
-	pass    Passphrase
-	plugins map[string]string // programs by the scheme of URIs
+	keys     map[string]*fleet.Key
+	dir      string
+	pass     Passphrase
+	services services
 
 	mu      sync.Mutex
 	signers map[string]signature.Signer
@@ -49,7 +40,7 @@ func Open(f *fleet.Fleet, keyDir string, pass Passphrase) *Keyring {
 // For is an empty keyring for another state of the fleet, with the same access.
 func (k *Keyring) For(f *fleet.Fleet) *Keyring {
 	other := Open(f, k.dir, k.pass)
-	other.plugins, other.Now = k.plugins, k.Now
+	other.services, other.Now = k.services, k.Now
 	return other
 }
 
@@ -102,77 +93,6 @@ func (k *Keyring) Names(use string) ([]string, error) {
 	return nil, fault.Hint(fmt.Errorf("no key has the use %s", use), "make one: bakehouse key create NAME --use %s", use)
 }
 
-// States of a key on this machine, as `key list` tells them.
-const (
-	StateUsable    = "usable"
-	StateElsewhere = "elsewhere"     // its private half is not on this machine
-	StateCorrupt   = "corrupt"       // its file is no encrypted private key, or cannot be read
-	StateExposed   = "exposed"       // others can read its file
-	StateEarly     = "not yet valid" // its certificate begins later
-	StateExpired   = "expired"
-	StateRetired   = "retired"
-)
-
-// Usable says why the key cannot sign here and now.
-func (k *Keyring) Usable(key *fleet.Key) error {
-	_, err := k.state(key)
-	return err
-}
-
-// state is a State… constant, with the error that signing would end in. Neither is a passphrase asked for nor a KMS called.
-func (k *Keyring) state(key *fleet.Key) (string, error) {
-	now := k.Now()
-	at := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-	switch {
-	case !key.Retired.IsZero():
-		return StateRetired, fmt.Errorf("key %s was retired at %s", key.Name, at(key.Retired))
-	case now.Before(key.NotBefore):
-		return StateEarly, fmt.Errorf("key %s is valid from %s", key.Name, at(key.NotBefore))
-	case !key.Expires.IsZero() && !now.Before(key.Expires):
-		return StateExpired, fmt.Errorf("key %s expired at %s", key.Name, at(key.Expires))
-	}
-	if scheme, _, ok := strings.Cut(key.Private, "://"); ok {
-		if err := k.reach(scheme); err != nil {
-			return StateElsewhere, fault.Hint(fmt.Errorf("key %s: %w", key.Name, err), "%s", fault.HintOf(err))
-		}
-		return StateUsable, nil
-	}
-	path, err := k.path(key)
-	if err != nil {
-		return StateElsewhere, err
-	}
-	if _, err := os.Stat(path); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return StateElsewhere, fmt.Errorf("key %s: %w", key.Name, err)
-		}
-		return StateCorrupt, fmt.Errorf("key %s: %w", key.Name, err)
-	}
-	return StateUsable, nil
-}
-
-// inspect is state, and also looks into the key's file.
-func (k *Keyring) inspect(key *fleet.Key) (string, error) {
-	state, err := k.state(key)
-	if err != nil || strings.Contains(key.Private, "://") {
-		return state, err
-	}
-	path, err := k.path(key)
-	if err != nil {
-		return StateElsewhere, err
-	}
-	b, err := readPrivate(path)
-	switch {
-	case errors.Is(err, errExposed):
-		return StateExposed, err
-	case err == nil:
-		err = checkEncrypted(b)
-	}
-	if err != nil {
-		return StateCorrupt, fmt.Errorf("key %s (%s): %w", key.Name, path, err)
-	}
-	return StateUsable, nil
-}
-
 // path is where the key's private half lies. The name comes from the repo, which must not point out of the folder.
 func (k *Keyring) path(key *fleet.Key) (string, error) {
 	file := key.Private
@@ -216,7 +136,7 @@ func (k *Keyring) Signer(name string) (signature.Signer, error) {
 			"name the folder of the private keys with --key-dir"))
 	}
 	if strings.Contains(key.Private, "://") {
-		s, err = k.remote(key)
+		s, err = k.services.signer(key)
 	} else {
 		var priv crypto.PrivateKey
 		if priv, err = k.private(key); err == nil {
@@ -243,80 +163,11 @@ func (k *Keyring) private(key *fleet.Key) (crypto.PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", key.Name, err)
 	}
-	priv, err := k.decrypt(key.Name, b)
+	priv, err := decrypt(key.Name, b, k.pass)
 	if err != nil {
 		return nil, fmt.Errorf("key %s (%s): %w", key.Name, path, err)
 	}
 	return priv, nil
-}
-
-var errExposed = errors.New("others than its owner can read it")
-
-// maxKeyFile bounds a file of a key, in bytes.
-const maxKeyFile = 64 << 10
-
-// readPrivate reads a file of a private key, unless others can read it too.
-func readPrivate(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular() || info.Size() > maxKeyFile:
-		return nil, fmt.Errorf("%s is not a file of a key", path)
-	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
-		return nil, fault.Hint(fmt.Errorf("%s has mode %04o: %w", path, info.Mode().Perm(), errExposed),
-			"close it (chmod 600 %s), and replace the key if somebody may have read it", path)
-	}
-	return io.ReadAll(io.LimitReader(f, maxKeyFile))
-}
-
-// checkEncrypted says what is wrong with a file of a private key, as far as that can be told without its passphrase.
-func checkEncrypted(b []byte) error {
-	block, _ := pem.Decode(b)
-	if block == nil || !slices.Contains(sealedTypes, block.Type) {
-		return fault.Hint(errors.New("not an encrypted private key"), "make keys with bakehouse key create, or bring them with bakehouse key import")
-	}
-	if !json.Valid(block.Bytes) { // the form of secure-systems-lab's "encrypted"
-		return errors.New("the key file is damaged")
-	}
-	return nil
-}
-
-// sealedTypes are the PEM types of private halves as we keep them, and as cosign once wrote them.
-var sealedTypes = []string{string(cryptoutils.EncryptedSigstorePrivateKeyPEMType), "ENCRYPTED COSIGN PRIVATE KEY"}
-
-func (k *Keyring) decrypt(name string, b []byte) (crypto.PrivateKey, error) {
-	if err := checkEncrypted(b); err != nil {
-		return nil, err
-	}
-	pass, err := k.pass(name, false)
-	if err != nil {
-		return nil, err
-	}
-	priv, err := cryptoutils.UnmarshalPEMToPrivateKey(b, cryptoutils.StaticPasswordFunc(pass))
-	if err != nil {
-		// The only thing that can be told apart from a damaged file is nothing: both fail the same authentication.
-		return nil, fault.Hint(errors.New("wrong passphrase, or the key file is damaged"),
-			"give the passphrase in %s, with --passphrase-file or at the prompt", passphraseVariable(name))
-	}
-	return priv, nil
-}
-
-// encrypt is the private half as it is kept: cosign's format, scrypt and secretbox.
-func encrypt(priv crypto.PrivateKey, pass []byte) ([]byte, error) {
-	if len(pass) == 0 {
-		return nil, errors.New("an empty passphrase protects nothing")
-	}
-	der, err := cryptoutils.MarshalPrivateKeyToEncryptedDER(priv, cryptoutils.StaticPasswordFunc(pass))
-	if err != nil {
-		return nil, err
-	}
-	return cryptoutils.PEMEncode(cryptoutils.EncryptedSigstorePrivateKeyPEMType, der), nil
 }
 
 func samePublic(s signature.PublicKeyProvider, key *fleet.Key) error {
@@ -354,33 +205,4 @@ func LoadSigner(priv crypto.PrivateKey) (signature.Signer, error) {
 		return signature.LoadRSAPSSSigner(k, crypto.SHA256, nil) // options would be written to at each signature, unguarded
 	}
 	return signature.LoadSigner(priv, crypto.SHA256)
-}
-
-// exists reports whether there is anything at path.
-func exists(path string) (bool, error) {
-	_, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-func loadFleet(ctx context.Context, repo string) (*fleet.Fleet, error) {
-	if err := CheckRepo(repo); err != nil {
-		return nil, err
-	}
-	r, err := evaluate.Load(ctx, os.DirFS(repo))
-	if err != nil {
-		return nil, err
-	}
-	return r.Fleet, nil
-}
-
-// CheckRepo reports a folder that holds no fleet repo.
-func CheckRepo(repo string) error {
-	if there, err := exists(filepath.Join(repo, "fleet.cue")); err != nil || !there {
-		return fault.Hint(errors.Join(fmt.Errorf("%s holds no fleet.cue", repo), err),
-			"name the fleet repo with --repo, or start one with bakehouse init")
-	}
-	return nil
 }

@@ -11,11 +11,17 @@ import (
 
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 
+	"bakehouse/reconcile/keys/internal/box"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/durable/durabletest"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
+
+func TestMain(m *testing.M) {
+	box.SetCost(1 << 4)
+	m.Run()
+}
 
 // start is when the tests' keys sign.
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -42,7 +48,7 @@ func packageKey(t *testing.T, priv crypto.Signer, sealed []byte) (ring *Keyring,
 
 func ed25519Key(t *testing.T) crypto.Signer {
 	t.Helper()
-	priv, err := keyTypes["ed25519"]()
+	priv, err := generators[DefaultType]()
 	if err != nil {
 		t.Fatal(err)
 	}

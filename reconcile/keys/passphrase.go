@@ -15,8 +15,6 @@ import (
 
 	"bakehouse/schema/fault"
 
-	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"golang.org/x/term"
 )
 
@@ -71,22 +69,18 @@ func fromEnvironment(ctx context.Context, name string) (string, bool) {
 	return v, ok
 }
 
-// prompted says where a passphrase comes from that the environment has none for: a file, a descriptor, or the terminal.
-type prompted struct {
-	name     string // of the flags: "passphrase" for --passphrase-file and --passphrase-fd
-	file, fd string
-	line     []byte // the first line; a descriptor can be read only once
-	read     bool
+// PassphraseSource is where a passphrase comes from that the environment has none for: a file, a descriptor, or the terminal.
+type PassphraseSource struct {
+	Flag     string // what the settings are called: "passphrase" for --passphrase-file and --passphrase-fd
+	File, FD string // whose first line it is; if neither is set, the terminal is asked
+
+	line []byte // the first line; a descriptor can be read only once
+	read bool
 }
 
-func (p *prompted) flags(f *pflag.FlagSet, name, whose string) {
-	p.name = name
-	f.StringVar(&p.file, name+"-file", "", "file whose first line is "+whose)
-	f.StringVar(&p.fd, name+"-fd", "", "number of an open file descriptor whose first line is "+whose)
-}
-
-// get returns the passphrase that what says whose it is. An empty one is refused: it would encrypt, to no purpose.
-func (p *prompted) get(what, hint string, confirm bool) ([]byte, error) {
+// Get returns the passphrase, which what says whose it is. An empty one is refused: it would encrypt, to no purpose. The hint
+// says what to do if there is none; confirm has the terminal ask twice.
+func (p *PassphraseSource) Get(what, hint string, confirm bool) ([]byte, error) {
 	pass, err := p.find(what, hint, confirm)
 	if err != nil {
 		return nil, err
@@ -101,11 +95,11 @@ func notEmpty(pass []byte, what string) ([]byte, error) {
 	return pass, nil
 }
 
-func (p *prompted) find(what, hint string, confirm bool) ([]byte, error) {
+func (p *PassphraseSource) find(what, hint string, confirm bool) ([]byte, error) {
 	switch fd := int(os.Stdin.Fd()); {
-	case p.file != "" && p.fd != "":
-		return nil, fault.Hint(fmt.Errorf("--%s-file and --%s-fd are both given", p.name, p.name), "leave one of them out")
-	case p.file != "" || p.fd != "":
+	case p.File != "" && p.FD != "":
+		return nil, fault.Hint(fmt.Errorf("--%s-file and --%s-fd are both given", p.Flag, p.Flag), "leave one of them out")
+	case p.File != "" || p.FD != "":
 		if !p.read {
 			var err error
 			if p.line, err = p.firstLine(); err != nil {
@@ -131,13 +125,13 @@ func (p *prompted) find(what, hint string, confirm bool) ([]byte, error) {
 // maxLine bounds what is read in search of a line's end.
 const maxLine = 64 << 10
 
-func (p *prompted) firstLine() ([]byte, error) {
+func (p *PassphraseSource) firstLine() ([]byte, error) {
 	var f *os.File
 	var err error
-	if p.file != "" {
-		f, err = os.Open(p.file)
+	if p.File != "" {
+		f, err = os.Open(p.File)
 	} else {
-		f, err = openDescriptor(p.fd)
+		f, err = openDescriptor(p.FD)
 	}
 	if err != nil {
 		return nil, err
@@ -163,15 +157,16 @@ func openDescriptor(number string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "file descriptor "+number), nil
 }
 
-// passphrases looks in the environment, then where p says.
-func passphrases(ctx context.Context, p *prompted) Passphrase {
+// Passphrase looks in the environment, then in p.
+func (p *PassphraseSource) Passphrase(ctx context.Context) Passphrase {
 	return func(key string, confirm bool) ([]byte, error) {
 		name := passphraseVariable(key)
 		what := "the passphrase of key " + key
 		if v, ok := fromEnvironment(ctx, name); ok {
 			return notEmpty([]byte(v), what)
 		}
-		return p.get(what, fmt.Sprintf("set %s, give --%s-file or --%s-fd, or run on a terminal", name, p.name, p.name), confirm)
+		hint := fmt.Sprintf("set %s, give --%s-file or --%s-fd, or run on a terminal", name, p.Flag, p.Flag)
+		return p.Get(what, hint, confirm)
 	}
 }
 
@@ -180,17 +175,4 @@ func ask(fd int, prompt string) ([]byte, error) {
 	b, err := term.ReadPassword(fd)
 	fmt.Fprintln(os.Stderr)
 	return b, err
-}
-
-// PassphraseFlags are the ways to give a passphrase, for a command with a key that is none of the fleet's.
-type PassphraseFlags struct{ from prompted }
-
-// Flags defines --passphrase-file and --passphrase-fd.
-func (p *PassphraseFlags) Flags(cmd *cobra.Command, whose string) {
-	p.from.flags(cmd.Flags(), "passphrase", "the passphrase of "+whose)
-}
-
-// Passphrase looks in the environment, then where the flags say, then asks.
-func (p *PassphraseFlags) Passphrase(ctx context.Context) Passphrase {
-	return passphrases(ctx, &p.from)
 }

@@ -44,37 +44,40 @@ var cloudSchemes = []string{"awskms", "azurekms", "gcpkms", "hashivault", "openb
 
 func isCloud(scheme string) bool { return slices.Contains(cloudSchemes, scheme) }
 
+// services are the key services within reach: those of this build, and the plugins, which are programs by the scheme of URIs.
+type services map[string]string
+
 // reach says why keys at scheme:// are out of reach here.
-func (k *Keyring) reach(scheme string) error {
+func (s services) reach(scheme string) error {
 	switch {
-	case isCloud(scheme) && !fullBuild:
+	case isCloud(scheme) && !FullBuild:
 		return fault.Hint(fmt.Errorf("this build of bakehouse has no %s", scheme), "take the full build: go build -tags kms")
-	case !isCloud(scheme) && k.plugins[scheme] == "":
+	case !isCloud(scheme) && s[scheme] == "":
 		return fault.Hint(fmt.Errorf("no plugin is set for %.40q", scheme+"://"), "name its program: --kms-plugin %.40s=/absolute/path", scheme)
 	}
 	return nil
 }
 
-// service opens the key service of a URI.
-func (k *Keyring) service(ctx context.Context, uri string) (keyService, error) {
+// open opens the key service of a URI.
+func (s services) open(ctx context.Context, uri string) (keyService, error) {
 	scheme, rest, ok := strings.Cut(uri, "://")
 	if !ok || schema.CheckName(scheme) != nil || rest == "" {
 		return nil, fault.Hint(fmt.Errorf("%.120q is not the URI of a key", uri), "such as awskms:///alias/release, or hsm://release for a plugin")
 	}
-	if err := k.reach(scheme); err != nil {
+	if err := s.reach(scheme); err != nil {
 		return nil, err
 	}
 	if isCloud(scheme) {
 		return openCloud(ctx, uri)
 	}
-	return &plugin{k.plugins[scheme], rest}, nil
+	return &plugin{s[scheme], rest}, nil
 }
 
-// remote is a signer whose private half is at the key's URI.
-func (k *Keyring) remote(key *fleet.Key) (signature.Signer, error) {
+// signer is one whose private half is at the key's URI.
+func (s services) signer(key *fleet.Key) (signature.Signer, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), remoteTimeout)
 	defer cancel()
-	service, err := k.service(ctx, key.Private)
+	service, err := s.open(ctx, key.Private)
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", key.Name, err)
 	}

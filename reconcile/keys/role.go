@@ -16,8 +16,8 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-// uses are what a key may be for: the roles of TUF, and statements on packages.
-var uses = []string{fleet.UseRoot, fleet.UseTargets, fleet.UseSnapshot, fleet.UseTimestamp, fleet.UsePackage}
+// Uses are what a key may be for: the roles of TUF, and statements on packages.
+var Uses = []string{fleet.UseRoot, fleet.UseTargets, fleet.UseSnapshot, fleet.UseTimestamp, fleet.UsePackage}
 
 // Sorted lists the keys of f by name.
 func Sorted(f *fleet.Fleet) []*fleet.Key {

@@ -68,32 +68,32 @@ func (c *Ceremony) Next(renew, discard bool) (*Diff, *Chain, error) {
 		return nil, nil, err
 	}
 	if len(there.roots) == 0 {
-		return nil, nil, fault.Hint(errors.New("the repo has no trust/1.root.json"), "make it: bakehouse root init")
+		return nil, nil, errNoRoot()
 	}
 	newest := there.Newest()
 	draft := !newest.Complete() // newest is not in force yet
 	before := newest
 	if draft {
-		if newest.version == 1 {
-			return nil, nil, there.soundOne(newest)
+		if newest.Version == 1 {
+			return nil, nil, there.verify(newest)
 		}
-		before = there.roots[newest.version-2]
+		before = there.roots[newest.Version-2]
 	}
-	if err := (&Chain{roots: there.roots[:before.version], names: there.names}).sound(); err != nil {
+	if err := there.Verify(before.Version); err != nil {
 		return nil, nil, err
 	}
 	if before.info.Fleet != c.Fleet.Name {
 		return nil, nil, fault.Hint(fmt.Errorf("the fleet is called %q in fleet.cue and %q in %s", c.Fleet.Name, before.info.Fleet, before), "change the name back: it cannot change")
 	}
-	root, err := New(c.Fleet, int64(before.version+1), before.info.Bins, c.Now)
+	root, err := New(c.Fleet, int64(before.Version+1), before.info.Bins, c.Now)
 	if err != nil {
 		return nil, nil, err
 	}
-	if draft && newest.fault == nil && !renew && !diffRoots(newest.md, root, there.name).changed() {
+	if draft && newest.fault == nil && !renew && !diffRoots(newest.md, root, there.name).Changed() {
 		return nil, there, nil
 	}
 	diff := diffRoots(before.md, root, there.name)
-	if half := before.md.Signed.Expires.Add(-c.Fleet.Lifetimes.Root / 2); !diff.changed() && !renew && c.Now.Before(half) {
+	if half := before.md.Signed.Expires.Add(-c.Fleet.Lifetimes.Root / 2); !diff.Changed() && !renew && c.Now.Before(half) {
 		if draft {
 			return nil, nil, fault.Hint(fmt.Errorf("keys/ say what %s says, so %s is not needed", before, newest), "delete it")
 		}
@@ -104,7 +104,7 @@ func (c *Ceremony) Next(renew, discard bool) (*Diff, *Chain, error) {
 		return nil, nil, fault.Hint(fmt.Errorf("%s would be another, and %s signed it", newest, there.list(signed)),
 			"discard that: bakehouse root next --discard-signatures")
 	}
-	made, err := c.with(root, before.version+1)
+	made, err := c.with(root, before.Version+1)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -112,7 +112,7 @@ func (c *Ceremony) Next(renew, discard bool) (*Diff, *Chain, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	made, err = c.write(b, before.version+1, !draft)
+	made, err = c.write(b, before.Version+1, !draft)
 	return diff, made, err
 }
 
@@ -156,10 +156,10 @@ func (c *Ceremony) Sign(name, private string) (added []string, made *Chain, err 
 		return nil, nil, err
 	}
 	if len(there.roots) == 0 {
-		return nil, nil, fault.Hint(errors.New("the repo has no trust/1.root.json"), "make it: bakehouse root init")
+		return nil, nil, errNoRoot()
 	}
 	newest := there.Newest()
-	if err := there.soundOne(newest); fault.IsRefusal(err) {
+	if err := there.verify(newest); fault.IsRefusal(err) {
 		return nil, nil, err
 	}
 	holders, err := there.holders(newest, c.Fleet, private)
@@ -184,7 +184,7 @@ func (c *Ceremony) Sign(name, private string) (added []string, made *Chain, err 
 		}
 		return nil, nil, there.nobody(&f, ring)
 	}
-	made, err = c.write(b, newest.version, false)
+	made, err = c.write(b, newest.Version, false)
 	return added, made, err
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"bakehouse/agent/trust"
 	"bakehouse/reconcile/keys"
+	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
@@ -28,7 +29,7 @@ type Chain struct {
 
 // Root is trust/N.root.json.
 type Root struct {
-	version int
+	Version int
 	bytes   []byte
 	md      *metadata.Metadata[metadata.RootType]
 	info    trust.RootInfo
@@ -36,26 +37,16 @@ type Root struct {
 	fault   error // what does not verify
 }
 
-// quorum is keys of which so many have to sign a root: those of the root before, and its own.
-type quorum struct {
-	by        []int // versions of the roots whose keys these are
-	threshold int
-	signed    []string // key ids, in order
-	lacking   []string
-}
-
-func (q *quorum) met() bool { return len(q.signed) >= q.threshold }
-
 // Read reads the roots of f. What cannot be read is a refusal.
 func Read(f *fleet.Fleet) (*Chain, error) {
 	c := &Chain{names: map[string]string{}}
 	for i, b := range f.Roots {
-		r := &Root{version: i + 1, bytes: b}
+		r := &Root{Version: i + 1, bytes: b}
 		var err error
 		if r.md, err = trust.ReadRoot(b); err != nil {
 			return nil, fmt.Errorf("%s: %w", r, err)
 		}
-		if err := wellFormed(r.md, r.version); err != nil {
+		if err := wellFormed(r.md, r.Version); err != nil {
 			return nil, fault.Refuse(fmt.Errorf("%s: %w", r, err), "restore it from the repo's history")
 		}
 		r.info, _ = trust.Info(r.md)
@@ -111,7 +102,7 @@ func (c *Chain) judge(i int) {
 	valid := map[string]bool{}
 	add := func(by *Root) {
 		role := by.md.Signed.Roles[metadata.ROOT]
-		q := &quorum{by: []int{by.version}, threshold: role.Threshold, signed: trust.Signers(by.md, metadata.ROOT, r.md)}
+		q := &quorum{by: []int{by.Version}, threshold: role.Threshold, signed: trust.Signers(by.md, metadata.ROOT, r.md)}
 		for _, id := range role.KeyIDs {
 			if !slices.Contains(q.signed, id) {
 				q.lacking = append(q.lacking, id)
@@ -122,7 +113,7 @@ func (c *Chain) judge(i int) {
 		slices.Sort(q.signed)
 		slices.Sort(q.lacking)
 		if n := len(r.quorums); n > 0 && r.quorums[n-1].threshold == q.threshold && slices.Equal(r.quorums[n-1].all(), q.all()) {
-			r.quorums[n-1].by = append(r.quorums[n-1].by, by.version)
+			r.quorums[n-1].by = append(r.quorums[n-1].by, by.Version)
 			return
 		}
 		r.quorums = append(r.quorums, q)
@@ -141,10 +132,6 @@ func (c *Chain) judge(i int) {
 			r.fault = fmt.Errorf("the signature of key %s is not of these bytes", c.name(s.KeyID))
 		}
 	}
-}
-
-func (q *quorum) all() []string {
-	return slices.Sorted(slices.Values(slices.Concat(q.signed, q.lacking)))
 }
 
 // may are the ids of all keys whose signature counts, in order.
@@ -172,7 +159,10 @@ func (r *Root) Complete() bool {
 }
 
 // path is the file within the repo.
-func (r *Root) path() string { return fmt.Sprintf("trust/%d.root.json", r.version) }
+func (r *Root) path() string { return fmt.Sprintf("trust/%d.root.json", r.Version) }
+
+// Digest is that of the file, by which packages and stores know the root.
+func (r *Root) Digest() schema.Digest { return schema.DigestOf(r.bytes) }
 
 func (r *Root) String() string { return r.path() }
 
@@ -193,19 +183,30 @@ func (c *Chain) list(ids []string) string {
 	return strings.Join(names, ", ")
 }
 
+// Newest is the last root; the chain must have one.
 func (c *Chain) Newest() *Root { return c.roots[len(c.roots)-1] }
 
-// sound reports the first root that does not verify, a refusal, or lacks signatures.
-func (c *Chain) sound() error {
-	for _, r := range c.roots {
-		if err := c.soundOne(r); err != nil {
+// Verify reports the first root, up to the one with that version, that does not verify, a refusal, or lacks signatures.
+func (c *Chain) Verify(version int) error {
+	for _, r := range c.roots[:version] {
+		if err := c.verify(r); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *Chain) soundOne(r *Root) error {
+// Refusal reports the first root that does not verify. Lacking signatures are none.
+func (c *Chain) Refusal() error {
+	for _, r := range c.roots {
+		if err := c.verify(r); fault.IsRefusal(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Chain) verify(r *Root) error {
 	if r.fault != nil {
 		return fault.Refuse(fmt.Errorf("%s: %w", r, r.fault), "restore it from the repo's history, or make it again: bakehouse root next")
 	}
@@ -215,25 +216,10 @@ func (c *Chain) soundOne(r *Root) error {
 	var lacks []string
 	for _, q := range r.quorums {
 		if !q.met() {
-			lacks = append(lacks, fmt.Sprintf("%s: %d of %s, still to sign: %s", q.whose(), len(q.signed), signatures(q.threshold), c.list(q.lacking)))
+			lacks = append(lacks, q.named(c.name).String())
 		}
 	}
 	return fault.Hint(fmt.Errorf("%s is not complete: %s", r, strings.Join(lacks, "; ")), "who holds one of the keys adds a signature: bakehouse root sign")
-}
-
-// whose says whose keys they are.
-func (q *quorum) whose() string {
-	if len(q.by) == 2 {
-		return fmt.Sprintf("by the keys of roots %d and %d", q.by[0], q.by[1])
-	}
-	return fmt.Sprintf("by the keys of root %d", q.by[0])
-}
-
-func signatures(n int) string {
-	if n == 1 {
-		return "1 signature"
-	}
-	return fmt.Sprintf("%d signatures", n)
 }
 
 // holders returns the keys that may sign r, under the names by which a keyring finds them: those in keys/, and those that
@@ -255,7 +241,7 @@ func (c *Chain) holders(r *Root, f *fleet.Fleet, private string) (map[string]*fl
 		}
 		tuf := r.md.Signed.Keys[id]
 		if tuf == nil {
-			tuf = c.roots[r.version-2].md.Signed.Keys[id]
+			tuf = c.roots[r.Version-2].md.Signed.Keys[id]
 		}
 		pub, err := tuf.ToPublicKey()
 		if err != nil {
@@ -308,7 +294,7 @@ func Check(f *fleet.Fleet) fleet.Problems {
 		return problem("trust", err)
 	}
 	for _, r := range c.roots {
-		if err := c.soundOne(r); err != nil {
+		if err := c.verify(r); err != nil {
 			return problem(r.path(), err)
 		}
 	}
@@ -322,11 +308,11 @@ func Check(f *fleet.Fleet) fleet.Problems {
 // not complete, and keys/ that say otherwise.
 func Verify(f *fleet.Fleet) (*metadata.Metadata[metadata.RootType], error) {
 	if len(f.Roots) == 0 {
-		return nil, fault.Hint(errors.New("the repo has no trust/1.root.json"), "make it: bakehouse root init")
+		return nil, errNoRoot()
 	}
 	c, err := Read(f)
 	if err == nil {
-		err = c.sound()
+		err = c.Verify(len(c.roots))
 	}
 	if err != nil {
 		return nil, err
@@ -336,6 +322,10 @@ func Verify(f *fleet.Fleet) (*metadata.Metadata[metadata.RootType], error) {
 		return nil, fmt.Errorf("trust/: %w", err)
 	}
 	return root, nil
+}
+
+func errNoRoot() error {
+	return fault.Hint(errors.New("the repo has no trust/1.root.json"), "make it: bakehouse root init")
 }
 
 // Same reports whether two files hold the same root: one may have a signature more.

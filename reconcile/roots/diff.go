@@ -1,28 +1,23 @@
 package roots
 
 import (
-	"fmt"
-	"io"
 	"slices"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
-
-	"bakehouse/schema/fleet"
 )
 
 // Diff is what a root changes of the one before.
 type Diff struct {
 	From    int64      `json:"from"` // 0: nothing was before
 	To      int64      `json:"to"`
-	Roles   []roleDiff `json:"roles"` // all of them, in order
+	Roles   []RoleDiff `json:"roles"` // all of them, in order
 	Expired time.Time  `json:"expired,omitzero"`
 	Expires time.Time  `json:"expires"`
 }
 
-type roleDiff struct {
+// RoleDiff is what a root changes of one role.
+type RoleDiff struct {
 	Role    string   `json:"role"`
 	Added   []string `json:"added"` // names of keys, in order, or ids where no name is known
 	Removed []string `json:"removed"`
@@ -31,10 +26,12 @@ type roleDiff struct {
 	Is      int      `json:"is"`
 }
 
-func (d *roleDiff) changed() bool { return len(d.Added)+len(d.Removed) > 0 || d.Was != d.Is }
+// Changed reports whether the role has other keys or another threshold.
+func (d *RoleDiff) Changed() bool { return len(d.Added)+len(d.Removed) > 0 || d.Was != d.Is }
 
-func (d *Diff) changed() bool {
-	return slices.ContainsFunc(d.Roles, func(r roleDiff) bool { return r.changed() })
+// Changed reports whether any role changed; an expiry does not count.
+func (d *Diff) Changed() bool {
+	return slices.ContainsFunc(d.Roles, func(r RoleDiff) bool { return r.Changed() })
 }
 
 // diffRoots compares two roots; before may be nil.
@@ -44,7 +41,7 @@ func diffRoots(before, after *metadata.Metadata[metadata.RootType], name func(id
 		d.From, d.Expired = before.Signed.Version, before.Signed.Expires
 	}
 	for _, role := range roles {
-		r := roleDiff{Role: role, Added: []string{}, Removed: []string{}, Kept: []string{}, Is: after.Signed.Roles[role].Threshold}
+		r := RoleDiff{Role: role, Added: []string{}, Removed: []string{}, Kept: []string{}, Is: after.Signed.Roles[role].Threshold}
 		var was []string
 		if before != nil {
 			was, r.Was = before.Signed.Roles[role].KeyIDs, before.Signed.Roles[role].Threshold
@@ -68,55 +65,4 @@ func diffRoots(before, after *metadata.Metadata[metadata.RootType], name func(id
 		d.Roles = append(d.Roles, r)
 	}
 	return d
-}
-
-// tell prints the difference for people: a line per role, with + and - before keys.
-func (d *Diff) tell(out io.Writer) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	if d.From > 0 {
-		fmt.Fprintf(w, "root %d after root %d\n", d.To, d.From)
-	} else {
-		fmt.Fprintf(w, "root %d, the first\n", d.To)
-	}
-	for _, r := range d.Roles {
-		var parts []string
-		for _, name := range r.Added {
-			parts = append(parts, "+ "+name)
-		}
-		for _, name := range r.Removed {
-			parts = append(parts, "- "+name)
-		}
-		parts = append(parts, r.Kept...)
-		threshold := fmt.Sprintf("%d of %d", r.Is, len(r.Added)+len(r.Kept))
-		if r.Was != r.Is && r.Was > 0 {
-			threshold = fmt.Sprintf("%s (was %d of %d)", threshold, r.Was, len(r.Removed)+len(r.Kept))
-		}
-		mark := " "
-		if r.changed() {
-			mark = "*"
-		}
-		fmt.Fprintf(w, "%s %s\t%s\t%s\n", mark, r.Role, threshold, strings.Join(parts, ", "))
-	}
-	expires := d.Expires.UTC().Format(time.DateOnly)
-	if d.From > 0 {
-		fmt.Fprintf(w, "  expires\t%s\twas %s\n", expires, d.Expired.UTC().Format(time.DateOnly))
-	} else {
-		fmt.Fprintf(w, "  expires\t%s\n", expires)
-	}
-	return w.Flush()
-}
-
-// Trust says who may sign which role according to the n-th of f's roots, such as "2 of alice, bob", by role; nil if there is
-// none that can be read.
-func Trust(f *fleet.Fleet, n int) map[string]string {
-	c, err := Read(f)
-	if err != nil || n < 1 || n > len(c.roots) {
-		return nil
-	}
-	may := map[string]string{}
-	for _, role := range roles {
-		r := c.roots[n-1].md.Signed.Roles[role]
-		may[role] = fmt.Sprintf("%d of %s", r.Threshold, c.list(r.KeyIDs))
-	}
-	return may
 }

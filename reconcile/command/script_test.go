@@ -1,4 +1,4 @@
-package roots
+package command
 
 import (
 	"context"
@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"bakehouse/reconcile/keys"
+	"bakehouse/reconcile/keys/keystest"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/needs"
 
@@ -35,8 +36,9 @@ func TestMain(m *testing.M) {
 
 // bakehouse is as much of the program as this package offers.
 func bakehouse() {
+	keystest.Cheap()
 	root := &cobra.Command{Use: "bakehouse", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(keys.Command(), Command())
+	root.AddCommand(KeyCommand(), RootCommand())
 	err := root.ExecuteContext(keys.TakePassphrases(context.Background()))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bakehouse: error: %v\n", err)

@@ -1,0 +1,75 @@
+package command
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/keys"
+	"bakehouse/schema"
+)
+
+func keyList() *cobra.Command {
+	var repo string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List the fleet's keys, and which of them can sign here",
+		Long: `List the fleet's keys, and which of them can sign here. Neither is a passphrase asked for nor a key service called.
+
+States: usable; elsewhere (its private half is not on this machine); corrupt; exposed (others can read its file); not yet
+valid; expired; retired. EXPIRES says "expiring" or "critical" from when keyExpiry in fleet.cue has it (default 90 and 30
+days before).`,
+		Example: "  bakehouse key list\n  bakehouse key list --json",
+		Args:    cobra.NoArgs,
+	}
+	keyRepoFlag(c, &repo)
+	flags := &KeyFlags{cmd: c}
+	flags.addDir()
+	flags.addPlugins()
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		f, err := loadFleet(cmd.Context(), repo)
+		if err != nil {
+			return err
+		}
+		access, err := flags.Access(repo)
+		if err != nil {
+			return err
+		}
+		infos, err := access.Open(cmd.Context(), f).List(f.KeyExpiry)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return console.WriteJSON(cmd.OutOrStdout(), infos)
+		}
+		return printKeys(cmd.OutOrStdout(), infos)
+	}
+	return c
+}
+
+func printKeys(out io.Writer, infos []keys.Info) error {
+	w := console.NewTable(out)
+	fmt.Fprintln(w, "NAME\tUSES\tTYPE\tID\tEXPIRES\tSTATE")
+	for _, i := range infos {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.16s\t%s\t%s\n", i.Name, strings.Join(i.Uses, ","), i.Type, i.ID, keyEnd(&i), i.State)
+	}
+	return w.Flush()
+}
+
+// keyEnd is when a key expires, and whether that is soon.
+func keyEnd(i *keys.Info) string {
+	if i.Expires == nil {
+		return "never"
+	}
+	end := i.Expires.Format(time.DateOnly)
+	if i.Expiry == schema.KeyExpiring || i.Expiry == schema.KeyCritical {
+		end += " (" + i.Expiry + ")"
+	}
+	return end
+}

@@ -1,0 +1,45 @@
+package command
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"bakehouse/reconcile/keys"
+)
+
+func keyPassphrase() *cobra.Command {
+	var repo string
+	c := &cobra.Command{
+		Use:   "passphrase NAME",
+		Short: "Change the passphrase of a key on this machine",
+		Long: `Change the passphrase of a key on this machine. The file with the old one stays whole until the new one is on the disk.
+Copies elsewhere keep the old passphrase, and nobody can recover a lost one.
+
+The old passphrase comes from where every command takes it; the new one from --new-passphrase-file, --new-passphrase-fd or
+a prompt.`,
+		Example: "  bakehouse key passphrase release",
+		Args:    cobra.ExactArgs(1),
+	}
+	keyRepoFlag(c, &repo)
+	flags := &KeyFlags{cmd: c}
+	flags.addDir()
+	old := AddPassphraseFlags(c, "passphrase", "the old passphrase")
+	fresh := AddPassphraseFlags(c, "new-passphrase", "the new passphrase")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		f, err := loadFleet(cmd.Context(), repo)
+		if err != nil {
+			return err
+		}
+		ring := keys.Open(f, flags.dir, old.Passphrase(cmd.Context()))
+		path, err := ring.ChangePassphrase(args[0], func() ([]byte, error) {
+			return fresh.Get("the new passphrase of key "+args[0],
+				"give --new-passphrase-file or --new-passphrase-fd, or run on a terminal", true)
+		})
+		if err == nil {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s is encrypted with the new passphrase\n", path)
+		}
+		return err
+	}
+	return c
+}

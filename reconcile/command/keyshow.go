@@ -1,0 +1,72 @@
+package command
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/keys"
+)
+
+func keyShow() *cobra.Command {
+	var repo string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:     "show NAME",
+		Short:   "Show a key: its public half as PEM on standard output, what is known of it beside",
+		Example: "  bakehouse key show release\n  bakehouse key show release > release.pem",
+		Args:    cobra.ExactArgs(1),
+	}
+	keyRepoFlag(c, &repo)
+	flags := &KeyFlags{cmd: c}
+	flags.addDir()
+	flags.addPlugins()
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		f, err := loadFleet(cmd.Context(), repo)
+		if err != nil {
+			return err
+		}
+		access, err := flags.Access(repo)
+		if err != nil {
+			return err
+		}
+		info, err := access.Open(cmd.Context(), f).Info(args[0], f.KeyExpiry)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return console.WriteJSON(cmd.OutOrStdout(), info)
+		}
+		if err := printKey(cmd.ErrOrStderr(), &info); err != nil {
+			return err
+		}
+		_, err = io.WriteString(cmd.OutOrStdout(), info.Public)
+		return err
+	}
+	return c
+}
+
+// printKey prints what is known of a key, without its public half.
+func printKey(out io.Writer, i *keys.Info) error {
+	w := console.NewTable(out)
+	row := func(name, value string) { fmt.Fprintf(w, "%s\t%s\n", name, value) }
+	row("key", i.Name)
+	row("uses", strings.Join(i.Uses, ", "))
+	row("type", i.Type)
+	row("id", i.ID)
+	row("private half", i.Private)
+	row("expires", keyEnd(i))
+	if i.Retired != nil {
+		row("retired", i.Retired.Format(time.RFC3339))
+	}
+	row("state", i.State)
+	if i.Why != "" {
+		row("why", i.Why)
+	}
+	return w.Flush()
+}

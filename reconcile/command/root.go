@@ -1,0 +1,77 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bakehouse/reconcile/roots"
+	"bakehouse/schema/fleet"
+)
+
+// RootCommand is `bakehouse root`.
+func RootCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "root",
+		Short: "Make, sign, verify and show the root of trust",
+		Long: `Make, sign, verify and show the root of trust.
+
+The root says which keys may sign which role, and how many have to. It stands in trust/N.root.json in the fleet repo, so
+that changing it is a reviewed change: edit keys/, make the next root, have it signed, merge. Hosts walk from the root in
+their package to the newest by themselves; each is signed by the keys of the one before and by its own.`,
+		Args: cobra.NoArgs,
+	}
+	c.AddCommand(rootInit(), rootNext(), rootSign(), rootVerify(), rootShow())
+	return c
+}
+
+// openCeremony is one over the work tree. Keys are at hand only if there are flags for them.
+func openCeremony(ctx context.Context, repo string, flags *KeyFlags) (*roots.Ceremony, error) {
+	f, err := loadTop(ctx, repo)
+	if err != nil {
+		return nil, err
+	}
+	c := &roots.Ceremony{Fleet: f, Repo: repo, Now: time.Now()}
+	if flags != nil {
+		access, err := flags.Access(repo)
+		if err != nil {
+			return nil, err
+		}
+		c.Keys = access.Open(ctx, f).For
+	}
+	return c, nil
+}
+
+// openRoots reads the chain of the work tree, and picks the roots that args ask for: all, or one.
+func openRoots(ctx context.Context, repo string, args []string) (f *fleet.Fleet, c *roots.Chain, asked []*roots.Root, err error) {
+	if f, err = loadTop(ctx, repo); err != nil {
+		return nil, nil, nil, err
+	}
+	if c, err = roots.Read(f); err != nil {
+		return nil, nil, nil, err
+	}
+	arg := ""
+	if len(args) > 0 {
+		arg = args[0]
+	}
+	asked, err = c.Select(arg)
+	return f, c, asked, err
+}
+
+// printLacking says what the newest root still lacks.
+func printLacking(w io.Writer, c *roots.Chain) {
+	newest := c.Newest()
+	if newest.Complete() {
+		fmt.Fprintf(w, "%s is complete\n", newest)
+		return
+	}
+	for _, q := range c.Status(newest).By {
+		if !q.Met() {
+			fmt.Fprintf(w, "%s, %s\n", newest, q)
+		}
+	}
+	fmt.Fprintf(w, "who holds one of these keys adds a signature: bakehouse root sign\n")
+}
