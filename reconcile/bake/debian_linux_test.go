@@ -8,11 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"bakehouse/agent/install/debianroot"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 	"bakehouse/schema/needs"
+	"bakehouse/schema/needs/debianroot"
 )
 
 // system is a Debian of a test's own: what changes in it is in a layer that the test reads.

@@ -9,8 +9,8 @@ import (
 	"runtime"
 	"strings"
 
-	"bakehouse/agent/install/debianroot"
 	"bakehouse/schema"
+	"bakehouse/schema/needs/debianroot"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"bakehouse/agent/install/debianroot"
+	"bakehouse/schema/needs/debianroot"
 )
 
 // packages is what a host has beside Debian's minbase.

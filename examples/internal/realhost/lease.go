@@ -13,7 +13,7 @@ import (
 	"strings"
 	"syscall"
 
-	"bakehouse/agent/install/debianroot"
+	"bakehouse/schema/needs/debianroot"
 )
 
 // lease is the right to a number, and with it to a machine name, a link and a network that no other running test has.
