@@ -203,9 +203,10 @@ func TestPartsMeetOnlyInTheLeavesMadeForIt(t *testing.T) {
 	parts := []string{"reconcile", "serve", "agent"}
 	// The only doors between parts; everything else that two of them need belongs to schema.
 	doors := map[[2]string]string{
-		{"reconcile", module + "/serve/store"}: "reconcile pushes what it baked to the store",
-		{"reconcile", module + "/agent/trust"}: "reconcile believes published metadata as little as a host does",
-		{"serve", module + "/agent/trust"}:     "serve reads a release only through the verifier: there is no second parser of bins",
+		{"reconcile", module + "/serve/store"}:           "reconcile pushes what it baked to the store",
+		{"reconcile", module + "/agent/trust"}:           "reconcile believes published metadata as little as a host does",
+		{"reconcile", module + "/agent/trust/statement"}: "reconcile signs what hosts verify, and checks it as they do",
+		{"serve", module + "/agent/trust"}:               "serve reads a release only through the verifier: there is no second parser of bins",
 	}
 	packages := list(t, nil, "./...")
 	for name, p := range packages {

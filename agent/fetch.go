@@ -12,9 +12,10 @@ import (
 	"path/filepath"
 	"strings"
 
+	"bakehouse/agent/trust/statement"
+
 	"bakehouse/agent/install"
 	"bakehouse/agent/state"
-	"bakehouse/agent/trust"
 	"bakehouse/agent/wire"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
@@ -93,7 +94,7 @@ func (u *update) statements(ctx context.Context, m *schema.Manifest, c schema.Ca
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	accepted, err := trust.VerifyStatements(envelopes, schema.StatementFor(m, c.Manifest), u.keys, u.threshold)
+	accepted, err := statement.Verify(envelopes, schema.StatementFor(m, c.Manifest), u.keys, u.threshold)
 	if err != nil {
 		return err
 	}

@@ -10,9 +10,10 @@ import (
 	"path/filepath"
 	"testing"
 
+	"bakehouse/agent/trust/statement"
+
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
-	"bakehouse/agent/trust"
 	"bakehouse/schema"
 )
 
@@ -127,14 +128,15 @@ func (b *besieged) plant(m *schema.Manifest) {
 	payload, err := json.Marshal(schema.StatementFor(m, digest))
 	must(b.t, err)
 	for _, key := range []string{"release", "second"} {
-		sig, err := b.signers[key].SignMessage(bytes.NewReader(trust.PAE(schema.StatementType, payload)))
+		sig, err := b.signers[key].SignMessage(bytes.NewReader(statement.PAE(schema.StatementType, payload)))
 		must(b.t, err)
 		public, err := b.signers[key].PublicKey()
 		must(b.t, err)
-		id, err := trust.KeyID(public)
+		id, err := statement.KeyID(public)
 		must(b.t, err)
-		envelope, err := json.Marshal(trust.Envelope{PayloadType: schema.StatementType, Payload: base64.StdEncoding.EncodeToString(payload),
-			Signatures: []trust.EnvelopeSignature{{KeyID: id, Sig: base64.StdEncoding.EncodeToString(sig)}}})
+		envelope, err := json.Marshal(statement.Envelope{PayloadType: schema.StatementType,
+			Payload:    base64.StdEncoding.EncodeToString(payload),
+			Signatures: []statement.Signature{{KeyID: id, Sig: base64.StdEncoding.EncodeToString(sig)}}})
 		must(b.t, err)
 		b.put(schema.StatementKey(m.SHA256, id), envelope)
 	}

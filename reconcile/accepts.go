@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"bakehouse/agent/trust"
+	"bakehouse/agent/trust/statement"
+
 	"bakehouse/reconcile/contents"
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/rules"
@@ -25,7 +26,7 @@ func (a *accepts) given(s *signatures) bool {
 	if a == nil {
 		return true
 	}
-	_, err := trust.VerifyStatements(s.envelopes, s.statement, a.keys, a.threshold)
+	_, err := statement.Verify(s.envelopes, s.statement, a.keys, a.threshold)
 	return err == nil
 }
 

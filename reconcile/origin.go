@@ -11,7 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"bakehouse/agent/trust"
+	"bakehouse/agent/trust/statement"
+
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/contents"
 	"bakehouse/schema"
@@ -206,7 +207,7 @@ func signaturesOn(ctx context.Context, st store.Store, s schema.Statement, f *fl
 			return nil, err
 		}
 		found.envelopes = append(found.envelopes, b)
-		names, err := trust.VerifyStatements([][]byte{b}, s, keys, 1)
+		names, err := statement.Verify([][]byte{b}, s, keys, 1)
 		if err != nil {
 			found.unknown = append(found.unknown, strings.TrimSuffix(e.Key[len(prefix):], ".json"))
 			continue

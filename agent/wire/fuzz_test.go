@@ -9,7 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"bakehouse/agent/trust"
+	"bakehouse/agent/trust/statement"
+
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -101,7 +102,7 @@ func FuzzStatementList(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if names, err := trust.VerifyStatements(envelopes, want, []schema.AcceptedKey{{Name: "release", Public: key.PEM()}}, 1); err == nil {
+		if names, err := statement.Verify(envelopes, want, []schema.AcceptedKey{{Name: "release", Public: key.PEM()}}, 1); err == nil {
 			t.Errorf("accepted by %q", names)
 		} else if !fault.IsRefusal(err) || !strings.HasSuffix(err.Error(), "No valid signature found") {
 			t.Errorf("%v", err)

@@ -10,10 +10,11 @@ import (
 	"sync"
 	"time"
 
+	"bakehouse/agent/trust/statement"
+
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
 
-	"bakehouse/agent/trust"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
@@ -175,7 +176,7 @@ func samePublic(s signature.PublicKeyProvider, key *fleet.Key) error {
 	if err != nil {
 		return fmt.Errorf("key %s: %w", key.Name, err)
 	}
-	got, err := trust.KeyID(pub)
+	got, err := statement.KeyID(pub)
 	if err != nil {
 		return err
 	}
@@ -196,7 +197,7 @@ func ID(key *fleet.Key) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("key %s: public half: %w", key.Name, err)
 	}
-	return trust.KeyID(pub)
+	return statement.KeyID(pub)
 }
 
 // LoadSigner is a signer whose signatures hosts verify: Ed25519, ECDSA with SHA-256, RSA-PSS with SHA-256.

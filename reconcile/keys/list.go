@@ -10,9 +10,10 @@ import (
 	"slices"
 	"time"
 
+	"bakehouse/agent/trust/statement"
+
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 
-	"bakehouse/agent/trust"
 	"bakehouse/schema"
 )
 
@@ -58,7 +59,7 @@ func (k *Keyring) Info(name string, expiry schema.KeyExpiry) (Info, error) {
 		return info, fmt.Errorf("key %s: public half: %w", key.Name, err)
 	}
 	info.Type = keyType(pub)
-	if info.ID, err = trust.KeyID(pub); err != nil {
+	if info.ID, err = statement.KeyID(pub); err != nil {
 		return info, err
 	}
 	if !key.Expires.IsZero() {

@@ -15,12 +15,13 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/agent/trust/statement"
+
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/kms/cliplugin/common"
 	"github.com/sigstore/sigstore/pkg/signature/options"
 
-	"bakehouse/agent/trust"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
@@ -85,7 +86,7 @@ func (s services) signer(key *fleet.Key) (signature.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", key.Name, err)
 	}
-	v, err := trust.LoadVerifier(pub)
+	v, err := statement.LoadVerifier(pub)
 	return &remoteSigner{service, pub, v}, err
 }
 

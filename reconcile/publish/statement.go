@@ -9,9 +9,10 @@ import (
 	"fmt"
 	"io/fs"
 
+	"bakehouse/agent/trust/statement"
+
 	"github.com/sigstore/sigstore/pkg/signature"
 
-	"bakehouse/agent/trust"
 	"bakehouse/reconcile/keys"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -59,12 +60,13 @@ func addStatement(ctx context.Context, st store.Store, at string, signer signatu
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	sig, err := signer.SignMessage(bytes.NewReader(trust.PAE(schema.StatementType, payload)))
+	sig, err := signer.SignMessage(bytes.NewReader(statement.PAE(schema.StatementType, payload)))
 	if err != nil {
 		return fmt.Errorf("sign: %w", err)
 	}
-	env, err := json.Marshal(trust.Envelope{PayloadType: schema.StatementType, Payload: base64.StdEncoding.EncodeToString(payload),
-		Signatures: []trust.EnvelopeSignature{{KeyID: id, Sig: base64.StdEncoding.EncodeToString(sig)}}})
+	env, err := json.Marshal(statement.Envelope{PayloadType: schema.StatementType,
+		Payload:    base64.StdEncoding.EncodeToString(payload),
+		Signatures: []statement.Signature{{KeyID: id, Sig: base64.StdEncoding.EncodeToString(sig)}}})
 	if err != nil {
 		return err
 	}
@@ -76,7 +78,7 @@ func checkStatement(ctx context.Context, st store.Store, at string, want schema.
 	if err != nil {
 		return err
 	}
-	_, err = trust.VerifyStatements([][]byte{b}, want, []schema.AcceptedKey{{Name: key.Name, Public: key.Public}}, 1)
+	_, err = statement.Verify([][]byte{b}, want, []schema.AcceptedKey{{Name: key.Name, Public: key.Public}}, 1)
 	if err != nil {
 		return fault.Refuse(fmt.Errorf("store: %s is not what it signed: %w", at, err),
 			"the store was altered: find out by whom, remove the object and run again")

@@ -7,7 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"bakehouse/agent/trust"
+	"bakehouse/agent/trust/statement"
+
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
@@ -55,7 +56,7 @@ func TestStatementsAreOnlyEverAdded(t *testing.T) {
 		if len(envs) != len(slices.Compact(names)) {
 			t.Errorf("signed by %q: %d envelopes", names, len(envs))
 		}
-		got, err := trust.VerifyStatements(envs, schema.StatementFor(m, d), keys, len(names))
+		got, err := statement.Verify(envs, schema.StatementFor(m, d), keys, len(names))
 		slices.Sort(got)
 		if err != nil || !slices.Equal(got, names) {
 			t.Errorf("signed by %q, accepted %q: %v", names, got, err)
@@ -73,7 +74,7 @@ func TestAlteredStatementInTheStoreIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, b := range st {
-		var env trust.Envelope
+		var env statement.Envelope
 		if err := json.Unmarshal(b, &env); err != nil {
 			t.Fatal(err)
 		}

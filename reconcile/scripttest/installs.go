@@ -5,7 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"bakehouse/agent/trust"
+	"bakehouse/agent/trust/statement"
+
 	"bakehouse/reconcile/contents"
 	"bakehouse/schema"
 	"bakehouse/serve/store"
@@ -25,7 +26,7 @@ func installs(ts *testscript.TestScript, neg bool, args []string) {
 	st, err := store.Open(ctx, ts.MkAbs(filepath.Join(ts.Getenv("WORK"), "store")))
 	ts.Check(err)
 	digest := schema.DigestOf([]byte(ts.ReadFile(args[1])))
-	var statement schema.Statement
+	var want schema.Statement
 	for e, err := range st.List(ctx, schema.ManifestDir) {
 		ts.Check(err)
 		b, err := store.Read(ctx, st, e.Key, schema.MaxManifest)
@@ -33,7 +34,7 @@ func installs(ts *testscript.TestScript, neg bool, args []string) {
 		id, err := schema.ParseHex(strings.TrimSuffix(filepath.Base(e.Key), filepath.Ext(e.Key)))
 		ts.Check(err)
 		if m, err := schema.DecodeManifest(b, id); err == nil && m.SHA256 == digest {
-			statement = schema.StatementFor(m, id)
+			want = schema.StatementFor(m, id)
 		}
 	}
 	var envelopes [][]byte
@@ -43,7 +44,7 @@ func installs(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		envelopes = append(envelopes, b)
 	}
-	by, err := trust.VerifyStatements(envelopes, statement, c.Keys, c.Threshold)
+	by, err := statement.Verify(envelopes, want, c.Keys, c.Threshold)
 	ts.Logf("%s, %v", strings.Join(by, ", "), err)
 	if (err != nil) != neg {
 		ts.Fatalf("verified by %q: %v", by, err)

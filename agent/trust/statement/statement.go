@@ -1,4 +1,8 @@
-package trust
+// Package statement decides whose signature on a package counts. TUF metadata (package trust) say which package a host
+// gets; statements say that a package is ours. Each is a DSSE envelope beside the package, over its digest, its
+// manifest's and the fleet's anchor, made by a signature key that no server holds. What signs, reads and accepts them
+// shares this.
+package statement
 
 import (
 	"bytes"
@@ -19,16 +23,16 @@ import (
 	"bakehouse/schema/fault"
 )
 
-// Envelope is a DSSE envelope (v1.0.2) as it stands beside a package. It is declared here because the usual module for it
-// brings the whole of x/crypto/ssh into the host program, and says on stdout what it thinks of a signature.
+// Envelope is a DSSE envelope (v1.0.2) as it is stored beside a package. It is declared here because the usual module
+// for it brings the whole of x/crypto/ssh into the host program, and prints on stdout what it thinks of a signature.
 type Envelope struct {
-	PayloadType string              `json:"payloadType"`
-	Payload     string              `json:"payload"` // base64
-	Signatures  []EnvelopeSignature `json:"signatures"`
+	PayloadType string      `json:"payloadType"`
+	Payload     string      `json:"payload"` // base64
+	Signatures  []Signature `json:"signatures"`
 }
 
-// EnvelopeSignature is one signature, in base64, with the TUF key id of the key that is said to have made it.
-type EnvelopeSignature struct {
+// Signature is one signature, in base64, with the TUF key id of the key that is said to have made it.
+type Signature struct {
 	KeyID string `json:"keyid"`
 	Sig   string `json:"sig"`
 }
@@ -64,9 +68,11 @@ type accepter struct {
 	verifier    signature.Verifier
 }
 
-// VerifyStatements checks the DSSE envelopes beside a package: threshold of the distinct keys must have signed exactly
+// Verify checks the DSSE envelopes beside a package: threshold of the distinct keys must have signed exactly
 // want. It returns the names of the keys that did. The refusal lists each signature and why it was ignored.
-func VerifyStatements(envelopes [][]byte, want schema.Statement, keys []schema.AcceptedKey, threshold int) (accepted []string, err error) {
+func Verify(
+	envelopes [][]byte, want schema.Statement, keys []schema.AcceptedKey, threshold int,
+) (accepted []string, err error) {
 	if threshold < 1 {
 		return nil, fmt.Errorf("signature threshold %d", threshold)
 	}
@@ -98,7 +104,8 @@ func VerifyStatements(envelopes [][]byte, want schema.Statement, keys []schema.A
 			case why != nil:
 				report = append(report, fmt.Sprintf("signature by %s ignored: %v", signerName(a, s), why))
 			case used[a.fingerprint]:
-				report = append(report, fmt.Sprintf("signature by %s ignored: this key has signed already", signerName(a, s)))
+				report = append(report,
+					fmt.Sprintf("signature by %s ignored: this key has signed already", signerName(a, s)))
 			default:
 				used[a.fingerprint] = true
 				report = append(report, fmt.Sprintf("signature by %s accepted", signerName(a, s)))
@@ -117,9 +124,11 @@ func VerifyStatements(envelopes [][]byte, want schema.Statement, keys []schema.A
 	}
 	verdict := "No valid signature found"
 	if len(accepted) > 0 {
-		verdict = fmt.Sprintf("%d valid of %d required signatures (by %s)", len(accepted), threshold, strings.Join(accepted, ", "))
+		verdict = fmt.Sprintf("%d valid of %d required signatures (by %s)",
+			len(accepted), threshold, strings.Join(accepted, ", "))
 	}
-	return nil, fault.Refuse(fmt.Errorf("package %s: %s\n%s", want.Package.Short(), strings.Join(report, "\n"), verdict),
+	refusal := fmt.Errorf("package %s: %s\n%s", want.Package.Short(), strings.Join(report, "\n"), verdict)
+	return nil, fault.Refuse(refusal,
 		"sign the package with a key that this host's rules accept, or accept the key in the rules of the updater")
 }
 
@@ -155,7 +164,7 @@ func decodeEnvelope(b []byte) (*Envelope, error) {
 }
 
 // judge returns the key that made the signature, and why it does not count. A key id is only a hint of whose it is.
-func judge(env *Envelope, s EnvelopeSignature, want schema.Statement, accepters []accepter) (*accepter, error) {
+func judge(env *Envelope, s Signature, want schema.Statement, accepters []accepter) (*accepter, error) {
 	payload, err := base64.StdEncoding.DecodeString(env.Payload)
 	if err != nil {
 		return nil, errors.New("its payload is not base64")
@@ -196,7 +205,7 @@ func judge(env *Envelope, s EnvelopeSignature, want schema.Statement, accepters 
 	return nil, errors.New("its key is not accepted by this host")
 }
 
-func signerName(a *accepter, s EnvelopeSignature) string {
+func signerName(a *accepter, s Signature) string {
 	switch {
 	case a != nil:
 		return "key " + a.name

@@ -1,0 +1,181 @@
+package statement
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sigstore/sigstore/pkg/signature"
+	sigdsse "github.com/sigstore/sigstore/pkg/signature/dsse"
+
+	"bakehouse/agent/trust/trusttest"
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+)
+
+var testStatement = schema.Statement{Package: schema.DigestOf([]byte("package")),
+	Manifest: schema.DigestOf([]byte("manifest")), Recipe: "0123456789abcdef",
+	Platform: schema.Platform{OS: "linux", Arch: "amd64"}, Format: schema.Deb,
+	Anchor: schema.DigestOf([]byte("anchor"))}
+
+func accept(name string, k trusttest.Key) schema.AcceptedKey {
+	return schema.AcceptedKey{Name: name, Public: k.PEM()}
+}
+
+func TestStatements(t *testing.T) {
+	a, b, thief := trusttest.NewKey(), trusttest.NewKey(), trusttest.NewKey()
+	keys := []schema.AcceptedKey{accept("alice", a), accept("bob", b)}
+	x := schema.DigestOf([]byte("x"))
+	// of is the envelopes of each key on the statement, changed.
+	of := func(change func(*schema.Statement), signers ...trusttest.Key) [][]byte {
+		s := testStatement
+		change(&s)
+		return [][]byte{trusttest.Statement(s, signers...)}
+	}
+	as := func(payloadType, payload string) [][]byte {
+		return [][]byte{trusttest.Envelope(payloadType, []byte(payload), a)}
+	}
+	by := func(signers ...trusttest.Key) []byte { return trusttest.Statement(testStatement, signers...) }
+	replaced := func(b []byte, old, new string) [][]byte {
+		return [][]byte{bytes.Replace(b, []byte(old), []byte(new), 1)}
+	}
+	const none, one = "No valid signature found", "1 valid of 2 required signatures (by alice)"
+	good := by(a)
+	for name, c := range map[string]struct {
+		envelopes [][]byte
+		keys      []schema.AcceptedKey
+		threshold int
+		accepted  []string
+		says      []string // parts of the refusal, in order
+	}{
+		"one of two keys is enough for 1": {[][]byte{good}, keys, 1, []string{"alice"}, nil},
+		"two envelopes for 2":             {[][]byte{good, by(b)}, keys, 2, []string{"alice", "bob"}, nil},
+		"two signatures in one envelope":  {[][]byte{by(b, a)}, keys, 2, []string{"bob", "alice"}, nil},
+		"foreign and broken ones beside a good one are passed over": {
+			[][]byte{[]byte("junk"), by(thief), good}, keys, 1, []string{"alice"}, nil},
+		"no key id": {replaced(good, a.ID(), ""), keys, 1, []string{"alice"}, nil},
+
+		"none": {nil, keys, 1, nil, []string{"the package carries no signature", none}},
+		"unknown key": {[][]byte{by(thief)}, keys, 1, nil,
+			[]string{"key id \"" + thief.ID()[:16], "is not accepted by this host", none}},
+		"unknown key under the id of an accepted one": {replaced(by(thief), thief.ID(), a.ID()), keys, 1, nil,
+			[]string{"key alice ignored", "does not verify", none}},
+		"wrong package": {of(func(s *schema.Statement) { s.Package = x }, a), keys, 1, nil,
+			[]string{"key alice ignored: it is for package " + x.Short(), none}},
+		"another fleet": {of(func(s *schema.Statement) { s.Anchor = x }, a), keys, 1, nil,
+			[]string{"another fleet", none}},
+		"another manifest": {of(func(s *schema.Statement) { s.Manifest = x }, a), keys, 1, nil,
+			[]string{"differently", none}},
+		"one of two required": {[][]byte{good, by(thief)}, keys, 2, nil, []string{"is not accepted", one}},
+		"the same key twice": {[][]byte{good, good}, keys, 2, nil,
+			[]string{"key alice ignored: this key has signed already", one}},
+		"the same key twice in one envelope": {[][]byte{by(a, a)}, keys, 2, nil, []string{"signed already", one}},
+		"the same key accepted under two names": {[][]byte{good, good},
+			[]schema.AcceptedKey{accept("alice", a), accept("al", a)}, 2, nil, []string{"signed already", one}},
+		"another type of payload": {as("text/plain", "x"), keys, 1, nil, []string{`it is a "text/plain"`, none}},
+		"a payload that is no statement": {as(schema.StatementType, "x"), keys, 1, nil,
+			[]string{"key alice ignored", none}},
+		"a statement with a name twice": {as(schema.StatementType, `{"package":"","package":""}`), keys, 1, nil,
+			[]string{"stands twice", none}},
+		"a payload type moved to another payload": {
+			replaced(as("application/x", string(mustJSON(t, testStatement)))[0], "application/x", schema.StatementType),
+			keys, 1, nil, []string{"does not verify", none}},
+		"an accepted key that cannot be read": {[][]byte{good},
+			[]schema.AcceptedKey{{Name: "carol", Public: "nonsense"}}, 1, nil,
+			[]string{"accepted key carol cannot be read", none}},
+		"endless signatures": {[][]byte{manySignatures(t, thief)}, keys, 1, nil,
+			[]string{"more than 64 signatures", none}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Verify(c.envelopes, testStatement, c.keys, c.threshold)
+			if c.says == nil {
+				if err != nil || !slices.Equal(got, c.accepted) {
+					t.Errorf("got %q, %v", got, err)
+				}
+				return
+			}
+			if !fault.IsRefusal(err) || fault.HintOf(err) == "" || got != nil {
+				t.Fatalf("got %q, %v", got, err)
+			}
+			rest := err.Error()
+			for _, s := range c.says {
+				_, after, ok := strings.Cut(rest, s)
+				if !ok {
+					t.Errorf("%q does not say %q, in order", err, s)
+				}
+				rest = after
+			}
+			if rest != "" {
+				t.Errorf("the refusal does not end with its verdict: %q", err)
+			}
+		})
+	}
+}
+
+func mustJSON(t *testing.T, v any) []byte {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func manySignatures(t *testing.T, k trusttest.Key) []byte {
+	keys := make([]trusttest.Key, maxSignatures+1)
+	for i := range keys {
+		keys[i] = k
+	}
+	return trusttest.Statement(testStatement, keys...)
+}
+
+func TestThresholdBelowOneIsNeverMet(t *testing.T) {
+	if _, err := Verify(nil, testStatement, nil, 0); err == nil {
+		t.Error("nothing was needed, and nothing was enough")
+	}
+}
+
+// Other DSSE tools read our envelopes, and we theirs.
+func TestEnvelopesAreThoseOfSigstore(t *testing.T) {
+	k := trusttest.NewKey()
+	pub, err := k.Pub.ToPublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := LoadVerifier(pub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := sigdsse.WrapVerifier(v)
+	unnamed := bytes.Replace(trusttest.Statement(testStatement, k), []byte(k.ID()), nil, 1)
+	if err := theirs.VerifySignature(bytes.NewReader(unnamed), nil); err != nil {
+		t.Errorf("sigstore refuses ours: %v", err)
+	}
+	var s signature.Signer = sigdsse.WrapSigner(k.Signer, schema.StatementType)
+	env, err := s.SignMessage(bytes.NewReader(mustJSON(t, testStatement)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Verify([][]byte{env}, testStatement, []schema.AcceptedKey{accept("k", k)}, 1)
+	if err != nil || len(got) != 1 {
+		t.Errorf("we refuse sigstore's: %v", err)
+	}
+}
+
+func FuzzVerify(f *testing.F) {
+	k := trusttest.NewKey()
+	f.Add(trusttest.Statement(testStatement, k))
+	f.Add([]byte(`{"payloadType":"application/vnd.bakehouse.package.v1+json","payload":"e30=",` +
+		`"signatures":[{"sig":"AA=="}]}`))
+	f.Add([]byte(`{"signatures":null}`))
+	other := trusttest.NewKey()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if got, err := Verify([][]byte{b}, testStatement, []schema.AcceptedKey{accept("other", other)}, 1); err == nil {
+			t.Errorf("accepted by %q", got)
+		} else if !fault.IsRefusal(err) {
+			t.Errorf("not a refusal: %v", err)
+		}
+	})
+}
