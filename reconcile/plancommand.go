@@ -39,7 +39,7 @@ type planner struct {
 func PlanCommand(version string) *cobra.Command {
 	p := planner{version: version}
 	var format string
-	var asJSON, detailed bool
+	var asJSON, detailed, summary bool
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what a commit changes: which hosts, which files, what acts as root, and which line is to blame",
@@ -68,6 +68,12 @@ Exit codes: 0 done, 1 error; with --detailed-exitcode 0 no changes, 1 error, 2 c
 			if !ok {
 				return fault.Hint(fmt.Errorf("no such format %.20q", format), "formats are text, json and markdown")
 			}
+			if summary && format != "text" {
+				return fault.Hint(fmt.Errorf("--summary shortens the text, and --format is %s", format), "leave one of them out")
+			}
+			if summary {
+				write = (*plan.Report).SummaryText
+			}
 			r, refusal, err := p.plan(cmd.Context(), cmd.ErrOrStderr())
 			if err != nil {
 				return err
@@ -93,8 +99,10 @@ Exit codes: 0 done, 1 error; with --detailed-exitcode 0 no changes, 1 error, 2 c
 	f.StringVar(&p.out, "out", "", "file to write the plan to, for `reconcile --plan`; needs --against")
 	f.StringVar(&format, "format", "text", "text, json or markdown (a comment for a pull request)")
 	f.BoolVar(&asJSON, "json", false, "print JSON, errors too")
+	f.BoolVar(&summary, "summary", false, "print hosts, reasons and items, without the differences in files")
 	f.BoolVar(&detailed, "detailed-exitcode", false, "exit with 2 if something changes")
 	cmd.MarkFlagsMutuallyExclusive("json", "format")
+	cmd.MarkFlagsMutuallyExclusive("json", "summary")
 	return cmd
 }
 
