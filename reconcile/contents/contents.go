@@ -9,7 +9,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 
+	"bakehouse/reconcile/evaluate/archive/stream"
 	"bakehouse/schema"
 )
 
@@ -89,7 +89,8 @@ func tgz(r io.Reader, under string) (files []File, err error) {
 		if err != nil {
 			return nil, err
 		}
-		f := File{Path: under + strings.TrimPrefix(h.Name, "."), Mode: h.FileInfo().Mode() & (fs.ModeType | fs.ModePerm), Owner: h.Uname + ":" + h.Gname, Size: h.Size}
+		f := File{Path: under + strings.TrimPrefix(h.Name, "."), Mode: h.FileInfo().Mode() & (fs.ModeType | fs.ModePerm),
+			Owner: h.Uname + ":" + h.Gname, Size: h.Size}
 		if files, err = add(files, f, t); err != nil {
 			return nil, err
 		}
@@ -124,71 +125,43 @@ func add(files []File, f File, content io.Reader) ([]File, error) {
 
 // deb reads an ar archive's two members of the names control.tar.gz and data.tar.gz.
 func deb(r io.Reader) (files []File, err error) {
-	magic := make([]byte, 8)
-	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != "!<arch>\n" {
-		return nil, errors.Join(errors.New("is no ar archive"), err)
-	}
+	ar := stream.NewAr(r)
 	for {
-		header := make([]byte, 60)
-		if _, err := io.ReadFull(r, header); err == io.EOF {
+		m, err := ar.Next()
+		if err == io.EOF {
 			return files, nil
-		} else if err != nil {
+		}
+		if err != nil {
 			return nil, err
 		}
-		size, err := strconv.ParseInt(strings.TrimSpace(string(header[48:58])), 10, 64)
-		if err != nil || size < 0 {
-			return nil, errors.New("has an ar member without a size")
+		under := ""
+		switch m.Name {
+		case "control.tar.gz":
+			under = "DEBIAN"
+		case "data.tar.gz":
+		default:
+			continue
 		}
-		member := &io.LimitedReader{R: r, N: size}
-		switch name := strings.TrimRight(string(header[:16]), " /"); name {
-		case "control.tar.gz", "data.tar.gz":
-			under := ""
-			if name == "control.tar.gz" {
-				under = "DEBIAN"
-			}
-			more, err := tgz(member, under)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", name, err)
-			}
-			files = append(files, more...)
+		more, err := tgz(ar, under)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", m.Name, err)
 		}
-		if _, err := io.Copy(io.Discard, member); err != nil {
-			return nil, err
-		}
-		if member.N > 0 {
-			return nil, io.ErrUnexpectedEOF
-		}
-		if _, err := io.CopyN(io.Discard, r, size&1); err != nil {
-			return nil, err
-		}
+		files = append(files, more...)
 	}
 }
 
-// rpm skips the lead and the two headers, and reads the cpio archive behind them. Owners stand in the header only.
+// rpm reads the cpio archive behind the head. Owners are in the header only.
 func rpm(r io.Reader) (files []File, err error) {
-	if _, err := io.CopyN(io.Discard, r, 96); err != nil {
+	if _, err := stream.RPMPayload(r); err != nil {
 		return nil, err
-	}
-	for _, align := range []int64{8, 1} {
-		intro := make([]byte, 16)
-		if _, err := io.ReadFull(r, intro); err != nil {
-			return nil, err
-		}
-		if !bytes.HasPrefix(intro, []byte{0x8e, 0xad, 0xe8, 0x01}) {
-			return nil, errors.New("has no rpm header where one belongs")
-		}
-		n := 16*int64(binary.BigEndian.Uint32(intro[8:])) + int64(binary.BigEndian.Uint32(intro[12:]))
-		if _, err := io.CopyN(io.Discard, r, n+(-n&(align-1))); err != nil {
-			return nil, err
-		}
 	}
 	z, err := gzip.NewReader(r)
 	if err != nil {
 		return nil, err
 	}
-	err = cpio(z, func(path string, mode, size int64, content io.Reader) error {
-		f := File{Path: strings.TrimPrefix(path, "."), Mode: fs.FileMode(mode & 0o777), Size: size}
-		if mode&0o170000 == 0o040000 {
+	err = cpio(z, func(m stream.CpioMember, content io.Reader) error {
+		f := File{Path: strings.TrimPrefix(m.Name, "."), Mode: permissions(m), Size: m.Size}
+		if m.Mode&0o170000 == 0o040000 {
 			f.Mode |= fs.ModeDir
 		}
 		files, err = add(files, f, content)
@@ -200,43 +173,27 @@ func rpm(r io.Reader) (files []File, err error) {
 	return files, err
 }
 
-// cpio hands out the entries of an archive in the "new ASCII" form, up to its end.
-func cpio(r io.Reader, entry func(path string, mode, size int64, content io.Reader) error) error {
+// cpio hands out the members of an archive, up to its end.
+func cpio(r io.Reader, member func(m stream.CpioMember, content io.Reader) error) error {
+	c := stream.NewCpio(r)
 	for {
-		header := make([]byte, 110)
-		if _, err := io.ReadFull(r, header); err != nil {
-			return err
-		}
-		field := func(i int) int64 { // eight hex digits each, after the magic
-			v, err := strconv.ParseUint(string(header[6+8*i:14+8*i]), 16, 32)
-			if err != nil {
-				return -1
-			}
-			return int64(v)
-		}
-		mode, size, length := field(1), field(6), field(11)
-		if string(header[:6]) != "070701" || mode < 0 || size < 0 || length < 1 || length > 1<<16 {
-			return errors.New("has a malformed cpio entry")
-		}
-		name := make([]byte, length+(-(110+length)&3))
-		if _, err := io.ReadFull(r, name); err != nil {
-			return err
-		}
-		path := string(name[:length-1])
-		if path == "TRAILER!!!" {
+		m, err := c.Next()
+		if err == io.EOF {
 			return nil
 		}
-		content := &io.LimitedReader{R: r, N: size}
-		if err := entry(path, mode, size, content); err != nil {
+		if err != nil {
 			return err
 		}
-		if _, err := io.CopyN(io.Discard, r, content.N+-size&3); err != nil {
+		if err := member(m, c); err != nil {
 			return err
 		}
 	}
 }
 
-// pkg reads both archives of a datastream: what pkgmap says of directories, modes and owners, and what the entries hold.
+func permissions(m stream.CpioMember) fs.FileMode { return fs.FileMode(m.Mode) & fs.ModePerm }
+
+// pkg reads both archives of a datastream: what pkgmap says of directories, modes and owners, and what the entries
+// hold.
 func pkg(r io.Reader) (files []File, err error) {
 	c := &counting{r: r}
 	if _, err := io.CopyN(io.Discard, c, 512); err != nil {
@@ -244,13 +201,13 @@ func pkg(r io.Reader) (files []File, err error) {
 	}
 	said := map[string]File{}
 	for range 2 {
-		if err := cpio(c, func(path string, mode, size int64, content io.Reader) error {
-			f := File{Path: path, Mode: fs.FileMode(mode & 0o777), Size: size}
-			switch under, rest, _ := strings.Cut(path, "/"); {
+		if err := cpio(c, func(m stream.CpioMember, content io.Reader) error {
+			f := File{Path: m.Name, Mode: permissions(m), Size: m.Size}
+			switch under, rest, _ := strings.Cut(m.Name, "/"); {
 			case under == "root":
 				f.Path = "/" + rest
 			case under == "install":
-			case path == "pkgmap":
+			case m.Name == "pkgmap":
 				b, err := io.ReadAll(io.LimitReader(content, maxPkgMap))
 				said = pkgMap(b)
 				return err

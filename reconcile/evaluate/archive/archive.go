@@ -2,8 +2,8 @@
 // zip, and a plugin wants one program of it.
 //
 // Which kind it is shows in the content, never in a name. Read goes through an archive once and yields its Table: every
-// member's size and digest. Find looks a member up in it, through links. Copy goes through the archive again, up to that
-// member, and writes its bytes. So an archive is never held in memory, nor is a member.
+// member's size and digest. Find looks a member up in it, through links. Copy goes through the archive again, up to
+// that member, and writes its bytes. So an archive is never held in memory, nor is a member.
 //
 // Nothing is believed: names count after they are cleaned and never lead out, links lead to other members only, what is
 // there twice is refused when it is asked for, and sizes, numbers and dictionaries are bounded before memory is spent.
@@ -115,7 +115,8 @@ func read(ctx context.Context, r io.ReaderAt, size int64, b bounds) (*Table, err
 		}
 		named -= len(it.name) + len(it.link)
 		if len(t.entries) == b.Members || named < 0 {
-			return nil, fmt.Errorf("an archive with too many members or too long names: at most %d, and %d bytes", b.Members, b.Names)
+			return nil, fmt.Errorf("an archive with too many members or too long names: at most %d, and %d bytes", b.Members,
+				b.Names)
 		}
 		e := entry{kind: it.kind, inode: it.inode, link: it.link}
 		if e.kind == regular {

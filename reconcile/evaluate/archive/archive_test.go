@@ -10,7 +10,8 @@ import (
 
 func TestAMemberIsFoundInEveryKindOfArchive(t *testing.T) {
 	big := strings.Repeat("a program\n", 50000)
-	files := []made{{name: "./", kind: directory}, {name: "./usr/bin/", kind: directory}, {name: "./usr/bin/x", content: big}, {name: "etc/x.conf", content: "a=1\n"}, {name: "empty"}}
+	files := []made{{name: "./", kind: directory}, {name: "./usr/bin/", kind: directory},
+		{name: "./usr/bin/x", content: big}, {name: "etc/x.conf", content: "a=1\n"}, {name: "empty"}}
 	kinds := map[string]func([]byte) []byte{
 		"tar": func(b []byte) []byte { return b },
 		"deb": makeDeb,
@@ -20,12 +21,15 @@ func TestAMemberIsFoundInEveryKindOfArchive(t *testing.T) {
 		for what, wrap := range kinds {
 			all[what+" "+how] = wrap(pack(t, how, makeTar(t, files...)))
 		}
-		all["rpm "+how] = makeRPM(pack(t, how, makeCpio(cpioMember{name: "./usr/bin", mode: 0o40755}, cpioMember{name: "./usr/bin/x", content: big, mode: 0o100755, links: 1},
-			cpioMember{name: "./etc/x.conf", content: "a=1\n", mode: 0o100644, links: 1}, cpioMember{name: "./empty", mode: 0o100644, links: 1})))
+		all["rpm "+how] = makeRPM(pack(t, how, makeCpio(cpioMember{name: "./usr/bin", mode: 0o40755},
+			cpioMember{name: "./usr/bin/x", content: big, mode: 0o100755, links: 1},
+			cpioMember{name: "./etc/x.conf", content: "a=1\n", mode: 0o100644, links: 1},
+			cpioMember{name: "./empty", mode: 0o100644, links: 1})))
 	}
 	for what, b := range all {
 		t.Run(what, func(t *testing.T) {
-			for name, want := range map[string]string{"usr/bin/x": big, "./usr/bin/x": big, "/usr/bin/x": big, "etc/x.conf": "a=1\n", "empty": ""} {
+			for name, want := range map[string]string{"usr/bin/x": big, "./usr/bin/x": big, "/usr/bin/x": big,
+				"etc/x.conf": "a=1\n", "empty": ""} {
 				if got, err := take(t, b, name); err != nil || got != want {
 					t.Errorf("%s: %d bytes, %v", name, len(got), err)
 				}
@@ -58,8 +62,9 @@ func TestALinkLeadsToAnotherMemberOrNowhere(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"usr/bin/d": "does not end", "usr/bin/e": "leads out of the archive", "usr/bin/f": `"opt"`, "usr/bin/g": "which is not in the archive",
-		"l1": "does not end", "lib/x": `"lib" is a link`,
+		"usr/bin/d": "does not end", "usr/bin/e": "leads out of the archive", "usr/bin/f": `"opt"`,
+		"usr/bin/g": "which is not in the archive",
+		"l1":        "does not end", "lib/x": `"lib" is a link`,
 	} {
 		if got, err := take(t, b, name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %q, %v; want %s", name, got, err, want)
@@ -68,7 +73,8 @@ func TestALinkLeadsToAnotherMemberOrNowhere(t *testing.T) {
 }
 
 func TestWhatIsMissingIsSaidWithWhatIsNear(t *testing.T) {
-	b := makeTar(t, made{name: "usr/sbin/zabbix_agent2", content: "x"}, made{name: "usr/share/doc/zabbix-agent2/README"}, made{name: "etc/zabbix/zabbix_agent2.conf"})
+	b := makeTar(t, made{name: "usr/sbin/zabbix_agent2", content: "x"}, made{name: "usr/share/doc/zabbix-agent2/README"},
+		made{name: "etc/zabbix/zabbix_agent2.conf"})
 	_, err := take(t, b, "usr/bin/zabbix_agent2")
 	if err == nil || !strings.Contains(err.Error(), `no member "usr/bin/zabbix_agent2"`) ||
 		fault.HintOf(err) != `it has "usr/sbin/zabbix_agent2", "etc/zabbix/zabbix_agent2.conf"` {

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"io"
 
+	"bakehouse/reconcile/evaluate/archive/stream"
+
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
@@ -28,7 +30,7 @@ func open(ctx context.Context, r io.ReaderAt, size int64, b bounds) (what string
 		return "", nil, err
 	}
 	switch head = head[:n]; {
-	case bytes.HasPrefix(head, []byte(arMagic)):
+	case bytes.HasPrefix(head, []byte(stream.ArMagic)):
 		from, length, err := debData(r, size)
 		if err != nil {
 			return "", nil, wrong("deb", err)
@@ -38,7 +40,7 @@ func open(ctx context.Context, r io.ReaderAt, size int64, b bounds) (what string
 			return "", nil, wrong("deb", err)
 		}
 		return "deb", w, nil
-	case bytes.HasPrefix(head, rpmMagic):
+	case bytes.HasPrefix(head, []byte(stream.RPMMagic)):
 		w, err := rpmPayload(ctx, r, size, b)
 		if err != nil {
 			return "", nil, wrong("rpm", err)
@@ -69,7 +71,8 @@ func inflate(in *bufio.Reader) (r io.Reader, done func(), err error) {
 		r, err = xz.NewReader(bufio.NewReader(&xzGuard{in: in}))
 	case bytes.HasPrefix(head, []byte("\x28\xb5\x2f\xfd")):
 		var z *zstd.Decoder
-		z, err = zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxDictionary))
+		z, err = zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxWindow(maxDictionary))
 		if err == nil {
 			r, done = z, z.Close
 		}
@@ -81,8 +84,8 @@ func inflate(in *bufio.Reader) (r io.Reader, done func(), err error) {
 	return r, done, err
 }
 
-// stream is an inflated part of an archive.
-func stream(ctx context.Context, r io.ReaderAt, from, n int64, b bounds) (*bufio.Reader, func(), error) {
+// inflated is a part of an archive, inflated.
+func inflated(ctx context.Context, r io.ReaderAt, from, n int64, b bounds) (*bufio.Reader, func(), error) {
 	z, done, err := inflate(section(ctx, r, from, n))
 	if err != nil {
 		return nil, nil, err
@@ -97,7 +100,7 @@ type tarWalker struct {
 }
 
 func tarIn(ctx context.Context, r io.ReaderAt, from, n int64, b bounds) (walker, error) {
-	in, done, err := stream(ctx, r, from, n, b)
+	in, done, err := inflated(ctx, r, from, n, b)
 	if err != nil {
 		return nil, err
 	}

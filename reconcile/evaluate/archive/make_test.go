@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 
+	"bakehouse/reconcile/evaluate/archive/stream"
 	"bakehouse/schema"
 )
 
@@ -38,7 +39,8 @@ func makeTar(t testing.TB, members ...made) []byte {
 	w := tar.NewWriter(&b)
 	for _, m := range members {
 		h := &tar.Header{Name: m.name, Linkname: m.link, Mode: 0o644,
-			Typeflag: map[kind]byte{regular: tar.TypeReg, symlink: tar.TypeSymlink, hardlink: tar.TypeLink, directory: tar.TypeDir}[m.is()]}
+			Typeflag: map[kind]byte{regular: tar.TypeReg, symlink: tar.TypeSymlink, hardlink: tar.TypeLink,
+				directory: tar.TypeDir}[m.is()]}
 		if m.is() == regular {
 			h.Size = int64(len(m.content))
 		}
@@ -90,7 +92,7 @@ type part struct {
 }
 
 func makeAr(parts ...part) []byte {
-	b := []byte(arMagic)
+	b := []byte(stream.ArMagic)
 	for _, p := range parts {
 		b = fmt.Appendf(b, "%-16s%-12d%-6d%-6d%-8o%-10d`\n", p.name, 0, 0, 0, 0o100644, len(p.data))
 		b = append(b, p.data...)
@@ -107,8 +109,8 @@ func makeDeb(data []byte) []byte {
 
 // makeRPM is a package with headers that list nothing: only the payload is read.
 func makeRPM(payload []byte) []byte {
-	b := append(append([]byte{}, rpmMagic...), make([]byte, 92)...)
-	intro := append(append([]byte{}, headerMagic...), make([]byte, 12)...)
+	b := append([]byte(stream.RPMMagic), make([]byte, 92)...)
+	intro := append([]byte(headerMagic), make([]byte, 12)...)
 	intro[15] = 5 // bytes of data, so that the signature needs padding
 	b = append(append(b, intro...), 1, 2, 3, 4, 5, 0, 0, 0)
 	b = append(append(b, intro...), 1, 2, 3, 4, 5)
@@ -129,7 +131,8 @@ func makeCpio(members ...cpioMember) []byte {
 		}
 	}
 	for _, m := range append(members, cpioMember{name: "TRAILER!!!"}) {
-		b = fmt.Appendf(b, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", m.inode, m.mode, 0, 0, m.links, 0, len(m.content), 8, 1, 0, 0, len(m.name)+1, 0)
+		b = fmt.Appendf(b, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", m.inode, m.mode, 0, 0, m.links, 0,
+			len(m.content), 8, 1, 0, 0, len(m.name)+1, 0)
 		b = append(append(b, m.name...), 0)
 		pad()
 		b = append(b, m.content...)
@@ -190,3 +193,6 @@ func take(t testing.TB, b []byte, name string) (string, error) {
 	}
 	return out.String(), nil
 }
+
+// headerMagic begins a header of an rpm.
+const headerMagic = "\x8e\xad\xe8\x01"

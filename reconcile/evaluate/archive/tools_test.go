@@ -196,7 +196,8 @@ cp -a %{from}/. %{buildroot}/
 /usr
 /bin
 END
-	rpmbuild --quiet -bb --define "_topdir $PWD/top" --define "from $1" --define "_binary_payload $3" --define '__os_install_post %{nil}' \
+	rpmbuild --quiet -bb --define "_topdir $PWD/top" --define "from $1" --define "_binary_payload $3" \
+		--define '__os_install_post %{nil}' \
 		--define 'debug_package %{nil}' --define '__brp_mangle_shebangs %{nil}' --define '_build_id_links none' x.spec
 	cp top/RPMS/noarch/x-1-1.noarch.rpm "$2"
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"bakehouse/reconcile/evaluate/archive/stream"
 )
 
 // xzGuard passes an xz file on (tukaani.org/xz/xz-file-format.txt) and fails where a block asks for a dictionary over
@@ -33,7 +35,7 @@ func (g *xzGuard) Read(p []byte) (int, error) {
 	}
 	n, err := g.in.Read(p[:min(int64(len(p)), g.run)])
 	g.run -= int64(n)
-	return n, early(err)
+	return n, stream.Early(err)
 }
 
 func (g *xzGuard) peek(n int) ([]byte, error) {
@@ -41,7 +43,7 @@ func (g *xzGuard) peek(n int) ([]byte, error) {
 	if len(b) == n {
 		return b, nil
 	}
-	return nil, early(err)
+	return nil, stream.Early(err)
 }
 
 // stream is at the header of a stream, at padding between two, or at the end.
@@ -192,3 +194,5 @@ func xzNumber(b []byte) (v uint64, n int) {
 	}
 	return 0, 0
 }
+
+func pad4(n int64) int64 { return -n & 3 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"math"
+
+	"bakehouse/reconcile/evaluate/archive/stream"
 )
 
 // listing reads so many bytes and no more: the whole directory of a zip is read at once, and every 46 bytes of it take
@@ -64,7 +66,7 @@ func (w *zipWalker) next() (item, error) {
 		return item{}, err
 	}
 	if it.kind == symlink {
-		target, err := io.ReadAll(io.LimitReader(w.now, maxName))
+		target, err := io.ReadAll(io.LimitReader(w.now, stream.MaxName))
 		if err != nil {
 			return item{}, err
 		}
