@@ -100,7 +100,7 @@ func collectGarbage(ctx context.Context, o gcOptions) (*store.GCReport, error) {
 	if opts.Keep == 0 {
 		opts.Keep = f.Keep.Releases
 	}
-	if _, err := publish.PublishedRoots(ctx, st, f); err != nil {
+	if _, err := publish.CheckRoots(ctx, st, f); err != nil {
 		return nil, err
 	}
 	opts.Anchor = f.Roots[0]

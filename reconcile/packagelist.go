@@ -90,7 +90,7 @@ func (o listOptions) list(ctx context.Context, log io.Writer) ([]*ListedPackage,
 	if err != nil {
 		return nil, err
 	}
-	published, err := publish.Published(ctx, st, head.Fleet, time.Now())
+	published, err := publish.Read(ctx, st, head.Fleet, time.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -198,8 +198,8 @@ func (p *pass) keep(ctx context.Context, ring *keys.Keyring, names []string, b b
 }
 
 // next is the state to publish.
-func (p *pass) next(hosts map[string]plan.Desired, packages map[plan.Package]schema.Candidate) publish.Next {
-	n := publish.Next{
+func (p *pass) next(hosts map[string]plan.Desired, packages map[plan.Package]schema.Candidate) publish.Wanted {
+	n := publish.Wanted{
 		Policy:  p.head.Policy(),
 		Release: schema.Release{Schema: 1, Commit: p.head.Revision.Commit, Tree: p.head.Revision.Tree, Tool: p.version, Bake: bake.Version},
 	}

@@ -41,7 +41,7 @@ func Refresh(ctx context.Context, o options, log io.Writer) (out *Refreshed, err
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	head, err := publish.Head(ctx, p.store, f, p.now)
+	head, err := publish.ReadHead(ctx, p.store, f, p.now)
 	if err != nil {
 		return nil, err
 	}

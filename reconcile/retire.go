@@ -164,7 +164,7 @@ func (r retirement) strands(ctx context.Context, after *desired.State) (stranded
 	if err != nil {
 		return nil, err
 	}
-	published, err := publish.Published(ctx, st, before, r.now)
+	published, err := publish.Read(ctx, st, before, r.now)
 	if err != nil {
 		return nil, err
 	}

@@ -93,7 +93,7 @@ func (s *signOnly) sign(ctx context.Context, o options, log io.Writer) (done *Si
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	published, err := publish.Published(ctx, st, head.Fleet, now)
+	published, err := publish.Read(ctx, st, head.Fleet, now)
 	if err != nil {
 		return nil, err
 	}

@@ -66,9 +66,9 @@ func TestWhatReconcileSignsAndAccessAddPrintsIsServed(t *testing.T) {
 	ring := keys.Open(model.Fleet, keyDir, func(string, bool) ([]byte, error) { return []byte("a passphrase"), nil })
 	publish := func(p map[string]pack) {
 		t.Helper()
-		state, err := publish.Published(t.Context(), f.store, model.Fleet, time.Now())
+		state, err := publish.Read(t.Context(), f.store, model.Fleet, time.Now())
 		check(t, err)
-		next := publish.Next{Access: &model.Access, Policy: schema.Policy{Enabled: true, Rings: []schema.Ring{{Name: "all"}}, Sites: model.Sites}}
+		next := publish.Wanted{Access: &model.Access, Policy: schema.Policy{Enabled: true, Rings: []schema.Ring{{Name: "all"}}, Sites: model.Sites}}
 		for host, p := range p {
 			next.Assignments = append(next.Assignments, schema.Assignment{Host: host, SHA256: p.digest, Length: int64(len(p.bytes)),
 				Target: schema.Target{Manifest: p.manifest, Recipe: "0123456789abcdef", Site: "central", Ring: "all", Selected: true}})

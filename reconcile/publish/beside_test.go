@@ -78,7 +78,7 @@ func TestGCBesideReconcileTakesNothingThatIsNeeded(t *testing.T) {
 	if err != nil || sum.Head != last {
 		t.Errorf("head %d, %v", sum.Head, err)
 	}
-	s, err := Published(t.Context(), open(), k.f.Fleet, start.Add(last*time.Minute))
+	s, err := Read(t.Context(), open(), k.f.Fleet, start.Add(last*time.Minute))
 	if err != nil || len(s.Assignments()) != len(kitchenHosts) || s.Release().Schema != releaseSchema {
 		t.Errorf("published: %v", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math/bits"
 	"reflect"
 	"slices"
 	"time"
@@ -16,34 +15,91 @@ import (
 	"bakehouse/schema/fault"
 )
 
-// Next is the state to publish. Of an assignment, Host, SHA256, Length, Manifest, Recipe, Site, Ring and Selected are
-// read; release numbers, since and older candidates follow from what is published. Of the release, Commit, Tree, Tool
-// and Bake are read; Schema, Fleet, Issued and Number are filled in.
-type Next struct {
+// Wanted is the state to publish, as a commit wants it. Of an assignment, Host, SHA256, Length, Manifest, Recipe, Site,
+// Ring and Selected are read; release numbers, since and older candidates follow from what is published. Of the release,
+// Commit, Tree, Tool and Bake are read; Schema, Issued and Number are filled in.
+type Wanted struct {
 	Assignments []schema.Assignment
 	Policy      schema.Policy
 	Access      *schema.Access // nil: no access target
 	Release     schema.Release
-	Now         time.Time // zero: the time given to Published
 }
 
-// draft is the next state, before versions and signatures. It is derived without I/O.
-type draft struct {
-	now         time.Time
-	first       bool // nothing is published
-	changed     bool // in what hosts or servers are told
-	number      int64
+// Previous is all that a draft follows from, besides what is wanted.
+type Previous struct {
+	Fleet    string
+	BinRoles *metadata.Delegations // of the bins to the keys for targets, by the newest root
+
+	// What is published. Of a store without a release all is zero.
+
+	Number      int64                         // of the newest release
+	Assignments map[string]*schema.Assignment // by host; without those whose keys the newest root dropped
+	Policy      *schema.Policy                // nil if there is none, or it is not believed any more; likewise:
+	Release     *schema.Release
+	Access      *schema.Access
+	Delegations *metadata.Delegations // in targets; nil if nothing is published
+	InBins      map[string]int        // how many hosts each bin has, by its name
+
+	// MinVersion is not 0 after the store was restored from a backup: every release number is to be new.
+	MinVersion int64
+}
+
+// Draft is the next state, before versions, expiries and signatures. It is derived from Previous, Wanted and a time alone,
+// so that whoever has these three gets the same bytes.
+type Draft struct {
+	Time    time.Time // when it is made, in whole seconds: as given, or the time of what is published if that is later
+	Changed bool      // in what hosts or servers are told
+	Number  int64     // of the newest release
+	Hosts   []string  // with a new package, in order
+	Removed []string  // hosts that are no longer there, in order
+	Dirty   []string  // bins that say something new, in order
+
+	Targets     map[string][]byte // content of top-level targets, by name
+	Delegations *metadata.Delegations
+
 	assignments map[string][]schema.Assignment // by bin, hosts in order
-	dirty       []string                       // bins that say something new
-	delegations *metadata.Delegations
-	content     map[string][]byte // of top-level targets, by name
-	hosts       []string          // with a new package
-	removed     []string
+}
+
+const (
+	accessSchema  = 1
+	releaseSchema = 1
+)
+
+// NewDraft derives the next state. It reads no clock, and neither files nor keys, and changes nothing that it is given. The
+// error is a host that is wanted twice, an invalid assignment, or a time that is far before that of what is published.
+func NewDraft(prev Previous, want Wanted, issued time.Time) (*Draft, error) {
+	issued, err := notBefore(prev.Policy, wholeSeconds(issued))
+	if err != nil {
+		return nil, err
+	}
+	d := &Draft{Time: issued, Number: prev.Number + 1, Delegations: prev.BinRoles}
+	if err := d.assign(prev, want.Assignments); err != nil {
+		return nil, err
+	}
+	if len(d.Hosts) == 0 && prev.MinVersion == 0 {
+		d.Number = max(prev.Number, 1)
+	}
+	return d, d.targets(prev, want)
+}
+
+// wholeSeconds is t as TUF metadata have it.
+func wholeSeconds(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+
+// notBefore is now, unless what is published was issued a little later: clocks differ.
+func notBefore(published *schema.Policy, now time.Time) (time.Time, error) {
+	if published == nil || !now.Before(published.Issued) {
+		return now, nil
+	}
+	if published.Issued.Sub(now) > time.Hour {
+		return now, fault.Hint(fmt.Errorf("this machine's clock says %s, but the published state was issued at %s",
+			now.Format(time.RFC3339), published.Issued.Format(time.RFC3339)), "set the clock")
+	}
+	return published.Issued, nil
 }
 
 // follow is what a host is given after prev (nil: nothing). The same digest keeps its release and since. A new one, even
 // one that the host had before, gets the new number, and prev becomes the first older candidate.
-func follow(prev *schema.Assignment, want schema.Assignment, number int64, now time.Time) (a schema.Assignment, anew bool) {
+func follow(prev *schema.Assignment, want schema.Assignment, number int64, now time.Time) (a schema.Assignment, changed bool) {
 	a = want
 	if prev != nil && prev.SHA256 == want.SHA256 {
 		a.Release, a.Since, a.Older = prev.Release, prev.Since, prev.Older
@@ -61,123 +117,82 @@ func follow(prev *schema.Assignment, want schema.Assignment, number int64, now t
 	return a, true
 }
 
-// clock is the time at which the next state is made: now, unless what is published was issued a little later.
-func (s *State) clock(now time.Time) (time.Time, error) {
-	if s.policy != nil && now.Before(s.policy.Issued) {
-		if s.policy.Issued.Sub(now) > time.Hour {
-			return now, fault.Hint(fmt.Errorf("this machine's clock says %s, but the published state was issued at %s",
-				now.Format(time.RFC3339), s.policy.Issued.Format(time.RFC3339)), "set the clock")
-		}
-		now = s.policy.Issued
-	}
-	return now, nil
-}
-
-func (s *State) draft(next Next) (*draft, error) {
-	d := &draft{now: s.now, first: s.head == 0, number: s.number + 1, assignments: map[string][]schema.Assignment{}}
-	if !next.Now.IsZero() {
-		d.now = wholeSeconds(next.Now)
-	}
-	var err error
-	if d.now, err = s.clock(d.now); err != nil {
-		return nil, err
-	}
-	d.delegations = s.delegations()
-	if err := d.assign(s, next.Assignments); err != nil {
-		return nil, err
-	}
-	if len(d.hosts) == 0 && s.above == 0 {
-		d.number = max(s.number, 1)
-	}
-	return d, d.targets(s, next)
-}
-
-// delegations give the bins to the keys of targets.
-func (s *State) delegations() *metadata.Delegations {
-	role := s.root.Signed.Roles[metadata.TARGETS]
-	keys := map[string]*metadata.Key{}
-	for _, id := range role.KeyIDs {
-		keys[id] = s.root.Signed.Keys[id]
-	}
-	return &metadata.Delegations{Keys: keys, SuccinctRoles: &metadata.SuccinctRoles{
-		KeyIDs: role.KeyIDs, Threshold: role.Threshold,
-		BitLength: bits.Len(uint(s.info.Bins - 1)), NamePrefix: schema.BinPrefix}}
-}
-
-func (d *draft) assign(s *State, want []schema.Assignment) error {
+func (d *Draft) assign(prev Previous, want []schema.Assignment) error {
 	byHost := map[string]schema.Assignment{}
 	for _, w := range want {
 		if _, ok := byHost[w.Host]; ok {
-			return fmt.Errorf("host %s stands twice in the state to publish", w.Host)
+			return fmt.Errorf("host %s is in the state to publish twice", w.Host)
 		}
-		a, anew := follow(s.assignments[w.Host], w, d.number, d.now)
-		if s.above > 0 {
-			// The host may have been given something later that is lost, and takes nothing of a lower number.
-			a.Release = d.number
+		a, changed := follow(prev.Assignments[w.Host], w, d.Number, d.Time)
+		if prev.MinVersion > 0 {
+			// The host may have been given something later that is lost, and rejects any lower number.
+			a.Release = d.Number
 		}
 		if err := a.Validate(); err != nil {
 			return err
 		}
 		byHost[w.Host] = a
-		if anew {
-			d.hosts = append(d.hosts, w.Host)
+		if changed {
+			d.Hosts = append(d.Hosts, w.Host)
 		}
 	}
 	dirty := map[string]bool{}
+	d.assignments = map[string][]schema.Assignment{}
 	for _, host := range slices.Sorted(maps.Keys(byHost)) {
-		a, bin := byHost[host], d.bin(host)
+		a, bin := byHost[host], d.binOf(host)
 		d.assignments[bin] = append(d.assignments[bin], a)
-		if prev := s.assignments[host]; prev == nil || !reflect.DeepEqual(*prev, a) {
+		if was := prev.Assignments[host]; was == nil || !reflect.DeepEqual(*was, a) {
 			dirty[bin] = true
 		}
 	}
-	for host := range s.assignments {
+	for host := range prev.Assignments {
 		if _, ok := byHost[host]; !ok {
-			dirty[d.bin(host)] = true
-			d.removed = append(d.removed, host)
+			dirty[d.binOf(host)] = true
+			d.Removed = append(d.Removed, host)
 		}
 	}
-	// Also what stands in a bin but was not carried forward, because its keys were dropped.
-	for name, md := range s.bins {
-		if len(md.Signed.Targets) != len(d.assignments[name]) {
-			dirty[name] = true
+	// Also what is in a bin but was not carried forward, because its keys were dropped.
+	for bin, n := range prev.InBins {
+		if n != len(d.assignments[bin]) {
+			dirty[bin] = true
 		}
 	}
-	slices.Sort(d.hosts)
-	slices.Sort(d.removed)
-	d.dirty = slices.Sorted(maps.Keys(dirty))
-	d.changed = len(dirty) > 0
+	slices.Sort(d.Hosts)
+	slices.Sort(d.Removed)
+	d.Dirty = slices.Sorted(maps.Keys(dirty))
+	d.Changed = len(dirty) > 0
 	return nil
 }
 
-func (d *draft) bin(host string) string {
-	return d.delegations.SuccinctRoles.GetRolesForTarget(schema.PackageTarget(host))[0].Name
+func (d *Draft) binOf(host string) string {
+	return d.Delegations.SuccinctRoles.GetRolesForTarget(schema.PackageTarget(host))[0].Name
 }
 
-// targets settles the top-level targets. The issue time moves with any change and with nothing else, and a commit that
+// targets sets the top-level targets. The issue time moves with any change and with nothing else, and a commit that
 // changes nothing for any host or server is no change.
-func (d *draft) targets(s *State, next Next) error {
-	policy := next.Policy
-	policy.Schema, policy.Fleet = schema.PolicySchema, s.fleet.Name
-	access := next.Access
+func (d *Draft) targets(prev Previous, want Wanted) error {
+	policy := want.Policy
+	policy.Schema, policy.Fleet = schema.PolicySchema, prev.Fleet
+	access := want.Access
 	if access != nil {
 		a := *access
 		a.Schema, access = accessSchema, &a
 	}
-	if s.policy != nil {
-		policy.Issued = s.policy.Issued
+	if prev.Policy != nil {
+		policy.Issued = prev.Policy.Issued
 	}
-	d.changed = d.changed || d.first || s.policy == nil || !sameJSON(s.policy, policy) || !sameJSON(s.access, access) ||
-		s.targets == nil || !sameJSON(s.targets.Signed.Delegations, d.delegations)
-	release := s.release
-	if d.changed {
-		policy.Issued = d.now
-		r := next.Release
-		r.Schema, r.Number, r.Issued = releaseSchema, d.number, d.now
+	d.Changed = d.Changed || prev.Policy == nil || !sameJSON(prev.Policy, policy) || !sameJSON(prev.Access, access) ||
+		prev.Delegations == nil || !sameJSON(prev.Delegations, d.Delegations)
+	release := prev.Release
+	if d.Changed {
+		policy.Issued = d.Time
+		r := want.Release
+		r.Schema, r.Number, r.Issued = releaseSchema, d.Number, d.Time
 		release = &r
 	}
-	d.content = map[string][]byte{}
-	for name, v := range map[string]any{schema.PolicyTarget: policy, schema.ReleaseTarget: release, schema.AccessTarget: access} {
+	d.Targets = map[string][]byte{}
+	all := map[string]any{schema.PolicyTarget: policy, schema.ReleaseTarget: release, schema.AccessTarget: access}
+	for name, v := range all {
 		if name == schema.AccessTarget && access == nil {
 			continue
 		}
@@ -185,15 +200,10 @@ func (d *draft) targets(s *State, next Next) error {
 		if err != nil {
 			return err
 		}
-		d.content[name] = b
+		d.Targets[name] = b
 	}
 	return nil
 }
-
-const (
-	accessSchema  = 1
-	releaseSchema = 1
-)
 
 func sameJSON(a, b any) bool {
 	x, err1 := json.Marshal(a)
@@ -201,16 +211,26 @@ func sameJSON(a, b any) bool {
 	return err1 == nil && err2 == nil && bytes.Equal(x, y)
 }
 
-// binTargets is the content of a bin.
-func binTargets(as []schema.Assignment) (map[string]*metadata.TargetFiles, error) {
-	ts := map[string]*metadata.TargetFiles{}
-	for _, a := range as {
+// Bin is what a bin says: its hosts' targets, by name.
+func (d *Draft) Bin(name string) (map[string]*metadata.TargetFiles, error) {
+	targets := map[string]*metadata.TargetFiles{}
+	for _, a := range d.assignments[name] {
 		b, err := json.Marshal(a.Target)
 		if err != nil {
 			return nil, err
 		}
-		ts[schema.PackageTarget(a.Host)] = &metadata.TargetFiles{Length: a.Length,
+		targets[schema.PackageTarget(a.Host)] = &metadata.TargetFiles{Length: a.Length,
 			Hashes: metadata.Hashes{"sha256": a.SHA256[:]}, Custom: (*json.RawMessage)(&b)}
 	}
-	return ts, nil
+	return targets, nil
+}
+
+// TopTargets is what the role targets says: the length and digest of each top-level target, by name.
+func (d *Draft) TopTargets() map[string]*metadata.TargetFiles {
+	targets := map[string]*metadata.TargetFiles{}
+	for name, b := range d.Targets {
+		digest := schema.DigestOf(b)
+		targets[name] = &metadata.TargetFiles{Length: int64(len(b)), Hashes: metadata.Hashes{"sha256": digest[:]}}
+	}
+	return targets
 }

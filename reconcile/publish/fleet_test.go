@@ -194,24 +194,30 @@ func want(host, pkg string) schema.Assignment {
 			Site: "central", Ring: "all", Selected: true}}
 }
 
-func next(now time.Time, as ...schema.Assignment) Next {
-	return Next{Assignments: as, Now: now,
+// release is what a run is to publish, and when.
+type release struct {
+	Wanted
+	Now time.Time
+}
+
+func next(now time.Time, as ...schema.Assignment) release {
+	return release{Now: now, Wanted: Wanted{Assignments: as,
 		Policy:  schema.Policy{Enabled: true, Rings: []schema.Ring{{Name: "all"}}, Sites: map[string]schema.Site{"central": {URL: "https://bakehouse.example"}}},
 		Access:  &schema.Access{Users: map[string]schema.User{}},
-		Release: schema.Release{Commit: "c0ffee", Tree: "7ee", Tool: "test", Bake: 1}}
+		Release: schema.Release{Commit: "c0ffee", Tree: "7ee", Tool: "test", Bake: 1}}}
 }
 
 // publish runs once, as reconcile does.
-func (f *testFleet) publish(st store.Store, n Next) (*Summary, error) {
+func (f *testFleet) publish(st store.Store, n release) (*Summary, error) {
 	f.t.Helper()
 	s, err := Recover(f.t.Context(), st, f.Fleet, n.Now, f.recovery)
 	if err != nil {
 		return nil, err
 	}
-	return s.Publish(f.t.Context(), st, f.keys, n)
+	return s.Publish(f.t.Context(), st, f.keys, n.Wanted)
 }
 
-func (f *testFleet) mustPublish(st store.Store, n Next) *Summary {
+func (f *testFleet) mustPublish(st store.Store, n release) *Summary {
 	f.t.Helper()
 	sum, err := f.publish(st, n)
 	if err != nil {

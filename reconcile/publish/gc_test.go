@@ -79,7 +79,7 @@ func (h *history) release() {
 
 func (h *history) verified() *State {
 	h.t.Helper()
-	s, err := Published(h.t.Context(), h.st, h.f.Fleet, h.st.now)
+	s, err := Read(h.t.Context(), h.st, h.f.Fleet, h.st.now)
 	if err != nil {
 		h.t.Fatalf("the published state: %v", err)
 	}

@@ -99,7 +99,7 @@ func TestAlteredStoreIsRefused(t *testing.T) {
 			f.mustPublish(st, next(start, want("web01", "a")))
 			f.mustPublish(st, next(start.Add(time.Hour), want("web01", "b")))
 			alter(t, dir, f)
-			if _, err := Published(t.Context(), st, f.Fleet, start.Add(2*time.Hour)); !fault.IsRefusal(err) {
+			if _, err := Read(t.Context(), st, f.Fleet, start.Add(2*time.Hour)); !fault.IsRefusal(err) {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -118,7 +118,7 @@ func glob(t *testing.T, pattern string) []string {
 func TestStoreOfAnotherFleetIsRefused(t *testing.T) {
 	f, other, st := newFleet(t), newFleet(t), openStore(t)
 	other.mustPublish(st, next(start, want("web01", "a")))
-	if _, err := Published(t.Context(), st, f.Fleet, start); !fault.IsRefusal(err) {
+	if _, err := Read(t.Context(), st, f.Fleet, start); !fault.IsRefusal(err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -134,7 +134,7 @@ func TestRepoThatIsBehindTheStoreIsAnError(t *testing.T) {
 	}
 	f.rotate("timestamp")
 	f.mustPublish(st, next(start.Add(time.Hour), want("web01", "a")))
-	if _, err := Published(t.Context(), st, &old, start.Add(time.Hour)); err == nil || !strings.Contains(err.Error(), "trust/ lacks") {
+	if _, err := Read(t.Context(), st, &old, start.Add(time.Hour)); err == nil || !strings.Contains(err.Error(), "trust/ lacks") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -154,7 +154,7 @@ func TestRootAndKeysThatDisagreeStopBeforeAnyWork(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f, st := newFleet(t), openStore(t)
 			bend(f)
-			if _, err := Published(t.Context(), st, f.Fleet, start); err == nil || fault.HintOf(err) == "" {
+			if _, err := Read(t.Context(), st, f.Fleet, start); err == nil || fault.HintOf(err) == "" {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -164,7 +164,7 @@ func TestRootAndKeysThatDisagreeStopBeforeAnyWork(t *testing.T) {
 func TestExpiredRootStopsReconcile(t *testing.T) {
 	f, st := newFleet(t), openStore(t)
 	var e *trust.ExpiredError
-	if _, err := Published(t.Context(), st, f.Fleet, start.Add(366*day)); !errors.As(err, &e) || e.Role != "root" {
+	if _, err := Read(t.Context(), st, f.Fleet, start.Add(366*day)); !errors.As(err, &e) || e.Role != "root" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -265,7 +265,7 @@ func TestOfTwoPublishersOneWins(t *testing.T) {
 	var states [2]*State
 	for i := range states {
 		var err error
-		if states[i], err = Published(t.Context(), st, f.Fleet, start.Add(time.Hour)); err != nil {
+		if states[i], err = Read(t.Context(), st, f.Fleet, start.Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -273,7 +273,7 @@ func TestOfTwoPublishersOneWins(t *testing.T) {
 	errs := make([]error, 2)
 	for i, pkg := range []string{"b", "c"} {
 		wg.Go(func() {
-			_, errs[i] = states[i].Publish(t.Context(), st, f.keys, next(start.Add(time.Hour), want("web01", pkg)))
+			_, errs[i] = states[i].Publish(t.Context(), st, f.keys, next(start.Add(time.Hour), want("web01", pkg)).Wanted)
 		})
 	}
 	wg.Wait()

@@ -242,7 +242,7 @@ func TestABakeThatIsKilledAtEveryStepConvergesWithGCInBetween(t *testing.T) {
 	if err := k.reconcile(clean, published); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Published(t.Context(), open(), k.f.Fleet, start.Add(time.Duration(published)*time.Minute))
+	s, err := Read(t.Context(), open(), k.f.Fleet, start.Add(time.Duration(published)*time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func TestWhatDoesNotSayItsRoleIsSignedAgain(t *testing.T) {
 	f, st := newFleet(t), openStore(t)
 	n := next(start, want("web01", "a"), want("db01", "b"))
 	f.mustPublish(st, n)
-	s, err := Published(t.Context(), st, f.Fleet, start)
+	s, err := Read(t.Context(), st, f.Fleet, start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestWhatDoesNotSayItsRoleIsSignedAgain(t *testing.T) {
 		t.Errorf("targets says that it is %q", got)
 	}
 	s.bins["bin-0"].Signed.UnrecognizedFields, s.targets.Signed.UnrecognizedFields = nil, nil
-	sum, err := s.Publish(t.Context(), st, f.ring(), n)
+	sum, err := s.Publish(t.Context(), st, f.ring(), n.Wanted)
 	if want := []string{"bin-0", "targets", "snapshot", "timestamp"}; err != nil || !slices.Equal(sum.Roles, want) {
 		t.Errorf("signed %q, want %q; %v", sum.Roles, want, err)
 	}
@@ -185,7 +185,7 @@ func TestExpiredTargetsAreRefused(t *testing.T) {
 	f.Lifetimes.Targets = 30 * day
 	f.mustPublish(st, next(start, want("web01", "a")))
 	var expired *trust.ExpiredError
-	if _, err := Published(t.Context(), st, f.Fleet, start.Add(31*day)); !errors.As(err, &expired) {
+	if _, err := Read(t.Context(), st, f.Fleet, start.Add(31*day)); !errors.As(err, &expired) {
 		t.Errorf("got %v", err)
 	}
 }

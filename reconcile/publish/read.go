@@ -19,54 +19,7 @@ import (
 	"bakehouse/serve/store"
 )
 
-// wholeSeconds is t as TUF metadata carry it.
-func wholeSeconds(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
-
-// State is what the store publishes, verified from the repo's roots; or the empty state of a store without a release.
-type State struct {
-	fleet *fleet.Fleet
-	now   time.Time
-
-	root  *metadata.Metadata[metadata.RootType] // the newest in the repo
-	info  trust.RootInfo
-	roots int   // how many of the repo's roots the store has
-	head  int64 // version of the timestamp, 0 if there is none
-	above int64 // if not 0, everything is published anew, above that version
-
-	timestamp *metadata.Metadata[metadata.TimestampType]
-	snapshot  *metadata.Metadata[metadata.SnapshotType]
-	targets   *metadata.Metadata[metadata.TargetsType]
-	bins      map[string]*metadata.Metadata[metadata.TargetsType]
-
-	number      int64
-	assignments map[string]*schema.Assignment
-	policy      *schema.Policy
-	release     *schema.Release
-	access      *schema.Access
-}
-
-// Head is the version of the published timestamp, 0 if there is none.
-func (s *State) Head() int64 { return s.head }
-
-// Roots is how many of the repo's roots the store publishes.
-func (s *State) Roots() int { return s.roots }
-
-// Number is the number of the newest release, 0 if there is none.
-func (s *State) Number() int64 { return s.number }
-
-// Assignments maps the names of hosts to what is published for them. It must not be changed.
-func (s *State) Assignments() map[string]*schema.Assignment { return s.assignments }
-
-// Policy is the published policy, nil if there is none.
-func (s *State) Policy() *schema.Policy { return s.policy }
-
-// Release says where the published state came from, nil if nothing is published.
-func (s *State) Release() *schema.Release { return s.release }
-
-// Access is the published access target, nil if there is none.
-func (s *State) Access() *schema.Access { return s.access }
-
-// Published reads and verifies what the store publishes. It trusts the roots in the repo only: a store that was altered,
+// Read reads and verifies what the store publishes. It trusts the roots in the repo only: a store that was altered,
 // rolled back to an older head under a newer name, or that belongs to another fleet is refused, and so is one with
 // targets or bins that have expired.
 //
@@ -75,7 +28,7 @@ func (s *State) Access() *schema.Access { return s.access }
 // publisher derives every host's package from the commit again; what it takes over is bookkeeping (versions, release
 // numbers, since, older candidates). Given an old state it can only publish versions that hosts have seen already, and
 // they refuse those.
-func Published(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time) (*State, error) {
+func Read(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time) (*State, error) {
 	return Recover(ctx, st, f, now, Recovery{})
 }
 
@@ -84,16 +37,16 @@ type Recovery struct {
 	// Seen is the highest timestamp version that a host has seen, if that is more than the store has: it was restored from a
 	// backup. All is then published anew, above that version.
 	Seen int64
-	// Expired says that nobody renewed targets and bins in time. Nothing that they say is taken over but numbers that must
+	// Expired says that nobody renewed targets and bins in time. All that they say is ignored but numbers that must
 	// not be given twice: whoever holds the store could have put back a state of long ago.
 	Expired bool
 }
 
-// seenMargin is how far above the highest known version a recovery publishes. A host reports what it had before it got the
-// newest, and versions of roles other than the timestamp run ahead of it, by files of runs that died.
-const seenMargin = 1000
+// recoveryMargin is how far above the highest known version a recovery publishes. A host reports what it had before it got
+// the newest, and versions of roles other than the timestamp run ahead of it, by files of runs that died.
+const recoveryMargin = 1000
 
-// Recover is Published for a store to which r has happened.
+// Recover is Read for a store to which r has happened.
 func Recover(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time, r Recovery) (*State, error) {
 	s := &State{fleet: f, now: wholeSeconds(now), assignments: map[string]*schema.Assignment{}}
 	if err := s.readRoots(ctx, st); err != nil {
@@ -107,8 +60,8 @@ func Recover(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time,
 		return s, err
 	}
 	if r.Seen > 0 {
-		s.above = max(r.Seen, s.head) + seenMargin
-		s.number = s.above
+		s.number = max(r.Seen, s.head) + recoveryMargin
+		s.minVersion = s.number + 1
 	}
 	if s.head == 0 {
 		return s, nil
@@ -128,14 +81,14 @@ func Recover(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time,
 	if err != nil {
 		return nil, fmt.Errorf("published state of the store: %w", err)
 	}
-	if err := s.hold(c); err != nil {
+	if err := s.setTop(c); err != nil {
 		return nil, err
 	}
-	return s, s.take(ctx, st, c, r.Expired)
+	return s, s.load(ctx, st, c, r.Expired)
 }
 
-// holdBins takes the bins that c has loaded.
-func (s *State) holdBins(c *trust.Client) {
+// setBins takes over the bins that c has loaded.
+func (s *State) setBins(c *trust.Client) {
 	s.bins = map[string]*metadata.Metadata[metadata.TargetsType]{}
 	for name, md := range c.Verified().Targets {
 		if name != metadata.TARGETS {
@@ -144,8 +97,8 @@ func (s *State) holdBins(c *trust.Client) {
 	}
 }
 
-// hold makes what c verified the published state, bins aside. It must be what the head's name says.
-func (s *State) hold(c *trust.Client) error {
+// setTop takes over what c verified, bins aside. It must be what the head's name says.
+func (s *State) setTop(c *trust.Client) error {
 	set := c.Verified()
 	if got := set.Timestamp.Signed.Version; got != s.head {
 		return fault.Refuse(fmt.Errorf("store: %s holds timestamp version %d", schema.TimestampKey(s.head), got),
@@ -153,7 +106,7 @@ func (s *State) hold(c *trust.Client) error {
 	}
 	s.timestamp, s.snapshot, s.targets, s.policy = set.Timestamp, set.Snapshot, set.Targets[metadata.TARGETS], c.Policy()
 	for role, version := range map[string]int64{metadata.SNAPSHOT: s.snapshot.Signed.Version, metadata.TARGETS: s.targets.Signed.Version} {
-		if version > schema.MaxTimestampVersion && s.signed(role) {
+		if version > schema.MaxTimestampVersion && s.believed(role) {
 			return fault.Refuse(fmt.Errorf("store: %s has version %d, and nobody publishes that often", role, version),
 				"its key is in other hands: replace it by a next root (bakehouse root next)")
 		}
@@ -161,20 +114,9 @@ func (s *State) hold(c *trust.Client) error {
 	return nil
 }
 
-// signed reports whether the newest root still believes what is published of the role.
-func (s *State) signed(role string) bool {
-	switch role {
-	case metadata.SNAPSHOT:
-		return s.root.VerifyDelegate(role, s.snapshot) == nil
-	case metadata.TIMESTAMP:
-		return s.root.VerifyDelegate(role, s.timestamp) == nil
-	}
-	return s.root.VerifyDelegate(role, s.targets) == nil
-}
-
-// take reads bins and targets. Of those whose keys the newest root has dropped, and of all if they are expired, nothing is
+// load reads bins and targets. Of those whose keys the newest root has dropped, and of all if they are expired, nothing is
 // carried forward but numbers that must not be given twice.
-func (s *State) take(ctx context.Context, st store.Store, c *trust.Client, expired bool) error {
+func (s *State) load(ctx context.Context, st store.Store, c *trust.Client, expired bool) error {
 	src := s.source(st, s.fleet.Roots)
 	count := func(n int64) {
 		if n < schema.MaxTimestampVersion { // what is beyond a thief has made up
@@ -192,7 +134,7 @@ func (s *State) take(ctx context.Context, st store.Store, c *trust.Client, expir
 		bin := c.BinOf(a.Host)
 		byBin[bin] = append(byBin[bin], a)
 	}
-	s.holdBins(c)
+	s.setBins(c)
 	var err error
 	if s.release, err = c.Release(ctx, src); err != nil {
 		return fmt.Errorf("published state of the store: %w", err)
@@ -201,15 +143,13 @@ func (s *State) take(ctx context.Context, st store.Store, c *trust.Client, expir
 	if s.access, err = c.Access(ctx, src); err != nil && !errors.Is(err, trust.ErrNoTarget) {
 		return fmt.Errorf("published state of the store: %w", err)
 	}
-	if expired || !s.signed(metadata.TARGETS) {
+	if expired || !s.believed(metadata.TARGETS) {
 		s.policy, s.release, s.access = nil, nil, nil
 		return nil
 	}
-	now := metadata.Targets()
-	now.Signed.Delegations = s.delegations()
-	same := sameJSON(s.targets.Signed.Delegations, now.Signed.Delegations)
+	believed := s.believedBins()
 	for bin, as := range byBin {
-		if !same && now.VerifyDelegate(bin, s.bins[bin]) != nil {
+		if !believed(bin) {
 			continue
 		}
 		for _, a := range as {
@@ -246,13 +186,13 @@ func (s *State) readRoots(ctx context.Context, st store.Store) error {
 		return fault.Hint(&trust.ExpiredError{Role: metadata.ROOT, Expires: expires, Now: s.now}, "sign a next root")
 	}
 	s.info, _ = trust.Info(s.root)
-	s.roots, err = PublishedRoots(ctx, st, f)
+	s.roots, err = CheckRoots(ctx, st, f)
 	return err
 }
 
-// PublishedRoots counts the roots that the store has, and refuses any that is not the one in f's trust/. The same root with
+// CheckRoots counts the roots that the store has, and refuses any that is not the one in f's trust/. The same root with
 // other signatures is not altered, but as the anchor of packages it would be one that no host has seen.
-func PublishedRoots(ctx context.Context, st store.Store, f *fleet.Fleet) (int, error) {
+func CheckRoots(ctx context.Context, st store.Store, f *fleet.Fleet) (int, error) {
 	for n := 1; ; n++ {
 		b, err := store.Read(ctx, st, schema.MetadataKey(metadata.ROOT, int64(n)), schema.MaxRoot)
 		switch {

@@ -24,7 +24,7 @@ import (
 )
 
 // recover publishes as reconcile does with the flags that say what happened to the store.
-func (f *testFleet) recover(st store.Store, n Next, r Recovery) (*Summary, error) {
+func (f *testFleet) recover(st store.Store, n release, r Recovery) (*Summary, error) {
 	f.t.Helper()
 	f.recovery = r
 	defer func() { f.recovery = Recovery{} }()
@@ -97,7 +97,7 @@ func TestHostsComeBackAfterTheirStoreWasRestoredFromABackup(t *testing.T) {
 		}
 	}
 	head, err := store.Head(t.Context(), open(dir))
-	if err != nil || head != 4+seenMargin+3 {
+	if err != nil || head != 4+recoveryMargin+3 {
 		t.Errorf("head %d, %v", head, err)
 	}
 	h, err := store.OpenHistory(t.Context(), open(dir), f.Roots[0])
@@ -225,7 +225,7 @@ func TestWhatARunCannotRenewIsTold(t *testing.T) {
 	f.remakeRoot()
 	f.mustPublish(st, next(start, want("web01", "a")))
 	later := start.Add(200 * day)
-	s, err := Published(t.Context(), st, f.Fleet, later)
+	s, err := Read(t.Context(), st, f.Fleet, later)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +265,7 @@ func TestRefreshNeedsNoKeyThatGivesHostsPackages(t *testing.T) {
 	}
 	refresh := func(now time.Time) *Summary {
 		t.Helper()
-		s, err := Head(t.Context(), st, f.Fleet, now)
+		s, err := ReadHead(t.Context(), st, f.Fleet, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -299,14 +299,14 @@ func TestRefreshNeedsNoKeyThatGivesHostsPackages(t *testing.T) {
 	if err := os.Remove(filepath.Join(f.dir, "timestamp.key")); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Head(t.Context(), st, f.Fleet, start.Add(41*day))
+	s, err := ReadHead(t.Context(), st, f.Fleet, start.Add(41*day))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Refresh(t.Context(), st, f.keys); err == nil || fault.HintOf(err) == "" {
 		t.Errorf("without any key: %v", err)
 	}
-	if _, err := Head(t.Context(), memStore{}, f.Fleet, start); err == nil || fault.HintOf(err) == "" {
+	if _, err := ReadHead(t.Context(), memStore{}, f.Fleet, start); err == nil || fault.HintOf(err) == "" {
 		t.Errorf("of an empty store: %v", err)
 	}
 }
@@ -318,7 +318,7 @@ func TestRefreshDoesNotVouchForAnAlteredStore(t *testing.T) {
 	rewrite(t, filepath.Join(dir, schema.MetadataKey("bin-0", 1)), func(b []byte) []byte {
 		return bytes.Replace(b, []byte(`"version":1`), []byte(`"version":7`), 1)
 	})
-	if _, err := Head(t.Context(), st, f.Fleet, start); !fault.IsRefusal(err) {
+	if _, err := ReadHead(t.Context(), st, f.Fleet, start); !fault.IsRefusal(err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -332,7 +332,7 @@ func TestBinsOfADroppedKeyAreNotCarriedForward(t *testing.T) {
 	f.keys = f.ring()
 	f.mustPublish(st, next(start, want("web01", "a"), want("db01", "b")))
 	// Who has alpha's key and the store puts a package of their own into a bin.
-	s, err := Published(t.Context(), st, f.Fleet, start)
+	s, err := Read(t.Context(), st, f.Fleet, start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +350,7 @@ func TestBinsOfADroppedKeyAreNotCarriedForward(t *testing.T) {
 	delete(f.Keys, "alpha")
 	f.nextRoot()
 	f.keys = f.ring()
-	if s, err = Published(t.Context(), st, f.Fleet, start.Add(time.Hour)); err != nil {
+	if s, err = Read(t.Context(), st, f.Fleet, start.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if s.root.VerifyDelegate(metadata.TARGETS, s.targets) != nil || len(s.assignments) != 0 {

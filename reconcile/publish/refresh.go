@@ -19,10 +19,10 @@ import (
 // A schedule that renews the timestamp every day should hold no key that could give a host another package. It goes by the
 // roots that the store publishes: while people sign the next one, or keys/ and trust/ disagree, it goes on.
 
-// Head is what the store publishes, as far as Refresh needs it; of f it needs what fleet.LoadTop reads. That targets or bins
+// ReadHead reads what the store publishes, as far as Refresh needs it; of f it needs what fleet.LoadTop reads. That targets or bins
 // have expired does not keep the rest from being renewed.
-func Head(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time) (*State, error) {
-	published, err := PublishedRoots(ctx, st, f)
+func ReadHead(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time) (*State, error) {
+	published, err := CheckRoots(ctx, st, f)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func Head(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time) (*
 	}
 	c, err := s.verify(ctx, st, only.Roots, nil)
 	if err == nil {
-		err = s.hold(c)
+		err = s.setTop(c)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("published state of the store: %w", err)
@@ -55,18 +55,19 @@ func Head(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time) (*
 			return nil, fmt.Errorf("published state of the store: %w", err)
 		}
 	}
-	s.holdBins(c)
+	s.setBins(c)
 	s.release, err = c.Release(ctx, src)
 	return s, err
 }
 
 // Refresh renews the timestamp, and the snapshot if it is past half of its lifetime and its keys are at hand.
 func (s *State) Refresh(ctx context.Context, st store.Store, ring *keys.Keyring) (*Summary, error) {
-	now, err := s.clock(s.now)
+	now, err := notBefore(s.policy, s.now)
 	if err != nil {
 		return nil, err
 	}
-	p := &publisher{s: s, d: &draft{now: now}, st: st, ring: ring, timestamp: true, sum: &Summary{Number: s.release.Number, Published: true}}
+	p := &publisher{s: s, d: &Draft{Time: now}, st: st, ring: ring, signing: &signing{timestamp: true},
+		sum: &Summary{Number: s.release.Number, Published: true}}
 	p.snapshot = ring.Enough(s.threshold, fleet.UseSnapshot) == nil && !now.Before(half(metadata.SNAPSHOT, s.snapshot.Signed.Expires, s.fleet.Lifetimes))
 	if err := p.unlock(); err != nil {
 		return nil, err

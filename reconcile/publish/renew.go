@@ -7,6 +7,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"bakehouse/agent/trust"
 	"bakehouse/schema/fleet"
 )
 
@@ -97,23 +98,69 @@ func (s *State) aging(now time.Time, skip func(role string) bool) []Aging {
 // Aging lists the published roles that are past half of their lifetime, and the root if it expires soon.
 func (s *State) Aging() []Aging { return s.aging(s.now, func(string) bool { return false }) }
 
-// signs reports whether p signs the role anew.
-func (p *publisher) signs(role string) bool {
+// signing is which roles a run signs.
+type signing struct {
+	bins                         []string
+	targets, snapshot, timestamp bool
+}
+
+// signs reports whether the run signs the role.
+func (r *signing) signs(role string) bool {
 	switch role {
 	case metadata.TARGETS:
-		return p.targets
+		return r.targets
 	case metadata.SNAPSHOT:
-		return p.snapshot
+		return r.snapshot
 	case metadata.TIMESTAMP:
-		return p.timestamp
+		return r.timestamp
 	}
-	return slices.Contains(p.bins, role)
+	return slices.Contains(r.bins, role)
+}
+
+// uses are those of keys that the run needs.
+func (r *signing) uses() []string {
+	var uses []string
+	if r.targets || len(r.bins) > 0 {
+		uses = append(uses, fleet.UseTargets)
+	}
+	if r.snapshot {
+		uses = append(uses, fleet.UseSnapshot)
+	}
+	if r.timestamp {
+		uses = append(uses, fleet.UseTimestamp)
+	}
+	return uses
+}
+
+// plan decides which roles are signed: those that say something new, those that the newest root's keys did not sign, and
+// those that are due for renewal. After a restore all are, above what hosts have seen. Targets and bins are renewed only if
+// renewTargets; otherwise it is left to a run that has their keys.
+func (s *State) plan(d *Draft, renewTargets bool) *signing {
+	r, life := &signing{}, s.fleet.Lifetimes
+	past := func(role string, expires time.Time) bool { return !d.Time.Before(half(role, expires, life)) }
+	believed := s.believedBins()
+	bins := d.Delegations.SuccinctRoles.GetRoles()
+	for i, name := range bins {
+		md := s.bins[name]
+		if md == nil || s.minVersion > 0 || slices.Contains(d.Dirty, name) || !believed(name) ||
+			renewTargets && (!d.Time.Before(binDue(i, len(bins), md.Signed.Expires, life)) || trust.RoleName(md) == "") {
+			r.bins = append(r.bins, name)
+		}
+	}
+	r.targets = d.Changed || s.minVersion > 0 || !s.believed(metadata.TARGETS) ||
+		renewTargets && (past(metadata.TARGETS, s.targets.Signed.Expires) || trust.RoleName(s.targets) == "")
+	r.snapshot = r.targets || len(r.bins) > 0 || !s.believed(metadata.SNAPSHOT) ||
+		past(metadata.SNAPSHOT, s.snapshot.Signed.Expires)
+	// A new root is shown to hosts with the next timestamp: they go from one state to the next, roots included.
+	r.timestamp = r.snapshot || s.roots < len(s.fleet.Roots) || !s.believed(metadata.TIMESTAMP) ||
+		past(metadata.TIMESTAMP, s.timestamp.Signed.Expires)
+	return r
 }
 
 // due is when the state after this run will first need another, or be told of.
-func (p *publisher) due() time.Time {
-	life, now := p.s.fleet.Lifetimes, p.d.now
-	due := p.s.root.Signed.Expires
+func (s *State) due(d *Draft, r *signing) time.Time {
+	life, now := s.fleet.Lifetimes, d.Time
+	due := s.root.Signed.Expires
 	if notice := half(metadata.ROOT, due, life); now.Before(notice) {
 		due = notice
 	}
@@ -123,22 +170,22 @@ func (p *publisher) due() time.Time {
 		}
 	}
 	count := func(role string, expires time.Time, lifetime time.Duration) {
-		if p.signs(role) {
+		if r.signs(role) {
 			expires = now.Add(lifetime)
 		}
 		earlier(half(role, expires, life))
 	}
-	bins := p.d.delegations.SuccinctRoles.GetRoles()
+	bins := d.Delegations.SuccinctRoles.GetRoles()
 	for i, name := range bins {
 		expires := now.Add(life.Targets)
-		if md := p.s.bins[name]; md != nil && !p.signs(name) {
+		if md := s.bins[name]; md != nil && !r.signs(name) {
 			expires = md.Signed.Expires
 		}
 		earlier(binDue(i, len(bins), expires, life))
 	}
 	var targets, snapshot, timestamp time.Time // in the first release all are signed
-	if p.s.head > 0 {
-		targets, snapshot, timestamp = p.s.targets.Signed.Expires, p.s.snapshot.Signed.Expires, p.s.timestamp.Signed.Expires
+	if s.head > 0 {
+		targets, snapshot, timestamp = s.targets.Signed.Expires, s.snapshot.Signed.Expires, s.timestamp.Signed.Expires
 	}
 	count(metadata.TARGETS, targets, life.Targets)
 	count(metadata.SNAPSHOT, snapshot, life.Snapshot)

@@ -59,11 +59,11 @@ func TestALateSignatureOnAPublishedRootIsNoOtherRootButNoAnchor(t *testing.T) {
 	f.host(st, "", start.Add(time.Hour)).mustGet(t, "web01", "b")
 
 	f.AnchorVersion = 2
-	if _, err := Published(t.Context(), st, f.Fleet, start); err == nil || fault.IsRefusal(err) || !strings.Contains(fault.HintOf(err), "metadata/2.root.json") {
+	if _, err := Read(t.Context(), st, f.Fleet, start); err == nil || fault.IsRefusal(err) || !strings.Contains(fault.HintOf(err), "metadata/2.root.json") {
 		t.Errorf("as anchor: %v", err)
 	}
 	f.Roots[1] = was
-	if _, err := Published(t.Context(), st, f.Fleet, start); err != nil {
+	if _, err := Read(t.Context(), st, f.Fleet, start); err != nil {
 		t.Errorf("with the bytes that were published: %v", err)
 	}
 }
@@ -82,7 +82,7 @@ func TestARootOfTheStoreIsNotBelievedForLookingLikeOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	rewrite(t, dir+"/"+schema.MetadataKey("root", 1), func([]byte) []byte { return b })
-	if _, err := Published(t.Context(), st, f.Fleet, start); !fault.IsRefusal(err) {
+	if _, err := Read(t.Context(), st, f.Fleet, start); !fault.IsRefusal(err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -104,7 +104,7 @@ func TestARootThatMovesHostsToOtherBinsOrAnotherFleetIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			f.Roots = append(f.Roots, b)
-			if _, err := Published(t.Context(), openStore(t), f.Fleet, start); !fault.IsRefusal(err) || !strings.Contains(err.Error(), "neither can change") {
+			if _, err := Read(t.Context(), openStore(t), f.Fleet, start); !fault.IsRefusal(err) || !strings.Contains(err.Error(), "neither can change") {
 				t.Errorf("got %v", err)
 			}
 		})

@@ -33,19 +33,20 @@ type Summary struct {
 	Aging     []Aging   // roles past half of their lifetime that were not renewed
 }
 
-// Publish makes next the published state: whatever changed is signed under its next version, and the next timestamp,
+// Publish makes what is wanted the published state: whatever changed is signed under its next version, and the next timestamp,
 // created last and only if absent, commits it. A crash before that leaves the old state and files that nothing names;
 // the next run steps over them. Of two runs at a time one gets the timestamp, the other an error. What is past half of
 // its lifetime is renewed on the way, if its keys are at hand. Keys that will be needed are unlocked before anything is
 // written.
-func (s *State) Publish(ctx context.Context, st store.Store, ring *keys.Keyring, next Next) (*Summary, error) {
-	d, err := s.draft(next)
+func (s *State) Publish(ctx context.Context, st store.Store, ring *keys.Keyring, want Wanted) (*Summary, error) {
+	d, err := NewDraft(s.Previous(), want, s.now)
 	if err != nil {
 		return nil, err
 	}
-	p := &publisher{s: s, d: d, st: st, ring: ring, sum: &Summary{Head: s.head, Number: d.number, Hosts: d.hosts, Removed: d.removed}}
-	p.plan()
-	p.sum.Due, p.sum.Aging = p.due(), s.aging(d.now, p.signs)
+	r := s.plan(d, ring.Enough(s.threshold, fleet.UseTargets) == nil)
+	p := &publisher{s: s, d: d, st: st, ring: ring, signing: r,
+		sum: &Summary{Head: s.head, Number: d.Number, Hosts: d.Hosts, Removed: d.Removed}}
+	p.sum.Due, p.sum.Aging = s.due(d, r), s.aging(d.Time, r.signs)
 	if !p.timestamp {
 		return p.sum, nil
 	}
@@ -61,62 +62,21 @@ func (s *State) Publish(ctx context.Context, st store.Store, ring *keys.Keyring,
 
 type publisher struct {
 	s    *State
-	d    *draft
+	d    *Draft
 	st   store.Store
 	ring *keys.Keyring
 	sum  *Summary
-
-	bins                         []string // to be signed
-	targets, snapshot, timestamp bool
+	*signing
 }
 
-// plan settles which roles are signed: those that say something new, those that the newest root's keys did not sign, and
-// those that are due for renewal. After a restore all are, above what hosts have seen.
-func (p *publisher) plan() {
-	s, d, life := p.s, p.d, p.s.fleet.Lifetimes
-	renew := p.ring.Enough(s.threshold, fleet.UseTargets) == nil // otherwise it is left to a run that holds the keys
-	past := func(role string, expires time.Time) bool { return !d.now.Before(half(role, expires, life)) }
-
-	delegator := metadata.Targets()
-	delegator.Signed.Delegations = d.delegations
-	// Published verified every bin under the delegation of that time.
-	same := s.targets != nil && sameJSON(s.targets.Signed.Delegations, d.delegations)
-	bins := d.delegations.SuccinctRoles.GetRoles()
-	for i, name := range bins {
-		md := s.bins[name]
-		if md == nil || s.above > 0 || slices.Contains(d.dirty, name) || !same && delegator.VerifyDelegate(name, md) != nil ||
-			renew && (!d.now.Before(binDue(i, len(bins), md.Signed.Expires, life)) || trust.RoleName(md) == "") {
-			p.bins = append(p.bins, name)
-		}
-	}
-	p.targets = d.changed || s.above > 0 || !s.signed(metadata.TARGETS) ||
-		renew && (past(metadata.TARGETS, s.targets.Signed.Expires) || trust.RoleName(s.targets) == "")
-	p.snapshot = p.targets || len(p.bins) > 0 || !s.signed(metadata.SNAPSHOT) ||
-		past(metadata.SNAPSHOT, s.snapshot.Signed.Expires)
-	// A new root is shown to hosts with the next timestamp: they go from one state to the next, roots included.
-	p.timestamp = p.snapshot || s.roots < len(s.fleet.Roots) || !s.signed(metadata.TIMESTAMP) ||
-		past(metadata.TIMESTAMP, s.timestamp.Signed.Expires)
-}
-
+// unlock decrypts the keys that will be needed.
 func (p *publisher) unlock() error {
-	var uses []string
-	if p.targets || len(p.bins) > 0 {
-		uses = append(uses, fleet.UseTargets)
-	}
-	if p.snapshot {
-		uses = append(uses, fleet.UseSnapshot)
-	}
-	if p.timestamp {
-		uses = append(uses, fleet.UseTimestamp)
-	}
+	uses := p.uses()
 	if err := p.ring.Enough(p.s.threshold, uses...); err != nil {
 		return err
 	}
 	return p.ring.Unlock(uses...)
 }
-
-// threshold is how many keys have to sign the role.
-func (s *State) threshold(role string) int { return s.root.Signed.Roles[role].Threshold }
 
 func (p *publisher) write(ctx context.Context) error {
 	meta := map[string]*metadata.MetaFiles{}
@@ -161,13 +121,13 @@ func (p *publisher) writeBins(ctx context.Context, meta map[string]*metadata.Met
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			md := metadata.Targets(p.d.now.Add(p.s.fleet.Lifetimes.Targets))
+			md := metadata.Targets(p.d.Time.Add(p.s.fleet.Lifetimes.Targets))
 			trust.NameRole(md, name)
 			var after int64
 			if old := p.s.bins[name]; old != nil {
 				after = old.Signed.Version
 			}
-			ts, err := binTargets(p.d.assignments[name])
+			ts, err := p.d.Bin(name)
 			if err == nil {
 				md.Signed.Targets = ts
 				versions[i], _, err = createNext(ctx, p, name, after, md, &md.Signed.Version, by)
@@ -204,16 +164,15 @@ func first(errs []error) error {
 }
 
 func (p *publisher) writeTargets(ctx context.Context, meta map[string]*metadata.MetaFiles) error {
-	md := metadata.Targets(p.d.now.Add(p.s.fleet.Lifetimes.Targets))
+	md := metadata.Targets(p.d.Time.Add(p.s.fleet.Lifetimes.Targets))
 	trust.NameRole(md, metadata.TARGETS)
-	md.Signed.Delegations = p.d.delegations
-	for _, name := range slices.Sorted(maps.Keys(p.d.content)) {
-		b := p.d.content[name]
-		digest := schema.DigestOf(b)
-		if err := p.create(ctx, schema.TargetKey(digest), b); err != nil {
+	md.Signed.Delegations = p.d.Delegations
+	md.Signed.Targets = p.d.TopTargets()
+	for _, name := range slices.Sorted(maps.Keys(p.d.Targets)) {
+		b := p.d.Targets[name]
+		if err := p.create(ctx, schema.TargetKey(schema.DigestOf(b)), b); err != nil {
 			return err
 		}
-		md.Signed.Targets[name] = &metadata.TargetFiles{Length: int64(len(b)), Hashes: metadata.Hashes{"sha256": digest[:]}}
 	}
 	var after int64
 	if p.s.targets != nil {
@@ -230,7 +189,7 @@ func (p *publisher) writeTargets(ctx context.Context, meta map[string]*metadata.
 
 // writeSnapshot lists versions only: lengths and hashes of every bin would double what each host reads at each change.
 func (p *publisher) writeSnapshot(ctx context.Context, meta map[string]*metadata.MetaFiles) (*metadata.MetaFiles, error) {
-	md := metadata.Snapshot(p.d.now.Add(p.s.fleet.Lifetimes.Snapshot))
+	md := metadata.Snapshot(p.d.Time.Add(p.s.fleet.Lifetimes.Snapshot))
 	md.Signed.Meta = meta
 	var after int64
 	if p.s.snapshot != nil {
@@ -254,8 +213,8 @@ func (s *State) timestampMeta() *metadata.MetaFiles {
 
 // commit creates the next timestamp. Its number is never stepped over: whoever creates it has published.
 func (p *publisher) commit(ctx context.Context, snapshot *metadata.MetaFiles) error {
-	md := metadata.Timestamp(p.d.now.Add(p.s.fleet.Lifetimes.Timestamp))
-	md.Signed.Version = max(p.s.head, p.s.above) + 1
+	md := metadata.Timestamp(p.d.Time.Add(p.s.fleet.Lifetimes.Timestamp))
+	md.Signed.Version = max(p.s.head+1, p.s.minVersion)
 	if md.Signed.Version > schema.MaxTimestampVersion {
 		return fault.Hint(fmt.Errorf("timestamp version %d is more than the store can count", md.Signed.Version),
 			"nobody publishes that often: find out who put %s into the store, and remove it", schema.TimestampKey(p.s.head))
@@ -291,7 +250,7 @@ func createNext[T metadata.Roles](ctx context.Context, p *publisher, role string
 	if after > schema.MaxTimestampVersion {
 		after = p.s.head // who made that up has a key that the newest root dropped, and hosts forget it
 	}
-	after = max(after, p.s.above)
+	after = max(after, p.s.minVersion-1)
 	for v := after + 1; v <= after+maxLeftovers; v++ {
 		*version = v
 		b, err := keys.SignRole(p.ring, md, by)

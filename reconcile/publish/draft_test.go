@@ -1,0 +1,181 @@
+package publish
+
+import (
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"bakehouse/schema"
+)
+
+// randomRelease is one of those that a fleet's history has: hosts come and go, packages change and come back, and so do
+// settings.
+func randomRelease(random *rand.Rand, now time.Time) release {
+	var as []schema.Assignment
+	for i := range 12 {
+		if random.IntN(4) > 0 {
+			w := want(fmt.Sprintf("web%02d", i), fmt.Sprint("package ", random.IntN(3)))
+			w.Selected = random.IntN(5) > 0
+			as = append(as, w)
+		}
+	}
+	random.Shuffle(len(as), func(i, j int) { as[i], as[j] = as[j], as[i] })
+	n := next(now, as...)
+	n.Policy.Enabled = random.IntN(3) > 0
+	n.Release.Commit = fmt.Sprint("commit ", random.Uint64())
+	if random.IntN(4) == 0 {
+		n.Access = nil
+	}
+	return n
+}
+
+// Whoever has the state before, what the commit wants and the issue time gets what was published, byte for byte. The
+// policy says when that was.
+func TestWhatIsPublishedFollowsFromTheStateBeforeTheCommitAndTheTime(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	f, st := newFleet(t), memStore{}
+	compared := 0
+	for i := range 20 {
+		n := randomRelease(random, start.Add(time.Duration(i)*time.Hour+time.Duration(random.IntN(1e9))))
+		if i == 12 {
+			f.rotate("targets") // nothing that the old key signed is carried forward
+		}
+		before, err := Read(t.Context(), st, f.Fleet, n.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := f.mustPublish(st, n)
+		after, err := Read(t.Context(), st, f.Fleet, n.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := NewDraft(before.Previous(), n.Wanted, after.Policy().Issued)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Number != after.Number() || !slices.Equal(d.Hosts, sum.Hosts) || !slices.Equal(d.Removed, sum.Removed) {
+			t.Errorf("release %d: drafted as %d for %q, published as %d for %q", i, d.Number, d.Hosts, after.Number(), sum.Hosts)
+		}
+		if got := after.targets.Signed.Targets; !sameJSON(d.TopTargets(), got) {
+			t.Errorf("release %d: targets are %v, drafted as %v", i, got, d.TopTargets())
+		}
+		for name, b := range d.Targets {
+			if string(st[schema.TargetKey(schema.DigestOf(b))]) != string(b) {
+				t.Errorf("release %d: %s was published with other bytes than %s", i, name, b)
+			}
+		}
+		for name, md := range after.bins {
+			compared++
+			if bin, err := d.Bin(name); err != nil || !sameJSON(bin, md.Signed.Targets) {
+				t.Errorf("release %d: %s has %v, drafted as %v; %v", i, name, md.Signed.Targets, bin, err)
+			}
+		}
+	}
+	if compared != 20*testBins {
+		t.Errorf("%d bins compared", compared)
+	}
+}
+
+func TestADraftChangesNothingThatItIsGivenAndIsTheSameAgain(t *testing.T) {
+	f, st := newFleet(t), memStore{}
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range 5 {
+		f.mustPublish(st, randomRelease(random, start.Add(time.Duration(i)*time.Hour)))
+	}
+	for name, r := range map[string]Recovery{"after a release": {}, "after a restore": {Seen: 70}} {
+		s, err := Recover(t.Context(), st, f.Fleet, start.Add(6*time.Hour), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		encode := func(v ...any) string {
+			b, err := json.Marshal(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(b)
+		}
+		prev, n := s.Previous(), randomRelease(random, s.now)
+		whole := func() (*Draft, string) {
+			d, err := NewDraft(prev, n.Wanted, n.Now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := []any{d}
+			for _, role := range d.Delegations.SuccinctRoles.GetRoles() {
+				bin, err := d.Bin(role)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, bin)
+			}
+			return d, encode(all...)
+		}
+		was := encode(prev, n)
+		first, text := whole()
+		if again, same := whole(); same != text || !reflect.DeepEqual(again, first) {
+			t.Errorf("%s: another draft:\n%s\n%s", name, text, same)
+		}
+		if is := encode(prev, n); is != was {
+			t.Errorf("%s: what was given has changed:\n%s\n%s", name, was, is)
+		}
+		slices.Reverse(n.Assignments)
+		if _, reversed := whole(); reversed != text {
+			t.Errorf("%s: the order of hosts counts:\n%s\n%s", name, text, reversed)
+		}
+	}
+}
+
+// The file that drafts reads no clock and has no way to files, stores, keys or chance.
+func TestDraftsAreMadeWithoutAnythingFromOutside(t *testing.T) {
+	allowed := []string{"bytes", "encoding/json", "fmt", "maps", "reflect", "slices", "time",
+		"github.com/theupdateframework/go-tuf/v2/metadata", "bakehouse/schema", "bakehouse/schema/fault"}
+	clock := []string{"Now", "Since", "Until", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker", "Sleep", "Local"}
+	file, err := parser.ParseFile(token.NewFileSet(), "draft.go", nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range file.Imports {
+		if path, err := strconv.Unquote(i.Path.Value); err != nil || !slices.Contains(allowed, path) {
+			t.Errorf("it imports %s", i.Path.Value)
+		}
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			if pkg, ok := s.X.(*ast.Ident); ok && pkg.Name == "time" && slices.Contains(clock, s.Sel.Name) {
+				t.Errorf("it uses time.%s", s.Sel.Name)
+			}
+		}
+		return true
+	})
+}
+
+func TestADraftAfterAnEmptyStoreIsTheFirstRelease(t *testing.T) {
+	s, err := Read(t.Context(), memStore{}, newFleet(t).Fleet, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := NewDraft(s.Previous(), next(start, want("web01", "a")).Wanted, start)
+	if err != nil || !d.Changed || d.Number != 1 || !slices.Equal(d.Hosts, []string{"web01"}) || len(d.Dirty) != 1 {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	names := []string{schema.AccessTarget, schema.PolicyTarget, schema.ReleaseTarget}
+	slices.Sort(names)
+	if got := slices.Sorted(maps.Keys(d.Targets)); !slices.Equal(got, names) {
+		t.Errorf("targets %q", got)
+	}
+	bin, err := d.Bin(d.Dirty[0])
+	if err != nil || bin[schema.PackageTarget("web01")] == nil {
+		t.Errorf("bin %v, %v", bin, err)
+	}
+}

@@ -1,0 +1,104 @@
+package publish
+
+import (
+	"math/bits"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"bakehouse/agent/trust"
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+)
+
+// State is what the store publishes, verified from the repo's roots; or the empty state of a store without a release.
+type State struct {
+	fleet *fleet.Fleet
+	now   time.Time
+
+	root       *metadata.Metadata[metadata.RootType] // the newest in the repo
+	info       trust.RootInfo
+	roots      int   // how many of the repo's roots the store has
+	head       int64 // version of the timestamp, 0 if there is none
+	minVersion int64 // if not 0, everything is signed again, from this version on
+
+	timestamp *metadata.Metadata[metadata.TimestampType]
+	snapshot  *metadata.Metadata[metadata.SnapshotType]
+	targets   *metadata.Metadata[metadata.TargetsType]
+	bins      map[string]*metadata.Metadata[metadata.TargetsType]
+
+	number      int64
+	assignments map[string]*schema.Assignment
+	policy      *schema.Policy
+	release     *schema.Release
+	access      *schema.Access
+}
+
+// Head is the version of the published timestamp, 0 if there is none.
+func (s *State) Head() int64 { return s.head }
+
+// Roots is how many of the repo's roots the store publishes.
+func (s *State) Roots() int { return s.roots }
+
+// Number is the number of the newest release, 0 if there is none.
+func (s *State) Number() int64 { return s.number }
+
+// Assignments maps the names of hosts to what is published for them. It must not be changed.
+func (s *State) Assignments() map[string]*schema.Assignment { return s.assignments }
+
+// Policy is the published policy, nil if there is none.
+func (s *State) Policy() *schema.Policy { return s.policy }
+
+// Release says where the published state came from, nil if nothing is published.
+func (s *State) Release() *schema.Release { return s.release }
+
+// Access is the published access target, nil if there is none.
+func (s *State) Access() *schema.Access { return s.access }
+
+// believed reports whether the newest root still trusts the keys that signed what is published of the role.
+func (s *State) believed(role string) bool {
+	switch role {
+	case metadata.SNAPSHOT:
+		return s.root.VerifyDelegate(role, s.snapshot) == nil
+	case metadata.TIMESTAMP:
+		return s.root.VerifyDelegate(role, s.timestamp) == nil
+	}
+	return s.root.VerifyDelegate(role, s.targets) == nil
+}
+
+// threshold is how many keys have to sign the role.
+func (s *State) threshold(role string) int { return s.root.Signed.Roles[role].Threshold }
+
+// binRoles give the bins to the keys of targets, by the newest root.
+func (s *State) binRoles() *metadata.Delegations {
+	role := s.root.Signed.Roles[metadata.TARGETS]
+	keys := map[string]*metadata.Key{}
+	for _, id := range role.KeyIDs {
+		keys[id] = s.root.Signed.Keys[id]
+	}
+	return &metadata.Delegations{Keys: keys, SuccinctRoles: &metadata.SuccinctRoles{
+		KeyIDs: role.KeyIDs, Threshold: role.Threshold,
+		BitLength: bits.Len(uint(s.info.Bins - 1)), NamePrefix: schema.BinPrefix}}
+}
+
+// believedBins returns what reports whether the newest root still trusts the keys that signed a published bin.
+func (s *State) believedBins() func(name string) bool {
+	now := metadata.Targets()
+	now.Signed.Delegations = s.binRoles()
+	// Under the delegation of its time each of them was verified when it was read.
+	same := s.targets != nil && sameJSON(s.targets.Signed.Delegations, now.Signed.Delegations)
+	return func(name string) bool { return same || now.VerifyDelegate(name, s.bins[name]) == nil }
+}
+
+// Previous is what the next state follows from.
+func (s *State) Previous() Previous {
+	p := Previous{Fleet: s.fleet.Name, BinRoles: s.binRoles(), Number: s.number, Assignments: s.assignments,
+		Policy: s.policy, Release: s.release, Access: s.access, InBins: map[string]int{}, MinVersion: s.minVersion}
+	if s.targets != nil {
+		p.Delegations = s.targets.Signed.Delegations
+	}
+	for name, md := range s.bins {
+		p.InBins[name] = len(md.Signed.Targets)
+	}
+	return p
+}
