@@ -50,7 +50,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			f, _ := standardFleet(t)
-			if err := os.WriteFile(filepath.Join(env.WorkDir, "root.json"), f.anchor, 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(env.WorkDir, "root.json"), f.Anchor, 0o644); err != nil {
 				return err
 			}
 			return os.CopyFS(filepath.Join(env.WorkDir, "store"), os.DirFS(f.dir))

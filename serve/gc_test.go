@@ -28,7 +28,7 @@ func TestWhatAGCTookIsOrdinarilyNotFoundAndTheRestIsServedAsBefore(t *testing.T)
 		w.poll(c, schema.PollRequest{}) // notices the release
 		w.follow(f, c)
 	}
-	if _, err := store.GC(t.Context(), f.store, store.GCOptions{Anchor: f.anchor, Keep: 1}); err != nil {
+	if _, err := store.GC(t.Context(), f.store, store.GCOptions{Anchor: f.Anchor, Keep: 1}); err != nil {
 		t.Fatal(err)
 	}
 	for i, p := range packs {

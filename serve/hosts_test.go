@@ -80,7 +80,7 @@ func TestAHostReadsItsOwnPackageOnly(t *testing.T) {
 
 	own := packs[host]
 	may := []string{schema.MetadataPath + "1.root.json", schema.MetadataPath + "1.snapshot.json", schema.MetadataPath + "1.targets.json",
-		schema.MetadataPath + "1." + f.bin(host) + ".json", schema.ManifestPath + own.manifest.Hex(), schema.StatementPath + own.digest.Hex(),
+		schema.MetadataPath + "1." + f.Bin(host) + ".json", schema.ManifestPath + own.manifest.Hex(), schema.StatementPath + own.digest.Hex(),
 		schema.TargetPath + host + "/" + own.digest.Hex() + ".package"}
 	for _, d := range own.segments {
 		may = append(may, schema.SegmentPath+d.Hex())
@@ -210,7 +210,7 @@ func TestAHostTakenOutOfTheFleetIsHeldButNotForgotten(t *testing.T) {
 	f, _ := standardFleet(t)
 	w := start(t, f)
 	c := w.register("web01")
-	f.remove("web01")
+	f.Remove("web01")
 	f.publish()
 	a, r := w.poll(c, schema.PollRequest{Timestamp: 1, Root: 1})
 	if r.status != http.StatusOK || !strings.Contains(a.Hold, "not in the fleet") || a.Site != "" {

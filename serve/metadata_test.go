@@ -22,7 +22,7 @@ func TestMetadataTravelAsTheDifferenceToWhatTheHostHolds(t *testing.T) {
 	f.publish()
 	w := start(t, f)
 	c := w.register("web001")
-	bin := f.bin("web001")
+	bin := f.Bin("web001")
 	for _, role := range []string{"snapshot", "targets", bin} {
 		path := schema.MetadataPath + "2." + role + ".json"
 		old := f.read(schema.MetadataKey(role, 1))
@@ -83,7 +83,7 @@ func TestObjectsAlteredInTheStoreAreNotHandedOn(t *testing.T) {
 	policy := rel.targets[schema.PolicyTarget][0]
 	for path, key := range map[string]string{
 		schema.MetadataPath + "1.targets.json":                schema.MetadataKey("targets", 1),
-		schema.MetadataPath + "1." + f.bin("web01") + ".json": schema.MetadataKey(f.bin("web01"), 1),
+		schema.MetadataPath + "1." + f.Bin("web01") + ".json": schema.MetadataKey(f.Bin("web01"), 1),
 		schema.TargetPath + policy.Hex() + ".policy":          schema.TargetKey(policy),
 		schema.ManifestPath + p.manifest.Hex():                schema.ManifestKey(p.manifest),
 	} {
@@ -94,7 +94,7 @@ func TestObjectsAlteredInTheStoreAreNotHandedOn(t *testing.T) {
 		if r := w.get(c, path); r.status != http.StatusServiceUnavailable && r.status != http.StatusNotFound {
 			t.Errorf("%s, missing: %d", path, r.status)
 		}
-		f.put(key, good)
+		f.create(key, good)
 		if r := w.get(c, path); r.status != http.StatusOK {
 			t.Errorf("%s, mended: %d %s", path, r.status, r.body)
 		}
@@ -132,11 +132,11 @@ func TestABrokenStatementDoesNotHideTheOthers(t *testing.T) {
 	w := start(t, f)
 	c, p := w.register("web01"), packs["web01"]
 	before := w.get(c, schema.StatementPath+p.digest.Hex())
-	f.put(schema.StatementKey(p.digest, "key0"), []byte(`{"half":`))
+	f.create(schema.StatementKey(p.digest, "key0"), []byte(`{"half":`))
 	if r := w.get(c, schema.StatementPath+p.digest.Hex()); !bytes.Equal(r.body, before.body) {
 		t.Errorf("%s", r.body)
 	}
-	f.put(schema.StatementKey(p.digest, "key2"), []byte(`{"second": true}`))
+	f.create(schema.StatementKey(p.digest, "key2"), []byte(`{"second": true}`))
 	if r := w.get(c, schema.StatementPath+p.digest.Hex()); !bytes.Contains(r.body, []byte(`,{"second":true}]`)) {
 		t.Errorf("%s", r.body)
 	}

@@ -62,7 +62,7 @@ func TestWhatReconcileSignsAndAccessAddPrintsIsServed(t *testing.T) {
 
 	f := newFleet(t) // for its packages and its empty store; its own root is put aside
 	f.removeKey(schema.MetadataKey("root", 1))
-	f.anchor = model.Roots[0]
+	f.Anchor = model.Roots[0]
 	ring := keys.Open(model.Fleet, keyDir, func(string, bool) ([]byte, error) { return []byte("a passphrase"), nil })
 	publish := func(p map[string]pack) {
 		t.Helper()

@@ -3,7 +3,6 @@ package serve
 import (
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -15,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
 	tufconfig "github.com/theupdateframework/go-tuf/v2/metadata/config"
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
 
@@ -103,14 +101,10 @@ func BenchmarkHostRefresh(b *testing.B) {
 func (f *fleet) assignMade(i int, release int64) {
 	host := fmt.Sprintf("host%05d", i)
 	digest := func(what string) schema.Digest { return schema.DigestOf(fmt.Append(nil, what, host, release)) }
-	custom, err := json.Marshal(schema.Target{Manifest: digest("manifest"), Recipe: schema.RecipeID(schema.DigestOf(fmt.Append(nil, i%2000)).Hex()[:16]),
+	f.Assign(schema.Assignment{Host: host, SHA256: digest("package"), Length: 10_000_000 + int64(i%997), Target: schema.Target{
+		Manifest: digest("manifest"), Recipe: schema.RecipeID(schema.DigestOf(fmt.Append(nil, i%2000)).Hex()[:16]),
 		Site: fmt.Sprintf("site%02d", i/5000), Ring: fmt.Sprintf("ring%d", i%3), Selected: true, Release: release,
-		Since: time.Unix(1700000000+release, 0).UTC()})
-	check(f.t, err)
-	d, bin := digest("package"), f.bin(host)
-	f.bins[bin].Signed.Targets[schema.PackageTarget(host)] = &metadata.TargetFiles{Length: 10_000_000 + int64(i%997),
-		Hashes: metadata.Hashes{"sha256": d[:]}, Custom: (*json.RawMessage)(&custom)}
-	f.changed[bin] = true
+		Since: time.Unix(1700000000+release, 0).UTC()}})
 }
 
 // counted counts what travels, and undoes gzip for whoever did not ask for it.
@@ -167,7 +161,7 @@ type ourRefresh struct {
 }
 
 func (o *ourRefresh) in(dir string) {
-	c, err := trust.Open(dir, o.f.anchor, nil)
+	c, err := trust.Open(dir, o.f.Anchor, nil)
 	check(o.b, err)
 	check(o.b, c.Refresh(o.b.Context(), o, nil))
 	a, err := c.Assignment(o.b.Context(), o, o.host)
@@ -226,7 +220,7 @@ func (o *ourRefresh) get(ctx context.Context, path string, header http.Header, l
 type theirRefresh ourRefresh
 
 func (o *theirRefresh) in(dir string) {
-	config, err := tufconfig.New(o.w.http.URL+schema.MetadataPath, o.f.anchor)
+	config, err := tufconfig.New(o.w.http.URL+schema.MetadataPath, o.f.Anchor)
 	check(o.b, err)
 	check(o.b, config.SetDefaultFetcherTransport(o.wire))
 	check(o.b, config.SetDefaultFetcherRetry(time.Millisecond, 1)) // it would repeat the 404 of the next root for seconds

@@ -31,13 +31,13 @@ func TestAStoreThatGoesWrongIsReportedAndTheLastReleaseServed(t *testing.T) {
 		log  string
 	}{
 		"an altered timestamp": {func(f *fleet) {
-			f.overwrite(schema.TimestampKey(2), bytes.Replace(f.timestamp(), []byte(`"version":2`), []byte(`"version":3`), 1))
+			f.overwrite(schema.TimestampKey(2), bytes.Replace(f.Files["timestamp.json"], []byte(`"version":2`), []byte(`"version":3`), 1))
 		}, "timestamp.json"},
 		"a timestamp that is no JSON": {func(f *fleet) { f.overwrite(schema.TimestampKey(2), []byte("{")) }, "timestamp.json"},
 		"an older release replayed":   {func(f *fleet) { f.overwrite(schema.TimestampKey(2), f.read(schema.TimestampKey(1))) }, "is timestamp 1"},
 		"a missing snapshot":          {func(f *fleet) { f.removeKey(schema.MetadataKey("snapshot", 2)) }, "snapshot"},
 		"a bin that is another's": {func(f *fleet) {
-			f.overwrite(schema.MetadataKey(f.bin("web01"), 2), f.read(schema.MetadataKey(f.bin("web01"), 1)))
+			f.overwrite(schema.MetadataKey(f.Bin("web01"), 2), f.read(schema.MetadataKey(f.Bin("web01"), 1)))
 		}, "bin-"},
 		"the whole store set back":         {func(f *fleet) { f.removeKey(schema.TimestampKey(2)); f.removeKey(schema.TimestampKey(1)) }, "was served before"},
 		"the store's directory taken away": {func(f *fleet) { check(f.t, os.Rename(f.dir, f.dir+".away")) }, ""},
@@ -100,7 +100,7 @@ func TestAStoreThatIsMendedIsServedAgain(t *testing.T) {
 
 func TestAnExpiredReleaseIsServedAndSaidToBeExpired(t *testing.T) {
 	f, packs := standardFleet(t)
-	f.expires = time.Now().Add(-time.Minute).UTC().Truncate(time.Second)
+	f.Now = f.Now.AddDate(-2, 0, 0)
 	f.publish()
 	w := start(t, f)
 	c := w.register("web01")
@@ -147,7 +147,7 @@ func TestReleasesMoveUnderTheEyesOfManyHosts(t *testing.T) {
 					return
 				}
 				last = stamp.Signed.Version
-				if r := w.get(c, schema.MetadataPath+"1."+f.roles.GetRolesForTarget(schema.PackageTarget(host))[0].Name+".json"); r.status != http.StatusOK {
+				if r := w.get(c, schema.MetadataPath+"1."+f.Bin(host)+".json"); r.status != http.StatusOK {
 					t.Errorf("bin: %d", r.status)
 				}
 			}

@@ -1,16 +1,12 @@
 package serve
 
 import (
-	"crypto"
-	"crypto/ed25519"
-	"crypto/rand"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/schema"
@@ -18,38 +14,16 @@ import (
 	"bakehouse/serve/inventory"
 )
 
-// nextRoot puts a second root into the store: with a new key for all roles but root, or with the old one.
+// nextRoot puts a second root into the store: with new keys for all roles but root, or with the old ones.
 func (f *fleet) nextRoot(anew bool) {
 	f.t.Helper()
-	root, err := metadata.Root().FromBytes(f.anchor)
-	check(f.t, err)
-	root.Signed.Version = 2
-	was := f.signer
 	if anew {
-		public, private, err := ed25519.GenerateKey(rand.Reader)
-		check(f.t, err)
-		f.signer, err = signature.LoadSigner(private, crypto.Hash(0))
-		check(f.t, err)
-		old := f.key.ID
-		f.key, err = metadata.KeyFromPublicKey(public)
-		check(f.t, err)
-		id, err := old()
-		check(f.t, err)
-		for _, role := range []string{metadata.TARGETS, metadata.SNAPSHOT, metadata.TIMESTAMP} {
-			check(f.t, root.Signed.RevokeKey(id, role))
-			check(f.t, root.Signed.AddKey(f.key, role))
-		}
-		f.roles.KeyIDs = nil
-		for name := range f.bins {
-			f.changed[name] = true
-		}
+		f.RotateBins(f.Rotate(metadata.TARGETS))
+		f.Rotate(metadata.SNAPSHOT)
+		f.Rotate(metadata.TIMESTAMP)
 	}
-	root.ClearSignatures()
-	_, err = root.Sign(was)
-	check(f.t, err)
-	b, err := root.ToBytes(false)
-	check(f.t, err)
-	f.put(schema.MetadataKey("root", 2), b)
+	f.Publish(metadata.ROOT)
+	f.save()
 }
 
 // Between the root that drops a key and the timestamp that the next key signs there is an instant, or as long as it takes
@@ -107,7 +81,9 @@ func TestARootByWhichTheReleaseStillVerifiesIsServedWithoutANewTimestamp(t *test
 func TestAGapInTheNumbersOfTimestampsIsFollowed(t *testing.T) {
 	f, _ := standardFleet(t)
 	w := start(t, f)
-	f.version += 1000
+	f.Targets[metadata.TARGETS].Signed.Version += 1000
+	f.Snapshot.Signed.Version += 1000
+	f.Timestamp.Signed.Version += 1000
 	f.publish()
 	check(t, w.server.releases.follow(t.Context()))
 	if h := w.health(); h.Status != "ok" || h.Timestamp != 1002 {

@@ -87,7 +87,7 @@ func startWith(t testing.TB, f *fleet, database string, tune func(*Server)) *sit
 	db, err := inventory.Open(t.Context(), database)
 	check(t, err)
 	log := &lockedBuffer{}
-	s, err := New(t.Context(), Options{Store: f.store, Inventory: db, Anchor: f.anchor,
+	s, err := New(t.Context(), Options{Store: f.store, Inventory: db, Anchor: f.Anchor,
 		Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	check(t, err)
 	if tune != nil {
@@ -229,7 +229,7 @@ func (w *site) follow(f *fleet, c caller) []byte {
 	if r.status != http.StatusOK {
 		w.t.Fatalf("poll: %d %s", r.status, r.body)
 	}
-	client, err := trust.Open("", f.anchor, nil)
+	client, err := trust.Open("", f.Anchor, nil)
 	check(w.t, err)
 	check(w.t, client.Refresh(w.t.Context(), source{w, c}, answer.Timestamp))
 	a, err := client.Assignment(w.t.Context(), source{w, c}, c.name)

@@ -28,7 +28,7 @@ func TestGoTUFsOwnClientRefreshesAndDownloadsTheHostsPackage(t *testing.T) {
 	f, packs := standardFleet(t)
 	f.publish()
 	w := start(t, f)
-	config, err := tufconfig.New(w.http.URL+schema.MetadataPath, f.anchor)
+	config, err := tufconfig.New(w.http.URL+schema.MetadataPath, f.Anchor)
 	check(t, err)
 	check(t, config.SetDefaultFetcherTransport(withCredentials{w.http.Client().Transport, w.register("web01")}))
 	check(t, config.SetDefaultFetcherRetry(time.Millisecond, 1)) // it also retries the 404 of the next root

@@ -212,7 +212,7 @@ func TestADownloadIsTheNewestPackageThatIsNotRevoked(t *testing.T) {
 		r.header.Get("Content-Length") != strconv.Itoa(len(second.bytes)) {
 		t.Errorf("HEAD: %d %v", r.status, r.header)
 	}
-	f.policy.Revoked = []schema.Digest{second.digest}
+	f.Policy.Revoked = []schema.Digest{second.digest}
 	f.publish()
 	check(t, w.server.releases.follow(t.Context()))
 	if r := w.get(installer, schema.PackagePath+"web01"); string(r.body) != string(packs["web01"].bytes) {

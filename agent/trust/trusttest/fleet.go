@@ -50,6 +50,15 @@ func NewFleet(now time.Time, bins int) *Fleet {
 	return f
 }
 
+// RotateBins takes the bins' key away and gives them k, from the next release on.
+func (f *Fleet) RotateBins(k Key) {
+	d := f.Targets[metadata.TARGETS].Signed.Delegations
+	d.Keys, d.SuccinctRoles.KeyIDs = map[string]*metadata.Key{k.ID(): k.Pub}, []string{k.ID()}
+	for _, bin := range f.bins {
+		f.Signers[bin], f.changed[bin] = []Key{k}, true
+	}
+}
+
 // custom is what a fleet adds to a role.
 func custom(fields map[string]any) map[string]any { return map[string]any{"bakehouse": fields} }
 
