@@ -3,8 +3,6 @@ package examples_test
 import (
 	"archive/tar"
 	"bytes"
-	"crypto"
-	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -14,9 +12,9 @@ import (
 
 	"compress/gzip"
 
-	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 )
 
@@ -216,24 +214,14 @@ func foreignAnchor(b *besieged) {
 }
 
 // stranger signs a role as another fleet's key of that role would.
-func stranger[T metadata.Roles](b *besieged, md *metadata.Metadata[T]) []byte {
-	b.t.Helper()
-	_, private, err := ed25519.GenerateKey(nil)
-	must(b.t, err)
-	signer, err := signature.LoadSigner(private, crypto.Hash(0))
-	must(b.t, err)
-	md.ClearSignatures()
-	_, err = md.Sign(signer)
-	must(b.t, err)
-	content, err := md.ToBytes(false)
-	must(b.t, err)
-	return content
+func stranger[T metadata.Roles](md *metadata.Metadata[T]) []byte {
+	return trusttest.Sign(md, trusttest.NewKey())
 }
 
 func twoFleets(b *besieged) {
 	b.infiltrates(2, false, func() {
 		key, _ := b.role("bin")
-		b.put(key, stranger(b, read(b, metadata.Targets(), key)))
+		b.put(key, stranger(read(b, metadata.Targets(), key)))
 	})
 	b.ends(unmoved())
 	b.publish(2)
@@ -245,23 +233,23 @@ func twoFleets(b *besieged) {
 		{"root", func() {
 			root := read(b, metadata.Root(), schema.MetadataKey(metadata.ROOT, 1))
 			root.Signed.Version, root.Signed.Expires = 2, time.Now().AddDate(1, 0, 0).UTC().Truncate(time.Second)
-			b.put(schema.MetadataKey(metadata.ROOT, 2), stranger(b, root))
+			b.put(schema.MetadataKey(metadata.ROOT, 2), stranger(root))
 		}},
 		{"timestamp.json", func() {
 			b.remove(schema.MetadataKey(metadata.ROOT, 2))
-			b.put(schema.TimestampKey(2), stranger(b, read(b, metadata.Timestamp(), schema.TimestampKey(2))))
+			b.put(schema.TimestampKey(2), stranger(read(b, metadata.Timestamp(), schema.TimestampKey(2))))
 		}},
 		{"snapshot", func() {
 			key, _ := b.role("snapshot")
-			b.put(key, stranger(b, read(b, metadata.Snapshot(), key)))
+			b.put(key, stranger(read(b, metadata.Snapshot(), key)))
 		}},
 		{"targets", func() {
 			key, _ := b.role("targets")
-			b.put(key, stranger(b, read(b, metadata.Targets(), key)))
+			b.put(key, stranger(read(b, metadata.Targets(), key)))
 		}},
 		{"bin", func() {
 			key, _ := b.role("bin")
-			b.put(key, stranger(b, read(b, metadata.Targets(), key)))
+			b.put(key, stranger(read(b, metadata.Targets(), key)))
 		}},
 	} {
 		mix.do()

@@ -28,10 +28,10 @@ import (
 	"time"
 
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
-	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/agent"
+	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -40,8 +40,8 @@ import (
 type fortress struct {
 	*operator
 	dir     string
-	signers map[string]signature.Signer // of each key, for what a thief of it could sign
-	states  []string                    // the store after each release
+	signers map[string]trusttest.Key // of each name, for what a thief of it could sign
+	states  []string                 // the store after each release
 }
 
 var fortressKeys = []namedKey{
@@ -63,7 +63,7 @@ func newFortress(t *testing.T) *fortress {
 	t.Helper()
 	listen := freePort(t, netip.MustParseAddr("127.0.0.1"))
 	o := newOperator(t, "minimal", listen)
-	f := &fortress{operator: o, dir: filepath.Dir(o.repo), signers: map[string]signature.Signer{}}
+	f := &fortress{operator: o, dir: filepath.Dir(o.repo), signers: map[string]trusttest.Key{}}
 	o.keys = fortressKeys
 	o.replace("fleet.cue", "url: \"https://bakehouse.example:8443\"\n", "")
 	o.replace("fleet.cue", "enabled: false", "enabled: true")
@@ -83,8 +83,7 @@ func newFortress(t *testing.T) *fortress {
 		must(t, err)
 		private, err := cryptoutils.UnmarshalPEMToPrivateKey(b, cryptoutils.StaticPasswordFunc([]byte("passphrase of "+k.name)))
 		must(t, err)
-		f.signers[k.name], err = signature.LoadSigner(private, crypto.Hash(0))
-		must(t, err)
+		f.signers[k.name] = trusttest.KeyOf(private.(crypto.Signer))
 	}
 	for i, text := range []string{"one", "two", "three"} {
 		if i > 0 {

@@ -3,17 +3,15 @@ package examples_test
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
-	"bakehouse/agent/trust/statement"
-
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 )
 
@@ -31,15 +29,11 @@ func read[T metadata.Roles](b *besieged, md *metadata.Metadata[T], key string) *
 
 // sign is a role's file, signed by those keys alone.
 func sign[T metadata.Roles](b *besieged, md *metadata.Metadata[T], keys ...string) []byte {
-	b.t.Helper()
-	md.ClearSignatures()
+	var signers []trusttest.Key
 	for _, k := range keys {
-		_, err := md.Sign(b.signers[k])
-		must(b.t, err)
+		signers = append(signers, b.signers[k])
 	}
-	content, err := md.ToBytes(false)
-	must(b.t, err)
-	return content
+	return trusttest.Sign(md, signers...)
 }
 
 // bin is the name of the bin that holds a host's package.
@@ -125,20 +119,9 @@ func (b *besieged) plant(m *schema.Manifest) {
 	must(b.t, err)
 	digest := schema.DigestOf(content)
 	b.put(schema.ManifestKey(digest), gzipped(b.t, content))
-	payload, err := json.Marshal(schema.StatementFor(m, digest))
-	must(b.t, err)
-	for _, key := range []string{"release", "second"} {
-		sig, err := b.signers[key].SignMessage(bytes.NewReader(statement.PAE(schema.StatementType, payload)))
-		must(b.t, err)
-		public, err := b.signers[key].PublicKey()
-		must(b.t, err)
-		id, err := statement.KeyID(public)
-		must(b.t, err)
-		envelope, err := json.Marshal(statement.Envelope{PayloadType: schema.StatementType,
-			Payload:    base64.StdEncoding.EncodeToString(payload),
-			Signatures: []statement.Signature{{KeyID: id, Sig: base64.StdEncoding.EncodeToString(sig)}}})
-		must(b.t, err)
-		b.put(schema.StatementKey(m.SHA256, id), envelope)
+	for _, name := range []string{"release", "second"} {
+		key := b.signers[name]
+		b.put(schema.StatementKey(m.SHA256, key.ID()), trusttest.Statement(schema.StatementFor(m, digest), key))
 	}
 	b.usurp(func(bin, _ *metadata.TargetsType, _ *metadata.SnapshotType, _ *metadata.TimestampType) {
 		file := custom(b.t, bin, func(target *schema.Target) {
