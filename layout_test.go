@@ -98,7 +98,7 @@ const (
 var bans = []ban{
 	{hostOnly, false, "cuelang.org/go", "an evaluator (17 MB) has no place where only finished values arrive"},
 	{hostOnly, false, "github.com/go-git", "a host never reads a repo"},
-	{hostOnly, false, "github.com/spf13/viper", "baked config and state are two fixed files, not a search for settings"},
+	{hostOnly, false, "go.yaml.in/yaml", "baked config and state are two fixed files, not a search for settings"},
 	{hostOnly, false, "html/template", "it renders no pages, and the package keeps every exported method alive in the linker"},
 	{hostOnly, false, "github.com/klauspost/compress", "its compressors are for baking; the standard library inflates"},
 	{hostOnly, false, "modernc.org/sqlite", "the host's state is one JSON file; the inventory is the server's"},
@@ -207,6 +207,7 @@ func TestPartsMeetOnlyInTheLeavesMadeForIt(t *testing.T) {
 		{"reconcile", module + "/agent/trust"}:           "reconcile believes published metadata as little as a host does",
 		{"reconcile", module + "/agent/trust/statement"}: "reconcile signs what hosts verify, and checks it as they do",
 		{"serve", module + "/agent/trust"}:               "serve reads a release only through the verifier: there is no second parser of bins",
+		{"serve", module + "/reconcile/settings"}:        "serve says which of its flags are settings",
 	}
 	packages := list(t, nil, "./...")
 	for name, p := range packages {

@@ -3,14 +3,19 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"flag"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"bakehouse/reconcile/keys/keystest"
+	"bakehouse/reconcile/manual"
 	"bakehouse/reconcile/scripttest"
+	"bakehouse/reconcile/settings"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/inventory"
 
@@ -18,6 +23,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
+
+var update = flag.Bool("update", false, "write the files that are made from the commands")
 
 func TestMain(m *testing.M) {
 	programs := scripttest.Programs()
@@ -36,106 +43,108 @@ func bakehouse(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), err.String()
 }
 
-func TestASettingIsTakenFromTheFlagThenTheEnvironmentThenTheFileThenTheDefault(t *testing.T) {
-	t.Chdir(t.TempDir())
-	// `package` names the store that it cannot find, which shows what the flag became.
-	store := func(args ...string) string {
-		t.Helper()
-		code, _, stderr := bakehouse(t, append([]string{"store", "fsck"}, args...)...)
-		if code != fault.ExitError {
-			t.Fatalf("exit code %d: %s", code, stderr)
-		}
-		for _, name := range []string{"by-flag", "by-own-environment", "by-environment", "by-own-section", "by-file"} {
-			if strings.Contains(stderr, name) {
-				return name
-			}
-		}
-		return "default"
-	}
-	if got := store(); got != "default" {
-		t.Errorf("nothing set: %s", got)
-	}
-	file := "store: by-file\n"
-	if err := os.WriteFile("bakehouse.yaml", []byte(file), 0o600); err != nil {
+func write(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := store(); got != "by-file" {
-		t.Errorf("file: %s", got)
+}
+
+// What settings do is shown in their package; here that this program has them.
+func TestFlagsAreFilledFromTheSettings(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "bakehouse.yaml", "store: shared\ncommands: {store fsck: {json: true}}\n")
+	code, _, stderr := bakehouse(t, "store", "fsck", "-v")
+	if code != fault.ExitError || !strings.Contains(stderr, "bakehouse: detail: setting --store=shared from bakehouse.yaml:1:8\n") ||
+		!strings.Contains(stderr, "bakehouse: detail: setting --json=true from bakehouse.yaml:2:31\n") || !strings.Contains(stderr, `{"error":"`) {
+		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	t.Setenv("BAKEHOUSE_STORE", "by-environment")
-	if got := store(); got != "by-environment" {
-		t.Errorf("environment over file: %s", got)
+	if _, _, stderr := bakehouse(t, "store", "fsck"); !strings.Contains(stderr, "by-environment") {
+		t.Errorf("the environment does not count: %s", stderr)
 	}
-	t.Setenv("BAKEHOUSE_STORE_FSCK_STORE", "by-own-environment")
-	if got := store(); got != "by-own-environment" {
-		t.Errorf("a command's own setting over a shared one: %s", got)
+	t.Setenv("BAKEHOUSE_STROE", "x")
+	if code, _, stderr := bakehouse(t, "store", "fsck"); code != fault.ExitError || !strings.Contains(stderr, "BAKEHOUSE_STROE") {
+		t.Errorf("exit code %d: %s", code, stderr)
 	}
-	if got := store("--store", "by-flag"); got != "by-flag" {
-		t.Errorf("flag over all: %s", got)
-	}
-}
-
-func TestASettingStandsInTheSectionOfItsCommand(t *testing.T) {
-	t.Chdir(t.TempDir())
-	if err := os.WriteFile("bakehouse.yaml", []byte("package: {store: by-own-section}\nserve: {store: elsewhere}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	root := rootCommand()
-	cmd, _, err := root.Find([]string{"package"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := settle(root, cmd); err != nil {
-		t.Fatal(err)
-	}
-	if got := cmd.Flag("store").Value.String(); got != "by-own-section" {
-		t.Errorf("store = %q", got)
+	for _, args := range [][]string{{}, {"store"}, {"version"}, {"help", "store"}, {"completion", "bash"}, {"__complete", "st"}} {
+		if code, stdout, stderr := bakehouse(t, args...); code != fault.ExitOK || stdout == "" {
+			t.Errorf("%q needs no settings, and ends with %d: %s", args, code, stderr)
+		}
 	}
 }
 
-// `reconcile --plan` and the command `plan` share a name, as do `--store` and `store`.
-func TestACommandsSectionIsNoSettingOfAFlagThatIsCalledLikeIt(t *testing.T) {
-	t.Chdir(t.TempDir())
-	if err := os.WriteFile("bakehouse.yaml", []byte("plan: {base: main}\nstore: {fsck: {store: elsewhere}}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	root := rootCommand()
-	cmd, _, err := root.Find([]string{"reconcile"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := settle(root, cmd); err != nil {
-		t.Fatal(err)
-	}
-	if plan, store := cmd.Flag("plan").Value.String(), cmd.Flag("store").Value.String(); plan != "" || store != "store" {
-		t.Errorf("plan = %q, store = %q", plan, store)
-	}
-}
-
-func TestBadSettingsAreRefusedWithAHint(t *testing.T) {
-	for name, tc := range map[string]struct{ file, want string }{
-		"an unknown setting":    {"serve: {lissten: x}\n", `settings: bakehouse.yaml: unknown setting "serve.lissten"`},
-		"an unknown section":    {"sevre: {listen: x}\n", `settings: bakehouse.yaml: unknown setting "sevre.listen"`},
-		"what is no YAML":       {"serve: {listen\n", "settings: "},
-		"a value of wrong type": {"reconcile: {json: maybe}\n", "setting reconcile.json: "},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Chdir(t.TempDir())
-			if err := os.WriteFile("bakehouse.yaml", []byte(tc.file), 0o600); err != nil {
-				t.Fatal(err)
+// Two settings with one name would be set together, whoever meant which.
+func TestNoTwoSettingsShareAVariable(t *testing.T) {
+	who := map[string]string{"BAKEHOUSE_CONFIG": "the settings file", "BAKEHOUSE_PASSWORD": "the host program"}
+	claim := func(variable, name string) {
+		if other, taken := who[variable]; taken && other != name {
+			t.Errorf("%s is of %s and of %s", variable, other, name)
+		}
+		who[variable] = name
+		rest, passphrase := strings.CutPrefix(variable, "BAKEHOUSE_PASSPHRASE_")
+		if passphrase && rest != "FILE" && rest != "FD" {
+			t.Errorf("%s is of %s and of a key", variable, name)
+		}
+		for _, ignored := range []string{"BAKEHOUSE_CI_", "BAKEHOUSE_TEST_"} {
+			if strings.HasPrefix(variable, ignored) {
+				t.Errorf("%s is of %s and ignored", variable, name)
 			}
-			code, _, stderr := bakehouse(t, "reconcile")
-			if code != fault.ExitError || !strings.Contains(stderr, "bakehouse: error: "+tc.want) || !strings.Contains(stderr, "bakehouse: hint: ") {
-				t.Errorf("exit code %d: %s", code, stderr)
-			}
-		})
+		}
 	}
-	t.Run("a settings file that is named but not there", func(t *testing.T) {
-		t.Chdir(t.TempDir())
-		if code, _, stderr := bakehouse(t, "check", "--config", "nope.yaml"); code != fault.ExitError || !strings.Contains(stderr, "nope.yaml") {
-			t.Errorf("exit code %d: %s", code, stderr)
+	kinds := map[string]string{} // of shared settings
+	flags := 0
+	settings.Walk(rootCommand(), func(c *cobra.Command, all []*pflag.Flag) {
+		for _, f := range all {
+			own, shared := settings.Variables(c, f)
+			claim(shared, "--"+f.Name)
+			if c.HasParent() {
+				claim(own, c.CommandPath()+" --"+f.Name)
+			}
+			flags++
+			if settings.ClassOf(f) == settings.Once {
+				continue
+			}
+			if kind := kinds[f.Name]; kind != "" && kind != f.Value.Type() {
+				t.Errorf("the shared setting %s is %s of %s and %s of another command", f.Name, f.Value.Type(), c.CommandPath(), kind)
+			}
+			kinds[f.Name] = f.Value.Type()
 		}
 	})
+	if flags < 100 {
+		t.Errorf("only %d flags were looked at", flags)
+	}
+}
+
+const tableOfSettings = ".github/SETTINGS.md"
+
+func TestTheTableOfSettingsIsWhatTheFlagsAre(t *testing.T) {
+	t.Setenv("HOME", t.TempDir()) // defaults below it are shown with a ~
+	t.Setenv("XDG_CONFIG_HOME", "")
+	t.Setenv("XDG_CACHE_HOME", "")
+	want := manual.Settings(rootCommand())
+	if *update {
+		if err := os.WriteFile(tableOfSettings, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(tableOfSettings); err != nil || string(got) != want {
+		t.Errorf("%s is not what the flags are (-update writes it): %v", tableOfSettings, err)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	if code, stdout, _ := bakehouse(t, "version"); code != fault.ExitOK || !strings.HasPrefix(stdout, "bakehouse "+version+" ") {
+		t.Errorf("version: %d, %q", code, stdout)
+	}
+	if code, stdout, _ := bakehouse(t, "--version"); code != fault.ExitOK || stdout != "bakehouse version "+version+"\n" {
+		t.Errorf("--version: %d, %q", code, stdout)
+	}
+	var b build
+	if code, stdout, _ := bakehouse(t, "version", "--json"); code != fault.ExitOK || json.Unmarshal([]byte(stdout), &b) != nil ||
+		b.Version != version || b.Platform != runtime.GOOS+"/"+runtime.GOARCH {
+		t.Errorf("version --json: %d, %q", code, stdout)
+	}
 }
 
 func TestAMistypedCommandLineIsOneErrorWithAHint(t *testing.T) {

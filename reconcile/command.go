@@ -77,9 +77,6 @@ prompt; "bakehouse key --help" says more, also of keys in a KMS or HSM.`,
   bakehouse reconcile --store /srv/bakehouse/store --after-restore --above "$(bakehouse serve seen)"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if config := cmd.Flag("config"); config != nil {
-				o.commits.settings = config.Value.String()
-			}
 			if err := only.check(); err != nil {
 				return err
 			}

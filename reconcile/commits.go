@@ -21,7 +21,6 @@ import (
 type commitCheck struct {
 	start            string // where to begin if nothing is published: "head", "all" or a commit
 	allowed, keyring string // files
-	settings         string // the file that settings came from, if any
 }
 
 const (
@@ -82,11 +81,6 @@ type Verified struct {
 func (c commitCheck) open(head *desired.State, now time.Time, log io.Writer) (*gate, error) {
 	if on, err := c.on(); !on || err != nil {
 		return nil, err
-	}
-	if c.settings != "" {
-		if err := head.Repo.Outside(c.settings); err != nil {
-			return nil, fmt.Errorf("settings that say how commits are verified: %w", err)
-		}
 	}
 	signers, err := head.Repo.Signers(c.allowed, c.keyring)
 	if err != nil {

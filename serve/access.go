@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/term"
 
+	"bakehouse/reconcile/settings"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -68,6 +69,7 @@ The password is asked for on the terminal, or read from the first line of a file
 	f.BoolVar(&automation, "automation", false, "mark the user as a program rather than a person")
 	f.StringVar(&passwordFile, "password-file", "", "read the password from the first line of `FILE`")
 	f.BoolVar(&passwordStdin, "password-stdin", false, "read the password from the first line of stdin")
+	settings.Trust(f, "password-file")
 	c.MarkFlagsMutuallyExclusive("password-file", "password-stdin")
 	return c
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bakehouse/reconcile/settings"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/inventory"
@@ -60,6 +61,8 @@ the requests in flight are answered.`,
 	f.DurationVar(&o.shutdown, "shutdown-timeout", 20*time.Second, "how long requests in flight may take at the end")
 	f.StringVar(&o.logFormat, "log-format", "text", "form of the log: text or json")
 	f.StringVar(&o.logLevel, "log-level", "info", "least level that is logged: debug, info, warn or error")
+	settings.Setting(f, "listen", "watch", "shutdown-timeout", "log-format", "log-level")
+	settings.Trust(f, "store", "root", "database", "tls-cert", "tls-key", "tls-self-signed")
 	c.AddCommand(seenCommand())
 	return c
 }

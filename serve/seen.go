@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bakehouse/reconcile/settings"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/inventory"
 )
@@ -44,5 +45,6 @@ listed beside it: one that claims far more than the others may not be telling th
 		},
 	}
 	c.Flags().StringVar(&database, "database", "inventory.db", "`FILE` with registrations and reports")
+	settings.Trust(c.Flags(), "database")
 	return c
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bakehouse/reconcile/keys"
+	"bakehouse/reconcile/settings"
 	"bakehouse/reconcile/source"
 )
 
@@ -30,35 +31,25 @@ func AddKeyFlags(cmd *cobra.Command) *KeyFlags {
 
 func (k *KeyFlags) addDir() {
 	k.cmd.Flags().StringVar(&k.dir, "key-dir", keys.DefaultDir(), "folder of the private halves of keys")
+	settings.Trust(k.cmd.Flags(), "key-dir")
 }
 
 func (k *KeyFlags) addPlugins() {
 	k.cmd.Flags().StringSliceVar(&k.plugins, "kms-plugin", nil,
 		"program that signs for keys at NAME://…, as NAME=/absolute/path of a sigstore-kms plugin; can be repeated")
+	settings.Trust(k.cmd.Flags(), "kms-plugin")
 }
 
-// Access is what the flags say, for keys of the fleet repo in the folder repo. Neither plugins nor the settings that name
-// them may lie in the repo: whoever gets a change merged would choose what runs beside the keys.
+// Access is what the flags say, for keys of the fleet repo in the folder repo. No plugin may be in the repo: whoever gets
+// a change merged would choose what runs beside the keys.
 func (k *KeyFlags) Access(repo string) (keys.Access, error) {
-	access := keys.Access{Dir: k.dir, Passphrase: k.passphrase}
-	var err error
-	if access.Plugins, err = keys.ParsePlugins(k.plugins); err != nil || len(access.Plugins) == 0 {
-		return access, err
-	}
-	r, err := source.Open(repo)
-	if err != nil {
-		return access, nil // not a git repo: no commit can change it
-	}
-	files := slices.Sorted(maps.Values(access.Plugins))
-	if f := k.cmd.Flag("config"); f != nil && f.Value.String() != "" { // set by main to the file that was read
-		files = append(files, f.Value.String())
-	}
-	for _, file := range files {
-		if err := r.Outside(file); err != nil {
-			return access, fmt.Errorf("--kms-plugin: %w", err)
+	plugins, err := keys.ParsePlugins(k.plugins)
+	for _, file := range slices.Sorted(maps.Values(plugins)) {
+		if err := source.Outside(repo, file); err != nil {
+			return keys.Access{}, fmt.Errorf("--kms-plugin: %w", err)
 		}
 	}
-	return access, nil
+	return keys.Access{Dir: k.dir, Passphrase: k.passphrase, Plugins: plugins}, err
 }
 
 // AddPassphraseFlags adds --NAME-file and --NAME-fd, whose first line is a passphrase; whose says which one, for the help.
@@ -66,5 +57,8 @@ func AddPassphraseFlags(cmd *cobra.Command, name, whose string) *keys.Passphrase
 	p := &keys.PassphraseSource{Flag: name}
 	cmd.Flags().StringVar(&p.File, name+"-file", "", "file whose first line is "+whose)
 	cmd.Flags().StringVar(&p.FD, name+"-fd", "", "number of an open file descriptor whose first line is "+whose)
+	if name == "passphrase" { // the others are of one key or file, at one time
+		settings.Trust(cmd.Flags(), name+"-file")
+	}
 	return p
 }

@@ -13,6 +13,7 @@ import (
 
 	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/keys"
+	"bakehouse/reconcile/settings"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
@@ -50,6 +51,7 @@ func build() string {
 
 func keyRepoFlag(c *cobra.Command, repo *string) {
 	c.Flags().StringVar(repo, "repo", ".", "work tree of the fleet repo")
+	settings.Trust(c.Flags(), "repo")
 }
 
 // checkRepo reports a folder that holds no fleet repo.

@@ -10,6 +10,7 @@ import (
 
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/keys"
+	"bakehouse/reconcile/settings"
 	"bakehouse/schema"
 )
 
@@ -32,6 +33,7 @@ days before).`,
 	flags.addDir()
 	flags.addPlugins()
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	settings.Setting(c.Flags(), "json")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		f, err := loadFleet(cmd.Context(), repo)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/keys"
+	"bakehouse/reconcile/settings"
 )
 
 func keyShow() *cobra.Command {
@@ -26,6 +27,7 @@ func keyShow() *cobra.Command {
 	flags.addDir()
 	flags.addPlugins()
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	settings.Setting(c.Flags(), "json")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		f, err := loadFleet(cmd.Context(), repo)
 		if err != nil {

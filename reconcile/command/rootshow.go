@@ -10,6 +10,7 @@ import (
 
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/roots"
+	"bakehouse/reconcile/settings"
 )
 
 func rootShow() *cobra.Command {
@@ -23,6 +24,7 @@ func rootShow() *cobra.Command {
 	}
 	keyRepoFlag(c, &repo)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	settings.Setting(c.Flags(), "json")
 	c.Flags().BoolVar(&diff, "diff", false, "show what each root changes of the one before")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		f, chain, asked, err := openRoots(cmd.Context(), repo, args)

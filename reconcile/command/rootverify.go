@@ -9,6 +9,7 @@ import (
 
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/roots"
+	"bakehouse/reconcile/settings"
 )
 
 func rootVerify() *cobra.Command {
@@ -23,6 +24,7 @@ enough. Exit codes: 0 all complete, 1 signatures are lacking, 3 something does n
 	}
 	keyRepoFlag(c, &repo)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	settings.Setting(c.Flags(), "json")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		_, chain, asked, err := openRoots(cmd.Context(), repo, args)
 		if err != nil {

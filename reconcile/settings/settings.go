@@ -76,44 +76,48 @@ type Sources struct {
 	Outside func(dir, file string) error
 }
 
-// Fill sets the flags of cmd, which is parsed, that were not given. Whatever is wrong in the file or the environment is
-// an error, for whichever command it is meant.
-func (s Sources) Fill(cmd *cobra.Command) error {
+// Fill sets the flags of cmd, which is parsed, that were not given, and tells of each what it was set to and where.
+// Whatever is wrong in the file or the environment is an error, for whichever command it is meant, but to a command
+// that only groups others.
+func (s Sources) Fill(cmd *cobra.Command) (taken []string, err error) {
 	t := treeOf(cmd.Root())
+	if _, ok := t.commands[pathOf(cmd)]; !ok {
+		return nil, nil
+	}
 	env, err := t.environment(s.Environ)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	path, err := fileOf(cmd, s.Environ)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var file found
 	if path != "" {
 		list, err := t.read(path)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := s.guard(t, cmd, path, list, env); err != nil {
-			return err
+			return nil, err
 		}
 		file = list.byName()
 	}
-	var failed error
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if f.Changed || reserved(f.Name) || ClassOf(f) == Once || failed != nil {
+		if f.Changed || reserved(f.Name) || ClassOf(f) == Once || err != nil {
 			return
 		}
 		for _, from := range []found{env, file} {
 			for _, n := range []name{{pathOf(cmd), f.Name}, {"", f.Name}} {
 				if e, ok := from[n]; ok {
-					failed = fault.Hint(e.set(cmd.Flags(), f), "see `%s --help`", cmd.CommandPath())
+					err = fault.Hint(e.set(cmd.Flags(), f), "see `%s --help`", cmd.CommandPath())
+					taken = append(taken, fmt.Sprintf("--%s=%s from %s", f.Name, f.Value, e.at))
 					return
 				}
 			}
 		}
 	})
-	return failed
+	return taken, err
 }
 
 // guard refuses a file that sets what decides trust and that the repository under review could supply. Which repository

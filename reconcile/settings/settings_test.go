@@ -22,6 +22,7 @@ type program struct {
 	ran      *cobra.Command
 	inside   string // the directory that counts as a repository
 	environ  []string
+	taken    []string
 	asked    []string // directories whose repository was asked for
 	listen   string
 	watch    time.Duration
@@ -67,7 +68,9 @@ func newProgram() *program {
 	demo.Flags().Bool("keep", false, "")
 	p.root.AddCommand(serve, reconcile, store, command("plan"), demo)
 	p.root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
-		return Sources{Environ: p.environ, Outside: p.outside}.Fill(cmd)
+		var err error
+		p.taken, err = Sources{Environ: p.environ, Outside: p.outside}.Fill(cmd)
+		return err
 	}
 	return p
 }
@@ -187,6 +190,10 @@ commands:
 	p := newProgram()
 	if err := p.run("serve"); err != nil {
 		t.Fatal(err)
+	}
+	if want := []string{"--listen=[::1]:8443 from bakehouse.yaml:4:19", "--quiet=true from bakehouse.yaml:2:8",
+		"--watch=1m0s from bakehouse.yaml:4:40"}; !slices.Equal(p.taken, want) {
+		t.Errorf("taken %q, want %q", p.taken, want)
 	}
 	if p.listen != "[::1]:8443" || p.watch != time.Minute || !p.quiet {
 		t.Errorf("listen %q, watch %v, quiet %v", p.listen, p.watch, p.quiet)
@@ -497,7 +504,8 @@ func TestWhereARepositoryCannotBeReadTrustIsNotAssumed(t *testing.T) {
 	inDir(t, "store: x")
 	p := newProgram()
 	p.root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
-		return Sources{Outside: func(string, string) error { return os.ErrPermission }}.Fill(cmd)
+		_, err := Sources{Outside: func(string, string) error { return os.ErrPermission }}.Fill(cmd)
+		return err
 	}
 	if err := p.run("serve"); !errors.Is(err, os.ErrPermission) {
 		t.Errorf("error %v", err)
@@ -518,6 +526,24 @@ func TestASettingsFileThatCannotBeReadIsAnError(t *testing.T) {
 	}
 	if err := newProgram().run("serve"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a link to nothing: %v", err)
+	}
+}
+
+// Help is the way out of a mistake.
+func TestACommandThatOnlyGroupsOthersNeedsNoSettings(t *testing.T) {
+	inDir(t, "nothing of sense")
+	p := newProgram()
+	p.root.RunE = func(*cobra.Command, []string) error { return nil }
+	for _, c := range p.root.Commands() {
+		if c.Name() == "store" {
+			c.RunE = p.root.RunE
+		}
+	}
+	if err := p.run("store"); err != nil {
+		t.Error(err)
+	}
+	if err := p.run("store", "gc"); err == nil {
+		t.Error("the mistake is not seen at all")
 	}
 }
 

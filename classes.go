@@ -1,0 +1,37 @@
+package main
+
+import (
+	"bakehouse/reconcile/settings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+var plain = []string{"json", "jobs", "format", "key-notice", "key-warning"}
+
+var trusting = []string{
+	"repo", "store", "against", "key-dir", "kms-plugin", "cache-dir", "programs", "source", "allowed-signers", "keyring",
+	"verify-commits", "root", "passphrase-file", "openpgp-key", "grace",
+}
+
+// declare says which flags are settings.
+func declare(root *cobra.Command) {
+	settings.Walk(root, func(c *cobra.Command, _ []*pflag.Flag) {
+		if c.Name() == "demo" || c.Name() == "version" || c.Name() == "man" {
+			return
+		}
+		for _, name := range plain {
+			if c.LocalFlags().Lookup(name) != nil {
+				settings.Setting(c.LocalFlags(), name)
+			}
+		}
+		for _, name := range trusting {
+			if c.LocalFlags().Lookup(name) != nil {
+				settings.Trust(c.LocalFlags(), name)
+			}
+		}
+		if c.CommandPath() == "bakehouse store gc" {
+			settings.Setting(c.LocalFlags(), "keep")
+		}
+	})
+}
