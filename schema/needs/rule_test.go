@@ -14,6 +14,7 @@ import (
 var own = map[string]*regexp.Regexp{
 	".go":    regexp.MustCompile(`"BAKEHOUSE_TEST_ALL"|\.Skip(f|Now)?\(|testing\.Short\(`),
 	".txtar": regexp.MustCompile(`(?m)^\[!?exec:`),
+	".txt":   regexp.MustCompile(`(?m)^\[!?exec:`),
 }
 
 // exceptions are skips for want of nothing that could be installed.
