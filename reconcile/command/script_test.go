@@ -25,7 +25,7 @@ import (
 	"bakehouse/schema/needs"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"github.com/sigstore/sigstore/pkg/cryptoutils"
+	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
 	"github.com/spf13/cobra"
 	"github.com/youmark/pkcs8"
 )
@@ -115,7 +115,7 @@ func makeKey(ts *testscript.TestScript, _ bool, args []string) {
 		parameters := pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: []byte{6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7}})
 		ts.Check(os.WriteFile(ts.MkAbs(file), append(parameters, ts.ReadFile(file)...), 0o600))
 	case "cosign", "sigstore":
-		der, err := cryptoutils.MarshalPrivateKeyToEncryptedDER(priv, cryptoutils.StaticPasswordFunc(pass()))
+		der, err := encrypted.EncryptWithCustomKDFParameters(pkcs8key, pass(), encrypted.Legacy)
 		ts.Check(err)
 		write(file, "ENCRYPTED "+strings.ToUpper(args[1])+" PRIVATE KEY", der)
 	case "public":

@@ -1,8 +1,7 @@
-package examples_test
+package main
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,21 +18,25 @@ import (
 	"bakehouse/schema/needs"
 )
 
-// fleetRepo is a fleet with keys and a root, and the environment that commands on it need.
+// fleetRepo is a fleet with keys and a root, and the environment that commands on it need. The program is this test's
+// binary, which PATH has as bakehouse: see TestMain.
 type fleetRepo struct {
-	dir     string
-	env     []string
-	program string // bakehouse
+	dir string
+	env []string
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func newFleetRepo(t *testing.T) *fleetRepo {
 	t.Helper()
 	needs.Tool(t, "git")
 	top := t.TempDir()
-	f := &fleetRepo{dir: filepath.Join(top, "fleet"), program: filepath.Join(top, "bakehouse")}
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", f.program, "bakehouse").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	f := &fleetRepo{dir: filepath.Join(top, "fleet")}
 	programs := filepath.Join(top, "programs")
 	check(t, os.Mkdir(programs, 0o755))
 	check(t, os.WriteFile(filepath.Join(programs, "bakehouse-agent-linux-amd64"), bytes.Repeat([]byte("a host program\n"), 5000), 0o755))
@@ -51,7 +54,7 @@ func newFleetRepo(t *testing.T) *fleetRepo {
 }
 
 func (f *fleetRepo) command(argv ...string) *exec.Cmd {
-	cmd := exec.Command(cmp.Or(map[string]string{"bakehouse": f.program}[argv[0]], argv[0]), argv[1:]...)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir, cmd.Env = f.dir, f.env
 	return cmd
 }
