@@ -23,6 +23,7 @@ type Options struct {
 	LogFile string           // instead of StateDir/agent.log
 	Version string           // of this program
 	Narrate io.Writer        // one line per step of an update; nil: none
+	Warn    func(string)     // is called with what a registration gives up; nil: only the log has it
 	Now     func() time.Time // nil: time.Now
 	Stall   time.Duration    // how long a server may send nothing in the middle of an answer; 0: 30 seconds
 }
@@ -92,6 +93,15 @@ func (a *Agent) openLog() (*os.File, error) {
 		return nil, fmt.Errorf("log file: %w", state.NeedRoot(err))
 	}
 	return f, nil
+}
+
+// warn tells of what is not as safe as it could be.
+func (a *Agent) warn(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	a.log.Warn(text)
+	if a.opts.Warn != nil {
+		a.opts.Warn(text)
+	}
 }
 
 // say narrates one step.

@@ -122,9 +122,9 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 		User: o.User, Now: a.opts.Now, Stall: a.opts.Stall}
 	switch {
 	case strings.HasPrefix(next.Server, "http:"):
-		a.say("note: %s is plain HTTP: the password and this host's secret can be read on the way", next.Server)
+		a.warn("%s is plain HTTP: others on the network can read the password and this host's secret", next.Server)
 	case len(certificates) == 0:
-		a.say("note: no CA certificate is set, so any authority that this system believes is believed")
+		a.warn("no CA certificate is set: the server may be signed by any authority that this system trusts")
 	}
 	if conf.Password, err = o.Password(); err != nil {
 		return nil, err

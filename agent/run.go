@@ -23,8 +23,10 @@ const (
 type RunOptions struct {
 	// Update does one update in its own way, such as in a detached unit; nil: in this process.
 	Update func(context.Context) error
-	// Note is told what happens, a line each: the journal.
+	// Note is told what is wrong, a line each: the journal.
 	Note func(string)
+	// Ended is told how each update in this process ended; nil: nobody is.
+	Ended func(Result)
 	// Replaced reports, after an update, that this program's file is another now; the loop then ends. nil: never.
 	Replaced func() bool
 }
@@ -41,7 +43,9 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 	if o.Update == nil {
 		o.Update = func(ctx context.Context) error {
 			r, err := a.Update(ctx, UpdateOptions{})
-			o.Note(r.String())
+			if o.Ended != nil {
+				o.Ended(r)
+			}
 			return err
 		}
 	}

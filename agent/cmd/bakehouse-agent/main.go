@@ -9,11 +9,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 
 	"bakehouse/agent"
 	"bakehouse/schema"
+	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
 
 	"github.com/spf13/cobra"
@@ -31,111 +33,120 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) int {
-	c := command()
-	c.SetArgs(args)
-	err := c.ExecuteContext(ctx)
+	root := command()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil {
-		w := c.ErrOrStderr()
-		fmt.Fprintf(w, "bakehouse-agent: error: %v\n", err)
-		if hint := fault.HintOf(err); hint != "" {
-			fmt.Fprintf(w, "bakehouse-agent: hint: %s\n", hint)
-		}
+		cli.Report(cmd, args, err)
 	}
 	return fault.ExitCode(err)
 }
 
-// global are the flags of every verb.
+// global are the flags of every command.
 type global struct {
-	root, logFile string
-	verbose       bool
+	root, logFile  string
+	verbose, quiet bool
 }
 
 func command() *cobra.Command {
 	var g global
 	c := &cobra.Command{
 		Use:   "bakehouse-agent",
-		Short: "Keep this host's monitoring agent at what its fleet's repo says",
-		Long: `Keep this host's monitoring agent at what its fleet's repo says.
+		Short: "Keep this host's monitoring agent as its fleet's repository says",
+		Long: `Keep this host's monitoring agent as its fleet's repository says.
 
-Register the host once; then the service "bakehouse-agent run", or "bakehouse-agent update" by hand, asks the server,
-verifies the host's package against signed metadata and accepted signature keys, and installs it.
+Register the host once. From then on the service ("bakehouse-agent run"), or "bakehouse-agent update", asks the server
+for the host's package, verifies it against signed metadata and the accepted signature keys, and installs it.
 
-Exit codes: 0 done or nothing to do, 1 something went wrong, 3 something did not verify and was refused.`,
+Exit codes: 0 done or nothing to do, 1 error, 3 something could not be verified and was refused.`,
+		Version:           version,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	f := c.PersistentFlags()
-	f.StringVar(&g.root, "root", "", "directory that stands for / (a sandbox)")
-	f.StringVar(&g.logFile, "logfile", "", "write the log there instead of "+schema.StateDir+"/agent.log")
-	f.BoolVarP(&g.verbose, "verbose", "v", false, "say each step on stderr")
+	f.StringVar(&g.root, "root", "", "use `DIR` as / (a sandbox)")
+	f.StringVar(&g.logFile, "logfile", "", "write the log to `FILE` instead of "+schema.StateDir+"/agent.log")
+	f.BoolVarP(&g.verbose, "verbose", "v", false, "print each step on stderr")
+	f.BoolVarP(&g.quiet, "quiet", "q", false, "print only errors, warnings and what was asked for")
+	c.Flags().Bool("version", false, "print the version") // which cobra would else word itself
 	c.AddCommand(registerCommand(&g), updateCommand(&g), runCommand(&g), statusCommand(&g), showConfigCommand(&g),
 		rollbackCommand(&g), versionCommand(), tufCommand())
+	cli.ExplainMistakes(c)
 	return c
 }
 
-// agent makes the updater that a verb drives.
+// agent makes the updater that a command drives.
 func (g *global) agent(c *cobra.Command) (*agent.Agent, error) {
-	o := agent.Options{Root: g.root, LogFile: g.logFile, Version: version}
+	if err := cli.AtMostOne(c, "verbose", "quiet"); err != nil {
+		return nil, err
+	}
+	o := agent.Options{Root: g.root, LogFile: g.logFile, Version: version, Warn: func(text string) {
+		fmt.Fprintf(c.ErrOrStderr(), "%s: warning: %s\n", c.Root().Name(), text)
+	}}
 	if g.verbose {
 		o.Narrate = c.ErrOrStderr()
 	}
 	return agent.New(o)
 }
 
+// jsonFlag makes the flag by which a command prints its result as JSON.
+func jsonFlag(c *cobra.Command) *bool {
+	return c.Flags().Bool("json", false, "print the result as JSON")
+}
+
 func updateCommand(g *global) *cobra.Command {
 	var o agent.UpdateOptions
-	var asJSON bool
 	c := &cobra.Command{
 		Use:   "update",
-		Short: "Ask the server now, and install what is due",
-		Long: `Ask the server now, and install what is due.
+		Short: "Ask the server now and install what is due",
+		Long: `Ask the server now and install what is due.
 
-Prints one line that says how it ended. With -v, each step is said on stderr.`,
+Prints one line with the result; with -v, also each step, on stderr.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			a, err := g.agent(c)
-			if err != nil {
-				return err
-			}
-			r, err := a.Update(c.Context(), o)
-			return finish(c.OutOrStdout(), r, asJSON, err)
-		},
 	}
-	c.Flags().BoolVar(&o.Retry, "retry", false, "try releases again that failed on this host")
-	c.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
+	c.Flags().BoolVar(&o.Retry, "retry", false, "also try releases that failed on this host")
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		a, err := g.agent(c)
+		if err != nil {
+			return err
+		}
+		r, err := a.Update(c.Context(), o)
+		return g.finish(c.OutOrStdout(), r, *asJSON, err)
+	}
 	return c
 }
 
 func rollbackCommand(g *global) *cobra.Command {
-	var asJSON bool
 	c := &cobra.Command{
 		Use:   "rollback",
 		Short: "Install the previous package again",
-		Long: `Install the previous verified package again, from what is kept on this host.
+		Long: `Install the previous package again, from the verified copy on this host.
 
-The release that is left counts as failed here: the next update does not install it again, but waits for a newer one
+The release that it replaces counts as failed here: the next update does not install it again, but waits for a newer one
 (or for update --retry).`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			a, err := g.agent(c)
-			if err != nil {
-				return err
-			}
-			r, err := a.Rollback(c.Context())
-			return finish(c.OutOrStdout(), r, asJSON, err)
-		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		a, err := g.agent(c)
+		if err != nil {
+			return err
+		}
+		r, err := a.Rollback(c.Context())
+		return g.finish(c.OutOrStdout(), r, *asJSON, err)
+	}
 	return c
 }
 
-// finish prints the result also of what failed.
-func finish(w io.Writer, r agent.Result, asJSON bool, err error) error {
+// finish prints the result, also of what failed.
+func (g *global) finish(w io.Writer, r agent.Result, asJSON bool, err error) error {
 	var werr error
-	if asJSON {
+	switch {
+	case asJSON:
 		werr = writeJSON(w, r)
-	} else {
+	case !g.quiet:
 		_, werr = fmt.Fprintln(w, r)
 	}
 	if err != nil {
@@ -147,10 +158,10 @@ func finish(w io.Writer, r agent.Result, asJSON bool, err error) error {
 func runCommand(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
-		Short: "Update at each interval: the service",
-		Long: `Update at each interval, until stopped: the service.
+		Short: "Update at each interval (the service)",
+		Long: `Update at each interval until stopped. This is what the service runs.
 
-Under systemd each update runs as a unit of its own, so that installing a new version of this program does not end it.`,
+Under systemd, each update runs in its own unit, so that installing a new version of this program does not stop it.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			a, err := g.agent(c)
@@ -165,11 +176,12 @@ Under systemd each update runs as a unit of its own, so that installing a new ve
 			if g.logFile != "" {
 				args = append(args, "--logfile", g.logFile)
 			}
-			err = a.Run(c.Context(), agent.RunOptions{
-				Update:   a.Detached(program, args...),
-				Note:     func(s string) { fmt.Fprintln(c.ErrOrStderr(), strings.TrimSpace(s)) },
-				Replaced: agent.ReplacedProgram(program),
-			})
+			note := func(s string) { fmt.Fprintln(c.ErrOrStderr(), strings.TrimSpace(s)) }
+			o := agent.RunOptions{Update: a.Detached(program, args...), Note: note, Replaced: agent.ReplacedProgram(program)}
+			if !g.quiet {
+				o.Ended = func(r agent.Result) { note(r.String()) }
+			}
+			err = a.Run(c.Context(), o)
 			if err != agent.ErrReplaced {
 				return err
 			}
@@ -189,82 +201,76 @@ Under systemd each update runs as a unit of its own, so that installing a new ve
 }
 
 func statusCommand(g *global) *cobra.Command {
-	var asJSON bool
-	c := &cobra.Command{
+	return show(g, &cobra.Command{
 		Use:   "status",
-		Short: "Say what is installed, and how the last update ended",
-		Long: `Say what is installed, and how the last update ended.
+		Short: "Show what is installed and how the last update ended",
+		Long: `Show what is installed and how the last update ended.
 
-Exits with 1 if the host is critical: something that nobody signed, such as its server, has kept it from releases for
+Exits with 1 if the host is critical: something that is not signed, such as its server, has kept it from releases for
 longer than the fleet allows (rollout.maxHold).`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			a, err := g.agent(c)
-			if err != nil {
-				return err
-			}
-			s, err := a.Status()
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				err = writeJSON(c.OutOrStdout(), s)
-			} else {
-				err = s.Print(c.OutOrStdout())
-			}
-			if err != nil {
-				return err
-			}
-			return s.Err()
-		},
-	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
-	return c
+	}, (*agent.Agent).Status)
 }
 
 func showConfigCommand(g *global) *cobra.Command {
-	var asJSON bool
-	c := &cobra.Command{
+	return show(g, &cobra.Command{
 		Use:   "show-config",
-		Short: "Print the settings of the baked file and of the state file, and which count",
-		Long: `Print the settings of the baked file and of the state file, and which count.
+		Short: "Show each setting, its value and where it comes from",
+		Long: `Show each setting, its value and where it comes from: the installed package (config), the registration (state), both or
+the default.
 
-Secrets are not printed. Fails if the baked files cannot be used.`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			a, err := g.agent(c)
-			if err != nil {
-				return err
-			}
-			s, err := a.ShowConfig()
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				err = writeJSON(c.OutOrStdout(), s)
-			} else {
-				err = s.Print(c.OutOrStdout())
-			}
-			if err != nil {
-				return err
-			}
-			return s.Err()
-		},
+Secrets are not printed. Fails if the package's settings cannot be used.`,
+	}, (*agent.Agent).ShowConfig)
+}
+
+// shown is what a command reads from the host's files and prints; Err is what is wrong with the host.
+type shown interface {
+	Print(w io.Writer) error
+	Err() error
+}
+
+func show[S shown](g *global, c *cobra.Command, read func(*agent.Agent) (S, error)) *cobra.Command {
+	asJSON := jsonFlag(c)
+	c.Args = cobra.NoArgs
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		a, err := g.agent(c)
+		if err != nil {
+			return err
+		}
+		s, err := read(a)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			err = writeJSON(c.OutOrStdout(), s)
+		} else {
+			err = s.Print(c.OutOrStdout())
+		}
+		if err != nil {
+			return err
+		}
+		return s.Err()
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print them as JSON")
 	return c
 }
 
 func versionCommand() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "version",
-		Short: "Print the version",
+		Short: "Print the version of this program",
 		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(c.OutOrStdout(), version)
-			return err
-		},
 	}
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if *asJSON {
+			return writeJSON(c.OutOrStdout(), struct {
+				Version  string          `json:"version"`
+				Platform schema.Platform `json:"platform"`
+			}{version, schema.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}})
+		}
+		_, err := fmt.Fprintln(c.OutOrStdout(), version)
+		return err
+	}
+	return c
 }
 
 func writeJSON(w io.Writer, v any) error {

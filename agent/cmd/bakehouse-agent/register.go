@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"bakehouse/agent"
+	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
 
 	"github.com/spf13/cobra"
@@ -21,68 +22,66 @@ const passwordEnv = "BAKEHOUSE_PASSWORD"
 func registerCommand(g *global) *cobra.Command {
 	var o agent.RegisterOptions
 	var from passwordFrom
-	var remove, asJSON bool
+	var remove bool
 	c := &cobra.Command{
 		Use:   "register",
-		Short: "Agree a secret with the server, once per host",
-		Long: `Agree a secret with the server, once per host.
+		Short: "Register this host with its server, once",
+		Long: `Register this host with its server, once. They agree on a secret by which the server knows the host.
 
-What no flag and no installed package says is asked for on the terminal; with --server, --host, --user and a password
-nothing is. The password is sent once and stored nowhere.
+Values that neither a flag nor the installed package sets are asked for on the terminal; with --server, --host, --user
+and a password, nothing is. The password is sent once and not stored.
 
-A host whose package is installed needs no more. On a host without one, --anchor and --key say what its first package
-is verified by, and the first update installs it:
+If the host's package is installed, that is all. If not, --anchor and --key are what its first package is verified with,
+and the first update installs it:
 
   bakehouse-agent register --server https://bakehouse.example:8443 --host web01 --user ops \
       --ca ca.pem --anchor trust/1.root.json --key release.pem`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			g.verbose = true // what is given up, such as a check of the server's authority, is always said
-			a, err := g.agent(c)
-			if err != nil {
-				return err
-			}
-			if remove {
-				was, err := a.Deregister()
-				if err != nil {
-					return err
-				}
-				if asJSON {
-					return writeJSON(c.OutOrStdout(), was)
-				}
-				_, err = fmt.Fprintf(c.OutOrStdout(), "deleted: this host is no longer registered as %s at %s\n", was.Host, was.Server)
-				return err
-			}
+	}
+	f := c.Flags()
+	f.StringVar(&o.Server, "server", "", "`URL` of the server, such as https://bakehouse.example:8443")
+	f.StringVar(&o.Host, "host", "", "`NAME` of this host in the fleet's repository")
+	f.StringVar(&o.User, "user", "", "`NAME` of a user who may register this host")
+	f.StringVar(&from.file, "password-file", "", "read the password from `FILE`, - for stdin (or set "+passwordEnv+")")
+	f.IntVar(&from.fd, "password-fd", 0, "read the password from file descriptor `N`")
+	f.StringVar(&o.CA, "ca", "", "`FILE` with the certificates (PEM) of the authority that signed the server's")
+	f.StringVar(&o.Anchor, "anchor", "", "`FILE` with the fleet's root metadata, for a host without a package")
+	f.StringArrayVar(&o.Keys, "key", nil,
+		"`FILE` with a signature key to accept (PEM, public), for a host without a package; repeatable")
+	f.BoolVar(&o.Force, "force", false, "replace an existing registration")
+	f.BoolVar(&remove, "delete", false, "remove the registration; the installed package stays")
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := errors.Join(cli.AtMostOne(c, "password-file", "password-fd"), cli.AtMostOne(c, "delete", "force")); err != nil {
+			return err
+		}
+		a, err := g.agent(c)
+		if err != nil {
+			return err
+		}
+		var r *agent.Registered
+		done := "registered: %s at %s\n"
+		if remove {
+			done = "deleted: this host is no longer registered as %s at %s\n"
+			r, err = a.Deregister()
+		} else {
 			ask := newPrompt(c)
 			if err := complete(a, &o, ask); err != nil {
 				return err
 			}
+			from.byFD = c.Flags().Changed("password-fd")
 			o.Password = func() (string, error) { return from.read(ask, o.User) }
-			r, err := a.Register(c.Context(), o)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeJSON(c.OutOrStdout(), r)
-			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "registered: %s at %s\n", r.Host, r.Server)
-			return err
-		},
+			r, err = a.Register(c.Context(), o)
+		}
+		switch {
+		case err != nil:
+		case *asJSON:
+			err = writeJSON(c.OutOrStdout(), r)
+		case !g.quiet:
+			_, err = fmt.Fprintf(c.OutOrStdout(), done, r.Host, r.Server)
+		}
+		return err
 	}
-	f := c.Flags()
-	f.StringVar(&o.Server, "server", "", "URL of the server, such as https://bakehouse.example:8443")
-	f.StringVar(&o.Host, "host", "", "name of this host in the fleet's repo")
-	f.StringVar(&o.User, "user", "", "user who may register this host")
-	f.StringVar(&from.file, "password-file", "", "read the password from this file, - for stdin (or set "+passwordEnv+")")
-	f.IntVar(&from.fd, "password-fd", -1, "read the password from this file descriptor")
-	f.StringVar(&o.CA, "ca", "", "file with the CA certificates (PEM) that the server is believed by")
-	f.StringVar(&o.Anchor, "anchor", "", "root metadata of the fleet, for a host without a package")
-	f.StringArrayVar(&o.Keys, "key", nil, "accepted signature key (PEM, public), for a host without a package; can be repeated")
-	f.BoolVar(&o.Force, "force", false, "replace an existing registration")
-	f.BoolVar(&remove, "delete", false, "forget the registration; what is installed stays")
-	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
-	c.MarkFlagsMutuallyExclusive("password-file", "password-fd")
-	c.MarkFlagsMutuallyExclusive("delete", "force")
 	return c
 }
 
@@ -136,7 +135,7 @@ func newPrompt(c *cobra.Command) *prompt {
 
 func (p *prompt) line(what, proposal, flag string) (string, error) {
 	if !p.terminal {
-		return "", fault.Hint(fmt.Errorf("no %s is given", what), "give it by %s; without a terminal nothing is asked for", flag)
+		return "", fault.Hint(fmt.Errorf("no %s given, and no terminal to ask on", what), "set it with %s", flag)
 	}
 	if proposal != "" {
 		fmt.Fprintf(p.out, "%s [%s]: ", what, proposal)
@@ -157,6 +156,7 @@ func (p *prompt) line(what, proposal, flag string) (string, error) {
 type passwordFrom struct {
 	file string
 	fd   int
+	byFD bool
 }
 
 const maxPassword = 4096
@@ -168,14 +168,14 @@ func (from passwordFrom) read(p *prompt, user string) (string, error) {
 	case from.file != "":
 		f, err := os.Open(from.file)
 		if err != nil {
-			return "", fault.Hint(fmt.Errorf("password: %w", err), "--password-file names a file whose first line is the password")
+			return "", fault.Hint(fmt.Errorf("password: %w", err), "set --password-file to a file whose first line is the password")
 		}
 		defer f.Close()
 		return firstLine(f)
-	case from.fd >= 0:
+	case from.byFD:
 		f := os.NewFile(uintptr(from.fd), "password")
 		if f == nil {
-			return "", fmt.Errorf("password: no file descriptor %d", from.fd)
+			return "", fmt.Errorf("password: invalid file descriptor %d", from.fd)
 		}
 		defer f.Close()
 		return firstLine(f)
@@ -185,8 +185,8 @@ func (from passwordFrom) read(p *prompt, user string) (string, error) {
 	}
 	f, ok := p.in.(*os.File)
 	if !ok || !p.terminal {
-		return "", fault.Hint(errors.New("no password is given"),
-			"give it by --password-file, --password-fd or %s; without a terminal nothing is asked for", passwordEnv)
+		return "", fault.Hint(errors.New("no password given, and no terminal to ask on"),
+			"set it with --password-file, --password-fd or %s", passwordEnv)
 	}
 	fmt.Fprintf(p.out, "password of %s: ", user)
 	b, err := term.ReadPassword(int(f.Fd()))
@@ -204,7 +204,7 @@ func firstLine(r io.Reader) (string, error) {
 		return "", fmt.Errorf("password: %w", err)
 	}
 	if len(b) > maxPassword {
-		return "", fmt.Errorf("password: longer than %d bytes", maxPassword)
+		return "", fmt.Errorf("password: it is longer than %d bytes", maxPassword)
 	}
 	s, _, _ := strings.Cut(string(b), "\n")
 	return strings.TrimSuffix(s, "\r"), nil

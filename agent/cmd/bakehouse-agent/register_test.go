@@ -68,7 +68,7 @@ func TestThePasswordComesFromADescriptorWithoutItsLineEnd(t *testing.T) {
 	}
 	r.Close()
 	p, _ := typed("")
-	s, err := passwordFrom{fd: fd}.read(p, "ops")
+	s, err := passwordFrom{fd: fd, byFD: true}.read(p, "ops")
 	if err != nil || s != "correct horse" {
 		t.Errorf("%q, %v", s, err)
 	}

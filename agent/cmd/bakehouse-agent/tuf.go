@@ -32,23 +32,23 @@ func tufCommand() *cobra.Command {
 	var o tufFlags
 	c := &cobra.Command{
 		Use:    "tuf",
-		Short:  "Be the client of any TUF repository, for the TUF conformance suite",
+		Short:  "Act as a client of any TUF repository, for the TUF conformance suite",
 		Hidden: true,
 		Args:   cobra.NoArgs,
-		RunE:   func(*cobra.Command, []string) error { return errors.New("tuf: say init, refresh or download") },
+		RunE:   func(*cobra.Command, []string) error { return errors.New("tuf: want init, refresh or download") },
 	}
 	f := c.PersistentFlags()
-	f.StringVar(&o.metadataDir, "metadata-dir", "", "directory of the trusted metadata")
-	f.StringVar(&o.metadataURL, "metadata-url", "", "URL of the repository's metadata")
-	f.StringArrayVar(&o.targets, "target-name", nil, "path of a target to download; may be repeated")
-	f.StringVar(&o.targetURL, "target-base-url", "", "URL of the repository's targets")
-	f.StringVar(&o.targetDir, "target-dir", "", "directory for downloaded targets")
-	f.Int64Var(&o.time, "time", 0, "the time it is, in seconds since 1970 (default: the clock's, or what faketime says)")
-	verb := func(use string, args cobra.PositionalArgs, need []string, run func(c *cobra.Command, now func() time.Time, args []string) error) {
-		c.AddCommand(&cobra.Command{Use: use, Args: args, RunE: func(c *cobra.Command, args []string) error {
+	f.StringVar(&o.metadataDir, "metadata-dir", "", "`DIR` of the trusted metadata")
+	f.StringVar(&o.metadataURL, "metadata-url", "", "`URL` of the repository's metadata")
+	f.StringArrayVar(&o.targets, "target-name", nil, "`PATH` of a target to download; repeatable")
+	f.StringVar(&o.targetURL, "target-base-url", "", "`URL` of the repository's targets")
+	f.StringVar(&o.targetDir, "target-dir", "", "`DIR` for downloaded targets")
+	f.Int64Var(&o.time, "time", 0, "take `SECONDS` since 1970 for the time (default: the clock, or FAKETIME)")
+	verb := func(use, short string, args cobra.PositionalArgs, need []string, run func(c *cobra.Command, now func() time.Time, args []string) error) {
+		c.AddCommand(&cobra.Command{Use: use, Short: short, Args: args, RunE: func(c *cobra.Command, args []string) error {
 			for _, name := range need {
 				if c.Flag(name).Value.String() == "" || !c.Flag(name).Changed {
-					return fmt.Errorf("tuf %s: --%s is needed", c.Name(), name)
+					return fmt.Errorf("tuf %s: --%s is required", c.Name(), name)
 				}
 			}
 			now, err := o.clock(c.Flag("time").Changed)
@@ -58,18 +58,18 @@ func tufCommand() *cobra.Command {
 			return failed(err)
 		}})
 	}
-	verb("init ROOT", cobra.ExactArgs(1), []string{"metadata-dir"}, func(c *cobra.Command, now func() time.Time, args []string) error {
+	verb("init ROOT", "Trust a root", cobra.ExactArgs(1), []string{"metadata-dir"}, func(c *cobra.Command, now func() time.Time, args []string) error {
 		root, err := os.ReadFile(args[0])
 		if err == nil {
 			_, err = trust.OpenRepository(o.metadataDir, root, now)
 		}
 		return err
 	})
-	verb("refresh", cobra.NoArgs, []string{"metadata-dir", "metadata-url"}, func(c *cobra.Command, now func() time.Time, _ []string) error {
+	verb("refresh", "Verify the newest metadata", cobra.NoArgs, []string{"metadata-dir", "metadata-url"}, func(c *cobra.Command, now func() time.Time, _ []string) error {
 		_, err := o.refreshed(c.Context(), now)
 		return err
 	})
-	verb("download", cobra.NoArgs, []string{"metadata-dir", "metadata-url", "target-name", "target-base-url", "target-dir"},
+	verb("download", "Verify and download targets", cobra.NoArgs, []string{"metadata-dir", "metadata-url", "target-name", "target-base-url", "target-dir"},
 		func(c *cobra.Command, now func() time.Time, _ []string) error {
 			r, err := o.refreshed(c.Context(), now)
 			if err != nil {
