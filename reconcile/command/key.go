@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/settings"
@@ -120,7 +121,10 @@ func parseExpiry(s string) (time.Time, error) {
 }
 
 // printAdded prints the key's id on standard output, and where its halves are beside it.
-func printAdded(cmd *cobra.Command, a *keys.Added) error {
+func printAdded(cmd *cobra.Command, a *keys.Added, asJSON bool) error {
+	if asJSON {
+		return console.WriteJSON(cmd.OutOrStdout(), a)
+	}
 	w := cmd.ErrOrStderr()
 	fmt.Fprintf(w, "public half: %s (commit it)\n", a.Public)
 	switch {

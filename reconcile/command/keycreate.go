@@ -25,6 +25,7 @@ Uses: root, targets, snapshot, timestamp (the roles of TUF), package (signatures
 	}
 	n.add(c)
 	flags := AddKeyFlags(c)
+	asJSON := addJSON(c)
 	c.Flags().StringVar(&n.Type, "type", keys.DefaultType, "type of the key: "+strings.Join(keys.Types(), ", ")+
 		"; with --kms whatever the key service calls it (default its own)")
 	c.Flags().StringVar(&n.KMS, "kms", "", "URI of the key in the key service that is to make it")
@@ -43,7 +44,7 @@ Uses: root, targets, snapshot, timestamp (the roles of TUF), package (signatures
 		if err != nil {
 			return err
 		}
-		return printAdded(cmd, added)
+		return printAdded(cmd, added, *asJSON)
 	}
 	return c
 }

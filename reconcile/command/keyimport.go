@@ -32,6 +32,7 @@ another server.`,
 	}
 	n.add(c)
 	flags := AddKeyFlags(c)
+	asJSON := addJSON(c)
 	i.Passphrase = AddPassphraseFlags(c, "from-passphrase", "the passphrase of FILE")
 	c.Flags().StringVar(&i.Public, "public", "", "file of the public half (PEM) of a key that is held elsewhere")
 	c.Flags().StringVar(&i.Certificate, "certificate", "", "file of the key's X.509 certificate (PEM)")
@@ -66,7 +67,7 @@ another server.`,
 		if err != nil {
 			return err
 		}
-		return printAdded(cmd, added)
+		return printAdded(cmd, added, *asJSON)
 	}
 	return c
 }

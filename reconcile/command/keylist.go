@@ -10,13 +10,11 @@ import (
 
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/keys"
-	"bakehouse/reconcile/settings"
 	"bakehouse/schema"
 )
 
 func keyList() *cobra.Command {
 	var repo string
-	var asJSON bool
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List the fleet's keys, and which of them can sign here",
@@ -32,8 +30,7 @@ days before).`,
 	flags := &KeyFlags{cmd: c}
 	flags.addDir()
 	flags.addPlugins()
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	settings.Setting(c.Flags(), "json")
+	asJSON := addJSON(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		f, err := loadFleet(cmd.Context(), repo)
 		if err != nil {
@@ -47,7 +44,7 @@ days before).`,
 		if err != nil {
 			return err
 		}
-		if asJSON {
+		if *asJSON {
 			return console.WriteJSON(cmd.OutOrStdout(), infos)
 		}
 		return printKeys(cmd.OutOrStdout(), infos)

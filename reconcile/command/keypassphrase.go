@@ -5,8 +5,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/keys"
 )
+
+// changed is the result of `key passphrase`.
+type changed struct {
+	Key  string `json:"key"`
+	File string `json:"file"` // that is encrypted with the new passphrase
+}
 
 func keyPassphrase() *cobra.Command {
 	var repo string
@@ -25,6 +32,7 @@ a prompt.`,
 	flags := &KeyFlags{cmd: c}
 	flags.addDir()
 	old := AddPassphraseFlags(c, "passphrase", "the old passphrase")
+	asJSON := addJSON(c)
 	fresh := AddPassphraseFlags(c, "new-passphrase", "the new passphrase")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		f, err := loadFleet(cmd.Context(), repo)
@@ -36,10 +44,14 @@ a prompt.`,
 			return fresh.Get("the new passphrase of key "+args[0],
 				"give --new-passphrase-file or --new-passphrase-fd, or run on a terminal", true)
 		})
-		if err == nil {
-			fmt.Fprintf(cmd.ErrOrStderr(), "%s is encrypted with the new passphrase\n", path)
+		if err != nil {
+			return err
 		}
-		return err
+		if *asJSON {
+			return console.WriteJSON(cmd.OutOrStdout(), changed{args[0], path})
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s is encrypted with the new passphrase\n", path)
+		return nil
 	}
 	return c
 }

@@ -10,12 +10,10 @@ import (
 
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/keys"
-	"bakehouse/reconcile/settings"
 )
 
 func keyShow() *cobra.Command {
 	var repo string
-	var asJSON bool
 	c := &cobra.Command{
 		Use:     "show NAME",
 		Short:   "Show a key: its public half as PEM on standard output, what is known of it beside",
@@ -26,8 +24,7 @@ func keyShow() *cobra.Command {
 	flags := &KeyFlags{cmd: c}
 	flags.addDir()
 	flags.addPlugins()
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	settings.Setting(c.Flags(), "json")
+	asJSON := addJSON(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		f, err := loadFleet(cmd.Context(), repo)
 		if err != nil {
@@ -41,7 +38,7 @@ func keyShow() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if asJSON {
+		if *asJSON {
 			return console.WriteJSON(cmd.OutOrStdout(), info)
 		}
 		if err := printKey(cmd.ErrOrStderr(), &info); err != nil {

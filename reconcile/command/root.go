@@ -8,7 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/roots"
+	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
 
@@ -59,6 +61,21 @@ func openRoots(ctx context.Context, repo string, args []string) (f *fleet.Fleet,
 	}
 	asked, err = c.Select(arg)
 	return f, c, asked, err
+}
+
+// written is what root init, next and sign have written.
+type written struct {
+	File    string              `json:"file,omitempty"` // empty: nothing
+	Digest  schema.Digest       `json:"digest"`         // of the newest root
+	Signed  []string            `json:"signed,omitempty"`
+	Changes *roots.Diff         `json:"changes,omitempty"`
+	Status  roots.SigningStatus `json:"status"`
+}
+
+// writeRoot prints the result of a ceremony as JSON. file is empty if it changed nothing.
+func writeRoot(w io.Writer, file string, made *roots.Chain, signed []string, changes *roots.Diff) error {
+	newest := made.Newest()
+	return console.WriteJSON(w, written{file, newest.Digest(), signed, changes, made.Status(newest)})
 }
 
 // printLacking says what the newest root still lacks.

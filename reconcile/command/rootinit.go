@@ -22,6 +22,7 @@ are good for ten thousand hosts.`,
 	}
 	keyRepoFlag(c, &repo)
 	flags := AddKeyFlags(c)
+	asJSON := addJSON(c)
 	c.Flags().IntVar(&bins, "bins", 64, "number of hashed bins, a power of two")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := openCeremony(cmd.Context(), repo, flags)
@@ -31,6 +32,9 @@ are good for ten thousand hosts.`,
 		made, err := c.Init(bins)
 		if err != nil {
 			return err
+		}
+		if *asJSON {
+			return writeRoot(cmd.OutOrStdout(), c.File(1), made, nil, nil)
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s: the root of trust of fleet %s (commit it)\n", c.File(1), c.Fleet.Name)
 		printLacking(cmd.ErrOrStderr(), made)

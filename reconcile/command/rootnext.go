@@ -21,6 +21,7 @@ While it lacks signatures it can be made again, after another change to keys/.`,
 		Args:    cobra.NoArgs,
 	}
 	keyRepoFlag(c, &repo)
+	asJSON := addJSON(c)
 	c.Flags().BoolVar(&renew, "renew", false, "make it even if only the expiry changes")
 	c.Flags().BoolVar(&discard, "discard-signatures", false,
 		"replace a root that lacks signatures, and lose those that it has")
@@ -32,6 +33,13 @@ While it lacks signatures it can be made again, after another change to keys/.`,
 		diff, made, err := c.Next(renew, discard)
 		if err != nil {
 			return err
+		}
+		if *asJSON {
+			file := ""
+			if diff != nil {
+				file = c.File(made.Newest().Version)
+			}
+			return writeRoot(cmd.OutOrStdout(), file, made, nil, diff)
 		}
 		if diff == nil {
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s says what keys/ say already\n", made.Newest())

@@ -10,12 +10,11 @@ import (
 
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/roots"
-	"bakehouse/reconcile/settings"
 )
 
 func rootShow() *cobra.Command {
 	var repo string
-	var asJSON, diff bool
+	var diff bool
 	c := &cobra.Command{
 		Use:     "show [N]",
 		Short:   "Show the roots in trust/, or root N: who may sign what",
@@ -23,8 +22,7 @@ func rootShow() *cobra.Command {
 		Args:    cobra.MaximumNArgs(1),
 	}
 	keyRepoFlag(c, &repo)
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	settings.Setting(c.Flags(), "json")
+	asJSON := addJSON(c)
 	c.Flags().BoolVar(&diff, "diff", false, "show what each root changes of the one before")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		f, chain, asked, err := openRoots(cmd.Context(), repo, args)
@@ -38,7 +36,7 @@ func rootShow() *cobra.Command {
 		for _, r := range asked {
 			infos = append(infos, chain.Info(r, f))
 		}
-		if asJSON {
+		if *asJSON {
 			return console.WriteJSON(cmd.OutOrStdout(), infos)
 		}
 		for i, info := range infos {

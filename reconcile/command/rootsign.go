@@ -24,6 +24,7 @@ A complete root gets no further signature, because packages and the store know a
 	}
 	keyRepoFlag(c, &repo)
 	flags := AddKeyFlags(c)
+	asJSON := addJSON(c)
 	c.Flags().StringVar(&name, "key", "", "name of the key, or the start of its id (default: every key at hand that is needed)")
 	c.Flags().StringVar(&private, "private", "",
 		"where the private half of a key is that keys/ no longer lists (default NAME.key in the key folder)")
@@ -37,6 +38,13 @@ A complete root gets no further signature, because packages and the store know a
 			return err
 		}
 		newest := made.Newest()
+		if *asJSON {
+			file := ""
+			if len(added) > 0 {
+				file = c.File(newest.Version)
+			}
+			return writeRoot(cmd.OutOrStdout(), file, made, added, nil)
+		}
 		switch {
 		case len(added) > 0:
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s: signed by %s (commit it)\n", c.File(newest.Version), strings.Join(added, ", "))

@@ -9,12 +9,10 @@ import (
 
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/roots"
-	"bakehouse/reconcile/settings"
 )
 
 func rootVerify() *cobra.Command {
 	var repo string
-	var asJSON bool
 	c := &cobra.Command{
 		Use:   "verify [N]",
 		Short: "Show who has signed the roots in trust/, or root N, and whether that is enough",
@@ -23,8 +21,7 @@ enough. Exit codes: 0 all complete, 1 signatures are lacking, 3 something does n
 		Args: cobra.MaximumNArgs(1),
 	}
 	keyRepoFlag(c, &repo)
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	settings.Setting(c.Flags(), "json")
+	asJSON := addJSON(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		_, chain, asked, err := openRoots(cmd.Context(), repo, args)
 		if err != nil {
@@ -34,7 +31,7 @@ enough. Exit codes: 0 all complete, 1 signatures are lacking, 3 something does n
 		for _, r := range asked {
 			all = append(all, chain.Status(r))
 		}
-		if asJSON {
+		if *asJSON {
 			err = console.WriteJSON(cmd.OutOrStdout(), all)
 		} else {
 			err = printSigningStatus(cmd.OutOrStdout(), all)

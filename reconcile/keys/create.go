@@ -61,10 +61,10 @@ func (n *New) addition(dir string) *addition {
 
 // Added says where the halves of a new key are.
 type Added struct {
-	ID      string // as TUF has it
-	Public  string // file in the repo
-	Private string // file or URI; empty if it is held elsewhere
-	Remote  bool   // Private is a URI
+	ID      string `json:"id"`                // as TUF has it
+	Public  string `json:"public"`            // file in the repo
+	Private string `json:"private,omitempty"` // file or URI; empty if it is held elsewhere
+	Remote  bool   `json:"remote"`            // Private is a URI
 }
 
 // Create makes a key pair, here or in a key service, and adds it to the repo.
