@@ -21,6 +21,9 @@ func declare(root *cobra.Command) {
 			return
 		}
 		for _, name := range plain {
+			if name == "format" && (c.Name() == "init" || c.Name() == "add") {
+				continue // of packages, and not of what is printed
+			}
 			if c.LocalFlags().Lookup(name) != nil {
 				settings.Setting(c.LocalFlags(), name)
 			}

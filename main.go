@@ -76,7 +76,7 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 	f.BoolP("verbose", "v", false, "print details, such as where settings come from")
 	settings.Setting(f, "quiet", "verbose")
 	root.AddCommand(
-		reconcile.InitCommand(), command.HostCommand(), reconcile.CheckCommand(), reconcile.ExplainCommand(),
+		command.InitCommand(), command.HostCommand(), reconcile.CheckCommand(), reconcile.ExplainCommand(),
 		reconcile.PlanCommand(version), reconcile.Command(version), reconcile.PackageCommand(),
 		reconcile.ReproduceCommand(), reconcile.PluginCommand(),
 		program.UpgradeCommand(version), command.KeyCommand(reconcile.RetireCommand()), command.RootCommand(),

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 )
 
 //go:embed all:minimal all:quickstart
@@ -31,7 +32,7 @@ func Names() []string {
 // FS is the config repo of an example.
 func FS(name string) (fs.FS, error) {
 	if !slices.Contains(Names(), name) {
-		return nil, fmt.Errorf("there is no example %q; there are %v", name, Names())
+		return nil, fmt.Errorf("unknown example %.40q: want %s", name, strings.Join(Names(), " or "))
 	}
 	return fs.Sub(files, name)
 }

@@ -220,7 +220,7 @@ func (p Places) pinned(ctx context.Context, platform schema.Platform, pin fleet.
 			"use the Bakehouse release that was pinned, or pin this one: `bakehouse upgrade --platform %s`, then commit programs.cue", platform)
 	}
 	return nil, fault.Hint(errors.New("is neither in the store nor on this machine"),
-		"put it in the folder %q as %s, or name a source checkout by --source", p.folder(), fileName(platform))
+		"%s; or put it into the directory %s as %s", sourceHint(), p.folder(), fileName(platform))
 }
 
 // fileName is what a program is called in a folder of programs.

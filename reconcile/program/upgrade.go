@@ -199,7 +199,7 @@ func (p Places) current(ctx context.Context, platform schema.Platform, version s
 	checkout, err := p.checkout()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.Hint(fmt.Errorf("%w in %s, and this is not a source checkout", errNone, p.folder()),
-			"name a folder of programs by --programs, or a checkout of Bakehouse by --source")
+			"%s; or a directory of programs with --programs", sourceHint())
 	}
 	if err != nil {
 		return nil, err

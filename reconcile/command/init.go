@@ -1,0 +1,47 @@
+package command
+
+import (
+	"strings"
+
+	"bakehouse/examples"
+	"bakehouse/reconcile/program"
+
+	"github.com/spf13/cobra"
+)
+
+// InitCommand is `bakehouse init`.
+func InitCommand() *cobra.Command {
+	var r newRepo
+	cmd := &cobra.Command{
+		Use:   "init [DIR]",
+		Short: "Start a fleet repository",
+		Long: `Write the files of a small fleet into DIR (default: the current directory), which must be empty or a git
+repository without files, and make it a git repository if it is none. Nothing is committed: keys and the root of trust
+come first. The steps that follow are printed.
+
+With --certificates hosts trust the server by these certificates and no others: that of the authority that signed the
+server's, or the server's own if it is self-signed. Without it they trust the public authorities.
+
+CODEOWNERS lists what decides for the whole fleet or acts as root on its hosts, so that a forge asks for approval.
+Replace @OWNER in it with your team.`,
+		Example: `  bakehouse init fleet
+  bakehouse init fleet --example quickstart --url https://bakehouse.example:8443 --certificates server.pem --format deb`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r.dir = "."
+			if len(args) == 1 {
+				r.dir = args[0]
+			}
+			if err := r.write(); err != nil {
+				return err
+			}
+			return r.printSteps(cmd.OutOrStdout(), program.BuiltFrom())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&r.url, "url", "", "the server as hosts reach it, for fleet.cue (default: that of the example)")
+	f.StringVar(&r.certificates, "certificates", "", "`FILE` of certificates (PEM) by which hosts trust the server")
+	f.StringVar(&r.format, "format", "", "package format of the hosts: deb, rpm or tgz (default: that of the example)")
+	f.StringVar(&r.example, "example", "minimal", "what to start from: "+strings.Join(examples.Names(), ", "))
+	return cmd
+}

@@ -1,0 +1,239 @@
+package command
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"bakehouse/examples"
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+
+	"github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// newRepo is what the flags of `init` say.
+type newRepo struct {
+	dir, example, url    string
+	certificates, format string // a file; a format of packages
+}
+
+// Where the examples have what flags replace.
+var (
+	urlLine    = regexp.MustCompile(`(?m)^url: "(.*)"$`)
+	formatWord = regexp.MustCompile(`(?m)^(defaults: .*format: )"([a-z]+)"`)
+)
+
+// write writes the example into the directory. One that has anything but .git in it is refused before anything is
+// written.
+func (r *newRepo) write() error {
+	files, err := r.files()
+	if err != nil {
+		return fmt.Errorf("init: %w", err)
+	}
+	entries, err := os.ReadDir(r.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("init: %w", err)
+	}
+	for _, e := range entries {
+		if e.Name() != ".git" {
+			return fault.Hint(fmt.Errorf("init: %s is not empty: it has %s", r.dir, e.Name()),
+				"choose another directory: bakehouse init DIR")
+		}
+	}
+	if err := os.MkdirAll(r.dir, 0o755); err != nil {
+		return fault.Hint(fmt.Errorf("init: %w", err), "choose a directory that can be written: bakehouse init DIR")
+	}
+	if len(entries) == 0 {
+		options := git.PlainInitOptions{InitOptions: git.InitOptions{DefaultBranch: plumbing.Main}}
+		if _, err := git.PlainInitWithOptions(r.dir, &options); err != nil {
+			return fmt.Errorf("init: making %s a git repository: %w", r.dir, err)
+		}
+	}
+	for name, data := range files {
+		path := filepath.Join(r.dir, filepath.FromSlash(name))
+		err := os.MkdirAll(filepath.Dir(path), 0o755)
+		if err == nil {
+			err = os.WriteFile(path, data, 0o644)
+		}
+		if err != nil {
+			return fmt.Errorf("init: %w", err)
+		}
+	}
+	return nil
+}
+
+// files are those of the example with what the flags say, by path.
+func (r *newRepo) files() (map[string][]byte, error) {
+	fsys, err := examples.FS(r.example)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{"CODEOWNERS": examples.CodeOwners}
+	err = fs.WalkDir(fsys, ".", func(name string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			files[name], err = fs.ReadFile(fsys, name)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	const top, defaults = "fleet.cue", "hosts/hosts.cue"
+	if r.url != "" {
+		if err := schema.CheckServerURL(r.url); err != nil {
+			return nil, err
+		}
+		files[top] = urlLine.ReplaceAllLiteral(files[top], []byte("url: "+cueString(r.url)))
+	} else {
+		r.url = string(urlLine.FindSubmatch(files[top])[1])
+	}
+	if r.format != "" {
+		if f := schema.Format(r.format); !slices.Contains((schema.Platform{OS: "linux", Arch: "amd64"}).Formats(), f) {
+			return nil, fault.Hint(fmt.Errorf("unknown format %.40q for Linux: want deb, rpm or tgz", r.format),
+				"hosts of other systems get theirs in hosts/")
+		}
+		files[defaults] = formatWord.ReplaceAll(files[defaults], []byte(`${1}"`+r.format+`"`))
+	} else {
+		r.format = string(formatWord.FindSubmatch(files[defaults])[2])
+	}
+	if r.certificates != "" {
+		text, err := trustedCUE(r.certificates, r.url, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		files[top] = append(files[top], text...)
+	}
+	return files, nil
+}
+
+// maxCertificates bounds a file of certificates, in bytes.
+const maxCertificates = 1 << 20
+
+// trustedCUE is the field of fleet.cue with the certificates of a file, which are for a server with that URL.
+func trustedCUE(file, server string, now time.Time) (string, error) {
+	hint := func(err error) error {
+		return fault.Hint(err, "--certificates takes the certificate of the authority that signed the server's, or the "+
+			"server's own if it is self-signed, as PEM")
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return "", hint(err)
+	}
+	defer f.Close()
+	rest, err := io.ReadAll(io.LimitReader(f, maxCertificates))
+	if err != nil {
+		return "", hint(err)
+	}
+	var items []string
+	named, names := false, []string{} // whether one is for the server; what those are for that say so
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			return "", hint(fmt.Errorf("%s: %s is not a certificate, and this file would be committed", file,
+				strings.ToLower(block.Type)))
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return "", hint(fmt.Errorf("%s: %w", file, err))
+		}
+		if now.After(c.NotAfter) {
+			return "", hint(fmt.Errorf("%s: certificate %q expired on %s", file, c.Subject.CommonName,
+				c.NotAfter.UTC().Format(time.DateOnly)))
+		}
+		names = append(names, c.DNSNames...)
+		for _, ip := range c.IPAddresses {
+			names = append(names, ip.String())
+		}
+		named = named || c.VerifyHostname(hostOf(server)) == nil
+		text := strings.TrimSpace(string(pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})))
+		items = append(items, "\"\"\"\n\t"+strings.ReplaceAll(text, "\n", "\n\t")+"\n\t\"\"\"")
+	}
+	switch {
+	case len(items) == 0:
+		return "", hint(fmt.Errorf("%s holds no certificate in PEM", file))
+	case len(names) > 0 && !named:
+		return "", fault.Hint(fmt.Errorf("%s is for %s, and hosts reach the server as %s", file, strings.Join(names, ", "),
+			hostOf(server)), "the certificate must name %s (subjectAltName), or --url must use its name", hostOf(server))
+	}
+	return "\n// Hosts trust the server by these certificates, and by no others.\ncertificates: [" +
+		strings.Join(items, ", ") + "]\n", nil
+}
+
+func hostOf(server string) string {
+	u, err := url.Parse(server)
+	if err != nil {
+		return server
+	}
+	return u.Hostname()
+}
+
+// A step is a command, and what to know of it.
+type step struct{ command, why string }
+
+// steps lead from the new files to the first package. source is a checkout to build host programs from, if they do not
+// come with this executable. README.md shows the same, which its test holds.
+func (r *newRepo) steps(source string) []step {
+	upgrade := "bakehouse upgrade"
+	if source != "" {
+		upgrade += " --source " + source
+	}
+	var s []step
+	if r.dir != "." {
+		s = append(s, step{"cd " + r.dir, ""})
+	}
+	s = append(s,
+		step{"bakehouse key create root --use root", "asks for a passphrase, which is stored nowhere"},
+		step{"bakehouse key create online --use targets,snapshot,timestamp", ""},
+		step{"bakehouse key create release --use package", ""},
+		step{"bakehouse root init", "trust/1.root.json: what hosts trust first"},
+		step{upgrade, "pins the host programs"},
+		step{"bakehouse access add installer --permission register >> access.cue", "who may register hosts"},
+	)
+	if r.example == "minimal" {
+		s = append(s, step{"bakehouse host add web01 --address 192.0.2.11 >> hosts/hosts.cue", "your first host"})
+	}
+	return append(s,
+		step{`git add -A && git commit -m "Start the fleet"`, ""},
+		step{"bakehouse check", "every error at once, as file:line:col"},
+		step{"bakehouse reconcile --store ../store", "bakes, signs and publishes"},
+		step{"bakehouse package web01 --store ../store -o ../web01." + r.format, "for the first installation"},
+	)
+}
+
+// printSteps says what comes next.
+func (r *newRepo) printSteps(w io.Writer, source string) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "A fleet repository is in %s. Next:\n", r.dir)
+	steps := r.steps(source)
+	width := 0
+	for _, s := range steps {
+		width = max(width, len(s.command))
+	}
+	for _, s := range steps {
+		line := "  " + s.command
+		if s.why != "" {
+			line += strings.Repeat(" ", width-len(s.command)) + "  # " + s.why
+		}
+		b.WriteString(line + "\n")
+	}
+	if r.example == "minimal" {
+		b.WriteString("Hosts install nothing until rollout.enabled in fleet.cue is true.\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
