@@ -161,17 +161,20 @@ func TestTheLoopUpdatesInItsOwnProcessWhereNoUnitCanBeMade(t *testing.T) {
 		t.Error("a sandbox gets a unit of the real system")
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	var notes []string
+	var ended, notes []string
 	h.bake(f, func(c *schema.AgentConfig) { c.Interval = schema.Duration(time.Second) })
 	p := spec("one")
 	p.Config = false
 	f.Give("web01", f.Pack(p))
-	if err := h.Run(ctx, RunOptions{Note: func(s string) { notes = append(notes, s); stop() }}); err != nil {
+	if err := h.Run(ctx, RunOptions{
+		Note:  func(s string) { notes = append(notes, s); stop() },
+		Ended: func(r Result) { ended = append(ended, r.String()); stop() },
+	}); err != nil {
 		t.Fatal(err)
 	}
 	h.runs("one")
-	if len(notes) != 1 || !strings.HasPrefix(notes[0], "updated: web01 runs release 1") {
-		t.Errorf("notes %q", notes)
+	if len(ended) != 1 || !strings.HasPrefix(ended[0], "updated: web01 runs release 1") || len(notes) != 0 {
+		t.Errorf("ended %q, notes %q", ended, notes)
 	}
 }
 
