@@ -17,7 +17,7 @@ var trusting = []string{
 // declare says which flags are settings.
 func declare(root *cobra.Command) {
 	settings.Walk(root, func(c *cobra.Command, _ []*pflag.Flag) {
-		if c.CommandPath() == "bakehouse host add" || c.Name() == "demo" || c.Name() == "version" || c.Name() == "man" {
+		if c.CommandPath() == "bakehouse host add" || c.Name() == "init" || c.Name() == "demo" || c.Name() == "version" || c.Name() == "man" {
 			return
 		}
 		for _, name := range plain {

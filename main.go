@@ -86,12 +86,17 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 	declare(root)
 	cli.ExplainMistakes(root)
 	root.PersistentPreRunE = prepare
+	command.Complete(root, fill)
 	return root
+}
+
+func fill(cmd *cobra.Command) (taken []string, err error) {
+	return settings.Sources{Environ: os.Environ(), Outside: source.Outside}.Fill(cmd)
 }
 
 // prepare fills the flags of cmd from the settings, before it runs.
 func prepare(cmd *cobra.Command, _ []string) error {
-	taken, err := settings.Sources{Environ: os.Environ(), Outside: source.Outside}.Fill(cmd)
+	taken, err := fill(cmd)
 	if err == nil {
 		err = cli.AtMostOne(cmd, "quiet", "verbose")
 	}

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -144,6 +146,62 @@ func TestVersion(t *testing.T) {
 	if code, stdout, _ := bakehouse(t, "version", "--json"); code != fault.ExitOK || json.Unmarshal([]byte(stdout), &b) != nil ||
 		b.Version != version || b.Platform != runtime.GOOS+"/"+runtime.GOARCH {
 		t.Errorf("version --json: %d, %q", code, stdout)
+	}
+}
+
+func TestShellsCompleteValues(t *testing.T) {
+	dir := t.TempDir()
+	repo := filepath.Join(dir, "fleet")
+	if code, _, stderr := bakehouse(t, "init", "--example", "quickstart", repo); code != fault.ExitOK {
+		t.Fatal(stderr)
+	}
+	t.Setenv("BAKEHOUSE_PASSPHRASE_RELEASE", "p")
+	t.Setenv("BAKEHOUSE_KEY_DIR", filepath.Join(dir, "private"))
+	if code, _, stderr := bakehouse(t, "key", "create", "release", "--use", "package", "--repo", repo); code != fault.ExitOK {
+		t.Fatal(stderr)
+	}
+	t.Chdir(dir)
+	t.Setenv("BAKEHOUSE_REPO", repo)
+	for line, want := range map[string][]string{
+		"key show ":                         {"release"},
+		"key export rel":                    {"release"},
+		"key show release ":                 {},
+		"key create --use root,t":           {"root,targets", "root,timestamp"},
+		"key create --type ed":              {"ed25519"},
+		"explain d":                         {"db01"},
+		"explain --repo fleet w":            {"web01", "web02"},
+		"explain --repo nowhere w":          {},
+		"plugin show node":                  {"node_exporter"},
+		"plugin show vi":                    {"vitals"},
+		"plan --format m":                   {"markdown"},
+		"check --format gi":                 {"github", "gitlab"},
+		"serve --log-level ":                {"debug", "info", "warn", "error"},
+		"init --example q":                  {"quickstart"},
+		"upgrade --platform linux/s":        {"linux/s390x"},
+		"reconcile --verify-commits=":       {"head", "all"},
+		"store gc ":                         {},
+		"key list --json ":                  {},
+		"access add ops --permission down":  {"download"},
+		"host add web09 --platform darwin/": {"darwin/amd64", "darwin/arm64"},
+	} {
+		words := strings.Split(line, " ")
+		code, stdout, stderr := bakehouse(t, append([]string{"__completeNoDesc"}, words...)...)
+		got := strings.Fields(stdout)
+		if code != fault.ExitOK || len(got) == 0 || got[len(got)-1] != ":4" { // no files
+			t.Errorf("%q: %d, %q, %s", line, code, stdout, stderr)
+			continue
+		}
+		if got = got[:len(got)-1]; !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+	for _, line := range []string{"reconcile --repo ", "init ", "serve --store "} {
+		if _, stdout, _ := bakehouse(t, append([]string{"__completeNoDesc"}, strings.Split(line, " ")...)...); stdout != ":16\n" {
+			t.Errorf("%q: %q, want directories", line, stdout)
+		}
+	}
+	if _, stdout, _ := bakehouse(t, "__completeNoDesc", "key", "import", "release", ""); stdout != ":0\n" {
+		t.Errorf("key import: %q, want files", stdout)
 	}
 }
 

@@ -56,7 +56,7 @@ func LoadTop(ctx context.Context, fsys fs.FS) (*fleet.Fleet, error) {
 // Shipped loads the plugins that come with the tool, whether or not a fleet has rules for them.
 func Shipped(ctx context.Context) (map[string]*fleet.Plugin, error) {
 	ld := newLoader(shipped, defaultLimits)
-	for _, name := range shippedNames() {
+	for _, name := range ShippedNames() {
 		ld.wanted[name] = true
 	}
 	if err := ld.evaluate(ctx, ld.shippedJobs()); err != nil {

@@ -206,7 +206,7 @@ func (ld *loader) finish() {
 		p := f.Plugins[plugin]
 		if p == nil {
 			if !ld.failed[plugin] {
-				names := append(shippedNames(), slices.Collect(maps.Keys(f.Plugins))...)
+				names := append(ShippedNames(), slices.Collect(maps.Keys(f.Plugins))...)
 				found := fleet.Problem{Pos: at, Msg: fmt.Sprintf("there is no plugin %q", plugin), Hint: fleet.Nearest("did you mean %s?", plugin, names)}
 				if near := f.Plugins[fleet.Nearest("%s", plugin, names)]; near != nil && !near.Shipped {
 					found.Also = []fleet.Pos{{File: near.Home}}

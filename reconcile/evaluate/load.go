@@ -211,7 +211,7 @@ func (ld *loader) pluginJob(fsys fs.FS, entries []fs.DirEntry, p *plugin) *job {
 
 // shippedJobs are the plugins that come with the tool, that rules are about and that the repo does not replace.
 func (ld *loader) shippedJobs() (jobs []*job) {
-	for _, name := range shippedNames() {
+	for _, name := range ShippedNames() {
 		if !ld.wanted[name] || ld.fleet.Plugins[name] != nil || ld.failed[name] {
 			continue
 		}

@@ -156,8 +156,8 @@ func TestUpdaterRefusesWhatTheAgentWould(t *testing.T) {
 func TestEveryParameterOfAShippedPluginHasADoc(t *testing.T) {
 	n := 0
 	plugins, err := Shipped(t.Context())
-	if err != nil || len(plugins) != len(shippedNames()) {
-		t.Errorf("%d of %d plugins, %v", len(plugins), len(shippedNames()), err)
+	if err != nil || len(plugins) != len(ShippedNames()) {
+		t.Errorf("%d of %d plugins, %v", len(plugins), len(ShippedNames()), err)
 	}
 	for _, p := range plugins {
 		if p.Doc == "" || !p.Shipped {

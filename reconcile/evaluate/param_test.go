@@ -60,7 +60,7 @@ plugin: {
 // Help is what a plugin that everyone has needs most.
 func TestEveryShippedPluginAndParameterIsExplained(t *testing.T) {
 	all, err := Shipped(t.Context())
-	if err != nil || len(all) != len(shippedNames()) {
+	if err != nil || len(all) != len(ShippedNames()) {
 		t.Fatalf("%d plugins, %v", len(all), err)
 	}
 	for name, p := range all {

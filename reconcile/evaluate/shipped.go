@@ -28,7 +28,8 @@ func (s shippedFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	return s.files.ReadDir(strings.TrimPrefix(name, shippedPrefix))
 }
 
-func shippedNames() []string {
+// ShippedNames are the plugins that come with this program.
+func ShippedNames() []string {
 	entries, _ := shipped.ReadDir(shippedDir) // embedded
 	names := make([]string, len(entries))
 	for i, e := range entries {
