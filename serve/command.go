@@ -47,7 +47,12 @@ the requests in flight are answered.`,
 		Example: `  bakehouse serve --store store --tls-cert server.pem --tls-key server.key --listen :8443
   bakehouse serve --store store --tls-self-signed tls --listen 127.0.0.1:0`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return run(c.Context(), o, c.OutOrStdout(), c.ErrOrStderr()) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if !c.Flags().Changed("log-level") {
+				o.logLevel = levelOf(c)
+			}
+			return run(c.Context(), o, c.OutOrStdout(), c.ErrOrStderr())
+		},
 	}
 	f := c.Flags()
 	f.StringVar(&o.store, "store", "store", "the store: `LOCATION` of what reconcile publishes")
@@ -60,7 +65,7 @@ the requests in flight are answered.`,
 	f.DurationVar(&o.watch, "watch", 2*time.Second, "how often to look for a new release")
 	f.DurationVar(&o.shutdown, "shutdown-timeout", 20*time.Second, "how long requests in flight may take at the end")
 	f.StringVar(&o.logFormat, "log-format", "text", "form of the log: text or json")
-	f.StringVar(&o.logLevel, "log-level", "info", "least level that is logged: debug, info, warn or error")
+	f.StringVar(&o.logLevel, "log-level", "info", "least level that is logged: debug, info, warn or error (-v: debug, -q: warn)")
 	settings.Setting(f, "listen", "watch", "shutdown-timeout", "log-format", "log-level")
 	settings.Trust(f, "store", "root", "database", "tls-cert", "tls-key", "tls-self-signed")
 	c.AddCommand(seenCommand())
@@ -137,6 +142,17 @@ func ignoreClosed(err error) error {
 		return nil
 	}
 	return err
+}
+
+// levelOf is the level of the log by the program's --quiet and --verbose, where --log-level is not set.
+func levelOf(c *cobra.Command) string {
+	switch {
+	case c.Flag("verbose") != nil && c.Flag("verbose").Value.String() == "true":
+		return "debug"
+	case c.Flag("quiet") != nil && c.Flag("quiet").Value.String() == "true":
+		return "warn"
+	}
+	return "info"
 }
 
 func newLog(o options, w io.Writer) (*slog.Logger, error) {

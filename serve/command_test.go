@@ -171,3 +171,19 @@ func TestTheProgramServesUntilToldToStopAndFinishesWhatItBegan(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestTheLogIsAsLoudAsTheProgram(t *testing.T) {
+	for args, want := range map[string]string{"serve": "info", "serve --verbose": "debug", "serve --quiet": "warn"} {
+		root := &cobra.Command{Use: "bakehouse"}
+		root.PersistentFlags().Bool("verbose", false, "")
+		root.PersistentFlags().Bool("quiet", false, "")
+		c := &cobra.Command{Use: "serve", Run: func(c *cobra.Command, _ []string) {
+			if got := levelOf(c); got != want {
+				t.Errorf("%s: %s, want %s", args, got, want)
+			}
+		}}
+		root.AddCommand(c)
+		root.SetArgs(strings.Fields(args))
+		check(t, root.Execute())
+	}
+}
