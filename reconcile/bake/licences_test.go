@@ -1,7 +1,6 @@
 package bake_test
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"os"
@@ -38,16 +37,10 @@ func licences(t *testing.T) (linked, texts string) {
 	t.Helper()
 	list := func(system string, args ...string) string {
 		t.Helper()
-		cmd := exec.Command(needs.Tool(t, "go"), append([]string{"list"}, args...)...)
+		cmd := exec.Command("go", append([]string{"list"}, args...)...)
 		cmd.Dir = "../.."
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOARCH=amd64", "GOOS="+system)
-		var errs bytes.Buffer
-		cmd.Stderr = &errs
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("%v: %s", err, &errs)
-		}
-		return string(out)
+		return string(needs.Go(t, cmd))
 	}
 	dirs := map[string]string{}
 	for _, system := range []string{"linux", "windows"} {

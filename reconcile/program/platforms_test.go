@@ -89,15 +89,11 @@ type checker struct {
 
 func (c *checker) check(t *testing.T, p schema.Platform) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Dir,GoFiles,ImportMap", "-tags=nethttpomithttp2", "./agent/cmd/bakehouse-agent")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Dir,GoFiles,ImportMap",
+		"-tags=nethttpomithttp2", "./agent/cmd/bakehouse-agent")
 	cmd.Dir = "../.."
 	cmd.Env = buildEnv(os.Environ(), p)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("go list: %v: %s", err, stderr.String())
-	}
+	out := needs.Go(t, cmd)
 	done := map[string]*types.Package{"unsafe": types.Unsafe}
 	// A package comes after all that it imports.
 	for d := json.NewDecoder(bytes.NewReader(out)); ; {

@@ -6,6 +6,7 @@
 package needs
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -49,6 +50,28 @@ func Root(t testing.TB, what string) {
 	if user := os.Geteuid(); user != 0 {
 		Missing(t, "%s takes root, and this is user %d", what, user)
 	}
+}
+
+// Go runs a go command and returns what it prints. It downloads no module, unless every test must run: without one, the
+// test has to do without what it tests.
+func Go(t testing.TB, cmd *exec.Cmd) []byte {
+	t.Helper()
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
+	if !Everything() {
+		cmd.Env = append(cmd.Env, "GOPROXY=off")
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil && bytes.Contains(stderr.Bytes(), []byte("GOPROXY=off")) {
+		Missing(t, "a module is not on this machine: %s", &stderr)
+	}
+	if err != nil {
+		t.Fatalf("%q: %v\n%s", cmd.Args, err, &stderr)
+	}
+	return out
 }
 
 // Missing ends the test for want of anything else.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -37,6 +38,11 @@ func outcome(need func(t testing.TB)) (how string) {
 	return "runs"
 }
 
+// proxied fails as a go command that may not download does.
+const proxied = `[ "$GOPROXY" != off ] || { echo GOPROXY=off >&2; exit 1; }`
+
+func shell(script string) *exec.Cmd { return exec.Command("sh", "-c", script) }
+
 const noSuchTool = "bakehouse-no-such-tool"
 
 func TestWhatIsMissingSkipsATestAndFailsItWhereEverythingIsPromised(t *testing.T) {
@@ -53,6 +59,10 @@ func TestWhatIsMissingSkipsATestAndFailsItWhereEverythingIsPromised(t *testing.T
 		{"programs that are there", func(t testing.TB) { needs.Tools(t, "go") }, "runs", "runs"},
 		{"a machine to boot", func(t testing.TB) { needs.All(t, "boots a host") },
 			"skipped: this test boots a host: only with BAKEHOUSE_TEST_ALL=1", "runs"},
+		{"a module that would have to be downloaded", func(t testing.TB) { needs.Go(t, shell(proxied)) },
+			"skipped: a module is not on this machine: GOPROXY=off", "runs"},
+		{"a go command that fails", func(t testing.TB) { needs.Go(t, shell("echo broken >&2; exit 1")) },
+			`failed: ["sh" "-c"`, `failed: ["sh" "-c"`},
 		{"something else", func(t testing.TB) { needs.Missing(t, "no %s", "overlay") },
 			"skipped: no overlay", "failed: no overlay, but"},
 	} {
