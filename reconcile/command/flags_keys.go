@@ -30,7 +30,7 @@ func AddKeyFlags(cmd *cobra.Command) *KeyFlags {
 }
 
 func (k *KeyFlags) addDir() {
-	k.cmd.Flags().StringVar(&k.dir, "key-dir", keys.DefaultDir(), "folder of the private halves of keys")
+	k.cmd.Flags().StringVar(&k.dir, "key-dir", keys.DefaultDir(), "directory of the private halves of keys")
 	settings.Trust(k.cmd.Flags(), "key-dir")
 }
 
@@ -40,7 +40,7 @@ func (k *KeyFlags) addPlugins() {
 	settings.Trust(k.cmd.Flags(), "kms-plugin")
 }
 
-// Access is what the flags say, for keys of the fleet repo in the folder repo. No plugin may be in the repo: whoever gets
+// Access is what the flags say, for keys of the fleet repo in the directory repo. No plugin may be in the repo: whoever gets
 // a change merged would choose what runs beside the keys.
 func (k *KeyFlags) Access(repo string) (keys.Access, error) {
 	plugins, err := keys.ParsePlugins(k.plugins)

@@ -26,7 +26,7 @@ func KeyCommand(more ...*cobra.Command) *cobra.Command {
 		Short: "Make, import, list and retire the keys that sign",
 		Long: `Make, import, list and retire the keys that sign.
 
-A key's public half and its uses stand in keys/NAME.cue in the fleet repo, so that giving a key a use is a reviewed
+A key's public half and its uses are in keys/NAME.cue in the fleet repo, so that giving a key a use is a reviewed
 change. Its private half is kept outside, encrypted with a passphrase that is stored nowhere, or never leaves a KMS or
 HSM.
 
@@ -55,14 +55,14 @@ func keyRepoFlag(c *cobra.Command, repo *string) {
 	settings.Trust(c.Flags(), "repo")
 }
 
-// checkRepo reports a folder that holds no fleet repo.
+// checkRepo reports a directory that holds no fleet repo.
 func checkRepo(repo string) error {
 	if _, err := os.Lstat(filepath.Join(repo, "fleet.cue")); err != nil {
 		if errors.Is(err, os.ErrNotExist) {
 			err = nil
 		}
 		return fault.Hint(errors.Join(fmt.Errorf("%s holds no fleet.cue", repo), err),
-			"name the fleet repo with --repo, or start one with bakehouse init")
+			"set the fleet repo with --repo, or start one with bakehouse init")
 	}
 	return nil
 }

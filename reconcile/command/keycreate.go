@@ -13,8 +13,8 @@ func keyCreate() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "create NAME --use USE[,USE…]",
 		Short: "Make a key pair",
-		Long: `Make a key pair: the public half as keys/NAME.cue in the repo, the private half encrypted in the key folder. With --kms
-the pair is made in a key service, and its private half never leaves that.
+		Long: `Make a key pair: the public half as keys/NAME.cue in the repo, the private half encrypted in the key
+directory. With --kms the pair is made in a key service, and its private half never leaves that.
 
 Uses: root, targets, snapshot, timestamp (the roles of TUF), package (signatures on packages).`,
 		Example: `  bakehouse key create offline --use root

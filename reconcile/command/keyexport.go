@@ -20,10 +20,10 @@ func keyExport() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "export NAME",
 		Short: "Copy a key's encrypted private half, or its public half",
-		Long: `Copy a key's private half, as it is kept: encrypted with its passphrase, never in the clear. "key import" on the other
-machine takes it in. A key in a key service cannot be exported.
+		Long: `Copy a key's private half, as it is kept: encrypted with its passphrase, never in the clear. "key import" on
+the other machine imports it. A key in a key service cannot be exported.
 
-With --public it is the public half, as PEM: what a host without a package is told to accept (bakehouse-agent register
+With --public it is the public half, as PEM: what a host without a package is to accept (bakehouse-agent register
 --key).`,
 		Example: "  bakehouse key export release -o release.key\n  bakehouse key export release --public > release.pem",
 		Args:    cobra.ExactArgs(1),

@@ -12,22 +12,24 @@ func keyImport() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "import NAME [FILE]",
 		Short: "Import a key that was made elsewhere",
-		Long: `Import a key that was made elsewhere: add its public half to the repo, and encrypt its private half into the key folder.
+		Long: `Import a key that was made elsewhere: add its public half to the repo, and encrypt its private half into the
+key directory.
 
 FILE is the private half as PEM, - for standard input: cosign's or sigstore's form, PKCS #8, PKCS #1 or SEC 1 (EC),
-encrypted or not. It is encrypted again with a passphrase of this key; the file itself stays as it is. The passphrase of
-an encrypted FILE comes from --from-passphrase-file, --from-passphrase-fd or a prompt.
+encrypted or not. It is encrypted again with a passphrase of this key; the file itself stays as it is. The
+passphrase of an encrypted FILE comes from --from-passphrase-file, --from-passphrase-fd or a prompt.
 
-Without FILE only the public half is added, of a key whose private half is held elsewhere (--public) or in a key service
-(--kms). --certificate brings it in an X.509 certificate, whose end is the key's.
+Without FILE only the public half is added, of a key whose private half is held elsewhere (--public) or in a key
+service (--kms). --certificate imports it from an X.509 certificate, whose end is the key's.
 
-If keys/NAME.cue is there already, FILE is put into this machine's key folder, if it belongs to that key: so keys move to
-another server.`,
+If keys/NAME.cue is there already, FILE is put into this machine's key directory, if it belongs to that key: so keys
+move to another server.`,
 		Example: `  bakehouse key import release cosign.key --use package
   bakehouse key import audit --public audit.pem --use package
   bakehouse key import ca-signed key.pem --certificate cert.pem --use package
   bakehouse key import cloud --kms awskms:///alias/release --use targets,snapshot,timestamp
-  bakehouse key export release -o release.key && scp release.key other: && ssh other bakehouse key import release release.key`,
+  bakehouse key export release -o release.key && scp release.key other: &&
+    ssh other bakehouse key import release release.key`,
 		Args: cobra.RangeArgs(1, 2),
 	}
 	n.add(c)

@@ -18,11 +18,12 @@ func keyList() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List the fleet's keys, and which of them can sign here",
-		Long: `List the fleet's keys, and which of them can sign here. Neither is a passphrase asked for nor a key service called.
+		Long: `List the fleet's keys, and which of them can sign here. No passphrase is asked for, and no key service
+called.
 
-States: usable; elsewhere (its private half is not on this machine); corrupt; exposed (others can read its file); not yet
-valid; expired; retired. EXPIRES says "expiring" or "critical" from when keyExpiry in fleet.cue has it (default 90 and 30
-days before).`,
+States: usable; elsewhere (its private half is not on this machine); corrupt; exposed (others can read its file);
+not yet valid; expired; retired. EXPIRES adds "expiring" or "critical" as keyExpiry in fleet.cue has it (default 90
+and 30 days before).`,
 		Example: "  bakehouse key list\n  bakehouse key list --json",
 		Args:    cobra.NoArgs,
 	}

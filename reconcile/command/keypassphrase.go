@@ -20,11 +20,11 @@ func keyPassphrase() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "passphrase NAME",
 		Short: "Change the passphrase of a key on this machine",
-		Long: `Change the passphrase of a key on this machine. The file with the old one stays whole until the new one is on the disk.
-Copies elsewhere keep the old passphrase, and nobody can recover a lost one.
+		Long: `Change the passphrase of a key on this machine. The file with the old one stays whole until the new one is
+on the disk. Copies elsewhere keep the old passphrase, and nobody can recover a lost one.
 
-The old passphrase comes from where every command takes it; the new one from --new-passphrase-file, --new-passphrase-fd or
-a prompt.`,
+The old passphrase comes from where every command takes it; the new one from --new-passphrase-file,
+--new-passphrase-fd or a prompt.`,
 		Example: "  bakehouse key passphrase release",
 		Args:    cobra.ExactArgs(1),
 	}

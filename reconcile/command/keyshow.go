@@ -16,7 +16,7 @@ func keyShow() *cobra.Command {
 	var repo string
 	c := &cobra.Command{
 		Use:     "show NAME",
-		Short:   "Show a key: its public half as PEM on standard output, what is known of it beside",
+		Short:   "Show a key: its public half on standard output, the rest on standard error",
 		Example: "  bakehouse key show release\n  bakehouse key show release > release.pem",
 		Args:    cobra.ExactArgs(1),
 	}

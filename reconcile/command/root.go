@@ -21,9 +21,9 @@ func RootCommand() *cobra.Command {
 		Short: "Make, sign, verify and show the root of trust",
 		Long: `Make, sign, verify and show the root of trust.
 
-The root says which keys may sign which role, and how many have to. It stands in trust/N.root.json in the fleet repo, so
-that changing it is a reviewed change: edit keys/, make the next root, have it signed, merge. Hosts walk from the root in
-their package to the newest by themselves; each is signed by the keys of the one before and by its own.`,
+The root says which keys may sign which role, and how many have to. It is in trust/N.root.json in the fleet repo, so
+that changing it is a reviewed change: edit keys/, make the next root, have it signed, merge. Hosts walk from the
+root in their package to the newest by themselves; each is signed by the keys of the one before and by its own.`,
 		Args: cobra.NoArgs,
 	}
 	c.AddCommand(rootInit(), rootNext(), rootSign(), rootVerify(), rootShow())
@@ -48,7 +48,9 @@ func openCeremony(ctx context.Context, repo string, flags *KeyFlags) (*roots.Cer
 }
 
 // openRoots reads the chain of the work tree, and picks the roots that args ask for: all, or one.
-func openRoots(ctx context.Context, repo string, args []string) (f *fleet.Fleet, c *roots.Chain, asked []*roots.Root, err error) {
+func openRoots(
+	ctx context.Context, repo string, args []string,
+) (f *fleet.Fleet, c *roots.Chain, asked []*roots.Root, err error) {
 	if f, err = loadTop(ctx, repo); err != nil {
 		return nil, nil, nil, err
 	}

@@ -12,12 +12,12 @@ func rootInit() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "init",
 		Short: "Make trust/1.root.json from the uses and thresholds in keys/",
-		Long: `Make trust/1.root.json from the uses and thresholds in keys/, and sign it with the keys at hand that have the use root.
-If thresholds.root is above the number of those, the others add their signatures: bakehouse root sign. Nothing is
-published before the root is complete.
+		Long: `Make trust/1.root.json from the uses and thresholds in keys/, and sign it with the keys at hand that have
+the use root. If thresholds.root is above the number of those, the others add their signatures: bakehouse root sign.
+Nothing is published before the root is complete.
 
-The number of bins is fixed for the fleet's life. A host reads one bin: about a hundred hosts per bin is right, so 64
-are good for ten thousand hosts.`,
+The number of bins is fixed for the fleet's life. A host reads one bin: about a hundred hosts per bin is right, so
+64 are good for ten thousand hosts.`,
 		Args: cobra.NoArgs,
 	}
 	keyRepoFlag(c, &repo)

@@ -12,9 +12,9 @@ func rootNext() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "next",
 		Short: "Make the root that follows from keys/, to be signed",
-		Long: `Make the root that follows from the uses and thresholds in keys/, and show what it changes. It takes no key: nobody has
-signed it yet. Fleet and bins stay, the expiry is new. It is in force once enough keys of the root before and of its own
-have signed it (bakehouse root sign) and reconcile has published it.
+		Long: `Make the root that follows from the uses and thresholds in keys/, and show what it changes. It takes no key:
+nobody has signed it yet. Fleet and bins stay, the expiry is new. It is in force once enough keys of the root before
+and of its own have signed it (bakehouse root sign) and reconcile has published it.
 
 While it lacks signatures it can be made again, after another change to keys/.`,
 		Example: "  bakehouse key create carol --use root\n  bakehouse root next\n  bakehouse root sign --key alice",

@@ -67,7 +67,8 @@ func printRoot(out io.Writer, r roots.Info) error {
 		what += " (lacks signatures)"
 	}
 	fmt.Fprintf(w, "root %d%s\n", r.Version, what)
-	fmt.Fprintf(w, "fleet\t%s\nbins\t%d\nexpires\t%s\ndigest\t%s\n", r.Fleet, r.Bins, r.Expires.Format(time.RFC3339), r.Digest)
+	fmt.Fprintf(w, "fleet\t%s\nbins\t%d\nexpires\t%s\ndigest\t%s\n",
+		r.Fleet, r.Bins, r.Expires.Format(time.RFC3339), r.Digest)
 	for _, role := range r.Roles {
 		fmt.Fprintf(w, "%s\t%d of %s\n", role.Role, role.Threshold, strings.Join(role.Keys, ", "))
 	}

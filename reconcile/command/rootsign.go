@@ -12,11 +12,12 @@ func rootSign() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "sign",
 		Short: "Add a signature to the newest root",
-		Long: `Add a signature to the newest root in trust/, with the keys at hand that it still needs, or with the one that --key
-names. Look at what you sign: bakehouse root show --diff.
+		Long: `Add a signature to the newest root in trust/, with the keys at hand that it still needs, or with the one of
+--key. Look at what you sign: bakehouse root show --diff.
 
-Keys of the root before count, and keys of the new one. A key that is being removed signs like any other: its private
-half is looked for under the name that it had. Two people can sign on two branches: git merges their signatures.
+Keys of the root before count, and keys of the new one. A key that is being removed signs like any other: its
+private half is looked for under the name that it had. Two people can sign on two branches: git merges their
+signatures.
 
 A complete root gets no further signature, because packages and the store know a root by its bytes.`,
 		Example: "  bakehouse root sign --key alice\n  bakehouse root sign --key 3f2a91bc --private old-alice.key",
@@ -25,9 +26,10 @@ A complete root gets no further signature, because packages and the store know a
 	keyRepoFlag(c, &repo)
 	flags := AddKeyFlags(c)
 	asJSON := addJSON(c)
-	c.Flags().StringVar(&name, "key", "", "name of the key, or the start of its id (default: every key at hand that is needed)")
+	c.Flags().StringVar(&name, "key", "",
+		"name of the key, or the start of its id (default every key at hand that is needed)")
 	c.Flags().StringVar(&private, "private", "",
-		"where the private half of a key is that keys/ no longer lists (default NAME.key in the key folder)")
+		"where the private half of a key is that keys/ no longer lists (default NAME.key in the key directory)")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := openCeremony(cmd.Context(), repo, flags)
 		if err != nil {

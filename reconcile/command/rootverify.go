@@ -16,8 +16,8 @@ func rootVerify() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify [N]",
 		Short: "Show who has signed the roots in trust/, or root N, and whether that is enough",
-		Long: `Show who has signed each root in trust/, or root N, by the keys of the root before and by its own, and whether that is
-enough. Exit codes: 0 all complete, 1 signatures are lacking, 3 something does not verify.`,
+		Long: `Show who has signed each root in trust/, or root N, by the keys of the root before and by its own, and
+whether that is enough. Exit codes: 0 all complete, 1 signatures are lacking, 3 something does not verify.`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	keyRepoFlag(c, &repo)

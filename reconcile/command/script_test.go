@@ -77,8 +77,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// makekey TYPE FORM FILE [PASSPHRASE-FILE] writes a key as other tools do; FORM certificate writes FILE.pem and FILE.crt
-// and takes the certificate's end and beginning.
+// makekey TYPE FORM FILE [PASSPHRASE-FILE] writes a key as other tools do; FORM certificate writes FILE.pem and
+// FILE.crt and takes the certificate's end and beginning.
 func makeKey(ts *testscript.TestScript, _ bool, args []string) {
 	make := map[string]func() (crypto.Signer, error){
 		"ed25519": func() (crypto.Signer, error) {

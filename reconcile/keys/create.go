@@ -47,7 +47,7 @@ func Types() []string { return slices.Sorted(maps.Keys(generators)) }
 
 // New is a key that is to be added to a fleet.
 type New struct {
-	Repo    string // folder of the fleet repo
+	Repo    string // directory of the fleet repo
 	Name    string
 	Uses    []string  // of the list Uses, at least one
 	Expires time.Time // zero: never
@@ -56,7 +56,8 @@ type New struct {
 }
 
 func (n *New) addition(dir string) *addition {
-	return &addition{Key: fleet.Key{Name: n.Name, Uses: n.Uses, Expires: n.Expires, Private: n.KMS}, repo: n.Repo, dir: dir}
+	key := fleet.Key{Name: n.Name, Uses: n.Uses, Expires: n.Expires, Private: n.KMS}
+	return &addition{Key: key, repo: n.Repo, dir: dir}
 }
 
 // Added says where the halves of a new key are.
@@ -99,15 +100,15 @@ func (k *addition) check() error {
 		return err
 	}
 	if v := passphraseVariable(k.Name); slices.Contains(reservedVariables, v) {
-		return fault.Hint(fmt.Errorf("no key can be called %s: %s is a setting", k.Name, v), "choose another name")
+		return fault.Hint(fmt.Errorf("invalid key name %s: %s is a setting", k.Name, v), "choose another name")
 	}
 	if len(k.Uses) == 0 {
 		return fault.Hint(fmt.Errorf("key %s would have no use", k.Name),
-			"give --use with one or more of %s", strings.Join(Uses, ", "))
+			"set --use to one or more of %s", strings.Join(Uses, ", "))
 	}
 	for i, u := range k.Uses {
 		if !slices.Contains(Uses, u) {
-			return fault.Hint(fmt.Errorf("%.40q is no use of a key", u), "choose from %s", strings.Join(Uses, ", "))
+			return fault.Hint(fmt.Errorf("unknown use %.40q", u), "want %s", strings.Join(Uses, ", "))
 		}
 		if slices.Contains(k.Uses[:i], u) {
 			return fmt.Errorf("the use %s is named twice", u)
@@ -140,7 +141,7 @@ func exists(path string) (bool, error) {
 func (k *addition) create(find Passphrase, kind string) error {
 	generate := generators[kind]
 	if generate == nil {
-		return fault.Hint(fmt.Errorf("there is no type of keys %.40q", kind), "choose from %s", strings.Join(Types(), ", "))
+		return fault.Hint(fmt.Errorf("unknown key type %.40q", kind), "want %s", strings.Join(Types(), ", "))
 	}
 	pass, err := find(k.Name, true)
 	if err != nil {
@@ -207,7 +208,7 @@ func (k *addition) writePrivate(priv crypto.PrivateKey, pass []byte) error {
 		return err
 	}
 	if err := durable.MkdirAll(k.dir, 0o700); err != nil {
-		return fmt.Errorf("key folder: %w", err)
+		return fmt.Errorf("key directory: %w", err)
 	}
 	if err := durable.Create(k.privatePath(), bytes.NewReader(private), 0o600); err != nil {
 		return fmt.Errorf("private half: %w", err)

@@ -1,7 +1,6 @@
 package keys
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 
@@ -29,13 +28,13 @@ func (k *Keyring) Export(name string) ([]byte, error) {
 	}
 	if err != nil {
 		return nil, fault.Hint(fmt.Errorf("key %s (%s): %w", name, path, err),
-			"name the folder of the private keys with --key-dir")
+			hintKeyDir)
 	}
 	return b, nil
 }
 
-// ChangePassphrase encrypts the key's private half again, with a passphrase that fresh returns. The file with the old one
-// stays whole until the new one is on the disk. It returns the file's path.
+// ChangePassphrase encrypts the key's private half again, with a passphrase that fresh returns. The file with the old
+// one stays whole until the new one is on the disk. It returns the file's path.
 func (k *Keyring) ChangePassphrase(name string, fresh func() ([]byte, error)) (string, error) {
 	return k.changePassphrase(durable.Disk{}, name, fresh)
 }
@@ -50,7 +49,7 @@ func (k *Keyring) changePassphrase(disk durable.Disk, name string, fresh func() 
 	}
 	priv, err := k.private(key)
 	if err != nil {
-		return "", fault.Hint(err, "%s", orHint(err, "name the folder of the private keys with --key-dir"))
+		return "", fault.Hint(err, "%s", orHint(err, hintKeyDir))
 	}
 	signer, err := LoadSigner(priv)
 	if err != nil {
@@ -72,9 +71,4 @@ func (k *Keyring) changePassphrase(disk durable.Disk, name string, fresh func() 
 		return "", err
 	}
 	return path, disk.WriteFile(path, b, 0o600)
-}
-
-// orHint is err's own hint, or else the first of the others.
-func orHint(err error, hints ...string) string {
-	return cmp.Or(append([]string{fault.HintOf(err)}, hints...)...)
 }

@@ -32,11 +32,12 @@ type Import struct {
 // Completes reports whether only a private half is added, to a key that the repo has.
 func (i *Import) Completes() (bool, error) {
 	if i.File != "" && (i.Public != "" || i.KMS != "") {
-		return false, fault.Hint(errors.New("a private half comes with its public half"), "leave --public and --kms out, or FILE")
+		return false, fault.Hint(errors.New("a private half comes with its public half"),
+			"leave --public and --kms out, or FILE")
 	}
 	if i.File == "" && i.Public == "" && i.KMS == "" && i.Certificate == "" {
 		return false, fault.Hint(errors.New("nothing to import"),
-			"name the file of the private half, or give --public, --certificate or --kms")
+			"give the file of the private half, or set --public, --certificate or --kms")
 	}
 	there, err := exists(i.addition("").publicPath())
 	return err == nil && there && i.File != "" && len(i.Uses) == 0, err
@@ -117,7 +118,9 @@ func (i *Import) source() string {
 }
 
 // halves reads the key from where it is, and sets k's certificate. priv is nil if it stays elsewhere.
-func (i *Import) halves(ctx context.Context, s services, k *addition) (priv crypto.PrivateKey, pub crypto.PublicKey, err error) {
+func (i *Import) halves(
+	ctx context.Context, s services, k *addition,
+) (priv crypto.PrivateKey, pub crypto.PublicKey, err error) {
 	switch {
 	case i.File != "":
 		if priv, err = i.private(); err == nil {
@@ -162,7 +165,7 @@ func readPublic(file string) (crypto.PublicKey, error) {
 		return nil, err
 	}
 	if block := privateBlock(b); block != nil {
-		return nil, fault.Hint(fmt.Errorf("%s holds a private key", file), "to import it, name it as FILE, without --public")
+		return nil, fault.Hint(fmt.Errorf("%s holds a private key", file), "to import it, give it as FILE, without --public")
 	}
 	pub, err := cryptoutils.UnmarshalPEMToPublicKey(b)
 	if err != nil {
@@ -189,7 +192,7 @@ func (i *Import) private() (crypto.PrivateKey, error) {
 	block := privateBlock(b)
 	if block == nil {
 		return nil, fault.Hint(fmt.Errorf("%s holds no private key in PEM", i.File),
-			"for a key that is held elsewhere, give --public FILE")
+			"for a key that is held elsewhere, set --public")
 	}
 	asked := false
 	priv, err := parsePrivate(block, func() ([]byte, error) {

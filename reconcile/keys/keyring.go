@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/rsa"
 	"fmt"
@@ -89,12 +90,12 @@ func (k *Keyring) Names(use string) ([]string, error) {
 		return names, nil
 	case len(why) > 0:
 		return nil, fault.Hint(fmt.Errorf("no key with the use %s can sign here: %s", use, strings.Join(why, "; ")),
-			"name the folder of the private keys with --key-dir")
+			hintKeyDir)
 	}
 	return nil, fault.Hint(fmt.Errorf("no key has the use %s", use), "make one: bakehouse key create NAME --use %s", use)
 }
 
-// path is where the key's private half lies. The name comes from the repo, which must not point out of the folder.
+// path is the file of the key's private half. The name comes from the repo, which must not point out of the directory.
 func (k *Keyring) path(key *fleet.Key) (string, error) {
 	file := key.Private
 	if file == "" {
@@ -113,7 +114,7 @@ func FileName(key string) string { return key + ".key" }
 func (k *Keyring) Key(name string) (*fleet.Key, error) {
 	key := k.keys[name]
 	if key == nil {
-		return nil, fault.Hint(fmt.Errorf("there is no key %.80q", name), "see bakehouse key list")
+		return nil, fault.Hint(fmt.Errorf("unknown key %.80q", name), "see bakehouse key list")
 	}
 	return key, nil
 }
@@ -133,8 +134,10 @@ func (k *Keyring) Signer(name string) (signature.Signer, error) {
 	}
 	if err != nil {
 		return nil, fault.Hint(err, "%s", orHint(err, map[string]string{
-			StateEarly: "sign with another key until then", StateExpired: "sign with the key that follows it", StateRetired: "sign with the key that followed it"}[state],
-			"name the folder of the private keys with --key-dir"))
+			StateEarly:   "sign with another key until then",
+			StateExpired: "sign with the key that follows it",
+			StateRetired: "sign with the key that followed it",
+		}[state], hintKeyDir))
 	}
 	if strings.Contains(key.Private, "://") {
 		s, err = k.services.signer(key)
@@ -186,7 +189,7 @@ func samePublic(s signature.PublicKeyProvider, key *fleet.Key) error {
 	}
 	if got != want {
 		return fault.Hint(fmt.Errorf("key %s: the private half does not belong to the public half in keys/", key.Name),
-			"another key of that name may lie in the folder of --key-dir")
+			"another key of that name may be in the directory of --key-dir")
 	}
 	return nil
 }
@@ -206,4 +209,12 @@ func LoadSigner(priv crypto.PrivateKey) (signature.Signer, error) {
 		return signature.LoadRSAPSSSigner(k, crypto.SHA256, nil) // options would be written to at each signature, unguarded
 	}
 	return signature.LoadSigner(priv, crypto.SHA256)
+}
+
+// hintKeyDir is what to do about a private half that is not there.
+const hintKeyDir = "set the directory of the private keys with --key-dir"
+
+// orHint is err's own hint, or else the first of the others.
+func orHint(err error, hints ...string) string {
+	return cmp.Or(append([]string{fault.HintOf(err)}, hints...)...)
 }

@@ -23,7 +23,7 @@ type Info struct {
 	Uses      []string   `json:"uses"`
 	ID        string     `json:"id"`
 	Type      string     `json:"type"`
-	Private   string     `json:"private"` // file in the key folder, or URI
+	Private   string     `json:"private"` // file in the key directory, or URI
 	Expires   *time.Time `json:"expires,omitempty"`
 	Retired   *time.Time `json:"retired,omitempty"`
 	Certified bool       `json:"certified,omitempty"` // the repo holds its certificate
@@ -33,7 +33,8 @@ type Info struct {
 	Public    string     `json:"public"`              // PEM
 }
 
-// List is what is known of every key of the fleet here, by name. Neither is a passphrase asked for nor a key service called.
+// List is what is known of every key of the fleet here, by name. Neither is a passphrase asked for nor a key service
+// called.
 func (k *Keyring) List(expiry schema.KeyExpiry) ([]Info, error) {
 	infos := []Info{}
 	for _, name := range slices.Sorted(maps.Keys(k.keys)) {

@@ -21,8 +21,8 @@ import (
 // Passphrase returns the passphrase of a key. confirm asks for it twice, for a key that is being made.
 type Passphrase func(key string, confirm bool) ([]byte, error)
 
-// passphrasePrefix begins the variables that hold passphrases. The reserved ones are settings of flags instead, so no key may
-// be called as they are.
+// passphrasePrefix begins the variables that hold passphrases. The reserved ones are settings of flags instead, so no
+// key may be called as they are.
 const passphrasePrefix = "BAKEHOUSE_PASSPHRASE_"
 
 var reservedVariables = []string{passphrasePrefix + "FILE", passphrasePrefix + "FD"}
@@ -38,8 +38,8 @@ func passphraseVariable(key string) string {
 
 type environmentKey struct{}
 
-// TakePassphrases takes every BAKEHOUSE_PASSPHRASE_<KEY> out of this process's environment, so that no child (git, go build, a
-// plugin) inherits one, and returns a context that holds them. A program calls it before it starts anything.
+// TakePassphrases takes every BAKEHOUSE_PASSPHRASE_<KEY> out of this process's environment, so that no child (git, go
+// build, a plugin) inherits one, and returns a context that holds them. A program calls it before it starts anything.
 func TakePassphrases(ctx context.Context) context.Context {
 	taken := passphrasesOf(os.Environ())
 	for name := range taken {
@@ -69,7 +69,8 @@ func fromEnvironment(ctx context.Context, name string) (string, bool) {
 	return v, ok
 }
 
-// PassphraseSource is where a passphrase comes from that the environment has none for: a file, a descriptor, or the terminal.
+// PassphraseSource is where a passphrase comes from that the environment has none for: a file, a descriptor, or the
+// terminal.
 type PassphraseSource struct {
 	Flag     string // what the settings are called: "passphrase" for --passphrase-file and --passphrase-fd
 	File, FD string // whose first line it is; if neither is set, the terminal is asked
@@ -78,8 +79,8 @@ type PassphraseSource struct {
 	read bool
 }
 
-// Get returns the passphrase, which what says whose it is. An empty one is refused: it would encrypt, to no purpose. The hint
-// says what to do if there is none; confirm has the terminal ask twice.
+// Get returns the passphrase, which what says whose it is. An empty one is refused: it would encrypt, to no purpose.
+// The hint says what to do if there is none; confirm has the terminal ask twice.
 func (p *PassphraseSource) Get(what, hint string, confirm bool) ([]byte, error) {
 	pass, err := p.find(what, hint, confirm)
 	if err != nil {

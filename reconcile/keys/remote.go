@@ -45,7 +45,8 @@ var cloudSchemes = []string{"awskms", "azurekms", "gcpkms", "hashivault", "openb
 
 func isCloud(scheme string) bool { return slices.Contains(cloudSchemes, scheme) }
 
-// services are the key services within reach: those of this build, and the plugins, which are programs by the scheme of URIs.
+// services are the key services within reach: those of this build, and the plugins, which are programs by the scheme
+// of URIs.
 type services map[string]string
 
 // reach says why keys at scheme:// are out of reach here.
@@ -54,7 +55,8 @@ func (s services) reach(scheme string) error {
 	case isCloud(scheme) && !FullBuild:
 		return fault.Hint(fmt.Errorf("this build of bakehouse has no %s", scheme), "take the full build: go build -tags kms")
 	case !isCloud(scheme) && s[scheme] == "":
-		return fault.Hint(fmt.Errorf("no plugin is set for %.40q", scheme+"://"), "name its program: --kms-plugin %.40s=/absolute/path", scheme)
+		return fault.Hint(fmt.Errorf("no plugin is set for %.40q", scheme+"://"),
+			"set its program with --kms-plugin %.40s=/absolute/path", scheme)
 	}
 	return nil
 }
@@ -63,7 +65,8 @@ func (s services) reach(scheme string) error {
 func (s services) open(ctx context.Context, uri string) (keyService, error) {
 	scheme, rest, ok := strings.Cut(uri, "://")
 	if !ok || schema.CheckName(scheme) != nil || rest == "" {
-		return nil, fault.Hint(fmt.Errorf("%.120q is not the URI of a key", uri), "such as awskms:///alias/release, or hsm://release for a plugin")
+		return nil, fault.Hint(fmt.Errorf("%.120q is not the URI of a key", uri),
+			"such as awskms:///alias/release, or hsm://release for a plugin")
 	}
 	if err := s.reach(scheme); err != nil {
 		return nil, err
@@ -120,9 +123,9 @@ func (r *remoteSigner) SignMessage(message io.Reader, opts ...signature.SignOpti
 	return sig, nil
 }
 
-// plugin is a program that speaks sigstore's plugin protocol (v1): arguments as JSON on its command line, a message on its
-// standard input, the answer as JSON on its standard output. sigstore's own client finds programs by PATH; here the
-// operator names one, and nothing is looked for.
+// plugin is a program that speaks sigstore's plugin protocol (v1): arguments as JSON on its command line, a message
+// on its standard input, the answer as JSON on its standard output. sigstore's own client finds programs by PATH;
+// here the operator names one, and nothing is looked for.
 type plugin struct {
 	path string
 	key  string // of the URI, what follows ://
@@ -132,7 +135,8 @@ type plugin struct {
 const maxAnswer = 1 << 20
 
 func (p *plugin) call(ctx context.Context, message io.Reader, args *common.MethodArgs) (*common.PluginResp, error) {
-	init := &common.InitOptions{ProtocolVersion: common.ProtocolVersion, KeyResourceID: p.key, HashFunc: crypto.SHA256, RPCOptions: &common.RPCOptions{}}
+	init := &common.InitOptions{ProtocolVersion: common.ProtocolVersion, KeyResourceID: p.key, HashFunc: crypto.SHA256,
+		RPCOptions: &common.RPCOptions{}}
 	if deadline, ok := ctx.Deadline(); ok {
 		init.CtxDeadline = &deadline
 	}
@@ -162,8 +166,8 @@ func (p *plugin) call(ctx context.Context, message io.Reader, args *common.Metho
 	return &resp, nil
 }
 
-// bounded keeps what is written, and stops who writes more than is left. The buffer is not embedded: io.Copy would then read
-// into it past Write.
+// bounded keeps what is written, and stops who writes more than is left. The buffer is not embedded: io.Copy would
+// then read into it past Write.
 type bounded struct {
 	kept bytes.Buffer
 	left int
@@ -184,7 +188,8 @@ func (p *plugin) PublicKey(opts ...signature.PublicKeyOption) (crypto.PublicKey,
 	for _, o := range opts {
 		o.ApplyContext(&ctx)
 	}
-	resp, err := p.call(ctx, nil, &common.MethodArgs{MethodName: common.PublicKeyMethodName, PublicKey: &common.PublicKeyArgs{PublicKeyOptions: &common.PublicKeyOptions{}}})
+	resp, err := p.call(ctx, nil, &common.MethodArgs{MethodName: common.PublicKeyMethodName,
+		PublicKey: &common.PublicKeyArgs{PublicKeyOptions: &common.PublicKeyOptions{}}})
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +216,8 @@ func (p *plugin) SignMessage(message io.Reader, opts ...signature.SignOption) ([
 }
 
 func (p *plugin) CreateKey(ctx context.Context, algorithm string) (crypto.PublicKey, error) {
-	resp, err := p.call(ctx, nil, &common.MethodArgs{MethodName: common.CreateKeyMethodName, CreateKey: &common.CreateKeyArgs{Algorithm: algorithm}})
+	resp, err := p.call(ctx, nil, &common.MethodArgs{MethodName: common.CreateKeyMethodName,
+		CreateKey: &common.CreateKeyArgs{Algorithm: algorithm}})
 	if err != nil {
 		return nil, err
 	}

@@ -37,14 +37,14 @@ func (k *Keyring) Enough(threshold func(use string) int, uses ...string) error {
 		}
 		if want := threshold(use); len(names) < want {
 			return fault.Hint(fmt.Errorf("%d keys have to sign %s, and only %s can here", want, use, strings.Join(names, ", ")),
-				"name the folder of the private keys with --key-dir")
+				hintKeyDir)
 		}
 	}
 	return nil
 }
 
-// SignRole signs md with as many of the ring's keys as the role needs, in the order of their names, and returns the file. A
-// signature more than that is only weight.
+// SignRole signs md with as many of the ring's keys as the role needs, in the order of their names, and returns the
+// file. A signature more than that is only weight.
 func SignRole[T metadata.Roles](ring *Keyring, md *metadata.Metadata[T], role *metadata.Role) ([]byte, error) {
 	md.ClearSignatures()
 	var why []error
@@ -74,12 +74,13 @@ func SignRole[T metadata.Roles](ring *Keyring, md *metadata.Metadata[T], role *m
 	}
 	if n := len(md.Signatures); n < role.Threshold {
 		return nil, fault.Hint(fmt.Errorf("%d of %d keys can sign here: %w", n, role.Threshold, errors.Join(why...)),
-			"name the folder of the private keys with --key-dir")
+			hintKeyDir)
 	}
 	return md.ToBytes(false)
 }
 
-// Sign adds the signature of the key of that name to md. go-tuf does not say why a signer failed, so that is caught on the way.
+// Sign adds the signature of the key of that name to md. go-tuf does not say why a signer failed, so that is caught
+// on the way.
 func Sign[T metadata.Roles](md *metadata.Metadata[T], name string, s signature.Signer) (*metadata.Signature, error) {
 	heard := &hearing{Signer: s}
 	sig, err := md.Sign(heard)

@@ -43,11 +43,12 @@ func readPrivate(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxKeyFile))
 }
 
-// checkEncrypted says what is wrong with a file of a private key, as far as that can be told without its passphrase.
+// checkEncrypted says what is wrong with a file of a private key, as far as that shows without its passphrase.
 func checkEncrypted(b []byte) error {
 	block, _ := pem.Decode(b)
 	if block == nil || !slices.Contains(sealedTypes, block.Type) {
-		return fault.Hint(errors.New("not an encrypted private key"), "make keys with bakehouse key create, or import them with bakehouse key import")
+		return fault.Hint(errors.New("not an encrypted private key"),
+			"make keys with bakehouse key create, or import them with bakehouse key import")
 	}
 	if !json.Valid(block.Bytes) { // see package box
 		return errors.New("the key file is damaged")
@@ -79,7 +80,7 @@ func decrypt(name string, b []byte, find Passphrase) (crypto.PrivateKey, error) 
 	block, _ := pem.Decode(b)
 	priv, err := unseal(block, pass)
 	if err != nil {
-		// The only thing that can be told apart from a damaged file is nothing: both fail the same authentication.
+		// A damaged file cannot be told apart: both fail the same authentication.
 		return nil, fault.Hint(errors.New("wrong passphrase, or the key file is damaged"),
 			"give the passphrase in %s, with --passphrase-file or at the prompt", passphraseVariable(name))
 	}

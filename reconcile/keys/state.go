@@ -12,7 +12,7 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-// States of a key on this machine, as `key list` tells them.
+// States of a key on this machine, as `key list` prints them.
 const (
 	StateUsable    = "usable"
 	StateElsewhere = "elsewhere"     // its private half is not on this machine
@@ -29,7 +29,8 @@ func (k *Keyring) Usable(key *fleet.Key) error {
 	return err
 }
 
-// state is a State… constant, with the error that signing would end in. Neither is a passphrase asked for nor a KMS called.
+// state is a State… constant, with the error that signing would end in. Neither is a passphrase asked for nor a KMS
+// called.
 func (k *Keyring) state(key *fleet.Key) (string, error) {
 	now := k.Now()
 	at := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }

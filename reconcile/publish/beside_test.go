@@ -10,7 +10,8 @@ import (
 	"bakehouse/serve/store"
 )
 
-// Two jobs that know nothing of each other: one publishes, the other collects all garbage that there is, again and again.
+// Two jobs that know nothing of each other: one publishes, the other collects all garbage that there is, again and
+// again.
 func TestGCBesideReconcileTakesNothingThatIsNeeded(t *testing.T) {
 	t.Parallel()
 	k := kitchen{sameFleet(t), t}

@@ -15,9 +15,9 @@ import (
 	"bakehouse/schema/fault"
 )
 
-// Wanted is the state to publish, as a commit wants it. Of an assignment, Host, SHA256, Length, Manifest, Recipe, Site,
-// Ring and Selected are read; release numbers, since and older candidates follow from what is published. Of the release,
-// Commit, Tree, Tool and Bake are read; Schema, Issued and Number are filled in.
+// Wanted is the state to publish, as a commit wants it. Of an assignment, Host, SHA256, Length, Manifest, Recipe,
+// Site, Ring and Selected are read; release numbers, since and older candidates follow from what is published. Of the
+// release, Commit, Tree, Tool and Bake are read; Schema, Issued and Number are filled in.
 type Wanted struct {
 	Assignments []schema.Assignment
 	Policy      schema.Policy
@@ -44,11 +44,11 @@ type Previous struct {
 	MinVersion int64
 }
 
-// Draft is the next state, before versions, expiries and signatures. It is derived from Previous, Wanted and a time alone,
-// so that whoever has these three gets the same bytes.
+// Draft is the next state, before versions, expiries and signatures. It is derived from Previous, Wanted and a time
+// alone, so that whoever has these three gets the same bytes.
 type Draft struct {
 	Time    time.Time // when it is made, in whole seconds: as given, or the time of what is published if that is later
-	Changed bool      // in what hosts or servers are told
+	Changed bool      // in what hosts or servers are given
 	Number  int64     // of the newest release
 	Hosts   []string  // with a new package, in order
 	Removed []string  // hosts that are no longer there, in order
@@ -65,8 +65,9 @@ const (
 	releaseSchema = 1
 )
 
-// NewDraft derives the next state. It reads no clock, and neither files nor keys, and changes nothing that it is given. The
-// error is a host that is wanted twice, an invalid assignment, or a time that is far before that of what is published.
+// NewDraft derives the next state. It reads no clock, and neither files nor keys, and changes nothing that it is
+// given. The error is a host that is wanted twice, an invalid assignment, or a time that is far before that of what
+// is published.
 func NewDraft(prev Previous, want Wanted, issued time.Time) (*Draft, error) {
 	issued, err := notBefore(prev.Policy, wholeSeconds(issued))
 	if err != nil {
@@ -97,9 +98,11 @@ func notBefore(published *schema.Policy, now time.Time) (time.Time, error) {
 	return published.Issued, nil
 }
 
-// follow is what a host is given after prev (nil: nothing). The same digest keeps its release and since. A new one, even
-// one that the host had before, gets the new number, and prev becomes the first older candidate.
-func follow(prev *schema.Assignment, want schema.Assignment, number int64, now time.Time) (a schema.Assignment, changed bool) {
+// follow is what a host is given after prev (nil: nothing). The same digest keeps its release and since. A new one,
+// even one that the host had before, gets the new number, and prev becomes the first older candidate.
+func follow(
+	prev *schema.Assignment, want schema.Assignment, number int64, now time.Time,
+) (a schema.Assignment, changed bool) {
 	a = want
 	if prev != nil && prev.SHA256 == want.SHA256 {
 		a.Release, a.Since, a.Older = prev.Release, prev.Since, prev.Older

@@ -262,7 +262,8 @@ func newHistory(t *testing.T, seed uint64) *history {
 	return &history{oven: oven{f, t}, st: newAgingStore(), random: rand.New(rand.NewPCG(seed, 0)), hosts: map[string]string{"web01": "a"}}
 }
 
-// Random histories: releases, renewals, roots that drop a key, runs that are killed, and collections, themselves killed.
+// Random histories: releases, renewals, roots that drop a key, runs that are killed, and collections, themselves
+// killed.
 func TestGCNeverRemovesWhatAnyKeptReleaseNeeds(t *testing.T) {
 	t.Parallel()
 	base := rand.Uint64()

@@ -134,7 +134,8 @@ func TestGCLeavesWhatARunHasJustWritten(t *testing.T) {
 	t.Parallel()
 	h := many(t)
 	h.st.now = h.st.now.Add(100 * day)
-	// An old segment and a manifest of long ago, of runs that died; then a new claim, and a new statement on that manifest.
+	// An old segment and a manifest of long ago, of runs that died; then a new claim, and a new statement on that
+	// manifest.
 	old, err := h.bake(h.st, "web01", "z")
 	if err != nil {
 		t.Fatal(err)

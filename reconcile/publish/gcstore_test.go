@@ -82,7 +82,8 @@ func (s *agingStore) Lock(context.Context) (func() error, error) {
 	return func() error { return nil }, nil
 }
 
-// oven makes the packages of these tests: each is called by a letter, has a segment of its own and shares one with others.
+// oven makes the packages of these tests: each is called by a letter, has a segment of its own and shares one with
+// others.
 type oven struct {
 	f *testFleet
 	t testing.TB

@@ -90,8 +90,8 @@ func (k kitchen) reconcile(st store.Store, n int64) error {
 	return err
 }
 
-// mortal is a local store whose process dies at a step: 2n before its nth change, 2n+1 after it. It hides that a local store
-// can delete many objects at once, so that each deletion is a step.
+// mortal is a local store whose process dies at a step: 2n before its nth change, 2n+1 after it. It hides that a
+// local store can delete many objects at once, so that each deletion is a step.
 type mortal struct {
 	store.Store
 	mu       sync.Mutex // bins are written several at a time
@@ -136,9 +136,9 @@ const (
 	killKeep    = "BAKEHOUSE_TEST_KILL_KEEP"
 )
 
-// A real process is killed before and after every object that it creates for a release, baking included. Whatever that
-// leaves: nothing is wrong with the store, the next run publishes, and gc, killed at random itself, takes nothing needed.
-// One store lives through it all, so that what the crashes leave adds up.
+// A real process is killed before and after every object that it creates for a release, baking included. Whatever
+// that leaves: nothing is wrong with the store, the next run publishes, and gc, killed at random itself, takes
+// nothing needed. One store lives through it all, so that what the crashes leave adds up.
 func TestABakeThatIsKilledAtEveryStepConvergesWithGCInBetween(t *testing.T) {
 	k := kitchen{sameFleet(t), t}
 	number := func(name string) int64 { n, _ := strconv.ParseInt(os.Getenv(name), 10, 64); return n }

@@ -32,18 +32,18 @@ func Read(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time) (*
 	return Recover(ctx, st, f, now, Recovery{})
 }
 
-// Recovery is what an operator says has happened to a store, and would be refused unsaid.
+// Recovery is what an operator reports has happened to a store; unreported, it is refused.
 type Recovery struct {
-	// Seen is the highest timestamp version that a host has seen, if that is more than the store has: it was restored from a
-	// backup. All is then published anew, above that version.
+	// Seen is the highest timestamp version that a host has seen, if that is more than the store has: it was restored
+	// from a backup. All is then published again, above that version.
 	Seen int64
 	// Expired says that nobody renewed targets and bins in time. All that they say is ignored but numbers that must
 	// not be given twice: whoever holds the store could have put back a state of long ago.
 	Expired bool
 }
 
-// recoveryMargin is how far above the highest known version a recovery publishes. A host reports what it had before it got
-// the newest, and versions of roles other than the timestamp run ahead of it, by files of runs that died.
+// recoveryMargin is how far above the highest known version a recovery publishes. A host reports what it had before
+// it got the newest, and versions of roles other than the timestamp run ahead of it, by files of runs that died.
 const recoveryMargin = 1000
 
 // Recover is Read for a store to which r has happened.
@@ -105,7 +105,8 @@ func (s *State) setTop(c *trust.Client) error {
 			"somebody put an older state on top: find out who, and remove the object")
 	}
 	s.timestamp, s.snapshot, s.targets, s.policy = set.Timestamp, set.Snapshot, set.Targets[metadata.TARGETS], c.Policy()
-	for role, version := range map[string]int64{metadata.SNAPSHOT: s.snapshot.Signed.Version, metadata.TARGETS: s.targets.Signed.Version} {
+	versions := map[string]int64{metadata.SNAPSHOT: s.snapshot.Signed.Version, metadata.TARGETS: s.targets.Signed.Version}
+	for role, version := range versions {
 		if version > schema.MaxTimestampVersion && s.believed(role) {
 			return fault.Refuse(fmt.Errorf("store: %s has version %d, and nobody publishes that often", role, version),
 				"its key is in other hands: replace it by a next root (bakehouse root next)")
@@ -114,8 +115,8 @@ func (s *State) setTop(c *trust.Client) error {
 	return nil
 }
 
-// load reads bins and targets. Of those whose keys the newest root has dropped, and of all if they are expired, nothing is
-// carried forward but numbers that must not be given twice.
+// load reads bins and targets. Of those whose keys the newest root has dropped, and of all if they are expired,
+// nothing is carried forward but numbers that must not be given twice.
 func (s *State) load(ctx context.Context, st store.Store, c *trust.Client, expired bool) error {
 	src := s.source(st, s.fleet.Roots)
 	count := func(n int64) {
@@ -163,7 +164,8 @@ func (s *State) load(ctx context.Context, st store.Store, c *trust.Client, expir
 func (s *State) hintExpired(err error) error {
 	var expired *trust.ExpiredError
 	if errors.As(err, &expired) {
-		return fault.Hint(err, "check the clock here; if nobody has run reconcile since, sign everything anew from the commit: bakehouse reconcile --after-expiry")
+		return fault.Hint(err, "check the clock here; if nobody has run reconcile since, "+
+			"sign everything again from the commit: bakehouse reconcile --after-expiry")
 	}
 	return err
 }
@@ -176,8 +178,9 @@ func (s *State) readRoots(ctx context.Context, st store.Store) error {
 		return err
 	}
 	if f.Anchor() == nil {
-		return fault.Hint(fmt.Errorf("fleet.cue: the anchor is root %d, and trust/ ends at %d", f.AnchorVersion, len(f.Roots)),
-			"name a root that is there")
+		return fault.Hint(
+			fmt.Errorf("fleet.cue: the anchor is root %d, and trust/ ends at %d", f.AnchorVersion, len(f.Roots)),
+			"set it to a root that is there")
 	}
 	if err := roots.Agree(s.root, f); err != nil {
 		return err
@@ -207,7 +210,9 @@ func CheckRoots(ctx context.Context, st store.Store, f *fleet.Fleet) (int, error
 			return 0, fault.Refuse(fmt.Errorf("root %d in the store is not trust/%d.root.json", n, n),
 				"the store belongs to another fleet or was altered")
 		case n == f.AnchorVersion:
-			return 0, fault.Hint(fmt.Errorf("trust/%d.root.json has other signatures than when it was published, and packages name it by its bytes", n),
+			return 0, fault.Hint(
+				fmt.Errorf("trust/%d.root.json has other signatures than when it was published, and packages name it by its bytes",
+					n),
 				"restore it from the repo's history, or copy %s of the store over it", schema.MetadataKey(metadata.ROOT, int64(n)))
 		}
 	}
@@ -238,7 +243,8 @@ type rootSource struct {
 }
 
 func (s *State) source(st store.Store, roots [][]byte) trust.Source {
-	return rootSource{trust.StoreSource(st, func(ctx context.Context) (int64, error) { return store.Head(ctx, st) }), roots}
+	head := func(ctx context.Context) (int64, error) { return store.Head(ctx, st) }
+	return rootSource{trust.StoreSource(st, head), roots}
 }
 
 func (r rootSource) Metadata(ctx context.Context, name string, limit int64) ([]byte, error) {

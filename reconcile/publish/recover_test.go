@@ -323,8 +323,8 @@ func TestRefreshDoesNotVouchForAnAlteredStore(t *testing.T) {
 	}
 }
 
-// A key of targets is dropped, while the other one that signed the top level stays: what the dropped one signed in a bin is
-// not carried forward.
+// A key of targets is dropped, while the other one that signed the top level stays: what the dropped one signed in a
+// bin is not carried forward.
 func TestBinsOfADroppedKeyAreNotCarriedForward(t *testing.T) {
 	f, st := newFleet(t), memStore{}
 	f.addKey("alpha", "targets") // comes first in order, and so signs

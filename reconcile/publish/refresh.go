@@ -16,18 +16,19 @@ import (
 	"bakehouse/serve/store"
 )
 
-// A schedule that renews the timestamp every day should hold no key that could give a host another package. It goes by the
-// roots that the store publishes: while people sign the next one, or keys/ and trust/ disagree, it goes on.
+// A schedule that renews the timestamp every day should hold no key that could give a host another package. It goes
+// by the roots that the store publishes: while people sign the next one, or keys/ and trust/ disagree, it goes on.
 
-// ReadHead reads what the store publishes, as far as Refresh needs it; of f it needs what fleet.LoadTop reads. That targets or bins
-// have expired does not keep the rest from being renewed.
+// ReadHead reads what the store publishes, as far as Refresh needs it; of f it needs what fleet.LoadTop reads. That
+// targets or bins have expired does not keep the rest from being renewed.
 func ReadHead(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time) (*State, error) {
 	published, err := CheckRoots(ctx, st, f)
 	if err != nil {
 		return nil, err
 	}
 	if published == 0 {
-		return nil, fault.Hint(errors.New("the store publishes nothing that could be renewed"), "publish a release with bakehouse reconcile, or name the right store")
+		return nil, fault.Hint(errors.New("the store publishes nothing that could be renewed"),
+			"publish a release with bakehouse reconcile, or set the right store with --store")
 	}
 	only := *f
 	only.Roots = f.Roots[:published]
@@ -68,7 +69,8 @@ func (s *State) Refresh(ctx context.Context, st store.Store, ring *keys.Keyring)
 	}
 	p := &publisher{s: s, d: &Draft{Time: now}, st: st, ring: ring, signing: &signing{timestamp: true},
 		sum: &Summary{Number: s.release.Number, Published: true}}
-	p.snapshot = ring.Enough(s.threshold, fleet.UseSnapshot) == nil && !now.Before(half(metadata.SNAPSHOT, s.snapshot.Signed.Expires, s.fleet.Lifetimes))
+	p.snapshot = ring.Enough(s.threshold, fleet.UseSnapshot) == nil &&
+		!now.Before(half(metadata.SNAPSHOT, s.snapshot.Signed.Expires, s.fleet.Lifetimes))
 	if err := p.unlock(); err != nil {
 		return nil, err
 	}

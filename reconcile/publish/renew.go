@@ -11,14 +11,14 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-// A role is renewed past half of its lifetime, by any run that holds its keys; one that is not is told of. The bins, which
-// are all made on one day, fall due over the eighth of their lifetime before that, so that no day renews them all and has
-// every host fetch its own.
+// A role is renewed past half of its lifetime, by any run that holds its keys; one that is not is reported. The bins,
+// which are all made on one day, fall due over the eighth of their lifetime before that, so that no day renews them
+// all and has every host fetch its own.
 
 // binSpread is the part of the bins' lifetime over which they fall due.
 const binSpread = 8
 
-// RootNotice is from when before its expiry the newest root is told of: signing a next one takes people and their keys.
+// RootNotice is from when before its expiry the newest root is reported: signing a next one takes people and their keys.
 const RootNotice = 60 * 24 * time.Hour
 
 // Aging is a role that is past half of its lifetime, or a root near its end.
@@ -38,9 +38,11 @@ func (a Aging) String() string {
 	case metadata.ROOT:
 		return fmt.Sprintf("the root of trust %s on %s: make a next one (bakehouse root next) and have it signed", verb, on)
 	case agingBins:
-		return fmt.Sprintf("of %d bins that were not renewed the first %s on %s: run reconcile with the keys for targets", a.Count, verb, on)
+		return fmt.Sprintf("of %d bins that were not renewed the first %s on %s: run reconcile with the keys for targets",
+			a.Count, verb, on)
 	}
-	return fmt.Sprintf("role %s was not renewed and %s on %s: run reconcile with the keys for %s", a.Role, verb, on, a.Role)
+	return fmt.Sprintf("role %s was not renewed and %s on %s: run reconcile with the keys for %s",
+		a.Role, verb, on, a.Role)
 }
 
 const agingBins = "bins"
@@ -132,9 +134,9 @@ func (r *signing) uses() []string {
 	return uses
 }
 
-// plan decides which roles are signed: those that say something new, those that the newest root's keys did not sign, and
-// those that are due for renewal. After a restore all are, above what hosts have seen. Targets and bins are renewed only if
-// renewTargets; otherwise it is left to a run that has their keys.
+// plan decides which roles are signed: those that say something new, those that the newest root's keys did not sign,
+// and those that are due for renewal. After a restore all are, above what hosts have seen. Targets and bins are
+// renewed only if renewTargets; otherwise it is left to a run that has their keys.
 func (s *State) plan(d *Draft, renewTargets bool) *signing {
 	r, life := &signing{}, s.fleet.Lifetimes
 	past := func(role string, expires time.Time) bool { return !d.Time.Before(half(role, expires, life)) }
@@ -157,7 +159,7 @@ func (s *State) plan(d *Draft, renewTargets bool) *signing {
 	return r
 }
 
-// due is when the state after this run will first need another, or be told of.
+// due is when the state after this run will first need another, or be reported.
 func (s *State) due(d *Draft, r *signing) time.Time {
 	life, now := s.fleet.Lifetimes, d.Time
 	due := s.root.Signed.Expires

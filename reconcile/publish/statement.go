@@ -22,7 +22,9 @@ import (
 
 // Statement signs that the package of m is ours, once with each of the named keys. An envelope that is there already is
 // left as it is if it verifies; if not, somebody altered the store.
-func Statement(ctx context.Context, st store.Store, ring *keys.Keyring, names []string, m *schema.Manifest, manifest schema.Digest) error {
+func Statement(
+	ctx context.Context, st store.Store, ring *keys.Keyring, names []string, m *schema.Manifest, manifest schema.Digest,
+) error {
 	want := schema.StatementFor(m, manifest)
 	payload, err := json.Marshal(want)
 	if err != nil {
@@ -56,7 +58,9 @@ func Statement(ctx context.Context, st store.Store, ring *keys.Keyring, names []
 	return nil
 }
 
-func addStatement(ctx context.Context, st store.Store, at string, signer signature.Signer, id string, payload []byte) error {
+func addStatement(
+	ctx context.Context, st store.Store, at string, signer signature.Signer, id string, payload []byte,
+) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -28,16 +28,16 @@ type Summary struct {
 	Number    int64     // of the newest release
 	Hosts     []string  // with a new package, in order
 	Removed   []string  // hosts that are no longer there, in order
-	Roles     []string  // signed anew, in order of writing
-	Due       time.Time // when the first role will have to be renewed or told of
+	Roles     []string  // signed again, in order of writing
+	Due       time.Time // when the first role will have to be renewed or reported
 	Aging     []Aging   // roles past half of their lifetime that were not renewed
 }
 
-// Publish makes what is wanted the published state: whatever changed is signed under its next version, and the next timestamp,
-// created last and only if absent, commits it. A crash before that leaves the old state and files that nothing names;
-// the next run steps over them. Of two runs at a time one gets the timestamp, the other an error. What is past half of
-// its lifetime is renewed on the way, if its keys are at hand. Keys that will be needed are unlocked before anything is
-// written.
+// Publish makes what is wanted the published state: whatever changed is signed under its next version, and the next
+// timestamp, created last and only if absent, commits it. A crash before that leaves the old state and files that
+// nothing names; the next run steps over them. Of two runs at a time one gets the timestamp, the other an error. What
+// is past half of its lifetime is renewed on the way, if its keys are at hand. Keys that will be needed are unlocked
+// before anything is written.
 func (s *State) Publish(ctx context.Context, st store.Store, ring *keys.Keyring, want Wanted) (*Summary, error) {
 	d, err := NewDraft(s.Previous(), want, s.now)
 	if err != nil {
@@ -98,8 +98,8 @@ func (p *publisher) write(ctx context.Context) error {
 			return err
 		}
 	}
-	// Late, because from here on clients believe the new roots' keys only. Until the timestamp that these sign stands, servers
-	// keep the roots back; see package serve.
+	// Late, because from here on clients believe the new roots' keys only. Until the timestamp that these sign stands,
+	// servers keep the roots back; see package serve.
 	for n := p.s.roots + 1; n <= len(p.s.fleet.Roots); n++ {
 		key := schema.MetadataKey(metadata.ROOT, int64(n))
 		if err := p.create(ctx, key, p.s.fleet.Roots[n-1]); err != nil {
@@ -114,7 +114,6 @@ func (p *publisher) writeBins(ctx context.Context, meta map[string]*metadata.Met
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	versions, errs := make([]int64, len(p.bins)), make([]error, len(p.bins))
-	by := p.s.root.Signed.Roles[metadata.TARGETS]
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, writers)
 	for i, name := range p.bins {
@@ -130,7 +129,7 @@ func (p *publisher) writeBins(ctx context.Context, meta map[string]*metadata.Met
 			ts, err := p.d.Bin(name)
 			if err == nil {
 				md.Signed.Targets = ts
-				versions[i], _, err = createNext(ctx, p, name, after, md, &md.Signed.Version, by)
+				versions[i], _, err = createNext(ctx, p, name, after, md, &md.Signed.Version)
 			}
 			if errs[i] = err; err != nil {
 				cancel()
@@ -178,7 +177,7 @@ func (p *publisher) writeTargets(ctx context.Context, meta map[string]*metadata.
 	if p.s.targets != nil {
 		after = p.s.targets.Signed.Version
 	}
-	v, _, err := createNext(ctx, p, metadata.TARGETS, after, md, &md.Signed.Version, p.s.root.Signed.Roles[metadata.TARGETS])
+	v, _, err := createNext(ctx, p, metadata.TARGETS, after, md, &md.Signed.Version)
 	if err != nil {
 		return err
 	}
@@ -188,14 +187,16 @@ func (p *publisher) writeTargets(ctx context.Context, meta map[string]*metadata.
 }
 
 // writeSnapshot lists versions only: lengths and hashes of every bin would double what each host reads at each change.
-func (p *publisher) writeSnapshot(ctx context.Context, meta map[string]*metadata.MetaFiles) (*metadata.MetaFiles, error) {
+func (p *publisher) writeSnapshot(
+	ctx context.Context, meta map[string]*metadata.MetaFiles,
+) (*metadata.MetaFiles, error) {
 	md := metadata.Snapshot(p.d.Time.Add(p.s.fleet.Lifetimes.Snapshot))
 	md.Signed.Meta = meta
 	var after int64
 	if p.s.snapshot != nil {
 		after = p.s.snapshot.Signed.Version
 	}
-	v, b, err := createNext(ctx, p, metadata.SNAPSHOT, after, md, &md.Signed.Version, p.s.root.Signed.Roles[metadata.SNAPSHOT])
+	v, b, err := createNext(ctx, p, metadata.SNAPSHOT, after, md, &md.Signed.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -246,7 +247,13 @@ const maxLeftovers = 1000
 
 // createNext signs md under the first version above after whose name is free, and stores it. A file that a crashed run
 // left holds its version for good: clients may have cached it.
-func createNext[T metadata.Roles](ctx context.Context, p *publisher, role string, after int64, md *metadata.Metadata[T], version *int64, by *metadata.Role) (int64, []byte, error) {
+func createNext[T metadata.Roles](
+	ctx context.Context, p *publisher, role string, after int64, md *metadata.Metadata[T], version *int64,
+) (int64, []byte, error) {
+	by := p.s.root.Signed.Roles[role]
+	if by == nil { // a bin
+		by = p.s.root.Signed.Roles[metadata.TARGETS]
+	}
 	if after > schema.MaxTimestampVersion {
 		after = p.s.head // who made that up has a key that the newest root dropped, and hosts forget it
 	}
@@ -272,7 +279,8 @@ func createNext[T metadata.Roles](ctx context.Context, p *publisher, role string
 		}
 		return v, b, nil
 	}
-	return 0, nil, fault.Hint(fmt.Errorf("store: %d files of %s that nothing names", maxLeftovers, role), "see bakehouse store fsck")
+	return 0, nil, fault.Hint(fmt.Errorf("store: %d files of %s that nothing names", maxLeftovers, role),
+		"see bakehouse store fsck")
 }
 
 // create stores an object whose key names its bytes. If it is there with others, the store was altered.

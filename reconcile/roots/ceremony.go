@@ -22,12 +22,12 @@ import (
 // Ceremony changes the root of trust of a repo.
 type Ceremony struct {
 	Fleet *fleet.Fleet
-	Repo  string // its folder
+	Repo  string // its directory
 	Now   time.Time
 	Keys  func(*fleet.Fleet) *keys.Keyring // opens the private halves at hand; nil where nothing is signed
 }
 
-// File is where a root lies.
+// File is the path of a root.
 func (c *Ceremony) File(version int) string {
 	return filepath.Join(c.Repo, "trust", fmt.Sprintf("%d.root.json", version))
 }
@@ -60,8 +60,8 @@ func (c *Ceremony) Init(bins int) (*Chain, error) {
 	return c.write(b, 1, true)
 }
 
-// Next makes the root that follows from keys/, without any signature, and says what it changes; nil with no error if it is
-// there already. renew makes it also if nothing changes, discard also in place of one that somebody has signed.
+// Next makes the root that follows from keys/, without any signature, and says what it changes; nil with no error if
+// it is there already. renew makes it also if nothing changes, discard also in place of one that somebody has signed.
 func (c *Ceremony) Next(renew, discard bool) (*Diff, *Chain, error) {
 	there, err := Read(c.Fleet)
 	if err != nil {
@@ -83,7 +83,9 @@ func (c *Ceremony) Next(renew, discard bool) (*Diff, *Chain, error) {
 		return nil, nil, err
 	}
 	if before.info.Fleet != c.Fleet.Name {
-		return nil, nil, fault.Hint(fmt.Errorf("the fleet is called %q in fleet.cue and %q in %s", c.Fleet.Name, before.info.Fleet, before), "change the name back: it cannot change")
+		return nil, nil, fault.Hint(
+			fmt.Errorf("the fleet is called %q in fleet.cue and %q in %s", c.Fleet.Name, before.info.Fleet, before),
+			"change the name back: it cannot change")
 	}
 	root, err := New(c.Fleet, int64(before.Version+1), before.info.Bins, c.Now)
 	if err != nil {
@@ -97,7 +99,8 @@ func (c *Ceremony) Next(renew, discard bool) (*Diff, *Chain, error) {
 		if draft {
 			return nil, nil, fault.Hint(fmt.Errorf("keys/ say what %s says, so %s is not needed", before, newest), "delete it")
 		}
-		return nil, nil, fault.Hint(fmt.Errorf("keys/ say what %s says, and it expires on %s only", before, before.md.Signed.Expires.UTC().Format(time.DateOnly)),
+		expires := before.md.Signed.Expires.UTC().Format(time.DateOnly)
+		return nil, nil, fault.Hint(fmt.Errorf("keys/ say what %s says, and it expires on %s only", before, expires),
 			"change uses or thresholds in keys/, or renew it all the same: bakehouse root next --renew")
 	}
 	if signed := newest.signers(); draft && len(signed) > 0 && !discard {
@@ -128,7 +131,7 @@ func (c *Ceremony) with(root *metadata.Metadata[metadata.RootType], version int)
 }
 
 // write puts b into trust/ and returns the chain with it. A file that must not be there yet is not replaced.
-func (c *Ceremony) write(b []byte, version int, anew bool) (*Chain, error) {
+func (c *Ceremony) write(b []byte, version int, create bool) (*Chain, error) {
 	f := *c.Fleet
 	f.Roots = append(slices.Clone(f.Roots[:version-1]), b)
 	made, err := Read(&f)
@@ -142,7 +145,7 @@ func (c *Ceremony) write(b []byte, version int, anew bool) (*Chain, error) {
 	if err := durable.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
-	if anew {
+	if create {
 		return made, durable.Create(path, strings.NewReader(string(b)), 0o644)
 	}
 	return made, durable.WriteFile(path, b, 0o644)
@@ -188,8 +191,8 @@ func (c *Ceremony) Sign(name, private string) (added []string, made *Chain, err 
 	return added, made, err
 }
 
-// sign returns the newest root with signatures of f's keys added, and their names. A complete root gets none: it is known
-// by its bytes, to the store that has it as well as to packages whose anchor it is.
+// sign returns the newest root with signatures of f's keys added, and their names. A complete root gets none: it is
+// known by its bytes, to the store that has it as well as to packages whose anchor it is.
 func (c *Chain) sign(f *fleet.Fleet, ring *keys.Keyring, name, private string) ([]byte, []string, error) {
 	r := c.Newest()
 	holders, err := c.holders(r, f, private)
@@ -202,7 +205,9 @@ func (c *Chain) sign(f *fleet.Fleet, ring *keys.Keyring, name, private string) (
 			return nil, nil, err
 		}
 	}
-	signed := slices.DeleteFunc(slices.Clone(r.md.Signatures), func(s metadata.Signature) bool { return !slices.Contains(r.signers(), s.KeyID) })
+	signed := slices.DeleteFunc(slices.Clone(r.md.Signatures), func(s metadata.Signature) bool {
+		return !slices.Contains(r.signers(), s.KeyID)
+	})
 	var added []string
 	for _, id := range r.may() {
 		key := holders[id]
@@ -231,7 +236,8 @@ func (c *Chain) sign(f *fleet.Fleet, ring *keys.Keyring, name, private string) (
 		}
 	}
 	if only != "" && len(added) == 0 && !slices.Contains(r.signers(), only) {
-		return nil, nil, fault.Hint(fmt.Errorf("%s is complete without key %s", r, c.name(only)), "a signature more would make other bytes of it, and it is known by its bytes")
+		return nil, nil, fault.Hint(fmt.Errorf("%s is complete without key %s", r, c.name(only)),
+			"a signature more would make other bytes of it, and it is known by its bytes")
 	}
 	b, err := r.arrange(signed)
 	return b, added, err
@@ -280,5 +286,5 @@ func (c *Chain) nobody(f *fleet.Fleet, ring *keys.Keyring) error {
 	}
 	slices.Sort(why)
 	return fault.Hint(fmt.Errorf("no key that %s needs can sign here: %s", r, strings.Join(why, "; ")),
-		"name the folder of the private keys with --key-dir")
+		"set the directory of the private keys with --key-dir")
 }

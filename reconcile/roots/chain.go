@@ -17,9 +17,9 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-// A root is signed by people, one after the other, so the newest one in trust/ may lack signatures. The file then has an
-// entry for every key that may sign it, in order of key ids, with an empty signature until the key has signed. So two people
-// who sign on two branches change different lines, and git merges them.
+// A root is signed by people, one after the other, so the newest one in trust/ may lack signatures. The file then has
+// an entry for every key that may sign it, in order of key ids, with an empty signature until the key has signed. So
+// two people who sign on two branches change different lines, and git merges them.
 
 // Chain is the roots of a repo, as far as they can be read.
 type Chain struct {
@@ -112,7 +112,7 @@ func (c *Chain) judge(i int) {
 		}
 		slices.Sort(q.signed)
 		slices.Sort(q.lacking)
-		if n := len(r.quorums); n > 0 && r.quorums[n-1].threshold == q.threshold && slices.Equal(r.quorums[n-1].all(), q.all()) {
+		if n := len(r.quorums); n > 0 && r.quorums[n-1].same(q) {
 			r.quorums[n-1].by = append(r.quorums[n-1].by, by.Version)
 			return
 		}
@@ -208,7 +208,8 @@ func (c *Chain) Refusal() error {
 
 func (c *Chain) verify(r *Root) error {
 	if r.fault != nil {
-		return fault.Refuse(fmt.Errorf("%s: %w", r, r.fault), "restore it from the repo's history, or make it again: bakehouse root next")
+		return fault.Refuse(fmt.Errorf("%s: %w", r, r.fault),
+			"restore it from the repo's history, or make it again: bakehouse root next")
 	}
 	if r.Complete() {
 		return nil
@@ -219,11 +220,12 @@ func (c *Chain) verify(r *Root) error {
 			lacks = append(lacks, q.named(c.name).String())
 		}
 	}
-	return fault.Hint(fmt.Errorf("%s is not complete: %s", r, strings.Join(lacks, "; ")), "who holds one of the keys adds a signature: bakehouse root sign")
+	return fault.Hint(fmt.Errorf("%s is not complete: %s", r, strings.Join(lacks, "; ")),
+		"who holds one of the keys adds a signature: bakehouse root sign")
 }
 
-// holders returns the keys that may sign r, under the names by which a keyring finds them: those in keys/, and those that
-// only a root still knows, whose private half is private or the name with ".key".
+// holders returns the keys that may sign r, under the names by which a keyring finds them: those in keys/, and those
+// that only a root still knows, whose private half is private or the name with ".key".
 func (c *Chain) holders(r *Root, f *fleet.Fleet, private string) (map[string]*fleet.Key, error) {
 	known := map[string]*fleet.Key{}
 	for _, key := range keys.Sorted(f) {
@@ -287,7 +289,8 @@ func Check(f *fleet.Fleet) fleet.Problems {
 		return nil
 	}
 	problem := func(file string, err error) fleet.Problems {
-		return fleet.Problems{{Pos: fleet.Pos{File: file}, Msg: strings.TrimPrefix(err.Error(), file+": "), Hint: fault.HintOf(err)}}
+		msg := strings.TrimPrefix(err.Error(), file+": ")
+		return fleet.Problems{{Pos: fleet.Pos{File: file}, Msg: msg, Hint: fault.HintOf(err)}}
 	}
 	c, err := Read(f)
 	if err != nil {
@@ -304,7 +307,7 @@ func Check(f *fleet.Fleet) fleet.Problems {
 	return nil
 }
 
-// Verify returns the newest root in trust/, after all that may stand against it: a chain that does not verify or is
+// Verify returns the newest root in trust/, unless something is wrong with it: a chain that does not verify or is
 // not complete, and keys/ that say otherwise.
 func Verify(f *fleet.Fleet) (*metadata.Metadata[metadata.RootType], error) {
 	if len(f.Roots) == 0 {

@@ -41,7 +41,8 @@ func diffRoots(before, after *metadata.Metadata[metadata.RootType], name func(id
 		d.From, d.Expired = before.Signed.Version, before.Signed.Expires
 	}
 	for _, role := range roles {
-		r := RoleDiff{Role: role, Added: []string{}, Removed: []string{}, Kept: []string{}, Is: after.Signed.Roles[role].Threshold}
+		r := RoleDiff{Role: role, Added: []string{}, Removed: []string{}, Kept: []string{},
+			Is: after.Signed.Roles[role].Threshold}
 		var was []string
 		if before != nil {
 			was, r.Was = before.Signed.Roles[role].KeyIDs, before.Signed.Roles[role].Threshold

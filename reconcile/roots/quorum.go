@@ -16,6 +16,11 @@ type quorum struct {
 
 func (q *quorum) met() bool { return len(q.signed) >= q.threshold }
 
+// same reports whether the keys and their threshold are those of other.
+func (q *quorum) same(other *quorum) bool {
+	return q.threshold == other.threshold && slices.Equal(q.all(), other.all())
+}
+
 func (q *quorum) all() []string {
 	return slices.Sorted(slices.Values(slices.Concat(q.signed, q.lacking)))
 }

@@ -31,7 +31,8 @@ type rootField struct {
 // New derives root metadata from the uses and thresholds in f's keys/.
 func New(f *fleet.Fleet, version int64, bins int, now time.Time) (*metadata.Metadata[metadata.RootType], error) {
 	if bins < 2 || bins > trust.MaxBins || bits.OnesCount(uint(bins)) != 1 {
-		return nil, fault.Hint(fmt.Errorf("%d bins", bins), "choose a power of two from 2 to %d; about a hundred hosts per bin is right", trust.MaxBins)
+		return nil, fault.Hint(fmt.Errorf("%d bins", bins),
+			"choose a power of two from 2 to %d; about a hundred hosts per bin is right", trust.MaxBins)
 	}
 	root := metadata.Root(now.Add(f.Lifetimes.Root).UTC().Truncate(time.Second))
 	root.Signed.Version = version
@@ -67,7 +68,8 @@ func New(f *fleet.Fleet, version int64, bins int, now time.Time) (*metadata.Meta
 		return nil, fault.Hint(fmt.Errorf("no key in keys/ has the use %s", strings.Join(missing, ", nor ")),
 			"make one: bakehouse key create NAME --use %s", use)
 	}
-	root.Signed.UnrecognizedFields = map[string]any{trust.RootField: rootField{trust.RootInfo{Fleet: f.Name, Bins: bins}, names}}
+	field := rootField{trust.RootInfo{Fleet: f.Name, Bins: bins}, names}
+	root.Signed.UnrecognizedFields = map[string]any{trust.RootField: field}
 	return root, nil
 }
 
@@ -113,7 +115,8 @@ func Agree(root *metadata.Metadata[metadata.RootType], f *fleet.Fleet) error {
 	if len(wrong) == 0 {
 		return nil
 	}
-	return fault.Hint(fmt.Errorf("trust/%d.root.json: keys/ disagree with it: %s", root.Signed.Version, strings.Join(wrong, "; ")),
+	return fault.Hint(
+		fmt.Errorf("trust/%d.root.json: keys/ disagree with it: %s", root.Signed.Version, strings.Join(wrong, "; ")),
 		"make the root that says the same (bakehouse root next) and have it signed, or change keys/ back")
 }
 

@@ -42,7 +42,7 @@ func (c *Chain) Select(arg string) ([]*Root, error) {
 	}
 	n, err := strconv.Atoi(arg)
 	if err != nil || n < 1 || n > len(c.roots) {
-		return nil, fault.Hint(fmt.Errorf("there is no root %.20q", arg), "trust/ has roots 1 to %d", len(c.roots))
+		return nil, fault.Hint(fmt.Errorf("unknown root %.20q", arg), "trust/ has roots 1 to %d", len(c.roots))
 	}
 	return c.roots[n-1 : n], nil
 }
@@ -86,8 +86,8 @@ func (c *Chain) Status(r *Root) SigningStatus {
 	return s
 }
 
-// Trust says who may sign which role according to the n-th of f's roots, such as "2 of alice, bob", by role; nil if there is
-// none that can be read.
+// Trust says who may sign which role according to the n-th of f's roots, such as "2 of alice, bob", by role; nil if
+// there is none that can be read.
 func Trust(f *fleet.Fleet, n int) map[string]string {
 	c, err := Read(f)
 	if err != nil || n < 1 || n > len(c.roots) {

@@ -1,6 +1,6 @@
-// Package box encrypts with a passphrase: scrypt makes a key of it, and NaCl's secret box encrypts and authenticates. The
-// form is that of secure-systems-lab's "encrypted", which cosign and sigstore keep private keys in. Theirs is not used
-// because its cost cannot be lowered for tests.
+// Package box encrypts with a passphrase: scrypt makes a key of it, and NaCl's secret box encrypts and authenticates.
+// The form is that of secure-systems-lab's "encrypted", which cosign and sigstore keep private keys in. Theirs is not
+// used because its cost cannot be lowered for tests.
 package box
 
 import (
