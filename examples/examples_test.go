@@ -27,7 +27,7 @@ func each(t *testing.T, test func(t *testing.T, fsys fs.FS)) {
 
 func TestExamplesAreInOrder(t *testing.T) {
 	each(t, func(t *testing.T, fsys fs.FS) {
-		f, err := evaluate.Load(t.Context(), fsys)
+		f, err := evaluate.Load(t.Context(), fsys, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"bakehouse/reconcile/evaluate"
+	"bakehouse/reconcile/evaluate/cache"
 	"bakehouse/reconcile/publish"
 	"bakehouse/schema"
 	"bakehouse/serve/store"
@@ -40,7 +40,7 @@ type note struct {
 
 // idle finds and leaves notes. The nil *idle does neither.
 type idle struct {
-	cache *evaluate.Cache
+	cache *cache.Cache
 	parts []string // of the note's name
 }
 

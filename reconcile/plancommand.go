@@ -10,7 +10,7 @@ import (
 
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/desired"
-	"bakehouse/reconcile/evaluate"
+	"bakehouse/reconcile/evaluate/cache"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/roots"
@@ -28,7 +28,7 @@ type planner struct {
 	version            string
 
 	git    *source.Repo
-	cache  *evaluate.Cache
+	cache  *cache.Cache
 	head   *desired.State
 	before *desired.State // nil: nothing before, or not known
 	store  store.Store

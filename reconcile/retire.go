@@ -14,6 +14,7 @@ import (
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/evaluate"
+	"bakehouse/reconcile/evaluate/engine"
 	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema/durable"
@@ -121,7 +122,7 @@ func (r retirement) edit(ctx context.Context, name string) (path string, text []
 	if err != nil {
 		return "", nil, err
 	}
-	text, err = evaluate.RetireKey(key.Pos.File, was, name, r.now)
+	text, err = engine.RetireKey(key.Pos.File, was, name, r.now)
 	return key.Pos.File, text, err
 }
 

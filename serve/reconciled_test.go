@@ -57,7 +57,7 @@ func TestWhatReconcileSignsAndAccessAddPrintsIsServed(t *testing.T) {
 	check(t, err)
 	_, err = (&roots.Ceremony{Fleet: top, Repo: repo, Now: time.Now(), Keys: access.Open(t.Context(), top).For}).Init(4)
 	check(t, err)
-	model, err := evaluate.Load(t.Context(), os.DirFS(repo))
+	model, err := evaluate.Load(t.Context(), os.DirFS(repo), nil)
 	check(t, err)
 
 	f := newFleet(t) // for its packages and its empty store; its own root is put aside

@@ -14,7 +14,7 @@ func TestAMadeFleetIsWhatTheTableSaysOfIt(t *testing.T) {
 	if err := write(dir, hosts); err != nil {
 		t.Fatal(err)
 	}
-	f, err := evaluate.Load(t.Context(), os.DirFS(dir))
+	f, err := evaluate.Load(t.Context(), os.DirFS(dir), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ type Store interface {
 }
 
 // Sources opens the files whose Shared is true: those in the repo, and host programs. A file may be opened several times;
-// what it yields is checked against the file's digest each time. That of a file whose ByOrigin is true is none of the
+// what it yields is checked against the file's digest each time. That of a file whose ByProvenance is true is none of the
 // bytes: there, Sources checks the archive, and yields the same each time.
 type Sources interface {
 	Open(f fleet.File, p schema.Platform) (io.ReadCloser, error)

@@ -131,7 +131,7 @@ func keyNames(cmd *cobra.Command) []string {
 func hostNames(cmd *cobra.Command) []string {
 	ctx, stop := context.WithTimeout(cmd.Context(), completionTime)
 	defer stop()
-	r, err := evaluate.Load(ctx, os.DirFS(repoOf(cmd)))
+	r, err := evaluate.Load(ctx, os.DirFS(repoOf(cmd)), nil)
 	if err != nil {
 		return nil
 	}

@@ -72,7 +72,7 @@ func loadFleet(ctx context.Context, repo string) (*fleet.Fleet, error) {
 	if err := checkRepo(repo); err != nil {
 		return nil, err
 	}
-	r, err := evaluate.Load(ctx, os.DirFS(repo))
+	r, err := evaluate.Load(ctx, os.DirFS(repo), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"bakehouse/reconcile/evaluate"
+	"bakehouse/reconcile/evaluate/cache"
 )
 
 // DefaultCacheDir is the user's directory for what was evaluated before, empty if there is none.
@@ -20,11 +20,11 @@ func DefaultCacheDir() string {
 
 // OpenCache opens the cache in dir, or returns nil if dir is empty. One that cannot be used is no error: a note goes
 // to log, and everything is evaluated again.
-func OpenCache(dir string, log io.Writer) *evaluate.Cache {
+func OpenCache(dir string, log io.Writer) *cache.Cache {
 	if dir == "" {
 		return nil
 	}
-	c, err := evaluate.OpenCache(dir)
+	c, err := cache.Open(dir)
 	if err != nil {
 		fmt.Fprintf(log, "bakehouse: note: evaluating without a cache: %v\n", err)
 		return nil

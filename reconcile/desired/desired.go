@@ -16,6 +16,7 @@ import (
 
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/evaluate"
+	"bakehouse/reconcile/evaluate/cache"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/rules"
 	"bakehouse/reconcile/source"
@@ -37,7 +38,7 @@ type State struct {
 	Repo     *source.Repo     // nil: files of a directory
 	Revision *source.Revision // nil likewise
 	Files    fs.FS
-	Cache    *evaluate.Cache // of what was evaluated before; may be nil
+	Cache    *cache.Cache // of what was evaluated before; may be nil
 
 	// These are there after Evaluate.
 
@@ -47,7 +48,7 @@ type State struct {
 }
 
 // Pin opens a state and evaluates nothing. What was evaluated before is looked for in cache, which may be nil.
-func Pin(w Where, cache *evaluate.Cache) (*State, error) {
+func Pin(w Where, cache *cache.Cache) (*State, error) {
 	if w.Worktree {
 		return worktree(w.Repo, cache)
 	}
@@ -58,7 +59,7 @@ func Pin(w Where, cache *evaluate.Cache) (*State, error) {
 	return pin(repo, w.Ref, cache)
 }
 
-func pin(repo *source.Repo, ref string, cache *evaluate.Cache) (*State, error) {
+func pin(repo *source.Repo, ref string, cache *cache.Cache) (*State, error) {
 	rev, err := repo.Revision(ref)
 	if err != nil {
 		return nil, err
@@ -67,12 +68,12 @@ func pin(repo *source.Repo, ref string, cache *evaluate.Cache) (*State, error) {
 }
 
 // AtRevision is the state of a commit that is pinned already; nothing is evaluated.
-func AtRevision(repo *source.Repo, rev *source.Revision, cache *evaluate.Cache) *State {
+func AtRevision(repo *source.Repo, rev *source.Revision, cache *cache.Cache) *State {
 	name := fmt.Sprintf("commit %.12s", rev.Commit)
 	return &State{Name: name, Repo: repo, Revision: rev, Files: rev.FS, Cache: cache}
 }
 
-func worktree(dir string, cache *evaluate.Cache) (*State, error) {
+func worktree(dir string, cache *cache.Cache) (*State, error) {
 	files, err := source.Worktree(dir)
 	if err != nil {
 		return nil, err
@@ -81,7 +82,7 @@ func worktree(dir string, cache *evaluate.Cache) (*State, error) {
 }
 
 // At pins a state and evaluates it.
-func At(ctx context.Context, w Where, cache *evaluate.Cache) (*State, error) {
+func At(ctx context.Context, w Where, cache *cache.Cache) (*State, error) {
 	s, err := Pin(w, cache)
 	if err != nil {
 		return nil, err
@@ -118,7 +119,7 @@ func Yields(ctx context.Context, repo, commit string) (*State, error) {
 
 // Earlier is a commit that was published before, evaluated. It is nil if commit is empty, if the repository does not
 // have it (a shallow clone, or history was rewritten) or if this version cannot evaluate it any more.
-func Earlier(ctx context.Context, repo *source.Repo, commit string, cache *evaluate.Cache) (*State, error) {
+func Earlier(ctx context.Context, repo *source.Repo, commit string, cache *cache.Cache) (*State, error) {
 	if commit == "" {
 		return nil, nil
 	}
@@ -159,7 +160,9 @@ func (s *State) Evaluate(ctx context.Context) error {
 }
 
 // Load evaluates the files, and resolves no host.
-func (s *State) Load(ctx context.Context) (*evaluate.Repo, error) { return s.Cache.Load(ctx, s.Files) }
+func (s *State) Load(ctx context.Context) (*evaluate.Repo, error) {
+	return evaluate.Load(ctx, s.Files, s.Cache)
+}
 
 // Complete is an error if no package can be built for some host.
 func (s *State) Complete() error {

@@ -17,7 +17,7 @@ func checkmkFleet(t *testing.T) *Repo {
 
 func checkmk(t *testing.T, value string) (*fleet.Output, error) {
 	t.Helper()
-	return output(t, checkmkFleet(t), "checkmk", value)
+	return outputOf(t, checkmkFleet(t), "checkmk", value)
 }
 
 func TestCheckmkPutsEverythingWhereTheAgentLooks(t *testing.T) {
@@ -36,7 +36,8 @@ func TestCheckmkPutsEverythingWhereTheAgentLooks(t *testing.T) {
 	want := []string{
 		"/etc/check_mk/encryption.cfg -rw------- :  ENCRYPTED=yes\nPASSPHRASE='it'\\''s 100%$HOME'\n",
 		"/etc/check_mk/logwatch.cfg -rw-r--r-- :  l",
-		"/etc/check_mk/mrpe.cfg -rw-r----- :  Disk%20/%20100%25 (interval=300) /usr/bin/check_disk -w 10% -p '/'\nLoad /usr/bin/check_load\n",
+		"/etc/check_mk/mrpe.cfg -rw-r----- :  Disk%20/%20100%25 (interval=300) /usr/bin/check_disk -w 10% -p '/'\nLoad " +
+			"/usr/bin/check_load\n",
 		"/etc/check_mk/mysql.cfg -rw------- :  m",
 		"/usr/bin/check_mk_agent -rwxr-xr-x : vendor/agent ",
 		"/usr/lib/check_mk_agent/local/90/mine -rwxr-xr-x :  y",
@@ -47,10 +48,12 @@ func TestCheckmkPutsEverythingWhereTheAgentLooks(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	s := out.Services[0]
-	if s.Name != "checkmk" || s.User != "" || !reflect.DeepEqual(s.Listen, []string{"[::1]:6557"}) || !reflect.DeepEqual(s.Allow, []string{"10.0.0.0/8", "192.0.2.7/32"}) {
+	if s.Name != "checkmk" || s.User != "" || !reflect.DeepEqual(s.Listen, []string{"[::1]:6557"}) ||
+		!reflect.DeepEqual(s.Allow, []string{"10.0.0.0/8", "192.0.2.7/32"}) {
 		t.Errorf("service %+v", s)
 	}
-	if r := out.Relations.In("rpm"); len(r.Conflicts) != 1 || r.Replaces[0].Name != "check-mk-agent" || len(out.Users)+len(out.Scripts) != 0 {
+	if r := out.Relations.In("rpm"); len(r.Conflicts) != 1 || r.Replaces[0].Name != "check-mk-agent" ||
+		len(out.Users)+len(out.Scripts) != 0 {
 		t.Errorf("%+v, users %v, scripts %v", r, out.Users, out.Scripts)
 	}
 }
@@ -60,8 +63,10 @@ func TestCheckmkRunsAsAUserOfItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(out.Users) != 1 || out.Users[0].Name != "cmk" || out.Services[0].User != "cmk" || fileOf(t, out, "/etc/check_mk/encryption.cfg").Owner != "cmk" ||
-		!strings.Contains(out.Scripts["postinst"], "chown -R cmk:cmk") || len(out.Services[0].Allow) != 0 || out.Services[0].Listen[0] != "6556" {
+	if len(out.Users) != 1 || out.Users[0].Name != "cmk" || out.Services[0].User != "cmk" ||
+		fileOf(t, out, "/etc/check_mk/encryption.cfg").Owner != "cmk" ||
+		!strings.Contains(out.Scripts["postinst"], "chown -R cmk:cmk") || len(out.Services[0].Allow) != 0 ||
+		out.Services[0].Listen[0] != "6556" {
 		t.Errorf("%+v", out)
 	}
 }
@@ -69,30 +74,36 @@ func TestCheckmkRunsAsAUserOfItsOwn(t *testing.T) {
 func TestCheckmkRefusesWhatTheAgentWouldMisread(t *testing.T) {
 	f := checkmkFleet(t)
 	for name, c := range map[string]struct{ value, want string }{
-		"no agent":                             {``, "needs the parameter agent"},
-		"an agent that is not there":           {`agent: "vendor/none"`, "there is no file vendor/none"},
-		"a passphrase with a line break":       {`agent: "vendor/agent", passphrase: "12345678\nx"`, "passphrase"},
-		"a short passphrase":                   {`agent: "vendor/agent", passphrase: "1234567"`, "passphrase"},
-		"an MRPE command with a line break":    {`agent: "vendor/agent", mrpe: [{name: "a", command: "/bin/x\ny"}]`, "command"},
-		"an MRPE name with a line break":       {`agent: "vendor/agent", mrpe: [{name: "a\nb", command: "/bin/x"}]`, "name"},
-		"an MRPE line that is a comment":       {`agent: "vendor/agent", mrpe: [{name: "#a", command: "/bin/x"}]`, "name"},
-		"a plug-in outside its folder":         {`agent: "vendor/agent", plugins: [{name: "../x", content: ""}]`, "name"},
-		"a plug-in without bytes":              {`agent: "vendor/agent", plugins: [{name: "x"}]`, "not exactly one of content, source and program"},
-		"an interval without a unit":           {`agent: "vendor/agent", plugins: [{name: "x", content: "", interval: "300"}]`, "interval"},
-		"an interval of none":                  {`agent: "vendor/agent", plugins: [{name: "x", content: "", interval: "0s"}]`, "interval"},
-		"settings that it makes itself":        {`agent: "vendor/agent", config: "mrpe.cfg": content: ""`, "mrpe.cfg"},
-		"settings outside their folder":        {`agent: "vendor/agent", config: "../passwd": content: ""`, "passwd"},
-		"only_from that is a name":             {`agent: "vendor/agent", only_from: "monitoring.example"`, "only_from"},
-		"only_from that is no address":         {`agent: "vendor/agent", only_from: "1.2.3"`, "neither an address nor a network"},
-		"a port that is none":                  {`agent: "vendor/agent", listen: "99999"`, "is not a port"},
-		"a field that executables do not have": {`agent: "vendor/agent", plugins: [{name: "x", content: "", every: "5m"}]`, "every"},
+		"no agent":                       {``, "needs the parameter agent"},
+		"an agent that is not there":     {`agent: "vendor/none"`, "there is no file vendor/none"},
+		"a passphrase with a line break": {`agent: "vendor/agent", passphrase: "12345678\nx"`, "passphrase"},
+		"a short passphrase":             {`agent: "vendor/agent", passphrase: "1234567"`, "passphrase"},
+		"an MRPE command with a line break": {`agent: "vendor/agent", mrpe: [{name: "a", command: "/bin/x\ny"}]`,
+			"command"},
+		"an MRPE name with a line break": {`agent: "vendor/agent", mrpe: [{name: "a\nb", command: "/bin/x"}]`, "name"},
+		"an MRPE line that is a comment": {`agent: "vendor/agent", mrpe: [{name: "#a", command: "/bin/x"}]`, "name"},
+		"a plug-in outside its folder":   {`agent: "vendor/agent", plugins: [{name: "../x", content: ""}]`, "name"},
+		"a plug-in without bytes": {`agent: "vendor/agent", plugins: [{name: "x"}]`,
+			"not exactly one of content, source and program"},
+		"an interval without a unit": {`agent: "vendor/agent", plugins: [{name: "x", content: "", interval: "300"}]`,
+			"interval"},
+		"an interval of none": {`agent: "vendor/agent", plugins: [{name: "x", content: "", interval: "0s"}]`,
+			"interval"},
+		"settings that it makes itself": {`agent: "vendor/agent", config: "mrpe.cfg": content: ""`, "mrpe.cfg"},
+		"settings outside their folder": {`agent: "vendor/agent", config: "../passwd": content: ""`, "passwd"},
+		"only_from that is a name":      {`agent: "vendor/agent", only_from: "monitoring.example"`, "only_from"},
+		"only_from that is no address": {`agent: "vendor/agent", only_from: "1.2.3"`,
+			"neither an address nor a network"},
+		"a port that is none": {`agent: "vendor/agent", listen: "99999"`, "is not a port"},
+		"a field that executables do not have": {`agent: "vendor/agent", plugins: [{name: "x", content: "", every: "5m"}]`,
+			"every"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var err error
-			if ps := f.plugins["checkmk"].check(given(t, c.value)); len(ps) > 0 {
+			if ps := checked(t, f, "checkmk", c.value); len(ps) > 0 {
 				err = ps
 			} else {
-				_, err = output(t, f, "checkmk", c.value)
+				_, err = outputOf(t, f, "checkmk", c.value)
 			}
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "1234567") {
 				t.Errorf("got %v, want %s", err, c.want)

@@ -1,15 +1,15 @@
-// Package evaluate turns the CUE files of a config repo into a fleet.Fleet, or into a list of every error in them, each at
-// its file, line and column.
+// Package evaluate turns the CUE files of a config repo into a fleet.Fleet, or into a list of every error in them, each
+// at its file, line and column.
 //
-// Each directory is one CUE package and is evaluated by itself, in a context of its own, from an explicit list of
-// files: fleet.cue and its neighbours, keys/, sites/, every folder under hosts/ and every plugin. A directory is
-// unified with its part of the published schema (schema/*.cue) and read into Go; what crosses directories is checked
-// here: a rule against its plugin's parameters, a host against the sites, names against one another. Plugins stay CUE:
-// Repo.Output fills in parameters and yields files, services, scripts and a health check.
+// It lists the directories (fleet.cue and its neighbours, keys/, sites/, every directory under hosts/ and every
+// plugin), and an Engine evaluates each by itself into plain data, which a cache keeps. The data is read into Go, and
+// what crosses directories is checked here: a rule against its plugin's parameters, a host against the sites, names
+// against one another. What a plugin puts on a host is evaluated when rules ask for it, by Repo.Output.
 //
-// Nothing is read but the fs.FS, no import but CUE's own packages is followed, and neither time nor the machine is
-// visible, so equal files give equal fleets. The files may be hostile: evaluation is bounded and names the directory
-// that exceeds the bound.
+// Subpackages: engine evaluates CUE, and nothing else links it; result is the data that crosses; cache keeps it; output
+// reads what a plugin yields; sourcefile and archive read the files of the repo that packages ship.
+//
+// Nothing is read but the fs.FS, and neither time nor the machine is visible, so equal files give equal fleets.
 package evaluate
 
 import (
@@ -17,31 +17,57 @@ import (
 	"io/fs"
 	"slices"
 
+	"bakehouse/reconcile/evaluate/cache"
+	"bakehouse/reconcile/evaluate/engine"
+	"bakehouse/reconcile/evaluate/result"
 	"bakehouse/schema/fleet"
 )
 
-// Repo is a config repo, evaluated: its fleet, and its plugins, which yield what they put on hosts. It implements
-// rules.Evaluator, and is safe for concurrent use.
-type Repo struct {
-	*fleet.Fleet
-	plugins map[string]*plugin // those of the fleet
+// Engine evaluates CUE. All that crosses it is plain data, so it may as well be in another process.
+type Engine interface {
+	// Directory evaluates a directory. What is wrong with its files is in the result; an error is about evaluation itself.
+	Directory(ctx context.Context, src *result.Source) (*result.Directory, error)
+	// Check says what is wrong with the value that a rule gives to a parameter of a plugin.
+	Check(ctx context.Context, src *result.Source, info fleet.Info, name string, v fleet.Value) (fleet.Problems, error)
+	// Evaluate yields params and the sections of a plugin. The error is a fleet.Problems if the plugin or the parameters
+	// are to blame.
+	Evaluate(ctx context.Context, src *result.Source, in fleet.Inputs, params map[string]fleet.Value) (*result.Node, error)
 }
 
-// Load evaluates the config repo whose top is fsys. The error is a fleet.Problems with every error, unless the repo could
-// not be read at all or ctx ended.
-func Load(ctx context.Context, fsys fs.FS) (*Repo, error) {
-	return load(ctx, fsys, defaultLimits, nil)
+// Load evaluates the config repo whose top is fsys, and takes from the cache, which may be nil, what has been evaluated
+// before. The error is a fleet.Problems with every error, unless the repo could not be read at all or ctx ended.
+func Load(ctx context.Context, fsys fs.FS, c *cache.Cache) (*Repo, error) {
+	return load(ctx, fsys, c, engine.New(engine.DefaultLimits))
 }
 
-// Load is like the function Load, and takes from the cache what has been evaluated before.
-func (c *Cache) Load(ctx context.Context, fsys fs.FS) (*Repo, error) {
-	return load(ctx, fsys, defaultLimits, c)
+func load(ctx context.Context, fsys fs.FS, c *cache.Cache, e Engine) (*Repo, error) {
+	ld := newLoader(fsys, c, e)
+	jobs, err := ld.discover()
+	if err != nil {
+		return nil, err
+	}
+	if err := ld.evaluate(ctx, jobs); err != nil {
+		return nil, err
+	}
+	// Which of the shipped plugins are needed is known now.
+	if err := ld.evaluate(ctx, ld.shippedJobs()); err != nil {
+		return nil, err
+	}
+	ld.finish()
+	if err := ld.checkParams(ctx); err != nil {
+		return nil, err
+	}
+	if err := ld.ps.Err(); err != nil {
+		return nil, err
+	}
+	ld.fleet.Warnings = ld.fleet.Warnings.Sorted()
+	return &Repo{ld.fleet, ld.plugins, ld.engine, ld.cache, newSources(fsys, c)}, nil
 }
 
-// LoadTop is Load of fleet.cue, its neighbours, keys/ and trust/ alone. What refers to other folders is not checked, and
-// Hosts, Plugins and Sites are not read, so it is quick in a repo of any size.
+// LoadTop is Load of fleet.cue, its neighbours, keys/ and trust/ alone. What refers to other directories is not
+// checked, and Hosts, Plugins and Sites are not read, so it is quick in a repo of any size.
 func LoadTop(ctx context.Context, fsys fs.FS) (*fleet.Fleet, error) {
-	ld := newLoader(fsys, defaultLimits)
+	ld := newLoader(fsys, nil, engine.New(engine.DefaultLimits))
 	jobs, err := ld.discover()
 	if err != nil {
 		return nil, err
@@ -55,7 +81,7 @@ func LoadTop(ctx context.Context, fsys fs.FS) (*fleet.Fleet, error) {
 
 // Shipped loads the plugins that come with the tool, whether or not a fleet has rules for them.
 func Shipped(ctx context.Context) (map[string]*fleet.Plugin, error) {
-	ld := newLoader(shipped, defaultLimits)
+	ld := newLoader(shipped, nil, engine.New(engine.DefaultLimits))
 	for _, name := range ShippedNames() {
 		ld.wanted[name] = true
 	}
@@ -63,15 +89,4 @@ func Shipped(ctx context.Context) (map[string]*fleet.Plugin, error) {
 		return nil, err
 	}
 	return ld.fleet.Plugins, ld.ps.Err()
-}
-
-// Output yields what a plugin of the fleet puts on a host. params are those that rules set; the rest take their defaults.
-// The error is a fleet.Problems if the plugin or the parameters are to blame.
-func (r *Repo) Output(ctx context.Context, plugin string, in fleet.Inputs, params map[string]fleet.Value) (*fleet.Output, error) {
-	return r.plugins[plugin].output(ctx, params, in)
-}
-
-// Settings are all parameters of a plugin of the fleet with their values in force, defaults included.
-func (r *Repo) Settings(ctx context.Context, plugin string, in fleet.Inputs, params map[string]fleet.Value) (map[string]fleet.Value, error) {
-	return r.plugins[plugin].settings(ctx, params, in)
 }

@@ -10,20 +10,21 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/reconcile/evaluate/result"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
 
-func (ld *loader) keyExpiry(n *node) schema.KeyExpiry {
+func (b *builder) keyExpiry(n *result.Node) schema.KeyExpiry {
 	e := schema.DefaultKeyExpiry
 	for name, into := range map[string]*schema.Duration{"warn": &e.Warn, "critical": &e.Critical} {
-		if v := n.get(name); v != nil {
-			*into = ld.duration(v)
+		if v := n.Get(name); v != nil {
+			*into = b.duration(v)
 		}
 	}
 	if e.Critical > e.Warn {
-		if n.get("warn") != nil {
-			ld.problem(n, "keyExpiry: critical begins before warn").Hint = "warn is the longer one of the two"
+		if n.Get("warn") != nil {
+			b.problem(n, "keyExpiry: critical begins before warn").Hint = "warn is the longer one of the two"
 		}
 		e.Warn = e.Critical
 	}
@@ -31,13 +32,14 @@ func (ld *loader) keyExpiry(n *node) schema.KeyExpiry {
 }
 
 // key reads one key; nil, with a problem noted, if its public half cannot be read.
-func (ld *loader) key(name string, v *node) *fleet.Key {
-	public, certificate := v.get("public"), v.get("certificate")
+func (b *builder) key(name string, v *result.Node) *fleet.Key {
+	public, certificate := v.Get("public"), v.Get("certificate")
 	if (public == nil) == (certificate == nil) {
-		ld.problem(v, "key %s needs one of public and certificate", name).Hint = "`bakehouse key create` and `key import` write it"
+		b.problem(v, "key %s needs one of public and certificate",
+			name).Hint = "`bakehouse key create` and `key import` write it"
 		return nil
 	}
-	k := &fleet.Key{Name: name, Uses: v.get("uses").strs(), Private: v.get("private").str()}
+	k := &fleet.Key{Name: name, Uses: v.Get("uses").Strs(), Private: v.Get("private").Str()}
 	if k.Private == "" {
 		k.Private = name + ".key"
 	}
@@ -46,25 +48,25 @@ func (ld *loader) key(name string, v *node) *fleet.Key {
 	from := public
 	if certificate != nil {
 		from = certificate
-		der, err = certified(k, certificate.text)
+		der, err = certified(k, certificate.Text)
 	} else {
-		der, err = publicKey(public.text)
+		der, err = publicKey(public.Text)
 	}
-	k.Pos = from.at()
+	k.Pos = from.At()
 	if err != nil {
-		ld.problem(from, "key %s: %v", name, err)
+		b.problem(from, "key %s: %v", name, err)
 		return nil
 	}
 	// Written alike however it was pasted, so that packages do not change with the white space.
 	k.Public = string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 	for field, into := range map[string]*time.Time{"expires": &k.Expires, "retired": &k.Retired} {
-		n := v.get(field)
+		n := v.Get(field)
 		if n == nil {
 			continue
 		}
-		t, err := time.Parse(time.RFC3339, n.text)
+		t, err := time.Parse(time.RFC3339, n.Text)
 		if err != nil {
-			ld.problem(n, "key %s: %v", name, err)
+			b.problem(n, "key %s: %v", name, err)
 		}
 		if into.IsZero() || t.Before(*into) {
 			*into = t
@@ -124,11 +126,11 @@ func onlyBlock(field, kind, text string) (*pem.Block, error) {
 // maxPrivate is the size from which on a file is not looked at for private keys.
 const maxPrivate = 64 << 10
 
-// readPrivate refuses private keys in the clear, in keys/ and beside it: whoever reads the repo has them. Encrypted ones
-// may lie there.
-func (ld *loader) readPrivate() {
+// readPrivate refuses private keys in the clear, in keys/ and beside it: whoever reads the repo has them. Encrypted
+// ones may lie there.
+func (b *builder) readPrivate() {
 	for _, dir := range []string{".", "keys", "trust"} {
-		entries, err := fs.ReadDir(ld.fsys, dir)
+		entries, err := fs.ReadDir(b.fsys, dir)
 		if err != nil {
 			continue // reported where it is read, or not there
 		}
@@ -138,15 +140,15 @@ func (ld *loader) readPrivate() {
 				continue
 			}
 			name := path.Join(dir, e.Name())
-			if b, err := readFile(ld.fsys, name, maxPrivate); err == nil {
-				ld.refusePrivate(name, b)
+			if text, err := readFile(b.fsys, name, maxPrivate); err == nil {
+				b.refusePrivate(name, text)
 			}
 		}
 	}
 }
 
-func (ld *loader) refusePrivate(name string, b []byte) {
-	for rest := b; ; {
+func (b *builder) refusePrivate(name string, text []byte) {
+	for rest := text; ; {
 		var block *pem.Block
 		before := rest
 		if block, rest = pem.Decode(before); block == nil {
@@ -155,8 +157,8 @@ func (ld *loader) refusePrivate(name string, b []byte) {
 		if !strings.HasSuffix(block.Type, "PRIVATE KEY") || encrypted(block) {
 			continue
 		}
-		at := len(b) - len(before) + bytes.Index(before, []byte("-----BEGIN "+block.Type))
-		ld.ps = append(ld.ps, fleet.Problem{Pos: fleet.Pos{File: name, Line: 1 + bytes.Count(b[:at], []byte("\n")), Col: 1},
+		at := len(text) - len(before) + bytes.Index(before, []byte("-----BEGIN "+block.Type))
+		b.ps = append(b.ps, fleet.Problem{Pos: fleet.Pos{File: name, Line: 1 + bytes.Count(text[:at], []byte("\n")), Col: 1},
 			Msg:  "is a private key that is not encrypted: everyone who reads the repo has it",
 			Hint: "remove it, and no longer use the key; `bakehouse key import` keeps keys encrypted outside of the repo"})
 	}

@@ -11,6 +11,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"bakehouse/reconcile/evaluate/engine"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
@@ -19,10 +20,12 @@ import (
 // repo is a config repo from its files; what every repo needs is there already.
 func repo(files map[string]string) fstest.MapFS {
 	m := fstest.MapFS{
-		"fleet.cue":       {Data: []byte("package fleet\nname: \"acme\"\nurl: \"https://bakehouse.example:8443\"\n")},
-		"hosts/hosts.cue": {Data: []byte("package hosts\ndefaults: {platform: \"linux/amd64\", format: \"deb\"}\nhosts: web01: {}\n")},
+		"fleet.cue": {Data: []byte("package fleet\nname: \"acme\"\nurl: \"https://bakehouse.example:8443\"\n")},
+		"hosts/hosts.cue": {Data: []byte("package hosts\ndefaults: {platform: \"linux/amd64\", format: \"deb\"}\nhosts: " +
+			"web01: {}\n")},
 		// A rule for the plugins that most tests are about, so that each is loaded.
-		"hosts/all/r.cue": {Data: []byte("package all\nrules: {updater: [{value: {}}], files: [{when: hosts: [], value: {}}], node_exporter: [{when: hosts: [], value: {}}]}\n")},
+		"hosts/all/r.cue": {Data: []byte("package all\nrules: {updater: [{value: {}}], files: [{when: hosts: [], value: " +
+			"{}}], node_exporter: [{when: hosts: [], value: {}}]}\n")},
 	}
 	for name, text := range files {
 		m[name] = &fstest.MapFile{Data: []byte(text)}
@@ -33,7 +36,7 @@ func repo(files map[string]string) fstest.MapFS {
 // refused loads a repo that must not load, and returns the problems as text.
 func refused(t *testing.T, fsys fs.FS) string {
 	t.Helper()
-	_, err := Load(t.Context(), fsys)
+	_, err := Load(t.Context(), fsys, nil)
 	var ps fleet.Problems
 	if !errors.As(err, &ps) {
 		t.Fatalf("Load: %v, want Problems", err)
@@ -44,7 +47,7 @@ func refused(t *testing.T, fsys fs.FS) string {
 
 func loaded(t *testing.T, fsys fs.FS) *Repo {
 	t.Helper()
-	f, err := Load(t.Context(), fsys)
+	f, err := Load(t.Context(), fsys, nil)
 	if err != nil {
 		t.Fatalf("Load:\n%v", err)
 	}
@@ -59,9 +62,11 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 	}{
 		"a revoked package by its short form": {"r.cue", "package fleet\nrollout: revoked: [\"0123456789abcdef\"]\n",
 			"r.cue:2:20: rollout.revoked[0]: invalid value \"0123456789abcdef\""},
-		"a package that is revoked twice names both": {"r.cue", "package fleet\n_d: \"sha256:" + strings.Repeat("ab", 32) + "\"\nrollout: revoked: [_d,\n\t_d]\n",
+		"a package that is revoked twice names both": {"r.cue", "package fleet\n_d: \"sha256:" + strings.Repeat("ab", 32) +
+			"\"\nrollout: revoked: [_d,\n\t_d]\n",
 			"package abababababababab is revoked twice"},
-		"a digest that no package has": {"r.cue", "package fleet\nrollout: revoked: [\"sha256:" + strings.Repeat("00", 32) + "\"]\n",
+		"a digest that no package has": {"r.cue", "package fleet\nrollout: revoked: [\"sha256:" + strings.Repeat("00", 32) +
+			"\"]\n",
 			"r.cue:2:20: revoked: \"sha256:" + strings.Repeat("00", 32) + "\" is not the sha256 of a package"},
 		"a longest hold of nothing": {"r.cue", "package fleet\nrollout: maxHold: \"0s\"\n",
 			"r.cue:2:10: maxHold is no time at all"},
@@ -71,13 +76,15 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 			"r.cue:2:22: downloads.origins[0]: invalid value \"https://cdn.example/x\""},
 		"a port that is none": {"r.cue", "package fleet\ndownloads: origins: [\"https://cdn.example:x\"]\n",
 			"r.cue:2:22: server \"https://cdn.example:x\" is not a URL"},
-		"a misspelt parameter names the right one": {"hosts/r.cue", "package hosts\nrules: updater: [\n\t{value: intervl: \"1h\"},\n]\n",
+		"a misspelt parameter names the right one": {"hosts/r.cue",
+			"package hosts\nrules: updater: [\n\t{value: intervl: \"1h\"},\n]\n",
 			"hosts/r.cue:3:10: plugin updater has no parameter \"intervl\"\n\thint: did you mean interval?"},
 		"a parameter of the wrong type": {"hosts/r.cue", "package hosts\nrules: updater: [{value: fixed: \"yes\"}]\n",
 			"hosts/r.cue:2:26: updater.fixed: \"yes\" is not a bool"},
 		"a parameter of the wrong form": {"hosts/r.cue", "package hosts\nrules: updater: [{value: interval: \"5x\"}]\n",
 			"hosts/r.cue:2:26: updater.interval: invalid value \"5x\""},
-		"a misspelt field inside a parameter": {"hosts/r.cue", "package hosts\nrules: updater: [{value: proxy: mod: \"none\"}]\n",
+		"a misspelt field inside a parameter": {"hosts/r.cue",
+			"package hosts\nrules: updater: [{value: proxy: mod: \"none\"}]\n",
 			"hosts/r.cue:2:33: updater.proxy.mod: unknown field mod"},
 		"a misspelt plugin names the right one": {"hosts/r.cue", "package hosts\nrules: updatr: [{value: {}}]\n",
 			"hosts/r.cue:2:17: there is no plugin \"updatr\"\n\thint: did you mean updater?"},
@@ -97,23 +104,34 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 			"hosts/r.cue:2:15: there is no site \"centrl\"\n\thint: did you mean central?"},
 		"an unknown ring": {"hosts/r.cue", "package hosts\nhosts: web02: ring: \"al\"\n",
 			"hosts/r.cue:2:15: there is no ring \"al\"\n\thint: did you mean all?"},
-		"an unknown folder in a condition": {"hosts/r.cue", "package hosts\nrules: updater: [{when: folder: \"wep\", value: {}}]\n",
+		"an unknown folder in a condition": {"hosts/r.cue",
+			"package hosts\nrules: updater: [{when: folder: \"wep\", value: {}}]\n",
 			"hosts/r.cue:2:25: there is no folder \"wep\""},
-		"an attribute that depends on what such rules set": {"hosts/r.cue", "package hosts\nrules: host: [{when: site: \"central\", value: ring: \"all\"}]\n",
+		"an attribute that depends on what such rules set": {"hosts/r.cue",
+			"package hosts\nrules: host: [{when: site: \"central\", value: ring: \"all\"}]\n",
 			"hosts/r.cue:2:15: a rule for attributes of hosts cannot depend on their site or platform"},
-		"rules of a plugin in two files, which CUE would merge one by one": {"hosts/all/more.cue", "package all\nrules: updater: [{value: interval: \"2h\"}]\n",
-			"hosts/all/r.cue:2:9: rules for updater stand in more than one list, which CUE merges rule by rule (see also hosts/all/more.cue:2:8)"},
-		"rules of a plugin twice in a file": {"hosts/r.cue", "package hosts\nrules: {\n\tfiles: [{value: {}}]\n\t\"files\": [{value: {}}]\n}\n",
-			"hosts/r.cue:4:2: rules for files stand in more than one list, which CUE merges rule by rule (see also hosts/r.cue:3:2)"},
-		"an attribute that depends on it in a group": {"hosts/r.cue", "package hosts\nrules: host: [{when: any: [{not: platform: \"linux\"}], value: ring: \"all\"}]\n",
+		"rules of a plugin in two files, which CUE would merge one by one": {"hosts/all/more.cue",
+			"package all\nrules: updater: [{value: interval: \"2h\"}]\n",
+			"hosts/all/r.cue:2:9: rules for updater stand in more than one list, which CUE merges rule by rule (see also " +
+				"hosts/all/more.cue:2:8)"},
+		"rules of a plugin twice in a file": {"hosts/r.cue",
+			"package hosts\nrules: {\n\tfiles: [{value: {}}]\n\t\"files\": [{value: {}}]\n}\n",
+			"hosts/r.cue:4:2: rules for files stand in more than one list, which CUE merges rule by rule (see also " +
+				"hosts/r.cue:3:2)"},
+		"an attribute that depends on it in a group": {"hosts/r.cue",
+			"package hosts\nrules: host: [{when: any: [{not: platform: \"linux\"}], value: ring: \"all\"}]\n",
 			"hosts/r.cue:2:15: a rule for attributes of hosts cannot depend on their site or platform"},
-		"a misspelt condition in a group": {"hosts/r.cue", "package hosts\nrules: updater: [{when: any: [{not: lables: a: \"b\"}], value: {}}]\n",
+		"a misspelt condition in a group": {"hosts/r.cue",
+			"package hosts\nrules: updater: [{when: any: [{not: lables: a: \"b\"}], value: {}}]\n",
 			"hosts/r.cue:2:37: rules.updater[0].when.any[0].not.lables: unknown field lables\n\thint: did you mean labels?"},
-		"a named condition that is not there": {"hosts/r.cue", "package hosts\nrules: updater: [{when: condition: not: [\"prod\"], value: {}}]\n",
+		"a named condition that is not there": {"hosts/r.cue",
+			"package hosts\nrules: updater: [{when: condition: not: [\"prod\"], value: {}}]\n",
 			"hosts/r.cue:2:25: there is no condition \"prod\""},
-		"a named condition that refers to one": {"c.cue", "package fleet\nconditions: {a: tags: x: \"y\", b: not: condition: \"a\"}\n",
+		"a named condition that refers to one": {"c.cue",
+			"package fleet\nconditions: {a: tags: x: \"y\", b: not: condition: \"a\"}\n",
 			"c.cue:2:31: condition b refers to another by name"},
-		"a disabled rule is checked all the same": {"hosts/r.cue", "package hosts\nrules: updater: [{disabled: true, value: fixd: true}]\n",
+		"a disabled rule is checked all the same": {"hosts/r.cue",
+			"package hosts\nrules: updater: [{disabled: true, value: fixd: true}]\n",
 			"hosts/r.cue:2:42: plugin updater has no parameter \"fixd\""},
 		"an owner of two lines": {"hosts/r.cue", "package hosts\nrules: updater: [{owner: \"a\\nb\", value: {}}]\n",
 			"hosts/r.cue:2:26: rules.updater[0].owner: invalid value"},
@@ -121,7 +139,8 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 			"hosts/r.cue:2:21: host web02 was never called otherwise"},
 		"a former name that is another's name names both": {"hosts/r.cue", "package hosts\nhosts: web02: was: [\"Web01\"]\n",
 			"hosts/r.cue:2:21: host web02 was called Web01, but there is a host of that name (see also hosts/hosts.cue:3:8)"},
-		"a former name of two hosts names both": {"hosts/web/r.cue", "package web\nhosts: {a: was: [\"x\"], b: was: [\"y\", \"X\"]}\n",
+		"a former name of two hosts names both": {"hosts/web/r.cue",
+			"package web\nhosts: {a: was: [\"x\"], b: was: [\"y\", \"X\"]}\n",
 			"hosts/web/r.cue:2:38: host b was called X, but so was host a (see also hosts/web/r.cue:2:18)"},
 		"a former name that could leave its path": {"hosts/r.cue", "package hosts\nhosts: web02: was: [\"../x\"]\n",
 			"hosts.web02.was[0]: invalid value \"../x\""},
@@ -131,15 +150,19 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 			"hosts/k.cue:2:15: there is no site \"muk\" (see also sites/muc.cue:2:8)\n\thint: did you mean muc?"},
 		"a misspelt plugin names both places": {"hosts/k.cue", "package hosts\nrules: mot: [{value: {}}]\n",
 			"hosts/k.cue:2:14: there is no plugin \"mot\" (see also plugins/motd)\n\thint: did you mean motd?"},
-		"a key that the updater cannot accept names both places": {"hosts/k.cue", "package hosts\nrules: updater: [{value: keys: [\"prod\", \"prodd\"]}]\n",
-			"hosts/k.cue:2:33: key prod does not sign packages, but root (see also keys/prod.cue:5:2)\n\thint: hosts accept keys with the use \"package\"\n" +
+		"a key that the updater cannot accept names both places": {"hosts/k.cue",
+			"package hosts\nrules: updater: [{value: keys: [\"prod\", \"prodd\"]}]\n",
+			"hosts/k.cue:2:33: key prod does not sign packages, but root (see also keys/prod.cue:5:2)\n\thint: hosts accept " +
+				"keys with the use \"package\"\n" +
 				"hosts/k.cue:2:41: there is no key \"prodd\" (see also keys/prod.cue:5:2)\n\thint: did you mean prod?"},
-		"a pattern that is no regular expression": {"hosts/r.cue", "package hosts\nrules: updater: [{when: hosts: [\"~(\"], value: {}}]\n",
+		"a pattern that is no regular expression": {"hosts/r.cue",
+			"package hosts\nrules: updater: [{when: hosts: [\"~(\"], value: {}}]\n",
 			"hosts/r.cue:2:33: host pattern \"~(\""},
 		"a value that is not concrete": {"hosts/r.cue", "package hosts\nrules: updater: [{value: fixed: bool}]\n",
 			"hosts/r.cue:2:33: rules.updater[0].value.fixed: incomplete value bool"},
 		"an ancestor's package name": {"hosts/web/r.cue", "package hosts\n",
-			"hosts/web/r.cue:1:9: package hosts is also the package of a folder above, whose files cue would merge into this one (see also hosts/hosts.cue:1:9)\n\thint: say `package web`"},
+			"hosts/web/r.cue:1:9: package hosts is also the package of a folder above, whose files cue would merge into this " +
+				"one (see also hosts/hosts.cue:1:9)\n\thint: say `package web`"},
 		"two packages in a folder": {"hosts/r.cue", "package other\n",
 			"package"},
 		"no package clause": {"hosts/web/r.cue", "hosts: {}\n",
@@ -154,21 +177,28 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 			"hosts/r.cue:2:27: "},
 		"a reference to nothing": {"hosts/r.cue", "package hosts\nrules: updater: [{value: interval: _x}]\n",
 			"hosts/r.cue:2:36: rules.updater.value.interval: reference \"_x\" not found"},
-		"a private key where a public one belongs": {"keys/k.cue", "package keys\nkeys: k: {uses: [\"root\"], public: \"-----BEGIN PRIVATE KEY-----\\nAAAA\\n-----END PRIVATE KEY-----\\n\"}\n",
+		"a private key where a public one belongs": {"keys/k.cue",
+			"package keys\nkeys: k: {uses: [\"root\"], public: \"-----BEGIN PRIVATE KEY-----\\nAAAA\\n-----END PRIVATE " +
+				"KEY-----\\n\"}\n",
 			"keys/k.cue:2:27: key k: public holds a private key: everyone who reads the repo has it"},
-		"a use that no key has": {"keys/k.cue", "package keys\nkeys: k: {uses: [\"pakage\"], public: \"-----BEGIN PUBLIC KEY-----\\nAAAA\\n-----END PUBLIC KEY-----\\n\"}\n",
-			"keys.k.uses[0]: \"pakage\" is none of \"package\", \"root\", \"snapshot\", \"targets\", \"timestamp\"\n\thint: did you mean \"package\"?"},
+		"a use that no key has": {"keys/k.cue",
+			"package keys\nkeys: k: {uses: [\"pakage\"], public: \"-----BEGIN PUBLIC KEY-----\\nAAAA\\n-----END PUBLIC " +
+				"KEY-----\\n\"}\n",
+			"keys.k.uses[0]: \"pakage\" is none of \"package\", \"root\", \"snapshot\", \"targets\", \"timestamp\"\n\thint: " +
+				"did you mean \"package\"?"},
 		"a gap in the chain of roots": {"trust/2.root.json", "{}",
 			"trust/1.root.json: is missing, but later roots are there"},
 		"an anchor that is not there": {"rollout.cue", "package fleet\nanchor: 2\n", ""},
-		"a file that Git LFS holds":   {"hosts/r.cue", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "hosts/r.cue: is a Git LFS pointer, not the file itself"},
+		"a file that Git LFS holds": {"hosts/r.cue", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+			"hosts/r.cue: is a Git LFS pointer, not the file itself"},
 		"a plugin that would replace the updater": {"plugins/updater/plugin.cue", "package updater\nplugin: {}\n",
 			"plugins/updater: the plugin updater is shipped with bakehouse and cannot be replaced"},
 		"a plugin folder without CUE": {"plugins/x/README", "x",
 			"plugins/x: there is no CUE file in it"},
 		"a plugin that asks for what hosts do not have": {"plugins/x/plugin.cue", "package x\nplugin: host: nme: string\n",
 			"plugins/x/plugin.cue:2:15: plugin.host.nme: unknown field nme\n\thint: did you mean name?"},
-		"a plugin that asks for what the fleet does not have": {"plugins/x/plugin.cue", "package x\nplugin: fleet: nam: string\n",
+		"a plugin that asks for what the fleet does not have": {"plugins/x/plugin.cue",
+			"package x\nplugin: fleet: nam: string\n",
 			"plugins/x/plugin.cue:2:16: fleet has no field nam"},
 		"a plugin that declares enabled": {"plugins/x/plugin.cue", "package x\nplugin: params: enabled: bool | *false\n",
 			"plugins/x/plugin.cue:2:17: every plugin has the parameter enabled"},
@@ -176,7 +206,8 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if c.want == "" {
 				m := repo(map[string]string{c.file: c.text, "trust/1.root.json": "{}"})
-				if got := refused(t, m); !strings.Contains(got, "rollout.cue:2:1: anchor: there is no trust/2.root.json; the newest is 1") {
+				if got := refused(t, m); !strings.Contains(got,
+					"rollout.cue:2:1: anchor: there is no trust/2.root.json; the newest is 1") {
 					t.Errorf("got\n%s", got)
 				}
 				return
@@ -185,7 +216,8 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 			if c.file == "hosts/k.cue" {
 				files["sites/muc.cue"] = "package sites\nsites: muc: url: \"https://muc\"\n"
 				files["plugins/motd/plugin.cue"] = "package motd\nplugin: {}\n"
-				files["keys/prod.cue"] = string(fleet.KeyFile(fleet.Key{Name: "prod", Public: testKey, Uses: []string{fleet.UseRoot}}))
+				files["keys/prod.cue"] = string(fleet.KeyFile(fleet.Key{Name: "prod", Public: testKey,
+					Uses: []string{fleet.UseRoot}}))
 			}
 			if got := refused(t, repo(files)); !strings.Contains(got, c.want) {
 				t.Errorf("got\n%s\nwant\n%s", got, c.want)
@@ -201,8 +233,10 @@ func TestEveryMistakeIsToldAtOnce(t *testing.T) {
 		"hosts/b/r.cue":        "package b\nrules: updater: [{value: {fixd: true, interval: 3}}]\n",
 		"plugins/x/plugin.cue": "package x\nplugin: {fles: {}, doc: 3}\n",
 	}))
-	for _, want := range []string{"nam: unknown field nam", "lifetimes.timestamp: invalid value \"7x\"", "lifetimes.snapshop: unknown field",
-		"rules.updater[1].valu: unknown field", "hosts/b/r.cue:2:27: plugin updater has no parameter \"fixd\"", "updater.interval: ", "plugin.fles: unknown field", "plugin.doc: 3 is an int, not a string"} {
+	for _, want := range []string{"nam: unknown field nam", "lifetimes.timestamp: invalid value \"7x\"",
+		"lifetimes.snapshop: unknown field",
+		"rules.updater[1].valu: unknown field", "hosts/b/r.cue:2:27: plugin updater has no parameter \"fixd\"",
+		"updater.interval: ", "plugin.fles: unknown field", "plugin.doc: 3 is an int, not a string"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
@@ -212,8 +246,9 @@ func TestEveryMistakeIsToldAtOnce(t *testing.T) {
 // One mistake at the top does not make errors of all that refers to it.
 func TestWhatABrokenFileMayDefineIsNotSaidToBeMissing(t *testing.T) {
 	got := refused(t, repo(map[string]string{
-		"rollout.cue":   "package fleet\nrollout: {rings: [{name: \"early\"}], enabled: 3}\nconditions: prod: {}\n",
-		"hosts/a/r.cue": "package a\nhosts: a: {site: \"central\", ring: \"early\"}\nrules: updater: [{when: condition: \"prod\", value: {}}]\n",
+		"rollout.cue": "package fleet\nrollout: {rings: [{name: \"early\"}], enabled: 3}\nconditions: prod: {}\n",
+		"hosts/a/r.cue": "package a\nhosts: a: {site: \"central\", ring: \"early\"}\nrules: updater: [{when: condition: " +
+			"\"prod\", value: {}}]\n",
 	}))
 	if !strings.Contains(got, "rollout.enabled: 3 is an int") || strings.Contains(got, "there is no") {
 		t.Errorf("got\n%s", got)
@@ -223,25 +258,29 @@ func TestWhatABrokenFileMayDefineIsNotSaidToBeMissing(t *testing.T) {
 func TestWhatTheFleetRevokesAndWhereItsHostsMayFetchFrom(t *testing.T) {
 	d := schema.DigestOf([]byte("a bad package"))
 	f := loaded(t, repo(map[string]string{
-		"r.cue": "package fleet\nrollout: {revoked: [\"" + d.String() + "\"], maxHold: \"30d\"}\ndownloads: origins: [\"https://cdn.example\", \"https://[2001:db8::1]:8443\"]\n",
+		"r.cue": "package fleet\nrollout: {revoked: [\"" + d.String() +
+			"\"], maxHold: \"30d\"}\ndownloads: origins: [\"https://cdn.example\", \"https://[2001:db8::1]:8443\"]\n",
 	}))
 	if r := f.Rollout; len(r.Revoked) != 1 || r.Revoked[0] != d || time.Duration(r.MaxHold) != 30*day {
 		t.Errorf("rollout %+v", r)
 	}
-	if f.Downloads == nil || strings.Join(f.Downloads.Origins, " ") != "https://cdn.example https://[2001:db8::1]:8443" || f.Downloads.Certificates != "" {
+	if f.Downloads == nil || strings.Join(f.Downloads.Origins, " ") != "https://cdn.example https://[2001:db8::1]:8443" ||
+		f.Downloads.Certificates != "" {
 		t.Errorf("downloads %+v", f.Downloads)
 	}
 }
 
 func TestAConditionThatNothingUsesIsNamed(t *testing.T) {
 	f := loaded(t, repo(map[string]string{
-		"c.cue":       "package fleet\nconditions: {used: tags: x: \"y\", idle: labels: a: \"b\"}\n",
-		"hosts/r.cue": "package hosts\nrules: updater: [{when: any: [{condition: \"used\"}], comment: \"why\", owner: \"ops\", value: {}}]\n",
+		"c.cue": "package fleet\nconditions: {used: tags: x: \"y\", idle: labels: a: \"b\"}\n",
+		"hosts/r.cue": "package hosts\nrules: updater: [{when: any: [{condition: \"used\"}], comment: \"why\", owner: " +
+			"\"ops\", value: {}}]\n",
 	}))
 	if len(f.Warnings) != 1 || f.Warnings[0].Error() != "c.cue:2:34: nothing refers to the condition idle" {
 		t.Errorf("warnings %v", f.Warnings)
 	}
-	if r := f.Folders[""].Rules["updater"][0]; r.Comment != "why" || r.Owner != "ops" || r.When.Any[0].Named.Conditions[0].Name != "used" {
+	if r := f.Folders[""].Rules["updater"][0]; r.Comment != "why" || r.Owner != "ops" ||
+		r.When.Any[0].Named.Conditions[0].Name != "used" {
 		t.Errorf("rule %+v", r)
 	}
 }
@@ -255,7 +294,8 @@ let prefix = "db"
 hosts: {for n in ["01", "02"] {(prefix + n): _common & {address: strings.ToLower("DB\(n).Example")}}}
 rules: updater: [{value: interval: "\(_hours)h"}]
 `}))
-	if len(f.Hosts) != 3 || f.Hosts[0].Name != "db01" || f.Hosts[0].Address != "db01.example" || f.Hosts[0].Attributes["platform"].Text() != "linux/arm64" {
+	if len(f.Hosts) != 3 || f.Hosts[0].Name != "db01" || f.Hosts[0].Address != "db01.example" ||
+		f.Hosts[0].Attributes["platform"].Text() != "linux/arm64" {
 		t.Errorf("hosts %+v", f.Hosts)
 	}
 	if v := f.Folders[""].Rules["updater"][0].Value["interval"]; v.Text() != "2h" {
@@ -321,7 +361,8 @@ func TestRootsAndProgramsAreRead(t *testing.T) {
 	sum := strings.Repeat("ab", 32)
 	f := loaded(t, repo(map[string]string{
 		"trust/1.root.json": `{"a":1}`, "trust/2.root.json": `{"a":2}`,
-		"programs.cue": "package fleet\nanchor: 2\nprograms: \"linux/arm64\": {version: \"1.2.3\", sha256: \"sha256:" + sum + "\"}\n",
+		"programs.cue": "package fleet\nanchor: 2\nprograms: \"linux/arm64\": {version: \"1.2.3\", sha256: \"sha256:" + sum +
+			"\"}\n",
 	}))
 	if len(f.Roots) != 2 || string(f.Anchor()) != `{"a":2}` {
 		t.Errorf("roots %s, anchor %s", f.Roots, f.Anchor())
@@ -360,11 +401,12 @@ func TestSymbolicLinksAreNotFollowed(t *testing.T) {
 
 func TestEvaluationThatExplodesNamesItsDirectory(t *testing.T) {
 	// It would end, so that the goroutine left behind does too, but only after many times the limit.
-	text := "package bomb\nimport \"list\"\n_n: list.Range(0, 600, 1)\n_all: [for a in _n for b in _n {a + b}]\nhosts: {for i in _all {\"h\\(i)\": {}}}\n"
-	l := defaultLimits
+	text := "package bomb\nimport \"list\"\n_n: list.Range(0, 600, 1)\n_all: [for a in _n for b in _n {a + b}]\nhosts: " +
+		"{for i in _all {\"h\\(i)\": {}}}\n"
+	l := engine.DefaultLimits
 	l.Time = 50 * time.Millisecond
 	start := time.Now()
-	_, err := load(t.Context(), repo(map[string]string{"hosts/bomb/h.cue": text}), l, nil)
+	_, err := load(t.Context(), repo(map[string]string{"hosts/bomb/h.cue": text}), nil, engine.New(l))
 	if err == nil || !strings.Contains(err.Error(), "hosts/bomb: evaluation takes ") {
 		t.Errorf("got %v", err)
 	}
@@ -376,28 +418,31 @@ func TestEvaluationThatExplodesNamesItsDirectory(t *testing.T) {
 func TestLoadingStopsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Load(ctx, repo(nil)); !errors.Is(err, context.Canceled) {
+	if _, err := Load(ctx, repo(nil), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestAFolderWithoutAFleetIsNamed(t *testing.T) {
-	_, err := Load(t.Context(), fstest.MapFS{})
+	_, err := Load(t.Context(), fstest.MapFS{}, nil)
 	if err == nil || fault.HintOf(err) == "" {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestWrittenKeysAreRead(t *testing.T) {
-	k := fleet.Key{Name: "prod-1", Public: testKey, Uses: []string{fleet.UseTargets, fleet.UsePackage}, Private: "prod-1.key", Expires: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)}
+	k := fleet.Key{Name: "prod-1", Public: testKey, Uses: []string{fleet.UseTargets, fleet.UsePackage},
+		Private: "prod-1.key", Expires: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)}
 	f := loaded(t, repo(map[string]string{"keys/prod-1.cue": string(fleet.KeyFile(k))}))
 	got := f.Keys["prod-1"]
-	if got == nil || got.Public != k.Public || !got.Has(fleet.UsePackage) || got.Has(fleet.UseRoot) || got.Private != k.Private || !got.Expires.Equal(k.Expires) {
+	if got == nil || got.Public != k.Public || !got.Has(fleet.UsePackage) || got.Has(fleet.UseRoot) ||
+		got.Private != k.Private || !got.Expires.Equal(k.Expires) {
 		t.Errorf("got %+v", got)
 	}
 	other := k
 	other.Name = "copy"
-	if got := refused(t, repo(map[string]string{"keys/a.cue": string(fleet.KeyFile(k)), "keys/b.cue": string(fleet.KeyFile(other))})); !strings.Contains(got, "is the same key as") {
+	if got := refused(t, repo(map[string]string{"keys/a.cue": string(fleet.KeyFile(k)),
+		"keys/b.cue": string(fleet.KeyFile(other))})); !strings.Contains(got, "is the same key as") {
 		t.Errorf("one key under two names: %s", got)
 	}
 }
@@ -411,7 +456,8 @@ MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
 func TestAThresholdIsAtMostTheNumberOfKeys(t *testing.T) {
 	k := fleet.Key{Name: "prod-1", Public: testKey, Uses: []string{fleet.UseTargets, fleet.UsePackage}}
 	keys := func(thresholds string) map[string]string {
-		return map[string]string{"keys/prod-1.cue": string(fleet.KeyFile(k)), "keys/thresholds.cue": "package keys\n\nthresholds: " + thresholds + "\n"}
+		return map[string]string{"keys/prod-1.cue": string(fleet.KeyFile(k)),
+			"keys/thresholds.cue": "package keys\n\nthresholds: " + thresholds + "\n"}
 	}
 	f := loaded(t, repo(keys("targets: 1")))
 	if f.Threshold(fleet.UseTargets) != 1 || f.Threshold(fleet.UseRoot) != 1 {

@@ -1,7 +1,6 @@
 package evaluate
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"cuelang.org/go/cue/cuecontext"
-
+	"bakehouse/reconcile/evaluate/engine"
+	"bakehouse/reconcile/evaluate/result"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
@@ -23,20 +22,36 @@ var amd64 = schema.Platform{OS: "linux", Arch: "amd64"}
 // given is a rule's value, as CUE.
 func given(t *testing.T, value string) map[string]fleet.Value {
 	t.Helper()
-	dir := &dir{path: "hosts", pkg: "hosts", files: []source{{name: "hosts/given.cue", data: []byte("package hosts\nvalue: {" + value + "}\n")}}}
-	raw, err := dir.build(cuecontext.New())
+	d, err := engine.New(engine.DefaultLimits).Directory(t.Context(), &result.Source{Path: "hosts", Definition: "#Folder",
+		Files: []result.File{{Name: "hosts/given.cue", Data: []byte("package hosts\nvalue: {" + value + "}\n")}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := toNode(raw, 1000)
-	if err != nil {
-		t.Fatal(err)
+	if d.Value == nil {
+		t.Fatal(d.Problems)
 	}
-	return values(n.get("value"))
+	return d.Value.Get("value").Values()
 }
 
-// output is what a plugin yields for linux/amd64.
-func output(t *testing.T, f *Repo, plugin, value string) (*fleet.Output, error) {
+// checked is what is wrong with a rule's value.
+func checked(t *testing.T, f *Repo, plugin, value string) (ps fleet.Problems) {
+	t.Helper()
+	src, err := f.plugins[plugin].source()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range given(t, value) {
+		found, err := f.engine.Check(t.Context(), src, f.Info(schema.Platform{}), name, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ps = append(ps, found...)
+	}
+	return ps
+}
+
+// outputOf is what a plugin yields for linux/amd64.
+func outputOf(t *testing.T, f *Repo, plugin, value string) (*fleet.Output, error) {
 	t.Helper()
 	in := fleet.Inputs{Platform: amd64, Host: map[string]string{}, Fleet: f.Info(amd64)}
 	for _, field := range f.Plugins[plugin].HostFields() {
@@ -52,7 +67,7 @@ func TestAPasswordOfAProxyIsForRootAlone(t *testing.T) {
 		`proxy: {mode: "explicit", url: "http://proxy.example:8080"}`:             0o644,
 		``: 0o644,
 	} {
-		out, err := output(t, f, fleet.UpdaterPlugin, value)
+		out, err := outputOf(t, f, fleet.UpdaterPlugin, value)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,17 +90,20 @@ func fileOf(t *testing.T, out *fleet.Output, path string) fleet.File {
 
 func fleetWithKeys(t *testing.T) *Repo {
 	return loaded(t, repo(map[string]string{
-		"keys/keys.cue":     string(fleet.KeyFile(fleet.Key{Name: "one", Public: testKey, Uses: []string{fleet.UsePackage}})),
-		"keys/two.cue":      string(fleet.KeyFile(fleet.Key{Name: "two", Public: strings.Replace(testKey, "Gb9E", "Hb9E", 1), Uses: []string{fleet.UsePackage, fleet.UseTargets}})),
-		"keys/root.cue":     string(fleet.KeyFile(fleet.Key{Name: "root", Public: strings.Replace(testKey, "Gb9E", "Ib9E", 1), Uses: []string{fleet.UseRoot}})),
+		"keys/keys.cue": string(fleet.KeyFile(fleet.Key{Name: "one", Public: testKey, Uses: []string{fleet.UsePackage}})),
+		"keys/two.cue": string(fleet.KeyFile(fleet.Key{Name: "two", Public: strings.Replace(testKey, "Gb9E", "Hb9E", 1),
+			Uses: []string{fleet.UsePackage, fleet.UseTargets}})),
+		"keys/root.cue": string(fleet.KeyFile(fleet.Key{Name: "root",
+			Public: strings.Replace(testKey, "Gb9E", "Ib9E", 1), Uses: []string{fleet.UseRoot}})),
 		"trust/1.root.json": "{\"root\": \"ü <&>\"}\n",
-		"programs.cue":      "package fleet\nprograms: \"linux/amd64\": {version: \"1.2.3\", sha256: \"sha256:" + strings.Repeat("ab", 32) + "\"}\n",
+		"programs.cue": "package fleet\nprograms: \"linux/amd64\": {version: \"1.2.3\", sha256: \"sha256:" +
+			strings.Repeat("ab", 32) + "\"}\n",
 	}))
 }
 
 func TestUpdaterYieldsSettingsThatTheAgentReads(t *testing.T) {
 	f := fleetWithKeys(t)
-	out, err := output(t, f, fleet.UpdaterPlugin, "")
+	out, err := outputOf(t, f, fleet.UpdaterPlugin, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +111,8 @@ func TestUpdaterYieldsSettingsThatTheAgentReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Fleet != "acme" || c.Package != fleet.PackageName || c.Version != "1.2.3" || c.Server != f.URL || c.Fixed || time.Duration(c.Interval) != time.Hour ||
+	if c.Fleet != "acme" || c.Package != fleet.PackageName || c.Version != "1.2.3" || c.Server != f.URL || c.Fixed ||
+		time.Duration(c.Interval) != time.Hour ||
 		c.Proxy.Mode != "none" || c.Threshold != 1 || len(c.Certificates) != 0 {
 		t.Errorf("settings without any rule: %+v", c)
 	}
@@ -113,7 +132,8 @@ func TestUpdaterYieldsSettingsThatTheAgentReads(t *testing.T) {
 }
 
 func TestUpdaterTakesEveryOption(t *testing.T) {
-	out, err := output(t, fleetWithKeys(t), fleet.UpdaterPlugin, `server: "http://other.example/base", fixed: true, interval: "1d", threshold: 1, keys: ["two"],
+	out, err := outputOf(t, fleetWithKeys(t), fleet.UpdaterPlugin,
+		`server: "http://other.example/base", fixed: true, interval: "1d", threshold: 1, keys: ["two"],
 		proxy: {mode: "explicit", url: "socks5://user:secret@proxy.example:1080"}, certificates: []`)
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +142,8 @@ func TestUpdaterTakesEveryOption(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Server != "http://other.example/base" || !c.Fixed || c.Interval.String() != "1d" || len(c.Keys) != 1 || c.Keys[0].Name != "two" ||
+	if c.Server != "http://other.example/base" || !c.Fixed || c.Interval.String() != "1d" || len(c.Keys) != 1 ||
+		c.Keys[0].Name != "two" ||
 		c.Proxy.Mode != "explicit" || c.Proxy.URL != "socks5://user:secret@proxy.example:1080" {
 		t.Errorf("settings %+v", c)
 	}
@@ -141,14 +162,15 @@ func TestUpdaterRefusesWhatTheAgentWould(t *testing.T) {
 		"a certificate that is not a PEM": {`certificates: [3]`, "updater.certificates"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := fleetWithKeys(t).plugins[fleet.UpdaterPlugin].check(given(t, c.value))
+			got := checked(t, fleetWithKeys(t), fleet.UpdaterPlugin, c.value)
 			if !strings.Contains(got.Error(), "hosts/given.cue:2:") || !strings.Contains(got.Error(), c.want) {
 				t.Errorf("got\n%v\nwant %s", got, c.want)
 			}
 		})
 	}
 	// Only the whole says that something is missing.
-	if _, err := output(t, fleetWithKeys(t), fleet.UpdaterPlugin, `proxy: mode: "explicit"`); err == nil || !strings.Contains(err.Error(), "needs the parameter proxy.url") {
+	if _, err := outputOf(t, fleetWithKeys(t), fleet.UpdaterPlugin, `proxy: mode: "explicit"`); err == nil ||
+		!strings.Contains(err.Error(), "needs the parameter proxy.url") {
 		t.Errorf("an explicit proxy without a URL: %v", err)
 	}
 }
@@ -177,15 +199,18 @@ func TestEveryParameterOfAShippedPluginHasADoc(t *testing.T) {
 
 func TestShippedPluginsTakeSourcesFromTheTop(t *testing.T) {
 	f := loaded(t, repo(map[string]string{"programs/node_exporter-linux-amd64": "binary", "files/x": "y"}))
-	out, err := output(t, f, "node_exporter", `listen: "127.0.0.1:9101", collectors: ["cpu", "netstat"], arguments: ["--log.level=warn"]`)
+	out, err := outputOf(t, f, "node_exporter",
+		`listen: "127.0.0.1:9101", collectors: ["cpu", "netstat"], arguments: ["--log.level=warn"]`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := fileOf(t, out, "/usr/bin/node_exporter")
-	if p.Repo != "programs/node_exporter-linux-amd64" || p.SHA256 != schema.DigestOf([]byte("binary")) || p.Size != 6 || p.Mode != 0o755 {
+	if p.Repo != "programs/node_exporter-linux-amd64" || p.SHA256 != schema.DigestOf([]byte("binary")) || p.Size != 6 ||
+		p.Mode != 0o755 {
 		t.Errorf("program %+v", p)
 	}
-	want := "ARGS=\"--web.listen-address=127.0.0.1:9101 --collector.disable-defaults --collector.cpu --collector.netstat --log.level=warn\"\n"
+	want := "ARGS=\"--web.listen-address=127.0.0.1:9101 --collector.disable-defaults --collector.cpu " +
+		"--collector.netstat --log.level=warn\"\n"
 	if got := string(fileOf(t, out, "/etc/default/node_exporter").Content); got != want {
 		t.Errorf("got  %swant %s", got, want)
 	}
@@ -195,52 +220,66 @@ func TestShippedPluginsTakeSourcesFromTheTop(t *testing.T) {
 	if out.Health == nil || out.Health.Plugin != "node_exporter" || time.Duration(out.Health.Within) != 30*time.Second {
 		t.Errorf("health %+v", out.Health)
 	}
-	out, err = output(t, f, "files", `files: {"/etc/motd": content: "hi\n", "/opt/x": {source: "files/x", mode: 0o700}}`)
+	out, err = outputOf(t, f, "files", `files: {"/etc/motd": content: "hi\n", "/opt/x": {source: "files/x", mode: 0o700}}`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m, x := fileOf(t, out, "/etc/motd"), fileOf(t, out, "/opt/x"); string(m.Content) != "hi\n" || m.Mode != 0o644 || m.Shared() || x.Repo != "files/x" || x.Mode != 0o700 {
+	if m, x := fileOf(t, out, "/etc/motd"), fileOf(t, out, "/opt/x"); string(m.Content) != "hi\n" || m.Mode != 0o644 ||
+		m.Shared() || x.Repo != "files/x" || x.Mode != 0o700 {
 		t.Errorf("files %+v", out.Files)
 	}
 }
 
 func TestPluginOutputIsRefused(t *testing.T) {
 	for name, c := range map[string]struct{ plugin, want string }{
-		"a path that is not absolute":       {`files: "etc/x": content: ""`, `the path is not absolute and clean`},
-		"a path that climbs":                {`files: "/etc/../x": content: ""`, `the path is not absolute and clean`},
-		"a path with a line break":          {`files: "/etc/a\nb": content: ""`, `control characters`},
-		"a path in the updater's folder":    {`files: "/etc/bakehouse/agent.json": content: ""`, `/etc/bakehouse is the updater's alone`},
-		"a path in the updater's state":     {`files: "/var/lib/bakehouse/state.json": content: ""`, `nothing can be installed in /var/lib/bakehouse`},
-		"a path in a kernel's file system":  {`files: "/proc/x": content: ""`, `nothing can be installed in /proc`},
-		"a set-user-ID mode":                {`files: "/x": {content: "", mode: 0o4755}`, `mode: invalid value 2541`},
-		"two kinds of bytes":                {`files: "/x": {content: "", source: "f"}`, `not exactly one of content, source and program`},
-		"no bytes":                          {`files: "/x": mode: 0o644`, `not exactly one of content, source and program`},
-		"a source that climbs":              {`files: "/x": source: "../../fleet.cue"`, `is not a clean path inside the repo`},
-		"a source that is not there":        {`files: "/x": source: "missing"`, `there is no file plugins/p/missing in the repo`},
-		"a source that is a folder":         {`files: "/x": source: "/plugins"`, `plugins is not a regular file`},
-		"a source that Git LFS holds":       {`files: "/x": source: "lfs"`, `a Git LFS pointer`},
-		"a command with a line break":       {`services: s: exec: "/bin/x\nExecStartPre=/bin/evil"`, `exec holds control characters`},
-		"a command that is not absolute":    {`services: s: exec: "x"`, `exec does not start with an absolute path`},
-		"a description with a line break":   {`services: s: {exec: "/bin/x", description: "a\nb"}`, `description holds control characters`},
+		"a path that is not absolute": {`files: "etc/x": content: ""`, `the path is not absolute and clean`},
+		"a path that climbs":          {`files: "/etc/../x": content: ""`, `the path is not absolute and clean`},
+		"a path with a line break":    {`files: "/etc/a\nb": content: ""`, `control characters`},
+		"a path in the updater's folder": {`files: "/etc/bakehouse/agent.json": content: ""`,
+			`/etc/bakehouse is the updater's alone`},
+		"a path in the updater's state": {`files: "/var/lib/bakehouse/state.json": content: ""`,
+			`nothing can be installed in /var/lib/bakehouse`},
+		"a path in a kernel's file system": {`files: "/proc/x": content: ""`, `nothing can be installed in /proc`},
+		"a set-user-ID mode":               {`files: "/x": {content: "", mode: 0o4755}`, `mode: invalid value 2541`},
+		"two kinds of bytes": {`files: "/x": {content: "", source: "f"}`,
+			`not exactly one of content, source and program`},
+		"no bytes": {`files: "/x": mode: 0o644`, `not exactly one of content, source and program`},
+		"a source that climbs": {`files: "/x": source: "../../fleet.cue"`,
+			`is not a clean path inside the repo`},
+		"a source that is not there": {`files: "/x": source: "missing"`,
+			`there is no file plugins/p/missing in the repo`},
+		"a source that is a folder":   {`files: "/x": source: "/plugins"`, `plugins is not a regular file`},
+		"a source that Git LFS holds": {`files: "/x": source: "lfs"`, `a Git LFS pointer`},
+		"a command with a line break": {`services: s: exec: "/bin/x\nExecStartPre=/bin/evil"`,
+			`exec holds control characters`},
+		"a command that is not absolute": {`services: s: exec: "x"`, `exec does not start with an absolute path`},
+		"a description with a line break": {`services: s: {exec: "/bin/x", description: "a\nb"}`,
+			`description holds control characters`},
 		"a user that is none":               {`services: s: {exec: "/bin/x", user: "root\n"}`, `is not the name of a user`},
 		"a service outside its folder":      {`services: "../s": exec: "/bin/x"`, `the name is not letters`},
 		"a health check that is not a path": {`health: command: ["true"]`, `command is not an absolute path`},
-		"a health check without end":        {`health: {command: ["/bin/true"], within: "2d"}`, `is not a duration from 1s to 1h`},
-		"a parameter that makes a bad path": {`params: dir: string | *"../x", files: "/etc/\(params.dir)": content: ""`, `the path is not absolute and clean`},
-		"a step that packages do not have":  {`scripts: preints: "x"`, `unknown field preints`},
-		"an expression that fails":          {`files: "/x": content: "\(1 / params.n)", params: n: int | *0`, `invalid interpolation`},
-		"content that depends on nothing":   {`files: "/x": content: string`, `incomplete value string`},
-		"a parameter that nothing sets":     {`params: text: string, files: "/x": content: params.text`, `plugin p needs the parameter text, which no rule sets`},
+		"a health check without end": {`health: {command: ["/bin/true"], within: "2d"}`,
+			`is not a duration from 1s to 1h`},
+		"a parameter that makes a bad path": {`params: dir: string | *"../x", files: "/etc/\(params.dir)": content: ""`,
+			`the path is not absolute and clean`},
+		"a step that packages do not have": {`scripts: preints: "x"`, `unknown field preints`},
+		"an expression that fails": {`files: "/x": content: "\(1 / params.n)", params: n: int | *0`,
+			`invalid interpolation`},
+		"content that depends on nothing": {`files: "/x": content: string`, `incomplete value string`},
+		"a parameter that nothing sets": {`params: text: string, files: "/x": content: params.text`,
+			`plugin p needs the parameter text, which no rule sets`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			// Some is refused when the plugin is read, the rest when it is evaluated.
-			f, err := Load(t.Context(), repo(map[string]string{"plugins/p/plugin.cue": "package p\nplugin: {" + strings.ReplaceAll(c.plugin, ", params:", "\nparams:") + "}\n",
-				"plugins/p/lfs": pointer + "\n"}))
+			f, err := Load(t.Context(), repo(map[string]string{"plugins/p/plugin.cue": "package p\nplugin: {" +
+				strings.ReplaceAll(c.plugin, ", params:", "\nparams:") + "}\n",
+				"plugins/p/lfs": pointer + "\n"}), nil)
 			if err == nil {
-				_, err = output(t, f, "p", "")
+				_, err = outputOf(t, f, "p", "")
 			}
 			var ps fleet.Problems
-			if !errors.As(err, &ps) || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(ps[0].Pos.File, "plugins/p") {
+			if !errors.As(err, &ps) || !strings.Contains(err.Error(), c.want) ||
+				!strings.HasPrefix(ps[0].Pos.File, "plugins/p") {
 				t.Errorf("got %v, want %s", err, c.want)
 			}
 		})
@@ -248,9 +287,10 @@ func TestPluginOutputIsRefused(t *testing.T) {
 }
 
 func TestValuesThatAreExponentiallyLargeAreRefused(t *testing.T) {
-	l := defaultLimits
+	l := engine.DefaultLimits
 	l.Nodes = 5000
-	_, err := load(t.Context(), repo(map[string]string{"hosts/big/h.cue": "package big\nrules: files: [{value: files: {" + doubled(14) + ", x: _14}}]\n"}), l, nil)
+	_, err := load(t.Context(), repo(map[string]string{"hosts/big/h.cue": "package big\nrules: files: [{value: files: {" +
+		doubled(14) + ", x: _14}}]\n"}), nil, engine.New(l))
 	if err == nil || !strings.Contains(err.Error(), "hosts/big: larger than 5000 values") {
 		t.Errorf("got %v", err)
 	}
@@ -272,11 +312,11 @@ plugin: {
 	params: m: [string]: int
 	files: "/x": content: strings.Join([for k, v in params.m {"\(k)=\(v)"}], ",")
 }`}))
-	a, err := output(t, f, "p", "m: {b: 1, a: 2, c: 3}")
+	a, err := outputOf(t, f, "p", "m: {b: 1, a: 2, c: 3}")
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := output(t, f, "p", "m: {c: 3, a: 2, b: 1}")
+	b, err := outputOf(t, f, "p", "m: {c: 3, a: 2, b: 1}")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,8 +326,9 @@ plugin: {
 }
 
 func TestPluginsSeeOnlyTheHostFieldsThatTheyDeclare(t *testing.T) {
-	f := loaded(t, repo(map[string]string{"plugins/p/plugin.cue": "package p\nplugin: {\n\thost: {name: string, folder: string}\n\tfiles: \"/x\": content: host.name + host.folder\n}\n"}))
-	out, err := output(t, f, "p", "")
+	f := loaded(t, repo(map[string]string{"plugins/p/plugin.cue": "package p\nplugin: {\n\thost: {name: string, " +
+		"folder: string}\n\tfiles: \"/x\": content: host.name + host.folder\n}\n"}))
+	out, err := outputOf(t, f, "p", "")
 	if err != nil || string(out.Files[0].Content) != "the-namethe-folder" {
 		t.Errorf("%+v, %v", out, err)
 	}
@@ -298,9 +339,11 @@ func TestPluginsSeeOnlyTheHostFieldsThatTheyDeclare(t *testing.T) {
 
 func TestPluginsAreEvaluatedConcurrentlyAndInRenewedContexts(t *testing.T) {
 	f := fleetWithKeys(t)
-	p := f.plugins[fleet.UpdaterPlugin]
+	l := engine.DefaultLimits
+	l.Uses = 4
+	f.engine = engine.New(l)
 	in := fleet.Inputs{Platform: amd64, Fleet: f.Info(amd64)}
-	want, err := p.output(t.Context(), nil, in)
+	want, err := f.Output(t.Context(), fleet.UpdaterPlugin, in, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,10 +351,7 @@ func TestPluginsAreEvaluatedConcurrentlyAndInRenewedContexts(t *testing.T) {
 	for range 4 {
 		g.Go(func() {
 			for range 20 {
-				p.mu.Lock()
-				p.uses += maxUses / 4
-				p.mu.Unlock()
-				got, err := p.output(t.Context(), nil, in)
+				got, err := f.Output(t.Context(), fleet.UpdaterPlugin, in, nil)
 				if err != nil || string(got.Files[0].Content) != string(want.Files[0].Content) {
 					t.Errorf("got %+v, %v", got, err)
 				}
@@ -329,34 +369,38 @@ plugin: {
 	let r = list.Range(0, params.n, 1)
 	files: "/x": content: "\(len([for a in r for b in r {a + b}]))"
 }`}))
-	p := f.plugins["p"]
-	p.l.Time = 50 * time.Millisecond
-	_, err := output(t, f, "p", "n: 600")
+	l := engine.DefaultLimits
+	l.Time = 50 * time.Millisecond
+	f.engine = engine.New(l)
+	_, err := outputOf(t, f, "p", "n: 600")
 	if err == nil || !strings.Contains(err.Error(), "plugin p: evaluation takes longer than 50ms") {
 		t.Fatalf("got %v", err)
 	}
-	if _, again := p.output(context.Background(), nil, fleet.Inputs{Platform: amd64}); again == nil {
+	if _, again := f.Output(t.Context(), "p", fleet.Inputs{Platform: amd64}, nil); again == nil {
 		t.Error("it is used again while its evaluation still runs")
 	}
 }
 
 func TestSourcesAreReadThroughNoLink(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, repo(map[string]string{"plugins/p/plugin.cue": "package p\nplugin: files: \"/x\": source: \"sub/f\"\n", "secret/f": "s"})); err != nil {
+	if err := os.CopyFS(dir, repo(map[string]string{"plugins/p/plugin.cue": "package p\nplugin: files: \"/x\": source: " +
+		"\"sub/f\"\n", "secret/f": "s"})); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Symlink(filepath.Join(dir, "secret"), filepath.Join(dir, "plugins/p/sub")); err != nil {
 		t.Fatal(err)
 	}
 	f := loaded(t, os.DirFS(dir))
-	if _, err := output(t, f, "p", ""); err == nil || !strings.Contains(err.Error(), "plugins/p/sub is a symbolic link") {
+	if _, err := outputOf(t, f, "p", ""); err == nil ||
+		!strings.Contains(err.Error(), "plugins/p/sub is a symbolic link") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestValuesKeepTheirJSONAndTheirPlace(t *testing.T) {
 	v := given(t, `s: "a<b>\n\u2028", i: -3, big: 123456789012345678901234567890, f: 1.50, n: null, l: [1, {b: 2, a: [true]}], d: *"x" | string`)
-	for name, want := range map[string]string{"s": "\"a<b>\\n\\u2028\"", "i": "-3", "big": "123456789012345678901234567890", "f": "1.50", "n": "null",
+	for name, want := range map[string]string{"s": "\"a<b>\\n\\u2028\"", "i": "-3",
+		"big": "123456789012345678901234567890", "f": "1.50", "n": "null",
 		"l": `[1,{"a":[true],"b":2}]`, "d": `"x"`} {
 		if got := string(v[name].JSON); got != want {
 			t.Errorf("%s: got %s, want %s", name, got, want)
@@ -371,13 +415,15 @@ func TestASourceMayBeAPinnedURL(t *testing.T) {
 	f := loaded(t, repo(map[string]string{"hosts/r.cue": "package hosts\nrules: files: [{value: {}}]\n"}))
 	sum := "sha256:" + strings.Repeat("ab", 32)
 	from := func(url, sum string) (*fleet.Output, error) {
-		return output(t, f, "files", fmt.Sprintf("files: \"/usr/bin/x\": {source: {url: %q, sha256: %q}, mode: 0o755}", url, sum))
+		return outputOf(t, f, "files", fmt.Sprintf("files: \"/usr/bin/x\": {source: {url: %q, sha256: %q}, mode: 0o755}",
+			url, sum))
 	}
 	out, err := from("https://example.com/x-1.0", sum)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if x := fileOf(t, out, "/usr/bin/x"); x.URL != "https://example.com/x-1.0" || x.SHA256.String() != sum || x.Size != -1 || !x.Shared() || x.Repo != "" || x.Mode != 0o755 {
+	if x := fileOf(t, out, "/usr/bin/x"); x.URL != "https://example.com/x-1.0" || x.SHA256.String() != sum ||
+		x.Size != -1 || !x.Shared() || x.Repo != "" || x.Mode != 0o755 {
 		t.Errorf("file %+v", x)
 	}
 	for name, c := range map[string]struct{ url, sum string }{

@@ -27,7 +27,7 @@ plugin: {
 	}
 }
 `, "hosts/r.cue": "package hosts\nrules: p: [{value: text: \"x\"}]\n"}))
-	p := f.plugins["p"]
+	p := f.Plugins["p"]
 	got := map[string]fleet.Param{}
 	for _, param := range p.All() {
 		got[param.Name] = param

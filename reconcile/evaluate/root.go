@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/reconcile/evaluate/result"
 	"bakehouse/reconcile/evaluate/sourcefile"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
@@ -30,139 +31,142 @@ const defaultReleases = 10
 var defaultLifetimes = fleet.Lifetimes{Timestamp: 7 * day, Snapshot: 30 * day, Targets: 365 * day, Root: 365 * day}
 
 // takeRoot reads the top folder.
-func (ld *loader) takeRoot(_ *evaluated, n *node) {
-	f := ld.fleet
-	f.Name = n.get("name").str()
-	f.URL = ld.url(n.get("url"))
-	f.Certificates = ld.certificates(n.get("certificates"))
+func (b *builder) takeRoot(n *result.Node) {
+	f := b.fleet
+	f.Name = n.Get("name").Str()
+	f.URL = b.url(n.Get("url"))
+	f.Certificates = b.certificates(n.Get("certificates"))
 	f.Lifetimes = defaultLifetimes
-	lifetimes := n.get("lifetimes")
-	for name, into := range map[string]*time.Duration{"timestamp": &f.Lifetimes.Timestamp, "snapshot": &f.Lifetimes.Snapshot,
-		"targets": &f.Lifetimes.Targets, "root": &f.Lifetimes.Root} {
-		if v := lifetimes.get(name); v != nil {
-			*into = time.Duration(ld.duration(v))
+	lifetimes := n.Get("lifetimes")
+	for name, into := range map[string]*time.Duration{"timestamp": &f.Lifetimes.Timestamp,
+		"snapshot": &f.Lifetimes.Snapshot,
+		"targets":  &f.Lifetimes.Targets, "root": &f.Lifetimes.Root} {
+		if v := lifetimes.Get(name); v != nil {
+			*into = time.Duration(b.duration(v))
 			if *into < time.Minute {
-				ld.problem(v, "lifetime %s is under a minute", v.text)
+				b.problem(v, "lifetime %s is under a minute", v.Text)
 			}
 		}
 	}
-	f.KeyExpiry = ld.keyExpiry(n.get("keyExpiry"))
+	f.KeyExpiry = b.keyExpiry(n.Get("keyExpiry"))
 	f.Limits.Removed = defaultRemoved
-	if v := n.get("limits").get("removed"); v != nil {
-		if f.Limits.Removed, _ = strconv.Atoi(v.text); v.text != strconv.Itoa(f.Limits.Removed) {
-			ld.problem(v, "limits: removed: %s is too large", v.text)
+	if v := n.Get("limits").Get("removed"); v != nil {
+		if f.Limits.Removed, _ = strconv.Atoi(v.Text); v.Text != strconv.Itoa(f.Limits.Removed) {
+			b.problem(v, "limits: removed: %s is too large", v.Text)
 		}
 	}
 	f.Keep.Releases = defaultReleases
-	if v := n.get("keep").get("releases"); v != nil {
-		if f.Keep.Releases, _ = strconv.Atoi(v.text); v.text != strconv.Itoa(f.Keep.Releases) {
-			ld.problem(v, "keep: releases: %s is too large", v.text)
+	if v := n.Get("keep").Get("releases"); v != nil {
+		if f.Keep.Releases, _ = strconv.Atoi(v.Text); v.Text != strconv.Itoa(f.Keep.Releases) {
+			b.problem(v, "keep: releases: %s is too large", v.Text)
 		}
 	}
-	if v := n.get("anchor"); v != nil {
-		f.AnchorVersion, _ = strconv.Atoi(v.text) // too large is out of range below
+	if v := n.Get("anchor"); v != nil {
+		f.AnchorVersion, _ = strconv.Atoi(v.Text) // too large is out of range below
 	}
-	ld.readTrust()
+	b.readTrust()
 	if count := len(f.Roots); count > 0 && (f.AnchorVersion < 1 || f.AnchorVersion > count) {
-		ld.problem(n.get("anchor"), "anchor: there is no trust/%s.root.json; the newest is %d", n.get("anchor").str(), count)
+		b.problem(n.Get("anchor"), "anchor: there is no trust/%s.root.json; the newest is %d", n.Get("anchor").Str(), count)
 	}
-	if programs := n.get("programs"); programs != nil {
-		for i, name := range programs.names {
-			v := programs.fields[i]
+	if programs := n.Get("programs"); programs != nil {
+		for i, name := range programs.Names {
+			v := programs.Parts[i]
 			p, err := schema.ParsePlatform(name)
-			sum, err2 := schema.ParseDigest(v.get("sha256").str())
+			sum, err2 := schema.ParseDigest(v.Get("sha256").Str())
 			if err != nil || err2 != nil || sum.IsZero() {
-				ld.problem(v, "programs: %s: platform or sha256 is malformed", name)
+				b.problem(v, "programs: %s: platform or sha256 is malformed", name)
 				continue
 			}
-			f.Programs[p] = fleet.Program{Version: v.get("version").str(), SHA256: sum, Pos: v.at()}
+			f.Programs[p] = fleet.Program{Version: v.Get("version").Str(), SHA256: sum, Pos: v.At()}
 		}
 	}
-	ld.takeDownloads(n.get("downloads"))
-	ld.takeConditions(n.get("conditions"))
-	ld.takeRollout(n.get("rollout"))
-	ld.takeUsers(n.get("users"))
+	b.takeDownloads(n.Get("downloads"))
+	b.takeConditions(n.Get("conditions"))
+	b.takeRollout(n.Get("rollout"))
+	b.takeUsers(n.Get("users"))
 	f.Sites[fleet.CentralSite] = schema.Site{URL: f.URL, Certificates: strings.Join(f.Certificates, "")}
 }
 
-func (ld *loader) takeRollout(n *node) {
-	r := &ld.fleet.Rollout
-	r.Enabled = n.get("enabled").is()
-	r.Select = ld.when(n.get("select"))
-	if r.MaxHold = ld.duration(n.get("maxHold")); n.get("maxHold") != nil && r.MaxHold <= 0 {
-		ld.problem(n.get("maxHold"), "maxHold is no time at all")
+func (b *builder) takeRollout(n *result.Node) {
+	r := &b.fleet.Rollout
+	r.Enabled = n.Get("enabled").True()
+	r.Select = b.when(n.Get("select"))
+	if r.MaxHold = b.duration(n.Get("maxHold")); n.Get("maxHold") != nil && r.MaxHold <= 0 {
+		b.problem(n.Get("maxHold"), "maxHold is no time at all")
 	}
-	ld.takeRevoked(n.get("revoked"))
-	rings := n.get("rings")
+	b.takeRevoked(n.Get("revoked"))
+	rings := n.Get("rings")
 	if rings == nil {
 		r.Rings = []fleet.Ring{{Ring: schema.Ring{Name: "all"}}}
 		return
 	}
-	seen := map[string]*node{}
-	for _, v := range rings.fields {
-		name := v.get("name")
-		if first := seen[name.text]; first != nil {
-			ld.problem(name, "ring %q stands here twice", name.text).Also = []fleet.Pos{first.at()}
+	seen := map[string]*result.Node{}
+	for _, v := range rings.Parts {
+		name := v.Get("name")
+		if first := seen[name.Text]; first != nil {
+			b.problem(name, "ring %q stands here twice", name.Text).Also = []fleet.Pos{first.At()}
 		}
-		seen[name.text] = name
-		r.Rings = append(r.Rings, fleet.Ring{Ring: schema.Ring{Name: name.text, Delay: ld.duration(v.get("delay"))}, When: ld.when(v.get("when")), Pos: v.at()})
+		seen[name.Text] = name
+		r.Rings = append(r.Rings, fleet.Ring{Ring: schema.Ring{Name: name.Text, Delay: b.duration(v.Get("delay"))},
+			When: b.when(v.Get("when")), Pos: v.At()})
 	}
 }
 
-func (ld *loader) takeRevoked(n *node) {
+func (b *builder) takeRevoked(n *result.Node) {
 	if n == nil {
 		return
 	}
-	seen := map[schema.Digest]*node{}
-	for _, v := range n.fields {
-		d, err := schema.ParseDigest(v.text)
+	seen := map[schema.Digest]*result.Node{}
+	for _, v := range n.Parts {
+		d, err := schema.ParseDigest(v.Text)
 		if err != nil || d.IsZero() {
-			ld.problem(v, "revoked: %s is not the sha256 of a package", quote(v.text))
+			b.problem(v, "revoked: %s is not the sha256 of a package", result.Quote(v.Text))
 			continue
 		}
 		if first := seen[d]; first != nil {
-			ld.problem(v, "package %s is revoked twice", d.Short()).Also = []fleet.Pos{first.at()}
+			b.problem(v, "package %s is revoked twice", d.Short()).Also = []fleet.Pos{first.At()}
 		}
 		seen[d] = v
-		ld.fleet.Rollout.Revoked = append(ld.fleet.Rollout.Revoked, d)
+		b.fleet.Rollout.Revoked = append(b.fleet.Rollout.Revoked, d)
 	}
 }
 
-func (ld *loader) takeDownloads(n *node) {
+func (b *builder) takeDownloads(n *result.Node) {
 	if n == nil {
 		return
 	}
-	d := &schema.Downloads{Certificates: strings.Join(ld.certificates(n.get("certificates")), "")}
-	for _, v := range n.get("origins").fields {
-		if err := schema.CheckServerURL(v.text); err != nil {
-			ld.problem(v, "%v", err)
+	d := &schema.Downloads{Certificates: strings.Join(b.certificates(n.Get("certificates")), "")}
+	for _, v := range n.Get("origins").Parts {
+		if err := schema.CheckServerURL(v.Text); err != nil {
+			b.problem(v, "%v", err)
 		}
-		d.Origins = append(d.Origins, v.text)
+		d.Origins = append(d.Origins, v.Text)
 	}
-	ld.fleet.Downloads = d
+	b.fleet.Downloads = d
 }
 
-func (ld *loader) takeUsers(n *node) {
+func (b *builder) takeUsers(n *result.Node) {
 	if n == nil {
 		return
 	}
-	for i, name := range n.names {
-		v := n.fields[i]
-		u := schema.User{Hash: v.get("hash").str(), Automation: v.get("automation").is(), Permissions: map[string][]string{}}
-		permissions := v.get("permissions")
-		for j, permission := range permissions.names {
-			ld.patterns(permissions.fields[j])
-			u.Permissions[permission] = permissions.fields[j].strs()
+	for i, name := range n.Names {
+		v := n.Parts[i]
+		u := schema.User{Hash: v.Get("hash").Str(), Automation: v.Get("automation").True(),
+			Permissions: map[string][]string{}}
+		permissions := v.Get("permissions")
+		for j, permission := range permissions.Names {
+			b.patterns(permissions.Parts[j])
+			u.Permissions[permission] = permissions.Parts[j].Strs()
 		}
-		ld.fleet.Access.Users[name] = u
+		b.fleet.Access.Users[name] = u
 	}
 }
 
 var rootFile = regexp.MustCompile(`^([1-9][0-9]{0,8})\.root\.json$`)
 
 // readTrust reads the chain of roots as it lies in trust/. Nothing is believed of it here: package sign verifies it.
-func (ld *loader) readTrust() {
-	entries, err := fs.ReadDir(ld.fsys, "trust")
+func (b *builder) readTrust() {
+	entries, err := fs.ReadDir(b.fsys, "trust")
 	if err != nil {
 		return // none yet
 	}
@@ -173,9 +177,10 @@ func (ld *loader) readTrust() {
 		switch {
 		case e.Name()[0] == '.':
 		case m == nil:
-			ld.warn(fleet.Problem{Pos: fleet.Pos{File: name}, Msg: "nothing reads this file", Hint: "roots are called 1.root.json, 2.root.json and on"})
+			b.warn(fleet.Problem{Pos: fleet.Pos{File: name}, Msg: "nothing reads this file",
+				Hint: "roots are called 1.root.json, 2.root.json and on"})
 		case !e.Type().IsRegular():
-			ld.ps = append(ld.ps, fleet.Problem{Pos: fleet.Pos{File: name}, Msg: "is not a regular file"})
+			b.ps = append(b.ps, fleet.Problem{Pos: fleet.Pos{File: name}, Msg: "is not a regular file"})
 		default:
 			v, _ := strconv.Atoi(m[1])
 			files[v] = name
@@ -184,110 +189,113 @@ func (ld *loader) readTrust() {
 	for v := 1; v <= len(files); v++ {
 		name, ok := files[v]
 		if !ok {
-			ld.ps = append(ld.ps, fleet.Problem{Pos: fleet.Pos{File: fmt.Sprintf("trust/%d.root.json", v)}, Msg: "is missing, but later roots are there",
+			b.ps = append(b.ps, fleet.Problem{Pos: fleet.Pos{File: fmt.Sprintf("trust/%d.root.json", v)},
+				Msg:  "is missing, but later roots are there",
 				Hint: "hosts walk the roots one by one: restore it from the repo's history"})
 			return
 		}
-		data, err := readFile(ld.fsys, name, schema.MaxRoot)
+		data, err := readFile(b.fsys, name, schema.MaxRoot)
 		if err == nil && sourcefile.IsPointer(data) {
-			ld.ps = append(ld.ps, pointerProblem(fleet.Pos{File: name}))
+			b.ps = append(b.ps, pointerProblem(fleet.Pos{File: name}))
 			return
 		}
 		if err == nil && !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
 			err = fmt.Errorf("is not JSON")
 		}
 		if err != nil {
-			ld.ps = append(ld.ps, fleet.Problem{Pos: fleet.Pos{File: name}, Msg: err.Error()})
+			b.ps = append(b.ps, fleet.Problem{Pos: fleet.Pos{File: name}, Msg: err.Error()})
 			return
 		}
-		ld.fleet.Roots = append(ld.fleet.Roots, data)
+		b.fleet.Roots = append(b.fleet.Roots, data)
 	}
 }
 
 // takeKeys reads keys/.
-func (ld *loader) takeKeys(_ *evaluated, n *node) {
-	defer ld.takeThresholds(n)
-	ld.readPrivate()
-	keys := n.get("keys")
+func (b *builder) takeKeys(n *result.Node) {
+	defer b.takeThresholds(n)
+	b.readPrivate()
+	keys := n.Get("keys")
 	if keys == nil {
 		return
 	}
 	seen := map[string]*fleet.Key{}
-	for i, name := range keys.names {
-		k := ld.key(name, keys.fields[i])
+	for i, name := range keys.Names {
+		k := b.key(name, keys.Parts[i])
 		if k == nil {
 			continue
 		}
 		if first := seen[k.Public]; first != nil {
-			p := ld.problem(keys.fields[i], "key %s is the same key as %s, so the two would count as two signatures", name, first.Name)
+			p := b.problem(keys.Parts[i], "key %s is the same key as %s, so the two would count as two signatures", name,
+				first.Name)
 			p.Pos, p.Also = k.Pos, []fleet.Pos{first.Pos}
 		}
 		seen[k.Public] = k
-		ld.fleet.Keys[name] = k
+		b.fleet.Keys[name] = k
 	}
 }
 
 // takeThresholds reads how many keys have to sign a role. More than there are could never sign it.
-func (ld *loader) takeThresholds(n *node) {
-	thresholds := n.get("thresholds")
+func (b *builder) takeThresholds(n *result.Node) {
+	thresholds := n.Get("thresholds")
 	if thresholds == nil {
 		return
 	}
-	ld.fleet.Thresholds = map[string]int{}
-	for i, use := range thresholds.names {
-		v, have := thresholds.fields[i], 0
-		for _, k := range ld.fleet.Keys {
+	b.fleet.Thresholds = map[string]int{}
+	for i, use := range thresholds.Names {
+		v, have := thresholds.Parts[i], 0
+		for _, k := range b.fleet.Keys {
 			if k.Has(use) {
 				have++
 			}
 		}
-		want, err := strconv.Atoi(v.text)
+		want, err := strconv.Atoi(v.Text)
 		if err != nil || want > have {
 			keys := "keys have"
 			if have == 1 {
 				keys = "key has"
 			}
-			ld.problem(v, "thresholds: %s: %s, but %d %s the use %s", use, v.text, have, keys, use).Hint =
+			b.problem(v, "thresholds: %s: %s, but %d %s the use %s", use, v.Text, have, keys, use).Hint =
 				"lower it, or make more keys: bakehouse key create NAME --use " + use
 		}
-		ld.fleet.Thresholds[use] = want
+		b.fleet.Thresholds[use] = want
 	}
 }
 
 // takeSites reads sites/.
-func (ld *loader) takeSites(_ *evaluated, n *node) {
-	sites := n.get("sites")
+func (b *builder) takeSites(n *result.Node) {
+	sites := n.Get("sites")
 	if sites == nil {
 		return
 	}
-	for i, name := range sites.names {
-		v := sites.fields[i]
+	for i, name := range sites.Names {
+		v := sites.Parts[i]
 		if name == fleet.CentralSite {
-			ld.problem(v, "site %s is the server of fleet.cue", name)
+			b.problem(v, "site %s is the server of fleet.cue", name)
 			continue
 		}
-		ld.sites[name] = v.at()
-		ld.fleet.Sites[name] = schema.Site{URL: ld.url(v.get("url")), Certificates: strings.Join(ld.certificates(v.get("certificates")), "")}
+		b.sites[name] = v.At()
+		b.fleet.Sites[name] = schema.Site{URL: b.url(v.Get("url")),
+			Certificates: strings.Join(b.certificates(v.Get("certificates")), "")}
 	}
 }
 
-func (ld *loader) url(n *node) string {
-	if err := schema.CheckServerURL(n.text); err != nil {
-		ld.problem(n, "%v", err)
+func (b *builder) url(n *result.Node) string {
+	if err := schema.CheckServerURL(n.Text); err != nil {
+		b.problem(n, "%v", err)
 	}
-	return strings.TrimSuffix(n.text, "/")
+	return strings.TrimSuffix(n.Text, "/")
 }
 
 // certificates reads a list of PEM certificates, one or more in each item, and returns them one by one.
-func (ld *loader) certificates(n *node) []string {
+func (b *builder) certificates(n *result.Node) []string {
 	if n == nil {
 		return nil
 	}
 	var out []string
-	for _, v := range n.fields {
-		certs, err := splitCertificates(v.text)
+	for _, v := range n.Parts {
+		certs, err := splitCertificates(v.Text)
 		if err != nil {
-			ld.problem(v, "certificate: %v", err)
+			b.problem(v, "certificate: %v", err)
 		}
 		out = append(out, certs...)
 	}
@@ -309,23 +317,13 @@ func splitCertificates(text string) ([]string, error) {
 	return out, nil
 }
 
-func (ld *loader) duration(n *node) schema.Duration {
+func (b *builder) duration(n *result.Node) schema.Duration {
 	if n == nil {
 		return 0
 	}
-	d, err := schema.ParseDuration(n.text)
+	d, err := schema.ParseDuration(n.Text)
 	if err != nil {
-		ld.problem(n, "%v", err)
+		b.problem(n, "%v", err)
 	}
 	return d
-}
-
-// problem notes what is wrong at n. The result may be completed until the next call.
-func (ld *loader) problem(n *node, format string, args ...any) *fleet.Problem {
-	return ld.problemAt(n.at(), format, args...)
-}
-
-func (ld *loader) problemAt(at fleet.Pos, format string, args ...any) *fleet.Problem {
-	ld.ps = append(ld.ps, fleet.Problem{Pos: at, Msg: fmt.Sprintf(format, args...)})
-	return &ld.ps[len(ld.ps)-1]
 }

@@ -6,17 +6,18 @@ import (
 	"io/fs"
 	"sync"
 
+	"bakehouse/reconcile/evaluate/cache"
 	"bakehouse/reconcile/evaluate/sourcefile"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
 
-// sources digests the files of the repo that plugins ship, and members of archives there, each once. It lists no archive
-// that the cache tells enough of.
+// sources digests the files of the repo that plugins ship, and members of archives there, each once. It lists no
+// archive that the cache tells enough of.
 type sources struct {
 	fsys  fs.FS
 	repo  *sourcefile.Repo
-	cache *Cache
+	cache *cache.Cache
 	mu    sync.Mutex
 	seen  map[sourceName]sourceFile
 }
@@ -30,8 +31,8 @@ type sourceFile struct {
 	err  error
 }
 
-func newSources(fsys fs.FS) *sources {
-	return &sources{fsys: fsys, repo: sourcefile.New(fsys), seen: map[sourceName]sourceFile{}}
+func newSources(fsys fs.FS, c *cache.Cache) *sources {
+	return &sources{fsys: fsys, cache: c, repo: sourcefile.New(fsys), seen: map[sourceName]sourceFile{}}
 }
 
 // fill takes size and digest of a file that is in the repo, or in an archive there.
@@ -84,9 +85,4 @@ func (s *sources) read(ctx context.Context, name sourceName) (is sourceFile) {
 		return sourceFile{err: err}
 	}
 	return sourceFile{sum: m.SHA256, size: m.Size}
-}
-
-func pointerProblem(at fleet.Pos) fleet.Problem {
-	return fleet.Problem{Pos: at, Msg: "is " + sourcefile.ErrPointer.Error(),
-		Hint: "a package is made of what is committed: keep this file out of Git LFS"}
 }

@@ -17,11 +17,12 @@ func fleetWithZabbix(t *testing.T) *Repo {
 }
 
 func TestZabbixAgent2TakesItsProgramFromAPackageAndItsNameFromTheFleet(t *testing.T) {
-	out, err := output(t, fleetWithZabbix(t), "zabbix_agent2", `server: ["10.1.0.0/16", "zabbix.example"]`)
+	out, err := outputOf(t, fleetWithZabbix(t), "zabbix_agent2", `server: ["10.1.0.0/16", "zabbix.example"]`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f := fileOf(t, out, "/usr/sbin/zabbix_agent2"); f.Member != "usr/sbin/zabbix_agent2" || f.Size != 9 || f.Mode != 0o755 {
+	if f := fileOf(t, out, "/usr/sbin/zabbix_agent2"); f.Member != "usr/sbin/zabbix_agent2" || f.Size != 9 ||
+		f.Mode != 0o755 {
 		t.Errorf("program %+v", f)
 	}
 	conf := fileOf(t, out, "/etc/zabbix_agent2/agent.conf")
@@ -36,7 +37,8 @@ PidFile=/run/zabbix/zabbix_agent2.pid
 	if string(conf.Content) != want || conf.Mode != 0o600 || conf.Owner != "zabbix" {
 		t.Errorf("%o %s\n%s", conf.Mode, conf.Owner, conf.Content)
 	}
-	if len(out.Files) != 2 || len(out.Users) != 1 || out.Services[0].User != "zabbix" || out.Services[0].Directories != (fleet.Directories{Run: "zabbix", State: "zabbix", Logs: "zabbix"}) {
+	if len(out.Files) != 2 || len(out.Users) != 1 || out.Services[0].User != "zabbix" ||
+		out.Services[0].Directories != (fleet.Directories{Run: "zabbix", State: "zabbix", Logs: "zabbix"}) {
 		t.Errorf("%+v", out)
 	}
 }
@@ -50,26 +52,34 @@ func TestZabbixAgent2TakesEveryOption(t *testing.T) {
 		files []string // below /etc/zabbix_agent2/, besides the settings
 	}{
 		"a key": {`tls: {mode: "psk", identity: "PSK 001", key: "` + strings.Repeat("0f", 32) + `"}`,
-			[]string{"TLSConnect=psk", "TLSAccept=psk", "TLSPSKIdentity=PSK 001", "TLSPSKFile=/etc/zabbix_agent2/tls/psk"}, []string{"tls/psk 600 zabbix"}},
-		"a key that is on the host": {`tls: {mode: "psk", identity: "x"}`, []string{"TLSPSKFile=/etc/zabbix_agent2/tls/psk"}, nil},
-		"certificates": {`tls: {mode: "certificate", ca: "` + pem + `", certificate: "` + pem + `", privateKey: "` + pem + `", issuer: "CN=ca", subject: "CN=server"}`,
-			[]string{"TLSConnect=cert", "TLSCAFile=/etc/zabbix_agent2/tls/ca.pem", "TLSServerCertIssuer=CN=ca", "TLSServerCertSubject=CN=server"},
+			[]string{"TLSConnect=psk", "TLSAccept=psk", "TLSPSKIdentity=PSK 001", "TLSPSKFile=/etc/zabbix_agent2/tls/psk"},
+			[]string{"tls/psk 600 zabbix"}},
+		"a key that is on the host": {`tls: {mode: "psk", identity: "x"}`, []string{"TLSPSKFile=/etc/zabbix_agent2/tls/psk"},
+			nil},
+		"certificates": {`tls: {mode: "certificate", ca: "` + pem + `", certificate: "` + pem + `", privateKey: "` + pem +
+			`", issuer: "CN=ca", subject: "CN=server"}`,
+			[]string{"TLSConnect=cert", "TLSCAFile=/etc/zabbix_agent2/tls/ca.pem", "TLSServerCertIssuer=CN=ca",
+				"TLSServerCertSubject=CN=server"},
 			[]string{"tls/ca.pem 644 ", "tls/certificate.pem 644 ", "tls/key.pem 600 zabbix"}},
 		"the servers and names": {`serverActive: ["a:10051", "b;c"], hostname: "other name", metadata: "linux web", listenPort: 20050, listenIP: ["127.0.0.1", "::1"]`,
-			[]string{"ServerActive=a:10051,b;c", "Hostname=other name", "HostMetadata=linux web", "ListenPort=20050", "ListenIP=127.0.0.1,::1"}, nil},
+			[]string{"ServerActive=a:10051,b;c", "Hostname=other name", "HostMetadata=linux web", "ListenPort=20050",
+				"ListenIP=127.0.0.1,::1"}, nil},
 		"items": {`userParameters: {"disk.full[*]": "df /$1 | tail -1", up: "cat /proc/uptime"}, unsafeUserParameters: true`,
-			[]string{"UnsafeUserParameters=1", "UserParameter=disk.full[*],df /$1 | tail -1", "UserParameter=up,cat /proc/uptime"}, nil},
+			[]string{"UnsafeUserParameters=1", "UserParameter=disk.full[*],df /$1 | tail -1",
+				"UserParameter=up,cat /proc/uptime"}, nil},
 		"settings": {`settings: {Timeout: 10, DenyKey: ["system.run[*]", "vfs.*"], "Plugins.Log.MaxLinesPerSecond": 20}`,
 			[]string{"Timeout=10", "DenyKey=system.run[*]", "DenyKey=vfs.*", "Plugins.Log.MaxLinesPerSecond=20"}, nil},
-		"snippets": {`snippets: mysql: "Plugins.Mysql.CallTimeout=5\n"`, []string{"Include=/etc/zabbix_agent2/plugins/mysql.conf"}, []string{"plugins/mysql.conf 600 zabbix"}},
-		"a log":    {`log: {to: "file", level: 4, size: 0}`, []string{"LogType=file", "LogFile=/var/log/zabbix/zabbix_agent2.log", "LogFileSize=0", "DebugLevel=4"}, nil},
-		"root":     {`user: "root", snippets: x: ""`, nil, []string{"plugins/x.conf 600 "}},
+		"snippets": {`snippets: mysql: "Plugins.Mysql.CallTimeout=5\n"`,
+			[]string{"Include=/etc/zabbix_agent2/plugins/mysql.conf"}, []string{"plugins/mysql.conf 600 zabbix"}},
+		"a log": {`log: {to: "file", level: 4, size: 0}`,
+			[]string{"LogType=file", "LogFile=/var/log/zabbix/zabbix_agent2.log", "LogFileSize=0", "DebugLevel=4"}, nil},
+		"root": {`user: "root", snippets: x: ""`, nil, []string{"plugins/x.conf 600 "}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if err := f.plugins["zabbix_agent2"].check(given(t, c.value)).Err(); err != nil {
+			if err := checked(t, f, "zabbix_agent2", c.value).Err(); err != nil {
 				t.Fatal(err)
 			}
-			out, err := output(t, f, "zabbix_agent2", c.value)
+			out, err := outputOf(t, f, "zabbix_agent2", c.value)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,11 +104,13 @@ func TestZabbixAgent2TakesEveryOption(t *testing.T) {
 
 func TestZabbixAgent2TakesItsPackageFromAURL(t *testing.T) {
 	sum := "sha256:" + strings.Repeat("ab", 32)
-	out, err := output(t, fleetWithZabbix(t), "zabbix_agent2", `package: {url: "https://example.com/zabbix.rpm", sha256: "`+sum+`"}, member: "opt/agent"`)
+	out, err := outputOf(t, fleetWithZabbix(t), "zabbix_agent2",
+		`package: {url: "https://example.com/zabbix.rpm", sha256: "`+sum+`"}, member: "opt/agent"`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f := fileOf(t, out, "/usr/sbin/zabbix_agent2"); f.URL != "https://example.com/zabbix.rpm" || f.Member != "opt/agent" || f.Archive.String() != sum {
+	if f := fileOf(t, out, "/usr/sbin/zabbix_agent2"); f.URL != "https://example.com/zabbix.rpm" ||
+		f.Member != "opt/agent" || f.Archive.String() != sum {
 		t.Errorf("program %+v", f)
 	}
 }
@@ -124,15 +136,16 @@ func TestZabbixAgent2RefusesWhatWouldSayMoreInItsSettings(t *testing.T) {
 		"an unknown field":                 `log: file: "/x"`,
 		"a port that the agent would mind": `listenPort: 80`,
 	} {
-		err := f.plugins["zabbix_agent2"].check(given(t, value)).Err()
+		err := checked(t, f, "zabbix_agent2", value).Err()
 		if err == nil {
-			_, err = output(t, f, "zabbix_agent2", value)
+			_, err = outputOf(t, f, "zabbix_agent2", value)
 		}
 		if err == nil || !strings.Contains(err.Error(), "hosts/given.cue:2:") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := output(t, f, "zabbix_agent2", `tls: mode: "psk"`); err == nil || !strings.Contains(err.Error(), "needs the parameter tls.identity") {
+	if _, err := outputOf(t, f, "zabbix_agent2", `tls: mode: "psk"`); err == nil ||
+		!strings.Contains(err.Error(), "needs the parameter tls.identity") {
 		t.Errorf("a key without a name: %v", err)
 	}
 }

@@ -64,7 +64,7 @@ func evaluated(t *testing.T, files map[string]string) Side {
 
 func load(t *testing.T, fsys fs.FS) Side {
 	t.Helper()
-	f, err := evaluate.Load(t.Context(), fsys)
+	f, err := evaluate.Load(t.Context(), fsys, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ type Content struct {
 	Owner  string        `json:"owner,omitempty"` // of files, USER:GROUP; empty: root's
 	Size   int64         `json:"size"`
 	SHA256 schema.Digest `json:"sha256"`
-	// Origin is where the bytes come from, if SHA256 is not of them but of that (fleet.File.ByOrigin).
+	// Origin is where the bytes come from, if SHA256 is not of them but of that (fleet.File.ByProvenance).
 	Origin string                `json:"origin,omitempty"`
 	text   func() ([]byte, bool) // nil or false: not to be shown
 	root   string
@@ -226,7 +226,7 @@ func bits(m fs.FileMode) uint32 {
 
 // origin words where a file comes from that nobody has seen yet.
 func origin(f *fleet.File) string {
-	if !f.ByOrigin() {
+	if !f.ByProvenance() {
 		return ""
 	}
 	return fmt.Sprintf("%s of the archive %s at %s", f.Member, f.Archive.Short(), f.URL)

@@ -166,7 +166,7 @@ func ofHosts(ctx context.Context, repo string) []schema.Platform {
 	if err != nil {
 		return nil
 	}
-	r, err := evaluate.Load(ctx, fsys)
+	r, err := evaluate.Load(ctx, fsys, nil)
 	if err != nil {
 		return nil
 	}

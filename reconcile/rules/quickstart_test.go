@@ -13,7 +13,7 @@ func TestQuickstartGivesAlikeHostsOneRecipe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := evaluate.Load(t.Context(), fsys)
+	f, err := evaluate.Load(t.Context(), fsys, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func resolved(t *testing.T, files map[string]string) (*Resolved, error) {
 	for name, text := range files {
 		m[name] = &fstest.MapFile{Data: []byte(text)}
 	}
-	f, err := evaluate.Load(t.Context(), m)
+	f, err := evaluate.Load(t.Context(), m, nil)
 	if err != nil {
 		t.Fatalf("load:\n%v", err)
 	}
@@ -184,7 +184,7 @@ func TestWhatIsMissingForPackagesIsNamed(t *testing.T) {
 }
 
 func TestAHostThatIsNotThereIsNotExplained(t *testing.T) {
-	f, err := evaluate.Load(t.Context(), fstest.MapFS{"fleet.cue": {Data: []byte("package fleet\nname: \"n\"\nurl: \"https://u\"\n")}})
+	f, err := evaluate.Load(t.Context(), fstest.MapFS{"fleet.cue": {Data: []byte("package fleet\nname: \"n\"\nurl: \"https://u\"\n")}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -327,7 +327,7 @@ func (f refFleet) resolve(h refHost) (attributes, params map[string]any, present
 func TestResolutionEqualsANaiveReference(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ref := drawFleet(t)
-		f, err := evaluate.Load(t.Context(), ref.cue(t))
+		f, err := evaluate.Load(t.Context(), ref.cue(t), nil)
 		if err != nil {
 			t.Fatalf("load:\n%v", err)
 		}

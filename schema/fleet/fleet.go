@@ -1,8 +1,8 @@
-// Package fleet is the model of a config repo: a typed Fleet of hosts, folders, rules, plugins and keys; what plugins yield
-// for a host; and Problems, each at its file, line and column. It is plain data of the standard library alone.
+// Package fleet is the model of a config repo: a typed Fleet of hosts, folders, rules, plugins and keys; what plugins
+// yield for a host; and Problems, each at its file, line and column. It is plain data of the standard library alone.
 //
-// Package reconcile/evaluate makes it of CUE files. Rules are kept as written, without defaults; package reconcile/rules
-// resolves them.
+// Package reconcile/evaluate makes it of CUE files. Rules are kept as written, without defaults; package
+// reconcile/rules resolves them.
 package fleet
 
 import (
@@ -139,13 +139,39 @@ type Info struct {
 	Anchor       []byte            // the anchor root
 }
 
+// Field is a field by the name that plugins have for it: a string, a list of strings or a map of strings.
+func (i Info) Field(name string) any {
+	switch name {
+	case "name":
+		return i.Name
+	case "url":
+		return i.URL
+	case "certificates":
+		return i.Certificates
+	case "package":
+		return i.Package
+	case "version":
+		return i.Version
+	case "keys":
+		return i.Keys
+	case "expires":
+		return i.Expires
+	case "keyExpiry":
+		return i.KeyExpiry
+	case "anchor":
+		return string(i.Anchor)
+	}
+	return nil
+}
+
 // PackageName is what every package that Bakehouse bakes is called on the host.
 const PackageName = "bakehouse-agent"
 
 // Info is what plugins may learn when they are evaluated for that platform.
 func (f *Fleet) Info(p schema.Platform) Info {
 	info := Info{Name: f.Name, URL: f.URL, Certificates: f.Certificates, Package: PackageName,
-		Version: f.Programs[p].Version, Program: f.Programs[p].SHA256, Keys: map[string]string{}, Expires: map[string]string{}, Anchor: f.Anchor()}
+		Version: f.Programs[p].Version, Program: f.Programs[p].SHA256, Keys: map[string]string{},
+		Expires: map[string]string{}, Anchor: f.Anchor()}
 	if e := f.KeyExpiry; e != schema.DefaultKeyExpiry {
 		info.KeyExpiry = map[string]string{"warn": e.Warn.String(), "critical": e.Critical.String()}
 	}

@@ -54,14 +54,14 @@ type File struct {
 // Shared reports whether the bytes are the same in every package that has the file, whatever its parameters.
 func (f *File) Shared() bool { return f.Repo != "" || f.URL != "" || f.Program }
 
-// ByOrigin reports whether SHA256 is not of the bytes but names where they come from: the digest of an archive, and a
-// member of it. Nobody knows the bytes' own digest before the archive is fetched, which a plan must do without; and a
-// recipe must be the same before and after. Whoever opens such a file checks the archive.
-func (f *File) ByOrigin() bool { return f.URL != "" && f.Member != "" }
+// ByProvenance reports whether SHA256 is not of the bytes but names where they come from: the digest of an archive,
+// and a member of it. Nobody knows the bytes' own digest before the archive is fetched, which a plan must do without;
+// and a recipe must be the same before and after. Whoever opens such a file checks the archive.
+func (f *File) ByProvenance() bool { return f.URL != "" && f.Member != "" }
 
 // Pin is the digest of what URL has.
 func (f *File) Pin() schema.Digest {
-	if f.ByOrigin() {
+	if f.ByProvenance() {
 		return f.Archive
 	}
 	return f.SHA256
@@ -101,15 +101,17 @@ type Interval struct {
 	EnvironmentFile string          `json:"environmentFile,omitempty"`
 	User            string          `json:"user,omitempty"`    // empty: root
 	Timeout         schema.Duration `json:"timeout,omitempty"` // whole seconds; 0: none
-	Output          string          `json:"output,omitempty"`  // file below a folder of /var/cache that keeps what it prints
-	Enable          bool            `json:"enable"`
-	Pos             Pos             `json:"-"`
+	// file below a folder of /var/cache that keeps what it prints
+	Output string `json:"output,omitempty"`
+	Enable bool   `json:"enable"`
+	Pos    Pos    `json:"-"`
 }
 
 // User is a system user, with a group of its name.
 type User struct {
-	Name        string   `json:"name"`
-	Description string   `json:"description,omitempty"` // letters, digits and punctuation that no shell, and no password file, minds
+	Name string `json:"name"`
+	// letters, digits and punctuation that no shell, and no password file, minds
+	Description string   `json:"description,omitempty"`
 	Home        string   `json:"home"`
 	Shell       string   `json:"shell,omitempty"`  // empty: nobody can log in
 	Groups      []string `json:"groups,omitempty"` // sorted: further groups

@@ -41,12 +41,14 @@ type Param struct {
 	Default  string `json:"default,omitempty"` // as CUE: a value, or what it is taken from; empty: none
 	Required bool   `json:"required"`          // it has no default, and the plugin needs it
 	Doc      string `json:"doc"`               // the comment above it
-	Secret   bool   `json:"secret,omitempty"`  // it has the attribute @secret(): neither errors nor explain print its value
-	Pos      Pos    `json:"pos,omitzero"`
+	// it has the attribute @secret(): neither errors nor explain print its value
+	Secret bool `json:"secret,omitempty"`
+	Pos    Pos  `json:"pos,omitzero"`
 }
 
 // implicit is the parameter that every plugin has.
-var implicit = Param{Name: Enabled, Type: "bool", Default: "true", Doc: "Whether hosts that rules give the plugin get it."}
+var implicit = Param{Name: Enabled, Type: "bool", Default: "true",
+	Doc: "Whether hosts that rules give the plugin get it."}
 
 // Secret reports whether a parameter is one whose value is not printed.
 func (p *Plugin) Secret(name string) bool {

@@ -73,7 +73,10 @@ func (ps Problems) Error() string {
 
 // Sorted is ps by place, without repetitions.
 func (ps Problems) Sorted() Problems {
-	slices.SortStableFunc(ps, func(a, b Problem) int { return cmp.Or(a.Pos.Compare(b.Pos), strings.Compare(a.Msg, b.Msg)) })
+	slices.SortStableFunc(ps, func(a, b Problem) int {
+		return cmp.Or(a.Pos.Compare(b.Pos),
+			strings.Compare(a.Msg, b.Msg))
+	})
 	return slices.CompactFunc(ps, func(a, b Problem) bool { return a.Pos == b.Pos && a.Msg == b.Msg })
 }
 

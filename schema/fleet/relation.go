@@ -48,7 +48,8 @@ func (r RelationSet) Join(others ...RelationSet) RelationSet {
 }
 
 func join(a, b []Relation) []Relation {
-	all := slices.SortedFunc(slices.Values(slices.Concat(a, b)), func(x, y Relation) int { return strings.Compare(x.String(), y.String()) })
+	all := slices.SortedFunc(slices.Values(slices.Concat(a, b)),
+		func(x, y Relation) int { return strings.Compare(x.String(), y.String()) })
 	return slices.CompactFunc(all, func(x, y Relation) bool { return x.String() == y.String() })
 }
 

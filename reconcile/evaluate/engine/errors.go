@@ -1,8 +1,7 @@
-package evaluate
+package engine
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -10,7 +9,6 @@ import (
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/errors"
-	"cuelang.org/go/cue/token"
 )
 
 // located is a problem and the path in the value that it is about.
@@ -51,7 +49,8 @@ func locate(err error, in cue.Value, above ...string) (ps []located) {
 	}
 	// A default list has another length than the one that is given, which is not what is wrong with its items.
 	return slices.DeleteFunc(ps, func(l located) bool {
-		return strings.HasSuffix(l.Msg, wrongLength) && slices.ContainsFunc(ps, func(o located) bool { return len(o.path) > len(l.path) && inside(o.path, l.path) })
+		return strings.HasSuffix(l.Msg, wrongLength) &&
+			slices.ContainsFunc(ps, func(o located) bool { return len(o.path) > len(l.path) && inside(o.path, l.path) })
 	})
 }
 
@@ -181,7 +180,10 @@ func alternatives(branches []errors.Error) (given string, allowed []string, ok b
 		if len(allowed) == len(pairs) {
 			// Beside a type, its values are only defaults.
 			if slices.ContainsFunc(allowed, func(s string) bool { return slices.Contains(kinds, s) }) {
-				allowed = slices.DeleteFunc(allowed, func(s string) bool { return !strings.ContainsAny(s, "[{") && !slices.Contains(kinds, s) })
+				allowed = slices.DeleteFunc(allowed, func(s string) bool {
+					return !strings.ContainsAny(s, "[{") &&
+						!slices.Contains(kinds, s)
+				})
 			}
 			slices.Sort(allowed)
 			return given, slices.Compact(allowed), true
@@ -254,33 +256,7 @@ func nearestPos(v cue.Value, path []string) fleet.Pos {
 	return fleet.Pos{}
 }
 
-var definition = regexp.MustCompile(`^(#[A-Za-z]+):`)
-
-// schemaRule is what the definition at a line of the published schema asks for.
-func schemaRule(at token.Pos) string {
-	for _, s := range schemaDir.files {
-		if s.name != at.Filename() {
-			continue
-		}
-		lines := strings.Split(string(s.data), "\n")
-		if at.Line() > len(lines) {
-			return ""
-		}
-		if m := definition.FindStringSubmatch(lines[at.Line()-1]); m != nil {
-			return ruleOf(m[1])
-		}
-	}
-	return ""
-}
-
-// ruleOf is the comment of a definition of the published schema, in words for a user.
-func ruleOf(name string) string {
-	for _, s := range schemaDir.files {
-		_, text, ok := strings.Cut(string(s.data), "\n// "+name+" is ")
-		if ok {
-			text, _, _ = strings.Cut(text, "\n"+name+":")
-			return "it must be " + strings.TrimSuffix(strings.ReplaceAll(text, "\n// ", " "), ".")
-		}
-	}
-	return ""
+// inside reports whether path is at or below another.
+func inside(path, above []string) bool {
+	return len(path) >= len(above) && slices.Equal(path[:len(above)], above)
 }

@@ -1,9 +1,11 @@
-package evaluate
+package engine
 
 import (
 	"context"
 	"fmt"
 	"maps"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -13,28 +15,29 @@ import (
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/token"
 
+	"bakehouse/reconcile/evaluate/result"
 	"bakehouse/schema/fleet"
 )
 
-// plugin is CUE that makes files, services, scripts and a health check of typed parameters. Its methods are safe for
-// concurrent use.
+// plugin is an open plugin. Its methods are safe for concurrent use.
 type plugin struct {
-	*fleet.Plugin
-	dir     *dir
-	fleet   *fleet.Fleet
-	l       limits
-	sources *sources
+	result.Plugin
+	name, home string
+	dir        *dir
+	limits     Limits
 
 	mu    sync.Mutex
 	ctx   *cue.Context
 	value cue.Value // unified with the schema, in ctx
 	uses  int       // of ctx
-	known map[string]bool
-	dead  error // a time-out left value to a goroutine that may still run
+	dead  error     // a time-out left value to a goroutine that may still run
 }
 
-// maxUses is after how many evaluations a context is renewed: contexts only grow.
-const maxUses = 2000
+func nameOf(home string) string { return path.Base(home) }
+
+func newPlugin(home string, e *evaluated, l Limits) *plugin {
+	return &plugin{name: nameOf(home), home: home, dir: e.dir, limits: l, ctx: e.ctx, value: e.value}
+}
 
 // available are the inputs that a plugin may declare, besides params.
 var available = map[string][]string{
@@ -43,14 +46,9 @@ var available = map[string][]string{
 	"fleet":    {"name", "url", "certificates", "package", "version", "keys", "expires", "keyExpiry", "anchor"},
 }
 
-var pluginPath, paramsPath = cue.ParsePath("plugin"), cue.ParsePath("plugin.params")
-
-// take keeps an evaluated directory as a plugin.
-func (p *plugin) take(e *evaluated) (ps fleet.Problems) {
-	if e == nil {
-		return fleet.Problems{{Pos: fleet.Pos{File: p.Home}, Msg: "there is no CUE file in it", Hint: "a plugin is plugins/NAME/plugin.cue"}}
-	}
-	p.dir, p.ctx, p.value, p.Reads, p.known = e.dir, e.ctx, e.value, map[string][]string{}, map[string]bool{}
+// declare reads what the plugin declares, and says what is wrong with it.
+func (p *plugin) declare(e *evaluated) (ps fleet.Problems) {
+	p.Reads = map[string][]string{}
 	if doc := e.value.LookupPath(cue.ParsePath("plugin.doc")); doc.Exists() {
 		p.Doc, _ = doc.String()
 	}
@@ -81,7 +79,7 @@ func (p *plugin) take(e *evaluated) (ps fleet.Problems) {
 	}
 	it, err := params.Fields(cue.Optional(true))
 	for err == nil && it.Next() {
-		param := paramOf(it.Selector().Unquoted(), it.Value(), it.IsOptional(), p.l.Nodes)
+		param := paramOf(it.Selector().Unquoted(), it.Value(), it.IsOptional(), p.limits.Nodes)
 		if param.Name == fleet.Enabled {
 			ps = append(ps, fleet.Problem{Pos: param.Pos, Msg: "every plugin has the parameter enabled, so none declares it"})
 		}
@@ -108,41 +106,22 @@ func (p *plugin) names() []string {
 	return names
 }
 
-// check says what is wrong with the values that a rule gives to parameters.
-func (p *plugin) check(value map[string]fleet.Value) (ps fleet.Problems) {
-	for _, name := range slices.Sorted(maps.Keys(value)) {
-		v := value[name]
-		if name == fleet.Enabled {
-			if !v.IsBool() {
-				ps = append(ps, fleet.Problem{Pos: v.Pos, Msg: fmt.Sprintf("%s.enabled: %s is not true or false", p.Name, v.JSON)})
-			}
-			continue
-		}
-		p.mu.Lock()
-		key := name + "=" + string(v.JSON)
-		if !p.known[key] {
-			found := p.checkOne(name, v)
-			p.known[key] = len(found) == 0
-			ps = append(ps, found...)
-		}
-		p.mu.Unlock()
-	}
-	return ps
-}
-
-func (p *plugin) checkOne(name string, v fleet.Value) (ps fleet.Problems) {
+// check says what is wrong with the value that a rule gives to a parameter.
+func (p *plugin) check(ctx context.Context, info fleet.Info, name string, v fleet.Value) (fleet.Problems, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.dead != nil {
-		return nil
+		return nil, p.dead
 	}
-	ctx, value := p.context()
-	err := p.l.bounded(context.Background(), func() {
-		info := p.fleet.Info(fleet.Inputs{}.Platform)
-		if err := p.fill(ctx, &value, fleet.Inputs{Fleet: info}, nil, false); err != nil {
+	var ps fleet.Problems
+	c, value := p.context()
+	err := p.limits.bounded(ctx, func() {
+		if err := p.fill(c, &value, fleet.Inputs{Fleet: info}, nil, false); err != nil {
 			return // reported when it is evaluated
 		}
 		params := value.LookupPath(paramsPath)
 		only := map[string]fleet.Value{name: v}
-		given := ctx.BuildExpr(placesOf(only).fields(only))
+		given := c.BuildExpr(placesOf(only).fields(only))
 		err := params.Unify(given).LookupPath(cue.MakePath(cue.Str(name))).Validate()
 		for _, found := range problemsOf(err, given, "plugin", "params") {
 			ps = append(ps, p.atRule(found, name, v))
@@ -152,10 +131,79 @@ func (p *plugin) checkOne(name string, v fleet.Value) (ps fleet.Problems) {
 		}
 	})
 	if err != nil {
-		p.dead = fmt.Errorf("plugin %s: %w", p.Name, err)
-		return fleet.Problems{{Pos: v.Pos, Msg: p.dead.Error()}}
+		p.dead = fmt.Errorf("plugin %s: %w", p.name, err)
+		return nil, p.dead
 	}
-	return ps
+	return ps, nil
+}
+
+// evaluate fills in the inputs and reads what follows.
+func (p *plugin) evaluate(ctx context.Context, in fleet.Inputs, params map[string]fleet.Value) (*result.Node, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dead != nil {
+		return nil, p.dead
+	}
+	var out *result.Node
+	var failed error
+	err := p.limits.bounded(ctx, func() {
+		c, value := p.context()
+		if failed = p.fill(c, &value, in, params, true); failed != nil {
+			return
+		}
+		if err := value.LookupPath(pluginPath).Validate(cue.Concrete(true)); err != nil {
+			failed = p.problems(err, value)
+			return
+		}
+		out, failed = p.sections(value)
+	})
+	if err != nil {
+		p.dead = fmt.Errorf("plugin %s: %w", p.name, err)
+		return nil, p.dead
+	}
+	return out, failed
+}
+
+// sections reads what is asked of an evaluated plugin.
+func (p *plugin) sections(value cue.Value) (*result.Node, error) {
+	out := &result.Node{Kind: result.Struct}
+	var ps fleet.Problems
+	for _, name := range append([]string{"params"}, Sections...) {
+		part := value.LookupPath(cue.MakePath(cue.Str("plugin"), cue.Str(name)))
+		if !part.Exists() {
+			continue
+		}
+		n, err := toNode(part, p.limits.Nodes)
+		if err != nil {
+			ps = append(ps, fleet.Problem{Pos: fleet.Pos{File: p.home},
+				Msg: fmt.Sprintf("plugin %s: %s: %v", p.name, name, err)})
+			continue
+		}
+		out.Names, out.Parts = append(out.Names, name), append(out.Parts, n)
+	}
+	return out, ps.Err()
+}
+
+var unset = regexp.MustCompile(`^plugin\.params\.(\S+?): (incomplete value|\S+ is missing)`)
+
+// problems words what CUE says of an evaluation: a parameter without a value is the rules' fault, all else follows.
+func (p *plugin) problems(err error, value cue.Value) fleet.Problems {
+	var missing fleet.Problems
+	all := problemsOf(err, value)
+	for _, found := range all {
+		if m := unset.FindStringSubmatch(found.Msg); m != nil {
+			missing = append(missing, fleet.Problem{Pos: found.Pos,
+				Msg:  fmt.Sprintf("plugin %s needs the parameter %s, which no rule sets", p.name, m[1]),
+				Hint: "set it by a rule, or give it a default in the plugin"})
+		}
+	}
+	if len(missing) > 0 {
+		return missing
+	}
+	for i := range all {
+		all[i].Msg = "plugin " + p.name + ": " + strings.TrimPrefix(all[i].Msg, "plugin.")
+	}
+	return all
 }
 
 // declares reports whether params has a field of that name, or a pattern that lets it in.
@@ -168,7 +216,7 @@ func (p *plugin) unknown(name string, v fleet.Value) fleet.Problem {
 	if hint == "" {
 		hint = "it has " + strings.Join(p.names(), ", ")
 	}
-	return fleet.Problem{Pos: v.Pos, Msg: fmt.Sprintf("plugin %s has no parameter %q", p.Name, name), Hint: hint}
+	return fleet.Problem{Pos: v.Pos, Msg: fmt.Sprintf("plugin %s has no parameter %q", p.name, name), Hint: hint}
 }
 
 // atRule moves what CUE says of a parameter to where the rule gives it.
@@ -176,11 +224,11 @@ func (p *plugin) atRule(found fleet.Problem, name string, v fleet.Value) fleet.P
 	if found.Msg == name+": unknown field "+name {
 		return p.unknown(name, v)
 	}
-	if p.Secret(name) {
+	i := slices.IndexFunc(p.Params, func(param fleet.Param) bool { return param.Name == name })
+	if i >= 0 && p.Params[i].Secret {
 		found.Msg = name + ": it is not of the form that the plugin asks for"
 	}
-	found.Msg = p.Name + "." + found.Msg
-	i := slices.IndexFunc(p.Params, func(param fleet.Param) bool { return param.Name == name })
+	found.Msg = p.name + "." + found.Msg
 	if i >= 0 && found.Hint == "" {
 		found.Hint, _, _ = strings.Cut(strings.ReplaceAll(p.Params[i].Doc, "\n", " "), ". ")
 	}
@@ -190,7 +238,7 @@ func (p *plugin) atRule(found fleet.Problem, name string, v fleet.Value) fleet.P
 		switch q := all[i]; {
 		case q.File == v.Pos.File && v.Has(q):
 			found.Pos = q
-		case strings.HasPrefix(q.File, p.Home) && len(found.Also) == 0 && q.File != "":
+		case strings.HasPrefix(q.File, p.home) && len(found.Also) == 0 && q.File != "":
 			found.Also = []fleet.Pos{q}
 		}
 	}
@@ -199,36 +247,36 @@ func (p *plugin) atRule(found fleet.Problem, name string, v fleet.Value) fleet.P
 
 // context is the context to evaluate in, renewed now and then; p.mu is held.
 func (p *plugin) context() (*cue.Context, cue.Value) {
-	if p.uses++; p.uses > maxUses {
-		e := p.dir.evaluate("#PluginDir", true)
+	if p.uses++; p.uses > p.limits.Uses {
+		e := p.dir.evaluate(result.PluginDefinition, true)
 		p.ctx, p.value, p.uses = e.ctx, e.value, 0
 	}
 	return p.ctx, p.value
 }
 
 // fill gives value its inputs, and its parameters if concrete.
-func (p *plugin) fill(ctx *cue.Context, value *cue.Value, in fleet.Inputs, params map[string]fleet.Value, concrete bool) error {
+func (p *plugin) fill(ctx *cue.Context, value *cue.Value, in fleet.Inputs, params map[string]fleet.Value,
+	concrete bool) error {
 	if !utf8.Valid(in.Fleet.Anchor) {
 		return fmt.Errorf("the anchor root is not UTF-8")
 	}
-	given := map[string]map[string]ast.Expr{
-		"fleet": {"name": ast.NewString(in.Fleet.Name), "url": ast.NewString(in.Fleet.URL), "package": ast.NewString(in.Fleet.Package),
-			"version": ast.NewString(in.Fleet.Version), "anchor": ast.NewString(string(in.Fleet.Anchor)),
-			"certificates": listExpr(in.Fleet.Certificates), "keys": mapExpr(in.Fleet.Keys), "expires": mapExpr(in.Fleet.Expires),
-			"keyExpiry": mapExpr(in.Fleet.KeyExpiry)},
-	}
+	given := map[string]func(name string) any{"fleet": in.Fleet.Field}
 	if concrete {
-		given["platform"] = map[string]ast.Expr{"os": ast.NewString(in.Platform.OS), "arch": ast.NewString(in.Platform.Arch)}
-		given["host"] = map[string]ast.Expr{}
-		for name, v := range in.Host {
-			given["host"][name] = ast.NewString(v)
+		given["platform"] = func(name string) any {
+			return map[string]string{"os": in.Platform.OS, "arch": in.Platform.Arch}[name]
+		}
+		given["host"] = func(name string) any {
+			if v, ok := in.Host[name]; ok {
+				return v
+			}
+			return nil
 		}
 	}
 	all := &ast.StructLit{}
 	for _, input := range slices.Sorted(maps.Keys(given)) {
 		fields := &ast.StructLit{}
 		for _, name := range p.Reads[input] {
-			if v := given[input][name]; v != nil {
+			if v := exprOf(given[input](name)); v != nil {
 				fields.Elts = append(fields.Elts, &ast.Field{Label: label(name, token.NoPos), Value: v})
 			}
 		}
@@ -247,18 +295,23 @@ func (p *plugin) fill(ctx *cue.Context, value *cue.Value, in fleet.Inputs, param
 	return nil
 }
 
-func listExpr(items []string) ast.Expr {
-	list := &ast.ListLit{}
-	for _, s := range items {
-		list.Elts = append(list.Elts, ast.NewString(s))
+// exprOf is a string, a list of strings or a map of strings; nil for anything else.
+func exprOf(v any) ast.Expr {
+	switch v := v.(type) {
+	case string:
+		return ast.NewString(v)
+	case []string:
+		list := &ast.ListLit{}
+		for _, s := range v {
+			list.Elts = append(list.Elts, ast.NewString(s))
+		}
+		return list
+	case map[string]string:
+		st := &ast.StructLit{}
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			st.Elts = append(st.Elts, &ast.Field{Label: label(k, token.NoPos), Value: ast.NewString(v[k])})
+		}
+		return st
 	}
-	return list
-}
-
-func mapExpr(m map[string]string) ast.Expr {
-	st := &ast.StructLit{}
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		st.Elts = append(st.Elts, &ast.Field{Label: label(k, token.NoPos), Value: ast.NewString(m[k])})
-	}
-	return st
+	return nil
 }

@@ -1,4 +1,4 @@
-package evaluate
+package engine
 
 import (
 	"slices"
@@ -26,7 +26,7 @@ func paramOf(name string, v cue.Value, optional bool, most int) fleet.Param {
 	}
 	if v.Validate(cue.Concrete(true)) == nil {
 		if n, err := toNode(v, most); err == nil {
-			p.Default = string(n.json())
+			p.Default = string(n.JSON())
 			return p
 		}
 	}

@@ -1,4 +1,4 @@
-package evaluate
+package engine
 
 import (
 	"fmt"
@@ -10,8 +10,8 @@ import (
 	"cuelang.org/go/cue/ast"
 )
 
-// unknownFields finds what def, a closed struct of the schema, does not allow in v. CUE reports such fields only as long
-// as nothing else is wrong beside them, so this runs when something is, to tell everything at once.
+// unknownFields finds what def, a closed struct of the schema, does not allow in v. CUE reports such fields only as
+// long as nothing else is wrong beside them, so this runs when something is, to tell everything at once.
 func unknownFields(ctx *cue.Context, v, def cue.Value, path []string) (ps []located) {
 	if root, to := def.ReferencePath(); def.Err() != nil && len(to.Selectors()) > 0 {
 		def = root.LookupPath(to) // a definition that refers to itself is evaluated only as far as values reach
@@ -34,7 +34,8 @@ func unknownFields(ctx *cue.Context, v, def cue.Value, path []string) (ps []loca
 	// Patterns take effect on fields that are there.
 	probe := &ast.StructLit{}
 	for it.Next() {
-		probe.Elts = append(probe.Elts, &ast.Field{Label: label(it.Selector().Unquoted(), it.Value().Pos()), Value: ast.NewIdent("_")})
+		probe.Elts = append(probe.Elts, &ast.Field{Label: label(it.Selector().Unquoted(), it.Value().Pos()),
+			Value: ast.NewIdent("_")})
 	}
 	for it, _ = v.Fields(); it.Next(); {
 		name := it.Selector()
@@ -54,7 +55,8 @@ func unknownFields(ctx *cue.Context, v, def cue.Value, path []string) (ps []loca
 
 func unknownField(v, def cue.Value, path []string) located {
 	name := lastOf(path)
-	l := located{path: path, Problem: fleet.Problem{Pos: posOf(repoPos(v)), Msg: fmt.Sprintf("%s: unknown field %s", pathString(path), name)}}
+	l := located{path: path, Problem: fleet.Problem{Pos: posOf(repoPos(v)),
+		Msg: fmt.Sprintf("%s: unknown field %s", pathString(path), name)}}
 	allowed := fieldsOf(def)
 	if len(allowed) > 0 {
 		l.Hint = fleet.Nearest("did you mean %s?", name, allowed)

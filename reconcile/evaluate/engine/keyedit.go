@@ -1,4 +1,4 @@
-package evaluate
+package engine
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"cuelang.org/go/cue/parser"
 )
 
-// RetireKey adds `retired` to a key in a file of keys/, whose other text stays but for how cue fmt would have it. The error
-// says so if the key is not written there as a struct of its own.
+// RetireKey adds `retired` to a key in a file of keys/, whose other text stays but for how cue fmt would have it. The
+// error says so if the key is not written there as a struct of its own.
 func RetireKey(file string, text []byte, key string, at time.Time) ([]byte, error) {
 	f, err := parser.ParseFile(file, text, parser.ParseComments)
 	if err != nil {
@@ -18,9 +18,11 @@ func RetireKey(file string, text []byte, key string, at time.Time) ([]byte, erro
 	}
 	s := structAt(f.Decls, "keys", key)
 	if s == nil {
-		return nil, fmt.Errorf("%s does not hold key %s as `keys: %s: {…}`: write `retired: %q` there by hand", file, key, key, at.UTC().Format(time.RFC3339))
+		return nil, fmt.Errorf("%s does not hold key %s as `keys: %s: {…}`: write `retired: %q` there by hand", file, key,
+			key, at.UTC().Format(time.RFC3339))
 	}
-	s.Elts = append(s.Elts, &ast.Field{Label: ast.NewIdent("retired"), Value: ast.NewString(at.UTC().Format(time.RFC3339))})
+	s.Elts = append(s.Elts, &ast.Field{Label: ast.NewIdent("retired"),
+		Value: ast.NewString(at.UTC().Format(time.RFC3339))})
 	return format.Node(f)
 }
 

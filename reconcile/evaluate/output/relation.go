@@ -1,4 +1,4 @@
-package evaluate
+package output
 
 import (
 	"fmt"
@@ -6,13 +6,15 @@ import (
 	"slices"
 	"strings"
 
+	"bakehouse/reconcile/evaluate/result"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
 
 var (
 	debPackage = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+(:any|:native)?$`)
-	rpmPackage = regexp.MustCompile(`^[A-Za-z0-9/_][A-Za-z0-9+._/:()-]*$`) // capabilities too: /bin/sh, perl(Carp), libc.so.6(GLIBC_2.4)
+	// capabilities too: /bin/sh, perl(Carp), libc.so.6(GLIBC_2.4)
+	rpmPackage = regexp.MustCompile(`^[A-Za-z0-9/_][A-Za-z0-9+._/:()-]*$`)
 	anyVersion = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+~:_-]*$`)
 )
 
@@ -58,4 +60,28 @@ func parseRelation(s string, format schema.Format, kind string) (fleet.Relation,
 		first.Or = nil
 	}
 	return first, nil
+}
+
+func (d *decoder) relations(n *result.Node) fleet.Relations {
+	return fleet.Relations{All: d.relationSet(n, ""), Deb: d.relationSet(n.Get("deb"), "deb"),
+		RPM: d.relationSet(n.Get("rpm"), "rpm")}
+}
+
+func (d *decoder) relationSet(n *result.Node, format schema.Format) fleet.RelationSet {
+	read := func(kind string) (out []fleet.Relation) {
+		list := n.Get(kind)
+		if list == nil {
+			return nil
+		}
+		for _, item := range list.Parts {
+			r, err := parseRelation(item.Text, format, kind)
+			if err != nil {
+				d.refuse(item, "relations: %s %s: %v", kind, result.Quote(item.Text), err)
+			}
+			out = append(out, r)
+		}
+		return out
+	}
+	return fleet.RelationSet{}.Join(fleet.RelationSet{Depends: read("depends"), Conflicts: read("conflicts"),
+		Replaces: read("replaces"), Provides: read("provides")})
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package evaluate
+package cache
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// private refuses a folder that others than the user, or root, can write to.
+// private refuses a directory that others than the user, or root, can write to.
 func private(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -16,7 +16,7 @@ func private(dir string) error {
 	}
 	st := info.Sys().(*syscall.Stat_t)
 	if !info.IsDir() || int(st.Uid) != os.Geteuid() && st.Uid != 0 || info.Mode()&0o022 != 0 {
-		return fmt.Errorf("%s: not a folder that only this user can write to", dir)
+		return fmt.Errorf("%s: not a directory that only this user can write to", dir)
 	}
 	return nil
 }

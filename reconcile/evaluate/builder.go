@@ -1,0 +1,73 @@
+package evaluate
+
+import (
+	"fmt"
+	"io/fs"
+
+	"bakehouse/reconcile/evaluate/result"
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+)
+
+// builder makes a fleet of evaluated directories, which it is given one by one, in order of paths.
+type builder struct {
+	fsys  fs.FS // for what is not CUE: roots and private keys
+	fleet *fleet.Fleet
+	ps    fleet.Problems
+
+	hosts      map[string]*fleet.Host // by name in lower case
+	former     []formerName
+	sites      map[string]fleet.Pos // where they are written
+	inherited  map[*fleet.Folder]inherited
+	used       map[*fleet.Condition]bool
+	references []reference
+	salvaged   []salvaged
+	wanted     map[string]bool // plugins that rules are about
+	failed     map[string]bool // plugins that did not evaluate
+	unread     map[string]bool // definitions of the schema with a directory that did not evaluate
+}
+
+// formerName is a name that a host had before.
+type formerName struct {
+	host *fleet.Host
+	name string
+	pos  fleet.Pos
+}
+
+// inherited are labels and tags of a folder's defaults, with those of the folders above.
+type inherited struct{ labels, tags map[string]string }
+
+// reference is a Match whose values must exist in the fleet.
+type reference struct {
+	match *fleet.Match
+	pos   fleet.Pos
+	kind  string
+}
+
+// salvaged is what a rule gives to a plugin, in a folder that the schema refuses.
+type salvaged struct {
+	plugin string
+	fleet.Rule
+}
+
+func newBuilder(fsys fs.FS) *builder {
+	return &builder{fsys: fsys, fleet: &fleet.Fleet{
+		AnchorVersion: 1, Programs: map[schema.Platform]fleet.Program{}, Keys: map[string]*fleet.Key{},
+		Folders: map[string]*fleet.Folder{}, Plugins: map[string]*fleet.Plugin{}, Sites: map[string]schema.Site{},
+		Access: schema.Access{Schema: accessSchema, Users: map[string]schema.User{}},
+	}, hosts: map[string]*fleet.Host{}, sites: map[string]fleet.Pos{},
+		inherited: map[*fleet.Folder]inherited{}, used: map[*fleet.Condition]bool{},
+		wanted: map[string]bool{}, failed: map[string]bool{}, unread: map[string]bool{}}
+}
+
+// problem notes what is wrong at n. The result may be completed until the next call.
+func (b *builder) problem(n *result.Node, format string, args ...any) *fleet.Problem {
+	return b.problemAt(n.At(), format, args...)
+}
+
+func (b *builder) problemAt(at fleet.Pos, format string, args ...any) *fleet.Problem {
+	b.ps = append(b.ps, fleet.Problem{Pos: at, Msg: fmt.Sprintf(format, args...)})
+	return &b.ps[len(b.ps)-1]
+}
+
+func (b *builder) warn(p fleet.Problem) { b.fleet.Warnings = append(b.fleet.Warnings, p) }

@@ -1,0 +1,147 @@
+package evaluate
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"bakehouse/reconcile/evaluate/result"
+	"bakehouse/reconcile/evaluate/sourcefile"
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+	"bakehouse/schema/fleet"
+)
+
+// discover lists the directories to evaluate, in the order in which they are taken: the top first, then by path.
+func (ld *loader) discover() ([]*job, error) {
+	top, err := fs.ReadDir(ld.fsys, ".")
+	if err != nil {
+		return nil, fmt.Errorf("reading the config repo: %w", err)
+	}
+	if !slices.ContainsFunc(top, func(e fs.DirEntry) bool { return e.Name() == "fleet.cue" }) {
+		return nil, fault.Hint(errors.New("fleet.cue: no such file, so this is no config repo"),
+			"`bakehouse init DIR` makes one")
+	}
+	jobs := []*job{{path: ".", entries: top, definition: "#Root",
+		take: func(d *result.Directory) { ld.takeRoot(d.Tree()) }}}
+	for _, e := range top {
+		name := e.Name()
+		if name[0] == '.' || !e.IsDir() {
+			if slices.Contains([]string{"hosts", "keys", "plugins", "sites", "trust"}, name) {
+				ld.ps = append(ld.ps, fleet.Problem{Pos: fleet.Pos{File: name}, Msg: "is not a folder",
+					Hint: "symbolic links are not followed"})
+			}
+			continue
+		}
+		switch name {
+		case "keys":
+			jobs = append(jobs, &job{path: name, entries: ld.readDir(name), definition: "#Keys",
+				take: func(d *result.Directory) { ld.takeKeys(d.Tree()) }})
+		case "sites":
+			jobs = append(jobs, &job{path: name, entries: ld.readDir(name), definition: "#Sites",
+				take: func(d *result.Directory) { ld.takeSites(d.Tree()) }})
+		case "hosts":
+			jobs = ld.discoverFolders(jobs, name, nil)
+		case "plugins":
+			jobs = append(jobs, ld.discoverPlugins(name)...)
+		case "trust", "cue.mod":
+		default:
+			for _, f := range ld.readDir(name) {
+				if isCUE(f.Name()) {
+					ld.warn(fleet.Problem{Pos: fleet.Pos{File: path.Join(name, f.Name())}, Msg: "nothing reads this file",
+						Hint: fleet.Nearest("did you mean the folder %s/?", name, []string{"hosts", "keys", "plugins", "sites"})})
+				}
+			}
+		}
+	}
+	if ld.fleet.Folders[""] == nil {
+		ld.fleet.Folders[""] = &fleet.Folder{}
+	}
+	return jobs, nil
+}
+
+func (ld *loader) discoverFolders(jobs []*job, dir string, parent *fleet.Folder) []*job {
+	folder := &fleet.Folder{Path: strings.TrimPrefix(strings.TrimPrefix(dir, "hosts"), "/"), Parent: parent}
+	ld.fleet.Folders[folder.Path] = folder
+	entries := ld.readDir(dir)
+	jobs = append(jobs, &job{path: dir, entries: entries, definition: "#Folder",
+		take: func(d *result.Directory) { ld.takeFolder(folder, d.Tree()) }})
+	for _, e := range entries {
+		switch name := path.Join(dir, e.Name()); {
+		case e.Name()[0] == '.' || e.Name()[0] == '_':
+		case e.Type()&fs.ModeSymlink != 0 && !isCUE(e.Name()):
+			ld.ps = append(ld.ps, fleet.Problem{Pos: fleet.Pos{File: name}, Msg: "is a symbolic link",
+				Hint: "symbolic links are not followed: put the folder itself here"})
+		case e.IsDir():
+			jobs = ld.discoverFolders(jobs, name, folder)
+		}
+	}
+	return jobs
+}
+
+func (ld *loader) discoverPlugins(dir string) []*job {
+	var jobs []*job
+	for _, e := range ld.readDir(dir) {
+		name := path.Join(dir, e.Name())
+		p := &plugin{Plugin: &fleet.Plugin{Name: e.Name(), Home: name}}
+		switch {
+		case e.Name()[0] == '.' || e.Name()[0] == '_':
+			continue
+		case !e.IsDir():
+			if isCUE(e.Name()) || e.Type()&fs.ModeSymlink != 0 {
+				ld.ps = append(ld.ps, fleet.Problem{Pos: fleet.Pos{File: name}, Msg: "is not a folder",
+					Hint: "a plugin is a folder: plugins/NAME/plugin.cue"})
+			}
+			continue
+		case schema.CheckName(p.Name) != nil || p.Name == fleet.HostAttributes:
+			ld.ps = append(ld.ps, fleet.Problem{Pos: fleet.Pos{File: name},
+				Msg: fmt.Sprintf("%q cannot be the name of a plugin", p.Name)})
+			continue
+		case p.Name == fleet.UpdaterPlugin:
+			ld.ps = append(ld.ps, fleet.Problem{Pos: fleet.Pos{File: name},
+				Msg: "the plugin updater is shipped with bakehouse and cannot be replaced"})
+			continue
+		}
+		jobs = append(jobs, ld.pluginJob(ld.fsys, ld.readDir(name), p))
+	}
+	return jobs
+}
+
+func (ld *loader) pluginJob(fsys fs.FS, entries []fs.DirEntry, p *plugin) *job {
+	j := &job{fsys: fsys, path: p.Home, entries: entries, definition: result.PluginDefinition, plugin: p.Name}
+	j.take = func(d *result.Directory) {
+		if d == nil {
+			ld.ps = append(ld.ps, fleet.Problem{Pos: fleet.Pos{File: p.Home}, Msg: "there is no CUE file in it",
+				Hint: "a plugin is plugins/NAME/plugin.cue"})
+			return
+		}
+		p.Doc, p.Combine, p.Params, p.Reads = d.Plugin.Doc, d.Plugin.Combine, d.Plugin.Params, d.Plugin.Reads
+		p.source, p.key = j.source, j.key
+		ld.fleet.Plugins[p.Name], ld.plugins[p.Name] = p.Plugin, p
+	}
+	return j
+}
+
+// shippedJobs are the plugins that come with the tool, that rules are about and that the repo does not replace.
+func (ld *loader) shippedJobs() (jobs []*job) {
+	for _, name := range ShippedNames() {
+		if !ld.wanted[name] || ld.fleet.Plugins[name] != nil || ld.failed[name] {
+			continue
+		}
+		p := &plugin{Plugin: &fleet.Plugin{Name: name, Shipped: true, Home: path.Join(shippedDir, name)}}
+		files, _ := shipped.ReadDir(p.Home) // embedded
+		jobs = append(jobs, ld.pluginJob(shipped, files, p))
+	}
+	return jobs
+}
+
+func (ld *loader) readDir(name string) []fs.DirEntry {
+	entries, err := fs.ReadDir(ld.fsys, name)
+	if err != nil {
+		ld.ps = append(ld.ps, fleet.Problem{Pos: fleet.Pos{File: name}, Msg: sourcefile.Plain(err).Error()})
+	}
+	return entries
+}

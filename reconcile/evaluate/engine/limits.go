@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"runtime/metrics"
+	"time"
+)
+
+// Limits bound what hostile files can cost. CUE cannot be interrupted, so what exceeds Time or Memory is left running
+// in its goroutine and the caller gives up: right for a command, which then ends.
+type Limits struct {
+	Time   time.Duration // per directory or evaluation
+	Memory uint64        // heap of the whole process, in bytes
+	Nodes  int           // values in a directory
+	Uses   int           // evaluations in a context of CUE, which only grows
+}
+
+// DefaultLimits are those of the commands.
+var DefaultLimits = Limits{Time: 30 * time.Second, Memory: 4 << 30, Nodes: 4 << 20, Uses: 2000}
+
+// bounded runs work, gives up on it when it exceeds the limits, and turns its panics into errors.
+func (l Limits) bounded(ctx context.Context, work func()) error {
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if r := recover(); r != nil {
+				done <- fmt.Errorf("CUE fails on it: %v", r)
+			}
+		}()
+		work()
+		done <- nil
+	}()
+	deadline := time.NewTimer(l.Time)
+	defer deadline.Stop()
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return fmt.Errorf("evaluation stopped: %w", context.Cause(ctx))
+		case <-deadline.C:
+			return fmt.Errorf("evaluation takes longer than %s", l.Time)
+		case <-tick.C:
+			if heap() > l.Memory {
+				return fmt.Errorf("evaluation takes more than %d MB of memory", l.Memory>>20)
+			}
+		}
+	}
+}
+
+func heap() uint64 {
+	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
+}

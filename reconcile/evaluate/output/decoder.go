@@ -1,0 +1,35 @@
+package output
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"bakehouse/reconcile/evaluate/result"
+	"bakehouse/schema/fleet"
+)
+
+// decoder checks what a plugin yields. Parameters have gone into it, so nothing is taken to be well-formed.
+type decoder struct {
+	p  *fleet.Plugin
+	in fleet.Inputs
+	ps fleet.Problems
+
+	pending []Pending
+	index   int // of the file
+}
+
+func (d *decoder) refuse(n *result.Node, format string, args ...any) {
+	at := n.At()
+	if at.IsZero() {
+		at = fleet.Pos{File: d.p.Home}
+	}
+	d.ps = append(d.ps, fleet.Problem{Pos: at, Msg: "plugin " + d.p.Name + ": " + fmt.Sprintf(format, args...)})
+}
+
+// control reports whether s holds characters that mean something to whoever reads units, scripts or terminals.
+func control(s string) bool {
+	return !utf8.ValidString(s) || strings.ContainsFunc(s,
+		func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' })
+}

@@ -1,0 +1,73 @@
+package output
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"bakehouse/reconcile/evaluate/result"
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+)
+
+func (d *decoder) file(name string, n *result.Node) fleet.File {
+	f := fleet.File{Path: name, Mode: 0o644, Pos: n.At()}
+	if err := checkPath(name, d.p.Name); err != nil {
+		d.refuse(n, "file %s: %v", result.Quote(name), err)
+	}
+	if mode := n.Get("mode"); mode != nil {
+		bits, err := strconv.ParseUint(mode.Text, 10, 16)
+		if err != nil || bits > 0o777 {
+			d.refuse(mode, "file %s: mode %s is outside 0o000 to 0o777", name, mode.Text)
+		}
+		f.Mode = fs.FileMode(bits)
+	}
+	f.Owner, f.Group = d.owner(n.Get("owner"), name), d.owner(n.Get("group"), name)
+	content, source, program := n.Get("content"), n.Get("source"), n.Get("program")
+	kinds := 0
+	for _, part := range []*result.Node{content, source, program} {
+		if part != nil {
+			kinds++
+		}
+	}
+	switch {
+	case kinds != 1:
+		d.refuse(n, "file %s has not exactly one of content, source and program", name)
+	case content != nil:
+		f.Content = []byte(content.Text)
+		f.SHA256, f.Size = schema.DigestOf(f.Content), int64(len(f.Content))
+	case program != nil:
+		f.Program, f.SHA256, f.Size = true, d.in.Fleet.Program, -1
+	default:
+		d.source(&f, source)
+	}
+	return f
+}
+
+// checkPath accepts what a package may put on a host.
+func checkPath(name, plugin string) error {
+	switch {
+	case !path.IsAbs(name) || path.Clean(name) != name || name == "/":
+		return fmt.Errorf("the path is not absolute and clean")
+	case len(name) > 1024 || !utf8.ValidString(name) || control(name):
+		return fmt.Errorf("the path is too long or holds control characters")
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if len(part) > 255 {
+			return fmt.Errorf("a part of the path is longer than 255 bytes")
+		}
+	}
+	for _, dir := range []string{schema.StateDir, schema.VersionDir, "/proc", "/sys", "/dev", "/run"} {
+		if name == dir || strings.HasPrefix(name, dir+"/") {
+			return fmt.Errorf("nothing can be installed in %s", dir)
+		}
+	}
+	if dir := path.Dir(schema.ConfigFile); plugin != fleet.UpdaterPlugin &&
+		(name == dir || strings.HasPrefix(name, dir+"/")) {
+		return fmt.Errorf("%s is the updater's alone", dir)
+	}
+	return nil
+}

@@ -1,0 +1,146 @@
+package evaluate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"bakehouse/reconcile/evaluate/archive"
+	"bakehouse/reconcile/evaluate/cache"
+	"bakehouse/reconcile/evaluate/output"
+	"bakehouse/reconcile/evaluate/result"
+	"bakehouse/schema/fault"
+	"bakehouse/schema/fleet"
+)
+
+// Repo is a config repo, evaluated: its fleet, and its plugins, which yield what they put on hosts. It implements
+// rules.Evaluator, and is safe for concurrent use.
+type Repo struct {
+	*fleet.Fleet
+	plugins map[string]*plugin // those of the fleet
+	engine  Engine
+	cache   *cache.Cache
+	sources *sources
+}
+
+// plugin is a plugin of the fleet, and what it is made of.
+type plugin struct {
+	*fleet.Plugin
+	source func() (*result.Source, error)
+	key    []string // names it in the cache; nil: nothing of it is kept
+}
+
+// Output yields what a plugin of the fleet puts on a host. params are those that rules set; the rest take their
+// defaults. The error is a fleet.Problems if the plugin or the parameters are to blame.
+func (r *Repo) Output(ctx context.Context, plugin string, in fleet.Inputs,
+	params map[string]fleet.Value) (*fleet.Output, error) {
+	p := r.plugins[plugin]
+	n, err := r.evaluate(ctx, p, in, params)
+	if err != nil {
+		return nil, err
+	}
+	out, pending, err := output.Decode(p.Plugin, in, n)
+	if err != nil {
+		return nil, err
+	}
+	return out, r.fill(ctx, p, out, pending)
+}
+
+// Settings are all parameters of a plugin of the fleet with their values in force, defaults included.
+func (r *Repo) Settings(ctx context.Context, plugin string, in fleet.Inputs,
+	params map[string]fleet.Value) (map[string]fleet.Value, error) {
+	n, err := r.evaluate(ctx, r.plugins[plugin], in, params)
+	if err != nil {
+		return nil, err
+	}
+	return n.Get("params").Values(), nil
+}
+
+// evaluate asks the cache, and has the engine evaluate what that does not know.
+func (r *Repo) evaluate(ctx context.Context, p *plugin, in fleet.Inputs, params map[string]fleet.Value) (*result.Node,
+	error) {
+	const kind = "output"
+	var key []string
+	if p.key != nil {
+		key = slices.Concat(p.key, []string{inputsKey(p, in), paramsKey(params)})
+		if kept, ok := r.cache.Find(kind, key...); ok {
+			if n, err := result.DecodeNode(kept); err == nil {
+				return n, nil
+			}
+		}
+	}
+	src, err := p.source()
+	if err != nil {
+		return nil, fmt.Errorf("plugin %s: %w", p.Name, err)
+	}
+	n, err := r.engine.Evaluate(ctx, src, in, params)
+	if err == nil && key != nil {
+		r.cache.Keep(result.EncodeNode(n), kind, key...)
+	}
+	return n, err
+}
+
+// inputsKey is equal for inputs that are equal in what the plugin reads.
+func inputsKey(p *plugin, in fleet.Inputs) string {
+	b, _ := json.Marshal([]any{in.Platform.OS, in.Platform.Arch, in.Host, infoRead(p, in.Fleet)}) // always encodes
+	return string(b)
+}
+
+// infoRead is what the plugin reads of the fleet.
+func infoRead(p *plugin, info fleet.Info) map[string]any {
+	read := map[string]any{}
+	for _, name := range p.FleetFields() {
+		read[name] = info.Field(name)
+	}
+	return read
+}
+
+// paramsKey is equal for parameters that have equal values at equal places: what a plugin yields says where its parts
+// come from.
+func paramsKey(params map[string]fleet.Value) string {
+	var b []byte
+	var places func(v fleet.Value)
+	places = func(v fleet.Value) {
+		b = fmt.Appendf(b, " %q %d %d", v.Pos.File, v.Pos.Line, v.Pos.Col)
+		for _, item := range v.Items {
+			places(item)
+		}
+		for _, field := range v.Fields {
+			places(field.Value)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		b = fmt.Appendf(b, "%q %q", name, params[name].JSON)
+		places(params[name])
+	}
+	return string(b)
+}
+
+// fill takes size and digest of what the output takes from the repo.
+func (r *Repo) fill(ctx context.Context, p *plugin, out *fleet.Output, pending []output.Pending) error {
+	var ps fleet.Problems
+	for _, s := range pending {
+		f := &out.Files[s.File]
+		err := r.sources.fill(ctx, f)
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		at := s.Pos
+		if m := (*archive.MissingError)(nil); errors.As(err, &m) {
+			at = s.Member
+		}
+		found := fleet.Problem{Pos: at, Msg: fmt.Sprintf("plugin %s: file %s: %s: %v", p.Name, f.Path, s.Source, err),
+			Hint: fault.HintOf(err)}
+		if found.Pos.IsZero() {
+			found.Pos = fleet.Pos{File: p.Home}
+		}
+		ps = append(ps, found)
+	}
+	return ps.Err()
+}
