@@ -48,8 +48,8 @@ func New(o Options) (*Agent, error) {
 		}
 		o.Root = abs
 	}
-	return &Agent{opts: o, files: state.Files{Root: o.Root, Now: o.Now}, platform: schema.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH},
-		log: slog.New(slog.DiscardHandler)}, nil
+	return &Agent{opts: o, files: state.Files{Root: o.Root, Now: o.Now},
+		platform: schema.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}, log: slog.New(slog.DiscardHandler)}, nil
 }
 
 func (a *Agent) system() *install.System { return &install.System{Root: a.opts.Root, Log: a.log} }

@@ -18,8 +18,8 @@ import (
 // programFile is where packages put the updater.
 var programFile = schema.ProgramFile(runtime.GOOS)
 
-// apply installs a staged package, asks the host whether it is well, and goes back if it is not. It runs to its end even
-// if the updater is asked to stop: a package manager must not be cut off.
+// apply installs a staged package, asks the host whether it is well, and goes back if it is not. It runs to its end
+// even if the updater is asked to stop: a package manager must not be cut off.
 func (u *update) apply(ctx context.Context, next state.Installed, s *staged, attempt int) (state.Outcome, error) {
 	u.host.Pending = &state.Pending{Installed: next, Attempts: attempt}
 	if err := u.host.Save(); err != nil {
@@ -65,14 +65,14 @@ func (u *update) apply(ctx context.Context, next state.Installed, s *staged, att
 // undo takes an installation back, by its own way if it has one.
 func (u *update) undo(ctx context.Context, revert install.Revert) error {
 	if revert == nil {
-		return u.goBack(ctx, "the previous package is installed again")
+		return u.goBack(ctx, "installing the previous package again")
 	}
 	if err := revert(ctx); err != nil {
-		u.say("taking it back failed: %v", err)
-		return u.goBack(ctx, "the previous package is installed again")
+		u.say("rollback failed: %v", err)
+		return u.goBack(ctx, "installing the previous package again")
 	}
 	u.host.Pending = nil
-	u.say("taken back")
+	u.say("rolled back")
 	return nil
 }
 
@@ -81,12 +81,12 @@ func (u *update) goBack(ctx context.Context, why string) error {
 	i := u.host.Installed
 	if i == nil {
 		u.host.Pending = nil
-		u.say("there is no previous package to go back to")
+		u.say("there is no previous package to roll back to")
 		return nil
 	}
 	u.say("%s: release %d, package %s", why, i.Release, i.Package.Short())
 	if err := u.reinstall(ctx, i); err != nil {
-		return fmt.Errorf("going back to release %d: %w", i.Release, err)
+		return fmt.Errorf("roll back to release %d: %w", i.Release, err)
 	}
 	u.host.Pending = nil
 	return nil
@@ -141,16 +141,18 @@ func (a *Agent) rollback(ctx context.Context) (Result, error) {
 		return a.returnToByHand(ctx, h)
 	}
 	if to == nil || from == nil {
-		return Result{}, fault.Hint(errors.New("there is no previous package to go back to"), "the updater keeps one from its second update on")
+		return Result{}, fault.Hint(errors.New("there is no previous package to roll back to"),
+			"the previous package is kept from the second update on")
 	}
 	if revoked := a.revoked(h); slices.Contains(revoked, to.Package) {
-		return Result{}, fault.Refuse(fmt.Errorf("the previous package %s is revoked", to.Package.Short()), "wait for a newer release")
+		return Result{}, fault.Refuse(fmt.Errorf("the previous package %s is revoked", to.Package.Short()),
+			"wait for a newer release")
 	}
 	r := Result{Outcome: state.Outcome{State: schema.StateFailed}, Package: from}
 	if h.Registration != nil {
 		r.Host = h.Registration.Host
 	}
-	a.say("going back from release %d to release %d, package %s", from.Release, to.Release, to.Package.Short())
+	a.say("rolling back from release %d to release %d, package %s", from.Release, to.Release, to.Package.Short())
 	h.Pending = &state.Pending{Installed: *to, Attempts: 1}
 	if err := h.Save(); err != nil {
 		return r, err
@@ -169,7 +171,8 @@ func (a *Agent) rollback(ctx context.Context) (Result, error) {
 	h.Installed, h.Previous, h.Pending = to, from, nil
 	h.Failed = slices.DeleteFunc(h.Failed, func(r int64) bool { return r == to.Release })
 	h.MarkFailed(from.Release)
-	h.Last = state.Outcome{State: schema.StateHeld, Code: codeRolledBack, Why: fmt.Sprintf("release %d was rolled back by hand", from.Release),
+	h.Last = state.Outcome{State: schema.StateHeld, Code: codeRolledBack,
+		Why:    fmt.Sprintf("release %d was rolled back manually", from.Release),
 		Target: h.Last.Target, Downloaded: h.Last.Downloaded}
 	r.Outcome, r.Package = h.Last, to
 	return r, h.Save()
@@ -183,7 +186,7 @@ func (a *Agent) returnToByHand(ctx context.Context, h *state.Host) (Result, erro
 	if h.Registration != nil {
 		r.Host = h.Registration.Host
 	}
-	a.say("going back from release %d to what was installed by hand", from.Release)
+	a.say("rolling back from release %d to what was installed manually", from.Release)
 	h.Pending = &state.Pending{Installed: *from, Attempts: 1} // after a crash, from is installed again
 	if err := h.Save(); err != nil {
 		return r, err
@@ -192,8 +195,9 @@ func (a *Agent) returnToByHand(ctx context.Context, h *state.Host) (Result, erro
 	if err == nil {
 		h.Installed, h.Previous = nil, from
 		h.MarkFailed(from.Release)
-		h.Last = state.Outcome{State: schema.StateHeld, Code: codeRolledBack, Target: h.Last.Target, Downloaded: h.Last.Downloaded,
-			Why: fmt.Sprintf("release %d was rolled back to what was installed by hand", from.Release)}
+		h.Last = state.Outcome{State: schema.StateHeld, Code: codeRolledBack,
+			Target: h.Last.Target, Downloaded: h.Last.Downloaded,
+			Why: fmt.Sprintf("release %d was rolled back to what was installed manually", from.Release)}
 		r.Outcome, r.Package = h.Last, nil
 	}
 	h.Pending = nil

@@ -94,7 +94,7 @@ func TestManifestAgainstTheSignedAssignment(t *testing.T) {
 		word string
 	}{
 		"another platform":           {func(m *schema.Manifest) { m.Platform = schema.Platform{OS: "plan9", Arch: "386"} }, "is for plan9/386"},
-		"an anchor of another fleet": {func(m *schema.Manifest) { m.Anchor = schema.DigestOf([]byte("elsewhere")) }, "none of this fleet's verified roots"},
+		"an anchor of another fleet": {func(m *schema.Manifest) { m.Anchor = schema.DigestOf([]byte("elsewhere")) }, "not a verified root of this fleet"},
 		"another package's name":     {func(m *schema.Manifest) { m.Name = "openssl" }, `is a package "openssl"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -267,7 +267,7 @@ func TestPathTraversalInASignedArchive(t *testing.T) {
 	s := spec("two")
 	s.Own["/../../../../etc/owned"] = "x"
 	f.Give("web01", f.Pack(s))
-	h.refused("leads out of the tree")
+	h.refused("points outside of the tree")
 	if got := h.reads("/etc/owned"); got != "absent" {
 		t.Errorf("/etc/owned is %q", got)
 	}

@@ -27,7 +27,8 @@
 //	lock         held while an update, rollback or registration is under way
 //
 // After a crash at any point the next update starts over: an installation that was begun is in state.json as pending,
-// and is either made again or, when policy no longer wants it or it was begun too often, replaced by the previous package.
+// and is either made again or, when policy no longer wants it or it was begun too often, replaced by the previous
+// package.
 //
 // What it can do where. Only Linux (amd64) has been run; the others are compiled:
 //

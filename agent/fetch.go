@@ -39,7 +39,7 @@ func (u *update) manifest(ctx context.Context, c schema.Candidate) (*schema.Mani
 			return nil, missing("manifest", err)
 		}
 		if m, err = schema.DecodeManifest(packed, c.Manifest); err != nil {
-			return nil, fault.Refuse(err, "the server or something on the way altered the manifest; nothing of it is used")
+			return nil, fault.Refuse(err, "the server, or something on the network, altered the manifest; it was discarded")
 		}
 		if err := u.checkManifest(m, c); err != nil {
 			return nil, err
@@ -70,26 +70,28 @@ func (u *update) checkManifest(m *schema.Manifest, c schema.Candidate) error {
 	var wrong string
 	switch {
 	case m.SHA256 != c.SHA256 || m.Size != c.Length:
-		wrong = fmt.Sprintf("describes package %s of %d bytes, but this host is given %s of %d", m.SHA256.Short(), m.Size, c.SHA256.Short(), c.Length)
+		wrong = fmt.Sprintf("describes package %s (%d bytes), but this host is assigned %s (%d bytes)",
+			m.SHA256.Short(), m.Size, c.SHA256.Short(), c.Length)
 	case m.Recipe != c.Recipe:
-		wrong = fmt.Sprintf("is for recipe %s, but this host is given %s", m.Recipe, c.Recipe)
+		wrong = fmt.Sprintf("is for recipe %s, but this host is assigned %s", m.Recipe, c.Recipe)
 	case m.Platform != u.platform:
 		wrong = fmt.Sprintf("is for %s, but this host is %s", m.Platform, u.platform)
 	case !u.trust.HasRoot(m.Anchor):
-		wrong = "is built for the anchor root " + m.Anchor.Short() + ", which is none of this fleet's verified roots"
+		wrong = "is built for the anchor root " + m.Anchor.Short() + ", which is not a verified root of this fleet"
 	case u.host.PackageName() != "" && m.Name != u.host.PackageName():
-		wrong = fmt.Sprintf("is a package %q, but this host has %q", m.Name, u.host.PackageName())
+		wrong = fmt.Sprintf("is a package %q, but this host's is %q", m.Name, u.host.PackageName())
 	default:
 		return nil
 	}
-	return fault.Refuse(fmt.Errorf("manifest %s %s", c.Manifest.Short(), wrong), "the fleet's repo and its releases disagree: look at bakehouse explain %s", u.assigned.Host)
+	return fault.Refuse(fmt.Errorf("manifest %s %s", c.Manifest.Short(), wrong),
+		"the fleet's repository and its releases disagree: see bakehouse explain %s", u.assigned.Host)
 }
 
 // statements fetches the signature statements on a package and verifies them against the accepted keys.
 func (u *update) statements(ctx context.Context, m *schema.Manifest, c schema.Candidate) error {
 	envelopes, err := u.client.Statements(ctx, m.SHA256)
 	if errors.Is(err, wire.ErrMalformed) {
-		return fault.Refuse(err, "the server altered them")
+		return fault.Refuse(err, "the server, or something on the network, altered them; they were discarded")
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -124,7 +126,7 @@ func (u *update) segments(ctx context.Context, m *schema.Manifest) error {
 		return err
 	}
 	if len(lack) == 0 {
-		u.say("fetching 0 of %d segments (all are here)", len(all))
+		u.say("fetching 0 of %d segments (all are on this host)", len(all))
 		return nil
 	}
 	u.say("fetching %d of %d segments (%d bytes)", len(lack), len(all), bytes)
@@ -177,7 +179,8 @@ func (u *update) segment(ctx context.Context, ref schema.SegmentRef) error {
 		return u.segment(ctx, ref)
 	}
 	return fault.Refuse(&schema.AlteredError{Object: "segment", Want: ref.Digest, Got: got},
-		"the server's store or something on the way is altered: run bakehouse store fsck on the server")
+		"the server's store is damaged, or something on the network altered the segment: "+
+			"run bakehouse store fsck on the server")
 }
 
 // download appends to part until it has the segment's size, never more.
@@ -200,7 +203,7 @@ func (u *update) download(ctx context.Context, ref schema.SegmentRef, part strin
 	}
 	defer seg.Body.Close()
 	if seg.From != u.client.Server() {
-		u.say("segment %s is at %s", ref.Digest.Short(), seg.From)
+		u.say("fetching segment %s from %s", ref.Digest.Short(), seg.From)
 	}
 	resumed = seg.Offset > 0
 	if !resumed {
@@ -249,8 +252,9 @@ func (a *Agent) stage(m *schema.Manifest) (*staged, error) {
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &staged{install.Package{File: filepath.Join(dir, m.SHA256.Hex()+"."+string(m.Format)), SHA256: m.SHA256, Size: m.Size,
-		Name: m.Name, Version: m.Version, Recipe: m.Recipe, Format: m.Format, Payload: payload(m)}}
+	s := &staged{install.Package{File: filepath.Join(dir, m.SHA256.Hex()+"."+string(m.Format)),
+		SHA256: m.SHA256, Size: m.Size, Name: m.Name, Version: m.Version, Recipe: m.Recipe,
+		Format: m.Format, Payload: payload(m)}}
 	f, err := os.OpenFile(s.File, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err

@@ -168,7 +168,7 @@ func TestATimestampOlderThanOneSeenIsASiteThatIsBehind(t *testing.T) {
 	f.Replay(old)
 	r := h.update()
 	if r.State != schema.StateHeld || r.Code != codeSiteBehind || r.Package.Release != 2 ||
-		!strings.Contains(r.String(), "the site is behind by 2 versions: it offers timestamp 2, and 4 was verified before; by what is held here: up to date") {
+		!strings.Contains(r.String(), "the site is behind by 2 versions: it offers timestamp 2, and 4 was verified before; by the metadata on this host: up to date") {
 		t.Errorf("replayed: %s", r)
 	}
 	if last := lastReport(t, f); last.State != schema.StateHeld || last.Code != codeSiteBehind {
@@ -252,11 +252,11 @@ func TestAClockAtTheEndOfTheCenturyHoldsTheHostAndPoisonsNothing(t *testing.T) {
 	f, h, p := attacked(t)
 	f.Policy.MaxHold = schema.Duration(30 * day)
 	f.Give("web01", p)
-	// The test server's certificate has expired by then too, which is another way to the same end: see reach.go.
+	// The test server's certificate has expired by then too, which is another way to the same end (agent/wire).
 	late := time.Date(2080, 1, 1, 0, 0, 0, 0, time.UTC)
 	h.opts.Now = func() time.Time { return late }
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.State != schema.StateHeld || r.Code != codeExpired || !strings.Contains(r.Error, "it is 2080-01-01T00:00:00Z here") || !strings.Contains(fault.HintOf(err), "clock") {
+	if err == nil || r.State != schema.StateHeld || r.Code != codeExpired || !strings.Contains(r.Error, "the clock here says 2080-01-01T00:00:00Z") || !strings.Contains(fault.HintOf(err), "clock") {
 		t.Errorf("%v (%s), %s", err, fault.HintOf(err), r)
 	}
 	h.runs("one")

@@ -57,7 +57,8 @@ func (a *Agent) poll(ctx context.Context, h *state.Host, tc *trust.Client) (*wir
 }
 
 // ask sends the host's report; the answer is nil if nothing is new.
-func (a *Agent) ask(ctx context.Context, c *wire.Client, r *state.Record, tc *trust.Client) (*schema.PollAnswer, error) {
+func (a *Agent) ask(ctx context.Context, c *wire.Client, r *state.Record, tc *trust.Client,
+) (*schema.PollAnswer, error) {
 	root, timestamp := tc.Versions()
 	answer, err := c.Poll(ctx, schema.PollRequest{
 		Schema: schema.WireSchema, Timestamp: timestamp, Root: root, Held: r.Hold != "", Report: a.report(r)})
@@ -70,8 +71,8 @@ func (a *Agent) ask(ctx context.Context, c *wire.Client, r *state.Record, tc *tr
 // report is what the host says of itself.
 func (a *Agent) report(st *state.Record) schema.Report {
 	r := schema.Report{
-		Agent: a.opts.Version, Platform: a.platform, State: st.Last.State, Code: st.Last.Code, Error: cut(st.Last.Error, 2000),
-		Target: st.Last.Target, Downloaded: st.Last.Downloaded, Fetched: st.Fetched,
+		Agent: a.opts.Version, Platform: a.platform, State: st.Last.State, Code: st.Last.Code,
+		Error: cut(st.Last.Error, 2000), Target: st.Last.Target, Downloaded: st.Last.Downloaded, Fetched: st.Fetched,
 		LastCheck: st.LastCheck, LastUpdate: st.LastUpdate,
 	}
 	if r.State == "" {

@@ -88,13 +88,14 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 		o.Server = s.Config.Server
 	}
 	if o.Server == "" {
-		return nil, fault.Hint(errors.New("no server is given and no package is installed that names one"), "give --server URL")
+		return nil, fault.Hint(errors.New("no server is set, neither by --server nor by an installed package"),
+			"set it with --server URL")
 	}
 	if err := errors.Join(schema.CheckServerURL(o.Server), schema.CheckHostName(o.Host)); err != nil {
 		return nil, err
 	}
 	if o.User == "" || strings.Contains(o.User, ":") {
-		return nil, fault.Hint(errors.New("no user is given, or its name holds a colon"), "give --user NAME")
+		return nil, fault.Hint(errors.New("no user given, or the name has a colon"), "set it with --user NAME")
 	}
 	next := &state.Registration{Server: strings.TrimSuffix(o.Server, "/"), Host: o.Host}
 	if o.CA != "" {
@@ -105,13 +106,14 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 			}
 		}
 		if err != nil {
-			return nil, fault.Hint(err, "--ca names a PEM file with the certificate of the authority that signed the server's")
+			return nil, fault.Hint(err, "set --ca to a PEM file with the certificate of the authority that signed the server's")
 		}
 		next.Certificates = []string{string(b)}
 	}
 	boot, err := readBootstrap(o)
 	if err != nil && fault.HintOf(err) == "" {
-		err = fault.Hint(err, "--anchor names trust/1.root.json of the fleet's repo, --key what `bakehouse key show NAME` prints")
+		err = fault.Hint(err, "set --anchor to trust/1.root.json of the fleet's repository, "+
+			"--key to what `bakehouse key show NAME` prints")
 	}
 	if err != nil {
 		return nil, err
@@ -130,7 +132,8 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 		return nil, err
 	}
 	if conf.Password == "" {
-		return nil, fault.Hint(errors.New("the password is empty"), "give it by --password-file, --password-fd, BAKEHOUSE_PASSWORD or on the terminal")
+		return nil, fault.Hint(errors.New("the password is empty"),
+			"set it with --password-file, --password-fd or BAKEHOUSE_PASSWORD, or enter it on the terminal")
 	}
 	c, err := wire.New(conf)
 	if err != nil {
@@ -167,18 +170,19 @@ func explainRegister(err error, o RegisterOptions) error {
 	switch status.Status {
 	case http.StatusUnauthorized:
 		return fault.Hint(fmt.Errorf("the server refuses user %s: wrong user or password", o.User),
-			"check the password; users stand in access.cue of the fleet's repo and count once it is reconciled")
+			"check the password; users are listed in access.cue of the fleet's repository and exist once it is reconciled")
 	case http.StatusForbidden:
 		return fault.Hint(fmt.Errorf("user %s may not register host %s", o.User, o.Host),
 			"give the user the permission register for this host in access.cue, and reconcile")
 	case http.StatusNotFound:
 		return fault.Hint(fmt.Errorf("the server does not know the host %s", o.Host),
-			"add it under hosts/ of the fleet's repo and reconcile, or give the name that stands there by --host")
+			"add it under hosts/ in the fleet's repository and reconcile, or set --host to its name there")
 	case http.StatusTooManyRequests:
-		return fault.Hint(errors.New("the server takes no more attempts for now"), "%s", cmp.Or(server, "wait a while and try again"))
+		return fault.Hint(errors.New("the server accepts no more attempts for now"),
+			"%s", cmp.Or(server, "wait a while and try again"))
 	case http.StatusBadRequest:
 		if server == "" && strings.HasPrefix(o.Server, "http:") {
-			return fault.Hint(err, "if the server speaks TLS, its URL begins with https://")
+			return fault.Hint(err, "if the server uses TLS, its URL starts with https://")
 		}
 	}
 	return err
@@ -190,8 +194,8 @@ func readBootstrap(o RegisterOptions) (*state.Bootstrap, error) {
 		return nil, nil
 	}
 	if o.Anchor == "" || len(o.Keys) == 0 {
-		return nil, fault.Hint(errors.New("only one of --anchor and --key is given"),
-			"a first package is verified by both: --anchor trust/1.root.json --key KEY.pem")
+		return nil, fault.Hint(errors.New("only one of --anchor and --key is set"),
+			"a first package is verified with both: --anchor trust/1.root.json --key KEY.pem")
 	}
 	b := &state.Bootstrap{}
 	var err error
@@ -208,13 +212,14 @@ func readBootstrap(o RegisterOptions) (*state.Bootstrap, error) {
 		}
 		block, _ := pem.Decode(raw)
 		if block != nil && strings.Contains(block.Type, "PRIVATE") {
-			return nil, fault.Hint(fmt.Errorf("%s holds a private key", name), "it belongs on no host: give the public half")
+			return nil, fault.Hint(fmt.Errorf("%s holds a private key", name), "keep it off hosts: use its public half")
 		}
 		if _, err := state.ParseKey(string(raw)); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		base := name[strings.LastIndexByte(name, '/')+1:]
-		b.Keys = append(b.Keys, schema.AcceptedKey{Name: strings.TrimSuffix(base, ".pem"), Public: string(pem.EncodeToMemory(block))})
+		b.Keys = append(b.Keys, schema.AcceptedKey{
+			Name: strings.TrimSuffix(base, ".pem"), Public: string(pem.EncodeToMemory(block))})
 	}
 	return b, nil
 }

@@ -45,19 +45,19 @@ func TestRegisterSaysWhatIsWrong(t *testing.T) {
 		"unknown CA":     {func(o *RegisterOptions) { o.CA = file(t, authority(t, "Other CA")) }, "signed by an unknown authority", "--ca FILE"},
 		"public CAs are not asked once one is given, so none here": {func(o *RegisterOptions) { o.CA = "" }, "signed by an unknown authority", "--ca FILE"},
 		"wrong name":          {func(o *RegisterOptions) { o.Server = strings.Replace(f.URL, "127.0.0.1", "localhost", 1) }, `is not for "localhost" but for example.com`, "use one of those names"},
-		"no such CA file":     {func(o *RegisterOptions) { o.CA = "/nonexistent/ca.pem" }, "/nonexistent/ca.pem: no such file", "--ca names"},
-		"CA file of others":   {func(o *RegisterOptions) { o.CA = file(t, []byte("hello")) }, "no certificate found", "--ca names"},
-		"key file as CA":      {func(o *RegisterOptions) { o.CA = file(t, []byte(f.Package.PEM())) }, "want CERTIFICATE", "--ca names"},
-		"anchor of nothing":   {func(o *RegisterOptions) { o.Anchor = file(t, []byte("{}")) }, "anchor root", "give its trust/1.root.json"},
-		"no such anchor file": {func(o *RegisterOptions) { o.Anchor = "/nonexistent/root.json" }, "root.json: no such file", "--anchor names"},
-		"http for https":      {func(o *RegisterOptions) { o.Server = strings.Replace(f.URL, "https:", "http:", 1) }, "400 Bad Request", "begins with https://"},
+		"no such CA file":     {func(o *RegisterOptions) { o.CA = "/nonexistent/ca.pem" }, "/nonexistent/ca.pem: no such file", "set --ca to"},
+		"CA file of others":   {func(o *RegisterOptions) { o.CA = file(t, []byte("hello")) }, "no certificate found", "set --ca to"},
+		"key file as CA":      {func(o *RegisterOptions) { o.CA = file(t, []byte(f.Package.PEM())) }, "want CERTIFICATE", "set --ca to"},
+		"anchor of nothing":   {func(o *RegisterOptions) { o.Anchor = file(t, []byte("{}")) }, "anchor root", "use its trust/1.root.json"},
+		"no such anchor file": {func(o *RegisterOptions) { o.Anchor = "/nonexistent/root.json" }, "root.json: no such file", "set --anchor to"},
+		"http for https":      {func(o *RegisterOptions) { o.Server = strings.Replace(f.URL, "https:", "http:", 1) }, "400 Bad Request", "starts with https://"},
 		"anchor without key":  {func(o *RegisterOptions) { o.Keys = nil }, "only one of --anchor and --key", "--key"},
 		"private key": {func(o *RegisterOptions) {
 			o.Keys = []string{file(t, []byte("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"))}
 		},
 			"holds a private key", "public half"},
-		"no user":    {func(o *RegisterOptions) { o.User = "" }, "no user is given", "--user"},
-		"no server":  {func(o *RegisterOptions) { o.Server = "" }, "no server is given", "--server"},
+		"no user":    {func(o *RegisterOptions) { o.User = "" }, "no user given", "--user"},
+		"no server":  {func(o *RegisterOptions) { o.Server = "" }, "no server is set", "--server"},
 		"odd server": {func(o *RegisterOptions) { o.Server = "ftp://x" }, "is not a URL such as", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

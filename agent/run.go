@@ -64,7 +64,7 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 		case err != nil:
 			note("error: " + err.Error())
 		case s.Registration == nil:
-			note("this host is not registered: run bakehouse-agent register; it is looked for every " + pause.String())
+			note("this host is not registered: run bakehouse-agent register; the next look is in " + pause.String())
 		default:
 			pause = dueIn(a.opts.Now(), s.LastCheck, s.Interval())
 		}
@@ -95,8 +95,9 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 	}
 }
 
-// dueIn is how long to wait for the next check: an interval after the last, give or take a tenth so that hosts do not ask
-// in step; at once, within a tenth of the interval and a minute at most, if it is overdue or the clock was set back.
+// dueIn is how long to wait for the next check: an interval after the last, give or take a tenth so that hosts do not
+// ask in step; at once, within a tenth of the interval and a minute at most, if it is overdue or the clock was set
+// back.
 func dueIn(now, last time.Time, interval time.Duration) time.Duration {
 	left := last.Add(jitter(interval)).Sub(now)
 	if left <= 0 || left > 2*interval {
@@ -135,7 +136,7 @@ func (a *Agent) Detached(program string, args ...string) func(context.Context) e
 		c.WaitDelay = time.Second
 		out, err := c.CombinedOutput()
 		if err != nil {
-			return fmt.Errorf("%s ended with %w: %s (journalctl -u %s, or %s, has the story)", detachedUnit, err,
+			return fmt.Errorf("%s failed: %w: %s (see journalctl -u %s, or %s)", detachedUnit, err,
 				strings.TrimSpace(cut(string(out), 500)), detachedUnit, a.files.Stored(state.LogFile))
 		}
 		return nil

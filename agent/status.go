@@ -98,9 +98,10 @@ func (a *Agent) Status() (*Status, error) {
 	return out, nil
 }
 
-// keyStates judges the accepted keys. The error says that too few are left to sign the next package; those that are corrupt
-// can verify nothing, and nothing is signed with those that have expired.
-func keyStates(keys []schema.AcceptedKey, threshold int, c *schema.AgentConfig, now time.Time) (states []KeyState, err error) {
+// keyStates judges the accepted keys. The error says that too few are left to sign the next package; those that are
+// corrupt can verify nothing, and nothing is signed with those that have expired.
+func keyStates(keys []schema.AcceptedKey, threshold int, c *schema.AgentConfig, now time.Time,
+) (states []KeyState, err error) {
 	expiry := schema.DefaultKeyExpiry
 	if c != nil && c.KeyExpiry != nil {
 		expiry = *c.KeyExpiry
@@ -120,8 +121,9 @@ func keyStates(keys []schema.AcceptedKey, threshold int, c *schema.AgentConfig, 
 		states = append(states, judged)
 	}
 	if left < threshold {
-		err = fault.Hint(fmt.Errorf("of the %d signature keys that this host accepts %d are valid, and a new package takes %d", len(keys), left, threshold),
-			"what runs here goes on; install the host's newest package by hand, which brings the keys of today")
+		err = fault.Hint(fmt.Errorf("of the %d signature keys that this host accepts, %d are valid, "+
+			"but a new package needs %d", len(keys), left, threshold),
+			"the installed package keeps running; install the host's newest package manually, which has the current keys")
 	}
 	return states, err
 }
@@ -179,7 +181,8 @@ func (s *Status) Err() error {
 	if s.Critical == "" {
 		return nil
 	}
-	return fault.Hint(errors.New("critical: "+s.Critical), "see why the host's server holds it back, is behind, or cannot be reached")
+	return fault.Hint(errors.New("critical: "+s.Critical),
+		"find out why the server holds this host back, is behind or cannot be reached")
 }
 
 func when(t time.Time) string {

@@ -34,9 +34,9 @@ func TestStatusTellsTheStateOfTheKeysThatTheHostAccepts(t *testing.T) {
 		}, "release valid, second expiring", ""},
 		"one expired": {func(c *schema.AgentConfig) { c.Keys[1].Expires = f.Now() }, "release valid, second expired", ""},
 		"none valid": {func(c *schema.AgentConfig) { c.Keys[0].Expires, c.Keys[1].Expires = f.Now(), f.Now() }, "release expired, second expired",
-			"of the 2 signature keys that this host accepts 0 are valid, and a new package takes 1"},
+			"of the 2 signature keys that this host accepts, 0 are valid, but a new package needs 1"},
 		"fewer than it takes": {func(c *schema.AgentConfig) { c.Keys[0].Expires, c.Threshold = f.Now(), 2 }, "release expired, second valid",
-			"of the 2 signature keys that this host accepts 1 are valid, and a new package takes 2"},
+			"of the 2 signature keys that this host accepts, 1 are valid, but a new package needs 2"},
 		"one corrupt": {func(c *schema.AgentConfig) {
 			c.Keys[1].Public = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
 		}, "release valid, second corrupt",

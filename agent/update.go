@@ -51,7 +51,7 @@ func (r Result) String() string {
 		r.Critical = ""
 		return critical + "; " + r.String()
 	}
-	runs := "no package of ours"
+	runs := "no package of the fleet"
 	if r.Package != nil {
 		runs = fmt.Sprintf("release %d, package %s", r.Package.Release, r.Package.Package.Short())
 	}
@@ -126,10 +126,13 @@ func (u *update) conclude(ctx context.Context, out state.Outcome, err error) (Re
 	if out.Downloaded.IsZero() {
 		out.Downloaded = u.host.Last.Downloaded
 	}
-	news := out.State != u.host.Last.State || out.Code != u.host.Last.Code || out.Target != u.host.Last.Target || out.Error != u.host.Last.Error || u.renamed
+	last := u.host.Last
+	news := out.State != last.State || out.Code != last.Code || out.Target != last.Target || out.Error != last.Error ||
+		u.renamed
 	was := u.host.Withheld.Critical(u.opts.Now())
 	u.withhold(out)
-	r := Result{Outcome: out, Host: u.host.Registration.Host, Package: u.host.Installed, Critical: u.host.Withheld.Critical(u.opts.Now())}
+	r := Result{Outcome: out, Host: u.host.Registration.Host, Package: u.host.Installed,
+		Critical: u.host.Withheld.Critical(u.opts.Now())}
 	if r.Critical != "" {
 		u.say("critical: %s", r.Critical)
 	}
@@ -150,7 +153,7 @@ func (u *update) conclude(ctx context.Context, out state.Outcome, err error) (Re
 	}
 	if u.client != nil && news && ctx.Err() == nil {
 		if _, rerr := u.ask(ctx, u.client, u.host.Record, u.trust); rerr != nil {
-			u.say("the report was not delivered, the next poll carries it: %v", rerr)
+			u.say("the report was not delivered; the next poll sends it: %v", rerr)
 		} else {
 			u.say("reported: %s", out.State)
 		}
@@ -196,7 +199,7 @@ func (u *update) run(ctx context.Context) (out state.Outcome, err error) {
 	}
 	// Nothing shall be installed, or it is not known: an installation that a crash cut short must not stay half done.
 	if u.host.Pending != nil {
-		if back := u.goBack(context.WithoutCancel(ctx), "an installation that was interrupted is taken back"); back != nil {
+		if back := u.goBack(context.WithoutCancel(ctx), "rolling back an interrupted installation"); back != nil {
 			return out, errors.Join(err, back)
 		}
 	}
@@ -212,7 +215,8 @@ func (u *update) run(ctx context.Context) (out state.Outcome, err error) {
 		out.State, out.Error = schema.StateFailed, cmp.Or(u.host.FailedWhy, verdict.Why)
 	}
 	if u.behind != "" && out.State != schema.StateFailed {
-		out = state.Outcome{State: schema.StateHeld, Code: codeSiteBehind, Why: u.behind + "; by what is held here: " + out.Why}
+		out = state.Outcome{State: schema.StateHeld, Code: codeSiteBehind,
+			Why: u.behind + "; by the metadata on this host: " + out.Why}
 	}
 	return out, nil
 }
@@ -266,9 +270,9 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 	return v, nil
 }
 
-// refresh verifies what the server offers. A timestamp that is genuine but older than one verified before is what a site
-// hands out that lags behind, or was restored from a backup: it is left alone, and the host goes on with what it holds,
-// as long as that has not expired.
+// refresh verifies what the server offers. A timestamp that is genuine but older than one verified before is what a
+// site hands out that lags behind, or was restored from a backup: it is left alone, and the host goes on with what it
+// holds, as long as that has not expired.
 func (u *update) refresh(ctx context.Context, src wire.Source, timestamp []byte) error {
 	err := u.trust.Refresh(ctx, src, timestamp)
 	var old *trust.RollbackError
@@ -280,7 +284,8 @@ func (u *update) refresh(ctx context.Context, src wire.Source, timestamp []byte)
 	if old.Seen-old.Got == 1 {
 		lag = "1 version"
 	}
-	u.behind = fmt.Sprintf("the site is behind by %s: it offers timestamp %d, and %d was verified before", lag, old.Got, old.Seen)
+	u.behind = fmt.Sprintf("the site is behind by %s: it offers timestamp %d, and %d was verified before",
+		lag, old.Got, old.Seen)
 	u.say("%s", u.behind)
 	return u.trust.Refresh(ctx, src, held)
 }
@@ -298,7 +303,8 @@ func (u *update) adopt(c schema.Candidate) {
 func (u *update) now(p *schema.Policy) time.Time {
 	now := u.opts.Now()
 	if now.Before(p.Issued) {
-		u.say("the clock says %s, but policy was issued at %s: that is taken for the time", now.UTC().Format(time.RFC3339), p.Issued.UTC().Format(time.RFC3339))
+		u.say("the clock says %s, but policy was issued at %s: using that time",
+			now.UTC().Format(time.RFC3339), p.Issued.UTC().Format(time.RFC3339))
 		return p.Issued
 	}
 	return now
@@ -312,8 +318,8 @@ func (u *update) install(ctx context.Context, c schema.Candidate) (state.Outcome
 	}
 	if attempts >= maxAttempts {
 		u.host.MarkFailed(c.Release)
-		err := fmt.Errorf("release %d was begun %d times and never came to an end", c.Release, attempts)
-		return state.Outcome{Code: codeInstall}, errors.Join(err, u.goBack(context.WithoutCancel(ctx), "it is taken back"))
+		err := fmt.Errorf("installing release %d failed %d times without completing", c.Release, attempts)
+		return state.Outcome{Code: codeInstall}, errors.Join(err, u.goBack(context.WithoutCancel(ctx), "rolling back"))
 	}
 	m, err := u.manifest(ctx, c)
 	if err != nil {

@@ -210,7 +210,7 @@ func TestACrashDuringInstallationConverges(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || !strings.Contains(err.Error(), "never came to an end") || r.Package.Release != 2 {
+	if err == nil || !strings.Contains(err.Error(), "without completing") || r.Package.Release != 2 {
 		t.Errorf("begun too often: %v, %s", err, r)
 	}
 	h.runs("two")
@@ -254,7 +254,7 @@ func TestAForeignFileInTheWayIsNoFailedRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Give("web01", version(f, "one"))
-	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeInstall || !strings.Contains(err.Error(), "is not ours") {
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeInstall || !strings.Contains(err.Error(), "was not created by bakehouse-agent") {
 		t.Errorf("update: %v, %s", err, r)
 	}
 	h.runs("mine")

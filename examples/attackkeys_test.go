@@ -201,14 +201,14 @@ func traversalArchive(b *besieged) {
 		m.Size, m.SHA256 = int64(archive.Len()), schema.DigestOf(archive.Bytes())
 		m.Parts = []schema.Part{{Data: archive.Bytes()}}
 	})
-	want := outcome{schema.StateRefused, "install-failed", true, []string{"leads out of the tree"}}
+	want := outcome{schema.StateRefused, "install-failed", true, []string{"points outside of the tree"}}
 	b.meets(want, want)
 	b.outdoes(3)
 }
 
 func foreignAnchor(b *besieged) {
 	b.planted(func(m *schema.Manifest) { m.Anchor = schema.DigestOf([]byte("the root of another fleet")) })
-	want := refused("is built for the anchor root", "none of this fleet's verified roots")
+	want := refused("is built for the anchor root", "not a verified root of this fleet")
 	b.meets(want, want)
 	b.outdoes(3)
 }

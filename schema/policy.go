@@ -83,7 +83,7 @@ type Site struct {
 
 // Standing is what a host runs and remembers when it decides.
 type Standing struct {
-	Installed Digest  // zero: no package of ours
+	Installed Digest  // zero: no package of the fleet
 	Release   int64   // of the installed package; 0: not known
 	Failed    []int64 // releases that failed here and were rolled back
 }

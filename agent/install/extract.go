@@ -57,7 +57,7 @@ func extract(ctx context.Context, r io.Reader, dir *os.Root, lim limits) ([]stri
 		return nil, refuseArchive("", err)
 	}
 	if len(x.files) == 0 {
-		return nil, refuseArchive("", errors.New("it holds no file"))
+		return nil, refuseArchive("", errors.New("it has no files"))
 	}
 	for d := range x.dirs {
 		if err := syncDir(dir, d); err != nil {
@@ -108,7 +108,7 @@ func (x *extraction) entry(h *tar.Header, r io.Reader) error {
 		return x.dir.Chmod(name, mode|0o700)
 	}
 	if name == "." {
-		return errors.New("is no directory")
+		return errors.New("is not a directory")
 	}
 	if err := x.mkdir(path.Dir(name)); err != nil {
 		return err
@@ -118,7 +118,7 @@ func (x *extraction) entry(h *tar.Header, r io.Reader) error {
 		err = x.file(name, mode, h.Size, r)
 	case tar.TypeSymlink:
 		if path.IsAbs(h.Linkname) || !local(path.Join(path.Dir(name), h.Linkname)) {
-			return fmt.Errorf("links to %.200q, out of the tree", h.Linkname)
+			return fmt.Errorf("links to %.200q, outside of the tree", h.Linkname)
 		}
 		err = x.dir.Symlink(h.Linkname, name)
 	case tar.TypeLink:
@@ -127,14 +127,14 @@ func (x *extraction) entry(h *tar.Header, r io.Reader) error {
 			return fmt.Errorf("hard link: %w", err)
 		}
 		if !x.files[to] {
-			return fmt.Errorf("hard link to %.200q, which is no earlier entry", h.Linkname)
+			return fmt.Errorf("hard link to %.200q, which is not an earlier entry", h.Linkname)
 		}
 		err = x.dir.Link(to, name)
 	default:
-		return fmt.Errorf("type %q is neither file, directory nor link", h.Typeflag)
+		return fmt.Errorf("invalid type %q: want file, directory or link", h.Typeflag)
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return errors.New("stands twice in the archive")
+		return errors.New("is in the archive twice")
 	}
 	if err == nil {
 		x.files[name] = true
@@ -177,14 +177,14 @@ func cleanName(s string, limit int) (string, error) {
 		return "", fmt.Errorf("its name is longer than %d bytes", limit)
 	}
 	if strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f || r == '\\' || r == 0xfffd }) {
-		return "", errors.New("its name holds control characters or backslashes")
+		return "", errors.New("its name has control characters or backslashes")
 	}
 	if slices.Contains(strings.Split(s, "/"), "..") {
-		return "", errors.New("its name leads out of the tree")
+		return "", errors.New("its name points outside of the tree")
 	}
 	name := path.Clean(strings.TrimSuffix(s, "/"))
 	if s == "" || !local(name) {
-		return "", errors.New("its name leads out of the tree")
+		return "", errors.New("its name points outside of the tree")
 	}
 	return name, nil
 }

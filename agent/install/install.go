@@ -55,7 +55,7 @@ func (s *System) sandboxed() bool { return s.root() != "/" }
 // CanInstall says what is missing to install packages of a format here, if anything.
 func (s *System) CanInstall(f schema.Format) error {
 	if p := (schema.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}); f.Valid() && !slices.Contains(p.Formats(), f) {
-		return fmt.Errorf("the package is a %s, which %s does not install", f, p)
+		return fmt.Errorf("the package is a %s, which is not supported on %s", f, p)
 	}
 	switch f {
 	case schema.Tgz:
@@ -79,7 +79,7 @@ func (s *System) CanInstall(f schema.Format) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("this program does not install packages of the format %.40q", f)
+	return fmt.Errorf("unknown package format %.40q", f)
 }
 
 // Install installs p, which may be what is already there, older or newer. If it fails and the error is Touched, the
@@ -130,7 +130,7 @@ func (s *System) checkOwner(ctx context.Context, p Package) error {
 		return nil
 	}
 	return fault.Hint(fmt.Errorf("the package is a %s, but %s on this host came from a %s", f, program, other),
-		"set format: %q for this host in the fleet's repo, or remove that package and install the %s by hand", other, f)
+		"set format: %q for this host in the fleet's repo, or remove that package and install the %s manually", other, f)
 }
 
 // openVerified digests the staged file at the last moment and returns it rewound.

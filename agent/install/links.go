@@ -59,7 +59,7 @@ func (t *tree) physical(dir string) (string, error) {
 		return "", err
 	}
 	if p != t.root && t.root != "/" && !strings.HasPrefix(p, t.root+"/") {
-		return "", fmt.Errorf("%s leads to %s, out of the root %s", dir, p, t.root)
+		return "", fmt.Errorf("%s points to %s, outside of the root %s", dir, p, t.root)
 	}
 	return p, nil
 }
@@ -117,7 +117,7 @@ func (t *tree) occupied(link, target string) (occupant, error) {
 func (t *tree) checkPlace(file string) error {
 	for _, dir := range []string{schema.VersionDir, schema.StateDir} {
 		if p := "/" + file; p == dir || strings.HasPrefix(p, dir+"/") {
-			return fmt.Errorf("the package holds %s, which is the updater's own", p)
+			return fmt.Errorf("the package contains %s, which belongs to bakehouse-agent", p)
 		}
 	}
 	link, target, err := t.place(file)
@@ -126,8 +126,8 @@ func (t *tree) checkPlace(file string) error {
 	}
 	who, err := t.occupied(link, target)
 	if err == nil && who == foreign {
-		err = fault.Hint(fmt.Errorf("%s is there already and is not ours", link),
-			"move it away, or take it out of the package, and run the update again")
+		err = fault.Hint(fmt.Errorf("%s exists already and was not created by bakehouse-agent", link),
+			"move it away or remove it from the package, then run the update again")
 	}
 	return err
 }
@@ -155,7 +155,7 @@ func (t *tree) makeLinks(files []string) (func() error, error) {
 		case ours:
 			continue
 		case foreign:
-			return back, fmt.Errorf("%s is there already and is not ours", link)
+			return back, fmt.Errorf("%s exists already and was not created by bakehouse-agent", link)
 		case byHand: // adopt has put it into the version that current leads to
 			kept := filepath.Join(t.base, byHandName, filepath.FromSlash(f))
 			undo = append(undo, func() error { return duplicate(kept, link) })

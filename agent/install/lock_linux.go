@@ -38,7 +38,7 @@ func (s *System) lockDpkg(ctx context.Context, wait time.Duration) (io.Closer, e
 		case <-end.C:
 			f.Close()
 			return nil, fault.Hint(fmt.Errorf("dpkg is locked by another program, after waiting for %s%s", wait, holder(name)),
-				"wait until that program has ended; the update is tried again at the next interval")
+				"wait until that program ends; the next update tries again")
 		case <-ctx.Done():
 			f.Close()
 			return nil, ctx.Err()

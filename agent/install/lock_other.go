@@ -11,5 +11,5 @@ import (
 )
 
 func (s *System) lockDpkg(context.Context, time.Duration) (io.Closer, error) {
-	return nil, fmt.Errorf("debs are installed on Linux, this is %s", runtime.GOOS)
+	return nil, fmt.Errorf("debs can be installed on Linux only, not on %s", runtime.GOOS)
 }

@@ -76,7 +76,8 @@ func (s *System) pkgTool(ctx context.Context, name string, args ...string) ([]by
 func (s *System) verifyPkg(ctx context.Context, p Package) error {
 	out, err := s.pkgTool(ctx, "pkgparam", p.Name, "VERSION")
 	if got := strings.TrimSpace(string(out)); err != nil || got != p.Version {
-		return &touchedError{fault.Hint(fmt.Errorf("pkgadd installed %s %s, but now it is %.80q", p.Name, p.Version, got), "look with `pkginfo -l %s`", p.Name)}
+		return &touchedError{fault.Hint(fmt.Errorf("pkgadd installed %s %s, but its state is now %.80q", p.Name, p.Version, got),
+			"see `pkginfo -l %s`", p.Name)}
 	}
 	if out, err = s.pkgTool(ctx, "pkgchk", "-c", "-n", p.Name); err == nil {
 		return nil
@@ -84,8 +85,9 @@ func (s *System) verifyPkg(ctx context.Context, p Package) error {
 	for line := range strings.Lines(string(out)) {
 		file, found := strings.CutPrefix(strings.TrimSpace(line), "ERROR: /")
 		if found && !strings.HasPrefix(file, "etc/") && !strings.HasPrefix(file, strings.TrimPrefix(filepath.Join(s.root(), "etc"), "/")+"/") {
-			return &touchedError{fault.Hint(fmt.Errorf("pkgadd installed %s %s, but /%s is not as in the package", p.Name, p.Version, file),
-				"`pkgchk %s` says:\n%s", p.Name, tail(out))}
+			return &touchedError{fault.Hint(fmt.Errorf("pkgadd installed %s %s, but /%s differs from the package",
+				p.Name, p.Version, file),
+				"`pkgchk %s` reports:\n%s", p.Name, tail(out))}
 		}
 	}
 	return nil
@@ -104,7 +106,8 @@ func (s *System) checkPkgOwner(ctx context.Context, p Package) error {
 		return nil
 	}
 	return fault.Hint(fmt.Errorf("the package is a %s, but %s on this host came from the package %s", p.Format, program, strings.Join(owners, ", ")),
-		"set format: \"pkg\" for this host in the fleet's repo, or remove that package by pkgrm and install the %s by hand", p.Format)
+		"set format: \"pkg\" for this host in the fleet's repo, or remove that package "+
+			"with pkgrm and install the %s manually", p.Format)
 }
 
 // pkgReason finds the line that says what went wrong.

@@ -54,8 +54,8 @@ func TestADatastreamThatFailsSaysWhyAndCountsAsTouched(t *testing.T) {
 		"a script fails":              {map[string]string{"pkgadd": "echo 'pkgadd: ERROR: postinstall script did not complete successfully'; exit 1"}, "postinstall script did not complete"},
 		"a reboot is wished for":      {map[string]string{"pkgadd": "exit 10", "pkgparam": "echo 1"}, ""},
 		"a warning":                   {map[string]string{"pkgadd": "exit 2", "pkgparam": "echo 1"}, ""},
-		"another version is there":    {map[string]string{"pkgparam": "echo 2"}, `now it is "2"`},
-		"a file is not as it was":     {map[string]string{"pkgparam": "echo 1", "pkgchk": "echo 'ERROR: /usr/bin/x'; echo '    file size <1> expected <2> actual'; exit 1"}, "/usr/bin/x is not as in the package"},
+		"another version is there":    {map[string]string{"pkgparam": "echo 2"}, `its state is now "2"`},
+		"a file is not as it was":     {map[string]string{"pkgparam": "echo 1", "pkgchk": "echo 'ERROR: /usr/bin/x'; echo '    file size <1> expected <2> actual'; exit 1"}, "/usr/bin/x differs from the package"},
 		"a setting that was changed":  {map[string]string{"pkgparam": "echo 1", "pkgchk": "echo 'ERROR: /etc/x'; exit 1"}, ""},
 		"a setting below the sandbox": {map[string]string{"pkgparam": "echo 1", "pkgchk": `echo "ERROR: $2/etc/x"; exit 1`}, ""},
 	} {

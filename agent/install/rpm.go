@@ -55,7 +55,7 @@ func (s *System) rpmWaiting(ctx context.Context, wait time.Duration, args ...str
 		select {
 		case <-time.After(rpmRetry):
 		case <-end.C:
-			return out, fmt.Errorf("another program holds rpm's lock, after waiting for %s: %w", wait, err)
+			return out, fmt.Errorf("rpm is locked by another program, after waiting for %s: %w", wait, err)
 		case <-ctx.Done():
 			return out, ctx.Err()
 		}
@@ -75,8 +75,8 @@ func (s *System) rpm(ctx context.Context, args ...string) ([]byte, error) {
 func (s *System) verifyRpm(ctx context.Context, p Package) error {
 	out, err := s.rpm(ctx, "--query", "--queryformat", "%{VERSION}-%{RELEASE}\n", p.Name)
 	if got := strings.Fields(string(out)); err != nil || len(got) != 1 || got[0] != p.Version {
-		return &touchedError{fault.Hint(fmt.Errorf("rpm installed %s %s, but now says it has %q", p.Name, p.Version, got),
-			"look with `rpm -q %s`", p.Name)}
+		return &touchedError{fault.Hint(fmt.Errorf("rpm installed %s %s, but now reports %q", p.Name, p.Version, got),
+			"see `rpm -q %s`", p.Name)}
 	}
 	out, err = s.rpm(ctx, "--verify", "--nodeps", "--noscripts", p.Name)
 	if err == nil {
@@ -84,8 +84,9 @@ func (s *System) verifyRpm(ctx context.Context, p Package) error {
 	}
 	for line := range strings.Lines(string(out)) {
 		if f := strings.Fields(line); rpmDiffers(f) {
-			return &touchedError{fault.Hint(fmt.Errorf("rpm installed %s %s, but %s is not as in the package", p.Name, p.Version, f[len(f)-1]),
-				"`rpm -V %s` says:\n%s", p.Name, tail(out))}
+			return &touchedError{fault.Hint(fmt.Errorf("rpm installed %s %s, but %s differs from the package",
+				p.Name, p.Version, f[len(f)-1]),
+				"`rpm -V %s` reports:\n%s", p.Name, tail(out))}
 		}
 	}
 	return nil

@@ -90,8 +90,8 @@ func TestAnRpmThatFailsSaysWhyInOneLineAndThePreviousOneMendsIt(t *testing.T) {
 		// rpm itself is content with these.
 		"a script behind the files":     {"", "%post", "exit 3", "%post(acme-agent-2-1.noarch) scriptlet failed, exit status 3", true},
 		"a script at the very end":      {"", "%posttrans", "exit 3", "%posttrans(acme-agent-2-1.noarch) scriptlet failed, exit status 3", true},
-		"a file that is gone":           {"", "%post", "rm /usr/lib/acme/data", "/usr/lib/acme/data is not as in the package", true},
-		"a file that changed":           {"", "%post", "echo >>/usr/lib/acme/data", "/usr/lib/acme/data is not as in the package", true},
+		"a file that is gone":           {"", "%post", "rm /usr/lib/acme/data", "/usr/lib/acme/data differs from the package", true},
+		"a file that changed":           {"", "%post", "echo >>/usr/lib/acme/data", "/usr/lib/acme/data differs from the package", true},
 		"a package that is not there":   {"Requires: nowhere\n", "", "", "nowhere is needed by acme-agent-2-1.noarch", false},
 		"a conflict with what is there": {"Conflicts: base\n", "", "", "base conflicts with acme-agent-2-1.noarch", false},
 	} {
@@ -187,7 +187,7 @@ func TestAHeldRpmLockIsWaitedForAndNamed(t *testing.T) {
 	p := rpm(t, "acme-agent", "1", "", map[string]string{"/etc/acme": "one"}, nil)
 	_, release := holdFile(t, lock)
 	err = s.installRpm(t.Context(), p, time.Millisecond)
-	if err == nil || Touched(err) || !strings.Contains(err.Error(), "another program holds rpm's lock, after waiting for 1ms") || fault.HintOf(err) == "" {
+	if err == nil || Touched(err) || !strings.Contains(err.Error(), "rpm is locked by another program, after waiting for 1ms") || fault.HintOf(err) == "" {
 		t.Errorf("error %v, touched: %v", err, Touched(err))
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -27,7 +27,7 @@ func (v *switching) prepare(ctx context.Context) (func() error, error) {
 		return v.script(ctx, v.was, "posttrans", "upgrade")
 	}
 	if err := v.script(ctx, v.was, "prerm", "upgrade"); err != nil {
-		v.tree.sys.debug("going on without it, or no update could mend it", "error", err)
+		v.tree.sys.debug("continuing without it, so that an update can fix it", "error", err)
 	}
 	for _, step := range []string{"pretrans", "users", "owners", "preinst"} {
 		if err := v.script(ctx, v.version, step, v.action()); err != nil {
@@ -40,7 +40,7 @@ func (v *switching) prepare(ctx context.Context) (func() error, error) {
 // settle does what comes when the new files are there, before services are started.
 func (v *switching) settle(ctx context.Context) (func() error, error) {
 	if err := v.script(ctx, v.was, "postrm", "upgrade"); err != nil {
-		v.tree.sys.debug("going on without it, or no update could mend it", "error", err)
+		v.tree.sys.debug("continuing without it, so that an update can fix it", "error", err)
 	}
 	return nil, v.script(ctx, v.version, "postinst", v.action())
 }

@@ -16,7 +16,7 @@ func checkSpace(dir string, n int64) error {
 	}
 	if free := int64(st.Bavail) * int64(st.Bsize); free < n+reserve {
 		return fault.Hint(fmt.Errorf("not enough disk space: %s has %d MB free and %d MB are needed", dir, free>>20, (n+reserve)>>20+1),
-			"free some; nothing was fetched or changed")
+			"free some space; nothing was fetched or changed")
 	}
 	return nil
 }

@@ -116,7 +116,7 @@ func (v *switching) run(ctx context.Context, s *System, steps []step) (Revert, e
 		}
 		if err != nil {
 			if back := takeBack(); back != nil {
-				err = &touchedError{fmt.Errorf("%w; taking it back failed too: %w", err, back)}
+				err = &touchedError{fmt.Errorf("%w; the rollback failed too: %w", err, back)}
 			}
 			return nil, fmt.Errorf("version switch, step %s: %w", st.name, err)
 		}
@@ -297,10 +297,11 @@ func currentOf(base string) (string, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", nil
 	case err != nil:
-		return "", fault.Hint(fmt.Errorf("%s is not a link of ours: %w", filepath.Join(base, currentLink), err),
+		return "", fault.Hint(fmt.Errorf("%s is not a link of bakehouse-agent: %w", filepath.Join(base, currentLink), err),
 			"move it away and run the update again")
 	case !filepath.IsLocal(to) || !strings.HasPrefix(to, versionsDir+"/") || strings.Count(to, "/") != 1:
-		return "", fault.Hint(fmt.Errorf("%s leads to %.200q, not into %s", filepath.Join(base, currentLink), to, versionsDir),
+		return "", fault.Hint(fmt.Errorf("%s points to %.200q, not into %s",
+			filepath.Join(base, currentLink), to, versionsDir),
 			"remove that link and run the update again")
 	}
 	return to, nil

@@ -16,7 +16,7 @@ import (
 
 // Files says where a host's files are.
 type Files struct {
-	Root string           // directory that is taken for /; empty: the real one
+	Root string           // directory in place of /; empty: the real one
 	Now  func() time.Time // for the anchor
 }
 
@@ -77,15 +77,15 @@ func checkDir(dir string) error {
 	for _, i := range []fs.FileInfo{link, fi} {
 		if uid, ok := owner(i); ok && uid != os.Geteuid() && uid != 0 {
 			return fault.Refuse(fmt.Errorf("the state directory %s belongs to user %d", dir, uid),
-				"remove it, or give it to the user that runs the updater, and register again")
+				"remove it, or change its owner to the user that runs bakehouse-agent, and register again")
 		}
 	}
 	if !fi.IsDir() {
 		return fmt.Errorf("the state directory %s is not a directory", dir)
 	}
 	if fi.Mode().Perm()&0o022 != 0 {
-		return fault.Refuse(fmt.Errorf("the state directory %s can be written by others (mode %o)", dir, fi.Mode().Perm()),
-			"chmod 0700 %s, after looking at what is in it", dir)
+		return fault.Refuse(fmt.Errorf("the state directory %s is writable by others (mode %o)", dir, fi.Mode().Perm()),
+			"check what is in it, then run chmod 0700 %s", dir)
 	}
 	return nil
 }

@@ -12,7 +12,8 @@ import (
 // canCheckDir refuses everything that reads or writes the state directory, so everything but the help and the version:
 // who may write to that directory decides what is run as root, and cannot be told from permission bits here.
 func canCheckDir() error {
-	return fmt.Errorf("this program does not run on %s yet: it could not tell who else may write to its state directory", runtime.GOOS)
+	return fmt.Errorf("this program does not run on %s yet: it cannot check who may write to its state directory",
+		runtime.GOOS)
 }
 
 func owner(fs.FileInfo) (uid int, ok bool) { return 0, false }

@@ -17,7 +17,7 @@ const maxConfig = 1 << 20
 // Host is everything that a host knows.
 type Host struct {
 	*Record
-	Config  *schema.AgentConfig // baked; nil: no package of ours is installed, or Problem
+	Config  *schema.AgentConfig // baked; nil: no package of the fleet is installed, or Problem
 	Anchor  []byte              // baked root metadata; nil likewise
 	Problem error               // the baked files are there and unusable
 

@@ -102,9 +102,9 @@ type Outcome struct {
 	Downloaded schema.Digest `json:"downloaded,omitzero"`
 }
 
-// Withheld remembers since when this host has been kept from its fleet's releases by something that nobody signed. What
-// is signed, such as the master switch, the selection, a ring's delay or a revocation, is the operator's decision and no
-// such thing, however long it stands; nor is what fails on the host itself, which it reports as that.
+// Withheld remembers since when this host has been kept from its fleet's releases by something that nobody signed.
+// What is signed, such as the master switch, the selection, a ring's delay or a revocation, is the operator's
+// decision and no such thing, however long it stands; nor is what fails on the host itself, which it reports as that.
 //
 // Policy's maxHold is how long that may last. After it the host is critical: it says so in its reports, its status and
 // the exit code of that. It installs nothing for it: whoever can keep a host from the server could else choose when.

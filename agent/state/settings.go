@@ -143,9 +143,13 @@ var (
 		baked:    config(func(c *schema.AgentConfig) int { return c.Threshold }),
 		standard: func() int { return 1 },
 	}
-	packageName    = setting[string]{name: "package name", baked: config(func(c *schema.AgentConfig) string { return c.Package })}
-	programVersion = setting[string]{name: "program version", baked: config(func(c *schema.AgentConfig) string { return c.Version })}
-	registeredAt   = setting[time.Time]{
+	packageName = setting[string]{
+		name: "package name", baked: config(func(c *schema.AgentConfig) string { return c.Package }),
+	}
+	programVersion = setting[string]{
+		name: "program version", baked: config(func(c *schema.AgentConfig) string { return c.Version }),
+	}
+	registeredAt = setting[time.Time]{
 		name:     "registered at",
 		recorded: registration(func(r *Registration) time.Time { return r.At }),
 		show:     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },

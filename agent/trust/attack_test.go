@@ -309,7 +309,7 @@ func TestPolicyOfAnotherFleet(t *testing.T) {
 	r.Policy.Fleet = "evil"
 	r.Release()
 	_, err := r.update("", "web01")
-	refused(t, err, `policy is of fleet "evil"`)
+	refused(t, err, `policy belongs to fleet "evil"`)
 }
 
 func TestAccessAndPolicyAreNotMixed(t *testing.T) {

@@ -64,7 +64,7 @@ func TestTargetIsDownloadedOnce(t *testing.T) {
 			d := newDevice(t)
 			d.r.Add(metadata.TARGETS, target, "content")
 			d.r.PublishAll(metadata.TARGETS)
-			d.mustFail(d.download(target), "no name for a file")
+			d.mustFail(d.download(target), "not usable as a file name")
 			d.fetched(0)
 		})
 	}

@@ -36,7 +36,7 @@ type ExpiredError struct {
 }
 
 func (e *ExpiredError) Error() string {
-	return fmt.Sprintf("%s metadata expired at %s (it is %s here)", e.Role,
+	return fmt.Sprintf("%s metadata expired at %s (the clock here says %s)", e.Role,
 		e.Expires.UTC().Format(time.RFC3339), e.Now.UTC().Format(time.RFC3339))
 }
 
@@ -53,17 +53,18 @@ func (e *RollbackError) Error() string {
 
 func expired(role string, expires, now time.Time) error {
 	return fault.Hint(&ExpiredError{Role: role, Expires: expires, Now: now},
-		"nothing new is installed until fresh metadata arrive: run bakehouse reconcile, and check the clock here")
+		"run bakehouse reconcile, or check this host's clock; nothing new is installed until fresh metadata arrive")
 }
 
 func rollback(role string, got, seen int64) error {
 	return fault.Refuse(&RollbackError{Role: role, Got: got, Seen: seen},
-		"the server hands out an older state than before; if its store was restored from a backup: bakehouse reconcile --after-restore --above N, with N at least %d", seen)
+		"the server serves an older state than before; "+
+			"if its store was restored from a backup: bakehouse reconcile --after-restore --above N, with N at least %d", seen)
 }
 
 func refuse(format string, args ...any) error {
 	return fault.Refuse(fmt.Errorf(format, args...),
-		"the server or something on the way altered the metadata; nothing of it is used")
+		"the server, or something on the network, altered the metadata; they were discarded")
 }
 
 // unreachable keeps err and its hint, and adds the class.

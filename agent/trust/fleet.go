@@ -41,7 +41,7 @@ func (c *Client) takePolicy(ctx context.Context, src Source, set *trustedmetadat
 			"install the host program that this fleet pins")
 	}
 	if ok && p.Fleet != info.Fleet {
-		return nil, refuse("policy is of fleet %.80q, the root of %.80q", p.Fleet, info.Fleet)
+		return nil, refuse("policy belongs to fleet %.80q, the root to %.80q", p.Fleet, info.Fleet)
 	}
 	c.marks.raiseFloor(p.Issued, rootAuthority(set.Root, metadata.TARGETS), targets)
 	return &p, nil

@@ -73,7 +73,7 @@ type panicError struct {
 	stack []byte
 }
 
-func (e *panicError) Error() string { return fmt.Sprintf("malformed beyond reading: %v", e.value) }
+func (e *panicError) Error() string { return fmt.Sprintf("malformed: %v", e.value) }
 
 // verify runs one step of go-tuf on bytes that passed check, as a refusal if it fails. A panic on a host would be an
 // updater that a server can crash at will, so it is one more refusal.

@@ -183,7 +183,7 @@ func TestUnhealableStateSaysHowToEnrolAgain(t *testing.T) {
 	r.Files["3.root.json"] = other.Files["3.root.json"]
 	_, err := r.update(dir, "web01")
 	refused(t, err, "not enough signatures")
-	if h := fault.HintOf(err); !strings.Contains(h, "install a package of it here by hand and register again") {
+	if h := fault.HintOf(err); !strings.Contains(h, "install its package here manually and register again") {
 		t.Errorf("hint: %s", h)
 	}
 	_, err = open(dir, []byte("garbage"), r.clock, unsynced)

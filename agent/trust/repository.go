@@ -93,7 +93,7 @@ func (r *Repository) Download(ctx context.Context, src TargetSource, target, dir
 	}
 	name := quoted(target)
 	if name == "" || name == "." || name == ".." {
-		return "", false, refuse("target %q: no name for a file", target)
+		return "", false, refuse("target %q: not usable as a file name", target)
 	}
 	file = filepath.Join(dir, name)
 	whole, err := newWholeReader(nil, target, t)

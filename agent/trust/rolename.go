@@ -27,7 +27,7 @@ func isRole(md, top *metadata.Metadata[metadata.TargetsType], role string) error
 	if name := RoleName(md); name == role {
 		return nil
 	} else if name != "" {
-		return refuse("%s: it is %.80q, in this one's place", role, name)
+		return refuse("%s: it is %.80q instead", role, name)
 	}
 	if role == metadata.TARGETS {
 		if md.Signed.Delegations == nil {

@@ -147,7 +147,8 @@ func (w *walker) choose(anchor []byte) error {
 	if anchor != nil || w.fleet {
 		var err error
 		if a, err = readCopy(anchor); err != nil && w.fleet {
-			return fault.Hint(fmt.Errorf("anchor root: %w", err), "install a package of this fleet again, or give its trust/1.root.json")
+			return fault.Hint(fmt.Errorf("anchor root: %w", err),
+				"install a package of this fleet again, or use its trust/1.root.json")
 		} else if err != nil {
 			return fmt.Errorf("trusted root: %w", err)
 		}
@@ -156,7 +157,7 @@ func (w *walker) choose(anchor []byte) error {
 	s := w.savedRoot()
 	switch {
 	case a == nil && s == nil:
-		return fault.Hint(errors.New("no trusted root is held"), "give one first: init ROOT")
+		return fault.Hint(errors.New("no trusted root"), "trust one first: init ROOT")
 	case a == nil:
 		a = s
 	}
@@ -256,8 +257,9 @@ func (w *walker) walkRoots(ctx context.Context, src MetadataSource) error {
 		}
 		before := rootAuthority(root, metadata.SNAPSHOT).keyIDs
 		if root, err = nextRoot(root, b); err != nil {
-			return fault.Refuse(err, "the server or something on the way altered the root; if the fleet was begun anew, with other root keys, "+
-				"install a package of it here by hand and register again")
+			return fault.Refuse(err, "the server, or something on the network, altered the root; "+
+				"if the fleet was set up again with other root keys, "+
+				"install its package here manually and register again")
 		}
 		now := rootAuthority(root, metadata.SNAPSHOT).keyIDs
 		if slices.ContainsFunc(before, func(id string) bool { return !slices.Contains(now, id) }) {

@@ -37,7 +37,7 @@ func (c *Client) content(ctx context.Context, src Source, set *trustedmetadata.T
 	}
 	if got := schema.DigestOf(b); got != want || int64(len(b)) != length {
 		return nil, fault.Refuse(&schema.AlteredError{Object: "target " + target, Want: want, Got: got},
-			"the server or something on the way altered the target; nothing of it is used")
+			"the server, or something on the network, altered the target; it was discarded")
 	}
 	if target == schema.PolicyTarget {
 		return b, c.dir.write(want.Hex()+policySuffix, b)

@@ -176,7 +176,7 @@ func (a *answer) read() ([]byte, error) {
 	b, err := io.ReadAll(r)
 	if err == nil && int64(len(b)) > a.limit {
 		err = fault.Refuse(fmt.Errorf("%s: the answer is longer than %d bytes", a.Request.URL.Path, a.limit),
-			"the server, or something on the way, sends data without end")
+			"the server, or something on the network, sends endless data")
 	}
 	return b, err
 }

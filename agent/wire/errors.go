@@ -109,7 +109,7 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	case errors.As(err, &dns):
 		hint = "check the host name of the URL, and this host's name resolution"
 	case errors.As(err, &op) && op.Op == "proxyconnect":
-		hint = "check the proxy that the updater's rule sets, or HTTPS_PROXY"
+		hint = "check the proxy in the updater rule, or HTTPS_PROXY"
 	default:
 		hint = "check that the server runs, and that no firewall or proxy is in the way"
 	}
@@ -130,7 +130,7 @@ func explainCertificate(bad *tls.CertificateVerificationError, now time.Time) (h
 	var invalid x509.CertificateInvalidError
 	switch {
 	case errors.As(bad.Err, &unknown):
-		return "give the authority's certificate to register with --ca FILE, or set certificates in the updater's rule",
+		return "register with --ca FILE, the authority's certificate, or set certificates in the updater rule",
 			fmt.Errorf("%s is not trusted: it is signed by an unknown authority", which)
 	case errors.As(bad.Err, &host):
 		names := slices.Clone(cert.DNSNames)
@@ -148,5 +148,6 @@ func explainCertificate(bad *tls.CertificateVerificationError, now time.Time) (h
 		return "renew the server's certificate, or check this host's clock",
 			fmt.Errorf("%s has expired (the clock here says %s)", which, here)
 	}
-	return "check the server's certificate, or give --ca FILE", fmt.Errorf("%s is not trusted: %w", which, bad.Err)
+	return "check the server's certificate, or register with --ca FILE",
+		fmt.Errorf("%s is not trusted: %w", which, bad.Err)
 }

@@ -28,9 +28,9 @@ type Segment struct {
 	left int64 // bytes that belong to the segment
 }
 
-// Segment opens a segment of size bytes from offset on. Its digest is signed, so it does not matter who sends it: if the
-// server redirects, the other place is asked, once: over https, without credentials, and only if origins has it. Neither
-// the certificates of the server nor those of another origin vouch for it.
+// Segment opens a segment of size bytes from offset on. Its digest is signed, so it does not matter who sends it: if
+// the server redirects, the other place is asked, once: over https, without credentials, and only if origins has it.
+// Neither the certificates of the server nor those of another origin vouch for it.
 func (c *Client) Segment(ctx context.Context, d schema.Digest, size, offset int64, origins Origins) (*Segment, error) {
 	h := http.Header{}
 	if offset > 0 {

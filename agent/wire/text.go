@@ -23,8 +23,8 @@ func Printable(s string) string {
 	return s
 }
 
-// ParseCertificates reads all certificates in PEM text; other blocks, such as a private key put there by mistake, are an
-// error.
+// ParseCertificates reads all certificates in PEM text; other blocks, such as a private key put there by mistake, are
+// an error.
 func ParseCertificates(s string) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	for rest := []byte(s); ; {

@@ -215,8 +215,8 @@ func showConfigCommand(g *global) *cobra.Command {
 	return show(g, &cobra.Command{
 		Use:   "show-config",
 		Short: "Show each setting, its value and where it comes from",
-		Long: `Show each setting, its value and where it comes from: the installed package (config), the registration (state), both or
-the default.
+		Long: `Show each setting, its value and where it comes from: the installed package (config), the registration (state),
+both, or the default.
 
 Secrets are not printed. Fails if the package's settings cannot be used.`,
 	}, (*agent.Agent).ShowConfig)

@@ -52,7 +52,8 @@ and the first update installs it:
 	f.BoolVar(&remove, "delete", false, "remove the registration; the installed package stays")
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if err := errors.Join(cli.AtMostOne(c, "password-file", "password-fd"), cli.AtMostOne(c, "delete", "force")); err != nil {
+		err := errors.Join(cli.AtMostOne(c, "password-file", "password-fd"), cli.AtMostOne(c, "delete", "force"))
+		if err != nil {
 			return err
 		}
 		a, err := g.agent(c)
@@ -168,7 +169,8 @@ func (from passwordFrom) read(p *prompt, user string) (string, error) {
 	case from.file != "":
 		f, err := os.Open(from.file)
 		if err != nil {
-			return "", fault.Hint(fmt.Errorf("password: %w", err), "set --password-file to a file whose first line is the password")
+			return "", fault.Hint(fmt.Errorf("password: %w", err),
+				"set --password-file to a file whose first line is the password")
 		}
 		defer f.Close()
 		return firstLine(f)

@@ -44,7 +44,8 @@ func tufCommand() *cobra.Command {
 	f.StringVar(&o.targetURL, "target-base-url", "", "`URL` of the repository's targets")
 	f.StringVar(&o.targetDir, "target-dir", "", "`DIR` for downloaded targets")
 	f.Int64Var(&o.time, "time", 0, "take `SECONDS` since 1970 for the time (default: the clock, or FAKETIME)")
-	verb := func(use, short string, args cobra.PositionalArgs, need []string, run func(c *cobra.Command, now func() time.Time, args []string) error) {
+	verb := func(use, short string, args cobra.PositionalArgs, need []string,
+		run func(c *cobra.Command, now func() time.Time, args []string) error) {
 		c.AddCommand(&cobra.Command{Use: use, Short: short, Args: args, RunE: func(c *cobra.Command, args []string) error {
 			for _, name := range need {
 				if c.Flag(name).Value.String() == "" || !c.Flag(name).Changed {
@@ -58,18 +59,21 @@ func tufCommand() *cobra.Command {
 			return failed(err)
 		}})
 	}
-	verb("init ROOT", "Trust a root", cobra.ExactArgs(1), []string{"metadata-dir"}, func(c *cobra.Command, now func() time.Time, args []string) error {
-		root, err := os.ReadFile(args[0])
-		if err == nil {
-			_, err = trust.OpenRepository(o.metadataDir, root, now)
-		}
-		return err
-	})
-	verb("refresh", "Verify the newest metadata", cobra.NoArgs, []string{"metadata-dir", "metadata-url"}, func(c *cobra.Command, now func() time.Time, _ []string) error {
-		_, err := o.refreshed(c.Context(), now)
-		return err
-	})
-	verb("download", "Verify and download targets", cobra.NoArgs, []string{"metadata-dir", "metadata-url", "target-name", "target-base-url", "target-dir"},
+	verb("init ROOT", "Trust a root", cobra.ExactArgs(1), []string{"metadata-dir"},
+		func(c *cobra.Command, now func() time.Time, args []string) error {
+			root, err := os.ReadFile(args[0])
+			if err == nil {
+				_, err = trust.OpenRepository(o.metadataDir, root, now)
+			}
+			return err
+		})
+	verb("refresh", "Verify the newest metadata", cobra.NoArgs, []string{"metadata-dir", "metadata-url"},
+		func(c *cobra.Command, now func() time.Time, _ []string) error {
+			_, err := o.refreshed(c.Context(), now)
+			return err
+		})
+	verb("download", "Verify and download targets", cobra.NoArgs,
+		[]string{"metadata-dir", "metadata-url", "target-name", "target-base-url", "target-dir"},
 		func(c *cobra.Command, now func() time.Time, _ []string) error {
 			r, err := o.refreshed(c.Context(), now)
 			if err != nil {

@@ -129,7 +129,7 @@ func Verify(
 	}
 	refusal := fmt.Errorf("package %s: %s\n%s", want.Package.Short(), strings.Join(report, "\n"), verdict)
 	return nil, fault.Refuse(refusal,
-		"sign the package with a key that this host's rules accept, or accept the key in the rules of the updater")
+		"sign the package with a key that this host's rules accept, or accept the key in the updater rule")
 }
 
 func loadAccepted(k schema.AcceptedKey) (accepter, error) {
