@@ -89,6 +89,7 @@ func (b ban) path() string {
 
 const (
 	noCUE    = "it works on finished values, so that it is tested without an evaluator and runs in parallel"
+	noFlags  = "its functions return values; flags, tables and JSON are reconcile/command's"
 	noTests  = "it is for tests, and has no place in a program"
 	wireOnly = "a site asks its upstream by it: it knows the protocol, and neither a host nor what is verified"
 	hostOnly = "agent/cmd/bakehouse-agent"
@@ -111,6 +112,14 @@ var bans = []ban{
 	{"agent/wire", false, "agent/state", wireOnly},
 	{"agent/wire", false, "agent/trust", wireOnly},
 	{"agent/wire", false, "github.com", wireOnly},
+
+	{"reconcile/keys", true, "cuelang.org/go", noCUE},
+	{"reconcile/keys", false, "github.com/spf13/cobra", noFlags},
+	{"reconcile/keys", true, "reconcile/roots", "a private half signs what it is given, and knows nothing of who may sign what"},
+	{"reconcile/roots", true, "cuelang.org/go", noCUE},
+	{"reconcile/roots", false, "github.com/spf13/cobra", noFlags},
+	{"reconcile/roots", true, "serve/store", "the chain is read from the repo alone: a store's copy is for whoever compares"},
+	{"reconcile/publish", true, "cuelang.org/go", noCUE},
 
 	{".", false, "testing", noTests},
 	{".", false, "examples/internal", "it boots machines as root for tests"},
