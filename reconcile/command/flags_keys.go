@@ -40,8 +40,8 @@ func (k *KeyFlags) addPlugins() {
 	settings.Trust(k.cmd.Flags(), "kms-plugin")
 }
 
-// Access is what the flags say, for keys of the fleet repo in the directory repo. No plugin may be in the repo: whoever gets
-// a change merged would choose what runs beside the keys.
+// Access is what the flags say, for keys of the fleet repo in the directory repo. No plugin may be in the repo:
+// whoever gets a change merged would choose what runs beside the keys.
 func (k *KeyFlags) Access(repo string) (keys.Access, error) {
 	plugins, err := keys.ParsePlugins(k.plugins)
 	for _, file := range slices.Sorted(maps.Values(plugins)) {
@@ -52,7 +52,8 @@ func (k *KeyFlags) Access(repo string) (keys.Access, error) {
 	return keys.Access{Dir: k.dir, Passphrase: k.passphrase, Plugins: plugins}, err
 }
 
-// AddPassphraseFlags adds --NAME-file and --NAME-fd, whose first line is a passphrase; whose says which one, for the help.
+// AddPassphraseFlags adds --NAME-file and --NAME-fd, whose first line is a passphrase; whose says which one, for the
+// help.
 func AddPassphraseFlags(cmd *cobra.Command, name, whose string) *keys.PassphraseSource {
 	p := &keys.PassphraseSource{Flag: name}
 	cmd.Flags().StringVar(&p.File, name+"-file", "", "file whose first line is "+whose)

@@ -1,0 +1,53 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"bakehouse/reconcile/evaluate"
+	"bakehouse/reconcile/settings"
+	"bakehouse/schema/fault"
+	"bakehouse/schema/fleet"
+)
+
+func keyRepoFlag(c *cobra.Command, repo *string) {
+	c.Flags().StringVar(repo, "repo", ".", "work tree of the fleet repo")
+	settings.Trust(c.Flags(), "repo")
+}
+
+// checkRepo reports a directory that holds no fleet repo.
+func checkRepo(repo string) error {
+	if _, err := os.Lstat(filepath.Join(repo, "fleet.cue")); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+		return fault.Hint(errors.Join(fmt.Errorf("%s holds no fleet.cue", repo), err),
+			"set the fleet repo with --repo, or start one with bakehouse init")
+	}
+	return nil
+}
+
+// loadFleet reads the work tree, hosts included.
+func loadFleet(ctx context.Context, repo string) (*fleet.Fleet, error) {
+	if err := checkRepo(repo); err != nil {
+		return nil, err
+	}
+	r, err := evaluate.Load(ctx, os.DirFS(repo), nil)
+	if err != nil {
+		return nil, err
+	}
+	return r.Fleet, nil
+}
+
+// loadTop reads keys and roots of the work tree: the hosts may have errors.
+func loadTop(ctx context.Context, repo string) (*fleet.Fleet, error) {
+	if err := checkRepo(repo); err != nil {
+		return nil, err
+	}
+	return evaluate.LoadTop(ctx, os.DirFS(repo))
+}
