@@ -2,167 +2,208 @@ package rules
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
-	"testing/fstest"
+	"time"
 
-	"bakehouse/reconcile/evaluate"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
 
-// resolved is a repo of two hosts, with further files.
-func resolved(t *testing.T, files map[string]string) (*Resolved, error) {
+// sample is an output with something of most kinds.
+func sample() fleet.Output {
+	return fleet.Output{Files: []fleet.File{inline("/f", "x")},
+		Services: []fleet.Service{{Name: "s", Description: "s", Exec: "/bin/s", Restart: "always", Enable: true}},
+		Scripts:  map[string]string{"postinst": "true"},
+		Health:   &schema.HealthCheck{Plugin: "p", Command: []string{"/bin/h"}, Within: schema.Duration(30 * time.Second)}}
+}
+
+// recipe is what host a gets of a plugin that yields out.
+func recipe(t *testing.T, out fleet.Output) *Recipe {
 	t.Helper()
-	m := fstest.MapFS{
-		"fleet.cue":       {Data: []byte("package fleet\nname: \"n\"\nurl: \"https://u\"\n")},
-		"hosts/hosts.cue": {Data: []byte("package hosts\ndefaults: {platform: \"linux/amd64\", format: \"deb\"}\nhosts: {a: {}, b: {}}\n")},
-	}
-	for name, text := range files {
-		m[name] = &fstest.MapFile{Data: []byte(text)}
-	}
-	f, err := evaluate.Load(t.Context(), m, nil)
-	if err != nil {
-		t.Fatalf("load:\n%v", err)
-	}
-	return Resolve(t.Context(), f.Fleet, f)
-}
-
-func one(t *testing.T, files map[string]string) *Recipe {
-	t.Helper()
-	r, err := resolved(t, files)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r.Hosts["a"].Recipe
-}
-
-const plugin = "package p\nplugin: {\n\thost: HOST\n\tparams: text: string | *\"x\"\n\tfiles: \"/f\": FILE\n\tservices: s: exec: \"/bin/s\"\n\tscripts: postinst: \"true\"\n\thealth: command: [\"/bin/h\"]\n}\n"
-
-func withPlugin(edits ...string) map[string]string {
-	text := strings.NewReplacer(append(edits, "HOST", "{}", "FILE", "content: params.text")...).Replace(plugin)
-	return map[string]string{"plugins/p/plugin.cue": text, "hosts/r.cue": "package hosts\nrules: p: [{value: {}}]\n"}
-}
-
-// more is the plugin with further lines.
-func more(lines string) map[string]string {
-	return withPlugin("\tscripts:", "\t"+lines+"\n\tscripts:")
+	m := newModel()
+	m.always("p", out)
+	return m.resolve(t).Hosts["a"].Recipe
 }
 
 func TestARecipeIsNamedByAllThatIsInIt(t *testing.T) {
-	base := one(t, withPlugin())
+	base := recipe(t, sample())
 	seen := map[schema.RecipeID]string{base.ID: "the base"}
-	for name, files := range map[string]map[string]string{
-		"another content":    withPlugin(`*"x"`, `*"y"`),
-		"another path":       withPlugin(`"/f"`, `"/g"`),
-		"another mode":       withPlugin("FILE", "{content: params.text, mode: 0o600}"),
-		"another command":    withPlugin("/bin/s", "/bin/t"),
-		"another script":     withPlugin(`"true"`, `"false"`),
-		"another check":      withPlugin("/bin/h", "/bin/i"),
-		"another limit":      withPlugin(`["/bin/h"]`, `["/bin/h"], health: within: "5s"`),
-		"another owner":      withPlugin("FILE", "{content: params.text, owner: \"u\"}"),
-		"another group":      withPlugin("FILE", "{content: params.text, group: \"u\"}"),
-		"another step":       withPlugin("postinst", "posttrans"),
-		"another run-as":     more(`services: s: user: "u"`),
-		"a listener":         more(`services: s: listen: ["6556"]`),
-		"who may connect":    more(`services: s: {listen: ["6556"], allow: ["10.0.0.0/8"]}`),
-		"a user":             more(`users: u: {}`),
-		"another user":       more(`users: u: home: "/srv"`),
-		"a user's group":     more(`users: u: groups: ["g"]`),
-		"a group":            more(`groups: ["g"]`),
-		"an interval":        more(`intervals: i: {exec: "/bin/i", every: "1h"}`),
-		"another interval":   more(`intervals: i: {exec: "/bin/i", every: "2h"}`),
-		"an interval's file": more(`intervals: i: {exec: "/bin/i", every: "1h", output: "/var/cache/a/b"}`),
-		"a dependency":       more(`relations: depends: ["xy"]`),
-		"another version":    more(`relations: depends: ["xy >= 1"]`),
-		"a dependency's or":  more(`relations: deb: depends: ["xy | yz"]`),
-		"a conflict":         more(`relations: conflicts: ["xy"]`),
-		"for rpm":            more(`relations: rpm: depends: ["xy"]`),
-		"no plugin":          {},
-		"another platform":   {"plugins/p/plugin.cue": withPlugin()["plugins/p/plugin.cue"], "hosts/r.cue": "package hosts\nrules: p: [{value: {}}]\nhosts: a: platform: \"linux/arm64\"\n"},
-		"a program":          withPlugin("FILE", "program: true"),
-		"the anchor's bytes": {"trust/1.root.json": "{\"a\":1}", "hosts/r.cue": "package hosts\nrules: updater: [{value: {}}]\n"},
-		"another anchor":     {"trust/1.root.json": "{\"a\":2}", "hosts/r.cue": "package hosts\nrules: updater: [{value: {}}]\n"},
-	} {
-		id := one(t, files).ID
+	named := func(name string, id schema.RecipeID) {
+		t.Helper()
 		if other, ok := seen[id]; ok || !id.Valid() {
 			t.Errorf("%s has the recipe %q of %s", name, id, other)
 		}
 		seen[id] = name
 	}
-	// What is written differently and yields the same is the same.
-	for name, files := range map[string]map[string]string{
-		"again":                 withPlugin(),
-		"a default set by hand": {"plugins/p/plugin.cue": withPlugin()["plugins/p/plugin.cue"], "hosts/r.cue": "package hosts\nrules: p: [{value: text: \"x\"}]\n"},
-		"a label that nothing asks for": {"plugins/p/plugin.cue": withPlugin()["plugins/p/plugin.cue"],
-			"hosts/r.cue": "package hosts\nrules: p: [{value: {}}]\nhosts: a: labels: x: \"y\"\n"},
+	for name, edit := range map[string]func(*fleet.Output){
+		"another content": func(o *fleet.Output) { o.Files[0] = inline("/f", "y") },
+		"another path":    func(o *fleet.Output) { o.Files[0].Path = "/g" },
+		"another mode":    func(o *fleet.Output) { o.Files[0].Mode = 0o600 },
+		"another owner":   func(o *fleet.Output) { o.Files[0].Owner = "u" },
+		"another group":   func(o *fleet.Output) { o.Files[0].Group = "u" },
+		"a program": func(o *fleet.Output) {
+			o.Files[0] = fleet.File{Path: "/f", Mode: 0o644, Program: true, Size: -1}
+		},
+		"another command":    func(o *fleet.Output) { o.Services[0].Exec = "/bin/t" },
+		"another run-as":     func(o *fleet.Output) { o.Services[0].User = "u" },
+		"a listener":         func(o *fleet.Output) { o.Services[0].Listen = []string{"6556"} },
+		"who may connect":    func(o *fleet.Output) { o.Services[0].Allow = []string{"10.0.0.0/8"} },
+		"another script":     func(o *fleet.Output) { o.Scripts["postinst"] = "false" },
+		"another step":       func(o *fleet.Output) { o.Scripts = map[string]string{"posttrans": "true"} },
+		"another check":      func(o *fleet.Output) { o.Health.Command[0] = "/bin/i" },
+		"another limit":      func(o *fleet.Output) { o.Health.Within = schema.Duration(5 * time.Second) },
+		"a user":             func(o *fleet.Output) { o.Users = []fleet.User{{Name: "u", Home: "/"}} },
+		"another user":       func(o *fleet.Output) { o.Users = []fleet.User{{Name: "u", Home: "/srv"}} },
+		"a user's group":     func(o *fleet.Output) { o.Users = []fleet.User{{Name: "u", Home: "/", Groups: []string{"g"}}} },
+		"a group":            func(o *fleet.Output) { o.Groups = []string{"g"} },
+		"an interval":        func(o *fleet.Output) { o.Intervals = []fleet.Interval{{Name: "i", Every: 1}} },
+		"another interval":   func(o *fleet.Output) { o.Intervals = []fleet.Interval{{Name: "i", Every: 2}} },
+		"an interval's file": func(o *fleet.Output) { o.Intervals = []fleet.Interval{{Name: "i", Every: 1, Output: "/a"}} },
+		"a dependency":       func(o *fleet.Output) { o.Relations.All.Depends = []fleet.Relation{{Name: "xy"}} },
+		"another version": func(o *fleet.Output) {
+			o.Relations.All.Depends = []fleet.Relation{{Name: "xy", Op: ">=", Version: "1"}}
+		},
+		"a dependency's or": func(o *fleet.Output) {
+			o.Relations.Deb.Depends = []fleet.Relation{{Name: "xy", Or: []fleet.Relation{{Name: "yz"}}}}
+		},
+		"a conflict": func(o *fleet.Output) { o.Relations.All.Conflicts = []fleet.Relation{{Name: "xy"}} },
+		"for rpm":    func(o *fleet.Output) { o.Relations.RPM.Depends = []fleet.Relation{{Name: "xy"}} },
 	} {
-		if id := one(t, files).ID; id != base.ID {
+		o := sample()
+		edit(&o)
+		named(name, recipe(t, o).ID)
+	}
+	named("no plugin", newModel().resolve(t).Hosts["a"].Recipe.ID)
+	m := newModel()
+	m.always("p", sample())
+	m.Hosts[0].Attributes[fleet.AttrPlatform] = jsonOf("linux/arm64")
+	named("another platform", m.resolve(t).Hosts["a"].Recipe.ID)
+	m = newModel()
+	m.always("q", sample())
+	named("another plugin", m.resolve(t).Hosts["a"].Recipe.ID)
+}
+
+func TestWhatYieldsTheSameHasOneRecipe(t *testing.T) {
+	base := recipe(t, sample())
+	yields := func(_ fleet.Inputs, params map[string]fleet.Value) fleet.Output {
+		o := sample()
+		o.Files[0] = inline("/f", text(params))
+		return o
+	}
+	for name, edit := range map[string]func(*model){
+		"again": func(m *model) { m.rule("", "p", fleet.Rule{}) },
+		"a default that a rule sets": func(m *model) {
+			m.rule("", "p", fleet.Rule{Value: set("text", "x")})
+		},
+		"a label that nothing asks for": func(m *model) {
+			m.rule("", "p", fleet.Rule{})
+			m.Hosts[0].Labels = map[string]string{"x": "y"}
+		},
+		"elsewhere in the plugin": func(m *model) {
+			m.rule("", "p", fleet.Rule{})
+			m.plugin("p", func(in fleet.Inputs, params map[string]fleet.Value) fleet.Output {
+				o := yields(in, params)
+				o.Files[0].Pos = at(1, 1)
+				return o
+			})
+		},
+	} {
+		m := newModel()
+		m.plugin("p", yields)
+		edit(m)
+		if id := m.resolve(t).Hosts["a"].Recipe.ID; id != base.ID {
 			t.Errorf("%s: recipe %s, want %s", name, id, base.ID)
 		}
 	}
 }
 
 func TestHostsAlikeShareARecipeUnlessThePluginAsksWhoTheyAre(t *testing.T) {
-	r, err := resolved(t, withPlugin())
-	if err != nil || r.Hosts["a"].Recipe != r.Hosts["b"].Recipe {
-		t.Errorf("%v: two recipes for hosts alike", err)
-	}
-	r, err = resolved(t, withPlugin("HOST", "{name: string}", "FILE", "content: host.name"))
-	if err != nil || r.Hosts["a"].Recipe == r.Hosts["b"].Recipe {
-		t.Errorf("%v: one recipe for hosts whose files differ", err)
+	for _, asks := range []bool{false, true} {
+		m := newModel()
+		m.always("p", fleet.Output{})
+		m.plugin("p", func(in fleet.Inputs, _ map[string]fleet.Value) fleet.Output {
+			return fleet.Output{Files: []fleet.File{inline("/f", in.Host["name"])}}
+		})
+		if asks {
+			m.Plugins["p"].Reads = map[string][]string{"host": {"name"}}
+		}
+		r := m.resolve(t)
+		if (r.Hosts["a"].Recipe == r.Hosts["b"].Recipe) == asks {
+			t.Errorf("a plugin that asks (%v) makes the recipes %s and %s", asks, r.Hosts["a"].Recipe.ID, r.Hosts["b"].Recipe.ID)
+		}
 	}
 }
 
 func TestTwoPluginsCannotHaveOnePlace(t *testing.T) {
-	for name, c := range map[string]struct{ first, second, want string }{
-		"a file":               {`files: "/etc/x": content: "1"`, `files: "/etc/x": content: "2"`, "plugins p and q both have the file /etc/x"},
-		"the same bytes":       {`files: "/etc/x": content: "1"`, `files: "/etc/x": content: "1"`, "plugins p and q both have the file /etc/x"},
-		"a service":            {`services: s: exec: "/x"`, `services: s: exec: "/y"`, "plugins p and q both have the service s"},
-		"a file and a folder":  {`files: "/etc/x": content: "1"`, `files: "/etc/x/y": content: "2"`, "/etc/x is a file and cannot hold /etc/x/y"},
-		"a file, deeper below": {`files: "/etc/x/y/z": content: "1"`, `files: "/etc/x": content: "2"`, "/etc/x is a file and cannot hold /etc/x/y/z"},
+	file := func(path, content string) fleet.Output {
+		return fleet.Output{Files: []fleet.File{inline(path, content)}}
+	}
+	service := func(exec string) fleet.Output {
+		return fleet.Output{Services: []fleet.Service{{Name: "s", Exec: exec}}}
+	}
+	for name, c := range map[string]struct {
+		first, second fleet.Output
+		want          string
+	}{
+		"a file":         {file("/etc/x", "1"), file("/etc/x", "2"), "plugins p and q both have the file /etc/x"},
+		"the same bytes": {file("/etc/x", "1"), file("/etc/x", "1"), "plugins p and q both have the file /etc/x"},
+		"a service":      {service("/x"), service("/y"), "plugins p and q both have the service s"},
+		"a file and a folder": {file("/etc/x", "1"), file("/etc/x/y", "2"),
+			"/etc/x is a file and cannot hold /etc/x/y"},
+		"a file, deeper below": {file("/etc/x/y/z", "1"), file("/etc/x", "2"),
+			"/etc/x is a file and cannot hold /etc/x/y/z"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := resolved(t, map[string]string{
-				"plugins/p/plugin.cue": "package p\nplugin: " + c.first + "\n", "plugins/q/plugin.cue": "package q\nplugin: " + c.second + "\n",
-				"hosts/r.cue": "package hosts\nrules: {p: [{value: {}}], q: [{value: {}}]}\n",
-			})
+			m := newModel()
+			for plugin, out := range map[string]fleet.Output{"p": c.first, "q": c.second} {
+				for i := range out.Files {
+					out.Files[i].Pos.File = plugin
+				}
+				for i := range out.Services {
+					out.Services[i].Pos.File = plugin
+				}
+				m.always(plugin, out)
+			}
+			_, err := Resolve(t.Context(), m.Fleet, m)
 			var ps fleet.Problems
-			if !errors.As(err, &ps) || len(ps) != 1 || !strings.Contains(ps[0].Msg, c.want) || len(ps[0].Also) != 1 || ps[0].Pos.File == ps[0].Also[0].File {
+			if !errors.As(err, &ps) || len(ps) != 1 || !strings.Contains(ps[0].Msg, c.want) || len(ps[0].Also) != 1 ||
+				ps[0].Pos.File == ps[0].Also[0].File {
 				t.Errorf("got %v, want one problem that names both places: %s", err, c.want)
 			}
 		})
 	}
 	// Neighbours are no conflict, and neither are plugins that no host has both of.
-	if _, err := resolved(t, map[string]string{
-		"plugins/p/plugin.cue": "package p\nplugin: files: {\"/etc/x\": content: \"\", \"/etc/xy/z\": content: \"\"}\n",
-		"plugins/q/plugin.cue": "package q\nplugin: files: \"/etc/x\": content: \"\"\n",
-		"hosts/r.cue":          "package hosts\nrules: {p: [{when: hosts: [\"a\"], value: {}}], q: [{when: hosts: {not: [\"a\"]}, value: {}}]}\n",
-	}); err != nil {
-		t.Error(err)
-	}
+	m := newModel()
+	m.plugin("p", func(fleet.Inputs, map[string]fleet.Value) fleet.Output {
+		return fleet.Output{Files: []fleet.File{inline("/etc/x", ""), inline("/etc/xy/z", "")}}
+	})
+	m.plugin("q", func(fleet.Inputs, map[string]fleet.Value) fleet.Output { return file("/etc/x", "") })
+	m.rule("", "p", fleet.Rule{When: hosts(false, "a")})
+	m.rule("", "q", fleet.Rule{When: hosts(true, "a")})
+	m.resolve(t)
 }
 
 func TestDisablingAPluginTakesItOut(t *testing.T) {
-	files := withPlugin()
-	files["hosts/r.cue"] = "package hosts\nrules: p: [{when: hosts: [\"b\"], value: enabled: false}, {value: text: \"y\"}]\n"
-	r, err := resolved(t, files)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := newModel()
+	m.rule("", "p", fleet.Rule{When: hosts(false, "b"), Value: set("enabled", false)})
+	m.rule("", "p", fleet.Rule{Value: set("text", "y")})
+	r := m.resolve(t)
 	if a, b := r.Hosts["a"].Recipe, r.Hosts["b"].Recipe; len(a.Outputs) != 1 || len(b.Outputs) != 0 || !b.ID.Valid() {
 		t.Errorf("a has %d plugins and b %d", len(a.Outputs), len(b.Outputs))
 	}
 }
 
 func TestRingsAndSelection(t *testing.T) {
-	r, err := resolved(t, map[string]string{
-		"rollout.cue": "package fleet\nrollout: {enabled: true, select: hosts: {not: [\"c\"]}, rings: [{name: \"first\", when: hosts: [\"~[ac]\"]}, {name: \"later\", delay: \"1d\", when: hosts: [\"b\"]}]}\n",
-		"hosts/r.cue": "package hosts\nhosts: {c: ring: \"later\", d: {}}\n",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := newModel()
+	m.Rollout = fleet.Rollout{Enabled: true, Select: hosts(true, "c"), Rings: []fleet.Ring{
+		{Ring: schema.Ring{Name: "first"}, When: hosts(false, "~[ac]")},
+		{Ring: schema.Ring{Name: "later", Delay: schema.Duration(24 * time.Hour)}, When: hosts(false, "b")}}}
+	m.host("", "c", fleet.Pos{}).Attributes[fleet.AttrRing] = jsonOf("later")
+	m.host("", "d", fleet.Pos{})
+	r := m.resolve(t)
 	for name, want := range map[string]struct {
 		ring     string
 		selected bool
@@ -174,35 +215,36 @@ func TestRingsAndSelection(t *testing.T) {
 }
 
 func TestWhatIsMissingForPackagesIsNamed(t *testing.T) {
-	r, err := resolved(t, map[string]string{"hosts/r.cue": "package hosts\nrules: updater: [{value: {}}]\n"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := r.Missing.Error(); len(r.Missing) != 3 || !strings.Contains(got, "bakehouse root init") || !strings.Contains(got, "bakehouse key create") || !strings.Contains(got, "bakehouse upgrade") {
-		t.Errorf("got\n%s", got)
+	m := newModel()
+	m.always("updater", fleet.Output{Files: []fleet.File{{Path: "/f", Program: true, Size: -1}}})
+	r := m.resolve(t)
+	got := r.Missing.Error()
+	for _, want := range []string{"bakehouse root init", "bakehouse key create", "bakehouse upgrade"} {
+		if !strings.Contains(got, want) || len(r.Missing) != 3 {
+			t.Errorf("no %q in\n%s", want, got)
+		}
 	}
 }
 
 func TestAHostThatIsNotThereIsNotExplained(t *testing.T) {
-	f, err := evaluate.Load(t.Context(), fstest.MapFS{"fleet.cue": {Data: []byte("package fleet\nname: \"n\"\nurl: \"https://u\"\n")}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Explain(t.Context(), f.Fleet, f, "x"); !errors.Is(err, ErrNoHost) {
+	m := newModel()
+	if _, err := Explain(t.Context(), m.Fleet, m, "x"); !errors.Is(err, ErrNoHost) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestARetiredHostIsListedButHasNoPackage(t *testing.T) {
 	// It lacks what other hosts need, and nothing asks for it.
-	r, err := resolved(t, map[string]string{"hosts/old/h.cue": "package old\nhosts: gone: {state: \"retired\", was: [\"ancient\"], set: updater: {}}\nhosts: stays: state: \"active\"\n"})
-	if err != nil {
-		t.Fatal(err)
+	m := newModel()
+	gone := m.host("old", "gone", fleet.Pos{})
+	gone.Retired, gone.Was, gone.Set = true, []string{"ancient"}, map[string]*fleet.Rule{fleet.UpdaterPlugin: {}}
+	m.host("old", "stays", fleet.Pos{})
+	r := m.resolve(t)
+	if r.Hosts["gone"] != nil || r.Hosts["stays"] == nil || len(r.Retired) != 1 || r.Retired[0] != gone {
+		t.Errorf("hosts %v, retired %v", slices.Collect(maps.Keys(r.Hosts)), r.Retired)
 	}
-	if r.Hosts["gone"] != nil || r.Hosts["stays"] == nil || len(r.Retired) != 1 || r.Retired[0].Name != "gone" || r.Retired[0].Was[0] != "ancient" {
-		t.Errorf("hosts %v, retired %v", r.Hosts, r.Retired)
-	}
-	if e, err := Explain(t.Context(), r.Fleet, nil, "gone"); err != nil || !e.Retired || e.Recipe != "" {
+	e, err := Explain(t.Context(), m.Fleet, m, "gone")
+	if err != nil || !e.Retired || e.Recipe != "" || len(e.Was) != 1 {
 		t.Errorf("explained as %+v, %v", e, err)
 	}
 }

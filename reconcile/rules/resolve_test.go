@@ -6,19 +6,18 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"pgregory.net/rapid"
 
-	"bakehouse/reconcile/evaluate"
 	"bakehouse/schema"
+	"bakehouse/schema/fleet"
 )
 
 // The reference: a fleet as plain data and a resolution that is as naive as its description. It shares nothing with the
-// package but the CUE that both read.
+// package but the model that both read.
 type refRule struct {
 	folder string
-	when   map[string]any // as in CUE
+	when   map[string]any // as CUE has it
 	value  map[string]any
 	off    bool
 }
@@ -61,7 +60,8 @@ func drawWhen(t *rapid.T, folders []string, settled bool) map[string]any {
 	when := map[string]any{}
 	some := func(name string) bool { return rapid.IntRange(0, 3).Draw(t, "has "+name) == 0 }
 	if some("hosts") {
-		patterns := rapid.SliceOfN(rapid.SampledFrom([]string{"h0", "h1", "h2", "~h", "~h[0-3]$", "~1", "~.1|.2"}), 0, 3).Draw(t, "hosts")
+		patterns := rapid.SliceOfN(rapid.SampledFrom([]string{"h0", "h1", "h2", "~h", "~h[0-3]$", "~1", "~.1|.2"}), 0,
+			3).Draw(t, "hosts")
 		when["hosts"] = patterns
 		if rapid.Bool().Draw(t, "negated") {
 			when["hosts"] = map[string]any{"not": patterns}
@@ -108,7 +108,8 @@ func drawGroups(t *rapid.T, folders []string, settled bool, depth int) map[strin
 	}
 	// The condition "anywhere" looks at sites, so rules for attributes cannot use it.
 	if settled && rapid.IntRange(0, 4).Draw(t, "has condition") == 0 {
-		when["condition"] = rapid.SampledFrom([]any{"here", []string{"here", "anywhere"}, []string{}, map[string]any{"not": "anywhere"}}).Draw(t, "condition")
+		when["condition"] = rapid.SampledFrom([]any{"here", []string{"here", "anywhere"}, []string{},
+			map[string]any{"not": "anywhere"}}).Draw(t, "condition")
 	}
 	return when
 }
@@ -152,62 +153,55 @@ func drawFleet(t *rapid.T) refFleet {
 		return out
 	}
 	for i := range rapid.IntRange(1, 5).Draw(t, "hosts") {
-		h := refHost{name: fmt.Sprintf("h%d", i), folder: rapid.SampledFrom(all).Draw(t, "in"), labels: drawLabels(t), tags: drawLabels(t), attributes: attribute("own")}
+		h := refHost{name: fmt.Sprintf("h%d", i), folder: rapid.SampledFrom(all).Draw(t, "in"), labels: drawLabels(t),
+			tags: drawLabels(t), attributes: attribute("own")}
 		if rapid.IntRange(0, 2).Draw(t, "own rule") == 0 {
 			h.set = params("own")
 		}
 		f.hosts = append(f.hosts, h)
 	}
 	for range rapid.IntRange(0, 6).Draw(t, "rules") {
-		f.rules = append(f.rules, refRule{rapid.SampledFrom(all).Draw(t, "at"), drawGroups(t, all, true, 2), params("rule"), rapid.IntRange(0, 5).Draw(t, "off") == 0})
+		f.rules = append(f.rules, refRule{rapid.SampledFrom(all).Draw(t, "at"), drawGroups(t, all, true, 2), params("rule"),
+			rapid.IntRange(0, 5).Draw(t, "off") == 0})
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "attribute rules") {
-		f.attrs = append(f.attrs, refRule{rapid.SampledFrom(all).Draw(t, "at"), drawGroups(t, all, false, 1), attribute("by rule"), false})
+		f.attrs = append(f.attrs, refRule{rapid.SampledFrom(all).Draw(t, "at"), drawGroups(t, all, false, 1),
+			attribute("by rule"), false})
 	}
 	return f
 }
 
-// cue writes f as a config repo. JSON is CUE.
-func (f refFleet) cue(t *rapid.T) fstest.MapFS {
-	text := func(v any) string {
-		b, err := json.Marshal(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
+// model is f as the resolution takes it.
+func (f refFleet) model() *model {
+	m := newModel()
+	m.Hosts, m.Sites["s1"] = nil, schema.Site{URL: "https://s1"}
+	m.Conditions = map[string]*fleet.Condition{}
+	for name, when := range f.named {
+		m.Conditions[name] = &fleet.Condition{Name: name, When: whenOf(when, nil)}
 	}
-	m := fstest.MapFS{
-		"fleet.cue":   {Data: []byte("package fleet\nname: \"n\"\nurl: \"https://u\"\nconditions: " + text(f.named) + "\n")},
-		"sites/s.cue": {Data: []byte("package sites\nsites: s1: url: \"https://s1\"\n")},
-		"plugins/p/plugin.cue": {Data: []byte("package p\nimport \"encoding/json\"\nplugin: {\n\tcombine: \"" + f.combine +
-			"\"\n\tparams: {p1: int | *0, p2: int | *0, list: [...int]}\n\tfiles: \"/p\": content: \"\\(params.p1) \\(params.p2) \\(json.Marshal(params.list))\"\n}\n")},
+	for _, folder := range f.folders {
+		m.folder(folder).Defaults = valuesOf(f.defaults[folder])
 	}
-	for i, folder := range f.folders {
-		var b strings.Builder
-		fmt.Fprintf(&b, "package f%d\ndefaults: %s\n", i, text(f.defaults[folder]))
-		for _, h := range f.hosts {
-			if h.folder != folder {
-				continue
-			}
-			host := map[string]any{"labels": h.labels, "tags": h.tags}
-			for k, v := range h.attributes {
-				host[k] = v
-			}
-			if h.set != nil {
-				host["set"] = map[string]any{"p": h.set}
-			}
-			fmt.Fprintf(&b, "hosts: %s: %s\n", h.name, text(host))
+	for _, h := range f.hosts {
+		to := m.host(h.folder, h.name, fleet.Pos{})
+		to.Labels, to.Tags, to.Attributes = h.labels, h.tags, valuesOf(h.attributes)
+		if h.set != nil {
+			to.Set = map[string]*fleet.Rule{"p": {Value: valuesOf(h.set)}}
 		}
-		for plugin, rules := range map[string][]refRule{"p": f.rules, "host": f.attrs} {
-			fmt.Fprintf(&b, "rules: %s: [\n", plugin)
-			for _, r := range rules {
-				if r.folder == folder {
-					fmt.Fprintf(&b, "\t{when: %s, value: %s, disabled: %v},\n", text(r.when), text(r.value), r.off)
-				}
+	}
+	m.plugin("p", func(_ fleet.Inputs, params map[string]fleet.Value) fleet.Output {
+		or := func(name, standard string) string {
+			if v, ok := params[name]; ok {
+				return string(v.JSON)
 			}
-			b.WriteString("]\n")
+			return standard
 		}
-		m["hosts/"+strings.TrimPrefix(folder+"/f.cue", "/")] = &fstest.MapFile{Data: []byte(b.String())}
+		return fleet.Output{Files: []fleet.File{inline("/p", or("p1", "0")+" "+or("p2", "0")+" "+or("list", "[]"))}}
+	}).Combine = fleet.Combine(f.combine)
+	for plugin, rules := range map[string][]refRule{"p": f.rules, fleet.HostAttributes: f.attrs} {
+		for _, r := range rules {
+			m.rule(r.folder, plugin, fleet.Rule{When: whenOf(r.when, m.Conditions), Value: valuesOf(r.value), Disabled: r.off})
+		}
 	}
 	return m
 }
@@ -327,10 +321,7 @@ func (f refFleet) resolve(h refHost) (attributes, params map[string]any, present
 func TestResolutionEqualsANaiveReference(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ref := drawFleet(t)
-		f, err := evaluate.Load(t.Context(), ref.cue(t), nil)
-		if err != nil {
-			t.Fatalf("load:\n%v", err)
-		}
+		f := ref.model()
 		got, err := Resolve(t.Context(), f.Fleet, f)
 		if err != nil {
 			t.Fatalf("resolve:\n%v", err)
@@ -339,7 +330,8 @@ func TestResolutionEqualsANaiveReference(t *testing.T) {
 		for _, h := range ref.hosts {
 			attributes, params, present := ref.resolve(h)
 			r := got.Hosts[h.name]
-			if r.Platform.String() != attributes["platform"] || string(r.Format) != attributes["format"] || r.Site != attributes["site"] {
+			if r.Platform.String() != attributes["platform"] || string(r.Format) != attributes["format"] ||
+				r.Site != attributes["site"] {
 				t.Errorf("%s: %s %s %s, want %v", h.name, r.Platform, r.Format, r.Site, attributes)
 			}
 			want := attributes["platform"].(string)

@@ -1,16 +1,13 @@
-package plan
+package desired
 
 import (
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
 
-	"bakehouse/reconcile/evaluate"
-	"bakehouse/reconcile/rules"
-	"bakehouse/schema"
+	"bakehouse/reconcile/plan"
 )
 
 // repo is a fleet of one host, in which each cause of a change can be tried alone.
@@ -53,35 +50,26 @@ plugin: files: "/etc/q": content: "q"
 `,
 }
 
-func evaluated(t *testing.T, files map[string]string) Side {
+// side is a state of the repo, published as it is.
+func side(t *testing.T, files map[string]string) plan.Side {
 	t.Helper()
 	fsys := fstest.MapFS{}
 	for name, text := range files {
 		fsys[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o644}
 	}
-	return load(t, fsys)
-}
-
-func load(t *testing.T, fsys fs.FS) Side {
-	t.Helper()
-	f, err := evaluate.Load(t.Context(), fsys, nil)
-	if err != nil {
+	state := State{Files: fsys}
+	if err := state.Evaluate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r, err := rules.Resolve(t.Context(), f.Fleet, f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := Side{Hosts: map[string]Published{}, Resolved: r, Files: fsys, Policy: schema.Policy{Schema: 1, Fleet: f.Name}}
-	for name, h := range r.Hosts {
-		s.Hosts[name] = Published{Desired: Desired{Package: Package{Recipe: h.Recipe.ID, Platform: h.Platform, Format: h.Format, Bake: 1},
-			Site: h.Site, Ring: h.Ring, Selected: h.Selected}}
+	s := plan.Side{Hosts: map[string]plan.Published{}, Resolved: state.Resolved, Files: fsys, Policy: state.Policy()}
+	for name, wanted := range state.Hosts {
+		s.Hosts[name] = plan.Published{Desired: wanted}
 	}
 	return s
 }
 
 func TestTheLineThatCausesAChangeIsNamed(t *testing.T) {
-	before := evaluated(t, repo)
+	before := side(t, repo)
 	edit := func(file, old, text string) func(map[string]string) {
 		return func(files map[string]string) {
 			if !strings.Contains(files[file], old) {
@@ -94,20 +82,27 @@ func TestTheLineThatCausesAChangeIsNamed(t *testing.T) {
 		edit func(map[string]string)
 		want []string
 	}{
-		"a parameter has another value": {edit("hosts/rules.cue", `"one"`, `"two"`), []string{"p: p.text hosts/rules.cue:3:10"}},
-		"a parameter is set anew":       {edit("hosts/rules.cue", `text: "one"`, `{text: "one", extra: "y"}`), []string{"p: p.extra hosts/rules.cue:3:24"}},
+		"a parameter has another value": {edit("hosts/rules.cue", `"one"`, `"two"`),
+			[]string{"p: p.text hosts/rules.cue:3:10"}},
+		"a parameter is set anew": {edit("hosts/rules.cue", `text: "one"`, `{text: "one", extra: "y"}`),
+			[]string{"p: p.extra hosts/rules.cue:3:24"}},
 		"a parameter is not set any more": {edit("hosts/rules.cue", `text: "one"`, `{}`),
 			[]string{"p: p.text hosts/rules.cue:3:10 (before)"}},
 		"a stronger rule comes in": {func(files map[string]string) {
-			files["hosts/hosts.cue"] = strings.Replace(files["hosts/hosts.cue"], `hosts: a: address`, "hosts: a: set: p: text: \"own\"\nhosts: a: address", 1)
+			files["hosts/hosts.cue"] = strings.Replace(files["hosts/hosts.cue"], `hosts: a: address`,
+				"hosts: a: set: p: text: \"own\"\nhosts: a: address", 1)
 		}, []string{"p: p.text hosts/hosts.cue:3:19"}},
-		"the plugin's CUE differs":         {edit("plugins/p/plugin.cue", `content: "`, `content: "# `), []string{"p: file plugins/p/plugin.cue"}},
-		"a file that it ships differs":     {edit("plugins/p/p.sh", "true", "false"), []string{"p: file plugins/p/p.sh"}},
-		"a field of the host that it uses": {edit("hosts/hosts.cue", "192.0.2.1", "192.0.2.2"), []string{"p: host's address hosts/hosts.cue:3:8"}},
+		"the plugin's CUE differs": {edit("plugins/p/plugin.cue", `content: "`, `content: "# `),
+			[]string{"p: file plugins/p/plugin.cue"}},
+		"a file that it ships differs": {edit("plugins/p/p.sh", "true", "false"), []string{"p: file plugins/p/p.sh"}},
+		"a field of the host that it uses": {edit("hosts/hosts.cue", "192.0.2.1", "192.0.2.2"),
+			[]string{"p: host's address hosts/hosts.cue:3:8"}},
 		"a plugin comes in": {edit("hosts/rules.cue", "rules: updater", "rules: q: [{value: {}}]\nrules: updater"),
 			[]string{"q: rule for q hosts/rules.cue:6:12"}},
-		"a plugin is turned off": {edit("hosts/rules.cue", `text: "one"`, `enabled: false`), []string{"p: rule for p hosts/rules.cue:3:2 (before)"}},
-		"the host program":       {edit("fleet.cue", `version: "1"`, `version: "2"`), []string{"updater: pinned host program fleet.cue:4:11"}},
+		"a plugin is turned off": {edit("hosts/rules.cue", `text: "one"`, `enabled: false`),
+			[]string{"p: rule for p hosts/rules.cue:3:2 (before)"}},
+		"the host program": {edit("fleet.cue", `version: "1"`, `version: "2"`),
+			[]string{"updater: pinned host program fleet.cue:4:11"}},
 		"the host program, beside another cause in another plugin": {func(files map[string]string) {
 			edit("fleet.cue", `version: "1"`, `version: "2"`)(files)
 			edit("hosts/rules.cue", `"one"`, `"two"`)(files)
@@ -119,30 +114,46 @@ func TestTheLineThatCausesAChangeIsNamed(t *testing.T) {
 			files["rollout.cue"] = "package fleet\nrollout: rings: [{name: \"late\"}]\n"
 		}, []string{": ring rollout.cue:2:18"}},
 		"a host comes": {edit("hosts/hosts.cue", `hosts: a: address`, "hosts: b: address: \"192.0.2.9\"\nhosts: a: address"),
-			[]string{": host added hosts/hosts.cue", "p: rule for p hosts/rules.cue:3:2", "r: rule for r hosts/rules.cue:5:12", "updater: rule for updater hosts/rules.cue:6:18"}},
+			[]string{": host added hosts/hosts.cue", "p: rule for p hosts/rules.cue:3:2", "r: rule for r hosts/rules.cue:5:12",
+				"updater: rule for updater hosts/rules.cue:6:18"}},
 		"a host is retired": {edit("hosts/hosts.cue", `hosts: a: address`, "hosts: a: state: \"retired\"\nhosts: a: address"),
 			[]string{": host retired hosts/hosts.cue:4:11"}},
 		"a host is renamed": {edit("hosts/hosts.cue", `hosts: a: address`, "hosts: b: was: [\"a\"]\nhosts: b: address"),
 			[]string{": host added hosts/hosts.cue", ": host renamed to b hosts/hosts.cue:4:11"}},
-		"a rule appends to a list": {edit("hosts/rules.cue", `{value: list: ["x"]}`, `{value: list: ["x"]}, {value: list: ["y"]}`),
+		"a rule appends to a list": {edit("hosts/rules.cue", `{value: list: ["x"]}`,
+			`{value: list: ["x"]}, {value: list: ["y"]}`),
 			[]string{"r: r.list hosts/rules.cue:5:71"}},
-		"one of the rules appends another item":   {edit("hosts/rules.cue", `list: ["x"]`, `list: ["x", "y"]`), []string{"r: r.list hosts/rules.cue:5:54"}},
-		"one of the rules changes an item":        {edit("hosts/rules.cue", `list: ["x"]`, `list: ["z"]`), []string{"r: r.list hosts/rules.cue:5:49"}},
-		"an item comes that another rule has too": {edit("hosts/rules.cue", `list: ["x"]`, `list: ["x", "w"]`), []string{"r: r.list hosts/rules.cue:5:54"}},
-		"rules change places": {edit("hosts/rules.cue", `{value: list: ["w"]}, {value: list: ["x"]}`, `{value: list: ["x"]}, {value: list: ["w"]}`),
+		"one of the rules appends another item": {edit("hosts/rules.cue", `list: ["x"]`, `list: ["x", "y"]`),
+			[]string{"r: r.list hosts/rules.cue:5:54"}},
+		"one of the rules changes an item": {edit("hosts/rules.cue", `list: ["x"]`, `list: ["z"]`),
+			[]string{"r: r.list hosts/rules.cue:5:49"}},
+		"an item comes that another rule has too": {edit("hosts/rules.cue", `list: ["x"]`, `list: ["x", "w"]`),
+			[]string{"r: r.list hosts/rules.cue:5:54"}},
+		"rules change places": {edit("hosts/rules.cue", `{value: list: ["w"]}, {value: list: ["x"]}`,
+			`{value: list: ["x"]}, {value: list: ["w"]}`),
 			[]string{"r: r.list hosts/rules.cue:5:20", "r: r.list hosts/rules.cue:5:42"}},
-		"a rule appends no more": {edit("hosts/rules.cue", `{value: list: ["w"]}, `, ``), []string{"r: r.list hosts/rules.cue:5:27 (before)"}},
+		"a rule appends no more": {edit("hosts/rules.cue", `{value: list: ["w"]}, `, ``),
+			[]string{"r: r.list hosts/rules.cue:5:27 (before)"}},
 		"a host goes": {func(files map[string]string) {
 			files["hosts/hosts.cue"] = strings.Replace(files["hosts/hosts.cue"], "hosts: a:", "hosts: b:", 1)
 		}, []string{": host added hosts/hosts.cue", ": host removed hosts/hosts.cue (before)"}},
 	} {
 		files := maps.Clone(repo)
 		c.edit(files)
-		r := build(before, evaluated(t, files))
+		after := side(t, files)
+		wanted := map[string]plan.Desired{}
+		for name, p := range after.Hosts {
+			wanted[name] = p.Desired
+		}
+		r := plan.Build(before, after, plan.Diff(before.Hosts, wanted))
 		var got []string
 		for _, g := range r.Groups {
 			for _, cause := range g.Causes {
-				got = append(got, cause.Plugin+": "+cause.What+" "+cause.place())
+				at := cause.At.String()
+				if cause.Gone {
+					at += " (before)"
+				}
+				got = append(got, cause.Plugin+": "+cause.What+" "+at)
 			}
 		}
 		slices.Sort(got)
