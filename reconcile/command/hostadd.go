@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/desired"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -34,9 +35,9 @@ func hostAdd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "add NAME",
 		Short: "Print the CUE that adds a host, to be appended to its folder's hosts.cue",
-		Long: `Print the CUE that adds a host. Nothing is changed: append the output to hosts.cue in the directory of the
-host's folder, hosts/FOLDER/hosts.cue, or hosts/hosts.cue without --folder. If that file does not exist or is empty, the
-output starts with a package clause. Create the directory of a new folder first.
+		Long: `Print the CUE that adds a host. Nothing is changed: append the output to hosts.cue in the directory of
+the host's folder, hosts/FOLDER/hosts.cue, or hosts/hosts.cue without --folder. If that file does not exist or is empty,
+the output starts with a package clause. Create the directory of a new folder first.
 
 Give only what differs from the defaults of the folder and those above it. The host is checked with the rest of the
 files: nothing is printed if the name is taken or the result has errors.`,
@@ -50,7 +51,7 @@ files: nothing is printed if the name is taken or the result has errors.`,
 				return err
 			}
 			if lacks != "" {
-				fmt.Fprintf(cmd.ErrOrStderr(), "bakehouse: warning: no package can be built for %s: %s\n", h.name, lacks)
+				console.Warn(cmd.ErrOrStderr(), "no package can be built for %s: %s", h.name, lacks)
 			}
 			_, err = fmt.Fprint(cmd.OutOrStdout(), text)
 			return err
@@ -114,7 +115,7 @@ func (h *newHost) add(ctx context.Context, repo string) (text, lacks string, err
 // cue is the host as one line.
 func (h *newHost) cue() (string, error) {
 	if err := schema.CheckHostName(h.name); err != nil {
-		return "", fault.Hint(err, "want the name that the monitoring has for the host, such as web03 or web03.example.com")
+		return "", fault.Hint(err, "want the host's name in the monitoring, such as web03 or web03.example.com")
 	}
 	if h.folder != "" && (!fs.ValidPath(h.folder) || h.folder == "." || hidden(h.folder)) {
 		return "", fault.Hint(fmt.Errorf("invalid folder %.80q", h.folder),
@@ -154,7 +155,8 @@ func cuePairs(flag string, given []string) (fields []string, err error) {
 	for _, g := range given {
 		name, value, ok := strings.Cut(g, "=")
 		if !ok || name == "" {
-			return nil, fault.Hint(fmt.Errorf("invalid --%s %.80q", flag, g), "want NAME=VALUE, such as --%s role=db", flag)
+			return nil, fault.Hint(fmt.Errorf("invalid --%s %.80q", flag, g),
+				"want NAME=VALUE, such as --%s role=db", flag)
 		}
 		fields = append(fields, cueLabel(name)+": "+cueString(value))
 	}

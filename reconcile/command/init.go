@@ -25,7 +25,8 @@ server's, or the server's own if it is self-signed. Without it they trust the pu
 CODEOWNERS lists what decides for the whole fleet or acts as root on its hosts, so that a forge asks for approval.
 Replace @OWNER in it with your team.`,
 		Example: `  bakehouse init fleet
-  bakehouse init fleet --example quickstart --url https://bakehouse.example:8443 --certificates server.pem --format deb`,
+  bakehouse init fleet --example quickstart --url https://bakehouse.example:8443 --certificates server.pem
+  bakehouse init fleet --format rpm`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r.dir = "."

@@ -124,8 +124,8 @@ const maxCertificates = 1 << 20
 // trustedCUE is the field of fleet.cue with the certificates of a file, which are for a server with that URL.
 func trustedCUE(file, server string, now time.Time) (string, error) {
 	hint := func(err error) error {
-		return fault.Hint(err, "--certificates takes the certificate of the authority that signed the server's, or the "+
-			"server's own if it is self-signed, as PEM")
+		return fault.Hint(err, "--certificates takes the certificate of the authority that signed the server's, "+
+			"or the server's own if it is self-signed, as PEM")
 	}
 	f, err := os.Open(file)
 	if err != nil {
@@ -167,8 +167,9 @@ func trustedCUE(file, server string, now time.Time) (string, error) {
 	case len(items) == 0:
 		return "", hint(fmt.Errorf("%s holds no certificate in PEM", file))
 	case len(names) > 0 && !named:
-		return "", fault.Hint(fmt.Errorf("%s is for %s, and hosts reach the server as %s", file, strings.Join(names, ", "),
-			hostOf(server)), "the certificate must name %s (subjectAltName), or --url must use its name", hostOf(server))
+		host := hostOf(server)
+		err := fmt.Errorf("%s is for %s, and hosts reach the server as %s", file, strings.Join(names, ", "), host)
+		return "", fault.Hint(err, "the certificate must name %s (subjectAltName), or --url must use its name", host)
 	}
 	return "\n// Hosts trust the server by these certificates, and by no others.\ncertificates: [" +
 		strings.Join(items, ", ") + "]\n", nil

@@ -5,8 +5,8 @@ import (
 	"runtime"
 )
 
-// BuiltFrom is the source checkout that this executable was built from, if it still is there, and "" otherwise. A release
-// knows of none: its paths are trimmed.
+// BuiltFrom is the source checkout that this executable was built from, if it still is there, and "" otherwise. A
+// release knows of none: its paths are trimmed.
 func BuiltFrom() string {
 	_, file, _, ok := runtime.Caller(0)
 	if !ok || !filepath.IsAbs(file) {
