@@ -12,18 +12,15 @@ import (
 	"syscall"
 
 	"bakehouse/examples/demo"
-	"bakehouse/reconcile"
 	"bakehouse/reconcile/command"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/manual"
-	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/settings"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
 	"bakehouse/serve"
-	"bakehouse/serve/store"
 
 	"github.com/spf13/cobra"
 )
@@ -75,14 +72,8 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 	f.BoolP("quiet", "q", false, "print no progress and no notes")
 	f.BoolP("verbose", "v", false, "print details, such as where settings come from")
 	settings.Setting(f, "quiet", "verbose")
-	root.AddCommand(
-		command.InitCommand(), command.HostCommand(), reconcile.CheckCommand(), reconcile.ExplainCommand(),
-		reconcile.PlanCommand(version), reconcile.Command(version), reconcile.PackageCommand(),
-		reconcile.ReproduceCommand(), reconcile.PluginCommand(),
-		program.UpgradeCommand(version), command.KeyCommand(reconcile.RetireCommand()), command.RootCommand(),
-		serve.Command(), serve.AccessCommand(), store.Command(reconcile.GCCommand()),
-		demo.Command(), versionCommand(), manual.Command(),
-	)
+	root.AddCommand(command.All(version)...)
+	root.AddCommand(serve.Command(), serve.AccessCommand(), demo.Command(), versionCommand(), manual.Command())
 	declare(root)
 	cli.ExplainMistakes(root)
 	root.PersistentPreRunE = prepare

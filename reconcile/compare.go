@@ -16,17 +16,17 @@ import (
 
 // This half of a pass needs no keys and writes nothing, so `plan` is nothing else, and `reconcile` begins with it.
 
-// comparison is what is published beside what is wanted.
-type comparison struct {
-	release *publish.State // verified
-	was     map[string]plan.Published
-	diff    *plan.Plan
+// Comparison is what is published beside what is wanted.
+type Comparison struct {
+	Release *publish.State // verified
+	Was     map[string]plan.Published
+	Diff    *plan.Plan
 }
 
-// compare verifies what the store publishes and compares it with s.
-func compare(
+// Compare verifies what the store publishes and compares it with s.
+func Compare(
 	ctx context.Context, s *desired.State, st store.Store, now time.Time, r publish.Recovery,
-) (*comparison, error) {
+) (*Comparison, error) {
 	release, err := publish.Recover(ctx, st, s.Fleet, now, r)
 	if err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func compare(
 	if err != nil {
 		return nil, err
 	}
-	return &comparison{release, was, plan.Diff(was, s.Hosts)}, nil
+	return &Comparison{release, was, plan.Diff(was, s.Hosts)}, nil
 }
 
 // assigned is what the release gives each host. What a package was made from stands in its manifest, whose digest is
@@ -47,7 +47,7 @@ func assigned(ctx context.Context, st store.Store, release *publish.State) (map[
 		m := read[a.Manifest]
 		if m == nil {
 			var err error
-			if m, err = readManifest(ctx, st, a.Manifest); err != nil {
+			if m, err = publish.ReadManifest(ctx, st, a.Manifest); err != nil {
 				return nil, err
 			}
 			read[a.Manifest] = m
@@ -99,12 +99,4 @@ func warnAging(log io.Writer, aging []publish.Aging) {
 	for _, a := range aging {
 		fmt.Fprintf(log, "bakehouse: warning: %v\n", a)
 	}
-}
-
-// releasedCommit is the commit that the release was made from, empty if nothing is published.
-func releasedCommit(release *publish.State) string {
-	if r := release.Release(); r != nil {
-		return r.Commit
-	}
-	return ""
 }

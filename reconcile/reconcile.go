@@ -18,25 +18,74 @@ import (
 	"time"
 
 	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/batch"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/plan"
+	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/publish"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 )
 
+// Options are the operator's settings for a pass.
+type Options struct {
+	desired.Where
+	Store    string // location
+	CacheDir string // of what was evaluated before; empty: none
+	Programs program.Places
+	Version  string // of this program; it is in the signed target "release"
+	Keys     keys.Access
+	Plan     string // file of a saved plan; empty: none
+	Jobs     int    // packages to bake at a time; 0: one per processor
+	Commits  CommitCheck
+	Full     bool // do the whole pass, even if a recent one found nothing to publish
+	Recovery publish.Recovery
+}
+
+// Run does one pass; log gets a line on anything worth knowing.
+func Run(ctx context.Context, o Options, log io.Writer) (*Outcome, error) {
+	var err error
+	if o.Jobs, err = batch.Jobs(o.Jobs); err != nil {
+		return nil, err
+	}
+	p, err := o.open(log)
+	if err != nil {
+		return nil, err
+	}
+	if o.Plan != "" {
+		if p.bound, err = readPlan(o.Plan, p.head.Revision, o.Version); err != nil {
+			return nil, err
+		}
+	}
+	return p.unlessUpToDate(ctx, log)
+}
+
+// open pins the commit, and checks its signature if that is asked for.
+func (o Options) open(log io.Writer) (*pass, error) {
+	head, err := desired.Pin(o.Where, desired.OpenCache(o.CacheDir, log))
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	verifier, err := o.Commits.open(head, now, log)
+	if err != nil {
+		return nil, err
+	}
+	return &pass{Options: o, head: head, now: now, verifier: verifier, log: log}, head.NoteDirty(log)
+}
+
 // pass is what one pass works with.
 type pass struct {
-	options
-	head  *desired.State
-	store store.Store
-	now   time.Time
-	gate  *gate      // nil: commits are not verified
-	bound *boundPlan // the saved plan to apply, if any
-	log   io.Writer
+	Options
+	head     *desired.State
+	store    store.Store
+	now      time.Time
+	verifier *commitVerifier // nil: commits are not verified
+	bound    *boundPlan      // the saved plan to apply, if any
+	log      io.Writer
 }
 
 // Outcome is what a pass did, as `reconcile --json` prints it.
@@ -73,34 +122,34 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 	if err := p.head.Complete(); err != nil {
 		return nil, due, err
 	}
-	c, err := compare(ctx, p.head, p.store, p.now, p.recovery)
+	c, err := Compare(ctx, p.head, p.store, p.now, p.Recovery)
 	if err != nil {
 		return nil, due, err
 	}
 	var verified *Verified
-	if p.gate != nil {
-		if verified, err = p.gate.since(c.release); err != nil {
+	if p.verifier != nil {
+		if verified, err = p.verifier.since(c.Release); err != nil {
 			return nil, due, err
 		}
 	}
 	if p.bound != nil {
-		if err := p.bound.checkHead(ctx, p.store, c.release); err != nil {
+		if err := p.bound.checkHead(ctx, p.store, c.Release); err != nil {
 			return nil, due, err
 		}
 	}
-	if c.diff.Count(plan.Removed) > p.head.Fleet.Limits.Removed {
-		before, err := desired.Earlier(ctx, p.head.Repo, releasedCommit(c.release), p.head.Cache)
+	if c.Diff.Count(plan.Removed) > p.head.Fleet.Limits.Removed {
+		before, err := desired.Earlier(ctx, p.head.Repo, c.Release.Commit(), p.head.Cache)
 		if err == nil {
-			err = checkRemovals(p.head.Repo, c.diff, before, p.head)
+			err = checkRemovals(p.head.Repo, c.Diff, before, p.head)
 		}
 		if err != nil {
 			return nil, due, err
 		}
 	}
-	hosts, diff := p.head.Hosts, c.diff
+	hosts, diff := p.head.Hosts, c.Diff
 	out = &Outcome{Commit: p.head.Revision.Commit, Verified: verified, Hosts: len(hosts), Changes: diff.Changes, Reused: len(diff.Reuse)}
 
-	ring := p.keys.Open(ctx, p.head.Fleet)
+	ring := p.Keys.Open(ctx, p.head.Fleet)
 	packages := diff.Reuse
 	if len(diff.Bake) > 0 {
 		if out.SignedBy, err = unlock(ring, p.head.Fleet); err != nil {
@@ -119,7 +168,7 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 		}
 	}
 	// Without new packages Publish itself unlocks what it needs, which is nothing if nothing changed.
-	summary, err := c.release.Publish(ctx, p.store, ring, p.next(hosts, packages))
+	summary, err := c.Release.Publish(ctx, p.store, ring, p.next(hosts, packages))
 	if err != nil {
 		return nil, due, err
 	}
@@ -163,10 +212,10 @@ func (b baked) told() PackageBaked {
 
 // bake makes the packages; the result is in the order of want.
 func (p *pass) bake(ctx context.Context, want []plan.Package) ([]baked, error) {
-	o := newOven(p.head, p.store, p.programs, p.jobs, p.log)
+	o := batch.New(p.head, p.store, p.Programs, p.Jobs, p.log)
 	done := make([]baked, len(want))
-	err := o.each(ctx, want, func(i int, b *bake.Baked) error {
-		done[i] = baked{key: want[i], hosts: o.hostsOf[want[i]], Baked: b}
+	err := o.Each(ctx, want, func(i int, b *bake.Baked) error {
+		done[i] = baked{key: want[i], hosts: o.HostsOf[want[i]], Baked: b}
 		return nil
 	})
 	return done, err
@@ -175,7 +224,7 @@ func (p *pass) bake(ctx context.Context, want []plan.Package) ([]baked, error) {
 // keepAll stores and signs what was baked. Nothing is signed before all is baked: a store that turns out to be altered
 // gets no signature at all.
 func (p *pass) keepAll(ctx context.Context, ring *keys.Keyring, names []string, all []baked) error {
-	return together(ctx, keys.InFlight, console.NewProgress(p.log, "signing", len(all)), len(all), func(ctx context.Context, i int) (string, error) {
+	return batch.Together(ctx, keys.InFlight, console.NewProgress(p.log, "signing", len(all)), len(all), func(ctx context.Context, i int) (string, error) {
 		var err error
 		all[i].added, err = p.keep(ctx, ring, names, all[i])
 		return console.Hosts(all[i].hosts), err
@@ -189,7 +238,7 @@ func (p *pass) keep(ctx context.Context, ring *keys.Keyring, names []string, b b
 	err = store.CreateBytes(ctx, p.store, schema.ManifestKey(b.Digest), b.Packed)
 	if errors.Is(err, fs.ErrExist) {
 		added = 0
-		_, err = readManifest(ctx, p.store, b.Digest)
+		_, err = publish.ReadManifest(ctx, p.store, b.Digest)
 	}
 	if err != nil {
 		return 0, err
@@ -201,7 +250,7 @@ func (p *pass) keep(ctx context.Context, ring *keys.Keyring, names []string, b b
 func (p *pass) next(hosts map[string]plan.Desired, packages map[plan.Package]schema.Candidate) publish.Wanted {
 	n := publish.Wanted{
 		Policy:  p.head.Policy(),
-		Release: schema.Release{Schema: 1, Commit: p.head.Revision.Commit, Tree: p.head.Revision.Tree, Tool: p.version, Bake: bake.Version},
+		Release: schema.Release{Schema: 1, Commit: p.head.Revision.Commit, Tree: p.head.Revision.Tree, Tool: p.Version, Bake: bake.Version},
 	}
 	if access := &p.head.Fleet.Access; len(access.Users) > 0 {
 		n.Access = access

@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/publish"
 	"bakehouse/serve/store"
 )
 
-// Refreshed is what `reconcile --refresh` did, as --json prints it.
+// Refreshed is what `reconcile refresh` did, as --json prints it.
 type Refreshed struct {
 	Commit    string          `json:"commit"` // whose keys/ and trust/ were read
 	Verified  *Verified       `json:"verified,omitempty"`
@@ -24,7 +23,7 @@ type Refreshed struct {
 }
 
 // Refresh renews the store's timestamp, and its snapshot if that is due. It evaluates no host and bakes nothing.
-func Refresh(ctx context.Context, o options, log io.Writer) (out *Refreshed, err error) {
+func Refresh(ctx context.Context, o Options, log io.Writer) (out *Refreshed, err error) {
 	p, err := o.open(log)
 	if err != nil {
 		return nil, err
@@ -33,7 +32,7 @@ func Refresh(ctx context.Context, o options, log io.Writer) (out *Refreshed, err
 	if err != nil {
 		return nil, err
 	}
-	if p.store, err = store.OpenExisting(ctx, p.location); err != nil {
+	if p.store, err = store.OpenExisting(ctx, p.Store); err != nil {
 		return nil, err
 	}
 	unlock, err := store.Lock(ctx, p.store)
@@ -46,12 +45,12 @@ func Refresh(ctx context.Context, o options, log io.Writer) (out *Refreshed, err
 		return nil, err
 	}
 	out = &Refreshed{Commit: p.head.Revision.Commit, Waiting: []int{}}
-	if p.gate != nil {
-		if out.Verified, err = p.gate.since(head); err != nil {
+	if p.verifier != nil {
+		if out.Verified, err = p.verifier.since(head); err != nil {
 			return nil, err
 		}
 	}
-	summary, err := head.Refresh(ctx, p.store, p.keys.Open(ctx, f))
+	summary, err := head.Refresh(ctx, p.store, p.Keys.Open(ctx, f))
 	if err != nil {
 		return nil, err
 	}
@@ -62,15 +61,4 @@ func Refresh(ctx context.Context, o options, log io.Writer) (out *Refreshed, err
 	warnAging(log, summary.Aging)
 	out.Release, out.Timestamp, out.Renewed, out.Aging = summary.Number, summary.Head, summary.Roles, summary.Aging
 	return out, nil
-}
-
-// tell prints the outcome for people.
-func (r *Refreshed) tell(w io.Writer) error {
-	if r.Verified != nil {
-		if _, err := fmt.Fprintln(w, r.Verified.tell()); err != nil {
-			return err
-		}
-	}
-	_, err := fmt.Fprintf(w, "renewed %s: release %d is at timestamp %d\n", strings.Join(r.Renewed, " and "), r.Release, r.Timestamp)
-	return err
 }

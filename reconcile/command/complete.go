@@ -46,7 +46,8 @@ var completers = map[string]completer{
 	"key passphrase": keyNames,
 	"key retire":     keyNames,
 	"key show":       keyNames,
-	"package":        hostNames,
+	"package get":    hostNames,
+	"package verify": hostNames,
 	"plugin show":    pluginNames,
 }
 

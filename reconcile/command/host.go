@@ -4,8 +4,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// HostCommand is `bakehouse host`.
-func HostCommand() *cobra.Command {
+// hostCommand is `bakehouse host`.
+func hostCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "host",
 		Short: "Hosts of the fleet",

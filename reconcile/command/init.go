@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// InitCommand is `bakehouse init`.
-func InitCommand() *cobra.Command {
+// initCommand is `bakehouse init`.
+func initCommand() *cobra.Command {
 	var r newRepo
 	cmd := &cobra.Command{
 		Use:   "init [DIR]",

@@ -6,8 +6,8 @@ import (
 	"bakehouse/reconcile/keys"
 )
 
-// KeyCommand is `bakehouse key`, with subcommands that need more than keys.
-func KeyCommand(more ...*cobra.Command) *cobra.Command {
+// keyCommand is `bakehouse key`.
+func keyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "key",
 		Short: "Make, import, list and retire the keys that sign",
@@ -25,8 +25,7 @@ Key services: awskms://, gcpkms://, azurekms://, hashivault:// and openbao:// in
 anything else, such as an HSM, by a sigstore-kms plugin (--kms-plugin NAME=/absolute/path for keys at NAME://…).`,
 		Args: cobra.NoArgs,
 	}
-	c.AddCommand(keyCreate(), keyImport(), keyExport(), keyPassphrase(), keyList(), keyShow())
-	c.AddCommand(more...)
+	c.AddCommand(keyCreate(), keyImport(), keyExport(), keyPassphrase(), keyList(), keyShow(), keyRetire())
 	return c
 }
 

@@ -4,8 +4,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// RootCommand is `bakehouse root`.
-func RootCommand() *cobra.Command {
+// rootCommand is `bakehouse root`.
+func rootCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "root",
 		Short: "Make, sign, verify and show the root of trust",

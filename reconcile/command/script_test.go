@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 func bakehouse() {
 	keystest.Cheap()
 	root := &cobra.Command{Use: "bakehouse", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(KeyCommand(), RootCommand())
+	root.AddCommand(keyCommand(), rootCommand())
 	err := root.ExecuteContext(keys.TakePassphrases(context.Background()))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bakehouse: error: %v\n", err)

@@ -55,8 +55,8 @@ func (p Places) build(ctx context.Context, checkout string, platform schema.Plat
 	if err != nil {
 		return nil, fault.Hint(fmt.Errorf("building it from %s: %w", checkout, err), "install Go, or use a release of Bakehouse, which brings its host programs")
 	}
-	if p.progress != nil {
-		fmt.Fprintf(p.progress(), "building bakehouse-agent %s for %s from %s\n", version, platform, checkout)
+	if p.Progress != nil {
+		fmt.Fprintf(p.Progress(), "building bakehouse-agent %s for %s from %s\n", version, platform, checkout)
 	}
 	dir, err := os.MkdirTemp("", "bakehouse-build-*")
 	if err != nil {

@@ -94,8 +94,8 @@ func (s *Sources) fetch(f fleet.File, key string) error {
 		return err
 	}
 	req.Header.Set("Accept-Encoding", "identity") // the digest is over the file as it lies there
-	if s.places.progress != nil {
-		fmt.Fprintf(s.places.progress(), "fetching %s\n", f.URL)
+	if s.places.Progress != nil {
+		fmt.Fprintf(s.places.Progress(), "fetching %s\n", f.URL)
 	}
 	resp, err := web.Do(req)
 	if err != nil {

@@ -35,8 +35,6 @@ import (
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
-
-	"github.com/spf13/cobra"
 )
 
 // Store keeps the programs that were found. Create fails with fs.ErrExist, Open with fs.ErrNotExist.
@@ -49,16 +47,14 @@ type Store interface {
 type Places struct {
 	Dir    string // folder of finished programs; empty: "programs" beside the executable, if there is one
 	Source string // source checkout; empty: the one around the working directory, if it is one
-	// progress is where it says what it builds or fetches, which may take a minute; nil: nowhere.
-	progress func() io.Writer
+	// Progress is where it writes a line on what it builds or fetches, which may take a minute; nil: nowhere.
+	Progress func() io.Writer
 }
 
-// Flags adds --programs and --source to cmd, and lets p say on its standard error what takes long.
-func (p *Places) Flags(cmd *cobra.Command) {
+// Lines keeps lines apart that are written to w at once, for Places.Progress.
+func Lines(w func() io.Writer) func() io.Writer {
 	var mu sync.Mutex
-	p.progress = func() io.Writer { return lineWriter{&mu, cmd.ErrOrStderr()} }
-	cmd.Flags().StringVar(&p.Dir, "programs", "", `folder of host programs, bakehouse-agent-OS-ARCH (default "programs" beside this executable)`)
-	cmd.Flags().StringVar(&p.Source, "source", "", "source checkout of Bakehouse to build host programs from (default the one around the working directory)")
+	return func() io.Writer { return lineWriter{&mu, w()} }
 }
 
 // lineWriter keeps lines apart that are written at once.

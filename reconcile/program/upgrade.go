@@ -15,9 +15,7 @@ import (
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/cuecontext"
 	"cuelang.org/go/cue/parser"
-	"github.com/spf13/cobra"
 
-	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/rules"
 	"bakehouse/reconcile/source"
@@ -38,61 +36,6 @@ var Known = []schema.Platform{{OS: "linux", Arch: "amd64"}, {OS: "linux", Arch: 
 
 // Platforms is what is pinned when nothing is asked for, nothing is pinned, and no host has a platform.
 var Platforms = []schema.Platform{{OS: "linux", Arch: "amd64"}, {OS: "linux", Arch: "arm64"}}
-
-// UpgradeCommand is `bakehouse upgrade`; version is this program's, which its host programs share.
-func UpgradeCommand(version string) *cobra.Command {
-	var places Places
-	var repo string
-	var platforms []string
-	cmd := &cobra.Command{
-		Use:   "upgrade",
-		Short: "Pin this release's host programs in the fleet repo",
-		Long: `Rewrites programs.cue in the fleet repo: for each platform the version and SHA-256 of bakehouse-agent. Nothing else is
-changed and no package is baked: review and commit the file, then reconcile.
-
-Platforms are those that are pinned and those of the fleet's hosts, as the files in the folder have them; --platform names
-others. A platform of some host that there is no program for is said, and stays unpinned: such hosts get no package.
-
-Programs are taken from the folder "programs" beside this executable (releases bring it), or built from a source checkout,
-reproducibly: the same source and Go release make the same bytes on any machine.`,
-		Example: "  bakehouse upgrade --repo fleet\n  bakehouse upgrade --source ~/src/bakehouse --platform linux/arm64",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if bake.CheckVersion(version) != nil {
-				version = "0.0.0~dev"
-			}
-			var want []schema.Platform
-			for _, s := range platforms {
-				p, err := schema.ParsePlatform(s)
-				if err != nil {
-					return err
-				}
-				want = append(want, p)
-			}
-			changes, err := Upgrade(cmd.Context(), repo, places, version, want)
-			if err != nil {
-				return err
-			}
-			for _, c := range changes {
-				w := cmd.OutOrStdout()
-				if c.Lacks != nil {
-					w = cmd.ErrOrStderr()
-				}
-				if _, err := fmt.Fprintln(w, c); err != nil {
-					return err
-				}
-			}
-			if slices.ContainsFunc(changes, func(c Change) bool { return c.Old != c.New }) {
-				fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s; commit it to bring this to hosts\n", filepath.Join(repo, FileName))
-			}
-			return nil
-		},
-	}
-	cmd.Flags().StringVar(&repo, "repo", ".", "folder of the fleet repo")
-	cmd.Flags().StringSliceVar(&platforms, "platform", nil, "platforms to pin, os/arch (default those that are pinned and those of the hosts)")
-	places.Flags(cmd)
-	return cmd
-}
 
 // Change is what upgrading did to one platform's pin; Old is zero if there was none.
 type Change struct {

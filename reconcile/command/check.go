@@ -1,16 +1,14 @@
-package reconcile
+package command
 
 import (
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"bakehouse/reconcile/console"
-	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -19,30 +17,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// stateFlags say which state of the fleet repository to look at.
-type stateFlags struct {
-	desired.Where
-	cacheDir string
-}
-
-func (f *stateFlags) add(cmd *cobra.Command) {
-	repoFlags(cmd, &f.Where)
-	cacheFlag(cmd, &f.cacheDir)
-	cmd.Flags().BoolVar(&f.Worktree, "worktree", false, "read the files as they lie in the folder, committed or not")
-	cmd.MarkFlagsMutuallyExclusive("ref", "worktree")
-}
-
-// pin opens the state. Files that the commit does not have are named on log.
-func (f *stateFlags) pin(log io.Writer) (*desired.State, error) {
-	s, err := desired.Pin(f.Where, desired.OpenCache(f.cacheDir, log))
-	if err != nil {
-		return nil, err
-	}
-	return s, s.NoteDirty(log)
-}
-
-// CheckCommand is `bakehouse check`.
-func CheckCommand() *cobra.Command {
+// checkCommand is `bakehouse check`.
+func checkCommand() *cobra.Command {
 	var c stateFlags
 	var format string
 	var soon, urgent schema.Duration
@@ -60,9 +36,9 @@ lines of a pull request, and gitlab a code quality report; both, like json, hold
   bakehouse check --ref origin/main --format github`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			write := formats[format]
+			write := diagnosticFormats[format]
 			if write == nil {
-				return fault.Hint(fmt.Errorf("there is no format %.40q", format), "it is one of %s", strings.Join(slices.Sorted(maps.Keys(formats)), ", "))
+				return fault.Hint(fmt.Errorf("there is no format %.40q", format), "it is one of %s", strings.Join(slices.Sorted(maps.Keys(diagnosticFormats)), ", "))
 			}
 			s, err := c.pin(cmd.ErrOrStderr())
 			if err != nil {

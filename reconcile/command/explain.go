@@ -1,4 +1,4 @@
-package reconcile
+package command
 
 import (
 	"bytes"
@@ -19,10 +19,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// ExplainCommand is `bakehouse explain`.
-func ExplainCommand() *cobra.Command {
+// explainCommand is `bakehouse explain`.
+func explainCommand() *cobra.Command {
 	var c stateFlags
-	var asJSON, selection bool
+	var selection bool
+	var asJSON *bool
 	cmd := &cobra.Command{
 		Use:   "explain HOST [PLUGIN[.PARAM]]",
 		Short: "Say what a host gets, and which line of which file decides",
@@ -46,7 +47,7 @@ With --select it says instead whether the host gets updates, and which condition
 			}
 			f := r.Fleet
 			if selection {
-				return explainSelection(cmd.OutOrStdout(), f, args, asJSON)
+				return explainSelection(cmd.OutOrStdout(), f, args, *asJSON)
 			}
 			e, err := rules.Explain(cmd.Context(), f, r, args[0])
 			if err != nil {
@@ -58,7 +59,7 @@ With --select it says instead whether the host gets updates, and which condition
 				}
 			}
 			root := rootEffective(e, args[1:])
-			if asJSON {
+			if *asJSON {
 				return console.WriteJSON(cmd.OutOrStdout(), struct {
 					*rules.Explanation
 					Root []rootItem `json:"root,omitempty"`
@@ -68,7 +69,7 @@ With --select it says instead whether the host gets updates, and which condition
 		},
 	}
 	c.add(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	asJSON = addJSON(cmd)
 	cmd.Flags().BoolVar(&selection, "select", false, "say whether the host gets updates, and which condition decides")
 	return cmd
 }

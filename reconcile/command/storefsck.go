@@ -1,28 +1,29 @@
-package store
+package command
 
 import (
 	"encoding/json"
 	"fmt"
 	"io"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/settings"
 	"bakehouse/schema/fault"
+	"bakehouse/serve/store"
 
 	"github.com/spf13/cobra"
 )
 
-// Command is the command `store` with what operators do to a store; more are subcommands that other packages offer.
-func Command(more ...*cobra.Command) *cobra.Command {
+// storeCommand is `bakehouse store`.
+func storeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "store",
-		Short: "Look after the store of published packages and metadata",
+		Short: "Maintain the store of published packages and metadata",
 	}
-	cmd.AddCommand(fsckCommand())
-	cmd.AddCommand(more...)
+	cmd.AddCommand(storeFsckCommand(), storeGCCommand())
 	return cmd
 }
 
-func fsckCommand() *cobra.Command {
+func storeFsckCommand() *cobra.Command {
 	var location string
 	var assemble, asJSON bool
 	cmd := &cobra.Command{
@@ -39,12 +40,12 @@ Exit codes: 0 no errors (notes do not count), 1 the store could not be read, 3 a
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			s, err := OpenExisting(ctx, location)
+			s, err := store.OpenExisting(ctx, location)
 			if err != nil {
 				return err
 			}
-			out := newPrinter(cmd.OutOrStdout(), asJSON)
-			sum, err := Fsck(ctx, s, assemble, out.finding)
+			out := newFsckPrinter(cmd.OutOrStdout(), asJSON)
+			sum, err := store.Fsck(ctx, s, assemble, out.finding)
 			if err != nil {
 				return err
 			}
@@ -52,8 +53,8 @@ Exit codes: 0 no errors (notes do not count), 1 the store could not be read, 3 a
 				return err
 			}
 			if sum.Errors > 0 {
-				return fault.Refuse(fmt.Errorf("store %s: %s", location, count(sum.Errors, "error")),
-					"restore the named objects from a copy of the store; what can be baked again may be deleted and reconciled anew")
+				return fault.Refuse(fmt.Errorf("store %s: %s", location, console.Count(sum.Errors, "error")),
+					"restore the named objects from a copy of the store; what can be baked again may be deleted and reconciled again")
 			}
 			return nil
 		},
@@ -66,22 +67,22 @@ Exit codes: 0 no errors (notes do not count), 1 the store could not be read, 3 a
 	return cmd
 }
 
-// printer writes findings as they come.
-type printer struct {
+// fsckPrinter writes findings as they come.
+type fsckPrinter struct {
 	w    io.Writer
 	json *json.Encoder
 	err  error // the first failure to write
 }
 
-func newPrinter(w io.Writer, asJSON bool) *printer {
-	p := &printer{w: w}
+func newFsckPrinter(w io.Writer, asJSON bool) *fsckPrinter {
+	p := &fsckPrinter{w: w}
 	if asJSON {
 		p.json = json.NewEncoder(w)
 	}
 	return p
 }
 
-func (p *printer) finding(f Finding) {
+func (p *fsckPrinter) finding(f store.Finding) {
 	if p.err != nil {
 		return
 	}
@@ -100,7 +101,7 @@ func (p *printer) finding(f Finding) {
 	_, p.err = fmt.Fprintf(p.w, "%s: %s: %s\n", kind, f.Key, f.Err)
 }
 
-func (p *printer) summary(s Summary) error {
+func (p *fsckPrinter) summary(s store.Summary) error {
 	if p.err != nil {
 		return p.err
 	}
@@ -118,14 +119,7 @@ func (p *printer) summary(s Summary) error {
 	if s.Head > 0 {
 		head = fmt.Sprintf("timestamp %d", s.Head)
 	}
-	_, err := fmt.Fprintf(p.w, "%s: %s, %d bytes read: %s, %s\n", head, count(s.Objects, "object"), s.Bytes,
-		count(s.Errors, "error"), count(s.Notes, "note"))
+	_, err := fmt.Fprintf(p.w, "%s: %s, %d bytes read: %s, %s\n", head, console.Count(s.Objects, "object"), s.Bytes,
+		console.Count(s.Errors, "error"), console.Count(s.Notes, "note"))
 	return err
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -1,4 +1,4 @@
-package reconcile
+package command
 
 import (
 	"crypto/sha256"
@@ -11,8 +11,8 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-// formats are the ways to write what was found: result on out, what is beside it on log.
-var formats = map[string]func(d *desired.Diagnosis, out, log io.Writer) error{
+// diagnosticFormats are the ways to write what was found: result on out, what is beside it on log.
+var diagnosticFormats = map[string]func(d *desired.Diagnosis, out, log io.Writer) error{
 	"text": textDiagnosis, "json": jsonDiagnosis, "github": githubDiagnosis, "gitlab": gitlabDiagnosis,
 }
 

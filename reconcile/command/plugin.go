@@ -1,4 +1,4 @@
-package reconcile
+package command
 
 import (
 	"context"
@@ -19,8 +19,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// PluginCommand is `bakehouse plugin`.
-func PluginCommand() *cobra.Command {
+// pluginCommand is `bakehouse plugin`.
+func pluginCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plugin",
 		Short: "Show the plugins that rules can give to hosts, and their parameters",
@@ -53,7 +53,7 @@ Shown are the plugins of the fleet repository and those that come with bakehouse
 
 func pluginListCommand() *cobra.Command {
 	var c stateFlags
-	var asJSON bool
+	var asJSON *bool
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the plugins and what each is for",
@@ -68,7 +68,7 @@ func pluginListCommand() *cobra.Command {
 			for _, name := range slices.Sorted(maps.Keys(all)) {
 				out = append(out, showPlugin(all[name]))
 			}
-			if asJSON {
+			if *asJSON {
 				return console.WriteJSON(cmd.OutOrStdout(), out)
 			}
 			w := console.NewTable(cmd.OutOrStdout())
@@ -79,13 +79,13 @@ func pluginListCommand() *cobra.Command {
 		},
 	}
 	c.add(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, with all that `plugin show` tells of each")
+	asJSON = addJSON(cmd)
 	return cmd
 }
 
 func pluginShowCommand() *cobra.Command {
 	var c stateFlags
-	var asJSON bool
+	var asJSON *bool
 	cmd := &cobra.Command{
 		Use:     "show NAME",
 		Short:   "Show a plugin's parameters: types, defaults and what they mean",
@@ -106,14 +106,14 @@ func pluginShowCommand() *cobra.Command {
 				}
 				return fault.Hint(fmt.Errorf("there is no plugin %.80q", args[0]), "%s", hint)
 			}
-			if asJSON {
+			if *asJSON {
 				return console.WriteJSON(cmd.OutOrStdout(), showPlugin(p))
 			}
 			return showPlugin(p).text(cmd.OutOrStdout())
 		},
 	}
 	c.add(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	asJSON = addJSON(cmd)
 	return cmd
 }
 

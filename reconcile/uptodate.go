@@ -18,45 +18,45 @@ import (
 )
 
 // A pass that has nothing to do takes as long as the fleet is large, and most passes have nothing to do. So a whole pass
-// leaves a note in the cache: for this commit, tree and program (which holds the schema), and this head of this store, there
-// is nothing to publish until a certain time. A later pass that finds the note, and the very same timestamp at the head,
-// believes it.
+// leaves a record in the cache: for this commit, tree and program (which holds the schema), and this head of this store,
+// there is nothing to publish until a certain time. A later pass that finds the record, and the very same timestamp at the
+// head, believes it.
 //
 // What it does without is looking for damage in a store that it is not about to build upon: hosts and servers verify what
-// they read in any case, and `store fsck` looks for it. A note is believed for a day at most.
+// they read in any case, and `store fsck` looks for it. A record is believed for a day at most.
 
-// maxIdle is how long a note is believed.
-const maxIdle = 24 * time.Hour
+// maxBelieved is how long a record is believed.
+const maxBelieved = 24 * time.Hour
 
-// note is what a whole pass found.
-type note struct {
+// record is what a whole pass found.
+type record struct {
 	Head      int64         `json:"head"`
 	Timestamp schema.Digest `json:"timestamp"` // of the bytes
 	Until     time.Time     `json:"until"`     // when something has to be renewed
 	Checked   time.Time     `json:"checked"`
-	Outcome   Outcome       `json:"outcome"` // as a pass that publishes nothing would tell it
+	Outcome   Outcome       `json:"outcome"` // of a pass that publishes nothing
 	Log       string        `json:"log"`     // the warnings
 }
 
-// idle finds and leaves notes. The nil *idle does neither.
-type idle struct {
+// upToDate finds and leaves records. The nil *upToDate does neither.
+type upToDate struct {
 	cache *cache.Cache
-	parts []string // of the note's name
+	parts []string // of the record's name
 }
 
-// idleFor is nil if this pass is to be a whole one in any case and leave no note.
-func (p *pass) idleFor() (*idle, error) {
+// upToDate is nil if this pass is to be a whole one in any case and leave no record.
+func (p *pass) upToDate() (*upToDate, error) {
 	if p.head.Cache == nil || p.bound != nil {
 		return nil, nil
 	}
-	where, err := filepath.Abs(p.location)
+	where, err := filepath.Abs(p.Store)
 	if err != nil {
 		return nil, err
 	}
-	parts := []string{p.head.Revision.Commit, p.head.Revision.Tree, where, p.version}
-	if p.gate != nil {
-		parts = append(parts, p.gate.check.start)
-		for _, file := range []string{p.gate.check.allowed, p.gate.check.keyring} {
+	parts := []string{p.head.Revision.Commit, p.head.Revision.Tree, where, p.Version}
+	if p.verifier != nil {
+		parts = append(parts, p.verifier.check.Start)
+		for _, file := range []string{p.verifier.check.Allowed, p.verifier.check.Keyring} {
 			var b []byte
 			if file != "" {
 				if b, err = os.ReadFile(file); err != nil {
@@ -66,19 +66,20 @@ func (p *pass) idleFor() (*idle, error) {
 			parts = append(parts, schema.DigestOf(b).Hex())
 		}
 	}
-	return &idle{p.head.Cache, parts}, nil
+	return &upToDate{p.head.Cache, parts}, nil
 }
 
-const notes = "nothing to publish"
+const recordKind = "nothing to publish"
 
 // find returns what a pass over the store can tell without doing it again; nil if it has to be done.
-func (i *idle) find(ctx context.Context, location string, now time.Time) (*note, error) {
-	if i == nil {
+func (u *upToDate) find(ctx context.Context, location string, now time.Time) (*record, error) {
+	if u == nil {
 		return nil, nil
 	}
-	text, ok := i.cache.Find(notes, i.parts...)
-	var n note
-	if !ok || json.Unmarshal([]byte(text), &n) != nil || now.Before(n.Checked) || now.Sub(n.Checked) > maxIdle || !now.Before(n.Until) {
+	text, ok := u.cache.Find(recordKind, u.parts...)
+	var r record
+	if !ok || json.Unmarshal([]byte(text), &r) != nil ||
+		now.Before(r.Checked) || now.Sub(r.Checked) > maxBelieved || !now.Before(r.Until) {
 		return nil, nil
 	}
 	st, err := store.OpenExisting(ctx, location)
@@ -89,30 +90,31 @@ func (i *idle) find(ctx context.Context, location string, now time.Time) (*note,
 	if err != nil {
 		return nil, err
 	}
-	if head != n.Head || timestamp != n.Timestamp {
+	if head != r.Head || timestamp != r.Timestamp {
 		return nil, nil
 	}
-	n.Outcome.Checked = &n.Checked
-	return &n, nil
+	r.Outcome.Checked = &r.Checked
+	return &r, nil
 }
 
-// leave notes that after this pass there is nothing to publish.
-func (i *idle) leave(ctx context.Context, p *pass, out *Outcome, due time.Time, log string) error {
-	if i == nil || out.Timestamp == 0 {
+// leave records that after this pass there is nothing to publish.
+func (u *upToDate) leave(ctx context.Context, p *pass, out *Outcome, due time.Time, log string) error {
+	if u == nil || out.Timestamp == 0 {
 		return nil
 	}
 	head, timestamp, err := headOf(ctx, p.store)
 	if err != nil || head != out.Timestamp {
 		return err // another pass has published since
 	}
-	n := note{Head: head, Timestamp: timestamp, Until: due, Checked: p.now.UTC(), Log: log, Outcome: Outcome{
-		Commit: out.Commit, Verified: out.Verified, Release: out.Release, Timestamp: out.Timestamp, Hosts: out.Hosts, Reused: out.Reused + len(out.Packages), Aging: out.Aging}}
+	r := record{Head: head, Timestamp: timestamp, Until: due, Checked: p.now.UTC(), Log: log,
+		Outcome: Outcome{Commit: out.Commit, Verified: out.Verified, Release: out.Release, Timestamp: out.Timestamp,
+			Hosts: out.Hosts, Reused: out.Reused + len(out.Packages), Aging: out.Aging}}
 	if out.Published && out.Verified != nil {
-		n.Outcome.Verified = &Verified{Since: out.Commit, Commits: 1, Signers: []string{p.gate.head.Signer}}
+		r.Outcome.Verified = &Verified{Since: out.Commit, Commits: 1, Signers: []string{p.verifier.head.Signer}}
 	}
-	b, err := json.Marshal(n)
+	b, err := json.Marshal(r)
 	if err == nil {
-		i.cache.Keep(b, notes, i.parts...)
+		u.cache.Keep(b, recordKind, u.parts...)
 	}
 	return err
 }
@@ -126,20 +128,20 @@ func headOf(ctx context.Context, st store.Store) (int64, schema.Digest, error) {
 	return head, schema.DigestOf(b), err
 }
 
-// unlessIdle does the pass, unless a note says that there is nothing to do.
-func (p *pass) unlessIdle(ctx context.Context, log io.Writer) (*Outcome, error) {
-	i, err := p.idleFor()
+// unlessUpToDate does the pass, unless a record says that there is nothing to do.
+func (p *pass) unlessUpToDate(ctx context.Context, log io.Writer) (*Outcome, error) {
+	u, err := p.upToDate()
 	if err != nil {
 		return nil, err
 	}
-	if !p.full && p.recovery == (publish.Recovery{}) {
-		n, err := i.find(ctx, p.location, p.now)
+	if !p.Full && p.Recovery == (publish.Recovery{}) {
+		found, err := u.find(ctx, p.Store, p.now)
 		if err != nil {
 			return nil, err
 		}
-		if n != nil {
-			_, err := io.WriteString(log, n.Log)
-			return &n.Outcome, err
+		if found != nil {
+			_, err := io.WriteString(log, found.Log)
+			return &found.Outcome, err
 		}
 	}
 	var warnings bytes.Buffer
@@ -147,7 +149,7 @@ func (p *pass) unlessIdle(ctx context.Context, log io.Writer) (*Outcome, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := i.leave(ctx, p, out, due, warnings.String()); err != nil {
+	if err := u.leave(ctx, p, out, due, warnings.String()); err != nil {
 		fmt.Fprintf(log, "bakehouse: note: %v\n", err)
 	}
 	return out, nil
@@ -163,7 +165,7 @@ func (p *pass) whole(ctx context.Context, log io.Writer) (out *Outcome, due time
 	if p.bound != nil && p.bound.Head > 0 {
 		open = store.OpenExisting // a wrong name shall not leave an empty store behind
 	}
-	if p.store, err = open(ctx, p.location); err != nil {
+	if p.store, err = open(ctx, p.Store); err != nil {
 		return nil, due, err
 	}
 	release, err := store.Lock(ctx, p.store)

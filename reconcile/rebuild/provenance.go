@@ -1,28 +1,27 @@
-package reconcile
+// Package rebuild makes published packages again, byte for byte, from commits: to verify what is published, and to say of a
+// hash that a host shows which release, commit and signatures it comes from. What it bakes owes nothing to the published
+// store but source files, which are compared with their digests (overlay.go).
+package rebuild
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"bakehouse/agent/trust/statement"
-
-	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/accept"
 	"bakehouse/reconcile/contents"
+	"bakehouse/reconcile/publish"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 )
 
-// Origin is where a package comes from, as `reproduce --json` prints it.
-type Origin struct {
+// Provenance is where a package comes from, as `reproduce --json` prints it.
+type Provenance struct {
 	Package  schema.Digest   `json:"package"`
 	Manifest schema.Digest   `json:"manifest"`
 	Recipe   schema.RecipeID `json:"recipe"`
@@ -73,8 +72,8 @@ func (h hash) means(pkg, manifest schema.Digest, recipe schema.RecipeID) bool {
 	return h.text == pkg.Hex() || h.text == manifest.Hex() || h.text == pkg.Short() || h.text == manifest.Short() || h.text == string(recipe)
 }
 
-// trace finds what the kept releases of a store say of a hash: an Origin for each package that it may mean, by digest.
-func trace(ctx context.Context, st store.Store, anchor []byte, h hash) ([]*Origin, error) {
+// trace finds what the kept releases of a store say of a hash: a Provenance for each package that it may mean, by digest.
+func trace(ctx context.Context, st store.Store, anchor []byte, h hash) ([]*Provenance, error) {
 	history, err := store.OpenHistory(ctx, st, anchor)
 	if err != nil {
 		return nil, err
@@ -105,9 +104,9 @@ func trace(ctx context.Context, st store.Store, anchor []byte, h hash) ([]*Origi
 			}
 		}
 	}
-	var all []*Origin
+	var all []*Provenance
 	for _, t := range found {
-		m, err := readManifest(ctx, st, t.candidate.Manifest)
+		m, err := publish.ReadManifest(ctx, st, t.candidate.Manifest)
 		if err != nil {
 			return nil, err
 		}
@@ -118,7 +117,7 @@ func trace(ctx context.Context, st store.Store, anchor []byte, h hash) ([]*Origi
 		}
 		all = append(all, o)
 	}
-	slices.SortFunc(all, func(a, b *Origin) int { return strings.Compare(a.Package.Hex(), b.Package.Hex()) })
+	slices.SortFunc(all, func(a, b *Provenance) int { return strings.Compare(a.Package.Hex(), b.Package.Hex()) })
 	return all, nil
 }
 
@@ -163,103 +162,16 @@ func (t *tracing) release(newestFirst []*schema.Release) *schema.Release {
 	return t.current
 }
 
-func describe(m *schema.Manifest, digest schema.Digest) *Origin {
-	return &Origin{Package: m.SHA256, Manifest: digest, Recipe: m.Recipe, Name: m.Name, Version: m.Version, Platform: m.Platform, Format: m.Format,
+func describe(m *schema.Manifest, digest schema.Digest) *Provenance {
+	return &Provenance{Package: m.SHA256, Manifest: digest, Recipe: m.Recipe, Name: m.Name, Version: m.Version, Platform: m.Platform, Format: m.Format,
 		Size: m.Size, Bake: m.Bake, Anchor: m.Anchor, Hosts: []Given{}, SignedBy: []string{}, Files: []contents.File{}, manifest: m}
 }
 
 // signatures fills in who signed the package, by the keys of the repository.
-func (o *Origin) signatures(ctx context.Context, st store.Store, f *fleet.Fleet) error {
-	signed, err := signaturesOn(ctx, st, schema.StatementFor(o.manifest, o.Manifest), f)
+func (o *Provenance) signatures(ctx context.Context, st store.Store, f *fleet.Fleet) error {
+	signed, err := accept.On(ctx, st, schema.StatementFor(o.manifest, o.Manifest), f)
 	if err == nil {
-		o.SignedBy, o.Unknown = signed.by, signed.unknown
+		o.SignedBy, o.Unknown = signed.By, signed.Unknown
 	}
 	return err
-}
-
-// signatures are those on a package.
-type signatures struct {
-	statement schema.Statement
-	envelopes [][]byte
-	by        []string // names of keys in the repository, sorted
-	unknown   []string // ids of other keys, or of those that did not make what is said to be theirs
-}
-
-// signaturesOn reads the signatures that the store has, and tells whose they are. A retired key's still count as made by it.
-func signaturesOn(ctx context.Context, st store.Store, s schema.Statement, f *fleet.Fleet) (*signatures, error) {
-	var keys []schema.AcceptedKey
-	for _, name := range slices.Sorted(maps.Keys(f.Keys)) {
-		if k := f.Keys[name]; slices.Contains(k.Uses, fleet.UsePackage) {
-			keys = append(keys, schema.AcceptedKey{Name: name, Public: k.Public})
-		}
-	}
-	found := &signatures{statement: s, by: []string{}}
-	prefix := schema.StatementsPrefix(s.Package)
-	for e, err := range st.List(ctx, prefix) {
-		if err != nil {
-			return nil, err
-		}
-		b, err := store.Read(ctx, st, e.Key, schema.MaxStatement)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		found.envelopes = append(found.envelopes, b)
-		names, err := statement.Verify([][]byte{b}, s, keys, 1)
-		if err != nil {
-			found.unknown = append(found.unknown, strings.TrimSuffix(e.Key[len(prefix):], ".json"))
-			continue
-		}
-		found.by = append(found.by, names...)
-	}
-	slices.Sort(found.by)
-	return found, nil
-}
-
-// tell is o for people.
-func (o *Origin) tell() string {
-	var b strings.Builder
-	line := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "%-10s %s\n", name, fmt.Sprintf(format, args...))
-	}
-	line("package", "%s", o.Package)
-	line("", "%s %s, %s %s, %s, bake version %d", o.Name, o.Version, o.Platform, o.Format, console.Size(o.Size), o.Bake)
-	line("manifest", "%s", o.Manifest)
-	line("recipe", "%s", o.Recipe)
-	switch r := o.Release; {
-	case r != nil && r.Number > 0:
-		line("release", "%d, issued %s by bakehouse %s", r.Number, r.Issued.Format(time.RFC3339), r.Tool)
-		line("commit", "%s", r.Commit)
-		line("tree", "%s", r.Tree)
-	case r != nil:
-		line("commit", "%s", r.Commit)
-		line("tree", "%s", r.Tree)
-	default:
-		line("release", "not kept: gc took the releases that gave it to a host first")
-	}
-	line("signed by", "%s", cmp.Or(strings.Join(o.SignedBy, ", "), "no key of the repository"))
-	for _, id := range o.Unknown {
-		line("", "and key id %s, which is none of the repository's or did not make it", id)
-	}
-	for i, g := range o.Hosts {
-		what := map[string]string{"newest": "it is the host's newest", "older": "the host has a newer one"}[g.Now]
-		since := ""
-		if g.Release > 0 {
-			since = fmt.Sprintf(" since release %d (%s)", g.Release, g.Since.Format(time.RFC3339))
-		}
-		line(map[bool]string{true: "hosts"}[i == 0], "%s%s%s", g.Host, since, prefixed("; ", cmp.Or(what, "not any more")))
-	}
-	for i, f := range o.Files {
-		line(map[bool]string{true: "files"}[i == 0], "%s", f)
-	}
-	return b.String()
-}
-
-func prefixed(with, text string) string {
-	if text == "" {
-		return ""
-	}
-	return with + text
 }

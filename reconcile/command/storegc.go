@@ -1,4 +1,4 @@
-package reconcile
+package command
 
 import (
 	"context"
@@ -28,11 +28,10 @@ type gcOptions struct {
 	dryRun         bool
 }
 
-// GCCommand is `bakehouse store gc`. It is here and not in package store because what it trusts and keeps stands in the
-// fleet's repository.
-func GCCommand() *cobra.Command {
+// storeGCCommand is `bakehouse store gc`.
+func storeGCCommand() *cobra.Command {
 	o := gcOptions{grace: schema.Duration(store.DefaultGrace)}
-	var asJSON bool
+	var asJSON *bool
 	cmd := &cobra.Command{
 		Use:   "gc",
 		Short: "Delete what no published, candidate or kept release needs",
@@ -61,7 +60,7 @@ Exit codes: 0 done, 1 error, 3 the store does not verify.`,
 			if err != nil {
 				return err
 			}
-			if asJSON {
+			if *asJSON {
 				return console.WriteJSON(cmd.OutOrStdout(), report)
 			}
 			return tellGarbage(cmd.OutOrStdout(), report)
@@ -74,7 +73,7 @@ Exit codes: 0 done, 1 error, 3 the store does not verify.`,
 	f.IntVar(&o.keep, "keep", 0, "how many releases to keep, the newest included (default keep.releases in fleet.cue, or 10)")
 	f.TextVar(&o.grace, "grace", o.grace, "leave what is newer than that, such as 24h or 7d")
 	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be deleted, and delete nothing")
-	f.BoolVar(&asJSON, "json", false, "print the report, or the error, as one JSON object")
+	asJSON = addJSON(cmd)
 	return cmd
 }
 

@@ -1,0 +1,191 @@
+package accept
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/desired"
+	"bakehouse/reconcile/evaluate"
+	"bakehouse/reconcile/evaluate/engine"
+	"bakehouse/reconcile/publish"
+	"bakehouse/reconcile/source"
+	"bakehouse/schema/durable"
+	"bakehouse/schema/fault"
+	"bakehouse/schema/fleet"
+	"bakehouse/serve/store"
+)
+
+// Retirement ends the use of a key.
+type Retirement struct {
+	Repo, Store string // work tree; location
+	Strand      int    // how many hosts this may leave without a signature that they accept
+	Updated     bool   // every host has installed what is published for it
+	Now         time.Time
+}
+
+// unreachable are the hosts that would be left without a valid signature, and why.
+type unreachable map[string][]string
+
+// Retired is a key whose file says from now on that it is retired.
+type Retired struct {
+	Key   string   `json:"key"`
+	File  string   `json:"file"`
+	Roles []string `json:"roles"` // that it may sign until there is a root without it
+}
+
+// Run writes into the key's file that it is retired, unless hosts become unreachable that r does not give up.
+func (r Retirement) Run(ctx context.Context, name string) (*Retired, error) {
+	path, text, err := r.edit(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	after, err := r.after(ctx, path, text)
+	if err != nil {
+		return nil, err
+	}
+	hosts, err := r.unreachable(ctx, after)
+	if err != nil {
+		return nil, err
+	}
+	if len(hosts) != r.Strand {
+		return nil, hosts.refuse(name, r.Strand)
+	}
+	if err := durable.WriteFile(filepath.Join(r.Repo, filepath.FromSlash(path)), text, 0o644); err != nil {
+		return nil, err
+	}
+	done := &Retired{Key: name, File: path, Roles: []string{}}
+	for _, use := range after.Fleet.Keys[name].Uses {
+		if use != fleet.UsePackage {
+			done.Roles = append(done.Roles, use)
+		}
+	}
+	return done, nil
+}
+
+// edit is the file of the key, as it will be.
+func (r Retirement) edit(ctx context.Context, name string) (path string, text []byte, err error) {
+	fsys, err := source.Worktree(r.Repo)
+	if err != nil {
+		return "", nil, err
+	}
+	f, err := evaluate.LoadTop(ctx, fsys)
+	if err != nil {
+		return "", nil, err
+	}
+	key := f.Keys[name]
+	if key == nil {
+		return "", nil, fault.Hint(fmt.Errorf("there is no key %.80q", name), "see bakehouse key list")
+	}
+	if !key.Retired.IsZero() {
+		return "", nil, fmt.Errorf("key %s is retired since %s", name, key.Retired.UTC().Format(time.RFC3339))
+	}
+	signs := func(k *fleet.Key) bool { return k.Has(fleet.UsePackage) }
+	if others := slices.DeleteFunc(slices.Collect(maps.Values(f.Keys)), func(k *fleet.Key) bool { return k == key || !signs(k) }); signs(key) && len(others) == 0 {
+		return "", nil, fault.Hint(fmt.Errorf("key %s is the only one that signs packages", name), "first make the key that follows it: bakehouse key create NAME --use package")
+	}
+	was, err := fs.ReadFile(fsys, key.Pos.File)
+	if err != nil {
+		return "", nil, err
+	}
+	text, err = engine.RetireKey(key.Pos.File, was, name, r.Now)
+	return key.Pos.File, text, err
+}
+
+// after evaluates the repo as it will be. That some rule names the key is an error of that, at the rule.
+func (r Retirement) after(ctx context.Context, path string, text []byte) (*desired.State, error) {
+	s, err := desired.Edited(ctx, r.Repo, path, text)
+	if err != nil {
+		return nil, fault.Hint(fmt.Errorf("with the key retired the repo has errors:\n%w", err), "mend these first; nothing was written")
+	}
+	return s, nil
+}
+
+// unreachable finds the hosts that the keys which are left cannot reach.
+func (r Retirement) unreachable(ctx context.Context, after *desired.State) (unreachable, error) {
+	left := map[string]bool{} // public halves that sign packages
+	for _, k := range after.Fleet.Keys {
+		if k.Has(fleet.UsePackage) && !r.Now.Before(k.NotBefore) && (k.Expires.IsZero() || r.Now.Before(k.Expires)) {
+			left[k.Public] = true
+		}
+	}
+	found := unreachable{}
+	note := func(host, why string, by *Rule) {
+		if !by.By(left) {
+			found[host] = append(found[host], fmt.Sprintf("%s, which accepts %s", why, by))
+		}
+	}
+	for name, h := range after.Resolved.Hosts {
+		by, err := OfRecipe(h.Recipe)
+		if err != nil {
+			return nil, fmt.Errorf("host %s: %w", name, err)
+		}
+		note(name, "by the rules in the repo it gets a package", by)
+	}
+	st, err := store.OpenExisting(ctx, r.Store)
+	if err != nil {
+		return nil, fault.Hint(fmt.Errorf("what hosts run is told by what is published: %w", err), "name the store: --store")
+	}
+	// The roots in the repo and the keys as they are now: retiring is not part of that yet.
+	before, err := desired.Top(ctx, desired.Where{Repo: r.Repo, Worktree: true})
+	if err != nil {
+		return nil, err
+	}
+	published, err := publish.Read(ctx, st, before, r.Now)
+	if err != nil {
+		return nil, err
+	}
+	var from *desired.State // what is published, if the repo still has the commit
+	if repo, err := source.Open(r.Repo); err == nil {
+		if from, err = desired.Earlier(ctx, repo, published.Commit(), nil); err != nil {
+			return nil, err
+		}
+	}
+	accepted := NewFinder(st, from)
+	for a := range published.InOrder() {
+		for i, c := range a.Candidates() {
+			if i > 0 && r.Updated {
+				break
+			}
+			by, err := accepted.Of(ctx, c)
+			if err != nil {
+				return nil, err
+			}
+			why := "it is given package " + c.SHA256.Short()
+			if i > 0 {
+				why = "it may still run package " + c.SHA256.Short()
+			}
+			note(a.Host, why, by)
+		}
+	}
+	return found, nil
+}
+
+// maxListed bounds how many hosts are listed.
+const maxListed = 50
+
+func (u unreachable) refuse(name string, allowed int) error {
+	if len(u) == 0 {
+		return fault.Hint(fmt.Errorf("retiring key %s strands no host, and --strand says %d", name, allowed), "leave --strand out")
+	}
+	var b strings.Builder
+	for i, host := range slices.Sorted(maps.Keys(u)) {
+		if i == maxListed {
+			fmt.Fprintf(&b, "\n  and %d more", len(u)-i)
+			break
+		}
+		fmt.Fprintf(&b, "\n  %s: %s", host, strings.Join(u[host], "; "))
+	}
+	are := "are"
+	if len(u) == 1 {
+		are = "is"
+	}
+	return fault.Hint(fmt.Errorf("without key %s there %s %s that no valid signature would be left for, and --strand says %d:%s", name, are, console.Count(len(u), "host"), allowed, &b),
+		"let them first install a package that accepts another key too (--updated once they have), or say --strand %d", len(u))
+}

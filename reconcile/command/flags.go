@@ -1,0 +1,90 @@
+package command
+
+import (
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"bakehouse/reconcile"
+	"bakehouse/reconcile/desired"
+	"bakehouse/reconcile/program"
+)
+
+// stateFlags say which state of the fleet repository to look at.
+type stateFlags struct {
+	desired.Where
+	cacheDir string
+}
+
+func (f *stateFlags) add(cmd *cobra.Command) {
+	repoFlags(cmd, &f.Where)
+	cacheFlag(cmd, &f.cacheDir)
+	cmd.Flags().BoolVar(&f.Worktree, "worktree", false, "read the files in the directory, committed or not")
+	cmd.MarkFlagsMutuallyExclusive("ref", "worktree")
+}
+
+// pin opens the state. Files that the commit does not have are named on log.
+func (f *stateFlags) pin(log io.Writer) (*desired.State, error) {
+	s, err := desired.Pin(f.Where, desired.OpenCache(f.cacheDir, log))
+	if err != nil {
+		return nil, err
+	}
+	return s, s.NoteDirty(log)
+}
+
+func repoFlags(cmd *cobra.Command, w *desired.Where) {
+	cmd.Flags().StringVar(&w.Repo, "repo", ".", "the fleet repository")
+	cmd.Flags().StringVar(&w.Ref, "ref", "HEAD", "the branch, tag or commit to read")
+}
+
+// cacheFlag adds --cache-dir.
+func cacheFlag(cmd *cobra.Command, dir *string) {
+	cmd.Flags().StringVar(dir, "cache-dir", desired.DefaultCacheDir(),
+		"directory that keeps what was evaluated before, for this user alone: it decides what is signed. Empty: none")
+}
+
+func storeFlag(cmd *cobra.Command, location *string) {
+	cmd.Flags().StringVar(location, "store", "store", "where packages and metadata are kept: a directory")
+}
+
+// jobsFlag adds --jobs.
+func jobsFlag(cmd *cobra.Command, jobs *int) {
+	cmd.Flags().IntVar(jobs, "jobs", 0, "how many packages to bake at a time (default one per processor)")
+}
+
+// programFlags adds --programs and --source, and lets p report on standard error what takes long.
+func programFlags(cmd *cobra.Command, p *program.Places) {
+	p.Progress = program.Lines(cmd.ErrOrStderr)
+	cmd.Flags().StringVar(&p.Dir, "programs", "",
+		`directory of host programs, bakehouse-agent-OS-ARCH (default "programs" beside this executable)`)
+	cmd.Flags().StringVar(&p.Source, "source", "",
+		"source checkout of Bakehouse to build host programs from (default the one around the working directory)")
+}
+
+// commitFlags add the demand that commits be signed.
+func commitFlags(cmd *cobra.Command, c *reconcile.CommitCheck) {
+	f := cmd.Flags()
+	f.StringVar(&c.Start, "verify-commits", "",
+		"publish nothing unless every commit since the last published one is signed by someone who may sign; "+
+			"if nothing is published yet, begin with the head itself, with \"all\" its history or after a COMMIT (40 hex digits)")
+	f.Lookup("verify-commits").NoOptDefVal = reconcile.StartHead
+	f.StringVar(&c.Allowed, "allowed-signers", "",
+		"verify commits: file of the SSH keys that may sign, as for ssh-keygen; not a file of the repository")
+	f.StringVar(&c.Keyring, "keyring", "",
+		"verify commits: file of the OpenPGP keys that may sign, as gpg exports them; not a file of the repository")
+}
+
+// passFlags add what every command sets that publishes or signs.
+func passFlags(cmd *cobra.Command, o *reconcile.Options) *KeyFlags {
+	repoFlags(cmd, &o.Where)
+	storeFlag(cmd, &o.Store)
+	commitFlags(cmd, &o.Commits)
+	cacheFlag(cmd, &o.CacheDir)
+	return AddKeyFlags(cmd)
+}
+
+// complete fills in what follows from other flags.
+func complete(o *reconcile.Options, k *KeyFlags) (err error) {
+	o.Keys, err = k.Access(o.Repo)
+	return err
+}

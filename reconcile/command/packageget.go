@@ -1,0 +1,190 @@
+package command
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/desired"
+	"bakehouse/reconcile/keys"
+	"bakehouse/reconcile/publish"
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+	"bakehouse/serve/store"
+
+	"github.com/spf13/cobra"
+)
+
+// packageCommand is `bakehouse package`.
+func packageCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "package",
+		Short: "Fetch, list, sign and verify published packages",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return fault.Hint(fmt.Errorf("unknown command %.80q for `%s`", args[0], cmd.CommandPath()),
+				"to fetch a host's package: `bakehouse package get %s`", args[0])
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(packageGetCommand(), packageListCommand(), packageSignCommand(), packageVerifyCommand())
+	return cmd
+}
+
+func packageGetCommand() *cobra.Command {
+	var where desired.Where
+	var location, out, pgp string
+	var asJSON *bool
+	var pass *keys.PassphraseSource
+	cmd := &cobra.Command{
+		Use:   "get HOST",
+		Short: "Fetch a host's published package, to install it manually the first time",
+		Long: `Verifies the published release from the repository's trust/1.root.json, assembles the host's package and writes it to
+a file. Prints the file's name, size and digest.
+
+With --openpgp-key the file is a copy that carries a signature by that OpenPGP secret key as rpm and repositories' tools
+look for it: an rpm over its header, a deb in the member _gpgorigin, as debsigs has it. A detached signature over the
+copy goes to FILE.asc. To hosts it is the same package: they update from it as from the published one. The key's
+passphrase comes from BAKEHOUSE_PASSPHRASE_OPENPGP, --passphrase-file, --passphrase-fd or a prompt.`,
+		Example: `  bakehouse package get web01 -o web01.deb
+  bakehouse package get web01 -o web01.rpm --openpgp-key release.asc`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var key *openPGPKey
+			if pgp != "" {
+				if out == "-" {
+					return fault.Hint(errors.New("a signed copy is written to a file, with its signature beside it"),
+						"set a file with -o")
+				}
+				var err error
+				if key, err = readOpenPGPKey(pgp, pass.Passphrase(cmd.Context())); err != nil {
+					return err
+				}
+			}
+			if out == "-" && *asJSON {
+				return fault.Hint(errors.New("--json and -o - both write to standard output"), "leave one of them out")
+			}
+			got, err := fetchPackage(cmd.Context(), cmd.OutOrStdout(), where, location, args[0], out, key)
+			switch {
+			case err != nil || out == "-":
+				return err
+			case *asJSON:
+				return console.WriteJSON(cmd.OutOrStdout(), got)
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), got)
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&out, "output", "o", "", "file to write, - for standard output (default HOST.FORMAT)")
+	f.StringVar(&pgp, "openpgp-key", "",
+		"file with an OpenPGP secret key: write a signed copy, and its detached signature to FILE.asc")
+	pass = AddPassphraseFlags(cmd, "passphrase", "the passphrase of that key")
+	repoFlags(cmd, &where)
+	storeFlag(cmd, &location)
+	asJSON = addJSON(cmd)
+	return cmd
+}
+
+// fetched is a package in a file.
+type fetched struct {
+	File    string        `json:"file"`
+	Size    int64         `json:"size"`
+	SHA256  schema.Digest `json:"sha256"`
+	Package schema.Digest `json:"package"` // the published one, of which the file may be a signed copy
+}
+
+func (f *fetched) String() string {
+	text := fmt.Sprintf("%s\t%d bytes\t%s", f.File, f.Size, f.SHA256)
+	if f.SHA256 != f.Package {
+		text += fmt.Sprintf("\tsigned copy of %s, see also %s.asc", f.Package, f.File)
+	}
+	return text
+}
+
+func fetchPackage(
+	ctx context.Context, stdout io.Writer, where desired.Where, location, host, out string, key *openPGPKey,
+) (*fetched, error) {
+	if err := schema.CheckHostName(host); err != nil {
+		return nil, err
+	}
+	anchor, err := desired.Anchor(where)
+	if err != nil {
+		return nil, err
+	}
+	st, err := store.OpenExisting(ctx, location)
+	if err != nil {
+		return nil, err
+	}
+	client, src, err := publish.Open(ctx, st, anchor)
+	if err != nil {
+		return nil, err
+	}
+	a, err := publish.AssignmentOf(ctx, client, src, host)
+	if err != nil {
+		return nil, err
+	}
+	m, err := publish.ReadManifest(ctx, st, a.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	if m.SHA256 != a.SHA256 || m.Size != a.Length {
+		return nil, fault.Refuse(fmt.Errorf("the manifest of host %s describes another package than the signed one", host),
+			"restore the store from a backup, or find out who wrote to it")
+	}
+	open := publish.Segments(ctx, st)
+	if out == "-" {
+		return nil, m.Assemble(stdout, open)
+	}
+	if out == "" {
+		out = host + "." + string(m.Format)
+	}
+	if key != nil {
+		return sealedTo(out, m, open, key)
+	}
+	if err := assembleTo(out, func(w io.Writer) error { return m.Assemble(w, open) }); err != nil {
+		return nil, err
+	}
+	return &fetched{out, m.Size, m.SHA256, m.SHA256}, nil
+}
+
+// sealedTo writes a signed copy of the package and a detached signature over it.
+func sealedTo(
+	file string, m *schema.Manifest, open func(schema.SegmentRef) (io.ReadCloser, error), key *openPGPKey,
+) (*fetched, error) {
+	whole, err := os.CreateTemp("", "bakehouse-package-*")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _, _ = whole.Close(), os.Remove(whole.Name()) }()
+	if err := m.Assemble(whole, open); err != nil {
+		return nil, err
+	}
+	sum := sha256.New()
+	err = assembleTo(file, func(w io.Writer) error {
+		return bake.Seal(io.MultiWriter(w, sum), whole, m.Size, m.Format, key)
+	})
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer sealed.Close()
+	fi, err := sealed.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if err := assembleTo(file+".asc", func(w io.Writer) error { return key.armored(w, sealed) }); err != nil {
+		return nil, err
+	}
+	return &fetched{file, fi.Size(), schema.Digest(sum.Sum(nil)), m.SHA256}, nil
+}

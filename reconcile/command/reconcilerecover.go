@@ -1,0 +1,48 @@
+package command
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"bakehouse/reconcile"
+	"bakehouse/schema/fault"
+)
+
+func reconcileRecoverCommand(version string) *cobra.Command {
+	o := reconcile.Options{Version: version}
+	var asJSON *bool
+	var signing *KeyFlags
+	cmd := &cobra.Command{
+		Use:   "recover",
+		Short: "Publish again after the store was restored from a backup, or after metadata expired",
+		Long: `A store that was restored from a backup publishes versions that hosts have seen already, so hosts reject it. --above N
+publishes everything above the highest timestamp version that a host has seen ("bakehouse serve seen" prints it).
+
+If nobody ran reconcile until targets or bins expired, --after-expiry signs everything again from the commit. It ignores
+everything in the store except version numbers.`,
+		Example: `  bakehouse reconcile recover --store /srv/bakehouse --above "$(bakehouse serve seen)"
+  bakehouse reconcile recover --store /srv/bakehouse --after-expiry`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.Recovery.Seen <= 0 && !o.Recovery.Expired {
+				return fault.Hint(errors.New("nothing to recover from"), "after a restore: --above N, where N is the highest "+
+					"timestamp version that a host has seen (bakehouse serve seen --database FILE; if that is lost too, "+
+					"`bakehouse-agent status` on the hosts, or a number that is surely higher); "+
+					"after targets or bins expired: --after-expiry")
+			}
+			if err := complete(&o, signing); err != nil {
+				return err
+			}
+			return pass(cmd, o, *asJSON)
+		},
+	}
+	signing = passFlags(cmd, &o)
+	programFlags(cmd, &o.Programs)
+	jobsFlag(cmd, &o.Jobs)
+	cmd.Flags().Int64Var(&o.Recovery.Seen, "above", 0, "the highest timestamp version that a host has seen")
+	cmd.Flags().BoolVar(&o.Recovery.Expired, "after-expiry", false,
+		"targets or bins have expired: sign everything again from the commit")
+	asJSON = addJSON(cmd)
+	return cmd
+}

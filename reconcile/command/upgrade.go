@@ -1,0 +1,68 @@
+package command
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/program"
+	"bakehouse/schema"
+)
+
+// upgradeCommand is `bakehouse upgrade`; version is this program's, which its host programs share.
+func upgradeCommand(version string) *cobra.Command {
+	var places program.Places
+	var repo string
+	var platforms []string
+	cmd := &cobra.Command{
+		Use:   "upgrade",
+		Short: "Pin this release's host programs in the fleet repo",
+		Long: `Rewrites programs.cue in the fleet repo: for each platform the version and SHA-256 of bakehouse-agent. Nothing else is
+changed and no package is baked: review and commit the file, then reconcile.
+
+Platforms are those that are pinned and those of the fleet's hosts, as the files in the folder have them; --platform names
+others. A platform of some host that there is no program for is said, and stays unpinned: such hosts get no package.
+
+Programs are taken from the folder "programs" beside this executable (releases bring it), or built from a source checkout,
+reproducibly: the same source and Go release make the same bytes on any machine.`,
+		Example: "  bakehouse upgrade --repo fleet\n  bakehouse upgrade --source ~/src/bakehouse --platform linux/arm64",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if bake.CheckVersion(version) != nil {
+				version = "0.0.0~dev"
+			}
+			var want []schema.Platform
+			for _, s := range platforms {
+				p, err := schema.ParsePlatform(s)
+				if err != nil {
+					return err
+				}
+				want = append(want, p)
+			}
+			changes, err := program.Upgrade(cmd.Context(), repo, places, version, want)
+			if err != nil {
+				return err
+			}
+			for _, c := range changes {
+				w := cmd.OutOrStdout()
+				if c.Lacks != nil {
+					w = cmd.ErrOrStderr()
+				}
+				if _, err := fmt.Fprintln(w, c); err != nil {
+					return err
+				}
+			}
+			if slices.ContainsFunc(changes, func(c program.Change) bool { return c.Old != c.New }) {
+				fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s; commit it to bring this to hosts\n", filepath.Join(repo, program.FileName))
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&repo, "repo", ".", "folder of the fleet repo")
+	cmd.Flags().StringSliceVar(&platforms, "platform", nil, "platforms to pin, os/arch (default those that are pinned and those of the hosts)")
+	programFlags(cmd, &places)
+	return cmd
+}

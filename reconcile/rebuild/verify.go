@@ -1,0 +1,227 @@
+package rebuild
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"bakehouse/agent/trust"
+	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/batch"
+	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/contents"
+	"bakehouse/reconcile/desired"
+	"bakehouse/reconcile/plan"
+	"bakehouse/reconcile/program"
+	"bakehouse/reconcile/publish"
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+	"bakehouse/serve/store"
+)
+
+// Options say what to bake again.
+type Options struct {
+	desired.Where
+	Store    string // location
+	Commit   string // to bake; empty: the one that the release names
+	Host     string // whose package; empty: all
+	Programs program.Places
+	Jobs     int // packages at a time; 0: one per processor
+}
+
+// Examined is a published package, what the commit wants for the hosts that have it, and how the two differ.
+type Examined struct {
+	Package     schema.Candidate `json:"package"`
+	Hosts       []string         `json:"hosts"`
+	Differences []string         `json:"differences"` // none: it is what the commit yields
+
+	want plan.Package
+}
+
+// Verified is what Verify found, in order of hosts.
+type Verified struct {
+	State    string      `json:"state"`  // that was baked, for people
+	Commit   string      `json:"commit"` // that the release names
+	Packages []*Examined `json:"packages"`
+}
+
+// Differ is how many of the packages are not what the commit yields.
+func (v *Verified) Differ() (n int) {
+	for _, e := range v.Packages {
+		if len(e.Differences) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// Verify bakes published packages again, from the commit alone, and compares.
+func Verify(ctx context.Context, o Options, log io.Writer) (*Verified, error) {
+	var err error
+	if o.Jobs, err = batch.Jobs(o.Jobs); err != nil {
+		return nil, err
+	}
+	anchor, err := desired.Anchor(o.Where)
+	if err != nil {
+		return nil, err
+	}
+	st, err := store.OpenExisting(ctx, o.Store)
+	if err != nil {
+		return nil, err
+	}
+	client, src, err := publish.Open(ctx, st, anchor)
+	if err != nil {
+		return nil, err
+	}
+	release, err := client.Release(ctx, src)
+	if err != nil {
+		return nil, err
+	}
+	s, err := desired.Yields(ctx, o.Repo, cmp.Or(o.Commit, release.Commit))
+	if err != nil {
+		return nil, err
+	}
+	all, err := o.toCheck(ctx, client, src, s)
+	if err != nil {
+		return nil, err
+	}
+	return &Verified{s.Name, release.Commit, all}, Compare(ctx, st, s, all, release, o.Programs, o.Jobs, log)
+}
+
+// Compare bakes packages again, from s alone, and fills in how the published ones differ.
+func Compare(
+	ctx context.Context, st store.Store, s *desired.State, all []*Examined, release *schema.Release,
+	programs program.Places, jobs int, log io.Writer,
+) (err error) {
+	private, err := newOverlay(st)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, private.remove()) }()
+	// Those that the commit does not have are not baked.
+	var baked []*Examined
+	var want []plan.Package
+	for _, e := range all {
+		if e.want == (plan.Package{}) {
+			e.Differences = []string{"the commit has no such host"}
+			continue
+		}
+		baked, want = append(baked, e), append(want, e.want)
+	}
+	return batch.New(s, private, programs, jobs, log).Each(ctx, want, func(i int, b *bake.Baked) (err error) {
+		baked[i].Differences, err = compareBaked(ctx, st, private, baked[i].Package, b, release)
+		return err
+	})
+}
+
+// Summary is e for people: state is what was baked.
+func (e *Examined) Summary(state string) string {
+	who := console.Hosts(e.Hosts)
+	if len(e.Differences) == 0 {
+		return fmt.Sprintf("%s: %s is what %s yields\n", who, e.Package.SHA256, state)
+	}
+	return fmt.Sprintf("%s: %s is not what %s yields\n  %s\n", who, e.Package.SHA256, state,
+		strings.Join(e.Differences, "\n  "))
+}
+
+// toCheck is what is published for the host, or for each once, in order of hosts.
+func (o Options) toCheck(
+	ctx context.Context, client *trust.Client, src trust.Source, s *desired.State,
+) ([]*Examined, error) {
+	if o.Host != "" {
+		a, err := publish.AssignmentOf(ctx, client, src, o.Host)
+		if err != nil {
+			return nil, err
+		}
+		return []*Examined{{Package: a.Candidates()[0], Hosts: []string{o.Host}, Differences: []string{},
+			want: s.Hosts[o.Host].Package}}, nil
+	}
+	return Grouped(client.All(ctx, src), s)
+}
+
+// Grouped is each published package once, for each package that s wants for its hosts, in order of hosts.
+func Grouped(published iter.Seq2[*schema.Assignment, error], s *desired.State) ([]*Examined, error) {
+	type pair struct {
+		manifest schema.Digest
+		want     plan.Package
+	}
+	found := map[pair]*Examined{}
+	for a, err := range published {
+		if err != nil {
+			return nil, err
+		}
+		key := pair{a.Manifest, s.Hosts[a.Host].Package}
+		if found[key] == nil {
+			found[key] = &Examined{Package: a.Candidates()[0], Differences: []string{}, want: key.want}
+		}
+		found[key].Hosts = append(found[key].Hosts, a.Host)
+	}
+	all := slices.Collect(maps.Values(found))
+	for _, e := range all {
+		slices.Sort(e.Hosts)
+	}
+	slices.SortFunc(all, func(a, b *Examined) int { return cmp.Compare(a.Hosts[0], b.Hosts[0]) })
+	return all, nil
+}
+
+// compareBaked says how a published package differs from what was baked for it; no lines if it does not.
+func compareBaked(
+	ctx context.Context, st store.Store, private *overlay, given schema.Candidate, b *bake.Baked, release *schema.Release,
+) ([]string, error) {
+	m, err := publish.ReadManifest(ctx, st, given.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	if m.Bake != bake.Version {
+		return nil, fault.Hint(
+			fmt.Errorf("it was published by bake version %d, and this program has %d, whose bytes differ", m.Bake, bake.Version),
+			"verify it with the version that published it: bakehouse %s", release.Tool)
+	}
+	if m.SHA256 != given.SHA256 || m.Size != given.Length {
+		return []string{fmt.Sprintf("its manifest describes %s of %d bytes, and %s of %d bytes is signed",
+			m.SHA256, m.Size, given.SHA256, given.Length)}, nil
+	}
+	var lines []string
+	field := func(name string, published, baked any) {
+		if published != baked {
+			lines = append(lines, fmt.Sprintf("%s: %v published, %v baked", name, published, baked))
+		}
+	}
+	field("recipe", m.Recipe, b.Manifest.Recipe)
+	field("name", m.Name, b.Manifest.Name)
+	field("version", m.Version, b.Manifest.Version)
+	field("platform", m.Platform, b.Manifest.Platform)
+	field("format", m.Format, b.Manifest.Format)
+	field("anchor", m.Anchor, b.Manifest.Anchor)
+	field("size", m.Size, b.Manifest.Size)
+	field("package", m.SHA256, b.Manifest.SHA256)
+	field("manifest", given.Manifest, b.Digest)
+	published, err := contents.OfPackage(m, publish.Segments(ctx, st))
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if errors.Is(err, contents.ErrFormat) && len(lines) == 0 {
+		return []string{}, m.Assemble(io.Discard, publish.Segments(ctx, st))
+	}
+	if err != nil {
+		return append(lines, fmt.Sprintf("the published package: %v", err)), nil
+	}
+	if len(lines) == 0 {
+		return []string{}, nil
+	}
+	baked, err := contents.OfPackage(b.Manifest, private.segments(ctx))
+	if err != nil {
+		return nil, err
+	}
+	files := contents.Difference(published, baked)
+	if len(files) == 0 {
+		files = []string{"every file is the same, and what is around them differs"}
+	}
+	return append(lines, files...), nil
+}
