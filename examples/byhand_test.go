@@ -282,7 +282,7 @@ func (h *hand) stockClient(t *testing.T) {
 	}
 
 	// db01's package is another one; web02's is the very same, but not web01's to ask for.
-	h.shell(t, fleet, h.replace("bakehouse package db01 --store /srv/bakehouse -o db01.deb"))
+	h.shell(t, fleet, h.replace("bakehouse package get db01 --store /srv/bakehouse -o db01.deb"))
 	other, err := os.ReadFile(filepath.Join(fleet, "db01.deb"))
 	check(t, err)
 	for host, b := range map[string][]byte{"db01": other, "web02": want} {

@@ -110,7 +110,7 @@ func TestCheckmkAnswersOnARealHost(t *testing.T) {
 		o.commit(message)
 		o.run("reconcile", "--store", o.store)
 		deb := filepath.Join(t.TempDir(), "web01.deb")
-		o.run("package", "web01", "--store", o.store, "-o", deb)
+		o.run("package", "get", "web01", "--store", o.store, "-o", deb)
 		h.Copy("/root/web01.deb", 0o644, deb)
 	}
 	steps := func(what string, want ...string) {

@@ -43,7 +43,7 @@ func TestTheNodeExporterFleetUpdatesARealDebianHost(t *testing.T) {
 
 	// The first installation, by hand.
 	deb := filepath.Join(t.TempDir(), "db01.deb")
-	o.run("package", "db01", "--store", o.store, "-o", deb)
+	o.run("package", "get", "db01", "--store", o.store, "-o", deb)
 	h.Copy("/root/db01.deb", 0o644, deb)
 	h.Run("dpkg", "--install", "/root/db01.deb")
 	for _, unit := range []string{"node_exporter", "bakehouse-agent"} {

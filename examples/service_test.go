@@ -65,7 +65,7 @@ func serviceUpdatesItself(t *testing.T, h *realhost.Host, format string, install
 	o.serve(listen)
 
 	file := filepath.Join(t.TempDir(), "db01."+format)
-	o.run("package", "db01", "--store", o.store, "-o", file)
+	o.run("package", "get", "db01", "--store", o.store, "-o", file)
 	h.Copy("/root/db01."+format, 0o644, file)
 	h.Run(append(install, "/root/db01."+format)...)
 	h.Write("/root/password", 0o600, []byte(password+"\n"))

@@ -47,7 +47,7 @@ func TestTheUpdaterDoesForATgzWhatDpkgDoesForADeb(t *testing.T) {
 	}
 
 	tgz := filepath.Join(t.TempDir(), "web01.tgz")
-	o.run("package", "web01", "--store", o.store, "-o", tgz)
+	o.run("package", "get", "web01", "--store", o.store, "-o", tgz)
 	h.Copy("/root/web01.tgz", 0o644, tgz)
 	h.Run("tar", "--extract", "--gzip", "--directory", "/", "--keep-directory-symlink", "--file", "/root/web01.tgz")
 	if _, err := h.Try("test", "-e", "/root/steps"); err == nil {

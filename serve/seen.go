@@ -21,7 +21,7 @@ func seenCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "seen",
 		Short: "Print the highest timestamp version that a host has reported",
-		Long: `Print the highest timestamp version that a host has reported, for reconcile --after-restore. The hosts that are ahead are
+		Long: `Print the highest timestamp version that a host has reported, for reconcile recover. The hosts that are ahead are
 listed beside it: one that claims far more than the others may not be telling the truth.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {

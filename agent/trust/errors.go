@@ -59,7 +59,7 @@ func expired(role string, expires, now time.Time) error {
 func rollback(role string, got, seen int64) error {
 	return fault.Refuse(&RollbackError{Role: role, Got: got, Seen: seen},
 		"the server serves an older state than before; "+
-			"if its store was restored from a backup: bakehouse reconcile --after-restore --above N, with N at least %d", seen)
+			"if its store was restored from a backup: bakehouse reconcile recover --above N, with N at least %d", seen)
 }
 
 func refuse(format string, args ...any) error {

@@ -201,7 +201,7 @@ func (s *stage) hosts(ctx context.Context) error {
 
 // hostProgram takes the host program out of a package, as somebody would who installs the first host by hand.
 func (s *stage) hostProgram(ctx context.Context) error {
-	if _, err := s.must(ctx, "fleet", "bakehouse", "package", hostNames[0], "-o", "../web01.tgz"); err != nil {
+	if _, err := s.must(ctx, "fleet", "bakehouse", "package", "get", hostNames[0], "-o", "../web01.tgz"); err != nil {
 		return err
 	}
 	if err := extract(s.path("web01.tgz"), "./usr/bin/bakehouse-agent", s.path("bin/bakehouse-agent")); err != nil {

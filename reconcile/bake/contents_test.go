@@ -9,7 +9,7 @@ import (
 	"bakehouse/schema"
 )
 
-// What `package --verify` and `reproduce` say of a package is what went into it.
+// What `package verify` and `reproduce` say of a package is what went into it.
 func TestThePackagesOfEveryFormatAreListed(t *testing.T) {
 	for _, format := range formats {
 		t.Run(string(format), func(t *testing.T) {

@@ -222,26 +222,24 @@ func TestAnUpgradeKeepsThePinsItWasNotAskedFor(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c := program.UpgradeCommand("1.0.0")
-	var out, errOut bytes.Buffer
-	c.SetOut(&out)
-	c.SetErr(&errOut)
-	c.SetArgs([]string{"--repo", dir, "--programs", folder(t, "new"), "--platform", "linux/amd64"})
-	if err := c.ExecuteContext(t.Context()); err != nil {
+	changes, err := program.Upgrade(t.Context(), dir, program.Places{Dir: folder(t, "new")}, "1.0.0",
+		[]schema.Platform{{OS: "linux", Arch: "amd64"}})
+	if err != nil {
 		t.Fatal(err)
 	}
 	sum := schema.DigestOf([]byte("new"))
-	if want := fmt.Sprintf("linux/amd64: 0.9 (%s) -> 1.0.0 (%s)\n", old.Short(), sum.Short()); out.String() != want {
-		t.Errorf("printed %q, want %q", &out, want)
+	want := fmt.Sprintf("linux/amd64: 0.9 (%s) -> 1.0.0 (%s)", old.Short(), sum.Short())
+	if len(changes) != 1 || changes[0].String() != want {
+		t.Errorf("%v, want %q", changes, want)
 	}
 	got, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf("// The host programs that packages carry. Written by `bakehouse upgrade`.\npackage acme\n\n"+
+	text = fmt.Sprintf("// The host programs that packages carry. Written by `bakehouse upgrade`.\npackage acme\n\n"+
 		"programs: \"linux/amd64\": {\n\tversion: \"1.0.0\"\n\tsha256:  %q\n}\nprograms: \"linux/arm64\": {\n\tversion: \"0.9\"\n\tsha256:  %q\n}\n", sum, old)
-	if string(got) != want {
-		t.Errorf("wrote:\n%s\nwant:\n%s", got, want)
+	if string(got) != text {
+		t.Errorf("wrote:\n%s\nwant:\n%s", got, text)
 	}
 }
 

@@ -165,7 +165,7 @@ func (s *State) hintExpired(err error) error {
 	var expired *trust.ExpiredError
 	if errors.As(err, &expired) {
 		return fault.Hint(err, "check the clock here; if nobody has run reconcile since, "+
-			"sign everything again from the commit: bakehouse reconcile --after-expiry")
+			"sign everything again from the commit: bakehouse reconcile recover --after-expiry")
 	}
 	return err
 }

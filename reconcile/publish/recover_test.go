@@ -68,7 +68,7 @@ func TestHostsComeBackAfterTheirStoreWasRestoredFromABackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	var rollback *trust.RollbackError
-	if _, err := given(dir, 5); !errors.As(err, &rollback) || !strings.Contains(fault.HintOf(err), "--after-restore") {
+	if _, err := given(dir, 5); !errors.As(err, &rollback) || !strings.Contains(fault.HintOf(err), "recover --above") {
 		t.Fatalf("the host took what it has seen: %v", err)
 	}
 

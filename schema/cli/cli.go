@@ -25,6 +25,9 @@ func ExplainMistakes(root *cobra.Command) {
 		if check := cmd.Args; check != nil && cmd.Runnable() {
 			cmd.Args = func(cmd *cobra.Command, args []string) error {
 				err := check(cmd, args)
+				if fault.HintOf(err) != "" {
+					return err
+				}
 				if err != nil && strings.HasPrefix(err.Error(), "unknown command") { // of cobra.NoArgs
 					err = fmt.Errorf("unexpected argument %.80q: `%s` takes none", args[0], cmd.CommandPath())
 				}

@@ -8,9 +8,10 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 
+	"bakehouse/reconcile/command"
 	"bakehouse/schema/fault"
-	"bakehouse/serve/store"
 	"bakehouse/serve/store/storetest"
 )
 
@@ -22,9 +23,8 @@ func TestMain(m *testing.M) {
 
 // bakehouse is as much of the program as this package offers.
 func bakehouse() {
-	cmd := store.Command()
-	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	cmd.SetArgs(os.Args[2:]) // after "bakehouse store"
+	cmd := &cobra.Command{Use: "bakehouse", SilenceErrors: true, SilenceUsage: true}
+	cmd.AddCommand(command.All("test")...)
 	if err := cmd.ExecuteContext(context.Background()); err != nil {
 		fmt.Fprintf(os.Stderr, "bakehouse: error: %v\n", err)
 		if hint := fault.HintOf(err); hint != "" {
