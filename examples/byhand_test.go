@@ -106,16 +106,11 @@ func newHand(t *testing.T) *hand {
 
 	password := filepath.Join(h.dir, "password")
 	check(t, os.WriteFile(password, []byte("let me in\n"), 0o600))
-	h.env = append(os.Environ(), "HOME="+h.home, "PATH="+filepath.Join(h.home, "bin")+":"+os.Getenv("PATH"),
+	h.env = append(needs.Home(t, h.home), "PATH="+filepath.Join(h.home, "bin")+":"+os.Getenv("PATH"),
 		"GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_SYSTEM="+os.DevNull,
 		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com",
 		"BAKEHOUSE_PASSPHRASE_ROOT=r", "BAKEHOUSE_PASSPHRASE_ONLINE=o", "BAKEHOUSE_PASSPHRASE_RELEASE=p",
 		"BAKEHOUSE_ACCESS_ADD_PASSWORD_FILE="+password)
-	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB"} {
-		out, err := exec.Command("go", "env", name).Output()
-		check(t, err)
-		h.env = append(h.env, name+"="+strings.TrimSpace(string(out)))
-	}
 	h.certificate(t)
 	return h
 }

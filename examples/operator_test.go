@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/needs"
 )
 
 // password of the user "ops", who may register hosts in these tests.
@@ -127,14 +128,7 @@ func (o *operator) env() []string {
 	o.t.Helper()
 	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + o.home, "GIT_CONFIG_NOSYSTEM=1",
 		"GIT_AUTHOR_NAME=op", "GIT_AUTHOR_EMAIL=op@example.com", "GIT_COMMITTER_NAME=op", "GIT_COMMITTER_EMAIL=op@example.com"}
-	// What was downloaded and compiled before is not the operator's home.
-	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB"} {
-		value, err := exec.Command("go", "env", name).Output()
-		if err != nil {
-			o.t.Fatal(err)
-		}
-		env = append(env, name+"="+strings.TrimSpace(string(value)))
-	}
+	env = append(env, needs.GoCaches(o.t)...)
 	for _, k := range o.keys {
 		env = append(env, "BAKEHOUSE_PASSPHRASE_"+strings.ToUpper(k.name)+"=passphrase of "+k.name)
 	}

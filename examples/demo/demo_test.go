@@ -57,7 +57,7 @@ func perform(t *testing.T, interruptAt string, hit func(printed string), args ..
 	tmp := t.TempDir()
 	cmd := exec.Command(exe, append([]string{"demo"}, args...)...)
 	cmd.Dir = "../.."
-	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
+	cmd.Env = append(needs.Home(t, filepath.Dir(exe)), "TMPDIR="+tmp)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var errs bytes.Buffer
 	w := &watcher{text: interruptAt}

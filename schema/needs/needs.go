@@ -10,6 +10,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 )
 
@@ -73,6 +76,35 @@ func Go(t testing.TB, cmd *exec.Cmd) []byte {
 	}
 	return out
 }
+
+// Home is the environment with another home directory, in which the go command still finds what it has downloaded and
+// compiled.
+func Home(t testing.TB, home string) []string {
+	t.Helper()
+	env := append(os.Environ(), "HOME="+home, "XDG_CACHE_HOME=", "XDG_CONFIG_HOME=", "XDG_DATA_HOME=")
+	return append(env, GoCaches(t)...)
+}
+
+// GoCaches is as much of the environment as the go command needs in order to find its caches in another home.
+func GoCaches(t testing.TB) []string {
+	t.Helper()
+	caches, err := goCaches()
+	if err != nil {
+		t.Fatalf("go env: %v", err)
+	}
+	return slices.Clone(caches)
+}
+
+var goCaches = sync.OnceValues(func() (env []string, err error) {
+	names := []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB"}
+	out, err := exec.Command("go", append([]string{"env"}, names...)...).Output()
+	for i, value := range strings.Split(strings.TrimSuffix(string(out), "\n"), "\n") {
+		if err == nil {
+			env = append(env, names[i]+"="+value)
+		}
+	}
+	return env, err
+})
 
 // Missing ends the test for want of anything else.
 func Missing(t testing.TB, format string, args ...any) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io/fs"
+	"maps"
 	"math/bits"
 	"time"
 
@@ -66,10 +67,7 @@ func custom(fields map[string]any) map[string]any { return map[string]any{"bakeh
 func (f *Fleet) Clone() *Fleet {
 	g := *f
 	g.Repo = f.Repo.Clone()
-	g.Objects = map[string][]byte{}
-	for key, b := range f.Objects {
-		g.Objects[key] = b
-	}
+	g.Objects = maps.Clone(f.Objects)
 	return &g
 }
 
@@ -88,9 +86,9 @@ func (f *Fleet) Offer(manifest schema.Digest, recipe schema.RecipeID, release in
 // Assign gives a host a package, from the next release on.
 func (f *Fleet) Assign(a schema.Assignment) {
 	bin := f.Bin(a.Host)
-	custom := json.RawMessage(must1(json.Marshal(a.Target)))
+	data := json.RawMessage(must1(json.Marshal(a.Target)))
 	f.Targets[bin].Signed.Targets[schema.PackageTarget(a.Host)] = &metadata.TargetFiles{Length: a.Length,
-		Hashes: metadata.Hashes{"sha256": a.SHA256[:]}, Custom: &custom}
+		Hashes: metadata.Hashes{"sha256": a.SHA256[:]}, Custom: &data}
 	f.Given[a.Host], f.changed[bin] = a, true
 }
 
