@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -120,6 +121,15 @@ var bans = []ban{
 	{"reconcile/roots", false, "github.com/spf13/cobra", noFlags},
 	{"reconcile/roots", true, "serve/store", "the chain is read from the repo alone: a store's copy is for whoever compares"},
 	{"reconcile/publish", true, "cuelang.org/go", noCUE},
+
+	{"reconcile/rules", true, "cuelang.org/go", noCUE},
+	{"reconcile/plan", true, "cuelang.org/go", noCUE},
+	{"reconcile/services", true, "cuelang.org/go", noCUE},
+	{"reconcile/bake", false, "cuelang.org/go", noCUE},
+	{"schema/fleet", true, "cuelang.org/go", noCUE},
+	{"reconcile", false, "github.com/spf13/cobra", noFlags},
+	{"serve/store", false, "github.com/spf13/cobra", noFlags},
+	{"reconcile/program", false, "github.com/spf13/cobra", noFlags},
 
 	{".", false, "testing", noTests},
 	{".", false, "examples/internal", "it boots machines as root for tests"},
@@ -249,6 +259,97 @@ func TestPartsMeetOnlyInTheLeavesMadeForIt(t *testing.T) {
 	for door := range doors {
 		if _, ok := packages[door[1]]; !ok {
 			t.Errorf("there is no package %s any more: drop it from the doors", door[1])
+		}
+	}
+}
+
+// passOrder are the rooms of a pass, from the command to what everybody stands on: each links only those behind it. They
+// are as many as a reader has to visit to follow a commit to its timestamp.
+var passOrder = []string{
+	"reconcile", "reconcile/rebuild", "reconcile/accept", "reconcile/batch", "reconcile/desired", "reconcile/program",
+	"reconcile/source", "reconcile/publish", "reconcile/roots", "reconcile/keys", "reconcile/plan", "reconcile/contents",
+	"reconcile/evaluate", "reconcile/bake", "reconcile/rules", "reconcile/services", "reconcile/console",
+}
+
+func TestAPassGoesOneWayThroughAtMost17Rooms(t *testing.T) {
+	room := func(importPath string) (string, int) {
+		rest, _ := strings.CutPrefix(importPath, module+"/")
+		if part(importPath) != "reconcile" {
+			return "", -1
+		}
+		parts := strings.SplitN(rest, "/", 3)
+		name := strings.Join(parts[:min(len(parts), 2)], "/")
+		return name, slices.Index(passOrder, name)
+	}
+	rooms := map[string]bool{}
+	for name, p := range list(t, nil, "./reconcile") {
+		from, at := room(name)
+		if from == "" {
+			continue
+		}
+		rooms[from] = true
+		if at < 0 {
+			t.Errorf("a pass goes through %s, which is not in passOrder", from)
+		}
+		for _, imported := range p.Imports {
+			if to, below := room(imported); to != "" && to != from && below < at {
+				t.Errorf("%s imports %s, which comes before it", name, imported)
+			}
+		}
+	}
+	if len(rooms) > 17 {
+		t.Errorf("a pass goes through %d rooms", len(rooms))
+	}
+	for _, name := range passOrder {
+		if !rooms[name] {
+			t.Errorf("a pass does not go through %s any more", name)
+		}
+	}
+}
+
+// The page that newcomers read names each room and, for each invariant, a test.
+func TestTheArchitecturePageNamesWhatIsThere(t *testing.T) {
+	b, err := os.ReadFile(".github/ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(b)
+	for name := range list(t, nil, "./...") {
+		room, ours := strings.CutPrefix(name, module+"/")
+		switch {
+		case !ours || strings.Contains("/"+room+"/", "/internal/") || strings.Contains(page, "`"+room+"`"):
+		case strings.HasSuffix(room, "test") || within(room, "schema/needs") || room == "examples/scale":
+			// for tests and measurements alone
+		default:
+			t.Errorf("%s is not in the table of rooms", room)
+		}
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z/-]+)` \\|").FindAllStringSubmatch(page, -1) {
+		if fi, err := os.Stat(row[1]); err != nil || !fi.IsDir() {
+			t.Errorf("there is no room %s", row[1])
+		}
+	}
+	tests := map[string]bool{}
+	err = filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		for _, found := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(string(source), -1) {
+			tests[found[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`Test\w+`).FindAllString(page, -1)
+	if len(named) == 0 {
+		t.Error("no invariant names its test")
+	}
+	for _, name := range named {
+		if !tests[name] {
+			t.Errorf("there is no test %s", name)
 		}
 	}
 }
