@@ -212,7 +212,7 @@ func (r *newRepo) steps(source string) []step {
 		step{`git add -A && git commit -m "Start the fleet"`, ""},
 		step{"bakehouse check", "every error at once, as file:line:col"},
 		step{"bakehouse reconcile --store ../store", "bakes, signs and publishes"},
-		step{"bakehouse package web01 --store ../store -o ../web01." + r.format, "for the first installation"},
+		step{"bakehouse package get web01 --store ../store -o ../web01." + r.format, "for the first installation"},
 	)
 }
 
