@@ -27,7 +27,7 @@ A flag that is marked as a setting below need not be given on every command line
 store: /srv/bakehouse            # --store of every command that has it
 commands:                        # what is for one command only, which beats the above
   serve: {listen: ":8443"}
-  store gc: {keep: 30}
+  store gc: {keep: 30}           # a command below another one inherits: serve seen has the database of serve
 ` + "```" + `
 
 A relative path is relative to the working directory, as on the command line. A variable that is empty counts as unset.

@@ -38,6 +38,16 @@ func Variables(cmd *cobra.Command, f *pflag.Flag) (own, shared string) {
 	return name{pathOf(cmd), f.Name}.variable(), name{"", f.Name}.variable()
 }
 
+// namesOf are the names of a command's flag in the order in which they count: its own, those of the commands that it is
+// below, the shared one.
+func namesOf(cmd *cobra.Command, flag string) []name {
+	var names []name
+	for c := cmd; c.HasParent(); c = c.Parent() {
+		names = append(names, name{pathOf(c), flag})
+	}
+	return append(names, name{"", flag})
+}
+
 // A tree has the flags of all commands of a program.
 type tree struct {
 	commands map[string]map[string]Class // by path and flag

@@ -8,7 +8,8 @@
 //	commands:
 //	  store gc: {keep: 30}
 //
-// In the environment these are BAKEHOUSE_STORE and BAKEHOUSE_STORE_GC_KEEP. A variable that is empty counts as unset.
+// In the environment these are BAKEHOUSE_STORE and BAKEHOUSE_STORE_GC_KEEP. A variable that is empty counts as unset. A
+// command below another one inherits what is for that: whoever has reconcile verify commits means reconcile recover, too.
 //
 // Each flag has a class. What decides trust (Trust) is never taken from a file that a change under review could bring
 // along, and what acknowledges one run (Once, as every flag that is not declared otherwise) is given to that run alone.
@@ -108,12 +109,10 @@ func (s Sources) Fill(cmd *cobra.Command) (taken []string, err error) {
 			return
 		}
 		for _, from := range []found{env, file} {
-			for _, n := range []name{{pathOf(cmd), f.Name}, {"", f.Name}} {
-				if e, ok := from[n]; ok {
-					err = fault.Hint(e.set(cmd.Flags(), f), "see `%s --help`", cmd.CommandPath())
-					taken = append(taken, fmt.Sprintf("--%s=%s from %s", f.Name, f.Value, e.at))
-					return
-				}
+			if e, ok := from.first(namesOf(cmd, f.Name)); ok {
+				err = fault.Hint(e.set(cmd.Flags(), f), "see `%s --help`", cmd.CommandPath())
+				taken = append(taken, fmt.Sprintf("--%s=%s from %s", f.Name, f.Value, e.at))
+				return
 			}
 		}
 	})
@@ -131,17 +130,12 @@ func (s Sources) guard(t *tree, cmd *cobra.Command, path string, list entries, e
 	dirs := []string{"."}
 	if repo := cmd.Flags().Lookup("repo"); repo != nil {
 		dirs[0] = repo.Value.String()
-		own, shared := name{pathOf(cmd), "repo"}, name{"", "repo"}
-		file := list.byName()
-		for _, e := range []entry{file[shared], file[own]} {
-			dirs = append(dirs, e.values...)
+		names := namesOf(cmd, "repo")
+		if e, ok := env.first(names); ok && !repo.Changed {
+			dirs[0] = e.values[0]
 		}
-		if !repo.Changed {
-			for _, e := range []entry{env[shared], env[own]} { // the last one counts
-				if len(e.values) == 1 {
-					dirs[0] = e.values[0]
-				}
-			}
+		if e, ok := list.byName().first(names); ok {
+			dirs = append(dirs, e.values...)
 		}
 	}
 	for _, dir := range dirs {
@@ -176,6 +170,16 @@ func (l entries) byName() found {
 		m[e.name] = e
 	}
 	return m
+}
+
+// first is the setting of the first of names that has one.
+func (f found) first(names []name) (entry, bool) {
+	for _, n := range names {
+		if e, ok := f[n]; ok {
+			return e, true
+		}
+	}
+	return entry{}, false
 }
 
 // set gives f the value of e. An item in a file is taken as it is: a comma in one does not make it two.

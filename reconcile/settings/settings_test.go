@@ -57,6 +57,10 @@ func newProgram() *program {
 	reconcile.Flags().String("plan", "", "")
 	Setting(reconcile.Flags(), "jobs")
 	Trust(reconcile.Flags(), "repo", "store", "kms-plugin")
+	recovery := command("recover")
+	recovery.Flags().String("store", "store", "")
+	Trust(recovery.Flags(), "store")
+	reconcile.AddCommand(recovery)
 	store := &cobra.Command{Use: "store"}
 	gc := command("gc")
 	gc.Flags().Int("keep", 0, "")
@@ -147,6 +151,27 @@ func TestAFlagBeatsTheEnvironmentWhichBeatsTheFileWhichBeatsTheDefault(t *testin
 				t.Errorf("store = %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+func TestACommandInheritsWhatIsForTheCommandAboveIt(t *testing.T) {
+	inDir(t, "store: shared\ncommands: {reconcile: {store: above}}")
+	p := newProgram()
+	if err := p.run("reconcile", "recover"); err != nil || p.flag("store") != "above" {
+		t.Errorf("store = %q, %v", p.flag("store"), err)
+	}
+	write(t, defaultFile, "commands: {reconcile: {store: above}, reconcile recover: {store: own}}")
+	if err := p.run("reconcile", "recover"); err != nil || p.flag("store") != "above" {
+		t.Errorf("a flag that is set stays: %q, %v", p.flag("store"), err)
+	}
+	p = newProgram()
+	if err := p.run("reconcile", "recover"); err != nil || p.flag("store") != "own" {
+		t.Errorf("store = %q, %v", p.flag("store"), err)
+	}
+	p = newProgram()
+	p.environ = []string{"BAKEHOUSE_RECONCILE_STORE=above-env"}
+	if err := p.run("reconcile", "recover"); err != nil || p.flag("store") != "above-env" {
+		t.Errorf("store = %q, %v", p.flag("store"), err)
 	}
 }
 
