@@ -9,7 +9,7 @@
 //	  store gc: {keep: 30}
 //
 // In the environment these are BAKEHOUSE_STORE and BAKEHOUSE_STORE_GC_KEEP. A variable that is empty counts as unset. A
-// command below another one inherits what is for that: whoever has reconcile verify commits means reconcile recover, too.
+// command below another one inherits what is for that: whoever has reconcile verify commits means recover, too.
 //
 // Each flag has a class. What decides trust (Trust) is never taken from a file that a change under review could bring
 // along, and what acknowledges one run (Once, as every flag that is not declared otherwise) is given to that run alone.
