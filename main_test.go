@@ -18,6 +18,7 @@ import (
 	"bakehouse/reconcile/manual"
 	"bakehouse/reconcile/scripttest"
 	"bakehouse/reconcile/settings"
+	"bakehouse/schema/cli/clitest"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/inventory"
 
@@ -247,4 +248,12 @@ func reported(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(db.Report(args[1], inventory.Seen{At: time.Now(), Timestamp: version, Root: 1}))
 	ts.Check(db.Close())
+}
+
+// The difference of these files is what a reviewer reads of a change to the command line.
+func TestHelpOfEveryCommand(t *testing.T) {
+	t.Setenv("HOME", t.TempDir()) // defaults below it are the same for everybody
+	t.Setenv("XDG_CONFIG_HOME", "/home/operator/.config")
+	t.Setenv("XDG_CACHE_HOME", "/home/operator/.cache")
+	clitest.Help(t, rootCommand, "testdata/help", *update)
 }

@@ -45,7 +45,7 @@ published it. Only a hash of the password (bcrypt) stands in it.
 
 The password is asked for on the terminal, or read from the first line of a file or of stdin.`,
 		Example: `  bakehouse access add installer --permission register >> access.cue
-  bakehouse access add ci --automation --permission register --permission download --hosts '~web.*' --password-file ci.secret`,
+  bakehouse access add ci --automation --permission register --hosts '~web.*' --password-file ci.secret`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := checkGrant(args[0], permissions, hosts); err != nil {

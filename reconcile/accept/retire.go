@@ -102,7 +102,7 @@ func (r Retirement) edit(ctx context.Context, name string) (path string, text []
 func (r Retirement) after(ctx context.Context, path string, text []byte) (*desired.State, error) {
 	s, err := desired.Edited(ctx, r.Repo, path, text)
 	if err != nil {
-		return nil, fault.Hint(fmt.Errorf("with the key retired the repo has errors:\n%w", err), "mend these first; nothing was written")
+		return nil, fault.Hint(fmt.Errorf("with the key retired the repo has errors:\n%w", err), "fix these first; nothing was written")
 	}
 	return s, nil
 }
@@ -130,7 +130,7 @@ func (r Retirement) unreachable(ctx context.Context, after *desired.State) (unre
 	}
 	st, err := store.OpenExisting(ctx, r.Store)
 	if err != nil {
-		return nil, fault.Hint(fmt.Errorf("what hosts run is told by what is published: %w", err), "name the store: --store")
+		return nil, fault.Hint(fmt.Errorf("cannot tell what hosts run without what is published: %w", err), "name the store: --store")
 	}
 	// The roots in the repo and the keys as they are now: retiring is not part of that yet.
 	before, err := desired.Top(ctx, desired.Where{Repo: r.Repo, Worktree: true})

@@ -29,9 +29,10 @@ func checkCommand() *cobra.Command {
 file:line:column with what to do about it. By default it reads HEAD and names files of the work tree that differ;
 with --worktree it reads the files as they are.
 
-Warnings do not fail: hosts that no package can be made for, rules that match no host or are shadowed on all of theirs, hosts without a ring or a site,
-intervals under 10 minutes, keys that expire soon, a root of trust that expires within 60 days. --format github writes workflow commands, which GitHub shows at the
-lines of a pull request, and gitlab a code quality report; both, like json, hold errors and warnings.`,
+Warnings do not fail: hosts that no package can be built for, rules that match no host or are shadowed on all of theirs,
+hosts without a ring or a site, intervals under 10 minutes, keys that expire soon, a root of trust that expires within
+60 days. --format github writes workflow commands, which GitHub shows at the lines of a pull request, and gitlab a code
+quality report; both, like json, hold errors and warnings.`,
 		Example: `  bakehouse check --worktree
   bakehouse check --ref origin/main --format github`,
 		Args: cobra.NoArgs,
@@ -59,8 +60,8 @@ lines of a pull request, and gitlab a code quality report; both, like json, hold
 	}
 	c.add(cmd)
 	cmd.Flags().StringVar(&format, "format", "text", "how to print what is found: text, json, github or gitlab")
-	cmd.Flags().TextVar(&soon, "key-notice", schema.Duration(0), "from when before its expiry a key is noted; 0s: as keyExpiry in fleet.cue has it, or 90d")
-	cmd.Flags().TextVar(&urgent, "key-warning", schema.Duration(0), "from when before its expiry a key is warned of; 0s: as keyExpiry in fleet.cue has it, or 30d")
+	cmd.Flags().TextVar(&soon, "key-notice", schema.Duration(0), "how long before its expiry a key is noted (default keyExpiry in fleet.cue, or 90d)")
+	cmd.Flags().TextVar(&urgent, "key-warning", schema.Duration(0), "how long before its expiry a key is warned of (default keyExpiry in fleet.cue, or 30d)")
 	return cmd
 }
 
@@ -79,5 +80,5 @@ func noHost(err error, f *fleet.Fleet, name string) error {
 	if hint := fleet.Nearest("did you mean %s?", name, names); hint != "" {
 		return fault.Hint(err, "%s", hint)
 	}
-	return fault.Hint(err, "hosts stand under `hosts:` in the folders of hosts/")
+	return fault.Hint(err, "hosts are listed under `hosts:` in the files below hosts/")
 }

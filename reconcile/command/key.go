@@ -21,8 +21,9 @@ Passphrases come from the variable BAKEHOUSE_PASSPHRASE_<NAME> (upper case, '-' 
 --passphrase-file or of the descriptor --passphrase-fd, or from a prompt. They are never an argument, and no child of
 this program inherits the variables.
 
-Key services: awskms://, gcpkms://, azurekms://, hashivault:// and openbao:// in ` + build() + `;
-anything else, such as an HSM, by a sigstore-kms plugin (--kms-plugin NAME=/absolute/path for keys at NAME://…).`,
+Key services: awskms://, gcpkms://, azurekms://, hashivault:// and openbao://
+in ` + build() + `.
+Anything else, such as an HSM: by a sigstore-kms plugin (--kms-plugin NAME=/absolute/path for keys at NAME://…).`,
 		Args: cobra.NoArgs,
 	}
 	c.AddCommand(keyCreate(), keyImport(), keyExport(), keyPassphrase(), keyList(), keyShow(), keyRetire())

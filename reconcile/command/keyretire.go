@@ -21,12 +21,12 @@ func keyRetire() *cobra.Command {
 		Long: `Write into keys/NAME.cue that the key is retired. From the commit of that on it signs nothing, and new packages do not
 accept it. What it has signed stays valid where it is accepted.
 
-A host judges the next package by the rules of the one that it runs. Hosts that would not find enough signatures there without
-the key are listed: by what is published for them, by the older candidates that they may still run (not with --updated), and
-by the rules in the repo. Nothing is written then, unless --strand says exactly how many they are.
+A host judges the next package by the rules of the one that it runs. Hosts that would have no acceptable signature
+without the key are listed: by what is published for them, by the older candidates that they may still run (not with
+--updated), and by the rules in the repo. Then nothing is written, unless --strand gives exactly their number.
 
-A rule that names the key is an error, at its place: take the key out of it first. A retired key that signs metadata (root,
-targets, snapshot, timestamp) needs a next root: bakehouse root next.`,
+A rule that names the key is an error, at its place: take the key out of it first. A retired key that signs metadata
+(root, targets, snapshot, timestamp) needs a next root: bakehouse root next.`,
 		Example: "  bakehouse key retire release-2026 --store /srv/bakehouse\n  bakehouse key retire stolen --store /srv/bakehouse --strand 2",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

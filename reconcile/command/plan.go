@@ -31,7 +31,7 @@ It compares with the commit's first parent, which for the merge commit of a pull
 --base REF as that commit is; with --against STORE with what is published there, verified from the repository's trust/,
 where the content of packages comes from the commit of that release if the clone has it.
 
-It refuses to remove more hosts than limits.removed in fleet.cue (default 50), as reconcile does, unless a commit message
+Like reconcile, it refuses to remove more hosts than limits.removed in fleet.cue (default 50), unless a commit message
 since the base accounts for them: "Bakehouse-Remove: hosts/web 120".
 
 Exit codes: 0 done, 1 error; with --detailed-exitcode 0 no changes, 1 error, 2 changes; 3 something did not verify.`,
@@ -75,8 +75,8 @@ Exit codes: 0 done, 1 error; with --detailed-exitcode 0 no changes, 1 error, 2 c
 	state.add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&p.Base, "base", "", "commit, branch or tag to compare with (default the first parent; with --against the published commit)")
-	f.StringVar(&p.Against, "against", "", "store whose published release to compare with: a folder")
-	f.StringVar(&p.Out, "out", "", "file to write the plan to, for `reconcile --plan`; needs --against")
+	f.StringVar(&p.Against, "against", "", "store whose published release to compare with: a directory")
+	f.StringVar(&p.Out, "out", "", "file to write the plan to, for reconcile --plan; needs --against")
 	f.StringVar(&format, "format", "text", "text, json or markdown (a comment for a pull request)")
 	f.BoolVar(&asJSON, "json", false, "print JSON, errors too")
 	f.BoolVar(&summary, "summary", false, "print hosts, reasons and items, without the differences in files")

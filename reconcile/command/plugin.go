@@ -178,7 +178,7 @@ func (p pluginShown) text(w io.Writer) error {
 	if p.Shipped {
 		b.WriteString("It comes with bakehouse. ")
 	} else {
-		fmt.Fprintf(&b, "It stands in %s. ", p.Folder)
+		fmt.Fprintf(&b, "It is in %s. ", p.Folder)
 	}
 	fmt.Fprintf(&b, "Rules combine: %s.\n", p.Combine)
 	if len(p.Inputs) > 0 {

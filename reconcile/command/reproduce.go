@@ -22,14 +22,14 @@ func reproduceCommand() *cobra.Command {
 		Use:   "reproduce HASH",
 		Short: "Say where an installed package comes from, and make it again byte for byte",
 		Long: `Finds the package that a hash means among the releases that the store keeps, verified from the repository's
-trust/1.root.json: release, commit and recipe, the hosts that were given it, who signed it, and every file in it with its
-digest. The hash is the sha256 of a package or of its manifest, the first 16 digits of either, or a recipe; a host shows
-its own with "bakehouse-agent status".
+trust/1.root.json: release, commit and recipe, the hosts that were given it, who signed it, and every file in it with
+its digest. The hash is the sha256 of a package or of its manifest, the first 16 digits of either, or a recipe; a host
+shows its own with "bakehouse-agent status".
 
---bake FILE also writes the package: put together from the store, or baked again from the commit if its segments are gone.
-In both cases it is written only if it has the digest that was asked for.
+--bake FILE also writes the package: assembled from the store, or baked again from the commit if its segments are gone.
+It is written only if it has the digest that was asked for.
 
-For a package whose release is not kept any more ("bakehouse store gc"), --commit names where to look: every package that
+For a package whose release is not kept any more ("bakehouse store gc"), --commit sets where to look: every package that
 this commit yields is baked and compared.`,
 		Example: `  bakehouse reproduce 1f0c3ab29e54d6b7
   bakehouse reproduce 1f0c3ab29e54d6b7 --bake web01.deb

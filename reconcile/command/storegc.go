@@ -35,21 +35,21 @@ func storeGCCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gc",
 		Short: "Delete what no published, candidate or kept release needs",
-		Long: `Delete from the store what nobody needs any more: old metadata, and the packages (manifests, statements, segments) that
-none of these names:
+		Long: `Deletes from the store old metadata and the packages (manifests, statements, segments) that nobody needs any more.
+These keep what they name:
 
   - the newest release: for every host its package, and up to two older candidates that its ring may still wait for
-  - the releases before it, as many as keep.releases in fleet.cue says (default 10, the newest included): whole, so that a
-    commit can be gone back to, and "bakehouse reproduce" finds and rebuilds what they published
+  - the releases before it, as many as keep.releases in fleet.cue (default 10, the newest included): whole, so that a
+    commit can be reverted to, and "bakehouse reproduce" finds and rebuilds what they published
   - what was published or written within --grace
 
-Roots and source files (host programs, files fetched by URL) always stay. "Spared" is what no release needs and stays for
-now: it is new, or a run that did not finish left it under a number that must not be used twice.
+Roots and source files (host programs, files fetched by URL) always stay. "Spared" is what no release needs and stays
+for now: it is new, or a run that did not finish left it under a number that must not be used twice.
 
-What is published is verified first, from trust/ in the repository or from --root; no key is needed. If it does not verify,
-or anything that is kept cannot be read, nothing is deleted. It may run beside "bakehouse serve". A reconcile that runs at
-the same time holds the store's lock: then gc ends with an error. Cut off at any point it leaves a sound store, and
-running it again goes on.
+What is published is verified first, from trust/ in the repository or from --root; no key is needed. If it does not
+verify, or anything that is kept cannot be read, nothing is deleted. It may run beside "bakehouse serve". While a
+reconcile holds the store's lock, gc ends with an error. Interrupted at any point it leaves a sound store, and the next
+run continues.
 
 Exit codes: 0 done, 1 error, 3 the store does not verify.`,
 		Example: `  bakehouse store gc --dry-run --store /srv/bakehouse/store

@@ -23,11 +23,11 @@ func upgradeCommand(version string) *cobra.Command {
 		Long: `Rewrites programs.cue in the fleet repo: for each platform the version and SHA-256 of bakehouse-agent. Nothing else is
 changed and no package is baked: review and commit the file, then reconcile.
 
-Platforms are those that are pinned and those of the fleet's hosts, as the files in the folder have them; --platform names
-others. A platform of some host that there is no program for is said, and stays unpinned: such hosts get no package.
+Platforms are those that are pinned and those of the fleet's hosts in the work tree; --platform sets others. A host's
+platform that has no program is reported and stays unpinned: such hosts get no package.
 
-Programs are taken from the folder "programs" beside this executable (releases bring it), or built from a source checkout,
-reproducibly: the same source and Go release make the same bytes on any machine.`,
+Programs are taken from the directory "programs" beside this executable (releases bring it), or built from a source
+checkout, reproducibly: the same source and Go release make the same bytes on any machine.`,
 		Example: "  bakehouse upgrade --repo fleet\n  bakehouse upgrade --source ~/src/bakehouse --platform linux/arm64",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -61,7 +61,7 @@ reproducibly: the same source and Go release make the same bytes on any machine.
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&repo, "repo", ".", "folder of the fleet repo")
+	cmd.Flags().StringVar(&repo, "repo", ".", "directory of the fleet repo")
 	cmd.Flags().StringSliceVar(&platforms, "platform", nil, "platforms to pin, os/arch (default those that are pinned and those of the hosts)")
 	programFlags(cmd, &places)
 	return cmd

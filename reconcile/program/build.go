@@ -38,7 +38,7 @@ func (p Places) checkout() (string, error) {
 	}
 	if p.Source != "" {
 		return "", fault.Hint(fmt.Errorf("%s is not in a source checkout of Bakehouse: no go.mod there or above it says \"module bakehouse\"", p.Source),
-			"name the folder of the checkout by --source")
+			"set the directory of the checkout with --source")
 	}
 	return "", fs.ErrNotExist
 }

@@ -21,6 +21,8 @@ import (
 // every command below it. A command that only groups others prints its help if it is called without one.
 func ExplainMistakes(root *cobra.Command) {
 	root.SetFlagErrorFunc(explainFlag)
+	// Help is as wide as a terminal, whatever a flag has to say.
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "Flags.FlagUsages ", "Flags.FlagUsagesWrapped 110 "))
 	walk(root, func(cmd *cobra.Command) {
 		if check := cmd.Args; check != nil && cmd.Runnable() {
 			cmd.Args = func(cmd *cobra.Command, args []string) error {
