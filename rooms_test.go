@@ -196,7 +196,7 @@ func TestRoomsOnlyGetTidier(t *testing.T) {
 	for key, n := range found {
 		if old, known := recorded[key]; (!known || n > old) && (!*update || known) {
 			t.Errorf("%s: %d, recorded %d: the numbers of %s only fall", key, n, old, roomsFile)
-		} else if n < old && !*update {
+		} else if n < old && !*update && !strings.HasPrefix(key, "lines ") {
 			t.Errorf("%s: %d, recorded %d: write the better number down with -update", key, n, old)
 		}
 	}
@@ -210,7 +210,11 @@ func TestRoomsOnlyGetTidier(t *testing.T) {
 	}
 	var text strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(found)) {
-		fmt.Fprintf(&text, "%s %d\n", key, found[key])
+		n := found[key]
+		if strings.HasPrefix(key, "lines ") {
+			n = recorded[key] // a ceiling: a named exception may not grow beyond it
+		}
+		fmt.Fprintf(&text, "%s %d\n", key, n)
 	}
 	if err := os.WriteFile(roomsFile, []byte(text.String()), 0o644); err != nil {
 		t.Fatal(err)
