@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spf13/cobra"
 	"golang.org/x/crypto/bcrypt"
 
 	"bakehouse/reconcile/evaluate"
@@ -15,20 +14,7 @@ import (
 	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/roots"
 	"bakehouse/schema"
-	"bakehouse/schema/fault"
 )
-
-// command runs a command in this process.
-func command(t *testing.T, c *cobra.Command, args ...string) {
-	t.Helper()
-	var out bytes.Buffer
-	c.SetArgs(args)
-	c.SetOut(&out)
-	c.SetErr(&out)
-	if err := c.ExecuteContext(t.Context()); err != nil {
-		t.Fatalf("%v: %v (%s)\n%s", args, err, fault.HintOf(err), &out)
-	}
-}
 
 func appendTo(t *testing.T, file, text string) {
 	t.Helper()

@@ -47,7 +47,7 @@ func (t *tree) environment(environ []string) (found, error) {
 		switch {
 		case !strings.HasPrefix(variable, prefix) || value == "":
 		case ok && t.class(n) == Once:
-			what, hint := t.onceOnly(n)
+			hint, what := t.onceOnly(n)
 			return nil, fault.Hint(fmt.Errorf("%s: %w", variable, what), "%s", hint)
 		case ok:
 			settings[n] = entry{name: n, at: variable, values: []string{value}, text: true}

@@ -237,7 +237,7 @@ func (p *parser) command(key, value *yaml.Node) error {
 // value reads what n is set to.
 func (p *parser) value(n name, key, value *yaml.Node) error {
 	if p.class(n) == Once {
-		what, hint := p.onceOnly(n)
+		hint, what := p.onceOnly(n)
 		return p.fail(key, hint, "%v", what)
 	}
 	e := entry{name: n, at: p.at(value)}

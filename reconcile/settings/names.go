@@ -119,11 +119,11 @@ func (t *tree) class(n name) Class {
 }
 
 // onceOnly describes the mistake of setting what only a command line may say.
-func (t *tree) onceOnly(n name) (what error, hint string) {
+func (t *tree) onceOnly(n name) (hint string, what error) {
 	command := n.command
 	if command == "" {
 		command = t.having[n.flag][0]
 	}
-	return fmt.Errorf("--%s is for one run and cannot be a setting", n.flag),
-		fmt.Sprintf("give it on the command line: bakehouse %s --%s", command, n.flag)
+	return fmt.Sprintf("give it on the command line: bakehouse %s --%s", command, n.flag),
+		fmt.Errorf("--%s is for one run and cannot be a setting", n.flag)
 }
