@@ -208,7 +208,7 @@ func TestShellsCompleteValues(t *testing.T) {
 
 func TestAMistypedCommandLineIsOneErrorWithAHint(t *testing.T) {
 	t.Chdir(t.TempDir())
-	for _, args := range [][]string{{"recocnile"}, {"serve", "--lissten", "x"}, {"package"}, {"key", "crate"}, {"key", "create", "a", "b"}} {
+	for _, args := range [][]string{{"recocnile"}, {"serve", "--lissten", "x"}, {"package", "get"}, {"key", "crate"}, {"key", "create", "a", "b"}} {
 		code, stdout, stderr := bakehouse(t, args...)
 		if code != fault.ExitError || stdout != "" || strings.Count(stderr, "bakehouse: error: ") != 1 || !strings.Contains(stderr, "bakehouse: hint: ") {
 			t.Errorf("%v: exit code %d, stdout %q, stderr %q", args, code, stdout, stderr)
