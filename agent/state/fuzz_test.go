@@ -9,7 +9,8 @@ import (
 )
 
 func FuzzConfig(f *testing.F) {
-	f.Add([]byte(`{"schema":1,"package":"bakehouse-agent","server":"https://x","interval":"1h","threshold":1,"keys":[{"name":"a","public":"x"}],"proxy":{"mode":"explicit","url":"http://u:p@h"}}`))
+	f.Add([]byte(`{"schema":1,"package":"bakehouse-agent","server":"https://x","interval":"1h","threshold":1,` +
+		`"keys":[{"name":"a","public":"x"}],"proxy":{"mode":"explicit","url":"http://u:p@h"}}`))
 	f.Add([]byte(`{"schema":1,"registration":{"server":"https://x","host":"web01","secret":"s"}}`))
 	f.Add([]byte(`[[[[`))
 	f.Fuzz(func(t *testing.T, b []byte) {

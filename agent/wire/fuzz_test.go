@@ -24,11 +24,12 @@ type replies struct {
 }
 
 func (r replies) RoundTrip(q *http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: r.status, Header: r.header.Clone(), Body: io.NopCloser(bytes.NewReader(r.body)), Request: q}, nil
+	return &http.Response{StatusCode: r.status, Header: r.header.Clone(),
+		Body: io.NopCloser(bytes.NewReader(r.body)), Request: q}, nil
 }
 
-// FuzzSegmentAnswer takes any answer for a segment: what is copied begins where it was asked for, or at the start, and is
-// never longer than the segment by more than the byte that shows it.
+// FuzzSegmentAnswer takes any answer for a segment: what is copied begins where it was asked for, or at the start, and
+// is never longer than the segment by more than the byte that shows it.
 func FuzzSegmentAnswer(f *testing.F) {
 	content := []byte("a segment of a package")
 	size := int64(len(content))
@@ -63,14 +64,17 @@ func FuzzSegmentAnswer(f *testing.F) {
 
 // FuzzLocation takes a redirect anywhere: only the origins that policy names are asked, whatever the URL looks like.
 func FuzzLocation(f *testing.F) {
-	for _, s := range []string{"https://cdn.example/x?y#z", "https://cdn.example@evil.example/", "//cdn.example", "/x", "https://CDN.example:443", "https://cdn.example:443@evil/",
-		"https://cdn.example\\@evil.example", "https:cdn.example", "https://cdn.example%2fevil", "https://[::1%25en0]:9", "HTTPS://cdn.example/%zz"} {
+	for _, s := range []string{"https://cdn.example/x?y#z", "https://cdn.example@evil.example/", "//cdn.example", "/x",
+		"https://CDN.example:443", "https://cdn.example:443@evil/", "https://cdn.example\\@evil.example",
+		"https:cdn.example", "https://cdn.example%2fevil", "https://[::1%25en0]:9", "HTTPS://cdn.example/%zz"} {
 		f.Add(s)
 	}
-	p := &schema.Policy{Downloads: &schema.Downloads{Origins: []string{"https://cdn.example", "https://[2001:db8::1]:9443"}, Certificates: "x"}}
+	p := &schema.Policy{Downloads: &schema.Downloads{Certificates: "x",
+		Origins: []string{"https://cdn.example", "https://[2001:db8::1]:9443"}}}
 	u := &url.URL{Scheme: "https", Host: "bakehouse.example:8443", Path: schema.SegmentPath}
 	f.Fuzz(func(t *testing.T, s string) {
-		to := location(&http.Response{StatusCode: http.StatusFound, Header: http.Header{"Location": {s}}, Request: &http.Request{URL: u}})
+		to := location(&http.Response{StatusCode: http.StatusFound, Header: http.Header{"Location": {s}},
+			Request: &http.Request{URL: u}})
 		if to == nil {
 			return
 		}
@@ -84,7 +88,9 @@ func FuzzLocation(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if host := strings.ToLower(r.URL.Hostname()); r.URL.Scheme != "https" || r.URL.User != nil || host != "cdn.example" && host != "2001:db8::1" {
+		host := strings.ToLower(r.URL.Hostname())
+		if r.URL.Scheme != "https" || r.URL.User != nil ||
+			host != "cdn.example" && host != "2001:db8::1" {
 			t.Errorf("%q is asked for by %q", r.URL, s)
 		}
 	})
@@ -93,16 +99,20 @@ func FuzzLocation(f *testing.F) {
 // FuzzStatementList splits a server's list of statements and judges each.
 func FuzzStatementList(f *testing.F) {
 	key := trusttest.NewKey()
-	for _, s := range []string{"", "[]", "null", "[null]", `[{"payloadType":"application/vnd.bakehouse.package.v1+json","payload":"e30=","signatures":[{"keyid":"` + key.ID() + `","sig":"AA=="}]}]`, `[[]]`, `{}`} {
+	for _, s := range []string{"", "[]", "null", "[null]", `[[]]`, `{}`,
+		`[{"payloadType":"application/vnd.bakehouse.package.v1+json","payload":"e30=",` +
+			`"signatures":[{"keyid":"` + key.ID() + `","sig":"AA=="}]}]`} {
 		f.Add([]byte(s))
 	}
-	want := schema.Statement{Package: schema.DigestOf(nil), Manifest: schema.DigestOf(nil), Anchor: schema.DigestOf(nil), Recipe: "0123456789abcdef", Format: schema.Tgz}
+	want := schema.Statement{Package: schema.DigestOf(nil), Manifest: schema.DigestOf(nil), Anchor: schema.DigestOf(nil),
+		Recipe: "0123456789abcdef", Format: schema.Tgz}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		envelopes, err := splitStatements(b)
 		if err != nil {
 			return
 		}
-		if names, err := statement.Verify(envelopes, want, []schema.AcceptedKey{{Name: "release", Public: key.PEM()}}, 1); err == nil {
+		accepted := []schema.AcceptedKey{{Name: "release", Public: key.PEM()}}
+		if names, err := statement.Verify(envelopes, want, accepted, 1); err == nil {
 			t.Errorf("accepted by %q", names)
 		} else if !fault.IsRefusal(err) || !strings.HasSuffix(err.Error(), "No valid signature found") {
 			t.Errorf("%v", err)

@@ -1,0 +1,101 @@
+package state
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+	"time"
+
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+)
+
+func TestWhichSourceOfASettingCounts(t *testing.T) {
+	baked := func(change func(*schema.AgentConfig)) *schema.AgentConfig {
+		c := &schema.AgentConfig{Fleet: "acme", Server: "https://baked", Interval: schema.Duration(time.Minute), Threshold: 2}
+		if change != nil {
+			change(c)
+		}
+		return c
+	}
+	registered := &Registration{Server: "https://registered", Host: "web01", Secret: "s3cret",
+		Certificates: []string{"theirs"}}
+	type want struct{ name, value, from string }
+	for name, c := range map[string]struct {
+		config *schema.AgentConfig
+		record Record
+		want   []want
+	}{
+		"a host that knows nothing has defaults": {nil, Record{}, []want{
+			{"server", "-", FromNone}, {"interval", "1h0m0s", FromDefault}, {"proxy", "environment", FromDefault},
+			{"threshold", "1", FromDefault}, {"fixed server", "false", FromDefault}, {"fleet", "-", FromNone},
+			{"certificates", "the system's authorities", FromDefault}, {"anchor", "-", FromNone}}},
+		"registration is all that a host without a package has": {nil, Record{Registration: registered}, []want{
+			{"server", "https://registered", FromState}, {"host", "web01", FromState},
+			{"host secret", "set (hidden)", FromState}}},
+		"a package that was never registered brings its server": {baked(nil), Record{}, []want{
+			{"server", "https://baked", FromConfig}, {"host", "-", FromNone}, {"interval", "1m0s", FromConfig},
+			{"proxy", "none", FromConfig}, {"threshold", "2", FromConfig}, {"fixed server", "false", FromConfig}}},
+		"the registered server is asked before the baked one": {baked(nil), Record{Registration: registered}, []want{
+			{"server", "https://registered, then https://baked", FromBoth}, {"fleet", "acme", FromConfig}}},
+		"a fixed server is the only one": {baked(func(c *schema.AgentConfig) { c.Fixed = true }),
+			Record{Registration: registered}, []want{
+				{"server", "https://baked", FromConfig}, {"fixed server", "true", FromConfig}}},
+		"the same server twice is one": {baked(func(c *schema.AgentConfig) { c.Server = registered.Server }),
+			Record{Registration: registered}, []want{{"server", "https://registered", FromBoth}}},
+		"baked keys and anchor beat those of registration": {
+			baked(func(c *schema.AgentConfig) { c.Keys = []schema.AcceptedKey{{Name: "baked"}} }),
+			Record{Bootstrap: &Bootstrap{Anchor: []byte("{}"), Keys: []schema.AcceptedKey{{Name: "registered"}}}},
+			[]want{{"accepted keys", "baked (unreadable)", FromConfig}, {"anchor", "root 7", FromConfig}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &Host{Record: &c.record, Config: c.config}
+			if c.config != nil {
+				h.Anchor = []byte(`{"signed":{"version":7}}`)
+			}
+			rows := map[string]Setting{}
+			for _, s := range h.Settings() {
+				if rows[s.Name] != (Setting{}) {
+					t.Errorf("%s is in the table twice", s.Name)
+				}
+				rows[s.Name] = s
+			}
+			for _, w := range c.want {
+				got := rows[w.name]
+				if w.name == "anchor" && len(got.Value) > len(w.value) {
+					got.Value = got.Value[:len(w.value)]
+				}
+				if got.Value != w.value || got.From != w.from {
+					t.Errorf("%s: %q from %s, want %q from %s", w.name, got.Value, got.From, w.value, w.from)
+				}
+			}
+		})
+	}
+}
+
+func TestCertificatesCountFromBothSources(t *testing.T) {
+	config := &schema.AgentConfig{Certificates: make([]string, 1, 8)}
+	config.Certificates[0] = "baked"
+	h := &Host{Config: config, Record: &Record{Registration: &Registration{Certificates: []string{"registered"}}}}
+	if got := h.Certificates(); !reflect.DeepEqual(got, []string{"baked", "registered"}) {
+		t.Errorf("certificates %q", got)
+	}
+	if spare := config.Certificates[:2][1]; spare != "" {
+		t.Errorf("the baked list was written to: %q", spare)
+	}
+}
+
+func TestNothingIsVerifiedWithoutAnAnchorOrWithABrokenPackage(t *testing.T) {
+	h := &Host{Record: &Record{}}
+	if _, _, _, err := h.Trusted(); err == nil || fault.HintOf(err) == "" {
+		t.Errorf("without an anchor: %v", err)
+	}
+	h.Bootstrap = &Bootstrap{Anchor: []byte("{}"), Keys: []schema.AcceptedKey{{Name: "release"}}}
+	if anchor, keys, needed, err := h.Trusted(); err != nil || string(anchor) != "{}" || len(keys) != 1 || needed != 1 {
+		t.Errorf("from registration: %s, %v, %d, %v", anchor, keys, needed, err)
+	}
+	h.Problem = errors.New("baked files are broken")
+	if _, _, _, err := h.Trusted(); !errors.Is(err, h.Problem) {
+		t.Errorf("a broken package falls back to registration: %v", err)
+	}
+}

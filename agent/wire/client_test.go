@@ -1,0 +1,173 @@
+package wire
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+)
+
+// asked is a client of a server in memory.
+func asked(t *testing.T, s http.RoundTripper) *Client {
+	t.Helper()
+	c, err := New(Config{Server: "https://bakehouse.example/", User: "web01", Password: "s3cret", Program: "test/1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.http.Transport = s
+	return c
+}
+
+func redirect(to string) replies { return replies{status: 302, header: http.Header{"Location": {to}}} }
+
+func TestErrorsFallIntoClasses(t *testing.T) {
+	classes := map[string]error{"unreachable": ErrUnreachable, "denied": ErrDenied,
+		"not found": fs.ErrNotExist, "malformed": ErrMalformed}
+	for name, c := range map[string]struct {
+		reply replies
+		class string
+	}{
+		"overloaded":         {replies{status: 503}, "unreachable"},
+		"too many requests":  {replies{status: 429}, "unreachable"},
+		"unknown secret":     {replies{status: 401}, "denied"},
+		"not for this host":  {replies{status: 403}, "denied"},
+		"absent":             {replies{status: 404}, "not found"},
+		"another schema":     {replies{status: 200, body: []byte(`{"schema":1,"root":"one"}`)}, "malformed"},
+		"a page of a portal": {replies{status: 200, body: []byte("<html>")}, "malformed"},
+		"bad request":        {replies{status: 400, body: []byte(`{"error":"no","hint":"ask\u001b[2J again"}`)}, ""},
+		"redirected":         {redirect("https://elsewhere.example/x?token=t"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := asked(t, c.reply).Poll(t.Context(), schema.PollRequest{})
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for class, is := range classes {
+				if errors.Is(err, is) != (class == c.class) {
+					t.Errorf("%v: %s is %v", err, class, errors.Is(err, is))
+				}
+			}
+			var status *StatusError
+			if c.reply.status != 200 && (!errors.As(err, &status) || status.Status != c.reply.status) {
+				t.Errorf("%v has no status", err)
+			}
+			if text := err.Error() + fault.HintOf(err); strings.Contains(text, "token") || strings.Contains(text, "\x1b") {
+				t.Errorf("%q", text)
+			}
+		})
+	}
+}
+
+func TestAPollWithoutNewsHasNoAnswer(t *testing.T) {
+	if a, err := asked(t, replies{status: 204}).Poll(t.Context(), schema.PollRequest{}); a != nil || err != nil {
+		t.Errorf("%v, %v", a, err)
+	}
+}
+
+// A small answer may inflate without end.
+func TestAnAnswerThatIsTooLongIsRefusedHoweverItIsPacked(t *testing.T) {
+	long := bytes.Repeat([]byte("x"), schema.MaxManifest+1)
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write(long); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range map[string]replies{
+		"plain":   {status: 200, body: long},
+		"gzipped": {status: 200, body: packed.Bytes(), header: http.Header{"Content-Encoding": {"gzip"}}},
+	} {
+		if _, err := asked(t, r).Manifest(t.Context(), schema.DigestOf(nil)); !fault.IsRefusal(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestASecretThatCannotBeKeptIsMalformed(t *testing.T) {
+	register := func(body string) (*schema.RegisterAnswer, error) {
+		c := asked(t, replies{status: 201, body: []byte(body)})
+		return c.Register(t.Context(), schema.RegisterRequest{})
+	}
+	for _, body := range []string{`{}`, `{"secret":"a\nb"}`, `{"secret":"` + strings.Repeat("s", 1025) + `"}`} {
+		if _, err := register(body); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%.40s: %v", body, err)
+		}
+	}
+	if a, err := register(`{"secret":"s","site":"muc"}`); err != nil || a.Secret != "s" || a.Site != "muc" {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+func TestStatementsAreSplitIntoEnvelopes(t *testing.T) {
+	split := func(body string) ([][]byte, error) {
+		return asked(t, replies{status: 200, body: []byte(body)}).Statements(t.Context(), schema.DigestOf(nil))
+	}
+	for body, want := range map[string]int{"": 0, "[]": 0, `[{"a":1},{"b":2}]`: 2} {
+		if e, err := split(body); err != nil || len(e) != want {
+			t.Errorf("%q: %q, %v", body, e, err)
+		}
+	}
+	if _, err := split("{}"); !errors.Is(err, ErrMalformed) {
+		t.Errorf("an object: %v", err)
+	}
+}
+
+// roundTrips answers each request by its URL, and notes it.
+type roundTrips struct {
+	asked  []*http.Request
+	answer func(*http.Request) replies
+}
+
+func (r *roundTrips) RoundTrip(q *http.Request) (*http.Response, error) {
+	r.asked = append(r.asked, q)
+	return r.answer(q).RoundTrip(q)
+}
+
+func TestASegmentIsAskedForFromAnOffsetAsTheUser(t *testing.T) {
+	content := []byte("a segment of a package")
+	r := &roundTrips{answer: func(q *http.Request) replies {
+		return replies{206, http.Header{"Content-Range": {"bytes 5-21/22"}}, content[5:]}
+	}}
+	c := asked(t, r)
+	s, err := c.Segment(t.Context(), schema.DigestOf(content), int64(len(content)), 5, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Body.Close()
+	var got bytes.Buffer
+	if err := s.Copy(&got); err != nil || s.Offset != 5 || s.From != "https://bakehouse.example" ||
+		got.String() != string(content[5:]) {
+		t.Errorf("%q from %d of %s, %v", &got, s.Offset, s.From, err)
+	}
+	user, password, _ := r.asked[0].BasicAuth()
+	q := r.asked[0]
+	if q.Header.Get("Range") != "bytes=5-" || user != "web01" || password != "s3cret" || q.UserAgent() != "test/1" {
+		t.Errorf("asked with %v", q.Header)
+	}
+	if c.Fetched() != int64(len(content)-5) {
+		t.Errorf("%d bytes are counted", c.Fetched())
+	}
+}
+
+func TestNobodyFollowsARedirectWithoutOrigins(t *testing.T) {
+	r := &roundTrips{answer: func(*http.Request) replies {
+		return redirect("https://cdn.example/x")
+	}}
+	_, err := asked(t, r).Segment(t.Context(), schema.DigestOf(nil), 9, 0, nil)
+	if !fault.IsRefusal(err) || !strings.Contains(err.Error(), "https://cdn.example") || len(r.asked) != 1 {
+		t.Errorf("%v after %d requests", err, len(r.asked))
+	}
+	named := func(u *url.URL) (string, bool) { return "no PEM", u.Host == "cdn.example" }
+	if _, err := asked(t, r).Segment(t.Context(), schema.DigestOf(nil), 9, 0, named); err == nil || len(r.asked) != 2 {
+		t.Errorf("with certificates that are none: %v after %d requests", err, len(r.asked))
+	}
+}
