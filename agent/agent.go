@@ -19,7 +19,7 @@ const maxLog = 4 << 20
 
 // Options say where the host's files are and who listens.
 type Options struct {
-	Root    string           // directory that stands for /; empty: the real one
+	Root    string           // directory in place of /; empty: the real one
 	LogFile string           // instead of StateDir/agent.log
 	Version string           // of this program
 	Narrate io.Writer        // one line per step of an update; nil: none
@@ -95,7 +95,7 @@ func (a *Agent) openLog() (*os.File, error) {
 	return f, nil
 }
 
-// warn tells of what is not as safe as it could be.
+// warn reports what is not as safe as it could be.
 func (a *Agent) warn(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	a.log.Warn(text)

@@ -36,7 +36,7 @@ func (u *update) apply(ctx context.Context, next state.Installed, s *staged, att
 	code := codeInstall
 	if err == nil {
 		code = codeUnhealthy
-		// An updater that does not start, or cannot read the settings it came with, could never mend that by an update.
+		// An updater that does not start, or cannot read the settings it came with, could never be fixed by an update.
 		err = sys.CheckProgram(ctx, time.Minute, programFile, "show-config")
 	}
 	if err == nil {
@@ -178,7 +178,7 @@ func (a *Agent) rollback(ctx context.Context) (Result, error) {
 	return r, h.Save()
 }
 
-// returnToByHand is the rollback of a host's first update: to what had been unpacked by hand, which is no package that
+// returnToByHand is the rollback of a host's first update: to what was unpacked manually, which is not a package that
 // the updater knows.
 func (a *Agent) returnToByHand(ctx context.Context, h *state.Host) (Result, error) {
 	from := h.Installed

@@ -9,7 +9,7 @@ import (
 
 var withholding = []string{codeServerHold, codeSiteBehind, codeExpired, codeUnreachable, codeRejected, codeUnverified}
 
-// withhold brings Withheld up to date with how an update ended. A time that lies ahead was written by a clock that
+// withhold brings Withheld up to date with how an update ended. A time in the future was written by a clock that
 // has been set back since, and one that is behind what is signed is none.
 func (u *update) withhold(out state.Outcome) {
 	if !slices.Contains(withholding, out.Code) {

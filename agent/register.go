@@ -39,7 +39,7 @@ type Registered struct {
 	Site   string `json:"site,omitempty"`
 }
 
-// Known returns what the host knows of its registration without being told: the server and the host's name, empty where
+// Known returns what the host knows of its registration: the server and the host's name, empty where
 // it does not.
 func (a *Agent) Known() (server, host string, registered bool, err error) {
 	s, err := a.files.Load()

@@ -23,9 +23,9 @@ const (
 type RunOptions struct {
 	// Update does one update in its own way, such as in a detached unit; nil: in this process.
 	Update func(context.Context) error
-	// Note is told what is wrong, a line each: the journal.
+	// Note reports what is wrong, a line each: the journal.
 	Note func(string)
-	// Ended is told how each update in this process ended; nil: nobody is.
+	// Ended reports how each update in this process ended; nil: not reported.
 	Ended func(Result)
 	// Replaced reports, after an update, that this program's file is another now; the loop then ends. nil: never.
 	Replaced func() bool
@@ -34,8 +34,8 @@ type RunOptions struct {
 // ErrReplaced ends Run when the program that runs was replaced: the caller starts the new one.
 var ErrReplaced = errors.New("this program was replaced by an update")
 
-// Run updates at each interval until ctx ends. The settings are read anew each time, since an update changes them. What
-// fails is noted and tried again at the next interval: nothing stops the loop.
+// Run updates at each interval until ctx ends. The settings are read again each time, since an update changes them.
+// What fails is noted and tried again at the next interval: nothing stops the loop.
 func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 	if o.Note == nil {
 		o.Note = func(string) {}
@@ -119,7 +119,7 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Detached returns an Update for Run that runs program with args as a unit of its own, so that the package manager may
+// Detached returns an Update for Run that runs program with args in its own unit, so that the package manager may
 // restart the service that Run runs in; nil if there is no systemd to do that, or the root is a sandbox.
 func (a *Agent) Detached(program string, args ...string) func(context.Context) error {
 	if fi, err := os.Stat("/run/systemd/system"); a.opts.Root != "" || err != nil || !fi.IsDir() {

@@ -39,7 +39,7 @@ type Status struct {
 	Hint       string           `json:"hint,omitempty"`
 }
 
-// KeyState is a signature key that the host accepts. Its expiry is told, and never a reason to refuse.
+// KeyState is a signature key that the host accepts. Its expiry is shown, and never a reason to refuse.
 type KeyState struct {
 	Name    string    `json:"name"`
 	State   string    `json:"state"` // valid, corrupt, or a schema.Key… constant

@@ -351,7 +351,7 @@ func (u *update) install(ctx context.Context, c schema.Candidate) (state.Outcome
 // accept makes next the installed package.
 func (u *update) accept(next state.Installed) {
 	next.At = u.opts.Now().UTC().Truncate(time.Second)
-	// Installed again after a crash or by hand: what was before stays what was before.
+	// Installed again after a crash or manually: what was before stays what was before.
 	if i := u.host.Installed; i != nil && i.Package != next.Package {
 		u.host.Previous = i
 	}

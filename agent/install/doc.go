@@ -15,5 +15,5 @@
 // All converge when they are run again after a crash at any point. Afterwards the health checks that the package
 // brought along are run (health.go): only they, never a server's answer, condemn a package.
 //
-// With System.Root set, every path lies below it: the sandbox of tests and of the demo.
+// With System.Root set, every path is below it: the sandbox of tests and of the demo.
 package install

@@ -19,7 +19,7 @@ import (
 
 // System is the host that packages are installed on.
 type System struct {
-	Root string       // directory that stands for /; empty: the real one
+	Root string       // directory in place of /; empty: the real one
 	Log  *slog.Logger // what installers print, at debug level
 
 	fail func(step string, done bool) error // tests: called before and after each step of a version switch
@@ -40,7 +40,7 @@ type Package struct {
 // Revert takes an installation back. It can be called once.
 type Revert func(context.Context) error
 
-// path is where an absolute path of a package lies on this system.
+// path is where an absolute path of a package is on this system.
 func (s *System) path(p string) string { return filepath.Join(s.root(), p) }
 
 func (s *System) root() string {

@@ -14,7 +14,7 @@ import (
 	"bakehouse/schema/fault"
 )
 
-// replaced is the suffix under which a program that was copied here by hand is kept when a package takes its place.
+// replaced is the suffix under which a program that was copied here manually is kept when a package takes its place.
 const replaced = ".before-bakehouse"
 
 // tree is VersionDir and the links that lead into it. Paths of files are slash-separated without a leading slash.
@@ -89,8 +89,8 @@ type occupant int
 const (
 	vacant  occupant = iota
 	ours             // the link that place asks for
-	byHand           // a plain file of a package that was unpacked by hand
-	self             // this running program, copied there by hand: a package may take its place
+	byHand           // a plain file of a package that was unpacked manually
+	self             // this running program, copied there manually: a package may take its place
 	foreign          // anything else
 )
 

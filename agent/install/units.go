@@ -13,7 +13,7 @@ import (
 	"bakehouse/schema/durable"
 )
 
-// unit is a line of schema.UnitsFile: a service, socket or timer of the package. What it is to be restarted for stands in inputs.
+// unit is a line of schema.UnitsFile: a service, socket or timer of the package. Inputs has what it is restarted for.
 type unit struct{ name, inputs, state string }
 
 func parseUnits(b []byte) []unit {

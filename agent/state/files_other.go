@@ -10,7 +10,7 @@ import (
 )
 
 // canCheckDir refuses everything that reads or writes the state directory, so everything but the help and the version:
-// who may write to that directory decides what is run as root, and cannot be told from permission bits here.
+// who may write to that directory decides what is run as root, and permission bits do not show it here.
 func canCheckDir() error {
 	return fmt.Errorf("this program does not run on %s yet: it cannot check who may write to its state directory",
 		runtime.GOOS)

@@ -37,7 +37,7 @@ type Record struct {
 	Installed    *Installed    `json:"installed,omitempty"`
 	Previous     *Installed    `json:"previous,omitempty"`
 	Pending      *Pending      `json:"pending,omitempty"`
-	Failed       []int64       `json:"failed,omitempty"` // releases that failed here or were rolled back by hand
+	Failed       []int64       `json:"failed,omitempty"` // releases that failed here or were rolled back manually
 	FailedWhy    string        `json:"failedWhy,omitempty"`
 	Hold         string        `json:"hold,omitempty"` // why the server holds this host back, as it last said
 	Withheld     *Withheld     `json:"withheld,omitempty"`

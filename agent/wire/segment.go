@@ -15,8 +15,8 @@ import (
 	"bakehouse/schema/fault"
 )
 
-// Origins tells whether signed policy names the origin of a URL (schema.Policy.Origin), and the certificates (PEM) that
-// vouch for it; none: the system's authorities.
+// Origins reports whether signed policy names the origin of a URL (schema.Policy.Origin), and the certificates (PEM)
+// that vouch for it; none: the system's authorities.
 type Origins func(*url.URL) (certificates string, named bool)
 
 // Segment is an open answer. The caller closes Body.

@@ -102,7 +102,7 @@ func (o *tufFlags) refreshed(ctx context.Context, now func() time.Time) (*trust.
 }
 
 // clock is the time of the flag, or of the environment: faketime, which the suite starts clients under, cannot change
-// what a Go program reads from the kernel, but tells it the difference.
+// what a Go program reads from the kernel, but it passes the difference.
 func (o *tufFlags) clock(given bool) (func() time.Time, error) {
 	at := time.Unix(o.time, 0)
 	if s := os.Getenv("FAKETIME"); s != "" && !given {
@@ -148,7 +148,7 @@ func (h httpRepository) Open(ctx context.Context, path string) (io.ReadCloser, e
 	return get(ctx, h.targets, (&url.URL{Path: path}).EscapedPath())
 }
 
-// get opens what lies under base, at a path that is fit for a URL.
+// get opens what is below base, at a path that is fit for a URL.
 func get(ctx context.Context, base, path string) (io.ReadCloser, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(base, "/")+"/"+path, nil)
 	if err != nil {
