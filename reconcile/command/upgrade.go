@@ -9,6 +9,7 @@ import (
 
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/program"
+	"bakehouse/reconcile/upgrade"
 	"bakehouse/schema"
 )
 
@@ -42,7 +43,7 @@ checkout, reproducibly: the same source and Go release make the same bytes on an
 				}
 				want = append(want, p)
 			}
-			changes, err := program.Upgrade(cmd.Context(), repo, places, version, want)
+			changes, err := upgrade.Upgrade(cmd.Context(), repo, places, version, want)
 			if err != nil {
 				return err
 			}
@@ -55,8 +56,8 @@ checkout, reproducibly: the same source and Go release make the same bytes on an
 					return err
 				}
 			}
-			if slices.ContainsFunc(changes, func(c program.Change) bool { return c.Old != c.New }) {
-				fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s; commit it to bring this to hosts\n", filepath.Join(repo, program.FileName))
+			if slices.ContainsFunc(changes, func(c upgrade.Change) bool { return c.Old != c.New }) {
+				fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s; commit it to bring this to hosts\n", filepath.Join(repo, upgrade.FileName))
 			}
 			return nil
 		},

@@ -3,8 +3,6 @@ package program_test
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -14,6 +12,7 @@ import (
 	"testing/fstest"
 
 	"bakehouse/reconcile/program"
+	"bakehouse/reconcile/upgrade"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
@@ -158,22 +157,13 @@ func TestAFileOfTheRepoIsOpenedFromTheRepo(t *testing.T) {
 	}
 }
 
-func repo(t *testing.T, cue string) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "fleet.cue"), []byte(cue), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
 func TestTheSameSourceBuildsTheSameBytesWhereverItIsAndWhateverTheEnvironment(t *testing.T) {
 	alone(t)
 	t.Setenv("GOCACHE", goCache)
 	ctx := t.Context()
 	fleetRepo := repo(t, "package acme\n\nname: \"acme\"\n")
 	a, b := checkout(t), checkout(t)
-	first, err := program.Upgrade(ctx, fleetRepo, program.Places{Source: a}, "1.2.3", nil)
+	first, err := upgrade.Upgrade(ctx, fleetRepo, program.Places{Source: a}, "1.2.3", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +173,7 @@ func TestTheSameSourceBuildsTheSameBytesWhereverItIsAndWhateverTheEnvironment(t 
 	t.Setenv("GOFLAGS", "-ldflags=-X=main.version=evil")
 	t.Setenv("GOAMD64", "v3")
 	t.Setenv("CGO_ENABLED", "1")
-	second, err := program.Upgrade(ctx, fleetRepo, program.Places{Source: filepath.Join(b, "agent", "cmd")}, "1.2.3", nil)
+	second, err := upgrade.Upgrade(ctx, fleetRepo, program.Places{Source: filepath.Join(b, "agent", "cmd")}, "1.2.3", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,63 +203,11 @@ func TestTheSameSourceBuildsTheSameBytesWhereverItIsAndWhateverTheEnvironment(t 
 	}
 }
 
-func TestAnUpgradeKeepsThePinsItWasNotAskedFor(t *testing.T) {
-	alone(t)
-	dir := repo(t, "package acme\n")
-	old := schema.DigestOf([]byte("old"))
-	text := fmt.Sprintf("package acme\n\nprograms: \"linux/arm64\": {version: \"0.9\", sha256: %q}\nprograms: \"linux/amd64\": {version: \"0.9\", sha256: %q}\n", old, old)
-	path := filepath.Join(dir, program.FileName)
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+func repo(t *testing.T, cue string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "fleet.cue"), []byte(cue), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	changes, err := program.Upgrade(t.Context(), dir, program.Places{Dir: folder(t, "new")}, "1.0.0",
-		[]schema.Platform{{OS: "linux", Arch: "amd64"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sum := schema.DigestOf([]byte("new"))
-	want := fmt.Sprintf("linux/amd64: 0.9 (%s) -> 1.0.0 (%s)", old.Short(), sum.Short())
-	if len(changes) != 1 || changes[0].String() != want {
-		t.Errorf("%v, want %q", changes, want)
-	}
-	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text = fmt.Sprintf("// The host programs that packages carry. Written by `bakehouse upgrade`.\npackage acme\n\n"+
-		"programs: \"linux/amd64\": {\n\tversion: \"1.0.0\"\n\tsha256:  %q\n}\nprograms: \"linux/arm64\": {\n\tversion: \"0.9\"\n\tsha256:  %q\n}\n", sum, old)
-	if string(got) != text {
-		t.Errorf("wrote:\n%s\nwant:\n%s", got, text)
-	}
-}
-
-func TestAnUpgradeThatFailsWritesNothing(t *testing.T) {
-	alone(t)
-	for name, c := range map[string]struct {
-		cue    string
-		places program.Places
-		hint   string
-	}{
-		"no fleet repo":                            {"", program.Places{Dir: folder(t, "x")}, "--repo"},
-		"pins in fleet.cue":                        {"package acme\n\nprograms: {}\n", program.Places{Dir: folder(t, "x")}, program.FileName},
-		"programs nowhere":                         {"package acme\n", program.Places{}, "--source"},
-		"one of two platforms only":                {"package acme\n", program.Places{Dir: folder(t, "x")}, ""},
-		"--source that is no checkout":             {"package acme\n", program.Places{Source: t.TempDir()}, "--source"},
-		"fleet.cue that does not parse":            {"package acme\n{", program.Places{Dir: folder(t, "x")}, ""},
-		"fleet.cue without a package, as cue eval": {"name: \"x\"\n", program.Places{Dir: folder(t, "x")}, ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			if c.cue != "" {
-				dir = repo(t, c.cue)
-			}
-			_, err := program.Upgrade(t.Context(), dir, c.places, "1.0.0", nil)
-			if err == nil || !strings.Contains(fault.HintOf(err), c.hint) {
-				t.Errorf("%v, hint %q", err, fault.HintOf(err))
-			}
-			if _, err := os.Stat(filepath.Join(dir, program.FileName)); !errors.Is(err, fs.ErrNotExist) {
-				t.Error("it wrote the pins")
-			}
-		})
-	}
+	return dir
 }

@@ -1,4 +1,6 @@
-package program
+// Package upgrade pins host programs in a fleet repo: programs.cue, for each platform the version and SHA-256 of
+// bakehouse-agent. Package program finds and makes the programs; this one reads and writes the CUE.
+package upgrade
 
 import (
 	"context"
@@ -17,6 +19,7 @@ import (
 	"cuelang.org/go/cue/parser"
 
 	"bakehouse/reconcile/evaluate"
+	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/rules"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
@@ -27,15 +30,6 @@ import (
 
 // FileName is the file at the root of a fleet repo that holds the pins and nothing else.
 const FileName = "programs.cue"
-
-// Known are the platforms that the host program compiles for; what it can do on each stands in package agent.
-var Known = []schema.Platform{{OS: "linux", Arch: "amd64"}, {OS: "linux", Arch: "386"}, {OS: "linux", Arch: "arm64"}, {OS: "linux", Arch: "arm"},
-	{OS: "linux", Arch: "ppc64le"}, {OS: "linux", Arch: "s390x"}, {OS: "linux", Arch: "riscv64"}, {OS: "solaris", Arch: "amd64"},
-	{OS: "aix", Arch: "ppc64"}, {OS: "darwin", Arch: "amd64"}, {OS: "darwin", Arch: "arm64"}, {OS: "freebsd", Arch: "amd64"},
-	{OS: "windows", Arch: "amd64"}}
-
-// Platforms is what is pinned when nothing is asked for, nothing is pinned, and no host has a platform.
-var Platforms = []schema.Platform{{OS: "linux", Arch: "amd64"}, {OS: "linux", Arch: "arm64"}}
 
 // Change is what upgrading did to one platform's pin; Old is zero if there was none.
 type Change struct {
@@ -58,8 +52,11 @@ func (c Change) String() string {
 }
 
 // Upgrade pins the programs that places hold for the platforms, as that version; other pins stay. With no platforms it
-// takes those that are pinned, and those of hosts as far as there are programs for them. It returns one change per platform, in order; nothing is written unless all succeed.
-func Upgrade(ctx context.Context, repo string, places Places, version string, platforms []schema.Platform) ([]Change, error) {
+// takes those that are pinned, and those of hosts as far as there are programs for them. It returns one change per
+// platform, in order; nothing is written unless all succeed.
+func Upgrade(
+	ctx context.Context, repo string, places program.Places, version string, platforms []schema.Platform,
+) ([]Change, error) {
 	name, err := packageName(repo)
 	if err != nil {
 		return nil, err
@@ -74,13 +71,13 @@ func Upgrade(ctx context.Context, repo string, places Places, version string, pl
 		platforms = slices.Concat(slices.Collect(maps.Keys(pins)), ofHosts(ctx, repo))
 	}
 	if len(platforms) == 0 {
-		platforms, asked = Platforms, true
+		platforms, asked = program.Platforms, true
 	}
 	platforms = slices.Clone(platforms)
 	slices.SortFunc(platforms, byText)
 	var changes []Change
 	for _, p := range slices.Compact(platforms) {
-		b, err := places.current(ctx, p, version)
+		b, err := places.Current(ctx, p, version)
 		if _, pinned := pins[p]; errors.Is(err, fs.ErrNotExist) && !asked && !pinned && len(platforms) > 1 {
 			changes = append(changes, Change{Platform: p, Lacks: err})
 			continue
@@ -123,52 +120,6 @@ func ofHosts(ctx context.Context, repo string) []schema.Platform {
 }
 
 func byText(a, b schema.Platform) int { return strings.Compare(a.String(), b.String()) }
-
-// current is the program that this release, or the checkout, has for a platform. A checkout that was named beats the
-// folder beside the executable.
-func (p Places) current(ctx context.Context, platform schema.Platform, version string) ([]byte, error) {
-	if p.Dir != "" || p.Source == "" {
-		b, _, err := p.fromFolder(platform)
-		switch {
-		case err == nil || !errors.Is(err, fs.ErrNotExist):
-			return b, err
-		case p.Dir != "" && p.Source == "":
-			return nil, fault.Hint(err, "--platform says which platforms to pin, --programs where their programs are")
-		}
-	}
-	if !slices.Contains(Known, platform) {
-		return nil, fault.Hint(fmt.Errorf("%w in %s, and it is not made for %s", errNone, p.folder(), platform), "it is made for %s", joined(Known))
-	}
-	checkout, err := p.checkout()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Hint(fmt.Errorf("%w in %s, and this is not a source checkout", errNone, p.folder()),
-			"%s; or a directory of programs with --programs", sourceHint())
-	}
-	if err != nil {
-		return nil, err
-	}
-	b, err := p.build(ctx, checkout, platform, version)
-	if err == nil {
-		keep(cachePath(schema.DigestOf(b)), b)
-	}
-	return b, err
-}
-
-// errNone is an fs.ErrNotExist.
-var errNone = noProgram{}
-
-type noProgram struct{}
-
-func (noProgram) Error() string   { return "there is none" }
-func (noProgram) Is(t error) bool { return t == fs.ErrNotExist }
-
-func joined(platforms []schema.Platform) string {
-	var names []string
-	for _, p := range platforms {
-		names = append(names, p.String())
-	}
-	return strings.Join(names, ", ")
-}
 
 // packageName is the CUE package of the repo's root, taken from fleet.cue.
 func packageName(repo string) (string, error) {
