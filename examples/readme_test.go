@@ -31,11 +31,12 @@ func guides(t *testing.T) map[string]string {
 	return texts
 }
 
-// The commands of the guides, in blocks and in sentences, with --help appended: cobra reads all flags first, so a command
-// or flag that does not exist fails, and nothing is run.
+// The commands of the guides, in blocks and in sentences, with --help appended: cobra reads all flags first, so a
+// command or flag that does not exist fails, and nothing is run.
 func TestCommandsAndFlagsInTheGuidesExist(t *testing.T) {
 	bin := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "bakehouse", "bakehouse/agent/cmd/bakehouse-agent")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin,
+		"bakehouse", "bakehouse/agent/cmd/bakehouse-agent")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
@@ -93,7 +94,8 @@ var (
 	inline     = regexp.MustCompile("`(bakehouse(?:-agent)? [^`]+)`")
 )
 
-// shellLines returns the commands of a text's shell blocks, without comments, redirections and what comes after && or |.
+// shellLines returns the commands of a text's shell blocks, without comments, redirections and what comes
+// after && or |.
 func shellLines(text string) []string {
 	var lines []string
 	for _, block := range shellBlock.FindAllStringSubmatch(text, -1) {

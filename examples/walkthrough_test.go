@@ -120,7 +120,8 @@ func newHand(t *testing.T) *hand {
 	check(t, os.WriteFile(password, []byte("let me in\n"), 0o600))
 	h.env = append(needs.Home(t, h.home), "PATH="+filepath.Join(h.home, "bin")+":"+os.Getenv("PATH"),
 		"GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_SYSTEM="+os.DevNull,
-		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com",
+		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com",
+		"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com",
 		"BAKEHOUSE_PASSPHRASE_ROOT=r", "BAKEHOUSE_PASSPHRASE_ONLINE=o", "BAKEHOUSE_PASSPHRASE_RELEASE=p",
 		"BAKEHOUSE_ACCESS_ADD_PASSWORD_FILE="+password)
 	return h
@@ -150,7 +151,8 @@ func (h *hand) steps(t *testing.T, start string) {
 	_, printed, _ := strings.Cut(string(out), "Next:\n")
 	checkout, err := filepath.EvalSymlinks(filepath.Join(h.home, "src", "bakehouse"))
 	check(t, err)
-	printed = strings.NewReplacer(checkout, "~/src/bakehouse", filepath.Join(h.home, "src", "bakehouse"), "~/src/bakehouse").Replace(printed)
+	const named = "~/src/bakehouse"
+	printed = strings.NewReplacer(checkout, named, filepath.Join(h.home, "src", "bakehouse"), named).Replace(printed)
 	if got, want := commandsOf(printed), commandsOf(readme); !slices.Equal(got, want) {
 		t.Errorf("bakehouse init prints\n%s\nand the README has\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
@@ -224,7 +226,8 @@ on "$1"
 echo "-- installed"
 read -r
 on "$2"`
-	cmd := exec.Command("unshare", "--mount", "bash", "-euc", enter, "host", commands, updateNow+"\nbakehouse-agent status\ncat /etc/vitals.conf")
+	second := updateNow + "\nbakehouse-agent status\ncat /etc/vitals.conf"
+	cmd := exec.Command("unshare", "--mount", "bash", "-euc", enter, "host", commands, second)
 	cmd.Dir = h.dir
 	cmd.Env = append(h.env, "BAKEHOUSE_PASSWORD=let me in")
 	var stderr strings.Builder
@@ -258,7 +261,8 @@ on "$2"`
 		t.Fatalf("the host did not come to its end:\n%s%s", first, stderr.String())
 	}
 	says(t, "the host", first, "registered: web01 at "+h.url, "signatures: accepted release",
-		"updated: web01 runs release 1, package ", `state\s+current`, `installed\s+bakehouse-agent .* \(deb\), release 1`,
+		"updated: web01 runs release 1, package ", `state\s+current`,
+		`installed\s+bakehouse-agent .* \(deb\), release 1`,
 		`server\s+`+regexp.QuoteMeta(h.url))
 
 	out := h.shell(t, filepath.Join(h.home, "fleet"), change)
@@ -271,7 +275,7 @@ on "$2"`
 
 	_, err = io.WriteString(stdin, "go on\n")
 	check(t, err)
-	second, _ := until("-- the end")
+	second, _ = until("-- the end")
 	if err := end(); err != nil {
 		t.Fatalf("%v:\n%s%s", err, second, stderr.String())
 	}
