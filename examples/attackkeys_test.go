@@ -101,7 +101,7 @@ func wrongLength(b *besieged) {
 	b.signedOnly(true, func(bin, _ *metadata.TargetsType, _ *metadata.SnapshotType, _ *metadata.TimestampType) {
 		bin.Targets[schema.PackageTarget("web01")].Length++
 	})
-	want := refused("describes package", "but this host is given")
+	want := refused("describes package", "but this host is assigned")
 	b.meets(want, want)
 	b.outdoes(3)
 }
