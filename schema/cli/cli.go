@@ -21,8 +21,12 @@ import (
 // every command below it. A command that only groups others prints its help if it is called without one.
 func ExplainMistakes(root *cobra.Command) {
 	root.SetFlagErrorFunc(explainFlag)
-	// Help is as wide as a terminal, whatever a flag has to say.
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "Flags.FlagUsages ", "Flags.FlagUsagesWrapped 110 "))
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		wrapFlags(cmd.LocalFlags())
+		wrapFlags(cmd.InheritedFlags())
+		help(cmd, args)
+	})
 	walk(root, func(cmd *cobra.Command) {
 		if check := cmd.Args; check != nil && cmd.Runnable() {
 			cmd.Args = func(cmd *cobra.Command, args []string) error {
@@ -187,4 +191,46 @@ func Report(cmd *cobra.Command, args []string, err error) {
 	if hint != "" {
 		fmt.Fprintf(w, "%s: hint: %s\n", program, hint)
 	}
+}
+
+// helpWidth is how many columns a flag's line of help may have.
+const helpWidth = 110
+
+// wrapFlags breaks what flags say of themselves into lines, which pflag aligns. A template that calls FlagUsagesWrapped
+// would link text/template into the host program, and with it every exported method: 1.7 MB.
+func wrapFlags(flags *pflag.FlagSet) {
+	indent := 0
+	flags.VisitAll(func(f *pflag.Flag) {
+		name, _ := pflag.UnquoteUsage(f)
+		n := len("      --") + len(f.Name) + len(" ") + len(name) + len("   ")
+		if f.NoOptDefVal != "" && f.Value.Type() == "string" {
+			n += len(`[=""]`) + len(f.NoOptDefVal)
+		}
+		indent = max(indent, n)
+	})
+	flags.VisitAll(func(f *pflag.Flag) {
+		width, defaults := helpWidth-indent, 0
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "[]" {
+			defaults = len(` (default "")`) + len(f.DefValue)
+		}
+		var b strings.Builder
+		column := 0
+		for _, word := range strings.Fields(f.Usage) {
+			switch n := len([]rune(word)); {
+			case column == 0:
+				column = n
+			case column+1+n > width:
+				b.WriteByte('\n')
+				column = n
+			default:
+				b.WriteByte(' ')
+				column += 1 + n
+			}
+			b.WriteString(word)
+		}
+		if column+defaults > width {
+			b.WriteByte('\n')
+		}
+		f.Usage = b.String()
+	})
 }
