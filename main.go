@@ -25,6 +25,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// version is set by -ldflags "-X main.version=…" in releases.
+var version = "0.1.0"
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once
@@ -73,8 +76,8 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 	f.BoolP("verbose", "v", false, "print details, such as where settings come from")
 	settings.Setting(f, "quiet", "verbose")
 	root.AddCommand(command.All(version)...)
-	root.AddCommand(serve.Command(), serve.AccessCommand(), demo.Command(), versionCommand(), manual.Command())
-	declare(root)
+	root.AddCommand(serve.Command(), serve.AccessCommand(), demo.Command(), manual.Command(), manual.Version(version))
+	settings.Declare(root)
 	cli.ExplainMistakes(root)
 	root.PersistentPreRunE = prepare
 	command.Complete(root, fill)

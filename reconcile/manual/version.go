@@ -1,4 +1,4 @@
-package main
+package manual
 
 import (
 	"fmt"
@@ -10,11 +10,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by -ldflags "-X main.version=…" in releases.
-var version = "0.1.0"
-
-// A build is what this program was made of, as `version --json` prints it.
-type build struct {
+// A programBuild is what this program was made of, as `version --json` prints it.
+type programBuild struct {
 	Version  string `json:"version"`
 	Commit   string `json:"commit,omitempty"`   // of Bakehouse; none if it was not built in its repository
 	Modified bool   `json:"modified,omitempty"` // the work tree differed from the commit
@@ -22,8 +19,8 @@ type build struct {
 	Platform string `json:"platform"` // os/arch
 }
 
-func thisBuild() build {
-	b := build{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+func thisBuild(version string) programBuild {
+	b := programBuild{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			switch s.Key {
@@ -37,7 +34,7 @@ func thisBuild() build {
 	return b
 }
 
-func (b build) String() string {
+func (b programBuild) String() string {
 	commit := ""
 	if b.Commit != "" {
 		commit = fmt.Sprintf(" commit %.12s", b.Commit)
@@ -48,18 +45,20 @@ func (b build) String() string {
 	return fmt.Sprintf("bakehouse %s%s %s %s", b.Version, commit, b.Go, b.Platform)
 }
 
-func versionCommand() *cobra.Command {
+// Version is `bakehouse version`.
+func Version(version string) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use:               "version",
-		Short:             "Print the version of this program",
-		Args:              cobra.NoArgs,
-		PersistentPreRunE: func(*cobra.Command, []string) error { return nil }, // a mistake in the settings is no obstacle
+		Use:   "version",
+		Short: "Print the version of this program",
+		Args:  cobra.NoArgs,
+		// A mistake in the settings is no obstacle.
+		PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if asJSON {
-				return console.WriteJSON(cmd.OutOrStdout(), thisBuild())
+				return console.WriteJSON(cmd.OutOrStdout(), thisBuild(version))
 			}
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), thisBuild())
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), thisBuild(version))
 			return err
 		},
 	}

@@ -1,7 +1,7 @@
-package main
+package settings
 
 import (
-	"bakehouse/reconcile/settings"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -10,14 +10,16 @@ import (
 var plain = []string{"json", "jobs", "format", "key-notice", "key-warning"}
 
 var trusting = []string{
-	"repo", "store", "against", "key-dir", "kms-plugin", "cache-dir", "programs", "source", "allowed-signers", "keyring",
+	"repo", "store", "against", "key-dir", "kms-plugin", "cache-dir", "programs", "source", "allowed-signers",
+	"keyring",
 	"verify-commits", "root", "passphrase-file", "openpgp-key", "grace",
 }
 
-// declare says which flags are settings.
-func declare(root *cobra.Command) {
-	settings.Walk(root, func(c *cobra.Command, _ []*pflag.Flag) {
-		if c.CommandPath() == "bakehouse host add" || c.Name() == "init" || c.Name() == "demo" || c.Name() == "version" || c.Name() == "man" {
+// Declare says which flags are settings.
+func Declare(root *cobra.Command) {
+	Walk(root, func(c *cobra.Command, _ []*pflag.Flag) {
+		if c.CommandPath() == "bakehouse host add" ||
+			slices.Contains([]string{"init", "demo", "version", "man"}, c.Name()) {
 			return
 		}
 		for _, name := range plain {
@@ -25,16 +27,16 @@ func declare(root *cobra.Command) {
 				continue // of packages, and not of what is printed
 			}
 			if c.LocalFlags().Lookup(name) != nil {
-				settings.Setting(c.LocalFlags(), name)
+				Setting(c.LocalFlags(), name)
 			}
 		}
 		for _, name := range trusting {
 			if c.LocalFlags().Lookup(name) != nil {
-				settings.Trust(c.LocalFlags(), name)
+				Trust(c.LocalFlags(), name)
 			}
 		}
 		if c.CommandPath() == "bakehouse store gc" {
-			settings.Setting(c.LocalFlags(), "keep")
+			Setting(c.LocalFlags(), "keep")
 		}
 	})
 }
