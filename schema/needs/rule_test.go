@@ -19,7 +19,6 @@ var own = map[string]*regexp.Regexp{
 
 // exceptions are skips for want of nothing that could be installed.
 var exceptions = map[string]string{
-	"reconcile/bake/memory_test.go":      "what a process takes is not told by every system, nor under the race detector",
 	"serve/store/storetest/gc.go":        "a back end may lack what one of the suite's tests is about",
 	"serve/store/storetest/processes.go": "a back end may lack what one of the suite's tests is about",
 	"schema/needs/needs.go":              "the rule itself",
