@@ -5,13 +5,14 @@ import (
 
 	"bakehouse/examples"
 	"bakehouse/reconcile/program"
+	"bakehouse/reconcile/starter"
 
 	"github.com/spf13/cobra"
 )
 
 // initCommand is `bakehouse init`.
 func initCommand() *cobra.Command {
-	var r newRepo
+	var r starter.Repo
 	cmd := &cobra.Command{
 		Use:   "init [DIR]",
 		Short: "Start a fleet repository",
@@ -29,20 +30,20 @@ Replace @OWNER in it with your team.`,
   bakehouse init fleet --format rpm`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r.dir = "."
+			r.Dir = "."
 			if len(args) == 1 {
-				r.dir = args[0]
+				r.Dir = args[0]
 			}
-			if err := r.write(); err != nil {
+			if err := r.Write(); err != nil {
 				return err
 			}
-			return r.printSteps(cmd.OutOrStdout(), program.BuiltFrom())
+			return r.PrintSteps(cmd.OutOrStdout(), program.BuiltFrom())
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&r.url, "url", "", "the server as hosts reach it, for fleet.cue (default: that of the example)")
-	f.StringVar(&r.certificates, "certificates", "", "`FILE` of certificates (PEM) by which hosts trust the server")
-	f.StringVar(&r.format, "format", "", "package format of the hosts: deb, rpm or tgz (default: that of the example)")
-	f.StringVar(&r.example, "example", "minimal", "what to start from: "+strings.Join(examples.Names(), ", "))
+	f.StringVar(&r.URL, "url", "", "the server as hosts reach it, for fleet.cue (default: that of the example)")
+	f.StringVar(&r.Certificates, "certificates", "", "`FILE` of certificates (PEM) by which hosts trust the server")
+	f.StringVar(&r.Format, "format", "", "package format of the hosts: deb, rpm or tgz (default: that of the example)")
+	f.StringVar(&r.Example, "example", "minimal", "what to start from: "+strings.Join(examples.Names(), ", "))
 	return cmd
 }

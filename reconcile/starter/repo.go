@@ -1,4 +1,6 @@
-package command
+// Package starter writes the first lines that an operator would otherwise type: the files of a new fleet repository, and
+// the CUE of a further host.
+package starter
 
 import (
 	"crypto/x509"
@@ -23,10 +25,12 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// newRepo is what the flags of `init` say.
-type newRepo struct {
-	dir, example, url    string
-	certificates, format string // a file; a format of packages
+// Repo is a new fleet repository, from an example.
+type Repo struct {
+	Dir, Example string
+	URL          string // of the server; empty: the example's, which Write fills in
+	Certificates string // file by which hosts trust the server; empty: none
+	Format       string // of packages; empty: the example's, which Write fills in
 }
 
 // Where the examples have what flags replace.
@@ -35,34 +39,34 @@ var (
 	formatWord = regexp.MustCompile(`(?m)^(defaults: .*format: )"([a-z]+)"`)
 )
 
-// write writes the example into the directory. One that has anything but .git in it is refused before anything is
+// Write writes the example into the directory. One that has anything but .git in it is refused before anything is
 // written.
-func (r *newRepo) write() error {
+func (r *Repo) Write() error {
 	files, err := r.files()
 	if err != nil {
 		return fmt.Errorf("init: %w", err)
 	}
-	entries, err := os.ReadDir(r.dir)
+	entries, err := os.ReadDir(r.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("init: %w", err)
 	}
 	for _, e := range entries {
 		if e.Name() != ".git" {
-			return fault.Hint(fmt.Errorf("init: %s is not empty: it has %s", r.dir, e.Name()),
+			return fault.Hint(fmt.Errorf("init: %s is not empty: it has %s", r.Dir, e.Name()),
 				"choose another directory: bakehouse init DIR")
 		}
 	}
-	if err := os.MkdirAll(r.dir, 0o755); err != nil {
+	if err := os.MkdirAll(r.Dir, 0o755); err != nil {
 		return fault.Hint(fmt.Errorf("init: %w", err), "choose a directory that can be written: bakehouse init DIR")
 	}
 	if len(entries) == 0 {
 		options := git.PlainInitOptions{InitOptions: git.InitOptions{DefaultBranch: plumbing.Main}}
-		if _, err := git.PlainInitWithOptions(r.dir, &options); err != nil {
-			return fmt.Errorf("init: making %s a git repository: %w", r.dir, err)
+		if _, err := git.PlainInitWithOptions(r.Dir, &options); err != nil {
+			return fmt.Errorf("init: making %s a git repository: %w", r.Dir, err)
 		}
 	}
 	for name, data := range files {
-		path := filepath.Join(r.dir, filepath.FromSlash(name))
+		path := filepath.Join(r.Dir, filepath.FromSlash(name))
 		err := os.MkdirAll(filepath.Dir(path), 0o755)
 		if err == nil {
 			err = os.WriteFile(path, data, 0o644)
@@ -75,8 +79,8 @@ func (r *newRepo) write() error {
 }
 
 // files are those of the example with what the flags say, by path.
-func (r *newRepo) files() (map[string][]byte, error) {
-	fsys, err := examples.FS(r.example)
+func (r *Repo) files() (map[string][]byte, error) {
+	fsys, err := examples.FS(r.Example)
 	if err != nil {
 		return nil, err
 	}
@@ -91,25 +95,25 @@ func (r *newRepo) files() (map[string][]byte, error) {
 		return nil, err
 	}
 	const top, defaults = "fleet.cue", "hosts/hosts.cue"
-	if r.url != "" {
-		if err := schema.CheckServerURL(r.url); err != nil {
+	if r.URL != "" {
+		if err := schema.CheckServerURL(r.URL); err != nil {
 			return nil, err
 		}
-		files[top] = urlLine.ReplaceAllLiteral(files[top], []byte("url: "+cueString(r.url)))
+		files[top] = urlLine.ReplaceAllLiteral(files[top], []byte("url: "+cueString(r.URL)))
 	} else {
-		r.url = string(urlLine.FindSubmatch(files[top])[1])
+		r.URL = string(urlLine.FindSubmatch(files[top])[1])
 	}
-	if r.format != "" {
-		if f := schema.Format(r.format); !slices.Contains((schema.Platform{OS: "linux", Arch: "amd64"}).Formats(), f) {
-			return nil, fault.Hint(fmt.Errorf("unknown format %.40q for Linux: want deb, rpm or tgz", r.format),
+	if r.Format != "" {
+		if f := schema.Format(r.Format); !slices.Contains((schema.Platform{OS: "linux", Arch: "amd64"}).Formats(), f) {
+			return nil, fault.Hint(fmt.Errorf("unknown format %.40q for Linux: want deb, rpm or tgz", r.Format),
 				"hosts of other systems get theirs in hosts/")
 		}
-		files[defaults] = formatWord.ReplaceAll(files[defaults], []byte(`${1}"`+r.format+`"`))
+		files[defaults] = formatWord.ReplaceAll(files[defaults], []byte(`${1}"`+r.Format+`"`))
 	} else {
-		r.format = string(formatWord.FindSubmatch(files[defaults])[2])
+		r.Format = string(formatWord.FindSubmatch(files[defaults])[2])
 	}
-	if r.certificates != "" {
-		text, err := trustedCUE(r.certificates, r.url, time.Now())
+	if r.Certificates != "" {
+		text, err := trustedCUE(r.Certificates, r.URL, time.Now())
 		if err != nil {
 			return nil, err
 		}
@@ -188,14 +192,14 @@ type step struct{ command, why string }
 
 // steps lead from the new files to the first package. source is a checkout to build host programs from, if they do not
 // come with this executable. README.md shows the same, which its test holds.
-func (r *newRepo) steps(source string) []step {
+func (r *Repo) steps(source string) []step {
 	upgrade := "bakehouse upgrade"
 	if source != "" {
 		upgrade += " --source " + source
 	}
 	var s []step
-	if r.dir != "." {
-		s = append(s, step{"cd " + r.dir, ""})
+	if r.Dir != "." {
+		s = append(s, step{"cd " + r.Dir, ""})
 	}
 	s = append(s,
 		step{"bakehouse key create root --use root", "asks for a passphrase, which is stored nowhere"},
@@ -205,21 +209,21 @@ func (r *newRepo) steps(source string) []step {
 		step{upgrade, "pins the host programs"},
 		step{"bakehouse access add installer --permission register >> access.cue", "who may register hosts"},
 	)
-	if r.example == "minimal" {
+	if r.Example == "minimal" {
 		s = append(s, step{"bakehouse host add web01 --address 192.0.2.11 >> hosts/hosts.cue", "your first host"})
 	}
 	return append(s,
 		step{`git add -A && git commit -m "Start the fleet"`, ""},
 		step{"bakehouse check", "every error at once, as file:line:col"},
 		step{"bakehouse reconcile --store ../store", "bakes, signs and publishes"},
-		step{"bakehouse package get web01 --store ../store -o ../web01." + r.format, "for the first installation"},
+		step{"bakehouse package get web01 --store ../store -o ../web01." + r.Format, "for the first installation"},
 	)
 }
 
-// printSteps says what comes next.
-func (r *newRepo) printSteps(w io.Writer, source string) error {
+// PrintSteps says what comes next.
+func (r *Repo) PrintSteps(w io.Writer, source string) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "A fleet repository is in %s. Next:\n", r.dir)
+	fmt.Fprintf(&b, "A fleet repository is in %s. Next:\n", r.Dir)
 	steps := r.steps(source)
 	width := 0
 	for _, s := range steps {
@@ -232,7 +236,7 @@ func (r *newRepo) printSteps(w io.Writer, source string) error {
 		}
 		b.WriteString(line + "\n")
 	}
-	if r.example == "minimal" {
+	if r.Example == "minimal" {
 		b.WriteString("Hosts install nothing until rollout.enabled in fleet.cue is true.\n")
 	}
 	_, err := io.WriteString(w, b.String())
