@@ -107,7 +107,8 @@ var bans = []ban{
 	{hostOnly, false, "cuelang.org/go", "an evaluator (17 MB) has no place where only finished values arrive"},
 	{hostOnly, false, "github.com/go-git", "a host never reads a repo"},
 	{hostOnly, false, "go.yaml.in/yaml", "baked config and state are two fixed files, not a search for settings"},
-	{hostOnly, false, "html/template", "it renders no pages, and the package keeps every exported method alive in the linker"},
+	{hostOnly, false, "html/template", "it renders no pages, and the package keeps every exported method alive in the " +
+		"linker"},
 	{hostOnly, false, "github.com/klauspost/compress", "its compressors are for baking; the standard library inflates"},
 	{hostOnly, false, "modernc.org/sqlite", "the host's state is one JSON file; the inventory is the server's"},
 	{hostOnly, false, "modernc.org/libc", "comes with sqlite only"},
@@ -122,10 +123,12 @@ var bans = []ban{
 
 	{"reconcile/keys", true, "cuelang.org/go", noCUE},
 	{"reconcile/keys", false, "github.com/spf13/cobra", noFlags},
-	{"reconcile/keys", true, "reconcile/roots", "a private half signs what it is given, and knows nothing of who may sign what"},
+	{"reconcile/keys", true, "reconcile/roots",
+		"a private half signs what it is given, and knows nothing of who may sign what"},
 	{"reconcile/roots", true, "cuelang.org/go", noCUE},
 	{"reconcile/roots", false, "github.com/spf13/cobra", noFlags},
-	{"reconcile/roots", true, "serve/store", "the chain is read from the repo alone: a store's copy is for whoever compares"},
+	{"reconcile/roots", true, "serve/store",
+		"the chain is read from the repo alone: a store's copy is for whoever compares"},
 	{"reconcile/publish", true, "cuelang.org/go", noCUE},
 
 	{"reconcile/rules", true, "cuelang.org/go", noCUE},
@@ -232,8 +235,9 @@ func TestPartsMeetOnlyInTheLeavesMadeForIt(t *testing.T) {
 		{"reconcile", module + "/serve/store"}:           "reconcile pushes what it baked to the store",
 		{"reconcile", module + "/agent/trust"}:           "reconcile believes published metadata as little as a host does",
 		{"reconcile", module + "/agent/trust/statement"}: "reconcile signs what hosts verify, and checks it as they do",
-		{"serve", module + "/agent/trust"}:               "serve reads a release only through the verifier: there is no second parser of bins",
-		{"serve", module + "/reconcile/settings"}:        "serve says which of its flags are settings",
+		{"serve", module + "/agent/trust"}: "serve reads a release only through the verifier: there is no " +
+			"second parser of bins",
+		{"serve", module + "/reconcile/settings"}: "serve says which of its flags are settings",
 	}
 	packages := list(t, nil, "./...")
 	for name, p := range packages {
@@ -270,8 +274,8 @@ func TestPartsMeetOnlyInTheLeavesMadeForIt(t *testing.T) {
 	}
 }
 
-// passOrder are the rooms of a pass, from the command to what everybody stands on: each links only those behind it. They
-// are as many as a reader has to visit to follow a commit to its timestamp.
+// passOrder are the rooms of a pass, from the command to what everybody stands on: each links only those behind it.
+// They are as many as a reader has to visit to follow a commit to its timestamp.
 var passOrder = []string{
 	"reconcile", "reconcile/rebuild", "reconcile/accept", "reconcile/batch", "reconcile/desired", "reconcile/program",
 	"reconcile/source", "reconcile/publish", "reconcile/roots", "reconcile/keys", "reconcile/plan", "reconcile/contents",

@@ -67,8 +67,10 @@ func TestFlagsAreFilledFromTheSettings(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "bakehouse.yaml", "store: shared\ncommands: {store fsck: {json: true}}\n")
 	code, _, stderr := bakehouse(t, "store", "fsck", "-v")
-	if code != fault.ExitError || !strings.Contains(stderr, "bakehouse: detail: setting --store=shared from bakehouse.yaml:1:8\n") ||
-		!strings.Contains(stderr, "bakehouse: detail: setting --json=true from bakehouse.yaml:2:31\n") || !strings.Contains(stderr, `{"error":"`) {
+	if code != fault.ExitError || !strings.Contains(stderr,
+		"bakehouse: detail: setting --store=shared from bakehouse.yaml:1:8\n") ||
+		!strings.Contains(stderr, "bakehouse: detail: setting --json=true from bakehouse.yaml:2:31\n") ||
+		!strings.Contains(stderr, `{"error":"`) {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	t.Setenv("BAKEHOUSE_STORE", "by-environment")
@@ -76,10 +78,12 @@ func TestFlagsAreFilledFromTheSettings(t *testing.T) {
 		t.Errorf("the environment does not count: %s", stderr)
 	}
 	t.Setenv("BAKEHOUSE_STROE", "x")
-	if code, _, stderr := bakehouse(t, "store", "fsck"); code != fault.ExitError || !strings.Contains(stderr, "BAKEHOUSE_STROE") {
+	if code, _, stderr := bakehouse(t, "store", "fsck"); code != fault.ExitError ||
+		!strings.Contains(stderr, "BAKEHOUSE_STROE") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
-	for _, args := range [][]string{{}, {"store"}, {"version"}, {"help", "store"}, {"completion", "bash"}, {"__complete", "st"}} {
+	for _, args := range [][]string{{}, {"store"}, {"version"}, {"help", "store"}, {"completion", "bash"},
+		{"__complete", "st"}} {
 		if code, stdout, stderr := bakehouse(t, args...); code != fault.ExitOK || stdout == "" {
 			t.Errorf("%q needs no settings, and ends with %d: %s", args, code, stderr)
 		}
@@ -118,7 +122,8 @@ func TestNoTwoSettingsShareAVariable(t *testing.T) {
 				continue
 			}
 			if kind := kinds[f.Name]; kind != "" && kind != f.Value.Type() {
-				t.Errorf("the shared setting %s is %s of %s and %s of another command", f.Name, f.Value.Type(), c.CommandPath(), kind)
+				t.Errorf("the shared setting %s is %s of %s and %s of another command", f.Name, f.Value.Type(), c.CommandPath(),
+					kind)
 			}
 			kinds[f.Name] = f.Value.Type()
 		}
@@ -146,14 +151,16 @@ func TestTheTableOfSettingsIsWhatTheFlagsAre(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	if code, stdout, _ := bakehouse(t, "version"); code != fault.ExitOK || !strings.HasPrefix(stdout, "bakehouse "+version+" ") {
+	if code, stdout, _ := bakehouse(t, "version"); code != fault.ExitOK ||
+		!strings.HasPrefix(stdout, "bakehouse "+version+" ") {
 		t.Errorf("version: %d, %q", code, stdout)
 	}
 	if code, stdout, _ := bakehouse(t, "--version"); code != fault.ExitOK || stdout != "bakehouse version "+version+"\n" {
 		t.Errorf("--version: %d, %q", code, stdout)
 	}
 	var b struct{ Version, Platform string }
-	if code, stdout, _ := bakehouse(t, "version", "--json"); code != fault.ExitOK || json.Unmarshal([]byte(stdout), &b) != nil ||
+	if code, stdout, _ := bakehouse(t, "version", "--json"); code != fault.ExitOK ||
+		json.Unmarshal([]byte(stdout), &b) != nil ||
 		b.Version != version || b.Platform != runtime.GOOS+"/"+runtime.GOARCH {
 		t.Errorf("version --json: %d, %q", code, stdout)
 	}
@@ -167,7 +174,8 @@ func TestShellsCompleteValues(t *testing.T) {
 	}
 	t.Setenv("BAKEHOUSE_PASSPHRASE_RELEASE", "p")
 	t.Setenv("BAKEHOUSE_KEY_DIR", filepath.Join(dir, "private"))
-	if code, _, stderr := bakehouse(t, "key", "create", "release", "--use", "package", "--repo", repo); code != fault.ExitOK {
+	if code, _, stderr := bakehouse(t, "key", "create", "release", "--use", "package", "--repo",
+		repo); code != fault.ExitOK {
 		t.Fatal(stderr)
 	}
 	t.Chdir(dir)
@@ -206,7 +214,8 @@ func TestShellsCompleteValues(t *testing.T) {
 		}
 	}
 	for _, line := range []string{"reconcile --repo ", "init ", "serve --store "} {
-		if _, stdout, _ := bakehouse(t, append([]string{"__completeNoDesc"}, strings.Split(line, " ")...)...); stdout != ":16\n" {
+		if _, stdout, _ := bakehouse(t, append([]string{"__completeNoDesc"},
+			strings.Split(line, " ")...)...); stdout != ":16\n" {
 			t.Errorf("%q: %q, want directories", line, stdout)
 		}
 	}
@@ -217,9 +226,11 @@ func TestShellsCompleteValues(t *testing.T) {
 
 func TestAMistypedCommandLineIsOneErrorWithAHint(t *testing.T) {
 	t.Chdir(t.TempDir())
-	for _, args := range [][]string{{"recocnile"}, {"serve", "--lissten", "x"}, {"package", "get"}, {"key", "crate"}, {"key", "create", "a", "b"}} {
+	for _, args := range [][]string{{"recocnile"}, {"serve", "--lissten", "x"}, {"package", "get"}, {"key", "crate"},
+		{"key", "create", "a", "b"}} {
 		code, stdout, stderr := bakehouse(t, args...)
-		if code != fault.ExitError || stdout != "" || strings.Count(stderr, "bakehouse: error: ") != 1 || !strings.Contains(stderr, "bakehouse: hint: ") {
+		if code != fault.ExitError || stdout != "" || strings.Count(stderr, "bakehouse: error: ") != 1 ||
+			!strings.Contains(stderr, "bakehouse: hint: ") {
 			t.Errorf("%v: exit code %d, stdout %q, stderr %q", args, code, stdout, stderr)
 		}
 	}
@@ -288,7 +299,8 @@ func newFleetRepo(t *testing.T) *fleetRepo {
 	f := &fleetRepo{dir: filepath.Join(top, "fleet")}
 	programs := filepath.Join(top, "programs")
 	check(t, os.Mkdir(programs, 0o755))
-	check(t, os.WriteFile(filepath.Join(programs, "bakehouse-agent-linux-amd64"), bytes.Repeat([]byte("a host program\n"), 5000), 0o755))
+	check(t, os.WriteFile(filepath.Join(programs, "bakehouse-agent-linux-amd64"),
+		bytes.Repeat([]byte("a host program\n"), 5000), 0o755))
 	f.env = append(os.Environ(), "HOME="+top, "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_SYSTEM="+os.DevNull,
 		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com",
 		"BAKEHOUSE_PASSPHRASE_ROOT=r", "BAKEHOUSE_PASSPHRASE_ONLINE=o", "BAKEHOUSE_PASSPHRASE_RELEASE=p",
@@ -337,8 +349,9 @@ func names(dir string, folders ...string) (names []string) {
 	return names
 }
 
-// A pass is ended by Ctrl-C, SIGTERM and SIGKILL when its k-th object has appeared. What is published is the old release
-// or the new one, fsck finds no error, and the next pass ends as if nothing had happened: with the same packages.
+// A pass is ended by Ctrl-C, SIGTERM and SIGKILL when its k-th object has appeared. What is published is the old
+// release or the new one, fsck finds no error, and the next pass ends as if nothing had happened: with the same
+// packages.
 func TestAPassThatIsInterruptedAtAnyObjectConverges(t *testing.T) {
 	t.Parallel() // it waits for the disk
 	f := newFleetRepo(t)

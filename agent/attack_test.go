@@ -93,9 +93,11 @@ func TestManifestAgainstTheSignedAssignment(t *testing.T) {
 		bend func(m *schema.Manifest)
 		word string
 	}{
-		"another platform":           {func(m *schema.Manifest) { m.Platform = schema.Platform{OS: "plan9", Arch: "386"} }, "is for plan9/386"},
-		"an anchor of another fleet": {func(m *schema.Manifest) { m.Anchor = schema.DigestOf([]byte("elsewhere")) }, "not a verified root of this fleet"},
-		"another package's name":     {func(m *schema.Manifest) { m.Name = "openssl" }, `is a package "openssl"`},
+		"another platform": {func(m *schema.Manifest) { m.Platform = schema.Platform{OS: "plan9", Arch: "386"} },
+			"is for plan9/386"},
+		"an anchor of another fleet": {func(m *schema.Manifest) { m.Anchor = schema.DigestOf([]byte("elsewhere")) },
+			"not a verified root of this fleet"},
+		"another package's name": {func(m *schema.Manifest) { m.Name = "openssl" }, `is a package "openssl"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, h, p := attacked(t)
@@ -156,7 +158,8 @@ func TestUnknownSignerAndMissingAndBorrowedStatements(t *testing.T) {
 			f.Give("web01", p)
 			f.Requests()
 			r := h.refused("No valid signature found")
-			if !strings.HasSuffix(h.stateOf().Last.Error, "No valid signature found") || !strings.Contains(r.String(), "No valid signature found") {
+			if !strings.HasSuffix(h.stateOf().Last.Error, "No valid signature found") ||
+				!strings.Contains(r.String(), "No valid signature found") {
 				t.Errorf("the refusal ends %q", r)
 			}
 			for _, r := range f.Requests() {
@@ -224,8 +227,9 @@ func TestAnUnknownAnchorOnTheHostItself(t *testing.T) {
 
 func TestEndlessData(t *testing.T) {
 	t.Parallel()
-	for name, path := range map[string]string{"manifest": schema.ManifestPath, "segment": schema.SegmentPath, "statements": schema.StatementPath,
-		"snapshot": schema.MetadataPath, "poll": schema.PollPath} {
+	for name, path := range map[string]string{"manifest": schema.ManifestPath, "segment": schema.SegmentPath,
+		"statements": schema.StatementPath,
+		"snapshot":   schema.MetadataPath, "poll": schema.PollPath} {
 		t.Run(name, func(t *testing.T) {
 			f, h, p := attacked(t)
 			f.Give("web01", p)
@@ -284,7 +288,8 @@ func TestARedirectIsNotFollowedAndGetsNoCredentials(t *testing.T) {
 		http.Redirect(w, r, thief.URL, http.StatusTemporaryRedirect)
 		return true
 	})
-	if _, err := h.Update(t.Context(), UpdateOptions{}); err == nil || !strings.Contains(err.Error(), "not followed") || asked {
+	if _, err := h.Update(t.Context(), UpdateOptions{}); err == nil || !strings.Contains(err.Error(), "not followed") ||
+		asked {
 		t.Errorf("update: %v, the other server was asked: %v", err, asked)
 	}
 }

@@ -55,7 +55,8 @@ func TestAnUpdateThatTheDiskHasNoRoomForIsRefusedBeforeAnythingIsFetched(t *test
 	f.Give("web01", f.Pack(s))
 	f.Requests()
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || !strings.Contains(err.Error(), "not enough disk space: "+h.files.Stored()+" has 2") || !strings.Contains(err.Error(), " MB free and 29 MB are needed") || fault.HintOf(err) == "" {
+	if err == nil || !strings.Contains(err.Error(), "not enough disk space: "+h.files.Stored()+" has 2") ||
+		!strings.Contains(err.Error(), " MB free and 29 MB are needed") || fault.HintOf(err) == "" {
 		t.Errorf("%v, %s", err, r)
 	}
 	for _, q := range f.Requests() {
@@ -96,8 +97,8 @@ func (f *fills) Write(p []byte) (int, error) {
 	return f.Writer.Write(p)
 }
 
-// Whatever step the disk becomes full at, the host runs the old package or the new one, its state can be read, the error
-// is one, and the next update after somebody made room converges.
+// Whatever step the disk becomes full at, the host runs the old package or the new one, its state can be read, the
+// error is one, and the next update after somebody made room converges.
 func TestADiskThatFillsUpAtAnyStepLeavesTheOldStateOrTheNew(t *testing.T) {
 	t.Parallel()
 	f, h := onDisk(t, 64)
@@ -116,7 +117,8 @@ func TestADiskThatFillsUpAtAnyStepLeavesTheOldStateOrTheNew(t *testing.T) {
 		}
 		if err != nil {
 			failed++
-			if !strings.Contains(err.Error(), "no space left on device") && !strings.Contains(err.Error(), "not enough disk space") || fault.IsRefusal(err) {
+			if !strings.Contains(err.Error(), "no space left on device") &&
+				!strings.Contains(err.Error(), "not enough disk space") || fault.IsRefusal(err) {
 				t.Errorf("full at %q: %v", filling.said, err)
 			}
 		} else if r.State != schema.StateCurrent {
@@ -131,7 +133,8 @@ func TestADiskThatFillsUpAtAnyStepLeavesTheOldStateOrTheNew(t *testing.T) {
 		if err := os.Remove(filling.file); err != nil {
 			t.Fatal(err)
 		}
-		if r, err := h.Update(t.Context(), UpdateOptions{}); err != nil || r.Package == nil || r.Package.Version != fmt.Sprint(step) {
+		if r, err := h.Update(t.Context(), UpdateOptions{}); err != nil || r.Package == nil ||
+			r.Package.Version != fmt.Sprint(step) {
 			t.Errorf("full at %q, then not: %v, %s", filling.said, err, r)
 		}
 		h.runs(fmt.Sprint(step))
@@ -157,7 +160,8 @@ func TestAReadOnlyDiskIsOneErrorAndChangesNothing(t *testing.T) {
 	remount(syscall.MS_RDONLY)
 	f.Requests()
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if !errors.Is(err, syscall.EROFS) || strings.Count(err.Error(), "read-only file system") != 1 || !strings.Contains(r.String(), "read-only file system") {
+	if !errors.Is(err, syscall.EROFS) || strings.Count(err.Error(), "read-only file system") != 1 ||
+		!strings.Contains(r.String(), "read-only file system") {
 		t.Errorf("%v, %s", err, r)
 	}
 	if asked := f.Requests(); len(asked) > 0 {

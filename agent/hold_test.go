@@ -61,10 +61,12 @@ func TestAHostThatItsServerHoldsForLongerThanTheFleetAllowsIsCriticalAndInstalls
 	}
 	s := h.status()
 	var text strings.Builder
-	if err := s.Print(&text); err != nil || s.Critical != want || s.Err() == nil || fault.ExitCode(s.Err()) != fault.ExitError || !strings.Contains(text.String(), "critical     "+want) {
+	if err := s.Print(&text); err != nil || s.Critical != want || s.Err() == nil ||
+		fault.ExitCode(s.Err()) != fault.ExitError || !strings.Contains(text.String(), "critical     "+want) {
 		t.Errorf("status %+v, %v\n%s", s, s.Err(), &text)
 	}
-	if last := lastReport(t, f); !last.Critical || !last.HeldSince.Equal(f.Now().Add(-35*day)) || last.State != schema.StateHeld {
+	if last := lastReport(t, f); !last.Critical || !last.HeldSince.Equal(f.Now().Add(-35*day)) ||
+		last.State != schema.StateHeld {
 		t.Errorf("reported %+v", last)
 	}
 	h.runs("one")
@@ -168,7 +170,8 @@ func TestATimestampOlderThanOneSeenIsASiteThatIsBehind(t *testing.T) {
 	f.Replay(old)
 	r := h.update()
 	if r.State != schema.StateHeld || r.Code != codeSiteBehind || r.Package.Release != 2 ||
-		!strings.Contains(r.String(), "the site is behind by 2 versions: it offers timestamp 2, and 4 was verified before; by the metadata on this host: up to date") {
+		!strings.Contains(r.String(), "the site is behind by 2 versions: it offers timestamp 2, and 4 was verified "+
+			"before; by the metadata on this host: up to date") {
 		t.Errorf("replayed: %s", r)
 	}
 	if last := lastReport(t, f); last.State != schema.StateHeld || last.Code != codeSiteBehind {
@@ -180,7 +183,8 @@ func TestATimestampOlderThanOneSeenIsASiteThatIsBehind(t *testing.T) {
 	h.runs("two")
 	// What is held expires as ever: a site cannot freeze a host by staying behind.
 	f.Pass(8 * day)
-	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeExpired || r.State != schema.StateHeld {
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeExpired ||
+		r.State != schema.StateHeld {
 		t.Errorf("behind for 8 days: %v, %s", err, r)
 	}
 	f.Publish()
@@ -224,7 +228,8 @@ func TestAnOlderTimestampThatIsForgedIsRefused(t *testing.T) {
 func TestAPollAnswerThatIsReplayedTakesNothingBack(t *testing.T) {
 	t.Parallel()
 	f, h, p := attacked(t)
-	answer, err := json.Marshal(schema.PollAnswer{Schema: 1, Timestamp: f.Head(), Root: 0, Hold: "gate closed", Site: "../elsewhere"})
+	answer, err := json.Marshal(schema.PollAnswer{Schema: 1, Timestamp: f.Head(), Root: 0, Hold: "gate closed",
+		Site: "../elsewhere"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +261,9 @@ func TestAClockAtTheEndOfTheCenturyHoldsTheHostAndPoisonsNothing(t *testing.T) {
 	late := time.Date(2080, 1, 1, 0, 0, 0, 0, time.UTC)
 	h.opts.Now = func() time.Time { return late }
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.State != schema.StateHeld || r.Code != codeExpired || !strings.Contains(r.Error, "the clock here says 2080-01-01T00:00:00Z") || !strings.Contains(fault.HintOf(err), "clock") {
+	if err == nil || r.State != schema.StateHeld || r.Code != codeExpired ||
+		!strings.Contains(r.Error, "the clock here says 2080-01-01T00:00:00Z") ||
+		!strings.Contains(fault.HintOf(err), "clock") {
 		t.Errorf("%v (%s), %s", err, fault.HintOf(err), r)
 	}
 	h.runs("one")
@@ -274,7 +281,8 @@ func TestAClockAtTheEndOfTheCenturyHoldsTheHostAndPoisonsNothing(t *testing.T) {
 	f.Hold("")
 	h.update()
 	h.runs("two")
-	if s := h.stateOf(); s.Withheld != nil || !s.LastCheck.Equal(f.Now()) || !s.LastUpdate.Equal(f.Now()) || !s.Installed.At.Equal(f.Now()) {
+	if s := h.stateOf(); s.Withheld != nil || !s.LastCheck.Equal(f.Now()) || !s.LastUpdate.Equal(f.Now()) ||
+		!s.Installed.At.Equal(f.Now()) {
 		t.Errorf("what was written in 2080 stays: %+v", s)
 	}
 }
@@ -286,7 +294,9 @@ func TestAServersCertificateIsJudgedByTheTimeThatIsBelieved(t *testing.T) {
 	late := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 	h.opts.Now = func() time.Time { return late }
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.Code != codeUnreachable || !strings.Contains(err.Error(), "has expired (the clock here says 2100-01-01T00:00:00Z)") || !strings.Contains(fault.HintOf(err), "check this host's clock") {
+	if err == nil || r.Code != codeUnreachable ||
+		!strings.Contains(err.Error(), "has expired (the clock here says 2100-01-01T00:00:00Z)") ||
+		!strings.Contains(fault.HintOf(err), "check this host's clock") {
 		t.Errorf("%v (%s), %s", err, fault.HintOf(err), r)
 	}
 	h.opts.Now = f.Now
@@ -312,7 +322,8 @@ func TestTheProgramBeforeReadsTheStateOfThisOne(t *testing.T) {
 		LastCheck    time.Time
 		Last         state.Outcome
 	}
-	if err := schema.Decode([]byte(h.reads(schema.StateDir+"/"+state.RecordFile)), &before); err != nil || before.Schema != 1 || before.Hold != "gate closed" ||
+	if err := schema.Decode([]byte(h.reads(schema.StateDir+"/"+state.RecordFile)), &before); err != nil ||
+		before.Schema != 1 || before.Hold != "gate closed" ||
 		before.Registration.Host != "web01" || before.Installed.Release != 1 || before.Last.Code != codeServerHold {
 		t.Errorf("%v: it reads %s", err, fmt.Sprintf("%+v", before))
 	}

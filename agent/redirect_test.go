@@ -87,11 +87,13 @@ func TestSegmentsComeFromAnOriginThatSignedPolicyNamesWithoutCredentials(t *test
 		t.Fatalf("%d requests, the last for %q", len(asked), asked[len(asked)-1].Header.Get("Range"))
 	}
 	for _, r := range asked {
-		if r.Header.Get("Authorization") != "" || r.Header.Get("Referer") != "" || r.URL.RawQuery != "signature=secret-token" {
+		if r.Header.Get("Authorization") != "" || r.Header.Get("Referer") != "" ||
+			r.URL.RawQuery != "signature=secret-token" {
 			t.Errorf("the origin was asked for %s with %v", r.URL, r.Header)
 		}
 	}
-	if strings.Contains(h.said.String(), "secret-token") || strings.Contains(h.reads(schema.StateDir+"/agent.log"), "secret-token") {
+	if strings.Contains(h.said.String(), "secret-token") ||
+		strings.Contains(h.reads(schema.StateDir+"/agent.log"), "secret-token") {
 		t.Error("the signature in the URL, by which anybody can fetch, is in the log")
 	}
 	if first := h.stateOf().Fetched; first < p.Manifest.Segments()[0].Size-1000 {
@@ -106,12 +108,16 @@ func TestARedirectToAnywhereElseIsRefusedByName(t *testing.T) {
 		say  string
 		asks bool
 	}{
-		"another origin":    {func(cdn *origin) string { return "https://evil.example/x?token=secret" }, "the server redirects to https://evil.example, which is not an origin that signed policy names", false},
-		"plain HTTP":        {func(cdn *origin) string { return strings.Replace(cdn.URL, "https", "http", 1) }, "which is not https", false},
-		"a file":            {func(*origin) string { return "file://localhost/etc/passwd" }, "which is not https", false},
-		"with a password":   {func(cdn *origin) string { return strings.Replace(cdn.URL, "//", "//user:secret@", 1) }, "gives a user and password", false},
+		"another origin": {func(cdn *origin) string { return "https://evil.example/x?token=secret" },
+			"the server redirects to https://evil.example, which is not an origin that signed policy names", false},
+		"plain HTTP": {func(cdn *origin) string { return strings.Replace(cdn.URL, "https", "http", 1) },
+			"which is not https", false},
+		"a file": {func(*origin) string { return "file://localhost/etc/passwd" }, "which is not https", false},
+		"with a password": {func(cdn *origin) string { return strings.Replace(cdn.URL, "//", "//user:secret@", 1) },
+			"gives a user and password", false},
 		"the server itself": {func(*origin) string { return "/v1/elsewhere" }, "which is not an origin", false},
-		"a second hop":      {func(cdn *origin) string { return cdn.URL + "/hop" }, "one redirect is followed, no more", true},
+		"a second hop": {func(cdn *origin) string { return cdn.URL + "/hop" }, "one redirect is followed, no more",
+			true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, h, p := attacked(t)
@@ -145,7 +151,8 @@ func TestAnOriginIsBelievedByItsOwnCertificatesOnly(t *testing.T) {
 	f.Give("web01", p)
 	sending(f, schema.SegmentPath, cdn.URL+"/x")
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.Code != codeUnreachable || !strings.Contains(err.Error(), cdn.URL) || !strings.Contains(err.Error(), "unknown authority") {
+	if err == nil || r.Code != codeUnreachable || !strings.Contains(err.Error(), cdn.URL) ||
+		!strings.Contains(err.Error(), "unknown authority") {
 		t.Errorf("%v, %s", err, r)
 	}
 	h.runs("one")
@@ -166,10 +173,12 @@ func TestWhatAnOriginAlteredIsRefused(t *testing.T) {
 	h.recovers(f, "two")
 }
 
-// A host polls, reads metadata, manifests and statements at its server only: those are where its secret goes, and small.
+// A host polls, reads metadata, manifests and statements at its server only: those are where its secret goes, and
+// small.
 func TestNothingButSegmentsIsFetchedElsewhere(t *testing.T) {
 	t.Parallel()
-	for name, path := range map[string]string{"poll": schema.PollPath, "metadata": schema.MetadataPath, "manifest": schema.ManifestPath, "statements": schema.StatementPath} {
+	for name, path := range map[string]string{"poll": schema.PollPath, "metadata": schema.MetadataPath,
+		"manifest": schema.ManifestPath, "statements": schema.StatementPath} {
 		t.Run(name, func(t *testing.T) {
 			f, h, p := attacked(t)
 			cdn := newOrigin(t, p, nil)
@@ -177,7 +186,8 @@ func TestNothingButSegmentsIsFetchedElsewhere(t *testing.T) {
 			f.Give("web01", p)
 			sending(f, path, cdn.URL+"/x")
 			r, err := h.Update(t.Context(), UpdateOptions{})
-			if err == nil || !strings.Contains(err.Error(), "redirects to "+cdn.URL+", which is not followed") || len(cdn.requests()) > 0 {
+			if err == nil || !strings.Contains(err.Error(), "redirects to "+cdn.URL+", which is not followed") ||
+				len(cdn.requests()) > 0 {
 				t.Errorf("%v, %s, the origin was asked %d times", err, r, len(cdn.requests()))
 			}
 			h.runs("one")

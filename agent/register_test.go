@@ -35,23 +35,37 @@ func TestRegisterSaysWhatIsWrong(t *testing.T) {
 		want   string
 		hint   string
 	}{
-		"wrong password": {func(o *RegisterOptions) { o.Password = func() (string, error) { return "wrong", nil } }, "the server refuses user ops: wrong user or password", "access.cue"},
-		"empty password": {func(o *RegisterOptions) { o.Password = func() (string, error) { return "", nil } }, "the password is empty", "--password-file"},
-		"unknown host":   {func(o *RegisterOptions) { o.Host = "web99" }, "the server does not know the host web99", "--host"},
+		"wrong password": {func(o *RegisterOptions) { o.Password = func() (string, error) { return "wrong", nil } },
+			"the server refuses user ops: wrong user or password", "access.cue"},
+		"empty password": {func(o *RegisterOptions) { o.Password = func() (string, error) { return "", nil } },
+			"the password is empty", "--password-file"},
+		"unknown host": {func(o *RegisterOptions) { o.Host = "web99" }, "the server does not know the host web99",
+			"--host"},
 		"malformed host": {func(o *RegisterOptions) { o.Host = "../web01" }, "host name", ""},
-		"forbidden host": {func(o *RegisterOptions) { o.Host = "forbidden01" }, "user ops may not register host forbidden01", "permission register"},
-		"unreachable":    {func(o *RegisterOptions) { o.Server = closed.URL }, "server " + closed.URL + ": ", "check that the server runs"},
-		"not TLS":        {func(o *RegisterOptions) { o.Server = plain(t) }, "does not speak TLS", "check the port"},
-		"unknown CA":     {func(o *RegisterOptions) { o.CA = file(t, authority(t, "Other CA")) }, "signed by an unknown authority", "--ca FILE"},
-		"public CAs are not asked once one is given, so none here": {func(o *RegisterOptions) { o.CA = "" }, "signed by an unknown authority", "--ca FILE"},
-		"wrong name":          {func(o *RegisterOptions) { o.Server = strings.Replace(f.URL, "127.0.0.1", "localhost", 1) }, `is not for "localhost" but for example.com`, "use one of those names"},
-		"no such CA file":     {func(o *RegisterOptions) { o.CA = "/nonexistent/ca.pem" }, "/nonexistent/ca.pem: no such file", "set --ca to"},
-		"CA file of others":   {func(o *RegisterOptions) { o.CA = file(t, []byte("hello")) }, "no certificate found", "set --ca to"},
-		"key file as CA":      {func(o *RegisterOptions) { o.CA = file(t, []byte(f.Package.PEM())) }, "want CERTIFICATE", "set --ca to"},
-		"anchor of nothing":   {func(o *RegisterOptions) { o.Anchor = file(t, []byte("{}")) }, "anchor root", "use its trust/1.root.json"},
-		"no such anchor file": {func(o *RegisterOptions) { o.Anchor = "/nonexistent/root.json" }, "root.json: no such file", "set --anchor to"},
-		"http for https":      {func(o *RegisterOptions) { o.Server = strings.Replace(f.URL, "https:", "http:", 1) }, "400 Bad Request", "starts with https://"},
-		"anchor without key":  {func(o *RegisterOptions) { o.Keys = nil }, "only one of --anchor and --key", "--key"},
+		"forbidden host": {func(o *RegisterOptions) { o.Host = "forbidden01" }, "user ops may not register host forbidden01",
+			"permission register"},
+		"unreachable": {func(o *RegisterOptions) { o.Server = closed.URL }, "server " + closed.URL + ": ",
+			"check that the server runs"},
+		"not TLS": {func(o *RegisterOptions) { o.Server = plain(t) }, "does not speak TLS", "check the port"},
+		"unknown CA": {func(o *RegisterOptions) { o.CA = file(t, authority(t, "Other CA")) },
+			"signed by an unknown authority", "--ca FILE"},
+		"public CAs are not asked once one is given, so none here": {func(o *RegisterOptions) { o.CA = "" },
+			"signed by an unknown authority", "--ca FILE"},
+		"wrong name": {func(o *RegisterOptions) { o.Server = strings.Replace(f.URL, "127.0.0.1", "localhost", 1) },
+			`is not for "localhost" but for example.com`, "use one of those names"},
+		"no such CA file": {func(o *RegisterOptions) { o.CA = "/nonexistent/ca.pem" },
+			"/nonexistent/ca.pem: no such file", "set --ca to"},
+		"CA file of others": {func(o *RegisterOptions) { o.CA = file(t, []byte("hello")) }, "no certificate found",
+			"set --ca to"},
+		"key file as CA": {func(o *RegisterOptions) { o.CA = file(t, []byte(f.Package.PEM())) }, "want CERTIFICATE",
+			"set --ca to"},
+		"anchor of nothing": {func(o *RegisterOptions) { o.Anchor = file(t, []byte("{}")) }, "anchor root",
+			"use its trust/1.root.json"},
+		"no such anchor file": {func(o *RegisterOptions) { o.Anchor = "/nonexistent/root.json" }, "root.json: no such file",
+			"set --anchor to"},
+		"http for https": {func(o *RegisterOptions) { o.Server = strings.Replace(f.URL, "https:", "http:", 1) },
+			"400 Bad Request", "starts with https://"},
+		"anchor without key": {func(o *RegisterOptions) { o.Keys = nil }, "only one of --anchor and --key", "--key"},
 		"private key": {func(o *RegisterOptions) {
 			o.Keys = []string{file(t, []byte("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"))}
 		},
@@ -69,7 +83,8 @@ func TestRegisterSaysWhatIsWrong(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(fault.HintOf(err), test.hint) {
 				t.Errorf("error %q, hint %q", err, fault.HintOf(err))
 			}
-			if err != nil && (strings.Contains(err.Error()+fault.HintOf(err), "wrong\"") || strings.Contains(err.Error(), testfleet.Password)) {
+			if err != nil && (strings.Contains(err.Error()+fault.HintOf(err), "wrong\"") ||
+				strings.Contains(err.Error(), testfleet.Password)) {
 				t.Errorf("the error repeats the password: %q", err)
 			}
 			if h.stateOf().Registration != nil {
@@ -98,13 +113,15 @@ func certificate(t *testing.T, name string, until time.Time) ([]byte, tls.Certif
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: until.Add(-24 * time.Hour), NotAfter: until,
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
+		NotBefore: until.Add(-24 * time.Hour), NotAfter: until,
 		IsCA: true, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 func TestAnExpiredCertificateIsNamed(t *testing.T) {
@@ -119,7 +136,8 @@ func TestAnExpiredCertificateIsNamed(t *testing.T) {
 	o := options(t, f, "web01")
 	o.Server, o.CA = s.URL, file(t, ca)
 	_, err := h.Register(t.Context(), o)
-	if err == nil || !strings.Contains(err.Error(), `its certificate "bakehouse.example" (issued by "bakehouse.example", valid until 2025-01-02) has expired`) {
+	if err == nil || !strings.Contains(err.Error(),
+		`its certificate "bakehouse.example" (issued by "bakehouse.example", valid until 2025-01-02) has expired`) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -131,7 +149,8 @@ func TestASecondRegistrationNeedsForce(t *testing.T) {
 	o := options(t, f, "web01")
 	asked := false
 	o.Password = func() (string, error) { asked = true; return testfleet.Password, nil }
-	if _, err := h.Register(t.Context(), o); err == nil || !strings.Contains(err.Error(), "already registered, as web01 at "+f.URL) ||
+	if _, err := h.Register(t.Context(), o); err == nil ||
+		!strings.Contains(err.Error(), "already registered, as web01 at "+f.URL) ||
 		!strings.Contains(fault.HintOf(err), "--force") || asked {
 		t.Errorf("error %v, hint %q, password asked for: %v", err, fault.HintOf(err), asked)
 	}
@@ -155,7 +174,8 @@ func TestDeletingTheRegistrationLeavesWhatIsInstalled(t *testing.T) {
 	if _, err := h.Deregister(); err == nil {
 		t.Error("deleted twice")
 	}
-	if _, err := h.Update(t.Context(), UpdateOptions{}); err == nil || !strings.Contains(fault.HintOf(err), "bakehouse-agent register") {
+	if _, err := h.Update(t.Context(), UpdateOptions{}); err == nil ||
+		!strings.Contains(fault.HintOf(err), "bakehouse-agent register") {
 		t.Errorf("update: %v", err)
 	}
 	h.runs("one")
@@ -175,7 +195,8 @@ func TestADamagedStateIsSaidAndMendedByForce(t *testing.T) {
 	h := registered(t, f, "web01")
 	f.Give("web01", version(f, "one"))
 	h.update()
-	for name, text := range map[string]string{"empty": "", "cut": `{"schema":1,"registr`, "zeros": "\x00\x00\x00", "of the future": `{"schema":99}`} {
+	for name, text := range map[string]string{"empty": "", "cut": `{"schema":1,"registr`, "zeros": "\x00\x00\x00",
+		"of the future": `{"schema":99}`} {
 		if err := os.WriteFile(h.files.Stored(state.RecordFile), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -261,7 +282,8 @@ func TestShowConfigSaysWhichFileWins(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b, err := json.Marshal(s); err != nil || strings.Contains(string(b), h.stateOf().Registration.Secret) || strings.Contains(string(b), "letmein") {
+		if b, err := json.Marshal(s); err != nil || strings.Contains(string(b), h.stateOf().Registration.Secret) ||
+			strings.Contains(string(b), "letmein") {
 			t.Errorf("JSON with a secret: %s, %v", b, err)
 		}
 		for _, v := range s.Settings {
@@ -299,7 +321,8 @@ func TestABrokenBakedFileIsNamedAndUpdatesNothing(t *testing.T) {
 	if err := os.WriteFile(h.files.Path(schema.ConfigFile), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Update(t.Context(), UpdateOptions{}); err == nil || !strings.Contains(err.Error(), schema.ConfigFile) || !strings.Contains(fault.HintOf(err), "dpkg -i") {
+	if _, err := h.Update(t.Context(), UpdateOptions{}); err == nil ||
+		!strings.Contains(err.Error(), schema.ConfigFile) || !strings.Contains(fault.HintOf(err), "dpkg -i") {
 		t.Errorf("update: %v", err)
 	}
 	if s, err := h.Status(); err != nil || !strings.Contains(s.Problem, schema.ConfigFile) {

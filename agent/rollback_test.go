@@ -21,20 +21,24 @@ func TestUnhealthyMeansThePreviousPackageAndNoSecondTry(t *testing.T) {
 	f.Give("web01", version(f, "one"))
 	h.update()
 	sick := script("#!/bin/sh\necho no database\nexit 1\n")
-	sick.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"}, Within: schema.Duration(30 * time.Millisecond)}}
+	sick.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"},
+		Within: schema.Duration(30 * time.Millisecond)}}
 	f.Give("web01", f.Pack(sick))
 
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.State != schema.StateFailed || r.Code != codeUnhealthy || r.Package.Release != 1 || fault.IsRefusal(err) {
+	if err == nil || r.State != schema.StateFailed || r.Code != codeUnhealthy || r.Package.Release != 1 ||
+		fault.IsRefusal(err) {
 		t.Errorf("update ended with %v: %s", err, r)
 	}
 	h.runs("one")
 	reports := f.Reports()
-	if last := reports[len(reports)-1].Report; last.State != schema.StateFailed || last.Code != codeUnhealthy || last.Release != 1 || !strings.Contains(last.Error, "health check of acme") {
+	if last := reports[len(reports)-1].Report; last.State != schema.StateFailed || last.Code != codeUnhealthy ||
+		last.Release != 1 || !strings.Contains(last.Error, "health check of acme") {
 		t.Errorf("reported %+v", last)
 	}
 	h.said.Reset()
-	if r := h.update(); r.Code != schema.CodeFailed || !strings.Contains(r.Error, "health check of acme") || strings.Contains(h.said.String(), "installing") {
+	if r := h.update(); r.Code != schema.CodeFailed || !strings.Contains(r.Error, "health check of acme") ||
+		strings.Contains(h.said.String(), "installing") {
 		t.Errorf("the next update: %s\n%s", r, &h.said)
 	}
 	h.runs("one")
@@ -48,7 +52,8 @@ func TestAFirstPackageThatIsUnhealthyIsTakenBack(t *testing.T) {
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	sick := script("#!/bin/sh\nexit 1\n")
-	sick.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"}, Within: schema.Duration(30 * time.Millisecond)}}
+	sick.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"},
+		Within: schema.Duration(30 * time.Millisecond)}}
 	f.Give("web01", f.Pack(sick))
 	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Package != nil {
 		t.Errorf("update ended with %v: %s", err, r)
@@ -64,7 +69,8 @@ func TestRetryTriesAFailedReleaseAgain(t *testing.T) {
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	moody := script("#!/bin/sh\ntest -e \"$BAKEHOUSE_ROOT/ready\"\n")
-	moody.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"}, Within: schema.Duration(3 * time.Second)}}
+	moody.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"},
+		Within: schema.Duration(3 * time.Second)}}
 	f.Give("web01", f.Pack(moody))
 	if _, err := h.Update(t.Context(), UpdateOptions{}); err == nil {
 		t.Fatal("passed")
@@ -144,7 +150,8 @@ func TestADebGoesThroughDpkgAndComesBackWhenItIsSick(t *testing.T) {
 	h.runs("1")
 	sick := spec("2")
 	sick.Format = schema.Deb
-	sick.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"}, Within: schema.Duration(30 * time.Millisecond)}}
+	sick.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"},
+		Within: schema.Duration(30 * time.Millisecond)}}
 	f.Give("web01", f.Pack(sick))
 	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeUnhealthy || r.Package.Release != 1 {
 		t.Errorf("update: %v, %s", err, r)
@@ -160,10 +167,12 @@ func TestAnUpdaterThatCannotReadItsNewSettingsIsTakenBack(t *testing.T) {
 	h.update()
 	// The program stands for one that says what this one would say of settings without keys.
 	bad := spec("two")
-	bad.Own[programFile] = "#!/bin/sh\ntest \"$1 $3\" = '--root show-config' || exit 9\necho no accepted signature keys\nexit 1\n"
+	bad.Own[programFile] = "#!/bin/sh\ntest \"$1 $3\" = '--root show-config' || exit 9\necho no accepted signature " +
+		"keys\nexit 1\n"
 	f.Give("web01", f.Pack(bad))
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.Code != codeUnhealthy || r.Package.Release != 1 || !strings.Contains(err.Error(), "no accepted signature keys") {
+	if err == nil || r.Code != codeUnhealthy || r.Package.Release != 1 ||
+		!strings.Contains(err.Error(), "no accepted signature keys") {
 		t.Errorf("update: %v, %s", err, r)
 	}
 	h.runs("one")

@@ -95,7 +95,8 @@ func TestTheLoopWaitsForARegistrationAndSaysSoOnce(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		var notes []string
 		time.AfterFunc(time.Hour, func() {
-			s := &state.Record{Schema: state.RecordSchema, Registration: &state.Registration{Server: "https://bakehouse.example", Host: "web01"}}
+			s := &state.Record{Schema: state.RecordSchema,
+				Registration: &state.Registration{Server: "https://bakehouse.example", Host: "web01"}}
 			if err := a.files.Write(s); err != nil {
 				t.Error(err)
 			}
@@ -180,7 +181,8 @@ func TestTheLoopUpdatesInItsOwnProcessWhereNoUnitCanBeMade(t *testing.T) {
 
 func TestAnOverdueCheckIsMadeAtOnceAndAClockSetBackDoesNotStopThem(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	for name, last := range map[string]time.Time{"never": {}, "long ago": now.Add(-48 * time.Hour), "in the future": now.Add(48 * time.Hour)} {
+	for name, last := range map[string]time.Time{"never": {}, "long ago": now.Add(-48 * time.Hour),
+		"in the future": now.Add(48 * time.Hour)} {
 		if d := dueIn(now, last, time.Hour); d < 0 || d > time.Minute {
 			t.Errorf("last check %s: due in %s", name, d)
 		}

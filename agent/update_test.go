@@ -26,7 +26,8 @@ func TestTheUpdaterAloneInstallsTheFirstPackageAndThenOnlyWhatChanges(t *testing
 
 	first := h.update()
 	h.runs("one")
-	if first.Code != codeInstalled || first.Package.Release != 1 || !strings.HasPrefix(first.String(), "updated: web01 runs release 1, package ") {
+	if first.Code != codeInstalled || first.Package.Release != 1 ||
+		!strings.HasPrefix(first.String(), "updated: web01 runs release 1, package ") {
 		t.Errorf("first update: %s", first)
 	}
 	f.Give("web01", version(f, "two"))
@@ -41,8 +42,10 @@ func TestTheUpdaterAloneInstallsTheFirstPackageAndThenOnlyWhatChanges(t *testing
 	if second.Fetched >= first.Fetched || second.Fetched > 12000 {
 		t.Errorf("the second update fetched %d bytes, the first %d", second.Fetched, first.Fetched)
 	}
-	for _, want := range []string{"polled " + f.URL, "verified timestamp 3, root 1", "decided: install: release 2", "fetching 1 of 1 segments (",
-		"fetching 0 of 1 segments", "assembled ", "signatures: accepted file", "signatures: accepted release", "installing bakehouse-agent two (tgz, release 2)",
+	for _, want := range []string{"polled " + f.URL, "verified timestamp 3, root 1", "decided: install: release 2",
+		"fetching 1 of 1 segments (",
+		"fetching 0 of 1 segments", "assembled ", "signatures: accepted file", "signatures: accepted release",
+		"installing bakehouse-agent two (tgz, release 2)",
 		"healthy", "reported: current"} {
 		if !strings.Contains(h.said.String(), want) {
 			t.Errorf("the narration does not say %q:\n%s", want, &h.said)
@@ -50,8 +53,10 @@ func TestTheUpdaterAloneInstallsTheFirstPackageAndThenOnlyWhatChanges(t *testing
 	}
 	reports := f.Reports()
 	last := reports[len(reports)-1].Report
-	if last.State != schema.StateCurrent || last.Installed != second.Package.Package || last.Release != 2 || last.Target != last.Installed ||
-		last.Downloaded != last.Installed || last.Fetched == 0 || last.Recipe != second.Package.Recipe || reports[len(reports)-1].Timestamp != 3 {
+	if last.State != schema.StateCurrent || last.Installed != second.Package.Package || last.Release != 2 ||
+		last.Target != last.Installed ||
+		last.Downloaded != last.Installed || last.Fetched == 0 || last.Recipe != second.Package.Recipe ||
+		reports[len(reports)-1].Timestamp != 3 {
 		t.Errorf("the host reports %+v", last)
 	}
 }
@@ -99,10 +104,13 @@ func TestWhatHoldsAHostBackIsSaidAndReported(t *testing.T) {
 		code   string
 		say    string
 	}{
-		"master switch off": {func(f *testfleet.Fleet) { f.Policy.Enabled = false }, nil, schema.CodeDisabled, "deployment is currently globally disabled"},
-		"not selected":      {nil, func(t *schema.Target) { t.Selected = false }, schema.CodeNotSelected, "agent updates are disabled for host web01"},
-		"no ring":           {nil, func(t *schema.Target) { t.Ring = "" }, schema.CodeNoRing, "is in no ring"},
-		"server hold":       {func(f *testfleet.Fleet) { f.Hold("gate closed\x1b[2J") }, nil, codeServerHold, "the server holds this host back: gate closed [2J"},
+		"master switch off": {func(f *testfleet.Fleet) { f.Policy.Enabled = false }, nil, schema.CodeDisabled,
+			"deployment is currently globally disabled"},
+		"not selected": {nil, func(t *schema.Target) { t.Selected = false }, schema.CodeNotSelected,
+			"agent updates are disabled for host web01"},
+		"no ring": {nil, func(t *schema.Target) { t.Ring = "" }, schema.CodeNoRing, "is in no ring"},
+		"server hold": {func(f *testfleet.Fleet) { f.Hold("gate closed\x1b[2J") }, nil, codeServerHold,
+			"the server holds this host back: gate closed [2J"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := testfleet.New(t)
@@ -191,7 +199,8 @@ func TestACrashDuringInstallationConverges(t *testing.T) {
 	// As if the machine had died after the package was begun.
 	pending := func(attempts int) {
 		s := h.stateOf()
-		s.Pending = &state.Pending{Installed: state.Installed{Package: two.Manifest.SHA256, Manifest: f.ManifestOf("web01"), Release: 2, Format: schema.Tgz}, Attempts: attempts}
+		s.Pending = &state.Pending{Installed: state.Installed{Package: two.Manifest.SHA256, Manifest: f.ManifestOf("web01"),
+			Release: 2, Format: schema.Tgz}, Attempts: attempts}
 		if err := h.files.Write(s); err != nil {
 			t.Fatal(err)
 		}
@@ -226,7 +235,8 @@ func TestAnInterruptedInstallationIsTakenBackWhileTheServerIsAway(t *testing.T) 
 	f.Give("web01", version(f, "one"))
 	h.update()
 	s := h.stateOf()
-	s.Pending = &state.Pending{Installed: state.Installed{Package: schema.DigestOf(nil), Release: 2, Format: schema.Tgz}, Attempts: 1}
+	s.Pending = &state.Pending{Installed: state.Installed{Package: schema.DigestOf(nil), Release: 2, Format: schema.Tgz},
+		Attempts: 1}
 	if err := h.files.Write(s); err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +264,8 @@ func TestAForeignFileInTheWayIsNoFailedRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Give("web01", version(f, "one"))
-	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeInstall || !strings.Contains(err.Error(), "was not created by bakehouse-agent") {
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeInstall ||
+		!strings.Contains(err.Error(), "was not created by bakehouse-agent") {
 		t.Errorf("update: %v, %s", err, r)
 	}
 	h.runs("mine")
@@ -302,7 +313,8 @@ func TestTheStateIsForItsOwnerOnlyAndTheSecretIsNowhereElse(t *testing.T) {
 			return nil
 		}
 		b, err := os.ReadFile(p)
-		if strings.Contains(string(b), testfleet.Password) || filepath.Base(p) != state.RecordFile && strings.Contains(string(b), secret) {
+		if strings.Contains(string(b), testfleet.Password) || filepath.Base(p) != state.RecordFile &&
+			strings.Contains(string(b), secret) {
 			t.Errorf("%s holds a secret", p)
 		}
 		return err

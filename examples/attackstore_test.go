@@ -31,7 +31,8 @@ func tamperedManifest(b *besieged) {
 	b.infiltrates(2, true, func() {})
 	_, digest := b.manifest("web01")
 	b.alter(schema.ManifestKey(digest), flip)
-	b.meets(outcome{schema.StateFailed, "unreachable", false, []string{"the server cannot answer this now"}}, refused("manifest"))
+	b.meets(outcome{schema.StateFailed, "unreachable", false, []string{"the server cannot answer this now"}},
+		refused("manifest"))
 	b.heals(2)
 }
 
@@ -56,7 +57,8 @@ func tamperedStatement(b *besieged) {
 		// Its signature: one digit of the base64.
 		b.alter(key, func(content []byte) []byte {
 			at := strings.Index(string(content), `"sig":"`) + len(`"sig":"`) + 10
-			if content[at]++; content[at] > 'z' || content[at] > '9' && content[at] < 'A' || content[at] > 'Z' && content[at] < 'a' {
+			if content[at]++; content[at] > 'z' || content[at] > '9' && content[at] < 'A' || content[at] > 'Z' &&
+				content[at] < 'a' {
 				content[at] = 'A'
 			}
 			return content
@@ -141,7 +143,8 @@ func swappedSegment(b *besieged) {
 	swap()
 	b.replace("hosts/rules.cue", `"three"`, `"four"`)
 	b.commit("Another word")
-	if said := b.fails(fault.ExitRefused, "reconcile", "--store", b.store, "--programs", b.programs()); !strings.Contains(said, "segment") {
+	if said := b.fails(fault.ExitRefused, "reconcile", "--store", b.store, "--programs",
+		b.programs()); !strings.Contains(said, "segment") {
 		b.t.Errorf("reconcile says %q", said)
 	}
 	if b.head() != 3 {
@@ -182,8 +185,10 @@ func arbitraryInstall(b *besieged) {
 		}
 		return false
 	})
-	// The real server gives a host nothing of another's, the careless one does: it is genuine, signed, and not this host's.
-	b.meets(outcome{schema.StateFailed, "error", false, []string{"the server does not have it, or not for this host"}}, refused("manifest", "is altered"))
+	// The real server gives a host nothing of another's, the careless one does: it is genuine, signed, and not this
+	// host's.
+	b.meets(outcome{schema.StateFailed, "error", false, []string{"the server does not have it, or not for this host"}},
+		refused("manifest", "is altered"))
 	b.heals(2)
 }
 
@@ -195,13 +200,15 @@ func replayedTimestamp(b *besieged) {
 		b.remove(schema.TimestampKey(v))
 	}
 	b.restart()
-	behind := outcome{schema.StateHeld, "site-behind", false, []string{"the site is behind by 1 version: it offers timestamp 1, and 2 was verified before", "up to date"}}
+	behind := outcome{schema.StateHeld, "site-behind", false,
+		[]string{"the site is behind by 1 version: it offers timestamp 1, and 2 was verified before", "up to date"}}
 	b.meets(behind, behind)
 	b.heals(3)
 }
 
 func replayedPoll(b *besieged) {
-	answer, err := json.Marshal(schema.PollAnswer{Schema: schema.WireSchema, Timestamp: b.stamp(1), Root: 1, Hold: "a gate that was open since"})
+	answer, err := json.Marshal(schema.PollAnswer{Schema: schema.WireSchema, Timestamp: b.stamp(1), Root: 1,
+		Hold: "a gate that was open since"})
 	must(b.t, err)
 	b.offers(2)
 	b.updates("two")

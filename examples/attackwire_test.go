@@ -19,7 +19,8 @@ import (
 // Attacks by what is sent and when, and on the host's own surroundings.
 
 // paths are what a host asks for, in the order in which it does.
-var paths = []struct{ what, path string }{{"poll", schema.PollPath}, {"metadata", schema.MetadataPath}, {"policy", schema.TargetPath},
+var paths = []struct{ what, path string }{{"poll", schema.PollPath}, {"metadata", schema.MetadataPath},
+	{"policy", schema.TargetPath},
 	{"manifest", schema.ManifestPath}, {"statements", schema.StatementPath}, {"segment", schema.SegmentPath}}
 
 func freeze(b *besieged) {
@@ -113,7 +114,8 @@ func malformed(b *besieged) {
 	b.offers(2)
 	deep := strings.Repeat(`{"a":`, 1000) + "1" + strings.Repeat("}", 1000)
 	for name, body := range map[string]string{
-		"empty": " ", "null": "null", "an array of null": "[null,null]", "a number": "7", "not JSON": "<html>504</html>", "deep": deep,
+		"empty": " ", "null": "null", "an array of null": "[null,null]", "a number": "7", "not JSON": "<html>504</html>",
+		"deep":           deep,
 		"null entries":   `{"schema":1,"timestamp":null,"signed":{"_type":"targets","version":2,"targets":{"a":null},"meta":{"snapshot.json":null},"keys":{"a":null}},"signatures":[null]}`,
 		"duplicate keys": `{"schema":1,"schema":1,"signed":{"version":1},"signed":{"version":2},"signatures":[],"signatures":[]}`,
 		"wrong types":    `{"schema":"1","timestamp":{},"root":"x","signed":[],"signatures":{}}`,
@@ -142,7 +144,8 @@ func malformed(b *besieged) {
 		}
 	}
 	// A timestamp that is each of these, inside an answer in order.
-	for _, body := range []string{"null", "{}", deep, `{"signed":{"_type":"timestamp","version":9,"meta":{"snapshot.json":null}},"signatures":[]}`} {
+	for _, body := range []string{"null", "{}", deep,
+		`{"signed":{"_type":"timestamp","version":9,"meta":{"snapshot.json":null}},"signatures":[]}`} {
 		b.bends(func(w http.ResponseWriter, r *http.Request) bool {
 			if r.URL.Path == schema.PollPath {
 				json.NewEncoder(w).Encode(schema.PollAnswer{Schema: schema.WireSchema, Timestamp: []byte(body), Root: 1})
@@ -185,7 +188,8 @@ func clock1970(b *besieged) {
 func clock2100(b *besieged) {
 	b.offers(2)
 	b.sets(time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC))
-	b.ends(outcome{schema.StateFailed, "unreachable", false, []string{"has expired (the clock here says 2100-01-01T00:00:00Z)"}})
+	b.ends(outcome{schema.StateFailed, "unreachable", false,
+		[]string{"has expired (the clock here says 2100-01-01T00:00:00Z)"}})
 	b.sets(time.Now().AddDate(0, 0, 60)) // the server's certificate is good then, and no metadata are
 	b.ends(outcome{schema.StateHeld, "expired", false, []string{"expired at", "here"}})
 	b.heals(2)

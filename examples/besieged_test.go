@@ -45,7 +45,8 @@ type fortress struct {
 }
 
 var fortressKeys = []namedKey{
-	{"offline", "root"}, {"assign", "targets"}, {"online", "snapshot,timestamp"}, {"release", "package"}, {"second", "package"},
+	{"offline", "root"}, {"assign", "targets"}, {"online", "snapshot,timestamp"}, {"release", "package"},
+	{"second", "package"},
 }
 
 const appPlugin = `package app
@@ -57,8 +58,8 @@ plugin: {
 }
 `
 
-// newFortress makes the fleet with the commands that operators use. Both of its package keys must sign each package. The
-// server that is baked in answers nobody: hosts know the one that they are registered with.
+// newFortress makes the fleet with the commands that operators use. Both of its package keys must sign each package.
+// The server that is baked in answers nobody: hosts know the one that they are registered with.
 func newFortress(t *testing.T) *fortress {
 	t.Helper()
 	listen := freePort(t, netip.MustParseAddr("127.0.0.1"))
@@ -67,21 +68,26 @@ func newFortress(t *testing.T) *fortress {
 	o.keys = fortressKeys
 	o.replace("fleet.cue", "url: \"https://bakehouse.example:8443\"\n", "")
 	o.replace("fleet.cue", "enabled: false", "enabled: true")
-	o.write("hosts/hosts.cue", "package hosts\n\ndefaults: {platform: \"linux/"+runtime.GOARCH+"\", format: \"tgz\"}\nhosts: {web01: {}, db01: {}}\n")
-	o.write("hosts/rules.cue", "package hosts\n\nrules: updater: [{value: {threshold: 2, server: \"https://127.0.0.1:9\"}}]\nrules: app: [{when: hosts: [\"db01\"], value: text: \"database\"}, {value: text: \"one\"}]\n")
+	o.write("hosts/hosts.cue", "package hosts\n\ndefaults: {platform: \"linux/"+runtime.GOARCH+
+		"\", format: \"tgz\"}\nhosts: {web01: {}, db01: {}}\n")
+	o.write("hosts/rules.cue", "package hosts\n\nrules: updater: [{value: {threshold: 2, server: "+
+		"\"https://127.0.0.1:9\"}}]\nrules: app: [{when: hosts: [\"db01\"], value: text: \"database\"}, {value: text: "+
+		"\"one\"}]\n")
 	must(t, os.MkdirAll(filepath.Join(o.repo, "plugins/app"), 0o755))
 	o.write("plugins/app/plugin.cue", appPlugin)
 	o.write("plugins/app/data", strings.Repeat("data of release one\n", 5000))
 	programs := filepath.Join(f.dir, "programs")
 	must(t, os.Mkdir(programs, 0o755))
 	// It stands for the host program, whose work is done by package agent in this process.
-	must(t, os.WriteFile(filepath.Join(programs, "bakehouse-agent-linux-"+runtime.GOARCH), []byte("#!/bin/sh\nexit 0\n"), 0o755))
+	must(t, os.WriteFile(filepath.Join(programs, "bakehouse-agent-linux-"+runtime.GOARCH), []byte("#!/bin/sh\nexit 0\n"),
+		0o755))
 	o.createKeys()
 	o.run("upgrade", "--platform", "linux/"+runtime.GOARCH, "--programs", programs)
 	for _, k := range fortressKeys {
 		b, err := os.ReadFile(filepath.Join(o.home, ".config/bakehouse/keys", k.name+".key"))
 		must(t, err)
-		private, err := cryptoutils.UnmarshalPEMToPrivateKey(b, cryptoutils.StaticPasswordFunc([]byte("passphrase of "+k.name)))
+		private, err := cryptoutils.UnmarshalPEMToPrivateKey(b,
+			cryptoutils.StaticPasswordFunc([]byte("passphrase of "+k.name)))
 		must(t, err)
 		f.signers[k.name] = trusttest.KeyOf(private.(crypto.Signer))
 	}
@@ -112,7 +118,8 @@ func newFortress(t *testing.T) *fortress {
 		must(t, os.WriteFile(file, []byte(o.run("key", "show", name)), 0o600))
 		keyFiles = append(keyFiles, file)
 	}
-	_, err := b.agent.Register(t.Context(), agent.RegisterOptions{Server: o.url, Host: "web01", User: "ops", CA: ca, Keys: keyFiles,
+	_, err := b.agent.Register(t.Context(), agent.RegisterOptions{Server: o.url, Host: "web01", User: "ops", CA: ca,
+		Keys:   keyFiles,
 		Anchor: filepath.Join(o.repo, "trust/1.root.json"), Password: func() (string, error) { return password, nil }})
 	must(t, err)
 	b.updates("one")
@@ -129,8 +136,9 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// besieged is a copy of the fortress: its store, published up to some release; the real server, which reads that; and the
-// host web01, which runs what its last update installed. Between host and server stands a relay that an attack may bend.
+// besieged is a copy of the fortress: its store, published up to some release; the real server, which reads that; and
+// the host web01, which runs what its last update installed. Between host and server stands a relay that an attack may
+// bend.
 type besieged struct {
 	*fortress
 	*operator // of the copy
@@ -174,7 +182,8 @@ func (f *fortress) besiege(t *testing.T) *besieged {
 
 func (b *besieged) copyTo(dir string, from ...string) {
 	b.t.Helper()
-	if out, err := exec.CommandContext(b.t.Context(), "cp", append(append([]string{"--archive"}, from...), dir)...).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(b.t.Context(), "cp",
+		append(append([]string{"--archive"}, from...), dir)...).CombinedOutput(); err != nil {
 		b.t.Fatalf("cp: %v\n%s", err, out)
 	}
 }
@@ -192,7 +201,8 @@ func (b *besieged) forgets() {
 func (b *besieged) start() {
 	b.t.Helper()
 	var err error
-	b.agent, err = agent.New(agent.Options{Root: b.root, Version: "1.2.3", Now: b.now, Narrate: &b.said, Stall: 500 * time.Millisecond})
+	b.agent, err = agent.New(agent.Options{Root: b.root, Version: "1.2.3", Now: b.now, Narrate: &b.said,
+		Stall: 500 * time.Millisecond})
 	must(b.t, err)
 }
 
@@ -230,7 +240,8 @@ func (b *besieged) relay(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(err)
 	}
-	(&httputil.ReverseProxy{Transport: b.client.Transport, ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(at) }}).ServeHTTP(w, r)
+	(&httputil.ReverseProxy{Transport: b.client.Transport, ErrorLog: log.New(io.Discard, "", 0),
+		Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(at) }}).ServeHTTP(w, r)
 }
 
 // bends puts fn before the server: it returns true if it has answered. nil takes it away.
@@ -249,7 +260,8 @@ func (b *besieged) careless() {
 
 // hand answers from the store's files, nothing verified.
 func (b *besieged) hand(w http.ResponseWriter, r *http.Request) bool {
-	dir, name := r.URL.Path[:strings.LastIndexByte(r.URL.Path, '/')+1], r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+	dir, name := r.URL.Path[:strings.LastIndexByte(r.URL.Path, '/')+1],
+		r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
 	d, _ := schema.ParseHex(strings.TrimSuffix(name, "."+schema.PolicyTarget))
 	var key string
 	switch dir {
@@ -280,7 +292,8 @@ func (b *besieged) hand(w http.ResponseWriter, r *http.Request) bool {
 			return false
 		}
 		roots, _ := filepath.Glob(b.file(schema.MetadataDir + "*.root.json"))
-		json.NewEncoder(w).Encode(schema.PollAnswer{Schema: schema.WireSchema, Timestamp: stamp, Root: int64(len(roots)), Site: "central"})
+		json.NewEncoder(w).Encode(schema.PollAnswer{Schema: schema.WireSchema, Timestamp: stamp, Root: int64(len(roots)),
+			Site: "central"})
 		return true
 	}
 	content, err := os.ReadFile(b.file(key))
@@ -320,7 +333,8 @@ func (b *besieged) copies(release int, timestamps bool) {
 	b.t.Helper()
 	from := os.DirFS(b.states[release-1])
 	must(b.t, fs.WalkDir(from, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), ".") || strings.HasPrefix(name, schema.TimestampDir) != timestamps {
+		if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), ".") ||
+			strings.HasPrefix(name, schema.TimestampDir) != timestamps {
 			return err
 		}
 		content, err := fs.ReadFile(from, name)
@@ -414,7 +428,8 @@ func (b *besieged) ends(want outcome) {
 		b.t.Errorf("%d bytes were fetched", r.Fetched)
 	}
 	if r.State != want.state || r.Code != want.code || fault.IsRefusal(err) != want.refusal {
-		b.t.Errorf("the update ended %s (%s), refusal %v, and not %s (%s), refusal %v: %v\n%s", r.State, r.Code, fault.IsRefusal(err), want.state, want.code, want.refusal, err, &b.said)
+		b.t.Errorf("the update ended %s (%s), refusal %v, and not %s (%s), refusal %v: %v\n%s", r.State, r.Code,
+			fault.IsRefusal(err), want.state, want.code, want.refusal, err, &b.said)
 	}
 	for _, w := range want.words {
 		if !strings.Contains(r.String(), w) {
@@ -489,8 +504,10 @@ func (b *besieged) outdoes(release int) {
 	b.t.Helper()
 	b.mends(release)
 	b.usurp(func(bin, targets *metadata.TargetsType, snapshot *metadata.SnapshotType, stamp *metadata.TimestampType) {
-		bin.Version, targets.Version, snapshot.Version, stamp.Version = bin.Version+10, targets.Version+10, snapshot.Version+10, stamp.Version+10
-		snapshot.Meta[b.bin("web01")+".json"], snapshot.Meta["targets.json"] = metadata.MetaFile(bin.Version), metadata.MetaFile(targets.Version)
+		bin.Version, targets.Version, snapshot.Version, stamp.Version = bin.Version+10, targets.Version+10,
+			snapshot.Version+10, stamp.Version+10
+		snapshot.Meta[b.bin("web01")+".json"], snapshot.Meta["targets.json"] = metadata.MetaFile(bin.Version),
+			metadata.MetaFile(targets.Version)
 		stamp.Meta["snapshot.json"] = metadata.MetaFile(snapshot.Version)
 	})
 	b.untilServed(b.head())

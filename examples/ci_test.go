@@ -99,7 +99,8 @@ func TestThePlanningJobHasNoKeysAndTheSigningJobTakesNothingFromPullRequests(t *
 		}
 		return string(b)
 	}
-	for _, word := range []string{"secrets.", "environment:", "BAKEHOUSE_CI_KEYS", "PASSPHRASE", "contents: write", "pull_request_target"} {
+	for _, word := range []string{"secrets.", "environment:", "BAKEHOUSE_CI_KEYS", "PASSPHRASE", "contents: write",
+		"pull_request_target"} {
 		if strings.Contains(text("ci/github/plan.yml"), word) {
 			t.Errorf("plan.yml has %s", word)
 		}
@@ -113,7 +114,8 @@ func TestThePlanningJobHasNoKeysAndTheSigningJobTakesNothingFromPullRequests(t *
 	var publishing workflow
 	readYAML(t, "ci/github/publish.yml", &publishing)
 	job := publishing.Jobs["publish"]
-	if job.If != "github.ref == 'refs/heads/main'" || job.Environment == "" || job.Steps[0].With["ref"] != "refs/heads/main" {
+	if job.If != "github.ref == 'refs/heads/main'" || job.Environment == "" ||
+		job.Steps[0].With["ref"] != "refs/heads/main" {
 		t.Errorf("it may run for another branch than main: %+v", job)
 	}
 	if on, _ := publishing.On.(map[string]any); on["schedule"] == nil || on["push"] == nil {
@@ -138,8 +140,10 @@ func TestWhatActsAsRootHasOwners(t *testing.T) {
 		}
 		return false
 	}
-	for _, file := range []string{"fleet.cue", "programs.cue", "access.cue", "rollout.cue", "sites.cue", "more.cue", "keys/online.cue", "trust/2.root.json",
-		"plugins/vitals/vitals.sh", "sites/muc.cue", ".github/workflows/publish.yml", ".gitlab-ci.yml", "bakehouse.yaml", "CODEOWNERS"} {
+	for _, file := range []string{"fleet.cue", "programs.cue", "access.cue", "rollout.cue", "sites.cue", "more.cue",
+		"keys/online.cue", "trust/2.root.json",
+		"plugins/vitals/vitals.sh", "sites/muc.cue", ".github/workflows/publish.yml", ".gitlab-ci.yml", "bakehouse.yaml",
+		"CODEOWNERS"} {
 		if !owned(file) {
 			t.Errorf("%s has no owner", file)
 		}
@@ -173,8 +177,10 @@ func (o *operator) github(f *forge) jobs {
 	script := strings.Join(lines, "\n")
 	return jobs{
 		plan: "export BAKEHOUSE_CI_RUN=pull-request\n" + script, publish: "export BAKEHOUSE_CI_RUN=reconcile\n" + script,
-		env: []string{"GITHUB_ACTIONS=true", "GITHUB_ACTION_PATH=" + dir, "RUNNER_TEMP=" + filepath.Dir(o.home), "GITHUB_API_URL=" + f.URL,
-			"GITHUB_REPOSITORY=our/fleet", "GITHUB_STEP_SUMMARY=" + filepath.Join(o.home, "summary"), "BAKEHOUSE_CI_PULL_REQUEST=7", "BAKEHOUSE_CI_FORK=false",
+		env: []string{"GITHUB_ACTIONS=true", "GITHUB_ACTION_PATH=" + dir, "RUNNER_TEMP=" + filepath.Dir(o.home),
+			"GITHUB_API_URL=" + f.URL,
+			"GITHUB_REPOSITORY=our/fleet", "GITHUB_STEP_SUMMARY=" + filepath.Join(o.home, "summary"),
+			"BAKEHOUSE_CI_PULL_REQUEST=7", "BAKEHOUSE_CI_FORK=false",
 			"GITHUB_HEAD_REF=" + hostile},
 	}
 }
@@ -197,10 +203,12 @@ func (o *operator) gitlab(f *forge) jobs {
 		o.git(append([]string{"-C", source}, args...)...)
 	}
 	script := func(lines []string) string { return strings.Join(slices.Concat(ci.Bakehouse.Before, lines), "\n") }
-	env := []string{"GITLAB_CI=true", "CI_API_V4_URL=" + f.URL + "/api/v4", "CI_PROJECT_ID=42", "CI_MERGE_REQUEST_IID=7", "CI_DEFAULT_BRANCH=main",
+	env := []string{"GITLAB_CI=true", "CI_API_V4_URL=" + f.URL + "/api/v4", "CI_PROJECT_ID=42", "CI_MERGE_REQUEST_IID=7",
+		"CI_DEFAULT_BRANCH=main",
 		"CI_MERGE_REQUEST_EVENT_TYPE=detached", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME=" + hostile, "TMPDIR=" + o.home}
 	for name := range maps.Keys(ci.Variables) {
-		env = append(env, name+"="+map[string]string{"BAKEHOUSE_CI_GIT": source, "BAKEHOUSE_CI_COMMIT": "HEAD", "GIT_DEPTH": "0"}[name])
+		env = append(env, name+"="+map[string]string{"BAKEHOUSE_CI_GIT": source, "BAKEHOUSE_CI_COMMIT": "HEAD",
+			"GIT_DEPTH": "0"}[name])
 	}
 	return jobs{plan: script(ci.Plan.Script), publish: script(ci.Publish.Script), env: env}
 }
@@ -234,17 +242,20 @@ func copySource(to string) error {
 // hostile is a branch name that git allows.
 const hostile = "a;touch${IFS}pwned;$(touch${IFS}pwned)`touch${IFS}pwned`"
 
-// newFleetOperator has a fleet made by `init`, with keys, root and a stand-in for the host program, in a bare repository too.
+// newFleetOperator has a fleet made by `init`, with keys, root and a stand-in for the host program, in a bare
+// repository too.
 func newFleetOperator(t *testing.T, program string) (o *operator, bare string) {
 	dir := t.TempDir()
-	o = &operator{t: t, program: program, repo: filepath.Join(dir, "fleet"), store: filepath.Join(dir, "store"), home: filepath.Join(dir, "home"), keys: keys}
+	o = &operator{t: t, program: program, repo: filepath.Join(dir, "fleet"), store: filepath.Join(dir, "store"),
+		home: filepath.Join(dir, "home"), keys: keys}
 	programs := filepath.Join(o.home, "programs")
 	for _, d := range []string{o.repo, programs} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(programs, "bakehouse-agent-linux-amd64"), bytes.Repeat([]byte("a host program\n"), 500), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(programs, "bakehouse-agent-linux-amd64"),
+		bytes.Repeat([]byte("a host program\n"), 500), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	o.run("init", "--example", "quickstart")
@@ -277,7 +288,8 @@ func (o *operator) job(bare, ref, script string, env ...string) (code int, out s
 	if _, err := os.Stat(filepath.Join(work, "pwned")); err == nil {
 		o.t.Error("a branch's name was run as a command")
 	}
-	if report, err := os.ReadFile(filepath.Join(work, "bakehouse-check.json")); strings.Contains(script, "pull-request") && slices.Contains(env, "GITLAB_CI=true") &&
+	if report, err := os.ReadFile(filepath.Join(work, "bakehouse-check.json")); strings.Contains(script,
+		"pull-request") && slices.Contains(env, "GITLAB_CI=true") &&
 		(err != nil || !json.Valid(report)) {
 		o.t.Errorf("the report is %q, %v", report, err)
 	}
@@ -291,7 +303,8 @@ func (o *operator) job(bare, ref, script string, env ...string) (code int, out s
 func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.T) {
 	needs.Tools(t, "bash", "git", "curl", "jq", "base64", "tar")
 	program := filepath.Join(t.TempDir(), "bakehouse")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program, "bakehouse").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program,
+		"bakehouse").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	for name, of := range map[string]struct {
@@ -343,7 +356,8 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 
 			o.replace("hosts/rules.cue", "disk: 76", `disk: "7,6%: ::x"`)
 			out := ci("not a number", 1, "POST "+of.update, "No Bakehouse plan")
-			if at := "::error file=hosts/rules.cue,line=8,col="; name == "GitHub" && (!strings.Contains("\n"+out, "\n"+at) || !strings.Contains(out, "7,6%25: ::x")) {
+			if at := "::error file=hosts/rules.cue,line=8,col="; name == "GitHub" &&
+				(!strings.Contains("\n"+out, "\n"+at) || !strings.Contains(out, "7,6%25: ::x")) {
 				t.Errorf("no annotation %s", at)
 			}
 			if name == "GitLab" && !strings.Contains(out, "hosts/rules.cue:8: ") {
@@ -356,14 +370,17 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 			ci("a host less than allowed", 1, strings.Join([]string{"POST", of.update, of.update}, " "), "**Refused:**")
 			o.git("commit", "-q", "--amend", "-m", "A host less\n\nBakehouse-Remove: hosts/web 1")
 			o.write("note", "x\n")
-			ci("a note", 0, strings.Join([]string{"POST", of.update, of.update, of.update}, " "), "1 host removed from hosts/web", "+DISK=77")
+			ci("a note", 0, strings.Join([]string{"POST", of.update, of.update, of.update}, " "),
+				"1 host removed from hosts/web", "+DISK=77")
 
 			// A job that may not write comments says what it would have written.
-			if code, out := o.job(bare, "refs/heads/"+hostile, j.plan, append(j.env, "CI_MERGE_REQUEST_DIFF_BASE_SHA="+o.rev("main"))...); code != 0 ||
+			if code, out := o.job(bare, "refs/heads/"+hostile, j.plan,
+				append(j.env, "CI_MERGE_REQUEST_DIFF_BASE_SHA="+o.rev("main"))...); code != 0 ||
 				!strings.Contains(out, "may not write comments") || !strings.Contains(out, marker) {
 				t.Errorf("without a token: exit code %d", code)
 			}
-			if code, _ := o.job(bare, "refs/heads/"+hostile, j.plan, append(j.env, "CI_MERGE_REQUEST_DIFF_BASE_SHA="+o.rev("main"), "BAKEHOUSE_CI_COMMENT_TOKEN=wrong")...); code == 0 {
+			if code, _ := o.job(bare, "refs/heads/"+hostile, j.plan,
+				append(j.env, "CI_MERGE_REQUEST_DIFF_BASE_SHA="+o.rev("main"), "BAKEHOUSE_CI_COMMENT_TOKEN=wrong")...); code == 0 {
 				t.Error("a comment that the forge refuses is no error")
 			}
 
@@ -383,11 +400,13 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 			for _, k := range keys[1:] {
 				env = append(env, fmt.Sprintf("BAKEHOUSE_PASSPHRASE_%s=passphrase of %s", strings.ToUpper(k.name), k.name))
 			}
-			if code, out := o.job(bare, "main", j.publish, env...); code != 0 || !regexp.MustCompile(`(?m)^published release 1`).MatchString(out) {
+			if code, out := o.job(bare, "main", j.publish, env...); code != 0 ||
+				!regexp.MustCompile(`(?m)^published release 1`).MatchString(out) {
 				t.Errorf("the merge is not published: exit code %d", code)
 			}
 			// The daily run.
-			if code, out := o.job(bare, "main", j.publish, env...); code != 0 || !strings.Contains(out, "nothing to publish: release 1") {
+			if code, out := o.job(bare, "main", j.publish, env...); code != 0 ||
+				!strings.Contains(out, "nothing to publish: release 1") {
 				t.Errorf("a run without a change: exit code %d", code)
 			}
 			if left, _ := filepath.Glob(filepath.Join(o.home, "tmp.*/keys")); len(left) > 0 {

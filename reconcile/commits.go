@@ -27,14 +27,15 @@ const (
 	StartAll  = "all"
 )
 
-// on reports whether commits are to be verified, and completes c. Settings files and the environment say "true" or "false"
-// where the command line has a bare flag or none.
+// on reports whether commits are to be verified, and completes c. Settings files and the environment say "true" or
+// "false" where the command line has a bare flag or none.
 func (c *CommitCheck) on() (bool, error) {
 	named := c.Allowed != "" || c.Keyring != ""
 	switch c.Start {
 	case "false":
 		if named {
-			return false, fault.Hint(errors.New("--verify-commits=false contradicts --allowed-signers and --keyring"), "leave one of them out")
+			return false, fault.Hint(errors.New("--verify-commits=false contradicts --allowed-signers and --keyring"),
+				"leave one of them out")
 		}
 		return false, nil
 	case "":
@@ -45,7 +46,8 @@ func (c *CommitCheck) on() (bool, error) {
 	case StartHead, StartAll:
 	default:
 		if err := source.CheckCommit(c.Start); err != nil {
-			return false, fault.Hint(fmt.Errorf("--verify-commits=%.60s is neither head nor all, and as a commit: %w", c.Start, err), "a branch or tag would let whoever may push choose")
+			return false, fault.Hint(fmt.Errorf("--verify-commits=%.60s is neither head nor all, and as a commit: %w", c.Start,
+				err), "a branch or tag would let whoever may push choose")
 		}
 	}
 	return true, nil
@@ -83,16 +85,17 @@ func (c CommitCheck) open(head *desired.State, now time.Time, log io.Writer) (*c
 
 // since verifies what lies between the published release and the head.
 //
-// Where nothing is published there is no such range. Its head vouches for the whole tree that is about to be published, so
-// it is enough for that, and asking for more by default would keep out every repository that began to sign late. But a
-// store is not trusted, and one that was emptied looks like a new one: "all", or the commit that the operator trusts, keeps
-// unsigned commits from slipping in below a signed head then.
+// Where nothing is published there is no such range. Its head vouches for the whole tree that is about to be
+// published, so it is enough for that, and asking for more by default would keep out every repository that began to
+// sign late. But a store is not trusted, and one that was emptied looks like a new one: "all", or the commit that the
+// operator trusts, keeps unsigned commits from slipping in below a signed head then.
 func (v *commitVerifier) since(state *publish.State) (*Verified, error) {
 	base := ""
 	if r := state.Release(); r != nil {
 		base = r.Commit
 	} else if state.Head() > 0 {
-		fmt.Fprintln(v.log, "bakehouse: note: the newest root no longer trusts the keys that signed what is published; commits are verified as if nothing were")
+		fmt.Fprintln(v.log, "bakehouse: note: the newest root no longer trusts the keys that signed what is published; "+
+			"commits are verified as if nothing were")
 	}
 	done := &Verified{Since: base, Commits: 1, Signers: []string{v.head.Signer}}
 	if base == "" && v.check.Start == StartHead {
@@ -120,5 +123,6 @@ func (v *Verified) Summary() string {
 	if v.Since != "" {
 		since = fmt.Sprintf(" since %.12s", v.Since)
 	}
-	return fmt.Sprintf("verified %s%s, signed by %s", console.Count(v.Commits, "commit"), since, strings.Join(v.Signers, ", "))
+	return fmt.Sprintf("verified %s%s, signed by %s", console.Count(v.Commits, "commit"), since,
+		strings.Join(v.Signers, ", "))
 }

@@ -44,9 +44,11 @@ func (p *Preview) Save(ctx context.Context, r *plan.Report) error {
 func (p *Preview) Report(ctx context.Context, log io.Writer) (r *plan.Report, refusal, err error) {
 	switch {
 	case p.Out != "" && p.Against == "":
-		return nil, nil, fault.Hint(errors.New("--out needs --against: a saved plan is bound to the state of a store"), "name the store with --against")
+		return nil, nil, fault.Hint(errors.New("--out needs --against: a saved plan is bound to the state of a store"),
+			"name the store with --against")
 	case p.Out != "" && p.Worktree:
-		return nil, nil, fault.Hint(errors.New("--out needs a commit: a saved plan is bound to its tree"), "commit the files, and leave --worktree out")
+		return nil, nil, fault.Hint(errors.New("--out needs a commit: a saved plan is bound to its tree"),
+			"commit the files, and leave --worktree out")
 	}
 	if p.git, err = source.Open(p.Repo); err != nil {
 		return nil, nil, err
@@ -119,7 +121,8 @@ func (p *Preview) baseSide(ctx context.Context) (plan.Side, error) {
 	}
 	before := desired.AtRevision(p.git, rev, p.cache)
 	if err := before.Evaluate(ctx); err != nil {
-		return nothing, fault.Hint(fmt.Errorf("the base, %s, has errors:\n%w", before.Name, err), "compare with another commit: --base REF")
+		return nothing, fault.Hint(fmt.Errorf("the base, %s, has errors:\n%w", before.Name, err),
+			"compare with another commit: --base REF")
 	}
 	p.before = before
 	return side(before), nil
@@ -155,7 +158,8 @@ func (p *Preview) publishedSide(ctx context.Context) (side plan.Side, err error)
 	} else if p.before, err = desired.Earlier(ctx, p.git, release.Commit(), p.cache); err != nil {
 		return side, err
 	}
-	side = plan.Side{Endpoint: plan.Endpoint{Name: "an empty store"}, Hosts: p.found.Was, Roots: release.Roots(), Trust: roots.Trust(p.head.Fleet, release.Roots())}
+	side = plan.Side{Endpoint: plan.Endpoint{Name: "an empty store"}, Hosts: p.found.Was, Roots: release.Roots(),
+		Trust: roots.Trust(p.head.Fleet, release.Roots())}
 	if p.before != nil {
 		side.Resolved, side.Files = p.before.Resolved, p.before.Files
 	}
@@ -166,7 +170,8 @@ func (p *Preview) publishedSide(ctx context.Context) (side plan.Side, err error)
 		}
 	}
 	if r := release.Release(); r != nil {
-		side.Endpoint = plan.Endpoint{Name: fmt.Sprintf("release %d (commit %.12s)", release.Number(), r.Commit), Commit: r.Commit, Tree: r.Tree,
+		side.Endpoint = plan.Endpoint{Name: fmt.Sprintf("release %d (commit %.12s)", release.Number(), r.Commit),
+			Commit: r.Commit, Tree: r.Tree,
 			Release: release.Number(), Head: release.Head()}
 	}
 	return side, nil

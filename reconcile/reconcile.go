@@ -1,11 +1,12 @@
 // Package reconcile is one pass from a commit to a published release, and the operator's commands around it.
 //
 // A pass, in order: source pins the commit, checks its signature if the operator asks for that, and reads its tree;
-// schema/fleet evaluates the CUE; rules resolves each host into a recipe; sign verifies what is published, from the repo's
-// trust/ and never from the store's word, and source the signatures on the commits since then; plan tells the difference;
-// the keys are unlocked; bake makes the new packages, their segments going into the store; sign adds a statement to each
-// and then publishes TUF metadata, the numbered timestamp last. Everything before that timestamp is invisible to hosts, so
-// a pass that dies at any instant leaves the old release in place, and running it again converges.
+// schema/fleet evaluates the CUE; rules resolves each host into a recipe; sign verifies what is published, from the
+// repo's trust/ and never from the store's word, and source the signatures on the commits since then; plan tells the
+// difference; the keys are unlocked; bake makes the new packages, their segments going into the store; sign adds a
+// statement to each and then publishes TUF metadata, the numbered timestamp last. Everything before that timestamp is
+// invisible to hosts, so a pass that dies at any instant leaves the old release in place, and running it again
+// converges.
 package reconcile
 
 import (
@@ -147,7 +148,8 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 		}
 	}
 	hosts, diff := p.head.Hosts, c.Diff
-	out = &Outcome{Commit: p.head.Revision.Commit, Verified: verified, Hosts: len(hosts), Changes: diff.Changes, Reused: len(diff.Reuse)}
+	out = &Outcome{Commit: p.head.Revision.Commit, Verified: verified, Hosts: len(hosts), Changes: diff.Changes,
+		Reused: len(diff.Reuse)}
 
 	ring := p.Keys.Open(ctx, p.head.Fleet)
 	packages := diff.Reuse
@@ -176,8 +178,8 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 	return out, summary.Due, nil
 }
 
-// unlock decrypts every key that a release with new packages needs, so that a missing key or a wrong passphrase ends the
-// pass before any work. It returns the names of the keys that sign packages.
+// unlock decrypts every key that a release with new packages needs, so that a missing key or a wrong passphrase ends
+// the pass before any work. It returns the names of the keys that sign packages.
 func unlock(ring *keys.Keyring, f *fleet.Fleet) ([]string, error) {
 	if err := ring.Enough(f.Threshold, fleet.UseTargets, fleet.UseSnapshot, fleet.UseTimestamp); err != nil {
 		return nil, err
@@ -197,13 +199,15 @@ type baked struct {
 }
 
 func (b baked) candidate() schema.Candidate {
-	return schema.Candidate{SHA256: b.Manifest.SHA256, Length: b.Manifest.Size, Manifest: b.Digest, Recipe: b.Manifest.Recipe}
+	return schema.Candidate{SHA256: b.Manifest.SHA256, Length: b.Manifest.Size, Manifest: b.Digest,
+		Recipe: b.Manifest.Recipe}
 }
 
 // told is b for the outcome.
 func (b baked) told() PackageBaked {
 	t := PackageBaked{SHA256: b.Manifest.SHA256, Recipe: b.key.Recipe, Platform: b.key.Platform, Format: b.key.Format,
-		Size: b.Manifest.Size, Stored: int64(b.added), NewSegments: len(b.NewSegments), Reused: len(b.ReusedSegments), Hosts: b.hosts}
+		Size: b.Manifest.Size, Stored: int64(b.added), NewSegments: len(b.NewSegments), Reused: len(b.ReusedSegments),
+		Hosts: b.hosts}
 	for _, s := range b.NewSegments {
 		t.Stored += s.Size
 	}
@@ -224,15 +228,16 @@ func (p *pass) bake(ctx context.Context, want []plan.Package) ([]baked, error) {
 // keepAll stores and signs what was baked. Nothing is signed before all is baked: a store that turns out to be altered
 // gets no signature at all.
 func (p *pass) keepAll(ctx context.Context, ring *keys.Keyring, names []string, all []baked) error {
-	return batch.Together(ctx, keys.InFlight, console.NewProgress(p.log, "signing", len(all)), len(all), func(ctx context.Context, i int) (string, error) {
-		var err error
-		all[i].added, err = p.keep(ctx, ring, names, all[i])
-		return console.Hosts(all[i].hosts), err
-	})
+	return batch.Together(ctx, keys.InFlight, console.NewProgress(p.log, "signing", len(all)), len(all),
+		func(ctx context.Context, i int) (string, error) {
+			var err error
+			all[i].added, err = p.keep(ctx, ring, names, all[i])
+			return console.Hosts(all[i].hosts), err
+		})
 }
 
-// keep stores the manifest and the statements of a package, and returns how many bytes of manifest that added. Both may be
-// there already, from a pass that died or a release before the last one.
+// keep stores the manifest and the statements of a package, and returns how many bytes of manifest that added. Both
+// may be there already, from a pass that died or a release before the last one.
 func (p *pass) keep(ctx context.Context, ring *keys.Keyring, names []string, b baked) (added int, err error) {
 	added = len(b.Packed)
 	err = store.CreateBytes(ctx, p.store, schema.ManifestKey(b.Digest), b.Packed)
@@ -249,8 +254,9 @@ func (p *pass) keep(ctx context.Context, ring *keys.Keyring, names []string, b b
 // next is the state to publish.
 func (p *pass) next(hosts map[string]plan.Desired, packages map[plan.Package]schema.Candidate) publish.Wanted {
 	n := publish.Wanted{
-		Policy:  p.head.Policy(),
-		Release: schema.Release{Schema: 1, Commit: p.head.Revision.Commit, Tree: p.head.Revision.Tree, Tool: p.Version, Bake: bake.Version},
+		Policy: p.head.Policy(),
+		Release: schema.Release{Schema: 1, Commit: p.head.Revision.Commit, Tree: p.head.Revision.Tree, Tool: p.Version,
+			Bake: bake.Version},
 	}
 	if access := &p.head.Fleet.Access; len(access.Users) > 0 {
 		n.Access = access

@@ -61,10 +61,14 @@ func bindHead(ctx context.Context, b *plan.Binding, st store.Store, release *pub
 }
 
 // savePlan writes a plan of rev against the release. It may hold what packages contain, so only its owner reads it.
-func savePlan(ctx context.Context, file string, r *plan.Report, rev *source.Revision, tool string, st store.Store, release *publish.State) error {
+func savePlan(
+	ctx context.Context, file string, r *plan.Report, rev *source.Revision, tool string, st store.Store,
+	release *publish.State,
+) error {
 	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
 		// The file is replaced, and a device or a pipe in its place would be gone.
-		return fault.Hint(fmt.Errorf("%s is not a regular file", file), "name a file with --out, or print the plan with --json")
+		return fault.Hint(fmt.Errorf("%s is not a regular file", file),
+			"name a file with --out, or print the plan with --json")
 	}
 	s := plan.Saved{Binding: plan.Binding{Tree: rev.Tree, Tool: tool, Bake: bake.Version}, Report: r}
 	if err := bindHead(ctx, &s.Binding, st, release); err != nil {

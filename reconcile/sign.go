@@ -30,8 +30,8 @@ type Signed struct {
 	Hosts    int             `json:"hosts"`
 }
 
-// Sign adds the signatures of the named keys to what is published. It takes the keys and the roots from the head, and what
-// is signed from the commit that the release names. Nothing is signed unless all of it is what that commit yields.
+// Sign adds the signatures of the named keys to what is published. It takes the keys and the roots from the head, and
+// what is signed from the commit that the release names. Nothing is signed unless all of it is what that commit yields.
 func Sign(ctx context.Context, o Options, names []string, log io.Writer) (done *Signed, err error) {
 	if o.Jobs, err = batch.Jobs(o.Jobs); err != nil {
 		return nil, err
@@ -63,7 +63,8 @@ func Sign(ctx context.Context, o Options, names []string, log io.Writer) (done *
 	}
 	release := published.Release()
 	if release == nil {
-		return nil, fault.Hint(errors.New("nothing is published that could be signed"), "publish a release first: bakehouse reconcile")
+		return nil, fault.Hint(errors.New("nothing is published that could be signed"),
+			"publish a release first: bakehouse reconcile")
 	}
 	if verifier != nil {
 		if _, err := verifier.since(published); err != nil {

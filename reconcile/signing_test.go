@@ -63,7 +63,8 @@ func TestSixteenSignaturesOfASlowKeyAreMadeAtATime(t *testing.T) {
 			t.Fatal(err)
 		}
 		key := &slow{Signer: s, batch: 16, enough: make(chan struct{})}
-		ring := keys.Open(&fleet.Fleet{Keys: map[string]*fleet.Key{"hsm": {Name: "hsm", Public: string(public), Uses: []string{fleet.UsePackage}}}}, t.TempDir(), nil)
+		ring := keys.Open(&fleet.Fleet{Keys: map[string]*fleet.Key{"hsm": {Name: "hsm", Public: string(public),
+			Uses: []string{fleet.UsePackage}}}}, t.TempDir(), nil)
 		ring.Use("hsm", key)
 		st, err := store.Open(t.Context(), t.TempDir())
 		if err != nil {
@@ -72,14 +73,16 @@ func TestSixteenSignaturesOfASlowKeyAreMadeAtATime(t *testing.T) {
 		var all []baked
 		for i := range 40 {
 			text := fmt.Append(nil, "package ", i)
-			m := &schema.Manifest{Schema: schema.ManifestSchema, Bake: 1, Name: "bakehouse-agent", Version: "1", Recipe: "0123456789abcdef",
+			m := &schema.Manifest{Schema: schema.ManifestSchema, Bake: 1, Name: "bakehouse-agent", Version: "1",
+				Recipe:   "0123456789abcdef",
 				Platform: schema.Platform{OS: "linux", Arch: "amd64"}, Format: schema.Deb, Anchor: schema.DigestOf([]byte("root")),
 				Size: int64(len(text)), SHA256: schema.DigestOf(text), Parts: []schema.Part{{Data: text}}}
 			packed, digest, err := m.Encode()
 			if err != nil {
 				t.Fatal(err)
 			}
-			all = append(all, baked{hosts: []string{fmt.Sprint("host", i)}, Baked: &bake.Baked{Manifest: m, Digest: digest, Packed: packed}})
+			all = append(all, baked{hosts: []string{fmt.Sprint("host", i)},
+				Baked: &bake.Baked{Manifest: m, Digest: digest, Packed: packed}})
 		}
 		p := &pass{store: st, log: &bytes.Buffer{}}
 		if err := p.keepAll(t.Context(), ring, []string{"hsm"}, all); err != nil {

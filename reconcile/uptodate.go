@@ -17,13 +17,13 @@ import (
 	"bakehouse/serve/store"
 )
 
-// A pass that has nothing to do takes as long as the fleet is large, and most passes have nothing to do. So a whole pass
-// leaves a record in the cache: for this commit, tree and program (which holds the schema), and this head of this store,
-// there is nothing to publish until a certain time. A later pass that finds the record, and the very same timestamp at the
-// head, believes it.
+// A pass that has nothing to do takes as long as the fleet is large, and most passes have nothing to do. So a whole
+// pass leaves a record in the cache: for this commit, tree and program (which holds the schema), and this head of this
+// store, there is nothing to publish until a certain time. A later pass that finds the record, and the very same
+// timestamp at the head, believes it.
 //
-// What it does without is looking for damage in a store that it is not about to build upon: hosts and servers verify what
-// they read in any case, and `store fsck` looks for it. A record is believed for a day at most.
+// What it does without is looking for damage in a store that it is not about to build upon: hosts and servers verify
+// what they read in any case, and `store fsck` looks for it. A record is believed for a day at most.
 
 // maxBelieved is how long a record is believed.
 const maxBelieved = 24 * time.Hour
@@ -155,7 +155,8 @@ func (p *pass) unlessUpToDate(ctx context.Context, log io.Writer) (*Outcome, err
 	return out, nil
 }
 
-// whole evaluates the fleet and does the pass, with the store locked. It also says when something will have to be renewed.
+// whole evaluates the fleet and does the pass, with the store locked. It also says when something will have to be
+// renewed.
 func (p *pass) whole(ctx context.Context, log io.Writer) (out *Outcome, due time.Time, err error) {
 	if err := p.head.Evaluate(ctx); err != nil {
 		return nil, due, err

@@ -39,11 +39,12 @@ func accessAdd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "add USER",
 		Short: "Print the line of CUE that makes USER a user",
-		Long: `Print the line of CUE that makes USER a user. Nothing else is changed: append the line to access.cue in the top of the
+		Long: strings.TrimSpace(`
+Print the line of CUE that makes USER a user. Nothing else is changed: append the line to access.cue in the top of the
 config repo, which starts with the same package clause as fleet.cue, and commit it. It counts once reconcile has
 published it. Only a hash of the password (bcrypt) stands in it.
 
-The password is asked for on the terminal, or read from the first line of a file or of stdin.`,
+The password is asked for on the terminal, or read from the first line of a file or of stdin.`),
 		Example: `  bakehouse access add installer --permission register >> access.cue
   bakehouse access add ci --automation --permission register --hosts '~web.*' --password-file ci.secret`,
 		Args: cobra.ExactArgs(1),
@@ -65,7 +66,8 @@ The password is asked for on the terminal, or read from the first line of a file
 	}
 	f := c.Flags()
 	f.StringArrayVar(&permissions, "permission", nil, "`PERMISSION` to give: register or download; may be repeated")
-	f.StringArrayVar(&hosts, "hosts", []string{"~.*"}, "`PATTERN` of the hosts it covers: a name, or ~ and a regular expression; may be repeated")
+	f.StringArrayVar(&hosts, "hosts", []string{"~.*"},
+		"`PATTERN` of the hosts it covers: a name, or ~ and a regular expression; may be repeated")
 	f.BoolVar(&automation, "automation", false, "mark the user as a program rather than a person")
 	f.StringVar(&passwordFile, "password-file", "", "read the password from the first line of `FILE`")
 	f.BoolVar(&passwordStdin, "password-stdin", false, "read the password from the first line of stdin")
@@ -91,7 +93,8 @@ func checkGrant(name string, permissions, hosts []string) error {
 			return fault.Hint(err, "a pattern is a host's name, or ~ and a regular expression such as ~web.*")
 		}
 		if p == "" {
-			return fault.Hint(errors.New("an empty host pattern matches nothing"), "a pattern is a host's name, or ~ and a regular expression such as ~web.*")
+			return fault.Hint(errors.New("an empty host pattern matches nothing"),
+				"a pattern is a host's name, or ~ and a regular expression such as ~web.*")
 		}
 	}
 	return nil
@@ -103,9 +106,11 @@ func accessLine(name string, password []byte, automation bool, permissions, host
 	case len(password) == 0:
 		return "", fault.Hint(errors.New("the password is empty"), "choose one; anybody could log in without")
 	case len(password) > maxPassword:
-		return "", fault.Hint(fmt.Errorf("the password has %d bytes", len(password)), "bcrypt reads %d bytes at most: choose a shorter one", maxPassword)
+		return "", fault.Hint(fmt.Errorf("the password has %d bytes", len(password)),
+			"bcrypt reads %d bytes at most: choose a shorter one", maxPassword)
 	case bytes.ContainsFunc(password, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return "", fault.Hint(errors.New("the password contains a control character"), "it could not be typed again: choose another one")
+		return "", fault.Hint(errors.New("the password contains a control character"),
+			"it could not be typed again: choose another one")
 	}
 	hash, err := bcrypt.GenerateFromPassword(password, cost)
 	if err != nil {
@@ -163,7 +168,8 @@ func readPassword(c *cobra.Command, file string, stdin bool) ([]byte, error) {
 	}
 	in, ok := c.InOrStdin().(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return nil, fault.Hint(errors.New("there is no terminal to ask for the password on"), "give --password-file FILE or --password-stdin")
+		return nil, fault.Hint(errors.New("there is no terminal to ask for the password on"),
+			"give --password-file FILE or --password-stdin")
 	}
 	ask := func(prompt string) ([]byte, error) {
 		fmt.Fprint(c.ErrOrStderr(), prompt)

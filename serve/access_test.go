@@ -19,9 +19,12 @@ func TestTheLineOfAccessAddIsCUEThatLetsTheUserIn(t *testing.T) {
 		permissions, hosts []string
 		may                map[string][]string
 	}{
-		"one permission":         {"installer", "a\"b\\(c) é", []string{"register"}, []string{"~.*"}, map[string][]string{"register": {"web01"}}},
-		"two, one of them twice": {"7-up.x", "x", []string{"register", "download", "register"}, []string{"web01", `~db\d"\(`}, map[string][]string{"register": {"web01", `db1"(`}, "download": {"web01"}}},
-		"an odd but valid name":  {"_x", strings.Repeat("p", maxPassword), []string{"download"}, []string{"~a<b>&"}, map[string][]string{"download": {"a<b>&c"}}},
+		"one permission": {"installer", "a\"b\\(c) é", []string{"register"}, []string{"~.*"},
+			map[string][]string{"register": {"web01"}}},
+		"two, one of them twice": {"7-up.x", "x", []string{"register", "download", "register"},
+			[]string{"web01", `~db\d"\(`}, map[string][]string{"register": {"web01", `db1"(`}, "download": {"web01"}}},
+		"an odd but valid name": {"_x", strings.Repeat("p", maxPassword), []string{"download"}, []string{"~a<b>&"},
+			map[string][]string{"download": {"a<b>&c"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			line, err := accessLine(c.user, []byte(c.password), true, c.permissions, c.hosts, bcrypt.MinCost)
@@ -55,8 +58,10 @@ func TestTheLineOfAccessAddIsCUEThatLetsTheUserIn(t *testing.T) {
 }
 
 func TestAPasswordThatCannotBeUsedIsRefused(t *testing.T) {
-	for name, p := range map[string]string{"empty": "", "longer than bcrypt reads": strings.Repeat("x", maxPassword+1), "a tab": "a\tb"} {
-		if line, err := accessLine("u", []byte(p), false, []string{"register"}, []string{"~.*"}, bcrypt.MinCost); err == nil || fault.HintOf(err) == "" {
+	for name, p := range map[string]string{"empty": "", "longer than bcrypt reads": strings.Repeat("x", maxPassword+1),
+		"a tab": "a\tb"} {
+		if line, err := accessLine("u", []byte(p), false, []string{"register"}, []string{"~.*"},
+			bcrypt.MinCost); err == nil || fault.HintOf(err) == "" {
 			t.Errorf("%s: %q, %v", name, line, err)
 		}
 	}

@@ -59,13 +59,16 @@ the requests in flight are answered.`,
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8443", "`ADDRESS` to listen on; port 0 takes a free one")
 	f.StringVar(&o.cert, "tls-cert", "", "`FILE` with the server's certificate and its chain, PEM")
 	f.StringVar(&o.key, "tls-key", "", "`FILE` with the certificate's private key, PEM")
-	f.StringVar(&o.selfSigned, "tls-self-signed", "", "loopback only: use the certificate in `DIR`, made if absent; hosts trust DIR/"+caFile)
+	f.StringVar(&o.selfSigned, "tls-self-signed", "",
+		"loopback only: use the certificate in `DIR`, made if absent; hosts trust DIR/"+caFile)
 	f.StringVar(&o.database, "database", "inventory.db", "`FILE` with registrations and reports, made if absent")
-	f.StringVar(&o.root, "root", "", "`FILE` with the root metadata to verify the store from, such as trust/1.root.json (default: the store's first)")
+	f.StringVar(&o.root, "root", "", "`FILE` with the root metadata to verify the store from, such as "+
+		"trust/1.root.json (default: the store's first)")
 	f.DurationVar(&o.watch, "watch", 2*time.Second, "how often to look for a new release")
 	f.DurationVar(&o.shutdown, "shutdown-timeout", 20*time.Second, "how long requests in flight may take at the end")
 	f.StringVar(&o.logFormat, "log-format", "text", "form of the log: text or json")
-	f.StringVar(&o.logLevel, "log-level", "info", "least level that is logged: debug, info, warn or error (-v: debug, -q: warn)")
+	f.StringVar(&o.logLevel, "log-level", "info",
+		"least level that is logged: debug, info, warn or error (-v: debug, -q: warn)")
 	settings.Setting(f, "listen", "watch", "shutdown-timeout", "log-format", "log-level")
 	settings.Trust(f, "store", "root", "database", "tls-cert", "tls-key", "tls-self-signed")
 	c.AddCommand(seenCommand())
@@ -172,7 +175,8 @@ func newLog(o options, w io.Writer) (*slog.Logger, error) {
 func certificate(o options, log *slog.Logger) (tls.Certificate, error) {
 	switch {
 	case o.selfSigned != "" && (o.cert != "" || o.key != ""):
-		return tls.Certificate{}, fault.Hint(errors.New("both --tls-self-signed and a certificate are given"), "give one of them")
+		return tls.Certificate{}, fault.Hint(errors.New("both --tls-self-signed and a certificate are given"),
+			"give one of them")
 	case o.selfSigned != "" && !isLoopback(o.listen):
 		return tls.Certificate{}, fault.Hint(fmt.Errorf("--tls-self-signed is for loopback, and --listen is %s", o.listen),
 			"give --tls-cert and --tls-key, or listen on 127.0.0.1")
@@ -209,7 +213,8 @@ func openStore(ctx context.Context, o options, log *slog.Logger) (store.Store, [
 	}
 	anchor, err := store.Read(ctx, st, schema.MetadataKey("root", 1), schema.MaxRoot)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fault.Hint(fmt.Errorf("store %s has no first root: %w", o.store, err), "name the fleet's first root with --root trust/1.root.json")
+		err = fault.Hint(fmt.Errorf("store %s has no first root: %w", o.store, err),
+			"name the fleet's first root with --root trust/1.root.json")
 	}
 	if err == nil {
 		log.Warn("the store's own first root is believed; name the fleet's with --root to check the store against it",

@@ -16,13 +16,16 @@ func FuzzRequests(f *testing.F) {
 	fl, packs := standardFleet(f)
 	w := start(f, fl)
 	c, own, other := w.register("web01"), packs["web01"], packs["web02"]
-	for _, path := range []string{"/", schema.HealthPath, schema.MetadataPath + "timestamp.json", schema.MetadataPath + "1." + fl.Bin("web01") + ".json",
+	for _, path := range []string{"/", schema.HealthPath, schema.MetadataPath + "timestamp.json",
+		schema.MetadataPath + "1." + fl.Bin("web01") + ".json",
 		schema.MetadataPath + "99999999999999999999.root.json", schema.TargetPath + "web01/" + own.digest.Hex() + ".package",
 		schema.TargetPath + "web02/" + other.digest.Hex() + ".package", schema.ManifestPath + other.manifest.Hex(),
-		schema.SegmentPath + own.segments[0].Hex(), schema.StatementPath + other.digest.Hex(), schema.PackagePath + "web02", "//v1/../v1/poll"} {
+		schema.SegmentPath + own.segments[0].Hex(), schema.StatementPath + other.digest.Hex(), schema.PackagePath + "web02",
+		"//v1/../v1/poll"} {
 		f.Add(http.MethodGet, path, "1", "bytes=1-2", []byte(nil))
 	}
-	f.Add(http.MethodPost, schema.PollPath, "", "", []byte(`{"schema":1,"timestamp":1,"report":{"installed":"`+other.digest.String()+`"}}`))
+	f.Add(http.MethodPost, schema.PollPath, "", "",
+		[]byte(`{"schema":1,"timestamp":1,"report":{"installed":"`+other.digest.String()+`"}}`))
 	f.Add(http.MethodPost, schema.RegisterPath, "", "", []byte(`{"schema":1,"host":"web02"}`))
 	h := w.server.Handler()
 	f.Fuzz(func(t *testing.T, method, path, have, ranges string, body []byte) {

@@ -79,8 +79,10 @@ func TestAHostReadsItsOwnPackageOnly(t *testing.T) {
 	c := w.register(host)
 
 	own := packs[host]
-	may := []string{schema.MetadataPath + "1.root.json", schema.MetadataPath + "1.snapshot.json", schema.MetadataPath + "1.targets.json",
-		schema.MetadataPath + "1." + f.Bin(host) + ".json", schema.ManifestPath + own.manifest.Hex(), schema.StatementPath + own.digest.Hex(),
+	may := []string{schema.MetadataPath + "1.root.json", schema.MetadataPath + "1.snapshot.json",
+		schema.MetadataPath + "1.targets.json",
+		schema.MetadataPath + "1." + f.Bin(host) + ".json", schema.ManifestPath + own.manifest.Hex(),
+		schema.StatementPath + own.digest.Hex(),
 		schema.TargetPath + host + "/" + own.digest.Hex() + ".package"}
 	for _, d := range own.segments {
 		may = append(may, schema.SegmentPath+d.Hex())
@@ -94,8 +96,10 @@ func TestAHostReadsItsOwnPackageOnly(t *testing.T) {
 	if nothing.status != http.StatusNotFound {
 		t.Fatalf("what does not exist: %d %s", nothing.status, nothing.body)
 	}
-	paths := []string{"/", "/v1/", "/v1/hosts", schema.SegmentPath, schema.TargetPath + "policy", schema.MetadataPath + "1.bin-zz.json",
-		schema.MetadataPath + "01.root.json", schema.MetadataPath + "0.root.json", schema.MetadataPath + "99.snapshot.json", schema.MetadataPath + "1.bin.json",
+	paths := []string{"/", "/v1/", "/v1/hosts", schema.SegmentPath, schema.TargetPath + "policy",
+		schema.MetadataPath + "1.bin-zz.json",
+		schema.MetadataPath + "01.root.json", schema.MetadataPath + "0.root.json", schema.MetadataPath + "99.snapshot.json",
+		schema.MetadataPath + "1.bin.json",
 		schema.ManifestPath + strings.ToUpper(own.manifest.Hex()), schema.SegmentPath + "sha256:" + own.segments[0].Hex(),
 		schema.TargetPath + "%2e%2e/" + own.digest.Hex() + ".package", schema.MetadataPath + "..%2Finventory.db"}
 	for e, err := range f.store.List(t.Context(), "") {
@@ -127,7 +131,8 @@ func TestClaimingAnothersPackageOpensNothing(t *testing.T) {
 	w := start(t, f)
 	c := w.register("web01")
 	other := packs["web02"]
-	report := schema.Report{State: schema.StateCurrent, Installed: other.digest, Downloaded: other.digest, Target: other.digest}
+	report := schema.Report{State: schema.StateCurrent, Installed: other.digest, Downloaded: other.digest,
+		Target: other.digest}
 	if _, r := w.poll(c, schema.PollRequest{Report: report}); r.status != http.StatusOK {
 		t.Fatalf("poll: %d %s", r.status, r.body)
 	}
@@ -176,12 +181,14 @@ func TestAnUnknownHostAndAWrongSecretAreAnsweredAlike(t *testing.T) {
 	f, _ := standardFleet(t)
 	w := start(t, f)
 	w.register("web01")
-	for _, path := range []string{schema.MetadataPath + "timestamp.json", schema.MetadataPath + "1.root.json", schema.SegmentPath + "00",
+	for _, path := range []string{schema.MetadataPath + "timestamp.json", schema.MetadataPath + "1.root.json",
+		schema.SegmentPath + "00",
 		schema.TargetPath + "policy", schema.ManifestPath + "00", schema.StatementPath + "00"} {
 		want := w.get(caller{"web01", "wrong"}, path)
 		wantStatus(t, want, http.StatusUnauthorized, "register it again")
-		for name, c := range map[string]caller{"an unknown host": {"nohost", "wrong"}, "nobody": {}, "no host at all": {"../etc", "x"},
-			"no secret": {"web01", ""}, "a user": installer} {
+		for name, c := range map[string]caller{"an unknown host": {"nohost", "wrong"}, "nobody": {},
+			"no host at all": {"../etc", "x"},
+			"no secret":      {"web01", ""}, "a user": installer} {
 			if got := w.get(c, path); got.same() != want.same() {
 				t.Errorf("%s on %s:\n%s\n%s", name, path, got.same(), want.same())
 			}

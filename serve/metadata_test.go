@@ -15,7 +15,8 @@ import (
 func TestMetadataTravelAsTheDifferenceToWhatTheHostHolds(t *testing.T) {
 	f := newFleet(t)
 	for i := range 300 {
-		f.assign(fmt.Sprintf("web%03d", i), 1, pack{digest: schema.DigestOf(noise(8)), manifest: schema.DigestOf(noise(8)), bytes: []byte("x")})
+		f.assign(fmt.Sprintf("web%03d", i), 1, pack{digest: schema.DigestOf(noise(8)), manifest: schema.DigestOf(noise(8)),
+			bytes: []byte("x")})
 	}
 	f.publish()
 	f.assign("web001", 2, f.bake("another"))
@@ -35,7 +36,8 @@ func TestMetadataTravelAsTheDifferenceToWhatTheHostHolds(t *testing.T) {
 		zipped := w.get(c, path, "Accept-Encoding", "br;q=1, gzip;q=0.5")
 		z, err := gzip.NewReader(bytes.NewReader(zipped.body))
 		check(t, err)
-		if got, err := io.ReadAll(z); err != nil || !bytes.Equal(got, want) || zipped.header.Get("Content-Encoding") != "gzip" {
+		if got, err := io.ReadAll(z); err != nil || !bytes.Equal(got, want) ||
+			zipped.header.Get("Content-Encoding") != "gzip" {
 			t.Errorf("%s gzipped: %v", path, err)
 		}
 		for range 2 { // computed, then from the cache
@@ -58,18 +60,23 @@ func TestMetadataAreSentInFullWhenWhatTheHostHoldsCannotServe(t *testing.T) {
 	w := start(t, f)
 	c := w.register("web01")
 	want := f.read(schema.MetadataKey("targets", 2))
-	for name, have := range map[string]string{"a version that is not there": "0", "the same version": "2", "a later one": "3", "not a number": "one",
+	for name, have := range map[string]string{"a version that is not there": "0", "the same version": "2",
+		"a later one": "3", "not a number": "one",
 		"negative": "-1", "beyond any number": "99999999999999999999"} {
-		if r := w.get(c, schema.MetadataPath+"2.targets.json", delta.HaveHeader, have); r.status != http.StatusOK || !bytes.Equal(r.body, want) {
+		if r := w.get(c, schema.MetadataPath+"2.targets.json", delta.HaveHeader, have); r.status != http.StatusOK ||
+			!bytes.Equal(r.body, want) {
 			t.Errorf("%s: %d %v", name, r.status, r.header)
 		}
 	}
 	f.removeKey(schema.MetadataKey("targets", 1))
-	if r := w.get(c, schema.MetadataPath+"2.targets.json", delta.HaveHeader, "1"); r.status != http.StatusOK || !bytes.Equal(r.body, want) {
+	if r := w.get(c, schema.MetadataPath+"2.targets.json", delta.HaveHeader, "1"); r.status != http.StatusOK ||
+		!bytes.Equal(r.body, want) {
 		t.Errorf("a version that gc took: %d %v", r.status, r.header)
 	}
-	for accept, encoding := range map[string]string{"gzip;q=0": "", "deflate": "", "gzip": "gzip", "GZIP;q=0.1": "gzip", "xgzip": ""} {
-		if r := w.get(c, schema.MetadataPath+"2.targets.json", "Accept-Encoding", accept); r.header.Get("Content-Encoding") != encoding {
+	for accept, encoding := range map[string]string{"gzip;q=0": "", "deflate": "", "gzip": "gzip", "GZIP;q=0.1": "gzip",
+		"xgzip": ""} {
+		if r := w.get(c, schema.MetadataPath+"2.targets.json", "Accept-Encoding",
+			accept); r.header.Get("Content-Encoding") != encoding {
 			t.Errorf("%s: %v", accept, r.header)
 		}
 	}
@@ -106,7 +113,8 @@ func TestAWholePackageThatDoesNotAddUpIsCutShort(t *testing.T) {
 	w := start(t, f)
 	c, p := w.register("web01"), packs["web01"]
 	f.overwrite(schema.SegmentKey(p.segments[1]), noise(len(f.shared[1])))
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.http.URL+schema.TargetPath+"web01/"+p.digest.Hex()+".package", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.http.URL+schema.TargetPath+"web01/"+
+		p.digest.Hex()+".package", nil)
 	check(t, err)
 	req.SetBasicAuth(c.name, c.secret)
 	resp, err := w.http.Client().Do(req)

@@ -31,11 +31,14 @@ func appendTo(t *testing.T, file, text string) {
 func TestWhatReconcileSignsAndAccessAddPrintsIsServed(t *testing.T) {
 	repo, keyDir := t.TempDir(), t.TempDir()
 	t.Setenv("BAKEHOUSE_PASSPHRASE_ALL", "a passphrase")
-	appendTo(t, filepath.Join(repo, "fleet.cue"), "package fleet\n\nname: \"acme\"\nurl: \"https://bakehouse.example\"\nrollout: enabled: true\n")
-	user, err := accessLine("installer", []byte(password), false, []string{schema.PermRegister}, []string{"~.*"}, bcrypt.MinCost)
+	appendTo(t, filepath.Join(repo, "fleet.cue"),
+		"package fleet\n\nname: \"acme\"\nurl: \"https://bakehouse.example\"\nrollout: enabled: true\n")
+	user, err := accessLine("installer", []byte(password), false, []string{schema.PermRegister}, []string{"~.*"},
+		bcrypt.MinCost)
 	check(t, err)
 	appendTo(t, filepath.Join(repo, "access.cue"), "package fleet\n"+user+"\n")
-	appendTo(t, filepath.Join(repo, "hosts", "hosts.cue"), "package hosts\n\ndefaults: {platform: \"linux/amd64\", format: \"deb\"}\nhosts: {web01: {}, web02: {}}\n")
+	appendTo(t, filepath.Join(repo, "hosts", "hosts.cue"),
+		"package hosts\n\ndefaults: {platform: \"linux/amd64\", format: \"deb\"}\nhosts: {web01: {}, web02: {}}\n")
 	access := keys.Access{Dir: keyDir}
 	_, err = access.Create(t.Context(), keys.New{Repo: repo, Name: "all", Uses: keys.Uses})
 	check(t, err)
@@ -54,10 +57,13 @@ func TestWhatReconcileSignsAndAccessAddPrintsIsServed(t *testing.T) {
 		t.Helper()
 		state, err := publish.Read(t.Context(), f.store, model.Fleet, time.Now())
 		check(t, err)
-		next := publish.Wanted{Access: &model.Access, Policy: schema.Policy{Enabled: true, Rings: []schema.Ring{{Name: "all"}}, Sites: model.Sites}}
+		next := publish.Wanted{Access: &model.Access,
+			Policy: schema.Policy{Enabled: true, Rings: []schema.Ring{{Name: "all"}}, Sites: model.Sites}}
 		for host, p := range p {
-			next.Assignments = append(next.Assignments, schema.Assignment{Host: host, SHA256: p.digest, Length: int64(len(p.bytes)),
-				Target: schema.Target{Manifest: p.manifest, Recipe: "0123456789abcdef", Site: "central", Ring: "all", Selected: true}})
+			next.Assignments = append(next.Assignments,
+				schema.Assignment{Host: host, SHA256: p.digest, Length: int64(len(p.bytes)),
+					Target: schema.Target{Manifest: p.manifest, Recipe: "0123456789abcdef", Site: "central", Ring: "all",
+						Selected: true}})
 		}
 		_, err = state.Publish(t.Context(), f.store, ring, next)
 		check(t, err)

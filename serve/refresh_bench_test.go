@@ -25,8 +25,8 @@ import (
 // BenchmarkHostRefresh is what one host of 100,000 in 1,024 bins asks of the server until it knows its package, by our
 // verifier and by go-tuf's own client over the same connection: cold with nothing but the anchor, and warm with the
 // release before, since when 20 bins changed, the host's among them. The bytes are those of the answers' bodies as they
-// travelled, gzip for both. Ours waits for the disk at each file it keeps, go-tuf's never does: a TMPDIR in memory leaves
-// that out of the comparison. Run it with
+// travelled, gzip for both. Ours waits for the disk at each file it keeps, go-tuf's never does: a TMPDIR in memory
+// leaves that out of the comparison. Run it with
 //
 //	go test -run '^$' -bench HostRefresh -count 3 ./serve
 func BenchmarkHostRefresh(b *testing.B) {
@@ -97,14 +97,16 @@ func BenchmarkHostRefresh(b *testing.B) {
 	})
 }
 
-// assignMade gives host number i of a made fleet a package that nobody has baked, with all that varies from host to host.
+// assignMade gives host number i of a made fleet a package that nobody has baked, with all that varies from host to
+// host.
 func (f *fleet) assignMade(i int, release int64) {
 	host := fmt.Sprintf("host%05d", i)
 	digest := func(what string) schema.Digest { return schema.DigestOf(fmt.Append(nil, what, host, release)) }
-	f.Assign(schema.Assignment{Host: host, SHA256: digest("package"), Length: 10_000_000 + int64(i%997), Target: schema.Target{
-		Manifest: digest("manifest"), Recipe: schema.RecipeID(schema.DigestOf(fmt.Append(nil, i%2000)).Hex()[:16]),
-		Site: fmt.Sprintf("site%02d", i/5000), Ring: fmt.Sprintf("ring%d", i%3), Selected: true, Release: release,
-		Since: time.Unix(1700000000+release, 0).UTC()}})
+	f.Assign(schema.Assignment{Host: host, SHA256: digest("package"), Length: 10_000_000 + int64(i%997),
+		Target: schema.Target{
+			Manifest: digest("manifest"), Recipe: schema.RecipeID(schema.DigestOf(fmt.Append(nil, i%2000)).Hex()[:16]),
+			Site: fmt.Sprintf("site%02d", i/5000), Ring: fmt.Sprintf("ring%d", i%3), Selected: true, Release: release,
+			Since: time.Unix(1700000000+release, 0).UTC()}})
 }
 
 // counted counts what travels, and undoes gzip for whoever did not ask for it.
@@ -179,7 +181,8 @@ func (o *ourRefresh) Metadata(ctx context.Context, name string, limit int64) ([]
 	return b, err
 }
 
-func (o *ourRefresh) MetadataAgainst(ctx context.Context, name string, version int64, held []byte, limit int64) ([]byte, error) {
+func (o *ourRefresh) MetadataAgainst(ctx context.Context, name string, version int64, held []byte,
+	limit int64) ([]byte, error) {
 	b, coding, err := o.get(ctx, schema.MetadataPath+name, http.Header{delta.HaveHeader: {strconv.FormatInt(version, 10)},
 		"Accept-Encoding": {"gzip, " + delta.Encoding}}, limit)
 	if err != nil || coding != delta.Encoding {

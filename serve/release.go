@@ -53,7 +53,8 @@ func (l *loader) head(ctx context.Context) (int64, error) { return store.Head(ct
 
 // load verifies the store's newest release. prev, if any, is the one served now.
 func (l *loader) load(ctx context.Context, prev *release) (*release, error) {
-	src := &recorder{Source: trust.StoreSource(l.store, l.head), sums: map[string]schema.Digest{}, targets: map[string]schema.Digest{}}
+	src := &recorder{Source: trust.StoreSource(l.store, l.head), sums: map[string]schema.Digest{},
+		targets: map[string]schema.Digest{}}
 	err := l.verify.Refresh(ctx, src, nil)
 	if prev == nil && fault.IsRefusal(err) {
 		// A run may have died between the root that drops a key and the timestamp that the next key signs.
@@ -253,7 +254,8 @@ func (w *watcher) newer(ctx context.Context, cur *release) (*release, error) {
 		return nil, err
 	}
 	if next.timestamp < head {
-		return nil, fault.Refuse(fmt.Errorf("what the store has as timestamp %d is timestamp %d", head, next.timestamp), "run bakehouse store fsck")
+		return nil, fault.Refuse(fmt.Errorf("what the store has as timestamp %d is timestamp %d", head, next.timestamp),
+			"run bakehouse store fsck")
 	}
 	if w.changed != nil {
 		w.changed(next)
@@ -261,8 +263,8 @@ func (w *watcher) newer(ctx context.Context, cur *release) (*release, error) {
 	return next, nil
 }
 
-// newerRoot returns cur under the root that follows its own, if there is one by which it still verifies. If it does not, the
-// timestamp that does is about to come.
+// newerRoot returns cur under the root that follows its own, if there is one by which it still verifies. If it does
+// not, the timestamp that does is about to come.
 func (w *watcher) newerRoot(ctx context.Context, cur *release) *release {
 	f, err := w.store.Open(ctx, schema.MetadataKey("root", cur.root+1))
 	if err != nil || f.Close() != nil {

@@ -31,11 +31,14 @@ func TestAStoreThatGoesWrongIsReportedAndTheLastReleaseServed(t *testing.T) {
 		log  string
 	}{
 		"an altered timestamp": {func(f *fleet) {
-			f.overwrite(schema.TimestampKey(2), bytes.Replace(f.Files["timestamp.json"], []byte(`"version":2`), []byte(`"version":3`), 1))
+			f.overwrite(schema.TimestampKey(2), bytes.Replace(f.Files["timestamp.json"], []byte(`"version":2`),
+				[]byte(`"version":3`), 1))
 		}, "timestamp.json"},
-		"a timestamp that is no JSON": {func(f *fleet) { f.overwrite(schema.TimestampKey(2), []byte("{")) }, "timestamp.json"},
-		"an older release replayed":   {func(f *fleet) { f.overwrite(schema.TimestampKey(2), f.read(schema.TimestampKey(1))) }, "is timestamp 1"},
-		"a missing snapshot":          {func(f *fleet) { f.removeKey(schema.MetadataKey("snapshot", 2)) }, "snapshot"},
+		"a timestamp that is no JSON": {func(f *fleet) { f.overwrite(schema.TimestampKey(2), []byte("{")) },
+			"timestamp.json"},
+		"an older release replayed": {func(f *fleet) { f.overwrite(schema.TimestampKey(2), f.read(schema.TimestampKey(1))) },
+			"is timestamp 1"},
+		"a missing snapshot": {func(f *fleet) { f.removeKey(schema.MetadataKey("snapshot", 2)) }, "snapshot"},
 		"a bin that is another's": {func(f *fleet) {
 			f.overwrite(schema.MetadataKey(f.Bin("web01"), 2), f.read(schema.MetadataKey(f.Bin("web01"), 1)))
 		}, "bin-"},
@@ -60,7 +63,8 @@ func TestAStoreThatGoesWrongIsReportedAndTheLastReleaseServed(t *testing.T) {
 			if log := w.log.String(); !strings.Contains(log, "level=ERROR") || !strings.Contains(log, c.log) {
 				t.Errorf("log: %s", log)
 			}
-			if a, r := w.poll(host, schema.PollRequest{}); r.status != http.StatusOK || !strings.Contains(string(a.Timestamp), `"version":1`) {
+			if a, r := w.poll(host, schema.PollRequest{}); r.status != http.StatusOK ||
+				!strings.Contains(string(a.Timestamp), `"version":1`) {
 				t.Errorf("poll: %d %s", r.status, a.Timestamp)
 			}
 			if _, err := os.Stat(f.dir); err == nil {
@@ -118,7 +122,8 @@ func TestABrokenDatabaseFailsHealthAndNobodyIsTakenForUnregistered(t *testing.T)
 	c := w.register("web01")
 	check(t, w.db.Close())
 	wantStatus(t, w.get(c, schema.MetadataPath+"timestamp.json"), http.StatusServiceUnavailable, "cannot answer")
-	if r := w.get(caller{}, schema.HealthPath); r.status != http.StatusServiceUnavailable || !strings.Contains(string(r.body), "failing") {
+	if r := w.get(caller{}, schema.HealthPath); r.status != http.StatusServiceUnavailable ||
+		!strings.Contains(string(r.body), "failing") {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 	db := w.http

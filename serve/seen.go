@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,8 +22,9 @@ func seenCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "seen",
 		Short: "Print the highest timestamp version that a host has reported",
-		Long: `Print the highest timestamp version that a host has reported, for reconcile recover. The hosts that are ahead are
-listed beside it: one that claims far more than the others may not be telling the truth.`,
+		Long: strings.TrimSpace(`
+Print the highest timestamp version that a host has reported, for reconcile recover. The hosts that are ahead are
+listed beside it: one that claims far more than the others may not be telling the truth.`),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if _, err := os.Stat(database); err != nil {
@@ -38,13 +40,15 @@ listed beside it: one that claims far more than the others may not be telling th
 				return err
 			}
 			if len(ahead) == 0 {
-				return fault.Hint(fmt.Errorf("database %s: no host has reported yet", database), "look on a host: bakehouse-agent status")
+				return fault.Hint(fmt.Errorf("database %s: no host has reported yet", database),
+					"look on a host: bakehouse-agent status")
 			}
 			if asJSON {
 				return writeSeen(cmd.OutOrStdout(), ahead)
 			}
 			for _, h := range ahead {
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s\ttimestamp %d, root %d, at %s\n", h.Host, h.Seen.Timestamp, h.Seen.Root, h.Seen.At.Format(time.RFC3339))
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s\ttimestamp %d, root %d, at %s\n", h.Host, h.Seen.Timestamp, h.Seen.Root,
+					h.Seen.At.Format(time.RFC3339))
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), ahead[0].Seen.Timestamp)
 			return err

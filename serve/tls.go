@@ -42,7 +42,8 @@ func loadCertificate(certPath, keyPath string) (tls.Certificate, error) {
 			"--tls-cert names a PEM file with the certificate and its chain, --tls-key one with its private key")
 	}
 	if now := time.Now(); now.After(cert.Leaf.NotAfter) {
-		return cert, fault.Hint(fmt.Errorf("TLS certificate %s expired at %s", certPath, cert.Leaf.NotAfter.UTC().Format(time.RFC3339)),
+		return cert, fault.Hint(fmt.Errorf("TLS certificate %s expired at %s", certPath,
+			cert.Leaf.NotAfter.UTC().Format(time.RFC3339)),
 			"hosts refuse an expired certificate: renew it")
 	}
 	return cert, nil

@@ -61,14 +61,16 @@ func TestAnExpiredCertificateIsSaidToBe(t *testing.T) {
 	for name, b := range pems {
 		check(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
 	}
-	if _, err := loadCertificate(filepath.Join(dir, certFile), filepath.Join(dir, keyFile)); err == nil || fault.HintOf(err) == "" {
+	if _, err := loadCertificate(filepath.Join(dir, certFile), filepath.Join(dir, keyFile)); err == nil ||
+		fault.HintOf(err) == "" {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestLoopbackIsTold(t *testing.T) {
-	for address, want := range map[string]bool{"127.0.0.1:0": true, "[::1]:8443": true, "localhost:1": true, "127.9.9.9:1": true,
-		":8443": false, "0.0.0.0:1": false, "192.0.2.1:1": false, "bakehouse.example:1": false, "127.0.0.1": false} {
+	for address, want := range map[string]bool{"127.0.0.1:0": true, "[::1]:8443": true, "localhost:1": true,
+		"127.9.9.9:1": true,
+		":8443":       false, "0.0.0.0:1": false, "192.0.2.1:1": false, "bakehouse.example:1": false, "127.0.0.1": false} {
 		if got := isLoopback(address); got != want {
 			t.Errorf("%s: %v", address, got)
 		}

@@ -114,7 +114,8 @@ func deb(t *testing.T, version string, files map[string]string, scripts map[stri
 			t.Fatal(err)
 		}
 	}
-	put("DEBIAN/control", "Package: acme-agent\nVersion: "+version+"\nArchitecture: all\nMaintainer: test <test@example.org>\nDescription: test\n", 0o644)
+	put("DEBIAN/control", "Package: acme-agent\nVersion: "+version+
+		"\nArchitecture: all\nMaintainer: test <test@example.org>\nDescription: test\n", 0o644)
 	for name, text := range scripts {
 		put("DEBIAN/"+name, text, 0o755)
 	}
@@ -136,7 +137,8 @@ func deb(t *testing.T, version string, files map[string]string, scripts map[stri
 
 func TestADebIsInstalledUpgradedAndDowngradedByDpkgInASandbox(t *testing.T) {
 	s := &System{Root: t.TempDir()}
-	p1, p2 := deb(t, "1", map[string]string{"etc/acme": "one"}, nil), deb(t, "2", map[string]string{"etc/acme": "two"}, nil)
+	p1, p2 := deb(t, "1", map[string]string{"etc/acme": "one"}, nil),
+		deb(t, "2", map[string]string{"etc/acme": "two"}, nil)
 	for _, step := range []struct {
 		p    Package
 		want string
@@ -149,7 +151,8 @@ func TestADebIsInstalledUpgradedAndDowngradedByDpkgInASandbox(t *testing.T) {
 		}
 	}
 	status, err := os.ReadFile(filepath.Join(s.Root, dpkgDir, "status"))
-	if err != nil || !strings.Contains(string(status), "Status: install ok installed") || !strings.Contains(string(status), "Version: 1\n") {
+	if err != nil || !strings.Contains(string(status), "Status: install ok installed") ||
+		!strings.Contains(string(status), "Version: 1\n") {
 		t.Errorf("dpkg's database says %q, %v", status, err)
 	}
 }
@@ -166,7 +169,8 @@ func TestADebThatFailsSaysWhyInOneLineAndThePreviousOneMendsIt(t *testing.T) {
 	if err == nil || !Touched(err) {
 		t.Fatalf("error %v, want one that touched the system", err)
 	}
-	if msg := err.Error(); !strings.HasPrefix(msg, "dpkg failed") || strings.Contains(msg, "\n") || !strings.Contains(fault.HintOf(err), "\n") {
+	if msg := err.Error(); !strings.HasPrefix(msg, "dpkg failed") || strings.Contains(msg, "\n") ||
+		!strings.Contains(fault.HintOf(err), "\n") {
 		t.Errorf("error %q, hint %q", msg, fault.HintOf(err))
 	}
 	if b, _ := os.ReadFile(filepath.Join(s.Root, "etc/acme")); string(b) != "two" {
@@ -187,8 +191,10 @@ func TestADebThatFailsSaysWhyInOneLineAndThePreviousOneMendsIt(t *testing.T) {
 func TestDpkgsReasonIsFoundInItsOutput(t *testing.T) {
 	for out, want := range map[string]string{
 		"Selecting previously unselected package x.\nPreparing to unpack x ...\nUnpacking x ...\n" +
-			"dpkg: error processing archive x.deb (--install):\n trying to overwrite '/usr/bin/y', which is also in package z 1\n" +
-			"Errors were encountered while processing:\n x.deb\n": "trying to overwrite '/usr/bin/y', which is also in package z 1",
+			"dpkg: error processing archive x.deb (--install):\n trying to overwrite '/usr/bin/y', which is also in package " +
+			"z 1\n" +
+			"Errors were encountered while processing:\n x.deb\n": "trying to overwrite '/usr/bin/y', which is also in " +
+			"package z 1",
 		"dpkg: error: requested operation requires superuser privilege\n": "requested operation requires superuser privilege",
 		"nothing that is known\n": "nothing that is known",
 		"":                        "",

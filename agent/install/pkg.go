@@ -17,8 +17,8 @@ import (
 
 const pkgLimit = 30 * time.Minute // a hung script must not block updates for good
 
-// pkgAdmin keeps pkgadd from asking anything (admin(4)): a package is put over what has its name, whatever version that is and
-// however an earlier run ended. What would write over another package's files, or finds no space, ends it.
+// pkgAdmin keeps pkgadd from asking anything (admin(4)): a package is put over what has its name, whatever version
+// that is and however an earlier run ended. What would write over another package's files, or finds no space, ends it.
 const pkgAdmin = `mail=
 instance=overwrite
 partial=nocheck
@@ -58,7 +58,8 @@ func (s *System) installPkg(ctx context.Context, p Package) error {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			err = fmt.Errorf("stopped after %s", pkgLimit)
 		}
-		return &touchedError{fault.Hint(fmt.Errorf("pkgadd failed (%w): %s", err, pkgReason(out)), "the last lines of its output:\n%s", tail(out))}
+		return &touchedError{fault.Hint(fmt.Errorf("pkgadd failed (%w): %s", err, pkgReason(out)),
+			"the last lines of its output:\n%s", tail(out))}
 	}
 	return s.verifyPkg(ctx, p)
 }
@@ -71,12 +72,13 @@ func (s *System) pkgTool(ctx context.Context, name string, args ...string) ([]by
 	return s.command(ctx, nil, name, args...)
 }
 
-// verifyPkg asks what is installed, and whether its files hold what they should. Below /etc they may differ: scripts may have
-// changed those.
+// verifyPkg asks what is installed, and whether its files hold what they should. Below /etc they may differ: scripts
+// may have changed those.
 func (s *System) verifyPkg(ctx context.Context, p Package) error {
 	out, err := s.pkgTool(ctx, "pkgparam", p.Name, "VERSION")
 	if got := strings.TrimSpace(string(out)); err != nil || got != p.Version {
-		return &touchedError{fault.Hint(fmt.Errorf("pkgadd installed %s %s, but its state is now %.80q", p.Name, p.Version, got),
+		return &touchedError{fault.Hint(fmt.Errorf("pkgadd installed %s %s, but its state is now %.80q", p.Name, p.Version,
+			got),
 			"see `pkginfo -l %s`", p.Name)}
 	}
 	if out, err = s.pkgTool(ctx, "pkgchk", "-c", "-n", p.Name); err == nil {
@@ -84,7 +86,8 @@ func (s *System) verifyPkg(ctx context.Context, p Package) error {
 	}
 	for line := range strings.Lines(string(out)) {
 		file, found := strings.CutPrefix(strings.TrimSpace(line), "ERROR: /")
-		if found && !strings.HasPrefix(file, "etc/") && !strings.HasPrefix(file, strings.TrimPrefix(filepath.Join(s.root(), "etc"), "/")+"/") {
+		if found && !strings.HasPrefix(file, "etc/") &&
+			!strings.HasPrefix(file, strings.TrimPrefix(filepath.Join(s.root(), "etc"), "/")+"/") {
 			return &touchedError{fault.Hint(fmt.Errorf("pkgadd installed %s %s, but /%s differs from the package",
 				p.Name, p.Version, file),
 				"`pkgchk %s` reports:\n%s", p.Name, tail(out))}
@@ -93,7 +96,8 @@ func (s *System) verifyPkg(ctx context.Context, p Package) error {
 	return nil
 }
 
-// checkPkgOwner refuses to write over what Solaris' package tools installed as another package. Elsewhere there are none.
+// checkPkgOwner refuses to write over what Solaris' package tools installed as another package. Elsewhere there are
+// none.
 func (s *System) checkPkgOwner(ctx context.Context, p Package) error {
 	if _, err := exec.LookPath("pkgchk"); err != nil {
 		return nil
@@ -105,7 +109,8 @@ func (s *System) checkPkgOwner(ctx context.Context, p Package) error {
 	if !found || len(owners) == 0 || p.Format == schema.Pkg && slices.Contains(owners, p.Name) {
 		return nil
 	}
-	return fault.Hint(fmt.Errorf("the package is a %s, but %s on this host came from the package %s", p.Format, program, strings.Join(owners, ", ")),
+	return fault.Hint(fmt.Errorf("the package is a %s, but %s on this host came from the package %s", p.Format, program,
+		strings.Join(owners, ", ")),
 		"set format: \"pkg\" for this host in the fleet's repo, or remove that package "+
 			"with pkgrm and install the %s manually", p.Format)
 }

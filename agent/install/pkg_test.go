@@ -11,8 +11,8 @@ import (
 	"bakehouse/schema/fault"
 )
 
-// solarisTools puts stand-ins for Solaris' package tools in front of the PATH. Each writes down its arguments and does what
-// is given for it, in shell. There is no real one here to ask.
+// solarisTools puts stand-ins for Solaris' package tools in front of the PATH. Each writes down its arguments and does
+// what is given for it, in shell. There is no real one here to ask.
 func solarisTools(t *testing.T, s *System, does map[string]string) (calls func() string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -37,7 +37,8 @@ func TestADatastreamIsInstalledUnattendedAndThenLookedAfter(t *testing.T) {
 	if err := s.installPkg(t.Context(), p); err != nil {
 		t.Fatalf("%v: %s", err, fault.HintOf(err))
 	}
-	want := fmt.Sprintf("pkgadd -R ROOT -n -a %[1]s.admin -d %[1]s acme-agent\npkgparam -R ROOT acme-agent VERSION\npkgchk -R ROOT -c -n acme-agent\n", p.File)
+	want := fmt.Sprintf("pkgadd -R ROOT -n -a %[1]s.admin -d %[1]s acme-agent\npkgparam -R ROOT acme-agent "+
+		"VERSION\npkgchk -R ROOT -c -n acme-agent\n", p.File)
 	if got := calls(); got != want {
 		t.Errorf("called\n%swant\n%s", got, want)
 	}
@@ -51,13 +52,18 @@ func TestADatastreamThatFailsSaysWhyAndCountsAsTouched(t *testing.T) {
 		does map[string]string
 		want string // "" if it is taken for installed
 	}{
-		"a script fails":              {map[string]string{"pkgadd": "echo 'pkgadd: ERROR: postinstall script did not complete successfully'; exit 1"}, "postinstall script did not complete"},
-		"a reboot is wished for":      {map[string]string{"pkgadd": "exit 10", "pkgparam": "echo 1"}, ""},
-		"a warning":                   {map[string]string{"pkgadd": "exit 2", "pkgparam": "echo 1"}, ""},
-		"another version is there":    {map[string]string{"pkgparam": "echo 2"}, `its state is now "2"`},
-		"a file is not as it was":     {map[string]string{"pkgparam": "echo 1", "pkgchk": "echo 'ERROR: /usr/bin/x'; echo '    file size <1> expected <2> actual'; exit 1"}, "/usr/bin/x differs from the package"},
-		"a setting that was changed":  {map[string]string{"pkgparam": "echo 1", "pkgchk": "echo 'ERROR: /etc/x'; exit 1"}, ""},
-		"a setting below the sandbox": {map[string]string{"pkgparam": "echo 1", "pkgchk": `echo "ERROR: $2/etc/x"; exit 1`}, ""},
+		"a script fails": {map[string]string{"pkgadd": "echo 'pkgadd: ERROR: postinstall script did not " +
+			"complete successfully'; exit 1"}, "postinstall script did not complete"},
+		"a reboot is wished for":   {map[string]string{"pkgadd": "exit 10", "pkgparam": "echo 1"}, ""},
+		"a warning":                {map[string]string{"pkgadd": "exit 2", "pkgparam": "echo 1"}, ""},
+		"another version is there": {map[string]string{"pkgparam": "echo 2"}, `its state is now "2"`},
+		"a file is not as it was": {map[string]string{"pkgparam": "echo 1",
+			"pkgchk": "echo 'ERROR: /usr/bin/x'; echo '    file size <1> expected <2> actual'; exit 1"},
+			"/usr/bin/x differs from the package"},
+		"a setting that was changed": {map[string]string{"pkgparam": "echo 1", "pkgchk": "echo 'ERROR: /etc/x'; exit 1"},
+			""},
+		"a setting below the sandbox": {map[string]string{"pkgparam": "echo 1", "pkgchk": `echo "ERROR: $2/etc/x"; exit 1`},
+			""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &System{Root: t.TempDir()}
@@ -75,7 +81,8 @@ func TestADatastreamThatFailsSaysWhyAndCountsAsTouched(t *testing.T) {
 }
 
 func TestAPackageIsNotPutOverAnotherOnesFiles(t *testing.T) {
-	const of = "echo 'Pathname: /usr/bin/bakehouse-agent'; echo 'Referenced by the following packages:'; echo '	%s'; echo 'Current status: installed'"
+	const of = "echo 'Pathname: /usr/bin/bakehouse-agent'; echo 'Referenced by the following packages:'; echo '	%s'; " +
+		"echo 'Current status: installed'"
 	for name, c := range map[string]struct {
 		owner  string
 		format schema.Format

@@ -24,9 +24,11 @@ func rpmSystem(t *testing.T) *System {
 func rpm(t *testing.T, name, version, tags string, files map[string]string, scripts map[string]string) Package {
 	t.Helper()
 	var spec strings.Builder
-	fmt.Fprintf(&spec, "Name: %s\nVersion: %s\nRelease: 1\nSummary: test\nLicense: none\nBuildArch: noarch\n%s%%description\ntest\n%%install\n", name, version, tags)
+	fmt.Fprintf(&spec, "Name: %s\nVersion: %s\nRelease: 1\nSummary: test\nLicense: none\nBuildArch: "+
+		"noarch\n%s%%description\ntest\n%%install\n", name, version, tags)
 	for name, text := range files {
-		fmt.Fprintf(&spec, "mkdir -p %%{buildroot}%s\ncat >%%{buildroot}%s <<'END'\n%s\nEND\n", filepath.Dir(name), name, text)
+		fmt.Fprintf(&spec, "mkdir -p %%{buildroot}%s\ncat >%%{buildroot}%s <<'END'\n%s\nEND\n", filepath.Dir(name), name,
+			text)
 	}
 	for section, text := range scripts {
 		fmt.Fprintf(&spec, "%s\n%s\n", section, text)
@@ -47,7 +49,8 @@ func rpm(t *testing.T, name, version, tags string, files map[string]string, scri
 // hasRpm checks that exactly p is installed, as its files are.
 func (s *System) hasRpm(t *testing.T, p Package, files map[string]string) {
 	t.Helper()
-	if out, err := s.rpm(t.Context(), "--query", p.Name); strings.TrimSpace(string(out)) != p.Name+"-"+p.Version+".noarch" {
+	if out, err := s.rpm(t.Context(), "--query", p.Name); strings.TrimSpace(string(out)) != p.Name+"-"+p.Version+
+		".noarch" {
 		t.Errorf("rpm has %q, %v", out, err)
 	}
 	for name, want := range files {
@@ -86,12 +89,17 @@ func TestAnRpmThatFailsSaysWhyInOneLineAndThePreviousOneMendsIt(t *testing.T) {
 		tags, section, script, want string
 		touched                     bool
 	}{
-		"a script before the files": {"", "%pre", "exit 3", "%prein(acme-agent-2-1.noarch) scriptlet failed, exit status 3", true},
+		"a script before the files": {"", "%pre", "exit 3", "%prein(acme-agent-2-1.noarch) scriptlet failed, exit status 3",
+			true},
 		// rpm itself is content with these.
-		"a script behind the files":     {"", "%post", "exit 3", "%post(acme-agent-2-1.noarch) scriptlet failed, exit status 3", true},
-		"a script at the very end":      {"", "%posttrans", "exit 3", "%posttrans(acme-agent-2-1.noarch) scriptlet failed, exit status 3", true},
-		"a file that is gone":           {"", "%post", "rm /usr/lib/acme/data", "/usr/lib/acme/data differs from the package", true},
-		"a file that changed":           {"", "%post", "echo >>/usr/lib/acme/data", "/usr/lib/acme/data differs from the package", true},
+		"a script behind the files": {"", "%post", "exit 3",
+			"%post(acme-agent-2-1.noarch) scriptlet failed, exit status 3", true},
+		"a script at the very end": {"", "%posttrans", "exit 3",
+			"%posttrans(acme-agent-2-1.noarch) scriptlet failed, exit status 3", true},
+		"a file that is gone": {"", "%post", "rm /usr/lib/acme/data",
+			"/usr/lib/acme/data differs from the package", true},
+		"a file that changed": {"", "%post", "echo >>/usr/lib/acme/data",
+			"/usr/lib/acme/data differs from the package", true},
 		"a package that is not there":   {"Requires: nowhere\n", "", "", "nowhere is needed by acme-agent-2-1.noarch", false},
 		"a conflict with what is there": {"Conflicts: base\n", "", "", "base conflicts with acme-agent-2-1.noarch", false},
 	} {
@@ -134,10 +142,12 @@ func TestAChangedFileBelowEtcIsNoReasonToGoBack(t *testing.T) {
 // Whenever rpm is killed, installing the new package again brings it, and installing the old one brings that back.
 func TestAnRpmRunThatIsKilledConverges(t *testing.T) {
 	t.Parallel()
-	one, two := map[string]string{"/etc/acme": "one", "/usr/lib/acme/old": "one"}, map[string]string{"/etc/acme": "two", "/usr/lib/acme/new": "two"}
+	one, two := map[string]string{"/etc/acme": "one", "/usr/lib/acme/old": "one"},
+		map[string]string{"/etc/acme": "two", "/usr/lib/acme/new": "two"}
 	kill := map[string]string{}
 	for _, section := range []string{"%pretrans", "%pre", "%post", "%preun", "%postun", "%posttrans"} {
-		kill[section] = fmt.Sprintf(`if [ "$(cat /kill 2>/dev/null)" = "%%%s" ]; then rm /kill; kill -9 $PPID; exit 1; fi`, section)
+		kill[section] = fmt.Sprintf(`if [ "$(cat /kill 2>/dev/null)" = "%%%s" ]; then rm /kill; kill -9 $PPID; exit 1; fi`,
+			section)
 	}
 	p1, p2 := rpm(t, "acme-agent", "1", "", one, kill), rpm(t, "acme-agent", "2", "", two, kill)
 	s := rpmSystem(t)
@@ -187,7 +197,8 @@ func TestAHeldRpmLockIsWaitedForAndNamed(t *testing.T) {
 	p := rpm(t, "acme-agent", "1", "", map[string]string{"/etc/acme": "one"}, nil)
 	_, release := holdFile(t, lock)
 	err = s.installRpm(t.Context(), p, time.Millisecond)
-	if err == nil || Touched(err) || !strings.Contains(err.Error(), "rpm is locked by another program, after waiting for 1ms") || fault.HintOf(err) == "" {
+	if err == nil || Touched(err) || !strings.Contains(err.Error(),
+		"rpm is locked by another program, after waiting for 1ms") || fault.HintOf(err) == "" {
 		t.Errorf("error %v, touched: %v", err, Touched(err))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -221,7 +232,8 @@ func TestNoPackageManagerWritesOverWhatAnotherInstalled(t *testing.T) {
 			t.Fatalf("%v: %s", err, fault.HintOf(err))
 		}
 		_, err := s.Install(t.Context(), order[1])
-		if err == nil || Touched(err) || !strings.Contains(err.Error(), "came from a "+string(order[0].Format)) || fault.HintOf(err) == "" {
+		if err == nil || Touched(err) || !strings.Contains(err.Error(), "came from a "+string(order[0].Format)) ||
+			fault.HintOf(err) == "" {
 			t.Errorf("%s over %s: %v", order[1].Format, order[0].Format, err)
 		}
 	}
@@ -229,8 +241,10 @@ func TestNoPackageManagerWritesOverWhatAnotherInstalled(t *testing.T) {
 
 func TestRpmsReasonIsFoundInItsOutput(t *testing.T) {
 	for out, want := range map[string]string{
-		"error: Failed dependencies:\n\tnowhere is needed by x-1-1.noarch\n": "Failed dependencies: nowhere is needed by x-1-1.noarch",
-		"warning: x.rpm: Header V4 RSA/SHA256 Signature, key ID 1: NOKEY\nerror: %prein(x-1-1.noarch) scriptlet failed, exit status 3\n" +
+		"error: Failed dependencies:\n\tnowhere is needed by x-1-1.noarch\n": "Failed dependencies: nowhere is needed by " +
+			"x-1-1.noarch",
+		"warning: x.rpm: Header V4 RSA/SHA256 Signature, key ID 1: NOKEY\nerror: %prein(x-1-1.noarch) scriptlet failed, " +
+			"exit status 3\n" +
 			"error: x-1-1.noarch: install failed\n": "%prein(x-1-1.noarch) scriptlet failed, exit status 3",
 		"warning: %post(x-1-1.noarch) scriptlet failed, exit status 1\n":                                          "%post(x-1-1.noarch) scriptlet failed, exit status 1",
 		"\tfile /usr/bin/y from install of x-1-1 conflicts with file from package z-1-1\n":                        "file /usr/bin/y from install of x-1-1 conflicts with file from package z-1-1",
@@ -247,8 +261,9 @@ func TestRpmsReasonIsFoundInItsOutput(t *testing.T) {
 func TestAVerifyLineSaysWhetherContentDiffers(t *testing.T) {
 	lines := map[string]bool{
 		"missing     /usr/bin/x": true, "S.5....T.    /usr/bin/x": true, "..5......  c /usr/bin/x": true,
-		".M.......    /usr/bin/x": false, ".....UG..    /usr/bin/x": false, ".......T.    /usr/bin/x": false, "S.5....T.    /etc/x": false,
-		"missing   c /etc/x": false, "": false, "Unsatisfied dependencies for x-1-1.noarch:": false,
+		".M.......    /usr/bin/x": false, ".....UG..    /usr/bin/x": false, ".......T.    /usr/bin/x": false,
+		"S.5....T.    /etc/x": false,
+		"missing   c /etc/x":  false, "": false, "Unsatisfied dependencies for x-1-1.noarch:": false,
 	}
 	for line, want := range lines {
 		if got := rpmDiffers(strings.Fields(line)); got != want {

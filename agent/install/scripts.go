@@ -15,9 +15,9 @@ import (
 // scriptLimit is how long a step of a package's scripts may take: one that hangs must not block updates for good.
 const scriptLimit = 10 * time.Minute
 
-// prepare does what comes before the new version's files are seen: the old version's prerm, then the new one's pretrans,
-// users, the owners of its files, and preinst. Its undo comes when the old files are back, and has the old version put its
-// own state in order again, as installing its package once more would.
+// prepare does what comes before the new version's files are seen: the old version's prerm, then the new one's
+// pretrans, users, the owners of its files, and preinst. Its undo comes when the old files are back, and has the old
+// version put its own state in order again, as installing its package once more would.
 func (v *switching) prepare(ctx context.Context) (func() error, error) {
 	undo := func() error {
 		ctx := context.WithoutCancel(ctx)
@@ -79,5 +79,6 @@ func (v *switching) script(ctx context.Context, version, step, action string) er
 	if errors.Is(limited.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
 		err = fmt.Errorf("stopped after %s", scriptLimit)
 	}
-	return fault.Hint(fmt.Errorf("the package's script for %s failed: %w", step, err), "the last lines of its output:\n%s", tail(out))
+	return fault.Hint(fmt.Errorf("the package's script for %s failed: %w", step, err),
+		"the last lines of its output:\n%s", tail(out))
 }

@@ -47,7 +47,8 @@ func (h *Host) Save() error { return h.files.Write(h.Record) }
 
 // baked reads what the package brought along; nothing if there is no package.
 func (f Files) baked() (*schema.AgentConfig, []byte, error) {
-	const hint = "install this host's package again: bakehouse package get HOST -o FILE on the server, then dpkg -i FILE here"
+	const hint = "install this host's package again: bakehouse package get HOST -o FILE on the server, then dpkg -i " +
+		"FILE here"
 	name := f.Path(schema.ConfigFile)
 	b, err := ReadFile(name, maxConfig)
 	if err != nil || b == nil {

@@ -64,7 +64,8 @@ func TestNewerAnchorIsTaken(t *testing.T) {
 
 func TestDamagedAnchorSaysWhatToDo(t *testing.T) {
 	r := newRepo(t)
-	for _, b := range [][]byte{nil, []byte("{}"), r.Anchor[:200], bytes.Replace(r.Anchor, []byte(`"bins":4`), []byte(`"bins":8`), 1)} {
+	for _, b := range [][]byte{nil, []byte("{}"), r.Anchor[:200],
+		bytes.Replace(r.Anchor, []byte(`"bins":4`), []byte(`"bins":8`), 1)} {
 		_, err := Open("", b, r.clock)
 		if err == nil || !strings.Contains(fmt.Sprint(err), "anchor root") || fault.HintOf(err) == "" {
 			t.Errorf("got %v", err)
@@ -73,7 +74,8 @@ func TestDamagedAnchorSaysWhatToDo(t *testing.T) {
 }
 
 func TestAnchorWithAKeyOfTheWrongLengthDoesNotPanic(t *testing.T) {
-	for _, names := range []*strings.Replacer{strings.NewReplacer(), strings.NewReplacer("keytype", "KeyType", "keyval", "KeyVal", "public", "Public")} {
+	for _, names := range []*strings.Replacer{strings.NewReplacer(),
+		strings.NewReplacer("keytype", "KeyType", "keyval", "KeyVal", "public", "Public")} {
 		body := names.Replace(`{"signed":{"_type":"root","version":1,"keys":{"a":{"keytype":"ed25519","scheme":"ed25519","keyval":{"public":"abcd"}}},` +
 			`"roles":{"root":{"keyids":["a"],"threshold":1}}},"signatures":[{"keyid":"a","sig":"ab"}]}`)
 		_, err := Open("", []byte(body), nil)

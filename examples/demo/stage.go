@@ -169,7 +169,8 @@ func (s *stage) refused(ctx context.Context, why, dir string, argv ...string) er
 		return err
 	}
 	if r.code != fault.ExitRefused {
-		return fmt.Errorf("`%s` exited with %d instead of refusing with %d:\n%s%s", strings.Join(argv, " "), r.code, fault.ExitRefused, r.stdout, r.stderr)
+		return fmt.Errorf("`%s` exited with %d instead of refusing with %d:\n%s%s", strings.Join(argv, " "), r.code,
+			fault.ExitRefused, r.stdout, r.stderr)
 	}
 	if !strings.Contains(r.stderr, why) {
 		return fmt.Errorf("`%s` refused without saying %q:\n%s", strings.Join(argv, " "), why, r.stderr)

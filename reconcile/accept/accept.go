@@ -17,8 +17,8 @@ import (
 	"bakehouse/serve/store"
 )
 
-// Rule is which signatures a host with a certain package wants on the next one: what the updater's rules resolved to when
-// it was baked. Nil: the package has no updater, so nothing on the host installs anything.
+// Rule is which signatures a host with a certain package wants on the next one: what the updater's rules resolved to
+// when it was baked. Nil: the package has no updater, so nothing on the host installs anything.
 type Rule struct {
 	keys      []schema.AcceptedKey
 	threshold int

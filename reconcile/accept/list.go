@@ -69,7 +69,8 @@ func List(ctx context.Context, where desired.Where, location, cacheDir string, l
 			if err != nil {
 				return nil, err
 			}
-			l = &Listed{Package: m.SHA256, Manifest: a.Manifest, Recipe: m.Recipe, Platform: m.Platform, Format: m.Format, Size: m.Size,
+			l = &Listed{Package: m.SHA256, Manifest: a.Manifest, Recipe: m.Recipe, Platform: m.Platform, Format: m.Format,
+				Size:     m.Size,
 				SignedBy: s.By, Unknown: s.Unknown, Accepted: true}
 			byManifest[a.Manifest], signed[a.Manifest] = l, s
 			listed = append(listed, l)

@@ -87,8 +87,10 @@ func (r Retirement) edit(ctx context.Context, name string) (path string, text []
 		return "", nil, fmt.Errorf("key %s is retired since %s", name, key.Retired.UTC().Format(time.RFC3339))
 	}
 	signs := func(k *fleet.Key) bool { return k.Has(fleet.UsePackage) }
-	if others := slices.DeleteFunc(slices.Collect(maps.Values(f.Keys)), func(k *fleet.Key) bool { return k == key || !signs(k) }); signs(key) && len(others) == 0 {
-		return "", nil, fault.Hint(fmt.Errorf("key %s is the only one that signs packages", name), "first make the key that follows it: bakehouse key create NAME --use package")
+	if others := slices.DeleteFunc(slices.Collect(maps.Values(f.Keys)),
+		func(k *fleet.Key) bool { return k == key || !signs(k) }); signs(key) && len(others) == 0 {
+		return "", nil, fault.Hint(fmt.Errorf("key %s is the only one that signs packages", name),
+			"first make the key that follows it: bakehouse key create NAME --use package")
 	}
 	was, err := fs.ReadFile(fsys, key.Pos.File)
 	if err != nil {
@@ -102,7 +104,8 @@ func (r Retirement) edit(ctx context.Context, name string) (path string, text []
 func (r Retirement) after(ctx context.Context, path string, text []byte) (*desired.State, error) {
 	s, err := desired.Edited(ctx, r.Repo, path, text)
 	if err != nil {
-		return nil, fault.Hint(fmt.Errorf("with the key retired the repo has errors:\n%w", err), "fix these first; nothing was written")
+		return nil, fault.Hint(fmt.Errorf("with the key retired the repo has errors:\n%w", err),
+			"fix these first; nothing was written")
 	}
 	return s, nil
 }
@@ -130,7 +133,8 @@ func (r Retirement) unreachable(ctx context.Context, after *desired.State) (unre
 	}
 	st, err := store.OpenExisting(ctx, r.Store)
 	if err != nil {
-		return nil, fault.Hint(fmt.Errorf("cannot tell what hosts run without what is published: %w", err), "name the store: --store")
+		return nil, fault.Hint(fmt.Errorf("cannot tell what hosts run without what is published: %w", err),
+			"name the store: --store")
 	}
 	// The roots in the repo and the keys as they are now: retiring is not part of that yet.
 	before, err := desired.Top(ctx, desired.Where{Repo: r.Repo, Worktree: true})
@@ -172,7 +176,8 @@ const maxListed = 50
 
 func (u unreachable) refuse(name string, allowed int) error {
 	if len(u) == 0 {
-		return fault.Hint(fmt.Errorf("retiring key %s strands no host, and --strand says %d", name, allowed), "leave --strand out")
+		return fault.Hint(fmt.Errorf("retiring key %s strands no host, and --strand says %d", name, allowed),
+			"leave --strand out")
 	}
 	var b strings.Builder
 	for i, host := range slices.Sorted(maps.Keys(u)) {
@@ -186,6 +191,8 @@ func (u unreachable) refuse(name string, allowed int) error {
 	if len(u) == 1 {
 		are = "is"
 	}
-	return fault.Hint(fmt.Errorf("without key %s there %s %s that no valid signature would be left for, and --strand says %d:%s", name, are, console.Count(len(u), "host"), allowed, &b),
-		"let them first install a package that accepts another key too (--updated once they have), or say --strand %d", len(u))
+	return fault.Hint(fmt.Errorf("without key %s there %s %s that no valid signature would be left for, and --strand "+
+		"says %d:%s", name, are, console.Count(len(u), "host"), allowed, &b),
+		"let them first install a package that accepts another key too (--updated once they have), or say --strand %d",
+		len(u))
 }

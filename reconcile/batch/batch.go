@@ -1,5 +1,5 @@
-// Package batch bakes and signs many packages at a time: whatever a pass found to be new, or what is baked again to compare
-// it. The first error ends the work, and nothing is begun after it.
+// Package batch bakes and signs many packages at a time: whatever a pass found to be new, or what is baked again to
+// compare it. The first error ends the work, and nothing is begun after it.
 package batch
 
 import (
@@ -70,8 +70,8 @@ func (b *Baker) Each(ctx context.Context, want []plan.Package, take func(i int, 
 	})
 }
 
-// Together does n pieces of work, jobs at a time; do says what it did. The first error ends the others, and once ctx ends
-// none is begun.
+// Together does n pieces of work, jobs at a time; do says what it did. The first error ends the others, and once ctx
+// ends none is begun.
 func Together(
 	ctx context.Context, jobs int, p *console.Progress, n int, do func(ctx context.Context, i int) (string, error),
 ) error {

@@ -39,7 +39,8 @@ quality report; both, like json, hold errors and warnings.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			write := diagnosticFormats[format]
 			if write == nil {
-				return fault.Hint(fmt.Errorf("there is no format %.40q", format), "it is one of %s", strings.Join(slices.Sorted(maps.Keys(diagnosticFormats)), ", "))
+				return fault.Hint(fmt.Errorf("there is no format %.40q", format), "it is one of %s",
+					strings.Join(slices.Sorted(maps.Keys(diagnosticFormats)), ", "))
 			}
 			s, err := c.pin(cmd.ErrOrStderr())
 			if err != nil {
@@ -60,8 +61,10 @@ quality report; both, like json, hold errors and warnings.`,
 	}
 	c.add(cmd)
 	cmd.Flags().StringVar(&format, "format", "text", "how to print what is found: text, json, github or gitlab")
-	cmd.Flags().TextVar(&soon, "key-notice", schema.Duration(0), "how long before its expiry a key is noted (default keyExpiry in fleet.cue, or 90d)")
-	cmd.Flags().TextVar(&urgent, "key-warning", schema.Duration(0), "how long before its expiry a key is warned of (default keyExpiry in fleet.cue, or 30d)")
+	cmd.Flags().TextVar(&soon, "key-notice", schema.Duration(0),
+		"how long before its expiry a key is noted (default keyExpiry in fleet.cue, or 90d)")
+	cmd.Flags().TextVar(&urgent, "key-warning", schema.Duration(0),
+		"how long before its expiry a key is warned of (default keyExpiry in fleet.cue, or 30d)")
 	return cmd
 }
 

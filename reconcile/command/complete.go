@@ -53,14 +53,15 @@ var completers = map[string]completer{
 
 // directories are the flags, and the commands whose first argument is one.
 var directories = []string{
-	"--against", "--cache-dir", "--key-dir", "--programs", "--repo", "--source", "--store", "--tls-self-signed", "init", "man",
+	"--against", "--cache-dir", "--key-dir", "--programs", "--repo", "--source", "--store", "--tls-self-signed", "init",
+	"man",
 }
 
 // A filler sets the flags of a command that are not given, as settings.Sources.Fill does.
 type filler func(*cobra.Command) (taken []string, err error)
 
-// Complete has shells complete the values of root's commands. What --repo is may be a setting, which fill knows; what it
-// finds wrong is not for the moment when a key is pressed.
+// Complete has shells complete the values of root's commands. What --repo is may be a setting, which fill knows; what
+// it finds wrong is not for the moment when a key is pressed.
 func Complete(root *cobra.Command, fill filler) {
 	for _, cmd := range root.Commands() {
 		path := strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")

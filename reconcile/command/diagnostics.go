@@ -45,7 +45,8 @@ func okLine(d *desired.Diagnosis, w io.Writer) error {
 	if s.Retired > 0 {
 		retired = fmt.Sprintf(", %d retired", s.Retired)
 	}
-	_, err := fmt.Fprintf(w, "ok: %s: %s%s, %s, %s of its own, %s\n", d.State, console.Count(s.Hosts, "host"), retired, console.Count(s.Recipes, "recipe"),
+	_, err := fmt.Fprintf(w, "ok: %s: %s%s, %s, %s of its own, %s\n", d.State, console.Count(s.Hosts, "host"), retired,
+		console.Count(s.Recipes, "recipe"),
 		console.Count(s.Plugins, "plugin"), console.Count(s.Keys, "key"))
 	return err
 }
@@ -79,8 +80,8 @@ func jsonDiagnosis(d *desired.Diagnosis, out, _ io.Writer) error {
 	return console.WriteJSON(out, all)
 }
 
-// github writes workflow commands, which GitHub shows at the lines of a pull request. Names and values of the repo stand
-// in them, and could be commands of their own were they not escaped.
+// github writes workflow commands, which GitHub shows at the lines of a pull request. Names and values of the repo
+// stand in them, and could be commands of their own were they not escaped.
 func githubDiagnosis(d *desired.Diagnosis, out, log io.Writer) error {
 	property := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
 	data := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
@@ -146,7 +147,8 @@ func gitlabDiagnosis(d *desired.Diagnosis, out, log io.Writer) error {
 		if f.Hint != "" {
 			text += "; hint: " + f.Hint
 		}
-		issues = append(issues, issue{text, "bakehouse-check", fmt.Sprintf("%x", sum), severity[f.Level], location{at.File, begin{max(1, at.Line)}}})
+		issues = append(issues, issue{text, "bakehouse-check", fmt.Sprintf("%x", sum), severity[f.Level],
+			location{at.File, begin{max(1, at.Line)}}})
 	}
 	if err := console.WriteJSON(out, issues); err != nil {
 		return err

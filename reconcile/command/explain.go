@@ -27,11 +27,12 @@ func explainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain HOST [PLUGIN[.PARAM]]",
 		Short: "Say what a host gets, and which line of which file decides",
-		Long: `Prints a host's attributes and the parameters of its plugins: each value, the place that sets it, and the weaker
+		Long: strings.TrimSpace(`
+Prints a host's attributes and the parameters of its plugins: each value, the place that sets it, and the weaker
 rules that it beats. A value that no rule sets is the plugin's default, at the place that declares it.
 What plugins do as root on the host comes last.
 
-With --select it says instead whether the host gets updates, and which condition of rollout.select decides.`,
+With --select it says instead whether the host gets updates, and which condition of rollout.select decides.`),
 		Example: `  bakehouse explain web01
   bakehouse explain --select web01
   bakehouse explain web01 updater.interval`,
@@ -77,7 +78,8 @@ With --select it says instead whether the host gets updates, and which condition
 // explainSelection prints whether the host gets updates, and why.
 func explainSelection(out io.Writer, f *fleet.Fleet, args []string, asJSON bool) error {
 	if len(args) > 1 {
-		return fault.Hint(fmt.Errorf("--select asks about a host, not about %q", args[1]), "leave the plugin out, or --select")
+		return fault.Hint(fmt.Errorf("--select asks about a host, not about %q", args[1]),
+			"leave the plugin out, or --select")
 	}
 	s, err := rules.Select(f, args[0])
 	if err != nil {
@@ -123,13 +125,15 @@ func narrow(e *rules.Explanation, what string) error {
 				for _, x := range params {
 					have = append(have, x.Name)
 				}
-				return fault.Hint(fmt.Errorf("plugin %s of host %s has no value for %q", plugin, e.Host, param), "it has %s", strings.Join(have, ", "))
+				return fault.Hint(fmt.Errorf("plugin %s of host %s has no value for %q", plugin, e.Host, param), "it has %s",
+					strings.Join(have, ", "))
 			}
 		}
 		e.Attributes, e.Plugins = nil, []rules.PluginExplained{p}
 		return nil
 	}
-	return fault.Hint(fmt.Errorf("no rule gives host %s the plugin %q", e.Host, plugin), "it has %s", strings.Join(names, ", "))
+	return fault.Hint(fmt.Errorf("no rule gives host %s the plugin %q", e.Host, plugin), "it has %s",
+		strings.Join(names, ", "))
 }
 
 // rootItem is something in a host's package that acts as root.
@@ -140,7 +144,8 @@ type rootItem struct {
 	Plugin string `json:"plugin"`
 }
 
-// rootEffective lists what acts as root on the host, or of one plugin if it is asked for, and nothing if a parameter is.
+// rootEffective lists what acts as root on the host, or of one plugin if it is asked for, and nothing if a parameter
+// is.
 func rootEffective(e *rules.Explanation, what []string) (out []rootItem) {
 	for _, it := range plan.Effective(e.Content) {
 		if len(what) == 0 || what[0] == it.Plugin {

@@ -66,7 +66,8 @@ func commitFlags(cmd *cobra.Command, c *reconcile.CommitCheck) {
 	f := cmd.Flags()
 	f.StringVar(&c.Start, "verify-commits", "",
 		"publish nothing unless every commit since the last published one is signed by someone who may sign; "+
-			"if nothing is published yet, begin with the head itself, with \"all\" its history or after a COMMIT (40 hex digits)")
+			"if nothing is published yet, begin with the head itself, with \"all\" its history or after a COMMIT (40 hex "+
+			"digits)")
 	f.Lookup("verify-commits").NoOptDefVal = reconcile.StartHead
 	f.StringVar(&c.Allowed, "allowed-signers", "",
 		"verify commits: file of the SSH keys that may sign, as for ssh-keygen; not a file of the repository")

@@ -18,7 +18,8 @@ func keyRetire() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "retire NAME",
 		Short: "End the use of a key, unless that strands hosts",
-		Long: `Write into keys/NAME.cue that the key is retired. From the commit of that on it signs nothing, and new packages do not
+		Long: strings.TrimSpace(`
+Write into keys/NAME.cue that the key is retired. From the commit of that on it signs nothing, and new packages do not
 accept it. What it has signed stays valid where it is accepted.
 
 A host judges the next package by the rules of the one that it runs. Hosts that would have no acceptable signature
@@ -26,9 +27,10 @@ without the key are listed: by what is published for them, by the older candidat
 --updated), and by the rules in the repo. Then nothing is written, unless --strand gives exactly their number.
 
 A rule that names the key is an error, at its place: take the key out of it first. A retired key that signs metadata
-(root, targets, snapshot, timestamp) needs a next root: bakehouse root next.`,
-		Example: "  bakehouse key retire release-2026 --store /srv/bakehouse\n  bakehouse key retire stolen --store /srv/bakehouse --strand 2",
-		Args:    cobra.ExactArgs(1),
+(root, targets, snapshot, timestamp) needs a next root: bakehouse root next.`),
+		Example: "  bakehouse key retire release-2026 --store /srv/bakehouse\n  bakehouse key retire stolen --store " +
+			"/srv/bakehouse --strand 2",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r.Now = time.Now()
 			done, err := r.Run(cmd.Context(), args[0])
@@ -48,8 +50,10 @@ A rule that names the key is an error, at its place: take the key out of it firs
 	}
 	cmd.Flags().StringVar(&r.Repo, "repo", ".", "work tree of the fleet repo")
 	storeFlag(cmd, &r.Store)
-	cmd.Flags().IntVar(&r.Strand, "strand", 0, "how many hosts this may leave without a valid signature: exactly as many as are listed")
-	cmd.Flags().BoolVar(&r.Updated, "updated", false, "every host has installed what is published for it, so older packages do not count")
+	cmd.Flags().IntVar(&r.Strand, "strand", 0,
+		"how many hosts this may leave without a valid signature: exactly as many as are listed")
+	cmd.Flags().BoolVar(&r.Updated, "updated", false,
+		"every host has installed what is published for it, so older packages do not count")
 	asJSON = addJSON(cmd)
 	return cmd
 }

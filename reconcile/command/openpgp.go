@@ -15,8 +15,8 @@ import (
 	"bakehouse/schema/fault"
 )
 
-// openPGPKey is a secret key as `gpg --export-secret-keys` writes it. It vouches for copies of packages to package managers and
-// repositories, which know nothing of ours; no updater of ours believes it.
+// openPGPKey is a secret key as `gpg --export-secret-keys` writes it. It vouches for copies of packages to package
+// managers and repositories, which know nothing of ours; no updater of ours believes it.
 type openPGPKey struct {
 	entity *openpgp.Entity
 	config *packet.Config
@@ -49,7 +49,8 @@ func readOpenPGPKey(file string, passphrase keys.Passphrase) (*openPGPKey, error
 		}
 	}
 	if err != nil {
-		return nil, fault.Hint(fmt.Errorf("OpenPGP key %s: %w", file, err), "export one secret key that signs: gpg --export-secret-keys --armor KEY > FILE")
+		return nil, fault.Hint(fmt.Errorf("OpenPGP key %s: %w", file, err),
+			"export one secret key that signs: gpg --export-secret-keys --armor KEY > FILE")
 	}
 	if k.signer().PrivateKey.Encrypted {
 		pass, err := passphrase(openPGPName, false)
@@ -57,7 +58,8 @@ func readOpenPGPKey(file string, passphrase keys.Passphrase) (*openPGPKey, error
 			return nil, err
 		}
 		if err := k.entity.DecryptPrivateKeys(pass); err != nil {
-			return nil, fault.Hint(fmt.Errorf("OpenPGP key %s: the passphrase does not fit", file), "see `bakehouse package --help` for where it is looked for")
+			return nil, fault.Hint(fmt.Errorf("OpenPGP key %s: the passphrase does not fit", file),
+				"see `bakehouse package --help` for where it is looked for")
 		}
 	}
 	return k, nil

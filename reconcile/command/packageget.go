@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/console"
@@ -46,13 +47,14 @@ func packageGetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get HOST",
 		Short: "Fetch a host's published package, to install it manually the first time",
-		Long: `Verifies the published release from the repository's trust/1.root.json, assembles the host's package and writes it to
+		Long: strings.TrimSpace(`
+Verifies the published release from the repository's trust/1.root.json, assembles the host's package and writes it to
 a file. Prints the file's name, size and digest.
 
 With --openpgp-key the file is a copy that carries a signature by that OpenPGP secret key as rpm and repositories' tools
 look for it: an rpm over its header, a deb in the member _gpgorigin, as debsigs has it. A detached signature over the
 copy goes to FILE.asc. To hosts it is the same package: they update from it as from the published one. The key's
-passphrase comes from BAKEHOUSE_PASSPHRASE_OPENPGP, --passphrase-file, --passphrase-fd or a prompt.`,
+passphrase comes from BAKEHOUSE_PASSPHRASE_OPENPGP, --passphrase-file, --passphrase-fd or a prompt.`),
 		Example: `  bakehouse package get web01 -o web01.deb
   bakehouse package get web01 -o web01.rpm --openpgp-key release.asc`,
 		Args: cobra.ExactArgs(1),

@@ -19,9 +19,10 @@ func packageListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the published packages, who signed them, and which hosts would refuse one",
-		Long: `Verifies the published release from the repository's roots, and lists each package with its hosts and the keys that
+		Long: strings.TrimSpace(`
+Verifies the published release from the repository's roots, and lists each package with its hosts and the keys that
 signed it. A host judges a package by the rules of the one that it runs: what is published now for it, or an older
-candidate. A line "refused by" names hosts that would find too few signatures, and whose they would accept.`,
+candidate. A line "refused by" names hosts that would find too few signatures, and whose they would accept.`),
 		Example: "  bakehouse package list\n  bakehouse package list --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -60,7 +61,8 @@ func listedText(l *accept.Listed) string {
 		if r.Running == l.Package {
 			which = "once it runs this one"
 		}
-		fmt.Fprintf(&b, "  refused by %s if %s, which accepts %s: sign it with such a key (bakehouse package sign --key NAME)\n",
+		fmt.Fprintf(&b, "  refused by %s if %s, which accepts %s: sign it with such a key (bakehouse package sign --key "+
+			"NAME)\n",
 			console.Hosts(r.Hosts), which, r.Accepts)
 	}
 	return b.String()

@@ -20,11 +20,12 @@ func packageSignCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sign",
 		Short: "Sign what is published with further keys",
-		Long: `Bakes again what is published, from the commit that the release names, compares it, and signs it with the keys of
+		Long: strings.TrimSpace(`
+Bakes again what is published, from the commit that the release names, compares it, and signs it with the keys of
 --key. Nothing is published, and nothing is signed unless every package is what that commit yields. Signatures are only
 ever added.
 
-With --allowed-signers or --keyring, commits are verified first, as "bakehouse reconcile --help" describes.`,
+With --allowed-signers or --keyring, commits are verified first, as "bakehouse reconcile --help" describes.`),
 		Example: "  bakehouse package sign --store /srv/bakehouse --key release-2",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -21,14 +21,16 @@ func packageVerifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify HOST | --all",
 		Short: "Bake a published package again and compare",
-		Long: `Bakes the package again, from the commit that the release names or from --ref, and compares it with the published one.
+		Long: strings.TrimSpace(`
+Bakes the package again, from the commit that the release names or from --ref, and compares it with the published one.
 Nothing but source files is taken from the store for that, and those by their digests. What differs is listed field by
-field and file by file, and the command exits with 3. --all does so for every package of the release.`,
+field and file by file, and the command exits with 3. --all does so for every package of the release.`),
 		Example: `  bakehouse package verify web01
   bakehouse package verify --all --jobs 4`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if !all && len(args) == 0 {
-				return fault.Hint(errors.New("no host to verify"), "bakehouse package verify HOST, or --all for every published package")
+				return fault.Hint(errors.New("no host to verify"),
+					"bakehouse package verify HOST, or --all for every published package")
 			}
 			if all {
 				return cobra.NoArgs(cmd, args)

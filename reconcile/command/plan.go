@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +23,8 @@ func planCommand(version string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what a commit changes: which hosts, which files, what acts as root, and which line is to blame",
-		Long: `Compares a commit with another state and prints what reconcile would change: the hosts whose package becomes another,
+		Long: strings.TrimSpace(`
+Compares a commit with another state and prints what reconcile would change: the hosts whose package becomes another,
 grouped by equal change, with the differences of the files in it and the rule or file that causes them; hosts added and
 removed; other attributes. What acts as root on a host comes first and is marked: scripts, services, executables, and
 files that programs of root obey. It needs no keys, bakes nothing, and never writes to the store.
@@ -34,7 +36,7 @@ where the content of packages comes from the commit of that release if the clone
 Like reconcile, it refuses to remove more hosts than limits.removed in fleet.cue (default 50), unless a commit message
 since the base accounts for them: "Bakehouse-Remove: hosts/web 120".
 
-Exit codes: 0 done, 1 error; with --detailed-exitcode 0 no changes, 1 error, 2 changes; 3 something did not verify.`,
+Exit codes: 0 done, 1 error; with --detailed-exitcode 0 no changes, 1 error, 2 changes; 3 something did not verify.`),
 		Example: `  bakehouse plan
   bakehouse plan --base origin/main --format markdown > comment.md
   bakehouse plan --against /srv/bakehouse/store --out plan.json && bakehouse reconcile --plan plan.json`,
@@ -74,7 +76,8 @@ Exit codes: 0 done, 1 error; with --detailed-exitcode 0 no changes, 1 error, 2 c
 	}
 	state.add(cmd)
 	f := cmd.Flags()
-	f.StringVar(&p.Base, "base", "", "commit, branch or tag to compare with (default the first parent; with --against the published commit)")
+	f.StringVar(&p.Base, "base", "", "commit, branch or tag to compare with (default the first parent; with --against "+
+		"the published commit)")
 	f.StringVar(&p.Against, "against", "", "store whose published release to compare with: a directory")
 	f.StringVar(&p.Out, "out", "", "file to write the plan to, for reconcile --plan; needs --against")
 	f.StringVar(&format, "format", "text", "text, json or markdown (a comment for a pull request)")

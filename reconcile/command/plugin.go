@@ -24,10 +24,11 @@ func pluginCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plugin",
 		Short: "Show the plugins that rules can give to hosts, and their parameters",
-		Long: `A plugin is CUE in plugins/NAME/ of the fleet repository: from typed parameters, which rules set, it makes what a host
+		Long: strings.TrimSpace(`
+A plugin is CUE in plugins/NAME/ of the fleet repository: from typed parameters, which rules set, it makes what a host
 gets. Besides files that is services (with a listener, one for each connection), commands run at intervals, system users
 and groups, relations to other packages, scripts for each step of installing and removing, and a health check.
-"plugin schema" prints every field that a plugin has, with what each means and what scripts may rely on.`,
+"plugin schema" prints every field that a plugin has, with what each means and what scripts may rely on.`),
 	}
 	cmd.AddCommand(pluginListCommand(), pluginShowCommand(), pluginSchemaCommand())
 	return cmd

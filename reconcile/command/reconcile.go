@@ -20,7 +20,8 @@ func reconcileCommand(version string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reconcile",
 		Short: "Bake, sign and publish whatever a commit changed",
-		Long: `Reads the fleet from a commit, verifies what the store has published, bakes and signs the packages that are new, and
+		Long: strings.TrimSpace(`
+Reads the fleet from a commit, verifies what the store has published, bakes and signs the packages that are new, and
 publishes TUF metadata. The numbered timestamp comes last and is the commit point: a run that dies before it has changed
 nothing that hosts see, and the next run converges. A run without changes publishes nothing. If it finds that a run of
 the last 24 hours did so for the same commit, program and store, it does not read the whole store again (--full does).
@@ -37,7 +38,7 @@ be outside of the repository. A refusal exits with 3 and changes nothing.
 Any run renews the roles that are past half of their lifetime if it holds their keys, and warns of the others.
 
 Passphrases come from BAKEHOUSE_PASSPHRASE_KEY (the key's name in capitals, "_" for "-" and "."), a file, a descriptor,
-or a prompt; "bakehouse key --help" describes them, and keys in a KMS or HSM.`,
+or a prompt; "bakehouse key --help" describes them, and keys in a KMS or HSM.`),
 		Example: `  bakehouse reconcile --store /srv/bakehouse
   bakehouse reconcile --store /srv/bakehouse --allowed-signers /etc/bakehouse/allowed_signers
   bakehouse plan --against /srv/bakehouse --out plan.json && bakehouse reconcile --store /srv/bakehouse --plan plan.json`,

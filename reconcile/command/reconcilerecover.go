@@ -2,6 +2,7 @@ package command
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,11 +17,12 @@ func reconcileRecoverCommand(version string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "recover",
 		Short: "Publish again after the store was restored from a backup, or after metadata expired",
-		Long: `A store that was restored from a backup publishes versions that hosts have seen already, so hosts reject it. --above N
+		Long: strings.TrimSpace(`
+A store that was restored from a backup publishes versions that hosts have seen already, so hosts reject it. --above N
 publishes everything above the highest timestamp version that a host has seen ("bakehouse serve seen" prints it).
 
 If nobody ran reconcile until targets or bins expired, --after-expiry signs everything again from the commit. It ignores
-everything in the store except version numbers.`,
+everything in the store except version numbers.`),
 		Example: `  bakehouse reconcile recover --store /srv/bakehouse --above "$(bakehouse serve seen)"
   bakehouse reconcile recover --store /srv/bakehouse --after-expiry`,
 		Args: cobra.NoArgs,

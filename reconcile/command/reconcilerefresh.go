@@ -18,8 +18,9 @@ func reconcileRefreshCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "refresh",
 		Short: "Renew timestamp and snapshot with their keys alone",
-		Long: `Renews the timestamp, and the snapshot when it is due. It evaluates, bakes and changes nothing, and needs no other keys:
-for a daily schedule that holds the keys for timestamp and snapshot only.`,
+		Long: strings.TrimSpace(`
+Renews the timestamp, and the snapshot when it is due. It evaluates, bakes and changes nothing, and needs no other keys:
+for a daily schedule that holds the keys for timestamp and snapshot only.`),
 		Example: "  bakehouse reconcile refresh --store /srv/bakehouse",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -35,7 +35,8 @@ func storeGCCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gc",
 		Short: "Delete what no published, candidate or kept release needs",
-		Long: `Deletes from the store old metadata and the packages (manifests, statements, segments) that nobody needs any more.
+		Long: strings.TrimSpace(`
+Deletes from the store old metadata and the packages (manifests, statements, segments) that nobody needs any more.
 These keep what they name:
 
   - the newest release: for every host its package, and up to two older candidates that its ring may still wait for
@@ -51,7 +52,7 @@ verify, or anything that is kept cannot be read, nothing is deleted. It may run 
 reconcile holds the store's lock, gc ends with an error. Interrupted at any point it leaves a sound store, and the next
 run continues.
 
-Exit codes: 0 done, 1 error, 3 the store does not verify.`,
+Exit codes: 0 done, 1 error, 3 the store does not verify.`),
 		Example: `  bakehouse store gc --dry-run --store /srv/bakehouse/store
   bakehouse store gc --store /srv/bakehouse/store --root /etc/bakehouse/1.root.json --keep 30`,
 		Args: cobra.NoArgs,
@@ -70,7 +71,8 @@ Exit codes: 0 done, 1 error, 3 the store does not verify.`,
 	storeFlag(cmd, &o.location)
 	f := cmd.Flags()
 	f.StringVar(&o.root, "root", "", "the fleet's first root (its trust/1.root.json), where there is no repository")
-	f.IntVar(&o.keep, "keep", 0, "how many releases to keep, the newest included (default keep.releases in fleet.cue, or 10)")
+	f.IntVar(&o.keep, "keep", 0, "how many releases to keep, the newest included (default keep.releases in fleet.cue, "+
+		"or 10)")
 	f.TextVar(&o.grace, "grace", o.grace, "leave what is newer than that, such as 24h or 7d")
 	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be deleted, and delete nothing")
 	asJSON = addJSON(cmd)
@@ -145,7 +147,8 @@ func tellGarbage(w io.Writer, r *store.GCReport) error {
 	if first.Release != last.Release {
 		releases = fmt.Sprintf("releases %d to %d", first.Release, last.Release)
 	}
-	fmt.Fprintf(&b, "keeps %s (commits %.12s to %.12s) in %s, %s\n", releases, first.Commit, last.Commit, console.Count(kept.Objects, "object"), console.Size(kept.Bytes))
+	fmt.Fprintf(&b, "keeps %s (commits %.12s to %.12s) in %s, %s\n", releases, first.Commit, last.Commit,
+		console.Count(kept.Objects, "object"), console.Size(kept.Bytes))
 	fmt.Fprintf(&b, "%s %s, %s\n", freed, console.Count(gone.Objects, "object"), console.Size(gone.Bytes))
 	_, err := io.WriteString(w, b.String())
 	return err

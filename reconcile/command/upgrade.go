@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,14 +22,15 @@ func upgradeCommand(version string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "upgrade",
 		Short: "Pin this release's host programs in the fleet repo",
-		Long: `Rewrites programs.cue in the fleet repo: for each platform the version and SHA-256 of bakehouse-agent. Nothing else is
+		Long: strings.TrimSpace(`
+Rewrites programs.cue in the fleet repo: for each platform the version and SHA-256 of bakehouse-agent. Nothing else is
 changed and no package is baked: review and commit the file, then reconcile.
 
 Platforms are those that are pinned and those of the fleet's hosts in the work tree; --platform sets others. A host's
 platform that has no program is reported and stays unpinned: such hosts get no package.
 
 Programs are taken from the directory "programs" beside this executable (releases bring it), or built from a source
-checkout, reproducibly: the same source and Go release make the same bytes on any machine.`,
+checkout, reproducibly: the same source and Go release make the same bytes on any machine.`),
 		Example: "  bakehouse upgrade --repo fleet\n  bakehouse upgrade --source ~/src/bakehouse --platform linux/arm64",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -57,13 +59,15 @@ checkout, reproducibly: the same source and Go release make the same bytes on an
 				}
 			}
 			if slices.ContainsFunc(changes, func(c upgrade.Change) bool { return c.Old != c.New }) {
-				fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s; commit it to bring this to hosts\n", filepath.Join(repo, upgrade.FileName))
+				fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s; commit it to bring this to hosts\n",
+					filepath.Join(repo, upgrade.FileName))
 			}
 			return nil
 		},
 	}
 	cmd.Flags().StringVar(&repo, "repo", ".", "directory of the fleet repo")
-	cmd.Flags().StringSliceVar(&platforms, "platform", nil, "platforms to pin, os/arch (default those that are pinned and those of the hosts)")
+	cmd.Flags().StringSliceVar(&platforms, "platform", nil,
+		"platforms to pin, os/arch (default those that are pinned and those of the hosts)")
 	programFlags(cmd, &places)
 	return cmd
 }

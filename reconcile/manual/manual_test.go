@@ -19,7 +19,8 @@ func program() *cobra.Command {
 	settings.Setting(root.PersistentFlags(), "quiet")
 	run := func(*cobra.Command, []string) {}
 	store := &cobra.Command{Use: "store", Short: "Maintain the store"}
-	gc := &cobra.Command{Use: "gc RELEASE...", Short: "Delete old releases", Long: ".a line that roff would obey", Run: run}
+	gc := &cobra.Command{Use: "gc RELEASE...", Short: "Delete old releases", Long: ".a line that roff would obey",
+		Run: run}
 	gc.Flags().StringP("store", "s", "store", "the `LOCATION`")
 	gc.Flags().Bool("dry-run", false, "delete nothing")
 	gc.Flags().Bool("secret", false, "not shown")
@@ -83,7 +84,8 @@ Setting: BAKEHOUSE_STORE_GC_QUIET.
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{".nf\n  bakehouse demo\n.fi\n", ".SH COMMANDS\n.TP\n.B bakehouse store\nMaintain the store\n"} {
+	for _, want := range []string{".nf\n  bakehouse demo\n.fi\n",
+		".SH COMMANDS\n.TP\n.B bakehouse store\nMaintain the store\n"} {
 		if !strings.Contains(string(top), want) {
 			t.Errorf("bakehouse.1 lacks %q:\n%s", want, top)
 		}

@@ -19,8 +19,10 @@ const aboutSettings = "# Settings\n\n" +
 A flag that is marked as a setting below need not be given on every command line. It is taken from, in this order:
 
 1. the command line
-2. the environment: ` + "`BAKEHOUSE_SERVE_LISTEN` (of one command), then `BAKEHOUSE_LISTEN`" + ` (of all that have the flag)
-3. a settings file: ` + "`--config FILE`, else `BAKEHOUSE_CONFIG`, else `bakehouse.yaml`" + ` in the working directory if there is one
+2. the environment: ` + "`BAKEHOUSE_SERVE_LISTEN` (of one command), then `BAKEHOUSE_LISTEN`" +
+	` (of all that have the flag)
+3. a settings file: ` + "`--config FILE`, else `BAKEHOUSE_CONFIG`, else `bakehouse.yaml`" +
+	` in the working directory if there is one
 4. its default
 
 ` + "```yaml" + `
@@ -35,7 +37,8 @@ In the environment a list is separated by commas; in the file it is a YAML list,
 setting that does not exist, and a ` + "`BAKEHOUSE_` variable that nobody reads, is an error." + `
 
 **Trusted settings** decide what is trusted, run, read as a secret or overwritten. They are refused from a settings file
-that is in the git repository under review: the repository of ` + "`--repo`" + `, or of the working directory. Whoever can get
+that is in the git repository under review: the repository of ` + "`--repo`" +
+	`, or of the working directory. Whoever can get
 a change merged could otherwise choose them. Keep them in the environment or in a file outside of the repository.
 
 Other variables:
@@ -43,7 +46,8 @@ Other variables:
 | variable | what it is |
 |---|---|
 | ` + "`BAKEHOUSE_CONFIG`" + ` | the settings file |
-| ` + "`BAKEHOUSE_PASSPHRASE_<KEY>`" + ` | the passphrase of a key, its name in capitals, with ` + "`_` for `-` and `.`" + ` |
+| ` + "`BAKEHOUSE_PASSPHRASE_<KEY>`" + ` | the passphrase of a key, its name in capitals, with ` +
+	"`_` for `-` and `.`" + ` |
 | ` + "`BAKEHOUSE_PASSWORD`" + ` | read by the host program |
 | ` + "`BAKEHOUSE_CI_*`, `BAKEHOUSE_TEST_*`" + ` | read by the jobs of a forge and by tests, ignored here |
 `
@@ -73,7 +77,8 @@ func Settings(root *cobra.Command) string {
 	})
 	var b strings.Builder
 	b.WriteString(aboutSettings)
-	b.WriteString("\n## Flags that are settings\n\n| setting | class | variable | default | commands |\n|---|---|---|---|---|\n")
+	b.WriteString("\n## Flags that are settings\n\n| setting | class | variable | default | commands " +
+		"|\n|---|---|---|---|---|\n")
 	rows := slices.SortedFunc(maps.Keys(commands), func(a, b row) int {
 		return cmp.Or(cmp.Compare(a.flag, b.flag), cmp.Compare(commands[a][0], commands[b][0]))
 	})

@@ -33,7 +33,8 @@ func (r *Report) Markdown(w io.Writer) error {
 	return err
 }
 
-// fit joins the details, without those in the middle that would make them longer than room. size is of all with the head.
+// fit joins the details, without those in the middle that would make them longer than room. size is of all with the
+// head.
 func (r *Report) fit(details []string, size, room int) string {
 	if size <= maxComment {
 		return strings.Join(details, "")
@@ -55,7 +56,8 @@ func (r *Report) fit(details []string, size, room int) string {
 	for _, g := range r.Groups[i : j+1] {
 		hosts += len(g.Hosts)
 	}
-	cut := fmt.Sprintf("\n**%s of %s left out here, because a comment cannot be longer.** Run <code>bakehouse plan</code> for all of them.\n\n",
+	cut := fmt.Sprintf("\n**%s of %s left out here, because a comment cannot be longer.** Run <code>bakehouse "+
+		"plan</code> for all of them.\n\n",
 		console.Count(j-i+1, "group"), console.Count(hosts, "host"))
 	return strings.Join(front, "") + cut + strings.Join(back, "")
 }
@@ -72,9 +74,11 @@ func (r *Report) head() string {
 	if r.Empty() {
 		fmt.Fprintf(&b, "Nothing changes for any of %s.\n", console.Count(s.Hosts, "host"))
 	} else {
-		b.WriteString("| hosts | another package | other attributes | added | removed | unchanged | packages to bake | acts as root |\n")
+		b.WriteString("| hosts | another package | other attributes | added | removed | unchanged | packages to bake | " +
+			"acts as root |\n")
 		b.WriteString("|--:|--:|--:|--:|--:|--:|--:|--:|\n")
-		fmt.Fprintf(&b, "| %d | %d | %d | %d | %d | %d | %d | %d |\n", s.Hosts, s.Package, s.Attributes, s.Added, s.Removed, s.Unchanged, s.Bake, s.Root)
+		fmt.Fprintf(&b, "| %d | %d | %d | %d | %d | %d | %d | %d |\n", s.Hosts, s.Package, s.Attributes, s.Added, s.Removed,
+			s.Unchanged, s.Bake, s.Root)
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, "\n%s\n", escape(clip(note, 500)))
@@ -83,7 +87,8 @@ func (r *Report) head() string {
 		b.WriteString("\n**⚠️ Acts as root**\n\n")
 		list(&b, len(root), func(i int) string {
 			it := root[i]
-			return fmt.Sprintf("- %s %s %s: %s, plugin %s, %s\n", it.Kind, code(line(it.Name)), it.Action, escape(line(it.Root)), code(line(it.Plugin)), console.Count(it.Hosts, "host"))
+			return fmt.Sprintf("- %s %s %s: %s, plugin %s, %s\n", it.Kind, code(line(it.Name)), it.Action,
+				escape(line(it.Root)), code(line(it.Plugin)), console.Count(it.Hosts, "host"))
 		})
 	}
 	if len(r.Settings) > 0 {
@@ -124,7 +129,8 @@ func settingLine(s Setting) string {
 	if !s.At.IsZero() {
 		at = " by " + code(line(s.At.String()))
 	}
-	return fmt.Sprintf("- %s: %s → %s%s\n", code(line(s.Name)), code(line(value(s.Before))), code(line(value(s.After))), at)
+	return fmt.Sprintf("- %s: %s → %s%s\n", code(line(s.Name)), code(line(value(s.Before))), code(line(value(s.After))),
+		at)
 }
 
 // details is one group, folded.
@@ -164,13 +170,15 @@ func (g *Group) details() string {
 			it = fresh[i].markdown(false)
 		}
 		if b.Len()+len(it) > maxGroup {
-			fmt.Fprintf(&b, "\n**%s left out here.** Run <code>bakehouse plan</code> for all of them.\n", console.Count(len(fresh)-i, "more item"))
+			fmt.Fprintf(&b, "\n**%s left out here.** Run <code>bakehouse plan</code> for all of them.\n",
+				console.Count(len(fresh)-i, "more item"))
 			break
 		}
 		b.WriteString(it)
 	}
 	if len(known) > 0 {
-		fmt.Fprintf(&b, "\nand %s as other hosts have them: %s\n", console.Count(len(known), "item"), code(clip(names(known), 1000)))
+		fmt.Fprintf(&b, "\nand %s as other hosts have them: %s\n", console.Count(len(known), "item"),
+			code(clip(names(known), 1000)))
 	}
 	return head + b.String() + foot
 }

@@ -18,8 +18,8 @@ const RemovalTrailer = "Bakehouse-Remove:"
 // FolderOf is the folder of a host as such a line names it.
 func FolderOf(h *fleet.Host) string { return strings.TrimSuffix("hosts/"+h.Folder.Path, "/") }
 
-// Listed maps names of hosts for which nothing is published to the hosts that the fleet still has: retired ones by their
-// name, renamed ones by each former name.
+// Listed maps names of hosts for which nothing is published to the hosts that the fleet still has: retired ones by
+// their name, renamed ones by each former name.
 type Listed map[string]*fleet.Host
 
 // ListedIn returns those of a fleet.
@@ -64,9 +64,9 @@ func ParseRemovals(message string) (out []Removal) {
 	return out
 }
 
-// CheckRemovals refuses to remove more than limit hosts that no line of a commit message accounts for. folders maps each
-// removed host to its folder ("hosts/web"; "" if it is not known, which only a line for "hosts" covers). A line counts
-// only if its number is right, so that it cannot let more go than its author saw.
+// CheckRemovals refuses to remove more than limit hosts that no line of a commit message accounts for. folders maps
+// each removed host to its folder ("hosts/web"; "" if it is not known, which only a line for "hosts" covers). A line
+// counts only if its number is right, so that it cannot let more go than its author saw.
 func CheckRemovals(folders map[string]string, limit int, lines []Removal) error {
 	covered := map[string]bool{}
 	var wrong []string
@@ -78,7 +78,8 @@ func CheckRemovals(folders map[string]string, limit int, lines []Removal) error 
 			}
 		}
 		if len(hosts) != l.Count {
-			wrong = append(wrong, fmt.Sprintf("; a commit message says %s %d, but there it is %d", l.Folder, l.Count, len(hosts)))
+			wrong = append(wrong, fmt.Sprintf("; a commit message says %s %d, but there it is %d", l.Folder, l.Count,
+				len(hosts)))
 			continue
 		}
 		for _, host := range hosts {
@@ -98,11 +99,14 @@ func CheckRemovals(folders map[string]string, limit int, lines []Removal) error 
 	if total <= limit {
 		return nil
 	}
-	worst := slices.MaxFunc(slices.Sorted(maps.Keys(count)), func(a, b string) int { return cmp.Compare(count[a], count[b]) })
+	worst := slices.MaxFunc(slices.Sorted(maps.Keys(count)),
+		func(a, b string) int { return cmp.Compare(count[a], count[b]) })
 	if worst == "hosts" {
 		count[worst] = len(folders) // it covers all below it
 	}
 	slices.Sort(wrong)
-	return fault.Hint(fmt.Errorf("this removes %d hosts, more than the %d of limits.removed%s", total, limit, strings.Join(slices.Compact(wrong), "")),
-		"if that is meant, say so in the commit's message, a line for each folder: %s %s %d", RemovalTrailer, worst, count[worst])
+	return fault.Hint(fmt.Errorf("this removes %d hosts, more than the %d of limits.removed%s", total, limit,
+		strings.Join(slices.Compact(wrong), "")),
+		"if that is meant, say so in the commit's message, a line for each folder: %s %s %d", RemovalTrailer, worst,
+		count[worst])
 }

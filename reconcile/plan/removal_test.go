@@ -15,10 +15,12 @@ func TestWhatACommitMessageLetsGo(t *testing.T) {
 		message string
 		want    []Removal
 	}{
-		"one folder":               {"Drop it\n\nBakehouse-Remove: hosts/web 120\n", []Removal{{"hosts/web", 120}}},
-		"two folders":              {"x\n\nBakehouse-Remove: hosts/web 1\nBakehouse-Remove: hosts/db/old/ 2", []Removal{{"hosts/web", 1}, {"hosts/db/old", 2}}},
-		"the top":                  {"x\n\nBakehouse-Remove: hosts 7\n", []Removal{{"hosts", 7}}},
-		"before another trailer":   {"x\n\nBakehouse-Remove: hosts/a 3\nSigned-off-by: b <b@example.com>\n", []Removal{{"hosts/a", 3}}},
+		"one folder": {"Drop it\n\nBakehouse-Remove: hosts/web 120\n", []Removal{{"hosts/web", 120}}},
+		"two folders": {"x\n\nBakehouse-Remove: hosts/web 1\nBakehouse-Remove: hosts/db/old/ 2",
+			[]Removal{{"hosts/web", 1}, {"hosts/db/old", 2}}},
+		"the top": {"x\n\nBakehouse-Remove: hosts 7\n", []Removal{{"hosts", 7}}},
+		"before another trailer": {"x\n\nBakehouse-Remove: hosts/a 3\nSigned-off-by: b <b@example.com>\n",
+			[]Removal{{"hosts/a", 3}}},
 		"another capitalisation":   {"x\n\nbakehouse-remove: hosts/a 3\r\n", []Removal{{"hosts/a", 3}}},
 		"no number":                {"Bakehouse-Remove: hosts/web", nil},
 		"a number below one":       {"Bakehouse-Remove: hosts/web 0\nBakehouse-Remove: hosts/web -1", nil},
@@ -51,26 +53,37 @@ func TestMoreHostsThanTheLimitGoOnlyIfTheirNumberIsSaid(t *testing.T) {
 		err   string // empty: accepted
 		hint  string
 	}{
-		"as many as the limit":                  {map[string]int{"hosts/web": 10}, nil, "", ""},
-		"one more":                              {map[string]int{"hosts/web": 11}, nil, "removes 11 hosts, more than the 10", "hosts/web 11"},
-		"one more, said":                        {map[string]int{"hosts/web": 11}, []Removal{{"hosts/web", 11}}, "", ""},
-		"said with too small a number":          {map[string]int{"hosts/web": 12}, []Removal{{"hosts/web", 11}}, "says hosts/web 11, but there it is 12", "hosts/web 12"},
-		"said with too large a number":          {map[string]int{"hosts/web": 12}, []Removal{{"hosts/web", 13}}, "says hosts/web 13, but there it is 12", ""},
-		"said of another folder":                {map[string]int{"hosts/web": 12}, []Removal{{"hosts/db", 12}}, "says hosts/db 12, but there it is 0", ""},
-		"said of the folder above":              {map[string]int{"hosts/web/a": 8, "hosts/web/b": 4}, []Removal{{"hosts/web", 12}}, "", ""},
-		"said of a name that only begins alike": {map[string]int{"hosts/webshop": 12}, []Removal{{"hosts/web", 12}}, "there it is 0", ""},
-		"the rest is within the limit":          {map[string]int{"hosts/web": 20, "hosts/db": 10}, []Removal{{"hosts/web", 20}}, "", ""},
-		"the rest is beyond it":                 {map[string]int{"hosts/web": 20, "hosts/db": 11}, []Removal{{"hosts/web", 20}}, "removes 11 hosts", "hosts/db 11"},
-		"folders not known, all said":           {map[string]int{"": 30}, []Removal{{"hosts", 30}}, "", ""},
-		"folders not known, a folder said":      {map[string]int{"": 30}, []Removal{{"hosts/web", 30}}, "there it is 0", "hosts 30"},
-		"the top itself is worst":               {map[string]int{"hosts": 20, "hosts/web": 5}, nil, "removes 25 hosts", "hosts 25"},
-		"a right line beside a wrong one":       {map[string]int{"hosts/web": 20}, []Removal{{"hosts/web", 19}, {"hosts/web", 20}}, "", ""},
+		"as many as the limit": {map[string]int{"hosts/web": 10}, nil, "", ""},
+		"one more": {map[string]int{"hosts/web": 11}, nil, "removes 11 hosts, more than the 10",
+			"hosts/web 11"},
+		"one more, said": {map[string]int{"hosts/web": 11}, []Removal{{"hosts/web", 11}}, "", ""},
+		"said with too small a number": {map[string]int{"hosts/web": 12}, []Removal{{"hosts/web", 11}},
+			"says hosts/web 11, but there it is 12", "hosts/web 12"},
+		"said with too large a number": {map[string]int{"hosts/web": 12}, []Removal{{"hosts/web", 13}},
+			"says hosts/web 13, but there it is 12", ""},
+		"said of another folder": {map[string]int{"hosts/web": 12}, []Removal{{"hosts/db", 12}},
+			"says hosts/db 12, but there it is 0", ""},
+		"said of the folder above": {map[string]int{"hosts/web/a": 8, "hosts/web/b": 4},
+			[]Removal{{"hosts/web", 12}}, "", ""},
+		"said of a name that only begins alike": {map[string]int{"hosts/webshop": 12}, []Removal{{"hosts/web", 12}},
+			"there it is 0", ""},
+		"the rest is within the limit": {map[string]int{"hosts/web": 20, "hosts/db": 10}, []Removal{{"hosts/web", 20}},
+			"", ""},
+		"the rest is beyond it": {map[string]int{"hosts/web": 20, "hosts/db": 11}, []Removal{{"hosts/web", 20}},
+			"removes 11 hosts", "hosts/db 11"},
+		"folders not known, all said": {map[string]int{"": 30}, []Removal{{"hosts", 30}}, "", ""},
+		"folders not known, a folder said": {map[string]int{"": 30}, []Removal{{"hosts/web", 30}}, "there it is 0",
+			"hosts 30"},
+		"the top itself is worst": {map[string]int{"hosts": 20, "hosts/web": 5}, nil, "removes 25 hosts", "hosts 25"},
+		"a right line beside a wrong one": {map[string]int{"hosts/web": 20}, []Removal{{"hosts/web", 19}, {"hosts/web", 20}},
+			"", ""},
 	} {
 		err := CheckRemovals(folders(c.gone), 10, c.lines)
 		switch {
 		case c.err == "" && err != nil:
 			t.Errorf("%s: %v", name, err)
-		case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err) || !strings.HasSuffix(fault.HintOf(err), c.hint)):
+		case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err) ||
+			!strings.HasSuffix(fault.HintOf(err), c.hint)):
 			t.Errorf("%s: %v, hint %q", name, err, fault.HintOf(err))
 		}
 	}
@@ -87,7 +100,8 @@ func FuzzSavedPlan(f *testing.F) {
 	f.Add([]byte("null"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		bound, err := ParseBinding(b)
-		if err == nil && (bound.Tree == "" || bound.Tool == "" || bound.CheckSource(bound) != nil || bound.CheckHead(bound) != nil) {
+		if err == nil && (bound.Tree == "" || bound.Tool == "" || bound.CheckSource(bound) != nil ||
+			bound.CheckHead(bound) != nil) {
 			t.Errorf("%q is taken as %+v", b, bound)
 		}
 	})

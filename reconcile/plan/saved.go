@@ -59,10 +59,12 @@ const again = "make a new one, and look at it again: bakehouse plan --against ST
 func (b Binding) CheckSource(now Binding) error {
 	switch {
 	case b.Tool != now.Tool || b.Bake != now.Bake:
-		return fault.Hint(fmt.Errorf("the plan is stale: it was made by bakehouse %.80q (bake version %d), this is %s (bake version %d)",
+		return fault.Hint(fmt.Errorf("the plan is stale: it was made by bakehouse %.80q (bake version %d), this is %s "+
+			"(bake version %d)",
 			b.Tool, b.Bake, now.Tool, now.Bake), again)
 	case b.Tree != now.Tree:
-		return fault.Hint(fmt.Errorf("the plan is stale: it is of tree %.12s, and the commit to publish has tree %.12s", b.Tree, now.Tree), again)
+		return fault.Hint(fmt.Errorf("the plan is stale: it is of tree %.12s, and the commit to publish has tree %.12s",
+			b.Tree, now.Tree), again)
 	}
 	return nil
 }
@@ -71,7 +73,8 @@ func (b Binding) CheckSource(now Binding) error {
 func (b Binding) CheckHead(now Binding) error {
 	switch {
 	case b.Head != now.Head:
-		return fault.Hint(fmt.Errorf("the plan is stale: it was made against timestamp %d of the store, which is at %d now", b.Head, now.Head),
+		return fault.Hint(fmt.Errorf("the plan is stale: it was made against timestamp %d of the store, which is at %d now",
+			b.Head, now.Head),
 			again)
 	case b.Timestamp != now.Timestamp:
 		return fault.Hint(fmt.Errorf("the plan was made against another store, whose timestamp %d differs", b.Head),

@@ -37,7 +37,8 @@ func (p Places) checkout() (string, error) {
 		}
 	}
 	if p.Source != "" {
-		return "", fault.Hint(fmt.Errorf("%s is not in a source checkout of Bakehouse: no go.mod there or above it says \"module bakehouse\"", p.Source),
+		return "", fault.Hint(fmt.Errorf("%s is not in a source checkout of Bakehouse: no go.mod there or above it says "+
+			"\"module bakehouse\"", p.Source),
 			"set the directory of the checkout with --source")
 	}
 	return "", fs.ErrNotExist
@@ -45,15 +46,16 @@ func (p Places) checkout() (string, error) {
 
 var ourModule = regexp.MustCompile(`(?m)^module[ \t]+"?bakehouse"?[ \t]*(//.*)?\r?$`)
 
-// build cross-compiles the host program of a checkout. The same source and Go release make the same bytes on any machine:
-// no paths, no build id, no commit, no cgo, the oldest instruction set, and nothing of the user's Go settings.
+// build cross-compiles the host program of a checkout. The same source and Go release make the same bytes on any
+// machine: no paths, no build id, no commit, no cgo, the oldest instruction set, and nothing of the user's Go settings.
 func (p Places) build(ctx context.Context, checkout string, platform schema.Platform, version string) ([]byte, error) {
 	if err := bake.CheckVersion(version); err != nil {
 		return nil, err
 	}
 	tool, err := exec.LookPath("go")
 	if err != nil {
-		return nil, fault.Hint(fmt.Errorf("building it from %s: %w", checkout, err), "install Go, or use a release of Bakehouse, which brings its host programs")
+		return nil, fault.Hint(fmt.Errorf("building it from %s: %w", checkout, err),
+			"install Go, or use a release of Bakehouse, which brings its host programs")
 	}
 	if p.Progress != nil {
 		fmt.Fprintf(p.Progress(), "building bakehouse-agent %s for %s from %s\n", version, platform, checkout)
@@ -84,7 +86,8 @@ func (p Places) build(ctx context.Context, checkout string, platform schema.Plat
 // buildEnv is the environment of a build. A variable that is empty falls back to what `go env -w` stored, so those that
 // change the bytes get a value; where the module proxy is stays the user's choice.
 func buildEnv(env []string, p schema.Platform) []string {
-	set := []string{"GOOS=" + p.OS, "GOARCH=" + p.Arch, "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOWORK=off", "GOTOOLCHAIN=local",
+	set := []string{"GOOS=" + p.OS, "GOARCH=" + p.Arch, "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOWORK=off",
+		"GOTOOLCHAIN=local",
 		"GOFIPS140=off", "GO386=sse2", "GOAMD64=v1", "GOARM=7", "GOARM64=v8.0", "GOPPC64=power8", "GORISCV64=rva20u64"}
 	drop := map[string]bool{"GOEXPERIMENT": true, "GODEBUG": true}
 	for _, kv := range set {

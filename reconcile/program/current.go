@@ -15,8 +15,10 @@ import (
 // Known are the platforms that the host program compiles for; what it can do on each stands in package agent.
 var Known = []schema.Platform{{OS: "linux", Arch: "amd64"}, {OS: "linux", Arch: "386"},
 	{OS: "linux", Arch: "arm64"}, {OS: "linux", Arch: "arm"},
-	{OS: "linux", Arch: "ppc64le"}, {OS: "linux", Arch: "s390x"}, {OS: "linux", Arch: "riscv64"}, {OS: "solaris", Arch: "amd64"},
-	{OS: "aix", Arch: "ppc64"}, {OS: "darwin", Arch: "amd64"}, {OS: "darwin", Arch: "arm64"}, {OS: "freebsd", Arch: "amd64"},
+	{OS: "linux", Arch: "ppc64le"}, {OS: "linux", Arch: "s390x"}, {OS: "linux", Arch: "riscv64"},
+	{OS: "solaris", Arch: "amd64"},
+	{OS: "aix", Arch: "ppc64"}, {OS: "darwin", Arch: "amd64"}, {OS: "darwin", Arch: "arm64"},
+	{OS: "freebsd", Arch: "amd64"},
 	{OS: "windows", Arch: "amd64"}}
 
 // Platforms is what is pinned when nothing is asked for, nothing is pinned, and no host has a platform.
@@ -35,7 +37,8 @@ func (p Places) Current(ctx context.Context, platform schema.Platform, version s
 		}
 	}
 	if !slices.Contains(Known, platform) {
-		return nil, fault.Hint(fmt.Errorf("%w in %s, and it is not made for %s", errNone, p.folder(), platform), "it is made for %s", joined(Known))
+		return nil, fault.Hint(fmt.Errorf("%w in %s, and it is not made for %s", errNone, p.folder(), platform),
+			"it is made for %s", joined(Known))
 	}
 	checkout, err := p.checkout()
 	if errors.Is(err, fs.ErrNotExist) {

@@ -40,8 +40,8 @@ var web = &http.Client{CheckRedirect: func(req *http.Request, via []*http.Reques
 	return nil
 }}
 
-// fetched opens a file that a plugin takes from a URL. Only the first pass that packs it asks the URL; from then on it is
-// in the store. What comes from either is used if it has the digest that the plugin pins, and refused otherwise.
+// fetched opens a file that a plugin takes from a URL. Only the first pass that packs it asks the URL; from then on it
+// is in the store. What comes from either is used if it has the digest that the plugin pins, and refused otherwise.
 func (s *Sources) fetched(f fleet.File) (io.ReadCloser, error) {
 	key := schema.SourceFileKey(f.Pin())
 	r, err := s.store.Open(s.ctx, key)
@@ -108,7 +108,8 @@ func (s *Sources) fetch(f fleet.File, key string) error {
 	defer resp.Body.Close()
 	switch {
 	case resp.StatusCode != http.StatusOK:
-		return fault.Hint(fmt.Errorf("the server answers %s", resp.Status), "correct the URL at %s, or put the file into the repo", f.Source)
+		return fault.Hint(fmt.Errorf("the server answers %s", resp.Status),
+			"correct the URL at %s, or put the file into the repo", f.Source)
 	case resp.ContentLength > s.most:
 		return fmt.Errorf("has %d bytes; at most %d are fetched", resp.ContentLength, s.most)
 	}

@@ -97,11 +97,15 @@ func TestAFetchIsBoundedAndLeavesNothingBehind(t *testing.T) {
 		}
 	})
 	mux.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", http.StatusFound) })
-	mux.HandleFunc("/round", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/round", http.StatusFound) })
+	mux.HandleFunc("/round", func(w http.ResponseWriter,
+		r *http.Request) {
+		http.Redirect(w, r, "/round", http.StatusFound)
+	})
 	web := httptest.NewServer(mux)
 	defer web.Close()
 	for path, want := range map[string]string{
-		"/half": "the server stopped after 600 bytes", "/cut": "the server stopped after 600 bytes", "/large": "has 5000 bytes; at most 2000",
+		"/half": "the server stopped after 600 bytes", "/cut": "the server stopped after 600 bytes",
+		"/large":   "has 5000 bytes; at most 2000",
 		"/endless": "has more than 2000 bytes", "/round": "redirected more than 5 times", "/away": "",
 	} {
 		t.Run(path, func(t *testing.T) {
@@ -120,7 +124,8 @@ func TestAFetchIsBoundedAndLeavesNothingBehind(t *testing.T) {
 				}
 				return
 			}
-			if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), f.URL+": ") || fault.IsRefusal(err) || len(st) != 0 {
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), f.URL+": ") ||
+				fault.IsRefusal(err) || len(st) != 0 {
 				t.Errorf("%v, %d in the store; want %s", err, len(st), want)
 			}
 			// What failed once is tried again.

@@ -1,7 +1,7 @@
 // Package program finds the host programs that a fleet pins, and writes the pins.
 //
-// A fleet repo names, per platform, the version and SHA-256 of bakehouse-agent (programs.cue). Packages carry exactly those
-// bytes, so whoever reviews the pin knows what will run as root. The bytes come from, in this order:
+// A fleet repo names, per platform, the version and SHA-256 of bakehouse-agent (programs.cue). Packages carry exactly
+// those bytes, so whoever reviews the pin knows what will run as root. The bytes come from, in this order:
 //
 //	the store        files/xx/HEX, put there by the first run that had them
 //	--programs DIR   a folder of files bakehouse-agent-OS-ARCH; by default "programs" beside this executable
@@ -12,10 +12,10 @@
 // Whatever they come from, they are refused unless they have the pinned digest. `bakehouse upgrade` pins what the same
 // places hold today; it only writes programs.cue, so that an upgrade is a commit like any other.
 //
-// Sources opens whatever else packages are made of: files of the repo; what a URL has, which is fetched when it is first
-// packed and comes from the store ever after (files/xx/HEX); and files inside archives of either, each taken out once
-// per pass, into private files without a name. What a URL yields is used if it has the digest that the plugin pins, and
-// refused otherwise, archives as a whole: nobody knows the digest of a member before.
+// Sources opens whatever else packages are made of: files of the repo; what a URL has, which is fetched when it is
+// first packed and comes from the store ever after (files/xx/HEX); and files inside archives of either, each taken out
+// once per pass, into private files without a name. What a URL yields is used if it has the digest that the plugin
+// pins, and refused otherwise, archives as a whole: nobody knows the digest of a member before.
 package program
 
 import (
@@ -71,7 +71,8 @@ func (l lineWriter) Write(b []byte) (int, error) {
 
 // Sources opens what packages are made of: files of the repo or of pinned URLs, and the host programs that f pins.
 func (p Places) Sources(ctx context.Context, st Store, repo fs.FS, f *fleet.Fleet) *Sources {
-	return &Sources{ctx: ctx, places: p, store: st, most: maxFetched, repo: sourcefile.New(repo), pins: f.Programs, found: map[schema.Platform]*find{}, urls: map[schema.Digest]*find{},
+	return &Sources{ctx: ctx, places: p, store: st, most: maxFetched, repo: sourcefile.New(repo), pins: f.Programs,
+		found: map[schema.Platform]*find{}, urls: map[schema.Digest]*find{},
 		members: map[schema.Digest]*member{}, archives: map[schema.Digest]*fetchedArchive{}}
 }
 
@@ -108,7 +109,8 @@ func (s *Sources) Open(f fleet.File, p schema.Platform) (io.ReadCloser, error) {
 	}
 	pin, ok := s.pins[p]
 	if !ok {
-		return nil, fault.Hint(fmt.Errorf("no host program is pinned for %s", p), "run `bakehouse upgrade --platform %s` and commit programs.cue", p)
+		return nil, fault.Hint(fmt.Errorf("no host program is pinned for %s", p),
+			"run `bakehouse upgrade --platform %s` and commit programs.cue", p)
 	}
 	s.mu.Lock()
 	g := s.found[p]
@@ -213,7 +215,8 @@ func (p Places) pinned(ctx context.Context, platform schema.Platform, pin fleet.
 	}
 	if len(others) > 0 {
 		return nil, fault.Refuse(fmt.Errorf("%s is pinned, but %s", pin.SHA256, strings.Join(others, " and ")),
-			"use the Bakehouse release that was pinned, or pin this one: `bakehouse upgrade --platform %s`, then commit programs.cue", platform)
+			"use the Bakehouse release that was pinned, or pin this one: `bakehouse upgrade --platform %s`, then commit "+
+				"programs.cue", platform)
 	}
 	return nil, fault.Hint(errors.New("is neither in the store nor on this machine"),
 		"%s; or put it into the directory %s as %s", sourceHint(), p.folder(), fileName(platform))

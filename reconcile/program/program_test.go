@@ -58,7 +58,8 @@ func checkout(t *testing.T) string {
 	return dir
 }
 
-// testdata is absolute, since tests leave the folder; the build's cache stays the user's, or each test compiles Go's runtime.
+// testdata is absolute, since tests leave the folder; the build's cache stays the user's, or each test compiles Go's
+// runtime.
 var testdata, goCache = func() (string, string) {
 	dir, err := filepath.Abs("testdata/checkout")
 	if err != nil {
@@ -146,7 +147,8 @@ func TestAProgramThatIsNowhereSaysWhatToDo(t *testing.T) {
 }
 
 func TestAFileOfTheRepoIsOpenedFromTheRepo(t *testing.T) {
-	src := program.Places{}.Sources(t.Context(), memory{}, fstest.MapFS{"plugins/a/bin": {Data: []byte("x")}}, &fleet.Fleet{})
+	src := program.Places{}.Sources(t.Context(), memory{}, fstest.MapFS{"plugins/a/bin": {Data: []byte("x")}},
+		&fleet.Fleet{})
 	r, err := src.Open(fleet.File{Repo: "plugins/a/bin"}, amd64)
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +169,8 @@ func TestTheSameSourceBuildsTheSameBytesWhereverItIsAndWhateverTheEnvironment(t 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(first) != 2 || first[0].Platform != amd64 || (first[0].Old != fleet.Program{}) || first[0].New.Version != "1.2.3" {
+	if len(first) != 2 || first[0].Platform != amd64 || (first[0].Old != fleet.Program{}) ||
+		first[0].New.Version != "1.2.3" {
 		t.Fatalf("changes: %v", first)
 	}
 	t.Setenv("GOFLAGS", "-ldflags=-X=main.version=evil")
@@ -194,11 +197,13 @@ func TestTheSameSourceBuildsTheSameBytesWhereverItIsAndWhateverTheEnvironment(t 
 	}
 	// Another source is not what was pinned.
 	main := filepath.Join(b, "agent", "cmd", "bakehouse-agent", "main.go")
-	if err := os.WriteFile(main, []byte("package main\n\nvar version string\n\nfunc main() { println(version, 2) }\n"), 0o644); err != nil {
+	if err := os.WriteFile(main, []byte("package main\n\nvar version string\n\nfunc main() { println(version, 2) }\n"),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	if _, err := open(t, program.Places{Source: b}, memory{}, f, amd64); !fault.IsRefusal(err) || !strings.Contains(fault.HintOf(err), "bakehouse upgrade") {
+	if _, err := open(t, program.Places{Source: b}, memory{}, f, amd64); !fault.IsRefusal(err) ||
+		!strings.Contains(fault.HintOf(err), "bakehouse upgrade") {
 		t.Errorf("%v, hint %q", err, fault.HintOf(err))
 	}
 }

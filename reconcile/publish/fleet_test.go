@@ -48,9 +48,10 @@ var testUses = []string{fleet.UseRoot, fleet.UseTargets, fleet.UseSnapshot, flee
 
 func newFleet(t testing.TB) *testFleet {
 	t.Helper()
-	f := &testFleet{t: t, dir: t.TempDir(), signers: map[string]signature.Signer{}, now: start, Fleet: &fleet.Fleet{Name: "acme", URL: "https://bakehouse.example", AnchorVersion: 1,
-		Lifetimes: fleet.Lifetimes{Timestamp: 7 * day, Snapshot: 30 * day, Targets: 365 * day, Root: 365 * day},
-		Keys:      map[string]*fleet.Key{}}}
+	f := &testFleet{t: t, dir: t.TempDir(), signers: map[string]signature.Signer{}, now: start,
+		Fleet: &fleet.Fleet{Name: "acme", URL: "https://bakehouse.example", AnchorVersion: 1,
+			Lifetimes: fleet.Lifetimes{Timestamp: 7 * day, Snapshot: 30 * day, Targets: 365 * day, Root: 365 * day},
+			Keys:      map[string]*fleet.Key{}}}
 	for _, use := range testUses {
 		f.addKey(use, use)
 	}
@@ -133,7 +134,10 @@ func (f *testFleet) nextRoot() {
 func (f *testFleet) ring() *keys.Keyring { return f.ringOf(f.Fleet) }
 
 func (f *testFleet) ringOf(fl *fleet.Fleet) *keys.Keyring {
-	k := keys.Open(fl, f.dir, func(key string, _ bool) ([]byte, error) { return nil, errors.New("asked for a passphrase") })
+	k := keys.Open(fl, f.dir, func(key string, _ bool) ([]byte, error) {
+		return nil,
+			errors.New("asked for a passphrase")
+	})
 	k.Now = func() time.Time { return start }
 	for name, s := range f.signers {
 		k.Use(name, s)
@@ -202,7 +206,8 @@ type release struct {
 
 func next(now time.Time, as ...schema.Assignment) release {
 	return release{Now: now, Wanted: Wanted{Assignments: as,
-		Policy:  schema.Policy{Enabled: true, Rings: []schema.Ring{{Name: "all"}}, Sites: map[string]schema.Site{"central": {URL: "https://bakehouse.example"}}},
+		Policy: schema.Policy{Enabled: true, Rings: []schema.Ring{{Name: "all"}},
+			Sites: map[string]schema.Site{"central": {URL: "https://bakehouse.example"}}},
 		Access:  &schema.Access{Users: map[string]schema.User{}},
 		Release: schema.Release{Commit: "c0ffee", Tree: "7ee", Tool: "test", Bake: 1}}}
 }

@@ -42,18 +42,30 @@ func TestGCDeletesNothingFromAStoreThatIsNotSound(t *testing.T) {
 		"the snapshot missing":            func(h *history) { delete(h.st.memStore, schema.MetadataKey("snapshot", 6)) },
 		"a bin of a kept release altered": func(h *history) { change(h, last(h, schema.MetadataDir+"1.bin-")) },
 		"the policy missing":              func(h *history) { delete(h.st.memStore, schema.TargetKey(h.digests().policy)) },
-		"a needed manifest missing":       func(h *history) { delete(h.st.memStore, schema.ManifestKey(current(h).Manifest)) },
-		"a needed manifest altered":       func(h *history) { h.st.memStore[schema.ManifestKey(current(h).Manifest)] = []byte("x") },
-		"a needed segment missing":        func(h *history) { delete(h.st.memStore, h.segmentOf(current(h))) },
-		"a claim that is no JSON":         func(h *history) { h.st.memStore[first(h, schema.PayloadDir)] = []byte("{") },
+		"a needed manifest missing": func(h *history) {
+			delete(h.st.memStore,
+				schema.ManifestKey(current(h).Manifest))
+		},
+		"a needed manifest altered": func(h *history) { h.st.memStore[schema.ManifestKey(current(h).Manifest)] = []byte("x") },
+		"a needed segment missing":  func(h *history) { delete(h.st.memStore, h.segmentOf(current(h))) },
+		"a claim that is no JSON":   func(h *history) { h.st.memStore[first(h, schema.PayloadDir)] = []byte("{") },
 		"a claim about another payload": func(h *history) {
 			h.st.memStore[first(h, schema.PayloadDir)] = h.st.memStore[last(h, schema.PayloadDir)]
 		},
 		"all timestamps gone": func(h *history) {
-			maps.DeleteFunc(h.st.memStore, func(key string, _ []byte) bool { return strings.HasPrefix(key, schema.TimestampDir) })
+			maps.DeleteFunc(h.st.memStore, func(key string,
+				_ []byte) bool {
+				return strings.HasPrefix(key, schema.TimestampDir)
+			})
 		},
-		"the second root altered":               func(h *history) { h.st.memStore[schema.MetadataKey("root", 2)] = []byte("{}") },
-		"metadata above the newest, unreadable": func(h *history) { h.st.memStore[schema.MetadataKey("targets", 99)] = []byte("{}") },
+		"the second root altered": func(h *history) {
+			h.st.memStore[schema.MetadataKey("root",
+				2)] = []byte("{}")
+		},
+		"metadata above the newest, unreadable": func(h *history) {
+			h.st.memStore[schema.MetadataKey("targets",
+				99)] = []byte("{}")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := many(t)
@@ -63,7 +75,8 @@ func TestGCDeletesNothingFromAStoreThatIsNotSound(t *testing.T) {
 			if err == nil || !strings.HasPrefix(err.Error(), "gc: nothing was deleted: ") || fault.HintOf(err) == "" {
 				t.Errorf("%v, hint %q", err, fault.HintOf(err))
 			}
-			if older := name == "another kept timestamp altered"; older != strings.Contains(fault.HintOf(err), "give that release up: remove timestamps/000000000005.json") {
+			if older := name == "another kept timestamp altered"; older != strings.Contains(fault.HintOf(err),
+				"give that release up: remove timestamps/000000000005.json") {
 				t.Errorf("hint %q", fault.HintOf(err))
 			}
 			if !maps.EqualFunc(before, h.st.memStore, bytes.Equal) {
@@ -73,13 +86,15 @@ func TestGCDeletesNothingFromAStoreThatIsNotSound(t *testing.T) {
 	}
 	t.Run("another fleet's root", func(t *testing.T) {
 		h := many(t)
-		if _, err := store.GC(t.Context(), h.st, store.GCOptions{Anchor: newFleet(t).Roots[0], Keep: 2}); !fault.IsRefusal(err) {
+		if _, err := store.GC(t.Context(), h.st,
+			store.GCOptions{Anchor: newFleet(t).Roots[0], Keep: 2}); !fault.IsRefusal(err) {
 			t.Error(err)
 		}
 	})
 	t.Run("a store without a lock", func(t *testing.T) {
 		h := many(t)
-		if _, err := store.GC(t.Context(), h.st.memStore, store.GCOptions{Anchor: h.f.Roots[0], Keep: 2}); err == nil || !strings.Contains(err.Error(), "lock") {
+		if _, err := store.GC(t.Context(), h.st.memStore, store.GCOptions{Anchor: h.f.Roots[0], Keep: 2}); err == nil ||
+			!strings.Contains(err.Error(), "lock") {
 			t.Error(err)
 		}
 	})
@@ -120,7 +135,8 @@ func TestGCLeavesWhatLiesAboveTheNewestState(t *testing.T) {
 	if _, err := store.GC(t.Context(), h.st, store.GCOptions{Anchor: h.f.Roots[0], Keep: 1}); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{schema.MetadataKey("snapshot", 6), schema.MetadataKey("targets", 6), schema.ManifestKey(lost.Manifest), h.segmentOf(lost)} {
+	for _, key := range []string{schema.MetadataKey("snapshot", 6), schema.MetadataKey("targets", 6),
+		schema.ManifestKey(lost.Manifest), h.segmentOf(lost)} {
 		if _, ok := h.st.memStore[key]; !ok {
 			t.Errorf("%s is gone", key)
 		}
@@ -141,7 +157,8 @@ func TestGCLeavesWhatARunHasJustWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key := range h.st.dates {
-		if !strings.HasPrefix(key, schema.StatementDir) && !strings.HasPrefix(key, schema.PayloadDir) && h.st.dates[key].Equal(h.st.now) {
+		if !strings.HasPrefix(key, schema.StatementDir) && !strings.HasPrefix(key, schema.PayloadDir) &&
+			h.st.dates[key].Equal(h.st.now) {
 			h.st.dates[key] = start
 		}
 	}
@@ -150,7 +167,8 @@ func TestGCLeavesWhatARunHasJustWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h.segmentOf(schema.Candidate{Manifest: old.Manifest}) == "" || len(h.keys(schema.StatementsPrefix(old.SHA256))) == 0 {
+	if h.segmentOf(schema.Candidate{Manifest: old.Manifest}) == "" ||
+		len(h.keys(schema.StatementsPrefix(old.SHA256))) == 0 {
 		t.Error("something of the new package is gone")
 	}
 	h.check([]published{{packages: map[schema.Candidate]bool{{SHA256: old.SHA256, Manifest: old.Manifest}: true}}})
@@ -176,7 +194,8 @@ func TestGCStopsIfARunPublishesMeanwhile(t *testing.T) {
 		h.release()
 	}
 	before := h.keys("")
-	if _, err := store.GC(t.Context(), s, store.GCOptions{Anchor: h.f.Roots[0], Keep: 1}); err == nil || !strings.Contains(err.Error(), "was published meanwhile") {
+	if _, err := store.GC(t.Context(), s, store.GCOptions{Anchor: h.f.Roots[0], Keep: 1}); err == nil ||
+		!strings.Contains(err.Error(), "was published meanwhile") {
 		t.Error(err)
 	}
 	for _, key := range before {

@@ -134,7 +134,8 @@ func TestRepoThatIsBehindTheStoreIsAnError(t *testing.T) {
 	}
 	f.rotate("timestamp")
 	f.mustPublish(st, next(start.Add(time.Hour), want("web01", "a")))
-	if _, err := Read(t.Context(), st, &old, start.Add(time.Hour)); err == nil || !strings.Contains(err.Error(), "trust/ lacks") {
+	if _, err := Read(t.Context(), st, &old, start.Add(time.Hour)); err == nil ||
+		!strings.Contains(err.Error(), "trust/ lacks") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -281,7 +282,8 @@ func TestOfTwoPublishersOneWins(t *testing.T) {
 	if winner < 0 || errs[1-winner] == nil {
 		t.Fatalf("want one winner: %v", errs)
 	}
-	if err := errs[1-winner]; !strings.Contains(err.Error(), "another run published version 2") || fault.HintOf(err) == "" || fault.IsRefusal(err) {
+	if err := errs[1-winner]; !strings.Contains(err.Error(), "another run published version 2") ||
+		fault.HintOf(err) == "" || fault.IsRefusal(err) {
 		t.Errorf("the loser is told: %v", err)
 	}
 	h := f.host(st, "", start.Add(time.Hour))

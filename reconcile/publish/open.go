@@ -34,7 +34,9 @@ func Open(ctx context.Context, st store.Store, anchor []byte) (*trust.Client, tr
 }
 
 // AssignmentOf returns what the verified release gives the host.
-func AssignmentOf(ctx context.Context, client *trust.Client, src trust.Source, host string) (*schema.Assignment, error) {
+func AssignmentOf(
+	ctx context.Context, client *trust.Client, src trust.Source, host string,
+) (*schema.Assignment, error) {
 	a, err := client.Assignment(ctx, src, host)
 	if errors.Is(err, trust.ErrNoTarget) {
 		return nil, fault.Hint(fmt.Errorf("the published release has no package for host %s", host),

@@ -138,7 +138,8 @@ func TestARestoredHostKeepsItsPackageUnderANewNumber(t *testing.T) {
 	if a.Release <= 70 || !a.Since.Equal(start) {
 		t.Errorf("release %d since %s", a.Release, a.Since)
 	}
-	if again := f.mustPublish(st, next(start.Add(2*time.Hour), want("web01", "a"))); again.Published || again.Number != a.Release {
+	if again := f.mustPublish(st, next(start.Add(2*time.Hour), want("web01", "a"))); again.Published ||
+		again.Number != a.Release {
 		t.Errorf("not settled: %+v", again)
 	}
 }
@@ -170,12 +171,14 @@ func TestAFleetThatNobodyRenewedForYearsIsSignedAnewFromTheCommit(t *testing.T) 
 	f.host(st, dir, start.Add(time.Hour)).mustGet(t, "web01", "a")
 	later := start.Add(800 * day) // the root has expired as well
 	f.now = later
-	if _, err := f.publish(st, next(later, want("web01", "a"))); err == nil || !strings.Contains(fault.HintOf(err), "next root") {
+	if _, err := f.publish(st, next(later, want("web01", "a"))); err == nil ||
+		!strings.Contains(fault.HintOf(err), "next root") {
 		t.Fatalf("with an expired root: %v", err)
 	}
 	f.nextRoot()
 	var expired *trust.ExpiredError
-	if _, err := f.publish(st, next(later, want("web01", "a"))); !errors.As(err, &expired) || !strings.Contains(fault.HintOf(err), "--after-expiry") {
+	if _, err := f.publish(st, next(later, want("web01", "a"))); !errors.As(err, &expired) ||
+		!strings.Contains(fault.HintOf(err), "--after-expiry") {
 		t.Fatalf("expired targets: %v", err)
 	}
 	if _, err := f.recover(st, next(later, want("web01", "a")), Recovery{Expired: true}); err != nil {
@@ -242,13 +245,15 @@ func TestWhatARunCannotRenewIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	sum := f.mustPublish(st, next(later, want("web01", "a")))
-	if got := told(sum.Aging); !slices.Equal(got, []string{"targets", "bins"}) || sum.Aging[1].Count != testBins || !sum.Aging[0].Expires.Equal(start.Add(365*day)) {
+	if got := told(sum.Aging); !slices.Equal(got, []string{"targets", "bins"}) || sum.Aging[1].Count != testBins ||
+		!sum.Aging[0].Expires.Equal(start.Add(365*day)) {
 		t.Errorf("after it: %+v", sum.Aging)
 	}
 	if sum.Due.After(later) {
 		t.Errorf("nothing due before %s: a note of that would hide what is told", sum.Due)
 	}
-	if text := sum.Aging[1].String(); !strings.Contains(text, "of 8 bins that were not renewed the first expires on 2027-03-01") {
+	if text := sum.Aging[1].String(); !strings.Contains(text,
+		"of 8 bins that were not renewed the first expires on 2027-03-01") {
 		t.Errorf("told as %q", text)
 	}
 }
@@ -275,7 +280,8 @@ func TestRefreshNeedsNoKeyThatGivesHostsPackages(t *testing.T) {
 		}
 		return sum
 	}
-	if sum := refresh(start.Add(day)); !slices.Equal(sum.Roles, []string{"timestamp"}) || sum.Head != 2 || len(sum.Aging) != 0 {
+	if sum := refresh(start.Add(day)); !slices.Equal(sum.Roles, []string{"timestamp"}) || sum.Head != 2 ||
+		len(sum.Aging) != 0 {
 		t.Errorf("on the first day: %+v", sum)
 	}
 	// keys/ and trust/ are on their way to another root, and the schedule goes on
@@ -283,7 +289,8 @@ func TestRefreshNeedsNoKeyThatGivesHostsPackages(t *testing.T) {
 	broken := *f.Fleet
 	broken.Roots = append(slices.Clone(f.Roots), []byte("{}"))
 	f.Fleet = &broken
-	if sum := refresh(start.Add(20 * day)); !slices.Equal(sum.Roles, []string{"snapshot", "timestamp"}) || sum.Number != 1 {
+	if sum := refresh(start.Add(20 * day)); !slices.Equal(sum.Roles, []string{"snapshot", "timestamp"}) ||
+		sum.Number != 1 {
 		t.Errorf("on day 20: %+v", sum)
 	}
 	h := f.host(st, dir, start.Add(20*day))

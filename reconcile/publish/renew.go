@@ -18,7 +18,8 @@ import (
 // binSpread is the part of the bins' lifetime over which they fall due.
 const binSpread = 8
 
-// RootNotice is from when before its expiry the newest root is reported: signing a next one takes people and their keys.
+// RootNotice is from when before its expiry the newest root is reported: signing a next one takes people and their
+// keys.
 const RootNotice = 60 * 24 * time.Hour
 
 // Aging is a role that is past half of its lifetime, or a root near its end.

@@ -59,7 +59,8 @@ func TestALateSignatureOnAPublishedRootIsNoOtherRootButNoAnchor(t *testing.T) {
 	f.host(st, "", start.Add(time.Hour)).mustGet(t, "web01", "b")
 
 	f.AnchorVersion = 2
-	if _, err := Read(t.Context(), st, f.Fleet, start); err == nil || fault.IsRefusal(err) || !strings.Contains(fault.HintOf(err), "metadata/2.root.json") {
+	if _, err := Read(t.Context(), st, f.Fleet, start); err == nil || fault.IsRefusal(err) ||
+		!strings.Contains(fault.HintOf(err), "metadata/2.root.json") {
 		t.Errorf("as anchor: %v", err)
 	}
 	f.Roots[1] = was
@@ -104,7 +105,8 @@ func TestARootThatMovesHostsToOtherBinsOrAnotherFleetIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			f.Roots = append(f.Roots, b)
-			if _, err := Read(t.Context(), openStore(t), f.Fleet, start); !fault.IsRefusal(err) || !strings.Contains(err.Error(), "neither can change") {
+			if _, err := Read(t.Context(), openStore(t), f.Fleet, start); !fault.IsRefusal(err) ||
+				!strings.Contains(err.Error(), "neither can change") {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -131,7 +133,8 @@ func TestTwoOfThreeKeysSignTheBinsAndOneIsTooFewBeforeAnyWork(t *testing.T) {
 		}
 	}
 	was := len(st)
-	if _, err := f.publish(st, next(start, want("web01", "b"))); err == nil || !strings.Contains(err.Error(), "2 keys have to sign targets, and only targets can here") {
+	if _, err := f.publish(st, next(start, want("web01", "b"))); err == nil ||
+		!strings.Contains(err.Error(), "2 keys have to sign targets, and only targets can here") {
 		t.Errorf("with one of two keys: %v", err)
 	}
 	if len(st) != was {

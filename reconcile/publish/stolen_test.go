@@ -103,7 +103,8 @@ func TestATimestampAtTheEndOfTheStoresNumbersHasToBeRemovedAndIsNamed(t *testing
 	}
 	stamp.Signed.Version = schema.MaxTimestampVersion
 	last := schema.TimestampKey(schema.MaxTimestampVersion)
-	if st[last], err = keys.SignRole(f.keys, stamp, &metadata.Role{KeyIDs: []string{stamp.Signatures[0].KeyID}, Threshold: 1}); err != nil {
+	if st[last], err = keys.SignRole(f.keys, stamp,
+		&metadata.Role{KeyIDs: []string{stamp.Signatures[0].KeyID}, Threshold: 1}); err != nil {
 		t.Fatal(err)
 	}
 	f.host(st, dir, start).mustGet(t, "web01", "a")
@@ -118,7 +119,10 @@ func TestATimestampAtTheEndOfTheStoresNumbersHasToBeRemovedAndIsNamed(t *testing
 }
 
 // thief signs what they like with the keys of targets and snapshot, below a timestamp of an ordinary number.
-func (f *testFleet) thief(st memStore, bend func(targets *metadata.Metadata[metadata.TargetsType], snapshot *metadata.Metadata[metadata.SnapshotType])) {
+func (f *testFleet) thief(
+	st memStore,
+	bend func(targets *metadata.Metadata[metadata.TargetsType], snapshot *metadata.Metadata[metadata.SnapshotType]),
+) {
 	f.t.Helper()
 	must := func(b []byte, err error) []byte {
 		f.t.Helper()
@@ -139,7 +143,8 @@ func (f *testFleet) thief(st memStore, bend func(targets *metadata.Metadata[meta
 	}
 	bend(targets, snapshot)
 	snapshot.Signed.Meta["targets.json"].Version = targets.Signed.Version
-	st[schema.MetadataKey("targets", targets.Signed.Version)] = must(keys.SignRole(f.keys, targets, root.Signed.Roles["targets"]))
+	st[schema.MetadataKey("targets", targets.Signed.Version)] = must(keys.SignRole(f.keys, targets,
+		root.Signed.Roles["targets"]))
 	b := must(keys.SignRole(f.keys, snapshot, root.Signed.Roles["snapshot"]))
 	st[schema.MetadataKey("snapshot", snapshot.Signed.Version)] = b
 	stamp.Signed.Version = 2
@@ -151,11 +156,13 @@ func TestVersionsAtTheEndOfAllNumbersAreRecoveredFrom(t *testing.T) {
 	f, st := newFleet(t), memStore{}
 	dir := t.TempDir()
 	f.mustPublish(st, next(start, want("web01", "a")))
-	f.thief(st, func(targets *metadata.Metadata[metadata.TargetsType], snapshot *metadata.Metadata[metadata.SnapshotType]) {
+	f.thief(st, func(targets *metadata.Metadata[metadata.TargetsType],
+		snapshot *metadata.Metadata[metadata.SnapshotType]) {
 		targets.Signed.Version, snapshot.Signed.Version = 1<<63-1, 1<<63-1
 	})
 	f.host(st, dir, start).mustGet(t, "web01", "a")
-	if _, err := f.publish(st, next(start, want("web01", "b"))); !fault.IsRefusal(err) || !strings.Contains(fault.HintOf(err), "next root") {
+	if _, err := f.publish(st, next(start, want("web01", "b"))); !fault.IsRefusal(err) ||
+		!strings.Contains(fault.HintOf(err), "next root") {
 		t.Fatalf("before the keys are replaced: %v", err)
 	}
 	f.replace(fleet.UseTimestamp, fleet.UseSnapshot, fleet.UseTargets)
@@ -172,13 +179,15 @@ func TestAPolicyOfTheFarFutureIsRecoveredFrom(t *testing.T) {
 	f, st := newFleet(t), memStore{}
 	dir := t.TempDir()
 	f.mustPublish(st, next(start, want("web01", "a")))
-	f.thief(st, func(targets *metadata.Metadata[metadata.TargetsType], snapshot *metadata.Metadata[metadata.SnapshotType]) {
+	f.thief(st, func(targets *metadata.Metadata[metadata.TargetsType],
+		snapshot *metadata.Metadata[metadata.SnapshotType]) {
 		targets.Signed.Version, snapshot.Signed.Version = 2, 2
 		old := schema.Digest(targets.Signed.Targets[schema.PolicyTarget].Hashes["sha256"])
 		b := bytes.Replace(st[schema.TargetKey(old)], []byte(`"issued":"2026`), []byte(`"issued":"9999`), 1)
 		d := schema.DigestOf(b)
 		st[schema.TargetKey(d)] = b
-		targets.Signed.Targets[schema.PolicyTarget] = &metadata.TargetFiles{Length: int64(len(b)), Hashes: metadata.Hashes{"sha256": d[:]}}
+		targets.Signed.Targets[schema.PolicyTarget] = &metadata.TargetFiles{Length: int64(len(b)),
+			Hashes: metadata.Hashes{"sha256": d[:]}}
 	})
 	var expired *trust.ExpiredError
 	if _, err := f.host(st, dir, start).get(t, "web01"); err != nil && !errors.As(err, &expired) {

@@ -13,8 +13,9 @@ import (
 	"bakehouse/serve/store"
 )
 
-// overlay is a store for one command: what is baked into it owes nothing to the published store, but for source files (host
-// programs, files fetched by URL), which are read from there and compared with their digests. It implements bake.Store.
+// overlay is a store for one command: what is baked into it owes nothing to the published store, but for source files
+// (host programs, files fetched by URL), which are read from there and compared with their digests. It implements
+// bake.Store.
 type overlay struct {
 	dir    string
 	source store.Store

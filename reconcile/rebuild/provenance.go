@@ -1,6 +1,6 @@
-// Package rebuild makes published packages again, byte for byte, from commits: to verify what is published, and to say of a
-// hash that a host shows which release, commit and signatures it comes from. What it bakes owes nothing to the published
-// store but source files, which are compared with their digests (overlay.go).
+// Package rebuild makes published packages again, byte for byte, from commits: to verify what is published, and to say
+// of a hash that a host shows which release, commit and signatures it comes from. What it bakes owes nothing to the
+// published store but source files, which are compared with their digests (overlay.go).
 package rebuild
 
 import (
@@ -33,8 +33,8 @@ type Provenance struct {
 	Bake     int             `json:"bake"`
 	Anchor   schema.Digest   `json:"anchor"`
 
-	// Release is what first gave it to a host, of those that the store still has; nil if it was not published or only as an
-	// older candidate of releases that are kept.
+	// Release is what first gave it to a host, of those that the store still has; nil if it was not published or only as
+	// an older candidate of releases that are kept.
 	Release  *schema.Release `json:"release,omitempty"`
 	Hosts    []Given         `json:"hosts"`
 	SignedBy []string        `json:"signedBy"` // names of keys in the repository
@@ -69,10 +69,12 @@ func parseHash(s string) (hash, error) {
 
 // means reports whether h is about a package.
 func (h hash) means(pkg, manifest schema.Digest, recipe schema.RecipeID) bool {
-	return h.text == pkg.Hex() || h.text == manifest.Hex() || h.text == pkg.Short() || h.text == manifest.Short() || h.text == string(recipe)
+	return h.text == pkg.Hex() || h.text == manifest.Hex() || h.text == pkg.Short() || h.text == manifest.Short() ||
+		h.text == string(recipe)
 }
 
-// trace finds what the kept releases of a store say of a hash: a Provenance for each package that it may mean, by digest.
+// trace finds what the kept releases of a store say of a hash: a Provenance for each package that it may mean, by
+// digest.
 func trace(ctx context.Context, st store.Store, anchor []byte, h hash) ([]*Provenance, error) {
 	history, err := store.OpenHistory(ctx, st, anchor)
 	if err != nil {
@@ -146,7 +148,8 @@ func (t *tracing) note(host string, c schema.Candidate, head, newest bool, r *sc
 	t.hosts[host] = g
 }
 
-// release is the one that first gave the package: of its number the oldest that is kept, or else any whose commit yields it.
+// release is the one that first gave the package: of its number the oldest that is kept, or else any whose commit
+// yields it.
 func (t *tracing) release(newestFirst []*schema.Release) *schema.Release {
 	number := int64(0)
 	for _, g := range t.hosts {
@@ -163,8 +166,10 @@ func (t *tracing) release(newestFirst []*schema.Release) *schema.Release {
 }
 
 func describe(m *schema.Manifest, digest schema.Digest) *Provenance {
-	return &Provenance{Package: m.SHA256, Manifest: digest, Recipe: m.Recipe, Name: m.Name, Version: m.Version, Platform: m.Platform, Format: m.Format,
-		Size: m.Size, Bake: m.Bake, Anchor: m.Anchor, Hosts: []Given{}, SignedBy: []string{}, Files: []contents.File{}, manifest: m}
+	return &Provenance{Package: m.SHA256, Manifest: digest, Recipe: m.Recipe, Name: m.Name, Version: m.Version,
+		Platform: m.Platform, Format: m.Format,
+		Size: m.Size, Bake: m.Bake, Anchor: m.Anchor, Hosts: []Given{}, SignedBy: []string{}, Files: []contents.File{},
+		manifest: m}
 }
 
 // signatures fills in who signed the package, by the keys of the repository.

@@ -23,8 +23,8 @@ import (
 	"bakehouse/serve/store"
 )
 
-// Reproduce finds the packages that a hash may mean: in the releases that the store keeps, or in what o.Commit yields if
-// that is set. If write is not nil, there may be one only, and it is handed over to be put together.
+// Reproduce finds the packages that a hash may mean: in the releases that the store keeps, or in what o.Commit yields
+// if that is set. If write is not nil, there may be one only, and it is handed over to be put together.
 func Reproduce(
 	ctx context.Context, o Options, text string, log io.Writer, write func(assemble func(io.Writer) error) error,
 ) (_ []*Provenance, err error) {
@@ -111,7 +111,8 @@ func (r *reproduction) inCommit(ctx context.Context, h hash, only func(plan.Pack
 	}
 	baker := batch.New(s, r.private, r.Programs, r.Jobs, r.log)
 	// A hash of 16 digits is most often a recipe, and then only that is to be baked.
-	isRecipe := slices.ContainsFunc(slices.Collect(maps.Keys(baker.HostsOf)), func(p plan.Package) bool { return h.text == string(p.Recipe) })
+	isRecipe := slices.ContainsFunc(slices.Collect(maps.Keys(baker.HostsOf)),
+		func(p plan.Package) bool { return h.text == string(p.Recipe) })
 	var want []plan.Package
 	for p := range baker.HostsOf {
 		if only(p) && (!isRecipe || h.text == string(p.Recipe)) {
@@ -136,14 +137,19 @@ func (r *reproduction) inCommit(ctx context.Context, h hash, only func(plan.Pack
 	}
 	found := slices.DeleteFunc(made, func(o *Provenance) bool { return o == nil })
 	if len(found) == 0 {
-		return nil, fault.Hint(fmt.Errorf("none of the %s that %s yields is %s", console.Count(len(want), "package"), s.Name, h.text),
-			"name another commit; with another version of bakehouse the same commit may yield other bytes (this one has bake version %d)", bake.Version)
+		return nil, fault.Hint(
+			fmt.Errorf("none of the %s that %s yields is %s", console.Count(len(want), "package"), s.Name, h.text),
+			"set another commit; with another version of bakehouse the same commit may yield other bytes "+
+				"(this one has bake version %d)", bake.Version)
 	}
 	return found, nil
 }
 
+// opener opens a segment for Manifest.Assemble.
+type opener = func(schema.SegmentRef) (io.ReadCloser, error)
+
 // segments opens the segments of a package: from the store, or if any is gone there, baked again from the commit.
-func (r *reproduction) segments(ctx context.Context, o *Provenance) (func(schema.SegmentRef) (io.ReadCloser, error), error) {
+func (r *reproduction) segments(ctx context.Context, o *Provenance) (opener, error) {
 	if r.Commit != "" {
 		return r.private.segments(ctx), nil // baked just now
 	}
@@ -161,13 +167,15 @@ func (r *reproduction) segments(ctx context.Context, o *Provenance) (func(schema
 }
 
 // again bakes a package from the commit of its release.
-func (r *reproduction) again(ctx context.Context, o *Provenance) (func(schema.SegmentRef) (io.ReadCloser, error), error) {
+func (r *reproduction) again(ctx context.Context, o *Provenance) (opener, error) {
 	if o.Release == nil {
-		return nil, fault.Hint(fmt.Errorf("segments of package %s are gone, and so is the release that says from which commit it was baked", o.Package),
+		return nil, fault.Hint(fmt.Errorf("segments of package %s are gone, and so is the release that says from which "+
+			"commit it was baked", o.Package),
 			"name the commit with --commit")
 	}
 	if o.Bake != bake.Version {
-		return nil, fault.Hint(fmt.Errorf("segments of package %s are gone, and it was baked by bake version %d; this program has %d", o.Package, o.Bake, bake.Version),
+		return nil, fault.Hint(fmt.Errorf("segments of package %s are gone, and it was baked by bake version %d; this "+
+			"program has %d", o.Package, o.Bake, bake.Version),
 			"bake it with the version that published it: bakehouse %s", o.Release.Tool)
 	}
 	from := *r

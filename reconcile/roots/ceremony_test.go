@@ -67,7 +67,8 @@ func TestARootPastHalfOfItsLifetimeIsRenewedWithoutBeingAsked(t *testing.T) {
 	}
 	c.Now = start.Add(200 * 24 * time.Hour)
 	diff, made, err := c.Next(false, false)
-	if err != nil || diff.Changed() || !made.Newest().md.Signed.Expires.Equal(start.Add(565*24*time.Hour)) || made.Newest().Complete() {
+	if err != nil || diff.Changed() || !made.Newest().md.Signed.Expires.Equal(start.Add(565*24*time.Hour)) ||
+		made.Newest().Complete() {
 		t.Errorf("past half: %+v, %v", diff, err)
 	}
 }

@@ -90,7 +90,8 @@ func Explain(ctx context.Context, f *fleet.Fleet, evaluator Evaluator, host stri
 	if len(r.ps) > 0 {
 		return nil, r.ps.Sorted()
 	}
-	e := &Explanation{Host: h.Name, Folder: h.Folder.Path, Pos: h.Pos, Was: h.Was, Labels: h.Labels, Tags: h.Tags, Selected: res.Selected, Recipe: rec.ID,
+	e := &Explanation{Host: h.Name, Folder: h.Folder.Path, Pos: h.Pos, Was: h.Was, Labels: h.Labels, Tags: h.Tags,
+		Selected: res.Selected, Recipe: rec.ID,
 		Attributes: explainAttributes(f, res), Content: rec}
 	res.Recipe = rec
 	e.Lacks = lacks(f, res)
@@ -114,7 +115,8 @@ func Explain(ctx context.Context, f *fleet.Fleet, evaluator Evaluator, host stri
 
 func explainAttributes(f *fleet.Fleet, res *Result) (out []Explained) {
 	settled := settleAttributes(res.Host)
-	force := map[string]string{fleet.AttrPlatform: res.Platform.String(), fleet.AttrFormat: string(res.Format), fleet.AttrSite: res.Site, fleet.AttrRing: res.Ring}
+	force := map[string]string{fleet.AttrPlatform: res.Platform.String(), fleet.AttrFormat: string(res.Format),
+		fleet.AttrSite: res.Site, fleet.AttrRing: res.Ring}
 	for _, name := range []string{fleet.AttrPlatform, fleet.AttrFormat, fleet.AttrSite, fleet.AttrRing} {
 		text, _ := json.Marshal(force[name])
 		x := Explained{Name: name, Value: text, Default: true}
@@ -132,7 +134,9 @@ func explainAttributes(f *fleet.Fleet, res *Result) (out []Explained) {
 	return out
 }
 
-func explainParams(ctx context.Context, r *resolver, plugin string, res *Result, s *settled) (out []Explained, err error) {
+func explainParams(
+	ctx context.Context, r *resolver, plugin string, res *Result, s *settled,
+) (out []Explained, err error) {
 	in := inputs(r.fleet, plugin, res)
 	in.Fleet = r.fleet.Info(res.Platform)
 	p := r.fleet.Plugins[plugin]
@@ -155,7 +159,8 @@ func explainParams(ctx context.Context, r *resolver, plugin string, res *Result,
 	}
 	for name, v := range all {
 		if s.params[name] == nil {
-			out = append(out, Explained{Name: name, Value: v.JSON, Pos: declared[name], Default: true, Beats: explainParts(s.passed[name])})
+			out = append(out, Explained{Name: name, Value: v.JSON, Pos: declared[name], Default: true,
+				Beats: explainParts(s.passed[name])})
 		}
 	}
 	for i := range out {
@@ -188,7 +193,8 @@ func withoutUser(value json.RawMessage) json.RawMessage {
 
 func (s *settled) explained(name string) Explained {
 	set, by := s.params[name], s.by[name]
-	x := Explained{Name: name, Value: set.JSON, Pos: set.Pos, Merges: explainParts(set.Parts), Beats: explainParts(set.Shadowed)}
+	x := Explained{Name: name, Value: set.JSON, Pos: set.Pos, Merges: explainParts(set.Parts),
+		Beats: explainParts(set.Shadowed)}
 	if len(set.Parts) == 0 { // else it is not one rule's
 		x.Comment, x.Owner = by.Comment, by.Owner
 	}

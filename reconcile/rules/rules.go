@@ -1,7 +1,7 @@
 // Package rules resolves a Fleet: for each host its attributes and, per plugin, each parameter by the first rule that
-// sets it, or in whichever other way the plugin says that its rules combine; then evaluates each plugin once per distinct
-// input, and joins the outputs into recipes. Hosts with equal settings share a Recipe, and hosts that no condition and no
-// attribute tells apart are resolved once, as a group. It reads no CUE and does no I/O.
+// sets it, or in whichever other way the plugin says that its rules combine; then evaluates each plugin once per
+// distinct input, and joins the outputs into recipes. Hosts with equal settings share a Recipe, and hosts that no
+// condition and no attribute tells apart are resolved once, as a group. It reads no CUE and does no I/O.
 //
 // The order of rules, first to last: what the host itself sets, then the rules of its folder from top to bottom, then
 // those of the folder above, up to the root. For attributes (fleet.HostAttributes) the folders' defaults come after
@@ -22,22 +22,26 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-// Evaluator evaluates the plugins of a fleet. The error is a fleet.Problems if the plugin or the parameters are to blame.
+// Evaluator evaluates the plugins of a fleet. The error is a fleet.Problems if the plugin or the parameters are to
+// blame.
 type Evaluator interface {
 	// Output is what the plugin puts on a host. params are those that rules set; the rest take their defaults.
 	Output(ctx context.Context, plugin string, in fleet.Inputs, params map[string]fleet.Value) (*fleet.Output, error)
 	// Settings are all parameters with their values in force, defaults included.
-	Settings(ctx context.Context, plugin string, in fleet.Inputs, params map[string]fleet.Value) (map[string]fleet.Value, error)
+	Settings(ctx context.Context, plugin string, in fleet.Inputs, params map[string]fleet.Value) (map[string]fleet.Value,
+		error)
 }
 
 // Resolved is a fleet with every host's recipe.
 type Resolved struct {
-	Fleet    *fleet.Fleet
-	Hosts    map[string]*Result // by host name, but those that are retired
-	Retired  []*fleet.Host      // by name
-	Recipes  map[schema.RecipeID]*Recipe
-	Missing  fleet.Problems // what has to be there before anything can be baked: roots, a key, a package for any host at all
-	Warnings fleet.Problems // hosts without a package, then what is probably not meant: rules without effect, hosts without a ring or site
+	Fleet   *fleet.Fleet
+	Hosts   map[string]*Result // by host name, but those that are retired
+	Retired []*fleet.Host      // by name
+	Recipes map[schema.RecipeID]*Recipe
+	// what has to be there before anything can be baked: roots, a key, a package for any host at all
+	Missing fleet.Problems
+	// hosts without a package, then what is probably not meant: rules without effect, hosts without a ring or site
+	Warnings fleet.Problems
 }
 
 // Result is what one host gets.
@@ -49,7 +53,8 @@ type Result struct {
 	Ring     string // empty: the host holds
 	Selected bool
 	Recipe   *Recipe
-	Lacks    string // why there is no package for it, though others get theirs; empty: there is one, or Missing says why none is
+	// why there is no package for it, though others get theirs; empty: there is one, or Missing says why none is
+	Lacks string
 
 	fleet *fleet.Fleet
 	sited bool // something gives it its site
@@ -77,7 +82,8 @@ type resolver struct {
 }
 
 func newResolver(f *fleet.Fleet, plugins Evaluator) *resolver {
-	return &resolver{fleet: f, plugins: plugins, classes: map[*fleet.Folder]class{}, groups: map[string]*group{}, outputs: map[string]*output{},
+	return &resolver{fleet: f, plugins: plugins, classes: map[*fleet.Folder]class{}, groups: map[string]*group{},
+		outputs: map[string]*output{},
 		recipes: map[string]*Recipe{}, byID: map[schema.RecipeID]*Recipe{}, noted: map[string]bool{}}
 }
 
@@ -142,7 +148,9 @@ func (r *resolver) attributes(h *fleet.Host) *Result {
 		}
 		return ""
 	}
-	res := &Result{fleet: r.fleet, sited: settings[fleet.AttrSite] != nil, Host: h, Site: cmp.Or(text(fleet.AttrSite), fleet.CentralSite), Ring: text(fleet.AttrRing), Format: schema.Format(text(fleet.AttrFormat))}
+	res := &Result{fleet: r.fleet, sited: settings[fleet.AttrSite] != nil, Host: h,
+		Site: cmp.Or(text(fleet.AttrSite), fleet.CentralSite), Ring: text(fleet.AttrRing),
+		Format: schema.Format(text(fleet.AttrFormat))}
 	for _, name := range []string{fleet.AttrPlatform, fleet.AttrFormat} {
 		if settings[name] == nil {
 			r.ps = append(r.ps, fleet.Problem{Pos: h.Pos, Msg: fmt.Sprintf("host %s has no %s", h.Name, name),
@@ -225,7 +233,8 @@ func (r *resolver) output(ctx context.Context, res *Result, p given) (*output, e
 func inputs(f *fleet.Fleet, plugin string, res *Result) fleet.Inputs {
 	in := fleet.Inputs{Platform: res.Platform, Host: map[string]string{}}
 	for _, field := range f.Plugins[plugin].HostFields() {
-		in.Host[field] = map[string]string{"name": res.Host.Name, "address": res.Host.Address, "folder": res.Host.Folder.Path}[field]
+		in.Host[field] = map[string]string{"name": res.Host.Name, "address": res.Host.Address,
+			"folder": res.Host.Folder.Path}[field]
 	}
 	return in
 }

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// allowedSigners is an allowed_signers file, the format of ssh-keygen(1), "ALLOWED SIGNERS": on each line principals, options
-// and a key. It means what it means to `ssh-keygen -Y verify`, but for what would make a line say more, or the file
-// less, than its author reads in it: a file with any line that does not parse is refused whole, and so are
+// allowedSigners is an allowed_signers file, the format of ssh-keygen(1), "ALLOWED SIGNERS": on each line principals,
+// options and a key. It means what it means to `ssh-keygen -Y verify`, but for what would make a line say more, or the
+// file less, than its author reads in it: a file with any line that does not parse is refused whole, and so are
 // certificates, cert-authority, DSA and short RSA keys.
 type allowedSigners struct {
 	name  string // of the file
@@ -58,7 +58,8 @@ func parseAllowedSigners(name string, b []byte) (*allowedSigners, error) {
 		f.lines = append(f.lines, s)
 	}
 	if len(f.lines) == 0 {
-		return nil, fault.Hint(fmt.Errorf("%s: allows nobody to sign", name), "add a line for each signer: PRINCIPALS KEYTYPE KEY")
+		return nil, fault.Hint(fmt.Errorf("%s: allows nobody to sign", name),
+			"add a line for each signer: PRINCIPALS KEYTYPE KEY")
 	}
 	return f, nil
 }
@@ -97,7 +98,8 @@ func parseAllowedSigner(text string) (s allowedSigner, err error) {
 	return s, checkKey(s.key)
 }
 
-// cutWord takes the first word, in which a quoted part may hold blanks; the quotes vanish, and a closing one ends the word.
+// cutWord takes the first word, in which a quoted part may hold blanks; the quotes vanish, and a closing one ends the
+// word.
 func cutWord(s string) (word, rest string, err error) {
 	i := strings.IndexAny(s, " \t\"")
 	if i < 0 {
@@ -245,7 +247,8 @@ func parseKey(s string) (ssh.PublicKey, error) {
 }
 
 func looksLikeKeyType(s string) bool {
-	return strings.HasPrefix(s, "ssh-") || strings.HasPrefix(s, "ecdsa-") || strings.HasPrefix(s, "sk-") || strings.HasPrefix(s, "rsa-")
+	return strings.HasPrefix(s, "ssh-") || strings.HasPrefix(s, "ecdsa-") || strings.HasPrefix(s, "sk-") ||
+		strings.HasPrefix(s, "rsa-")
 }
 
 // checkKey refuses keys that no signature should rest on.

@@ -22,13 +22,14 @@ func (r *Repo) Parent(rev *Revision) (*Revision, error) {
 	}
 	parent, err := r.Revision(c.ParentHashes[0].String())
 	if err != nil {
-		return nil, fault.Hint(fmt.Errorf("the parent of commit %.12s is not in this clone", rev.Commit), "fetch it: git fetch --deepen=1")
+		return nil, fault.Hint(fmt.Errorf("the parent of commit %.12s is not in this clone", rev.Commit),
+			"fetch it: git fetch --deepen=1")
 	}
 	return parent, nil
 }
 
-// Messages are those of the commits that are reachable from the commit to but not from the commit from; only to's own if
-// from is not known here. What a shallow clone lacks is left out.
+// Messages are those of the commits that are reachable from the commit to but not from the commit from; only to's own
+// if from is not known here. What a shallow clone lacks is left out.
 func (r *Repo) Messages(from, to string) ([]string, error) {
 	head, err := r.git.CommitObject(plumbing.NewHash(to))
 	if err != nil {
@@ -42,11 +43,13 @@ func (r *Repo) Messages(from, to string) ([]string, error) {
 		return nil, fmt.Errorf("commit %s: %w", from, err)
 	}
 	old := map[plumbing.Hash]bool{}
-	if err := each(object.NewCommitPreorderIter(base, nil, nil), func(c *object.Commit) { old[c.Hash] = true }); err != nil {
+	if err := each(object.NewCommitPreorderIter(base, nil, nil),
+		func(c *object.Commit) { old[c.Hash] = true }); err != nil {
 		return nil, err
 	}
 	var messages []string
-	err = each(object.NewCommitPreorderIter(head, old, nil), func(c *object.Commit) { messages = append(messages, c.Message) })
+	err = each(object.NewCommitPreorderIter(head, old, nil),
+		func(c *object.Commit) { messages = append(messages, c.Message) })
 	return messages, err
 }
 

@@ -19,8 +19,8 @@ type Signers struct {
 	pgp *keyring
 }
 
-// Signers reads an allowed_signers file (SSH), an OpenPGP keyring, or both; a name may be empty, but not both. Files that
-// the repository holds, or that a symbolic link in it leads to, are refused.
+// Signers reads an allowed_signers file (SSH), an OpenPGP keyring, or both; a name may be empty, but not both. Files
+// that the repository holds, or that a symbolic link in it leads to, are refused.
 func (r *Repo) Signers(allowed, keyring string) (*Signers, error) {
 	if allowed == "" && keyring == "" {
 		return nil, fault.Hint(errors.New("commits are to be verified, and nothing says who may sign them"),
@@ -64,8 +64,8 @@ func (r *Repo) readOutside(name string, limit int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, limit+1))
 }
 
-// Outside refuses a file that the repository could supply: one that lies in its work tree, in another work tree of the same
-// repository or in its git directory, itself or by any symbolic link on the way to it.
+// Outside refuses a file that the repository could supply: one that lies in its work tree, in another work tree of the
+// same repository or in its git directory, itself or by any symbolic link on the way to it.
 func (r *Repo) Outside(name string) error { return r.outside(name, name) }
 
 // outside is Outside for the file called name, of which the user knows as shown.
@@ -90,7 +90,8 @@ func (r *Repo) outside(name, shown string) error {
 				break
 			}
 			if common, ok := commonDirOf(dir); ok && same(common, ours[0]) {
-				return fault.Refuse(fmt.Errorf("%s lies in %s, a work tree of the fleet repository, which would vouch for itself", shown, dir),
+				return fault.Refuse(fmt.Errorf("%s lies in %s, a work tree of the fleet repository, which would vouch for itself",
+					shown, dir),
 					"keep it where no commit can change it, outside the repository")
 			}
 		}
@@ -98,8 +99,8 @@ func (r *Repo) outside(name, shown string) error {
 	return nil
 }
 
-// Outside refuses a file or directory, which need not exist yet, that the repository around dir could supply. Where there
-// is none, no commit can change anything.
+// Outside refuses a file or directory, which need not exist yet, that the repository around dir could supply. Where
+// there is none, no commit can change anything.
 func Outside(dir, name string) error {
 	real, err := filepath.EvalSymlinks(dir) // the repository of a linked directory is the one that it leads to, too
 	if err != nil {
@@ -172,8 +173,8 @@ func same(a, b string) bool {
 	return err == nil && os.SameFile(x, y)
 }
 
-// wayTo lists where the file called name is, and where each symbolic link on the way to it is. Nothing is cleaned before it
-// is looked at: the parent of a linked directory is not the link's.
+// wayTo lists where the file called name is, and where each symbolic link on the way to it is. Nothing is cleaned
+// before it is looked at: the parent of a linked directory is not the link's.
 func wayTo(name string) ([]string, error) {
 	const sep = string(filepath.Separator)
 	rest := filepath.FromSlash(name)

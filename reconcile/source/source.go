@@ -3,8 +3,8 @@
 // differs is named to the user, never used. Symbolic links and submodules are refused where they are met, because both
 // would let a commit name bytes that it does not contain.
 //
-// Where the operator names who may sign commits (Signers, from files outside the repository), a Verifier checks the head
-// before anything in its tree is read, and then every commit since the last published one.
+// Where the operator names who may sign commits (Signers, from files outside the repository), a Verifier checks the
+// head before anything in its tree is read, and then every commit since the last published one.
 package source
 
 import (
@@ -158,7 +158,8 @@ func (r *Repo) Revision(ref string) (*Revision, error) {
 		if ref == "HEAD" && errors.Is(err, plumbing.ErrReferenceNotFound) {
 			return nil, fault.Hint(errors.New("the repository has no commit yet"), "commit the fleet: git add -A && git commit")
 		}
-		return nil, fault.Hint(fmt.Errorf("ref %q: %w", ref, err), "list the refs with `git show-ref`, or leave --ref out for HEAD")
+		return nil, fault.Hint(fmt.Errorf("ref %q: %w", ref, err),
+			"list the refs with `git show-ref`, or leave --ref out for HEAD")
 	}
 	commit, err := r.load(*hash)
 	if err != nil {

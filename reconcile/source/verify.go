@@ -16,16 +16,22 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Verifier checks that commits are signed by Signers. A commit is named by its hash and looked up by it: what refs, tags,
-// replacements and grafts say changes nothing, and no work tree is looked at.
+// Verifier checks that commits are signed by Signers. A commit is named by its hash and looked up by it: what refs,
+// tags, replacements and grafts say changes nothing, and no work tree is looked at.
 //
 // A signature covers a commit's tree and its parents by hash, and who made it is told by its key:
-//   - SSH: `git commit -S` with gpg.format=ssh. A line of the allowed signers must name the key, allow the namespace "git",
-//     match the committer's address with its principals, and be valid at the commit's time. That is the committer's
-//     date, as for git, but never earlier than that of a commit it descends from, or whoever holds a retired key could date
-//     its commits back. The hole that remains: on top of commits that are all older than the key's end. A key that was
-//     stolen, rather than retired, has to leave the file.
-//   - OpenPGP: the key must be in the keyring and, as for gpg and git, not be expired or revoked now.
+//   - SSH: `git commit -S` with gpg.format=ssh. A line of the allowed signers must name the key, allow the namespace
+//
+// "git",
+//
+//	match the committer's address with its principals, and be valid at the commit's time. That is the committer's
+//	date, as for git, but never earlier than that of a commit it descends from, or whoever holds a retired key could
+//
+// date
+//
+//	  its commits back. The hole that remains: on top of commits that are all older than the key's end. A key that was
+//	  stolen, rather than retired, has to leave the file.
+//	- OpenPGP: the key must be in the keyring and, as for gpg and git, not be expired or revoked now.
 type Verifier struct {
 	repo    *Repo
 	signers *Signers
@@ -117,7 +123,8 @@ func (v *Verifier) at(t time.Time) time.Time {
 func (v *Verifier) verify(c *object.Commit, at time.Time) (Signed, error) {
 	who, err := v.signer(c, at)
 	if err != nil {
-		return Signed{}, fault.Refuse(fmt.Errorf("commit %s (author %s, committer %s): %w", c.Hash, person(c.Author), person(c.Committer), err),
+		return Signed{}, fault.Refuse(fmt.Errorf("commit %s (author %s, committer %s): %w", c.Hash, person(c.Author),
+			person(c.Committer), err),
 			"nothing was changed; what is not published yet can be rebased, each commit signed by someone who may sign")
 	}
 	return Signed{Commit: c.Hash.String(), Signer: who}, nil

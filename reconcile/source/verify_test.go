@@ -65,7 +65,8 @@ func (r *signedRepo) tryGit(who string, env []string, args ...string) (string, e
 func (r *signedRepo) key(who string, options ...string) string {
 	r.t.Helper()
 	file := filepath.Join(r.keys, who)
-	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", who, "-f", file).CombinedOutput(); err != nil {
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", who, "-f",
+		file).CombinedOutput(); err != nil {
 		r.t.Fatalf("ssh-keygen: %v\n%s", err, out)
 	}
 	return r.line(who, options...)
@@ -134,7 +135,8 @@ func (r *signedRepo) passes(base string, commits int) []Signed {
 func (r *signedRepo) refused(base, commit, reason string) {
 	r.t.Helper()
 	_, err := r.verifier().Since(base, r.head())
-	if !fault.IsRefusal(err) || fault.HintOf(err) == "" || !strings.Contains(err.Error(), reason) || !strings.Contains(err.Error(), commit) {
+	if !fault.IsRefusal(err) || fault.HintOf(err) == "" || !strings.Contains(err.Error(), reason) ||
+		!strings.Contains(err.Error(), commit) {
 		r.t.Errorf("error %v (hint %q), want commit %s refused because it %q", err, fault.HintOf(err), commit, reason)
 	}
 }
@@ -159,7 +161,8 @@ func TestEveryCommitSinceThePublishedOneIsVerifiedOverAllParentsOfAMerge(t *test
 	r.day++
 	r.git("merge", "-q", "-S", "--no-ff", "-X", "ours", "-m", "merge", "topic")
 	signed := r.passes(base, 3)
-	if signed[2].Commit != r.head() || !strings.Contains(fmt.Sprint(signed), topic) || !strings.Contains(fmt.Sprint(signed), main) {
+	if signed[2].Commit != r.head() || !strings.Contains(fmt.Sprint(signed), topic) ||
+		!strings.Contains(fmt.Sprint(signed), main) {
 		t.Errorf("verified %v", signed)
 	}
 	r.passes(topic, 2)
@@ -270,7 +273,8 @@ func TestTheSignatureOfAnotherCommitGraftedOnIsRefused(t *testing.T) {
 	r := newSignedRepo(t)
 	base := r.commit("alice")
 	_, header := r.split(base)
-	payload := strings.Replace(r.git("cat-file", "commit", r.commit("mallory")), "committer mallory <mallory@", "committer alice <alice@", 1) + "\n"
+	payload := strings.Replace(r.git("cat-file", "commit", r.commit("mallory")), "committer mallory <mallory@",
+		"committer alice <alice@", 1) + "\n"
 	bad := r.object(strings.Replace(payload, "\n\n", "\n"+header+"\n", 1))
 	r.git("reset", "-q", "--hard", bad)
 	r.refused(base, bad, "does not fit it")
@@ -346,7 +350,8 @@ func TestASignerMaySignOnlyAsThePrincipalsOfTheLine(t *testing.T) {
 	r.commit("bob")
 	r.passes(base, 1)
 	r.day++
-	r.gitAs("bob", []string{"GIT_COMMITTER_EMAIL=root@example.com"}, "commit", "-q", "-S", "--allow-empty", "-m", "as root")
+	r.gitAs("bob", []string{"GIT_COMMITTER_EMAIL=root@example.com"}, "commit", "-q", "-S", "--allow-empty", "-m",
+		"as root")
 	r.refused(base, r.head(), `may sign as "!root@example.com,*@example.com", not as "root@example.com"`)
 }
 
@@ -373,7 +378,8 @@ func TestAShallowCloneThatLacksThePublishedCommitSaysSo(t *testing.T) {
 	whole := r.dir
 	r.dir = clone
 	_, err := r.verifier().Since(base, r.head())
-	if !fault.IsRefusal(err) || !strings.Contains(err.Error(), base) || !strings.Contains(err.Error(), "shallow") || !strings.Contains(fault.HintOf(err), "fetch-depth: 0") {
+	if !fault.IsRefusal(err) || !strings.Contains(err.Error(), base) || !strings.Contains(err.Error(), "shallow") ||
+		!strings.Contains(fault.HintOf(err), "fetch-depth: 0") {
 		t.Errorf("error %v, hint %q", err, fault.HintOf(err))
 	}
 	if _, err := r.verifier().Since("", r.head()); !fault.IsRefusal(err) || !strings.Contains(err.Error(), "shallow") {
@@ -394,7 +400,8 @@ func TestAShallowCloneThatLacksThePublishedCommitSaysSo(t *testing.T) {
 	clone = filepath.Join(t.TempDir(), "clone")
 	r.git("clone", "-q", "--depth", "2", "file://"+r.dir, clone)
 	r.dir = clone
-	if signed, err := r.verifier().Since(cut, r.head()); !fault.IsRefusal(err) || !strings.Contains(fault.HintOf(err), "fetch-depth: 0") {
+	if signed, err := r.verifier().Since(cut, r.head()); !fault.IsRefusal(err) ||
+		!strings.Contains(fault.HintOf(err), "fetch-depth: 0") {
 		t.Errorf("verified %v, error %v", signed, err)
 	}
 }
@@ -449,7 +456,8 @@ func TestAMergeOfASignedTagAndOddMessagesVerifyAsInGit(t *testing.T) {
 	r.git("merge", "-q", "-S", "--no-ff", "-m", "merge", "v1") // carries a mergetag header
 	r.git("commit", "-q", "-S", "--allow-empty", "--allow-empty-message", "-m", "")
 	r.git("-c", "i18n.commitEncoding=ISO-8859-1", "commit", "-q", "-S", "--allow-empty", "-m", "caf\xe9")
-	r.git("commit", "-q", "-S", "--allow-empty", "--cleanup=verbatim", "-m", "gpgsig no header\n\n\n-----BEGIN PGP SIGNATURE-----\n")
+	r.git("commit", "-q", "-S", "--allow-empty", "--cleanup=verbatim", "-m",
+		"gpgsig no header\n\n\n-----BEGIN PGP SIGNATURE-----\n")
 	r.passes(base, 5)
 	r.git("gc", "-q")
 	r.passes(base, 5)
@@ -510,26 +518,30 @@ func TestAllowedSignersThatTheRepositoryCouldSupplyAreRefused(t *testing.T) {
 	}
 	chain := link(link(filepath.Join(outside, "signers"), filepath.Join(r.dir, "chain")), filepath.Join(outside, "chain"))
 	for name, file := range map[string]string{
-		"in the work tree":                      filepath.Join(r.dir, "ops/signers"),
-		"in the git directory":                  filepath.Join(r.dir, ".git/signers"),
-		"in another work tree":                  filepath.Join(linked, "signers"),
-		"through a link to it":                  link(filepath.Join(r.dir, "ops/signers"), filepath.Join(outside, "a")),
-		"through a linked directory":            filepath.Join(link(filepath.Join(r.dir, "ops"), filepath.Join(outside, "b")), "signers"),
-		"a link in the work tree to elsewhere":  link(filepath.Join(outside, "signers"), filepath.Join(r.dir, "c")),
-		"a link through the work tree and out":  chain,
-		"a parent of a linked directory":        link(filepath.Join(r.dir, "ops"), filepath.Join(outside, "d")) + "/../ops/signers",
+		"in the work tree":     filepath.Join(r.dir, "ops/signers"),
+		"in the git directory": filepath.Join(r.dir, ".git/signers"),
+		"in another work tree": filepath.Join(linked, "signers"),
+		"through a link to it": link(filepath.Join(r.dir, "ops/signers"), filepath.Join(outside, "a")),
+		"through a linked directory": filepath.Join(link(filepath.Join(r.dir, "ops"),
+			filepath.Join(outside, "b")), "signers"),
+		"a link in the work tree to elsewhere": link(filepath.Join(outside, "signers"), filepath.Join(r.dir, "c")),
+		"a link through the work tree and out": chain,
+		"a parent of a linked directory": link(filepath.Join(r.dir, "ops"), filepath.Join(outside, "d")) +
+			"/../ops/signers",
 		"in the work tree, by a roundabout way": outside + "/../" + filepath.Base(outside) + "/b/signers",
 	} {
 		for flag, load := range map[string]func(string) (*Signers, error){
 			"--allowed-signers": func(f string) (*Signers, error) { return repo.Signers(f, "") },
 			"--keyring":         func(f string) (*Signers, error) { return repo.Signers("", f) },
 		} {
-			if _, err := load(file); !fault.IsRefusal(err) || !strings.Contains(err.Error(), "vouch for itself") || fault.HintOf(err) == "" {
+			if _, err := load(file); !fault.IsRefusal(err) || !strings.Contains(err.Error(), "vouch for itself") ||
+				fault.HintOf(err) == "" {
 				t.Errorf("%s %s: %v", flag, name, err)
 			}
 		}
 	}
-	for _, file := range []string{filepath.Join(outside, "signers"), link(filepath.Join(outside, "signers"), filepath.Join(outside, "ok"))} {
+	for _, file := range []string{filepath.Join(outside, "signers"),
+		link(filepath.Join(outside, "signers"), filepath.Join(outside, "ok"))} {
 		if _, err := repo.Signers(file, ""); err != nil {
 			t.Errorf("outside: %v", err)
 		}

@@ -13,8 +13,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// walk finds the commits that are reachable from head and not from base. It goes from newer commits to older ones on both
-// sides at once and stops where nothing is left that only head reaches, so that a long history costs nothing.
+// walk finds the commits that are reachable from head and not from base. It goes from newer commits to older ones on
+// both sides at once and stops where nothing is left that only head reaches, so that a long history costs nothing.
 type walk struct {
 	repo  *Repo
 	head  plumbing.Hash
@@ -45,8 +45,8 @@ func CheckCommit(commit string) error {
 	return err
 }
 
-// parseHash takes a commit's full name only. A short one, or a ref that looks like a hash, would let whoever may push choose
-// what it stands for.
+// parseHash takes a commit's full name only. A short one, or a ref that looks like a hash, would let whoever may push
+// choose what it stands for.
 func parseHash(commit string) (plumbing.Hash, error) {
 	if !plumbing.IsHash(commit) {
 		return plumbing.ZeroHash, fmt.Errorf("%.60q is not the 40 hex digits of a commit", commit)
@@ -54,7 +54,8 @@ func parseHash(commit string) (plumbing.Hash, error) {
 	return plumbing.NewHash(commit), nil
 }
 
-// between walks from head to base; an empty base is below every commit. It refuses a head that does not descend from base.
+// between walks from head to base; an empty base is below every commit. It refuses a head that does not descend from
+// base.
 func (r *Repo) between(base, head string) (*walk, error) {
 	h, err := parseHash(head)
 	if err != nil {
@@ -81,7 +82,8 @@ func (r *Repo) between(base, head string) (*walk, error) {
 		return nil, err
 	}
 	if w.nodes[b].from&fromHead == 0 {
-		err := fmt.Errorf("commit %s does not descend from commit %s, from which on commits are to be verified: history was rewritten", head, base)
+		err := fmt.Errorf("commit %s does not descend from commit %s, from which on commits are to be verified: history "+
+			"was rewritten", head, base)
 		if w.nodes[h].from&fromBase != 0 {
 			err = fmt.Errorf("commit %s is older than commit %s, from which on commits are to be verified", head, base)
 		}
@@ -89,7 +91,8 @@ func (r *Repo) between(base, head string) (*walk, error) {
 		if _, cut := w.commits(); cut != nil {
 			return nil, cut
 		}
-		return nil, fault.Refuse(err, "put the new commits on top of what is published; to go back, commit the reverse (git revert)")
+		return nil, fault.Refuse(err, "put the new commits on top of what is published; to go back, commit the reverse "+
+			"(git revert)")
 	}
 	return w, nil
 }
@@ -100,7 +103,8 @@ func (r *Repo) lacks(err error) error {
 		return fault.Refuse(fmt.Errorf("%w: the clone is shallow", err),
 			"clone the whole history: `git fetch --unshallow`, or fetch-depth: 0 in the workflow's checkout step")
 	}
-	return fault.Refuse(err, "fetch it (git fetch); if it is gone, history was rewritten: put the new commits on top of what is published")
+	return fault.Refuse(err, "fetch it (git fetch); if it is gone, history was rewritten: put the new commits on top "+
+		"of what is published")
 }
 
 // load reads a commit.

@@ -99,8 +99,8 @@ func Upgrade(
 	return changes, durable.WriteFile(path, []byte(text), 0o644)
 }
 
-// ofHosts are the platforms of the hosts, as the files in the folder have them. A fleet that does not evaluate yields none:
-// whoever upgrades is not the one to be told of a rule.
+// ofHosts are the platforms of the hosts, as the files in the folder have them. A fleet that does not evaluate yields
+// none: whoever upgrades is not the one to be told of a rule.
 func ofHosts(ctx context.Context, repo string) []schema.Platform {
 	fsys, err := source.Worktree(repo)
 	if err != nil {
@@ -126,7 +126,8 @@ func packageName(repo string) (string, error) {
 	path := filepath.Join(repo, "fleet.cue")
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fault.Hint(fmt.Errorf("%s is not a fleet repo: it has no fleet.cue", repo), "name its folder by --repo; `bakehouse init` makes a new one")
+		return "", fault.Hint(fmt.Errorf("%s is not a fleet repo: it has no fleet.cue", repo),
+			"name its folder by --repo; `bakehouse init` makes a new one")
 	}
 	if err != nil {
 		return "", err

@@ -45,7 +45,8 @@ func TestAnUpgradeKeepsThePinsItWasNotAskedFor(t *testing.T) {
 	alone(t)
 	dir := repo(t, "package acme\n")
 	old := schema.DigestOf([]byte("old"))
-	text := fmt.Sprintf("package acme\n\nprograms: \"linux/arm64\": {version: \"0.9\", sha256: %q}\nprograms: \"linux/amd64\": {version: \"0.9\", sha256: %q}\n", old, old)
+	text := fmt.Sprintf("package acme\n\nprograms: \"linux/arm64\": {version: \"0.9\", sha256: %q}\nprograms: "+
+		"\"linux/amd64\": {version: \"0.9\", sha256: %q}\n", old, old)
 	path := filepath.Join(dir, upgrade.FileName)
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -65,7 +66,8 @@ func TestAnUpgradeKeepsThePinsItWasNotAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	text = fmt.Sprintf("// The host programs that packages carry. Written by `bakehouse upgrade`.\npackage acme\n\n"+
-		"programs: \"linux/amd64\": {\n\tversion: \"1.0.0\"\n\tsha256:  %q\n}\nprograms: \"linux/arm64\": {\n\tversion: \"0.9\"\n\tsha256:  %q\n}\n", sum, old)
+		"programs: \"linux/amd64\": {\n\tversion: \"1.0.0\"\n\tsha256:  %q\n}\nprograms: \"linux/arm64\": {\n\tversion: "+
+		"\"0.9\"\n\tsha256:  %q\n}\n", sum, old)
 	if string(got) != text {
 		t.Errorf("wrote:\n%s\nwant:\n%s", got, text)
 	}
@@ -78,8 +80,9 @@ func TestAnUpgradeThatFailsWritesNothing(t *testing.T) {
 		places program.Places
 		hint   string
 	}{
-		"no fleet repo":                            {"", program.Places{Dir: folder(t, "x")}, "--repo"},
-		"pins in fleet.cue":                        {"package acme\n\nprograms: {}\n", program.Places{Dir: folder(t, "x")}, upgrade.FileName},
+		"no fleet repo": {"", program.Places{Dir: folder(t, "x")}, "--repo"},
+		"pins in fleet.cue": {"package acme\n\nprograms: {}\n", program.Places{Dir: folder(t, "x")},
+			upgrade.FileName},
 		"programs nowhere":                         {"package acme\n", program.Places{}, "--source"},
 		"one of two platforms only":                {"package acme\n", program.Places{Dir: folder(t, "x")}, ""},
 		"--source that is no checkout":             {"package acme\n", program.Places{Source: t.TempDir()}, "--source"},

@@ -133,7 +133,8 @@ func Nearest(word string, known []string) string {
 	if best != "" || word == "" {
 		return best
 	}
-	begin := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return !strings.HasPrefix(strings.ToLower(k), word) })
+	begin := slices.DeleteFunc(slices.Clone(known),
+		func(k string) bool { return !strings.HasPrefix(strings.ToLower(k), word) })
 	if len(begin) == 1 {
 		return begin[0]
 	}
@@ -178,8 +179,8 @@ func AtMostOne(cmd *cobra.Command, names ...string) error {
 }
 
 // Report prints the error that a command ended with on its standard error: "PROGRAM: error: …" and, if there is one,
-// "PROGRAM: hint: …"; under --json, one JSON object instead (schema.Problem). args is the command line, which says --json
-// also if it could not be parsed up to there.
+// "PROGRAM: hint: …"; under --json, one JSON object instead (schema.Problem). args is the command line, which says
+// --json also if it could not be parsed up to there.
 func Report(cmd *cobra.Command, args []string, err error) {
 	w, hint := cmd.ErrOrStderr(), fault.HintOf(err)
 	if f := cmd.Flags().Lookup("json"); f != nil && (f.Value.String() == "true" || slices.Contains(args, "--json")) {

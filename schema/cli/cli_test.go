@@ -33,20 +33,26 @@ func program() *cobra.Command {
 
 func TestMistakesAreNamedWithWhatWasProbablyMeant(t *testing.T) {
 	for line, want := range map[string]string{
-		"bkae":                     "oven: error: unknown command \"bkae\" for `oven`\noven: hint: did you mean `oven bake`?\n",
-		"key shwo":                 "oven: error: unknown command \"shwo\" for `oven key`\noven: hint: did you mean `oven key show`?\n",
-		"sing":                     "oven: error: unknown command \"sing\" for `oven`\noven: hint: see `oven --help`\n",
-		"bake --degres 3":          "oven: error: unknown flag --degres\noven: hint: did you mean --degrees?\n",
-		"bake --colour":            "oven: error: unknown flag --colour\noven: hint: see `oven bake --help`\n",
-		"bake -x":                  "oven: error: unknown flag -x\noven: hint: see `oven bake --help`\n",
-		"bake --degrees warm":      "oven: error: invalid value \"warm\" for --degrees: want an integer\noven: hint: see `oven bake --help`\n",
-		"bake --degrees":           "oven: error: --degrees needs a value\noven: hint: see `oven bake --help`\n",
-		"bake -w soon":             "oven: error: invalid value \"soon\" for --wait: want a duration such as 90s, 10m or 1h\noven: hint: see `oven bake --help`\n",
-		"bake bread":               "oven: error: unexpected argument \"bread\": `oven bake` takes none\noven: hint: see `oven bake --help`\n",
-		"bake --wait 1s --json":    `{"error":"--json and --wait exclude one another","hint":"set one of them"}` + "\n",
-		"bake":                     "oven: error: the oven is cold\noven: hint: heat it\n",
-		"bake --json":              `{"error":"the oven is cold","hint":"heat it"}` + "\n",
-		"bake --degrees no --json": `{"error":"invalid value \"no\" for --degrees: want an integer","hint":"see ` + "`oven bake --help`" + `"}` + "\n",
+		"bkae": "oven: error: unknown command \"bkae\" for `oven`\noven: hint: did you mean `oven " +
+			"bake`?\n",
+		"key shwo": "oven: error: unknown command \"shwo\" for `oven key`\noven: hint: did you mean `oven " +
+			"key show`?\n",
+		"sing":            "oven: error: unknown command \"sing\" for `oven`\noven: hint: see `oven --help`\n",
+		"bake --degres 3": "oven: error: unknown flag --degres\noven: hint: did you mean --degrees?\n",
+		"bake --colour":   "oven: error: unknown flag --colour\noven: hint: see `oven bake --help`\n",
+		"bake -x":         "oven: error: unknown flag -x\noven: hint: see `oven bake --help`\n",
+		"bake --degrees warm": "oven: error: invalid value \"warm\" for --degrees: want an integer\noven: hint: see " +
+			"`oven bake --help`\n",
+		"bake --degrees": "oven: error: --degrees needs a value\noven: hint: see `oven bake --help`\n",
+		"bake -w soon": "oven: error: invalid value \"soon\" for --wait: want a duration such as 90s, 10m or " +
+			"1h\noven: hint: see `oven bake --help`\n",
+		"bake bread": "oven: error: unexpected argument \"bread\": `oven bake` takes none\noven: hint: see " +
+			"`oven bake --help`\n",
+		"bake --wait 1s --json": `{"error":"--json and --wait exclude one another","hint":"set one of them"}` + "\n",
+		"bake":                  "oven: error: the oven is cold\noven: hint: heat it\n",
+		"bake --json":           `{"error":"the oven is cold","hint":"heat it"}` + "\n",
+		"bake --degrees no --json": `{"error":"invalid value \"no\" for --degrees: want an integer","hint":"see ` +
+			"`oven bake --help`" + `"}` + "\n",
 	} {
 		t.Run(line, func(t *testing.T) {
 			root := program()

@@ -1,5 +1,6 @@
 // Package fault is how both programs fail: an error, what to do about it, and the exit code of its class. Whoever finds
-// a fault gives the hint and says whether it is a refusal; the entry points print error and hint, and exit with the code.
+// a fault gives the hint and says whether it is a refusal; the entry points print error and hint, and exit with the
+// code.
 package fault
 
 import (

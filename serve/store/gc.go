@@ -42,8 +42,8 @@ type Tally struct {
 func (t *Tally) add(size int64) { t.Objects, t.Bytes = t.Objects+1, t.Bytes+size }
 
 // KindTally is what GC made of one kind of objects, such as "segments". Kept are those that a kept state needs, Spared
-// those that none needs and that stay all the same, because they are new, or not understood. Freed is what was deleted or,
-// in a dry run, would be.
+// those that none needs and that stay all the same, because they are new, or not understood. Freed is what was deleted
+// or, in a dry run, would be.
 type KindTally struct {
 	Kind   string `json:"kind"`
 	Kept   Tally  `json:"kept"`
@@ -67,27 +67,30 @@ type GCReport struct {
 	Kinds  []KindTally `json:"kinds"`  // in the order of deletion
 }
 
-// GC deletes what no kept state needs. A state is kept if it is the newest, if its release is one of the last Keep, or if it
-// was the newest within Grace; and it is kept whole, with every package that it names for any host, older candidates
-// included, so that hosts can fetch them, a person can go back to it, and its packages can be traced and rebuilt.
-// Roots and source files stay for good.
+// GC deletes what no kept state needs. A state is kept if it is the newest, if its release is one of the last Keep, or
+// if it was the newest within Grace; and it is kept whole, with every package that it names for any host, older
+// candidates included, so that hosts can fetch them, a person can go back to it, and its packages can be traced and
+// rebuilt. Roots and source files stay for good.
 //
-// It deletes names before what they name (timestamps, snapshots, targets and bins, contents, statements, manifests, claims,
-// segments), each kind durably before the next. So wherever it is cut off, every timestamp that is left leads to a whole
-// state, and running it again goes on. Versions above those of the newest state stay too: a number that was used, by a
-// run that died or by a timestamp that is lost, must never come to mean something else.
+// It deletes names before what they name (timestamps, snapshots, targets and bins, contents, statements, manifests,
+// claims, segments), each kind durably before the next. So wherever it is cut off, every timestamp that is left leads
+// to a whole state, and running it again goes on. Versions above those of the newest state stay too: a number that was
+// used, by a run that died or by a timestamp that is lost, must never come to mean something else.
 //
 // Nothing is deleted unless the newest state and all that are kept verify and are whole. GC holds the store's lock. The
-// lock is what makes it safe: a run that reuses an old segment makes it no younger, so Grace alone would not protect it.
+// lock is what makes it safe: a run that reuses an old segment makes it no younger, so Grace alone would not protect
+// it.
 func GC(ctx context.Context, s Store, o GCOptions) (_ *GCReport, err error) {
 	if o.Keep < 1 || o.Grace < 0 {
-		return nil, fault.Hint(fmt.Errorf("gc: keep %d releases, grace %s", o.Keep, o.Grace), "keep at least 1, the published one")
+		return nil, fault.Hint(fmt.Errorf("gc: keep %d releases, grace %s", o.Keep, o.Grace),
+			"keep at least 1, the published one")
 	}
 	if !o.DryRun {
 		if _, ok := s.(interface {
 			Lock(context.Context) (func() error, error)
 		}); !ok {
-			return nil, errors.New("gc: this kind of store has no lock, and without one a run may be about to use what is deleted")
+			return nil, errors.New("gc: this kind of store has no lock, and without one a run may be about to use what is " +
+				"deleted")
 		}
 		release, err := Lock(ctx, s)
 		if err != nil {
@@ -95,7 +98,8 @@ func GC(ctx context.Context, s Store, o GCOptions) (_ *GCReport, err error) {
 		}
 		defer func() { err = errors.Join(err, release()) }()
 	}
-	g := &collector{ctx: ctx, store: s, GCOptions: o, entries: map[string]Entry{}, live: map[string]bool{}, spared: map[string]bool{}, seen: map[string]bool{}, current: map[string]int64{}}
+	g := &collector{ctx: ctx, store: s, GCOptions: o, entries: map[string]Entry{}, live: map[string]bool{},
+		spared: map[string]bool{}, seen: map[string]bool{}, current: map[string]int64{}}
 	if err := g.list(); err != nil {
 		return nil, err
 	}
@@ -204,7 +208,10 @@ func (g *collector) sweep() error {
 	for _, key := range g.keys {
 		dir, _, _ := strings.Cut(key, "/")
 		t, size := tally(dir), g.entries[key].Size
-		i := slices.IndexFunc(stages, func(s stage) bool { return strings.HasPrefix(key, s.dir) && (s.only == nil || s.only(key)) })
+		i := slices.IndexFunc(stages, func(s stage) bool {
+			return strings.HasPrefix(key, s.dir) &&
+				(s.only == nil || s.only(key))
+		})
 		switch {
 		case g.live[key] || strings.HasPrefix(key, schema.SourceFileDir):
 			t.Kept.add(size)

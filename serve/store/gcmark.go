@@ -51,7 +51,8 @@ func (g *collector) mark() error {
 			if err := g.keep(s); err != nil {
 				return giveUp(fmt.Errorf("%s: %w", schema.TimestampKey(version), err), i, version)
 			}
-			g.report.States = append(g.report.States, KeptState{Timestamp: version, Release: s.Release.Number, Commit: s.Release.Commit, Issued: s.Release.Issued})
+			g.report.States = append(g.report.States,
+				KeptState{Timestamp: version, Release: s.Release.Number, Commit: s.Release.Commit, Issued: s.Release.Issued})
 		}
 	}
 	for _, key := range g.keys {
@@ -67,7 +68,8 @@ func giveUp(err error, i int, version int64) error {
 	if i == 0 {
 		return err
 	}
-	hint := fmt.Sprintf("restore what is wrong or missing (bakehouse store fsck); or give that release up: remove %s from the store", schema.TimestampKey(version))
+	hint := fmt.Sprintf("restore what is wrong or missing (bakehouse store fsck); or give that release up: remove %s "+
+		"from the store", schema.TimestampKey(version))
 	if fault.IsRefusal(err) {
 		return fault.Refuse(err, "%s", hint)
 	}
@@ -119,7 +121,8 @@ func (g *collector) keepPackage(c schema.Candidate) error {
 		return err
 	}
 	if m.SHA256 != c.SHA256 {
-		return fault.Refuse(fmt.Errorf("manifest %s describes package %s, not the signed %s", c.Manifest.Short(), m.SHA256.Short(), c.SHA256.Short()),
+		return fault.Refuse(fmt.Errorf("manifest %s describes package %s, not the signed %s", c.Manifest.Short(),
+			m.SHA256.Short(), c.SHA256.Short()),
 			"the publisher made a mistake, or its keys are in other hands")
 	}
 	g.live[key] = true
@@ -172,15 +175,16 @@ func (g *collector) claim(key string) (ref schema.SegmentRef, err error) {
 		return ref, err
 	}
 	_, codec, _ := strings.Cut(key[strings.LastIndexByte(key, '/')+1:], ".")
-	if err := schema.Decode(b, &ref); err != nil || schema.PayloadKey(ref.Payload, codec) != key || g.entries[schema.SegmentKey(ref.Digest)].Key == "" {
+	if err := schema.Decode(b, &ref); err != nil || schema.PayloadKey(ref.Payload, codec) != key ||
+		g.entries[schema.SegmentKey(ref.Digest)].Key == "" {
 		return ref, fault.Refuse(fmt.Errorf("%s is altered: it does not say which segment has that payload", key),
 			"find out who altered the store, and remove the object: it is made again when it is needed")
 	}
 	return ref, nil
 }
 
-// spare marks what no kept state needs and what stays all the same: objects that are new, metadata above the newest state's
-// and what is not understood; and everything that these name, or a claim would be left without its segment.
+// spare marks what no kept state needs and what stays all the same: objects that are new, metadata above the newest
+// state's and what is not understood; and everything that these name, or a claim would be left without its segment.
 func (g *collector) spare() error {
 	for _, key := range g.keys {
 		if g.live[key] || !g.young(g.entries[key]) && !g.above(key) {
@@ -193,7 +197,8 @@ func (g *collector) spare() error {
 	return nil
 }
 
-// above reports whether a metadata file is of a role or version that the newest state does not have or reach, or is a root.
+// above reports whether a metadata file is of a role or version that the newest state does not have or reach, or is a
+// root.
 func (g *collector) above(key string) bool {
 	if !strings.HasPrefix(key, schema.MetadataDir) {
 		return false
@@ -277,7 +282,8 @@ func (g *collector) spareStated(key string) error {
 		st, err = schema.DecodeStatement(payload)
 	}
 	if err != nil {
-		return fault.Refuse(fmt.Errorf("%s is altered: %w", key, err), "find out who altered the store, and remove the object")
+		return fault.Refuse(fmt.Errorf("%s is altered: %w", key, err),
+			"find out who altered the store, and remove the object")
 	}
 	return g.spareOne(schema.ManifestKey(st.Manifest))
 }

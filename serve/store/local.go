@@ -23,8 +23,8 @@ import (
 
 // Local is a store in a directory. An object is the file at its key, mode 0600 because packages can hold secrets. It is
 // written and fsynced as a file in .tmp, hard-linked to its name (which exactly one of many contenders achieves; rename
-// would replace, and O_EXCL would show a half-written file) and the directory fsynced. So a name that is there stands for
-// whole bytes on disk, whatever crashed.
+// would replace, and O_EXCL would show a half-written file) and the directory fsynced. So a name that is there stands
+// for whole bytes on disk, whatever crashed.
 //
 //	.lock        held by flock during a reconcile or a gc; its text says by whom
 //	.tmp/        files being written; nothing reads them
@@ -174,8 +174,8 @@ func (l *Local) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
-// DeleteAll removes objects in no order; those that are not there are passed over. All is durable once it returns nil. One
-// sync for a directory and not for each of its files makes it quick.
+// DeleteAll removes objects in no order; those that are not there are passed over. All is durable once it returns nil.
+// One sync for a directory and not for each of its files makes it quick.
 func (l *Local) DeleteAll(ctx context.Context, keys []string) error {
 	dirs := map[string]bool{}
 	var failed error
@@ -201,8 +201,8 @@ func (l *Local) DeleteAll(ctx context.Context, keys []string) error {
 	return failed
 }
 
-// Now is the time by the clock that dates the store's files, which on a network file system is another machine's: that of
-// a write to a file of the store's own.
+// Now is the time by the clock that dates the store's files, which on a network file system is another machine's: that
+// of a write to a file of the store's own.
 func (l *Local) Now() (now time.Time, err error) {
 	temp := filepath.Join(l.dir, tempDir)
 	if err := l.mkdir(temp); err != nil {
@@ -339,9 +339,11 @@ func reason(err error) error {
 func hinted(err error, dir string) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fault.Hint(err, "the file system of store %s is full: free some space or enlarge it, then run again; nothing is damaged", dir)
+		return fault.Hint(err, "the file system of store %s is full: free some space or enlarge it, then run again; "+
+			"nothing is damaged", dir)
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
-		return fault.Hint(err, "store %s cannot be accessed as needed: check its owner, permissions and whether it is mounted read-only", dir)
+		return fault.Hint(err, "store %s cannot be accessed as needed: check its owner, permissions and whether it is "+
+			"mounted read-only", dir)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return fault.Hint(err, "store %s cannot be made there: name another directory with --store", dir)
 	}
@@ -361,8 +363,8 @@ func (c contextReader) Read(b []byte) (int, error) {
 	return c.r.Read(b)
 }
 
-// Strays lists what lies in the store's directory and is neither an object nor the store's own, as slash-separated paths
-// in it.
+// Strays lists what lies in the store's directory and is neither an object nor the store's own, as slash-separated
+// paths in it.
 func (l *Local) Strays() (paths []string, err error) {
 	err = filepath.WalkDir(l.dir, func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {

@@ -137,7 +137,8 @@ func TestALocationThatIsNoStoreIsOneErrorWithAHint(t *testing.T) {
 			t.Errorf("the error repeats a password: %v", err)
 		}
 	}
-	if _, err := store.OpenExisting(t.Context(), filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) || fault.HintOf(err) == "" {
+	if _, err := store.OpenExisting(t.Context(), filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) ||
+		fault.HintOf(err) == "" {
 		t.Errorf("OpenExisting: %v, hint %q", err, fault.HintOf(err))
 	}
 	if _, err := store.OpenExisting(t.Context(), "file://"+published(t, 1)); err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// manPage is the page of this program. Packages carry reconcile/bake/docs/bakehouse-agent.8, which is a copy of it as it
-// was when bake.Version was raised last: another page means other packages.
+// manPage is the page of this program. Packages carry reconcile/bake/docs/bakehouse-agent.8, which is a copy of it as
+// it was when bake.Version was raised last: another page means other packages.
 const manPage = "testdata/bakehouse-agent.8"
 
 func TestTheManPageSaysWhatTheCommandsSay(t *testing.T) {
@@ -44,7 +44,8 @@ func roff(root *cobra.Command) string {
 	var p manual.Page
 	p.Line(`.\" Written by %s from the program's own help.`, "TestTheManPageSaysWhatTheCommandsSay")
 	p.Line(`.TH BAKEHOUSE\-AGENT 8 "" Bakehouse "System Administration"`)
-	p.Line(".SH NAME\n%s \\- %s", manual.Escape(root.Name()), manual.Escape(strings.ToLower(root.Short[:1])+root.Short[1:]))
+	p.Line(".SH NAME\n%s \\- %s", manual.Escape(root.Name()),
+		manual.Escape(strings.ToLower(root.Short[:1])+root.Short[1:]))
 	p.Line(".SH SYNOPSIS")
 	verbs := slices.DeleteFunc(slices.Clone(root.Commands()), func(c *cobra.Command) bool {
 		return !c.IsAvailableCommand() || c.Name() == "help"

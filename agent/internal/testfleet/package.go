@@ -77,7 +77,8 @@ func (f *Fleet) Config(change func(*schema.AgentConfig)) []byte {
 	f.t.Helper()
 	c := schema.AgentConfig{Schema: schema.AgentConfigSchema, Fleet: f.Name, Package: "bakehouse-agent", Version: "1",
 		Server: f.URL, Certificates: []string{string(f.CA)}, Interval: schema.Duration(time.Hour),
-		Proxy: schema.Proxy{Mode: "none"}, Keys: []schema.AcceptedKey{{Name: "release", Public: f.Package.PEM()}}, Threshold: 1}
+		Proxy: schema.Proxy{Mode: "none"}, Keys: []schema.AcceptedKey{{Name: "release", Public: f.Package.PEM()}},
+		Threshold: 1}
 	if change != nil {
 		change(&c)
 	}

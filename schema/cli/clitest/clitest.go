@@ -15,8 +15,8 @@ import (
 // widest is how many columns a line of help may have.
 const widest = 120
 
-// Help compares `--help` of every command of a program with dir/PROGRAM_COMMAND.txt, which update writes. root makes the
-// whole tree of commands; it is called for each, since parsing leaves traces. What help must be for any program is
+// Help compares `--help` of every command of a program with dir/PROGRAM_COMMAND.txt, which update writes. root makes
+// the whole tree of commands; it is called for each, since parsing leaves traces. What help must be for any program is
 // checked too: a flag's placeholder is one word, lines are not too long, and every command says what it does.
 func Help(t *testing.T, root func() *cobra.Command, dir string, update bool) {
 	t.Helper()

@@ -20,7 +20,8 @@ func TestBoxesAreThoseOfCosign(t *testing.T) {
 	if got, err := encrypted.Decrypt(ours, pass); err != nil || !bytes.Equal(got, plain) {
 		t.Errorf("cosign reads %q, %v", got, err)
 	}
-	theirs, err := encrypted.EncryptWithCustomKDFParameters(plain, pass, encrypted.Legacy) // of years ago, and half the wait
+	// of years ago, and half the wait
+	theirs, err := encrypted.EncryptWithCustomKDFParameters(plain, pass, encrypted.Legacy)
 	if err != nil {
 		t.Fatal(err)
 	}
