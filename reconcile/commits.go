@@ -94,7 +94,7 @@ func (v *commitVerifier) since(state *publish.State) (*Verified, error) {
 	if r := state.Release(); r != nil {
 		base = r.Commit
 	} else if state.Head() > 0 {
-		fmt.Fprintln(v.log, "bakehouse: note: the newest root no longer trusts the keys that signed what is published; "+
+		console.Note(v.log, "the newest root no longer trusts the keys that signed what is published; "+
 			"commits are verified as if nothing were")
 	}
 	done := &Verified{Since: base, Commits: 1, Signers: []string{v.head.Signer}}

@@ -2,10 +2,10 @@ package reconcile
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"time"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/publish"
@@ -97,6 +97,6 @@ func checkRemovals(repo *source.Repo, diff *plan.Plan, before, after *desired.St
 // warnAging tells what should have been renewed, a line each.
 func warnAging(log io.Writer, aging []publish.Aging) {
 	for _, a := range aging {
-		fmt.Fprintf(log, "bakehouse: warning: %v\n", a)
+		console.Warn(log, "%v", a)
 	}
 }

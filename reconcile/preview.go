@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"time"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/evaluate/cache"
 	"bakehouse/reconcile/plan"
@@ -53,7 +54,9 @@ func (p *Preview) Report(ctx context.Context, log io.Writer) (r *plan.Report, re
 	if p.git, err = source.Open(p.Repo); err != nil {
 		return nil, nil, err
 	}
-	p.cache = desired.OpenCache(p.CacheDir, log)
+	if p.cache, err = desired.OpenCache(p.Repo, p.CacheDir, log); err != nil {
+		return nil, nil, err
+	}
 	if p.head, err = desired.Pin(p.Where, p.cache); err != nil {
 		return nil, nil, err
 	}
@@ -65,7 +68,7 @@ func (p *Preview) Report(ctx context.Context, log io.Writer) (r *plan.Report, re
 	}
 	p.head.Warn(log, time.Now())
 	for _, m := range p.head.Resolved.Missing {
-		fmt.Fprintf(log, "bakehouse: warning: reconcile will refuse: %v\n", m)
+		console.Warn(log, "reconcile will refuse: %v", m)
 	}
 	var before plan.Side
 	if p.Against != "" {

@@ -66,7 +66,11 @@ func Run(ctx context.Context, o Options, log io.Writer) (*Outcome, error) {
 
 // open pins the commit, and checks its signature if that is asked for.
 func (o Options) open(log io.Writer) (*pass, error) {
-	head, err := desired.Pin(o.Where, desired.OpenCache(o.CacheDir, log))
+	before, err := desired.OpenCache(o.Repo, o.CacheDir, log)
+	if err != nil {
+		return nil, err
+	}
+	head, err := desired.Pin(o.Where, before)
 	if err != nil {
 		return nil, err
 	}

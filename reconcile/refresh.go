@@ -3,9 +3,9 @@ package reconcile
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/publish"
 	"bakehouse/serve/store"
@@ -56,7 +56,7 @@ func Refresh(ctx context.Context, o Options, log io.Writer) (out *Refreshed, err
 	}
 	for n := head.Roots() + 1; n <= len(f.Roots); n++ {
 		out.Waiting = append(out.Waiting, n)
-		fmt.Fprintf(log, "bakehouse: warning: trust/%d.root.json is not published: run reconcile with all keys\n", n)
+		console.Warn(log, "trust/%d.root.json is not published: run reconcile with all keys", n)
 	}
 	warnAging(log, summary.Aging)
 	out.Release, out.Timestamp, out.Renewed, out.Aging = summary.Number, summary.Head, summary.Roles, summary.Aging

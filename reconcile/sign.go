@@ -36,7 +36,11 @@ func Sign(ctx context.Context, o Options, names []string, log io.Writer) (done *
 	if o.Jobs, err = batch.Jobs(o.Jobs); err != nil {
 		return nil, err
 	}
-	head, err := desired.Pin(o.Where, desired.OpenCache(o.CacheDir, log))
+	before, err := desired.OpenCache(o.Repo, o.CacheDir, log)
+	if err != nil {
+		return nil, err
+	}
+	head, err := desired.Pin(o.Where, before)
 	if err != nil {
 		return nil, err
 	}

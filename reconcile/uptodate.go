@@ -5,12 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"time"
 
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/evaluate/cache"
 	"bakehouse/reconcile/publish"
 	"bakehouse/schema"
@@ -150,7 +150,7 @@ func (p *pass) unlessUpToDate(ctx context.Context, log io.Writer) (*Outcome, err
 		return nil, err
 	}
 	if err := u.leave(ctx, p, out, due, warnings.String()); err != nil {
-		fmt.Fprintf(log, "bakehouse: note: %v\n", err)
+		console.Note(log, "%v", err)
 	}
 	return out, nil
 }

@@ -37,7 +37,11 @@ type Refused struct {
 
 // List verifies the published release and says of each package who signed it, and which hosts would refuse it.
 func List(ctx context.Context, where desired.Where, location, cacheDir string, log io.Writer) ([]*Listed, error) {
-	head, err := desired.At(ctx, where, desired.OpenCache(cacheDir, log))
+	cached, err := desired.OpenCache(where.Repo, cacheDir, log)
+	if err != nil {
+		return nil, err
+	}
+	head, err := desired.At(ctx, where, cached)
 	if err != nil {
 		return nil, err
 	}

@@ -3,9 +3,7 @@ package command
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"bakehouse/reconcile/console"
@@ -22,6 +20,7 @@ func checkCommand() *cobra.Command {
 	var c stateFlags
 	var format string
 	var soon, urgent schema.Duration
+	var asJSON *bool
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check a fleet repository and print every error at its file and line",
@@ -37,10 +36,13 @@ quality report; both, like json, hold errors and warnings.`,
   bakehouse check --ref origin/main --format github`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if *asJSON {
+				format = "json"
+			}
 			write := diagnosticFormats[format]
 			if write == nil {
-				return fault.Hint(fmt.Errorf("there is no format %.40q", format), "it is one of %s",
-					strings.Join(slices.Sorted(maps.Keys(diagnosticFormats)), ", "))
+				return fault.Hint(fmt.Errorf("unknown format %.40q", format),
+					"want github, gitlab, json or text")
 			}
 			s, err := c.pin(cmd.ErrOrStderr())
 			if err != nil {
@@ -61,6 +63,8 @@ quality report; both, like json, hold errors and warnings.`,
 	}
 	c.add(cmd)
 	cmd.Flags().StringVar(&format, "format", "text", "how to print what is found: text, json, github or gitlab")
+	asJSON = addJSON(cmd)
+	cmd.MarkFlagsMutuallyExclusive("json", "format")
 	cmd.Flags().TextVar(&soon, "key-notice", schema.Duration(0),
 		"how long before its expiry a key is noted (default keyExpiry in fleet.cue, or 90d)")
 	cmd.Flags().TextVar(&urgent, "key-warning", schema.Duration(0),

@@ -25,7 +25,7 @@ func textDiagnosis(d *desired.Diagnosis, out, log io.Writer) error {
 		}
 		fmt.Fprintf(log, "bakehouse: %s: %v\n", f.Level, f.Problem)
 		if f.Hint != "" {
-			fmt.Fprintf(log, "bakehouse: hint: %s\n", f.Hint)
+			console.Hint(log, "%s", f.Hint)
 		}
 	}
 	if len(errs) > 0 {

@@ -25,7 +25,11 @@ func (f *stateFlags) add(cmd *cobra.Command) {
 
 // pin opens the state. Files that the commit does not have are named on log.
 func (f *stateFlags) pin(log io.Writer) (*desired.State, error) {
-	s, err := desired.Pin(f.Where, desired.OpenCache(f.cacheDir, log))
+	before, err := desired.OpenCache(f.Repo, f.cacheDir, log)
+	if err != nil {
+		return nil, err
+	}
+	s, err := desired.Pin(f.Where, before)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/publish"
 	"bakehouse/schema"
+	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 
@@ -24,7 +25,10 @@ import (
 // packageCommand is `bakehouse package`.
 func packageCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "package",
+		Use: "package",
+		Annotations: map[string]string{
+			cli.Instead + "verify": "bakehouse package verify", cli.Instead + "all": "bakehouse package verify --all",
+		},
 		Short: "Fetch, list, sign and verify published packages",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {

@@ -47,7 +47,7 @@ Exit codes: 0 done, 1 error; with --detailed-exitcode 0 no changes, 1 error, 2 c
 			}
 			write, ok := planFormats[format]
 			if !ok {
-				return fault.Hint(fmt.Errorf("no such format %.20q", format), "formats are text, json and markdown")
+				return fault.Hint(fmt.Errorf("unknown format %.20q", format), "want text, json or markdown")
 			}
 			if summary && format != "text" {
 				return fault.Hint(fmt.Errorf("--summary shortens the text, and --format is %s", format), "leave one of them out")

@@ -10,6 +10,7 @@ import (
 	"bakehouse/reconcile"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/plan"
+	"bakehouse/schema/cli"
 )
 
 // reconcileCommand is `bakehouse reconcile`; version is this program's, and is in the signed target "release".
@@ -18,7 +19,15 @@ func reconcileCommand(version string) *cobra.Command {
 	var asJSON *bool
 	var signing *KeyFlags
 	cmd := &cobra.Command{
-		Use:   "reconcile",
+		Use: "reconcile",
+		Annotations: map[string]string{
+			cli.Instead + "refresh":       "bakehouse reconcile refresh",
+			cli.Instead + "above":         "bakehouse reconcile recover --above N",
+			cli.Instead + "after-restore": "bakehouse reconcile recover --above N",
+			cli.Instead + "after-expiry":  "bakehouse reconcile recover --after-expiry",
+			cli.Instead + "sign-only":     "bakehouse package sign",
+			cli.Instead + "key":           "bakehouse package sign --key NAME",
+		},
 		Short: "Bake, sign and publish whatever a commit changed",
 		Long: strings.TrimSpace(`
 Reads the fleet from a commit, verifies what the store has published, bakes and signs the packages that are new, and

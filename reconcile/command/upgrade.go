@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/upgrade"
 	"bakehouse/schema"
@@ -17,6 +18,7 @@ import (
 // upgradeCommand is `bakehouse upgrade`; version is this program's, which its host programs share.
 func upgradeCommand(version string) *cobra.Command {
 	var places program.Places
+	var asJSON *bool
 	var repo string
 	var platforms []string
 	cmd := &cobra.Command{
@@ -49,6 +51,9 @@ checkout, reproducibly: the same source and Go release make the same bytes on an
 			if err != nil {
 				return err
 			}
+			if *asJSON {
+				return console.WriteJSON(cmd.OutOrStdout(), changes)
+			}
 			for _, c := range changes {
 				w := cmd.OutOrStdout()
 				if c.Lacks != nil {
@@ -69,5 +74,6 @@ checkout, reproducibly: the same source and Go release make the same bytes on an
 	cmd.Flags().StringSliceVar(&platforms, "platform", nil,
 		"platforms to pin, os/arch (default those that are pinned and those of the hosts)")
 	programFlags(cmd, &places)
+	asJSON = addJSON(cmd)
 	return cmd
 }

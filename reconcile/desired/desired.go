@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/evaluate/cache"
 	"bakehouse/reconcile/plan"
@@ -212,6 +213,6 @@ func (s *State) NoteDirty(log io.Writer) error {
 		dirty = dirty[:maxDirty]
 	}
 	list := strings.Join(dirty, ", ") + more
-	_, err = fmt.Fprintf(log, "bakehouse: note: reading %s; not in it: %s\n", s.Name, list)
-	return err
+	console.Note(log, "reading %s; not in it: %s", s.Name, list)
+	return nil
 }

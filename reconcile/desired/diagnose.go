@@ -193,9 +193,9 @@ func (s *State) Warn(log io.Writer, now time.Time) {
 	}
 	for i, w := range all {
 		if i == maxWarned {
-			fmt.Fprintf(log, "bakehouse: warning: and %d more, which `bakehouse check` lists\n", len(all)-i)
+			console.Warn(log, "and %d more, which `bakehouse check` lists", len(all)-i)
 			break
 		}
-		fmt.Fprintf(log, "bakehouse: warning: %v\n", w)
+		console.Warn(log, "%v", w)
 	}
 }

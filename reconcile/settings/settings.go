@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
@@ -104,8 +105,10 @@ func (s Sources) Fill(cmd *cobra.Command) (taken []string, err error) {
 		}
 		file = list.byName()
 	}
+	given := map[string]bool{}
+	cmd.Flags().Visit(func(f *pflag.Flag) { given[f.Name] = true })
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if f.Changed || reserved(f.Name) || ClassOf(f) == Once || err != nil {
+		if f.Changed || reserved(f.Name) || ClassOf(f) == Once || excluded(f, given) || err != nil {
 			return
 		}
 		for _, from := range []found{env, file} {
@@ -117,6 +120,14 @@ func (s Sources) Fill(cmd *cobra.Command) (taken []string, err error) {
 		}
 	})
 	return taken, err
+}
+
+// excluded reports whether the command line has a flag that f cannot be used with: then a setting of f gives way.
+func excluded(f *pflag.Flag, given map[string]bool) bool {
+	const groups = "cobra_annotation_mutually_exclusive" // of cobra's MarkFlagsMutuallyExclusive
+	return slices.ContainsFunc(f.Annotations[groups], func(group string) bool {
+		return slices.ContainsFunc(strings.Fields(group), func(name string) bool { return given[name] })
+	})
 }
 
 // guard refuses a file that sets what decides trust and that the repository under review could supply. Which repository

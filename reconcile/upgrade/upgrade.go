@@ -4,6 +4,7 @@ package upgrade
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,6 +37,30 @@ type Change struct {
 	Platform schema.Platform
 	Old, New fleet.Program
 	Lacks    error // there is no program for this platform, which hosts have and nobody asked for; New is zero
+}
+
+// MarshalJSON leaves a pin out that is not there.
+func (c Change) MarshalJSON() ([]byte, error) {
+	type pin struct {
+		Version string        `json:"version"`
+		SHA256  schema.Digest `json:"sha256"`
+	}
+	of := func(p fleet.Program) *pin {
+		if p == (fleet.Program{}) {
+			return nil
+		}
+		return &pin{p.Version, p.SHA256}
+	}
+	lacks := ""
+	if c.Lacks != nil {
+		lacks = c.Lacks.Error()
+	}
+	return json.Marshal(struct {
+		Platform schema.Platform `json:"platform"`
+		Old      *pin            `json:"old,omitempty"`
+		New      *pin            `json:"new,omitempty"`
+		Lacks    string          `json:"lacks,omitempty"` // why there is no program
+	}{c.Platform, of(c.Old), of(c.New), lacks})
 }
 
 func (c Change) String() string {

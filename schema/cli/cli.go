@@ -17,6 +17,10 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// Instead is the prefix of a command's annotations that say which verb does what a flag of that name would be expected
+// to do.
+const Instead = "instead of --"
+
 // ExplainMistakes makes unknown commands and flags, wrong values and wrong arguments errors with a hint, on root and
 // every command below it. A command that only groups others prints its help if it is called without one.
 func ExplainMistakes(root *cobra.Command) {
@@ -36,6 +40,10 @@ func ExplainMistakes(root *cobra.Command) {
 				}
 				if err != nil && strings.HasPrefix(err.Error(), "unknown command") { // of cobra.NoArgs
 					err = fmt.Errorf("unexpected argument %.80q: `%s` takes none", args[0], cmd.CommandPath())
+				}
+				if err != nil && strings.HasPrefix(err.Error(), "accepts ") { // of cobra.ExactArgs and its kin
+					usage := strings.TrimSuffix(cmd.UseLine(), " [flags]")
+					err = fmt.Errorf("%d arguments: want `%s`", len(args), usage)
 				}
 				return fault.Hint(err, "%s", seeHelp(cmd))
 			}
@@ -91,6 +99,9 @@ func explainFlag(cmd *cobra.Command, err error) error {
 		})
 		if near := Nearest(unknown.GetSpecifiedName(), names); near != "" {
 			hint = "did you mean --" + near + "?"
+		}
+		if verb := cmd.Annotations[Instead+unknown.GetSpecifiedName()]; verb != "" {
+			hint = "use `" + verb + "`"
 		}
 		err = fmt.Errorf("unknown flag --%.80s", unknown.GetSpecifiedName())
 	case errors.As(err, &lacking):
