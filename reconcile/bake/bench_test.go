@@ -13,11 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/goreleaser/nfpm/v2"
-	nfpmdeb "github.com/goreleaser/nfpm/v2/deb"
-	"github.com/goreleaser/nfpm/v2/files"
-	nfpmrpm "github.com/goreleaser/nfpm/v2/rpm"
-
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
@@ -131,14 +126,10 @@ func packages(b *testing.B, rs []*rules.Recipe, src repo, root schema.Digest) {
 		top := filepath.Dir(out)
 		return exec.Command(rpmbuild, "--quiet", "-bb", "--define", "_topdir "+top, "--define", "_rpmfilename package", "--define", "_rpmdir "+top, spec).Run()
 	})
-	for name, by := range map[schema.Format]nfpm.Packager{schema.Deb: nfpmdeb.Default, schema.Rpm: nfpmrpm.DefaultRPM} {
-		rival("nfpm/"+string(name), name, func(out string) error {
-			w, err := os.Create(out)
-			if err != nil {
-				return err
-			}
-			defer w.Close()
-			return by.Package(nfpmInfo(rs[0], dir), w)
+	program := nfpm(b)
+	for _, format := range []schema.Format{schema.Deb, schema.Rpm} {
+		rival("nfpm/"+string(format), format, func(out string) error {
+			return nfpmInfo(rs[0], dir).packaging(b, program, string(format), out).Run()
 		})
 	}
 }
@@ -214,14 +205,15 @@ func rpmSpec(t testing.TB, dir string) string {
 		"%install\ncp -a "+dir+"/etc "+dir+"/usr %{buildroot}\n%files\n/etc/*\n/usr/*\n"))
 }
 
-func nfpmInfo(r *rules.Recipe, dir string) *nfpm.Info {
-	info := &nfpm.Info{Name: "agent", Version: "1.0.0", Arch: "amd64", Platform: "linux", Maintainer: "a <a@localhost>", Description: "x", MTime: time.Unix(946684800, 0)}
+func nfpmInfo(r *rules.Recipe, dir string) info {
+	var contents []info
 	for _, o := range r.Outputs {
 		for _, f := range o.Files {
-			info.Contents = append(info.Contents, &files.Content{Source: filepath.Join(dir, f.Path), Destination: f.Path, FileInfo: &files.ContentFileInfo{Mode: f.Mode}})
+			contents = append(contents, info{"src": filepath.Join(dir, f.Path), "dst": f.Path, "file_info": info{"mode": f.Mode}})
 		}
 	}
-	return nfpm.WithDefaults(info)
+	return info{"name": "agent", "version": "1.0.0", "arch": "amd64", "platform": "linux",
+		"maintainer": "a <a@localhost>", "description": "x", "mtime": "2000-01-01T00:00:00Z", "contents": contents}
 }
 
 // BenchmarkMany bakes distinct packages as deb and rpm on all processors, as reconcile does.

@@ -17,8 +17,6 @@ import (
 	"syscall"
 	"testing"
 
-	nfpmdeb "github.com/goreleaser/nfpm/v2/deb"
-
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
@@ -97,18 +95,6 @@ func peakOf(t testing.TB, cmd *exec.Cmd) int64 {
 // BAKEHOUSE_TEST_MB. A process starts with what its parent had, so all are started from here alike.
 func BenchmarkMemory(b *testing.B) {
 	mb := largePackage()
-	if os.Getenv("BAKEHOUSE_TEST_NFPM") != "" {
-		dir := os.Getenv("BAKEHOUSE_TEST_NFPM")
-		r := &rules.Recipe{Outputs: []*fleet.Output{{Files: []fleet.File{{Path: "/opt/large", Mode: 0o644}}}}}
-		w, err := os.Create(filepath.Join(b.TempDir(), "p.deb"))
-		if err == nil {
-			err = errors.Join(nfpmdeb.Default.Package(nfpmInfo(r, dir), w), w.Close())
-		}
-		if err != nil {
-			b.Fatal(err)
-		}
-		return
-	}
 	dir := b.TempDir()
 	content, _ := generated(mb<<20).Open(fleet.File{}, linux)
 	if err := errors.Join(os.Chmod(dir, 0o755), os.MkdirAll(filepath.Join(dir, "opt"), 0o755), os.MkdirAll(filepath.Join(dir, "DEBIAN"), 0o755),
@@ -123,10 +109,10 @@ func BenchmarkMemory(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	nfpm := exec.Command(os.Args[0], "-test.run=^$", "-test.bench=^BenchmarkMemory$", "-test.benchtime=1x")
-	nfpm.Env = append(os.Environ(), "BAKEHOUSE_TEST_NFPM="+dir)
+	r := &rules.Recipe{Outputs: []*fleet.Output{{Files: []fleet.File{{Path: "/opt/large", Mode: 0o644}}}}}
+	theirs := nfpmInfo(r, dir).packaging(b, nfpm(b), "deb", filepath.Join(b.TempDir(), "p.deb"))
 	b.ReportMetric(float64(peak(b, mb))/1024, "ours-MiB")
-	b.ReportMetric(float64(peakOf(b, nfpm))/1024, "nfpm-MiB")
+	b.ReportMetric(float64(peakOf(b, theirs))/1024, "nfpm-MiB")
 	b.ReportMetric(float64(peakOf(b, exec.Command(needs.Tool(b, "dpkg-deb"), "-Zgzip", "--build", dir, filepath.Join(b.TempDir(), "p.deb"))))/1024, "dpkg-deb-MiB")
 }
 

@@ -2,24 +2,47 @@ package bake_test
 
 import (
 	"archive/tar"
-	"io/fs"
+	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/goreleaser/nfpm/v2"
-	"github.com/goreleaser/nfpm/v2/files"
-	nfpmrpm "github.com/goreleaser/nfpm/v2/rpm"
-
 	"bakehouse/schema"
 	"bakehouse/schema/needs"
 )
 
-// nfpm packs what stands in an rpm of ours once more; rpm says the same of both.
+// nfpm builds nfpm, which the module of peers requires: no dependency of the product is there for a test's oracle alone.
+func nfpm(t testing.TB) (program string) {
+	t.Helper()
+	program = filepath.Join(t.TempDir(), "nfpm")
+	cmd := exec.Command("go", "build", "-C", "../../.ci/peers", "-o", program, "github.com/goreleaser/nfpm/v2/cmd/nfpm")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return program
+}
+
+// info is nfpm's configuration of a package. It is YAML, of which JSON is a part.
+type info map[string]any
+
+// packaging is nfpm at work on a package.
+func (i info) packaging(t testing.TB, program, packager, target string) *exec.Cmd {
+	t.Helper()
+	config, err := json.Marshal(i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := write(t, "nfpm.yaml", config)
+	return exec.Command(program, "package", "--config", file, "--packager", packager, "--target", target)
+}
+
+// nfpm packs the content of an rpm of ours once more; rpm says the same of both.
 func TestAnRpmSaysOfItselfWhatNfpmsDoes(t *testing.T) {
+	needs.All(t, "builds nfpm")
 	rpm := needs.Tool(t, "rpm")
 	src := repo{}
 	r := example(src, someID, ":9100")
@@ -47,15 +70,19 @@ func TestAnRpmSaysOfItselfWhatNfpmsDoes(t *testing.T) {
 	lines := func(f, format string) []string {
 		return strings.Split(strings.TrimSpace(query(f, "["+format+"\n]")), "\n")
 	}
-	info := &nfpm.Info{Name: h.text(t, 1000), Version: h.text(t, 1001), Release: h.text(t, 1002), Arch: "amd64", Platform: "linux", VersionSchema: "none",
-		Description: h.text(t, 1005), Vendor: h.text(t, 1011), License: h.text(t, 1014), Homepage: h.text(t, 1020), MTime: time.Unix(epoch, 0), DisableGlobbing: true}
-	info.RPM = nfpm.RPM{Summary: h.text(t, 1004), Packager: h.text(t, 1015), Group: h.text(t, 1016), BuildHost: h.text(t, 1007), Compression: "gzip:9"}
+	made := time.Unix(epoch, 0).UTC().Format(time.RFC3339)
+	theirs := info{"name": h.text(t, 1000), "version": h.text(t, 1001), "release": h.text(t, 1002), "arch": "amd64",
+		"platform": "linux", "version_schema": "none", "description": h.text(t, 1005), "vendor": h.text(t, 1011),
+		"license": h.text(t, 1014), "homepage": h.text(t, 1020), "mtime": made, "disable_globbing": true}
 	scripts := map[string]string{}
 	for _, tag := range []string{"PRETRANS", "PREIN", "POSTIN", "PREUN", "POSTUN", "POSTTRANS"} {
 		scripts[tag] = put("scripts/"+tag, query(ours, "%{"+tag+"}"))
 	}
-	info.Scripts = nfpm.Scripts{PreInstall: scripts["PREIN"], PostInstall: scripts["POSTIN"], PreRemove: scripts["PREUN"], PostRemove: scripts["POSTUN"]}
-	info.RPM.Scripts = nfpm.RPMScripts{PreTrans: scripts["PRETRANS"], PostTrans: scripts["POSTTRANS"]}
+	theirs["scripts"] = info{"preinstall": scripts["PREIN"], "postinstall": scripts["POSTIN"],
+		"preremove": scripts["PREUN"], "postremove": scripts["POSTUN"]}
+	theirs["rpm"] = info{"summary": h.text(t, 1004), "packager": h.text(t, 1015), "group": h.text(t, 1016),
+		"buildhost": h.text(t, 1007), "compression": "gzip:9",
+		"scripts": info{"pretrans": scripts["PRETRANS"], "posttrans": scripts["POSTTRANS"]}}
 	related := func(kind string) (all []string) {
 		for _, l := range lines(ours, "%{"+kind+"NAME} %{"+kind+"FLAGS:depflags} %{"+kind+"VERSION}") {
 			if !strings.HasPrefix(l, "rpmlib(") && !slices.Contains(all, l) {
@@ -64,42 +91,37 @@ func TestAnRpmSaysOfItselfWhatNfpmsDoes(t *testing.T) {
 		}
 		return all
 	}
-	info.Depends, info.Replaces = related("REQUIRE"), related("OBSOLETE")
+	theirs["depends"], theirs["replaces"] = related("REQUIRE"), related("OBSOLETE")
+	var contents []info
 	docs := strings.Split(run(t, rpm, "--query", "--package", "--docfiles", ours), "\n")
 	for _, e := range entries {
 		to := strings.TrimSuffix(e.Name[1:], "/")
-		c := &files.Content{Destination: to, FileInfo: &files.ContentFileInfo{Mode: fs.FileMode(e.Mode), Owner: e.Uname, Group: e.Gname, MTime: time.Unix(epoch, 0)}}
+		c := info{"dst": to, "file_info": info{"mode": e.Mode, "owner": e.Uname, "group": e.Gname, "mtime": made}}
 		switch {
 		case e.Typeflag == tar.TypeDir:
-			c.Type = files.TypeDir
+			c["type"] = "dir"
 		case slices.Contains(docs, to):
-			c.Type = files.TypeRPMDoc
+			c["type"] = "doc"
 		}
-		if c.Type != files.TypeDir {
-			c.Source = put("root"+to, string(e.data))
+		if c["type"] != "dir" {
+			c["src"] = put("root"+to, string(e.data))
 		}
-		info.Contents = append(info.Contents, c)
+		contents = append(contents, c)
 	}
-	theirs := filepath.Join(t.TempDir(), "theirs.rpm")
-	f, err := os.Create(theirs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := nfpmrpm.DefaultRPM.Package(nfpm.WithDefaults(info), f); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
+	theirs["contents"] = contents
+	packed := filepath.Join(t.TempDir(), "theirs.rpm")
+	if out, err := theirs.packaging(t, nfpm(t), "rpm", packed).CombinedOutput(); err != nil {
+		t.Fatalf("nfpm: %v\n%s", err, out)
 	}
 
 	for _, tag := range strings.Fields("NAME VERSION RELEASE ARCH OS SUMMARY DESCRIPTION LICENSE VENDOR PACKAGER GROUP URL BUILDHOST PAYLOADFORMAT PAYLOADCOMPRESSOR PAYLOADFLAGS " +
 		"FILEDIGESTALGO PAYLOADDIGESTALGO PRETRANS PREIN POSTIN PREUN POSTUN POSTTRANS PREINPROG POSTINPROG PREUNPROG POSTUNPROG PRETRANSPROG POSTTRANSPROG SOURCEPACKAGE") {
-		if a, b := query(ours, "%{"+tag+"}"), query(theirs, "%{"+tag+"}"); a != b {
+		if a, b := query(ours, "%{"+tag+"}"), query(packed, "%{"+tag+"}"); a != b {
 			t.Errorf("%s: ours %q\nnfpm's %q", tag, a, b)
 		}
 	}
 	const each = "%{FILENAMES} %{FILEMODES:octal} %{FILESIZES} %{FILEDIGESTS} %{FILEUSERNAME}:%{FILEGROUPNAME} %{FILEMTIMES} %{FILEFLAGS} %{FILELINKTOS} %{FILELANGS} %{FILEDEVICES} %{FILEVERIFYFLAGS}"
-	a, b := lines(ours, each), lines(theirs, each)
+	a, b := lines(ours, each), lines(packed, each)
 	slices.Sort(b)
 	sorted := slices.Clone(a)
 	slices.Sort(sorted)
@@ -108,7 +130,7 @@ func TestAnRpmSaysOfItselfWhatNfpmsDoes(t *testing.T) {
 	}
 	for _, kind := range []string{"REQUIRE", "PROVIDE", "OBSOLETE", "CONFLICT"} {
 		format := "%{" + kind + "NAME} %{" + kind + "FLAGS:depflags} %{" + kind + "VERSION}"
-		a, b := lines(ours, format), lines(theirs, format)
+		a, b := lines(ours, format), lines(packed, format)
 		for _, list := range []*[]string{&a, &b} {
 			// nfpm does not say what rpm must know; rpmbuild does.
 			*list = slices.DeleteFunc(*list, func(l string) bool { return strings.HasPrefix(l, "rpmlib(") })
