@@ -9,6 +9,9 @@ import (
 	"bakehouse/schema/fleet"
 )
 
+// accessSchema is the version of the access target's form.
+const accessSchema = 1
+
 // builder makes a fleet of evaluated directories, which it is given one by one, in order of paths.
 type builder struct {
 	fsys  fs.FS // for what is not CUE: roots and private keys
@@ -71,3 +74,15 @@ func (b *builder) problemAt(at fleet.Pos, format string, args ...any) *fleet.Pro
 }
 
 func (b *builder) warn(p fleet.Problem) { b.fleet.Warnings = append(b.fleet.Warnings, p) }
+
+// duration reads a duration; a nil node is none.
+func (b *builder) duration(n *result.Node) schema.Duration {
+	if n == nil {
+		return 0
+	}
+	d, err := schema.ParseDuration(n.Text)
+	if err != nil {
+		b.problem(n, "%v", err)
+	}
+	return d
+}

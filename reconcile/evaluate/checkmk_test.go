@@ -21,10 +21,12 @@ func checkmk(t *testing.T, value string) (*fleet.Output, error) {
 }
 
 func TestCheckmkPutsEverythingWhereTheAgentLooks(t *testing.T) {
-	out, err := checkmk(t, `agent: "vendor/agent", only_from: "192.0.2.7  10.0.0.0/8", passphrase: "it's 100%$HOME", listen: "[::1]:6557"
+	out, err := checkmk(t, `agent: "vendor/agent", only_from: "192.0.2.7  10.0.0.0/8"
+		passphrase: "it's 100%$HOME", listen: "[::1]:6557"
 		plugins: [{name: "mk_apt", source: "vendor/mk_apt", interval: "4h"}, {name: "lnx", content: "x"}]
 		local: [{name: "mine", content: "y", interval: "90s"}]
-		mrpe: [{name: "Disk / 100%", command: "/usr/bin/check_disk -w 10% -p '/'", interval: "5m"}, {name: "Load", command: "/usr/bin/check_load"}]
+		mrpe: [{name: "Disk / 100%", command: "/usr/bin/check_disk -w 10% -p '/'", interval: "5m"},
+			{name: "Load", command: "/usr/bin/check_load"}]
 		config: {"logwatch.cfg": content: "l", "mysql.cfg": {content: "m", secret: true}}`)
 	if err != nil {
 		t.Fatal(err)

@@ -19,20 +19,8 @@ import (
 
 	"bakehouse/reconcile/evaluate/cache"
 	"bakehouse/reconcile/evaluate/engine"
-	"bakehouse/reconcile/evaluate/result"
 	"bakehouse/schema/fleet"
 )
-
-// Engine evaluates CUE. All that crosses it is plain data, so it may as well be in another process.
-type Engine interface {
-	// Directory evaluates a directory. What is wrong with its files is in the result; an error is about evaluation itself.
-	Directory(ctx context.Context, src *result.Source) (*result.Directory, error)
-	// Check says what is wrong with the value that a rule gives to a parameter of a plugin.
-	Check(ctx context.Context, src *result.Source, info fleet.Info, name string, v fleet.Value) (fleet.Problems, error)
-	// Evaluate yields params and the sections of a plugin. The error is a fleet.Problems if the plugin or the parameters
-	// are to blame.
-	Evaluate(ctx context.Context, src *result.Source, in fleet.Inputs, params map[string]fleet.Value) (*result.Node, error)
-}
 
 // Load evaluates the config repo whose top is fsys, and takes from the cache, which may be nil, what has been evaluated
 // before. The error is a fleet.Problems with every error, unless the repo could not be read at all or ctx ended.

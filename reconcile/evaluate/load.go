@@ -25,22 +25,6 @@ func newLoader(fsys fs.FS, c *cache.Cache, e Engine) *loader {
 	return &loader{builder: newBuilder(fsys), fsys: fsys, cache: c, engine: e, plugins: map[string]*plugin{}}
 }
 
-// job is a directory to evaluate. take reads the result into the fleet, one job at a time, in order of paths; the
-// result is nil if the directory has no CUE files.
-type job struct {
-	fsys       fs.FS // nil: the repo
-	path       string
-	entries    []fs.DirEntry
-	definition string
-	plugin     string // the name of the plugin, if it is one
-	take       func(*result.Directory)
-
-	done   *result.Directory
-	ps     fleet.Problems
-	source func() (*result.Source, error)
-	key    []string // names the result in the cache; nil: it is not kept
-}
-
 // evaluate runs the jobs and takes what they yield.
 func (ld *loader) evaluate(ctx context.Context, jobs []*job) error {
 	ld.runAll(ctx, jobs)

@@ -398,7 +398,8 @@ func TestSourcesAreReadThroughNoLink(t *testing.T) {
 }
 
 func TestValuesKeepTheirJSONAndTheirPlace(t *testing.T) {
-	v := given(t, `s: "a<b>\n\u2028", i: -3, big: 123456789012345678901234567890, f: 1.50, n: null, l: [1, {b: 2, a: [true]}], d: *"x" | string`)
+	v := given(t, `s: "a<b>\n\u2028", i: -3, big: 123456789012345678901234567890, f: 1.50, n: null, `+
+		`l: [1, {b: 2, a: [true]}], d: *"x" | string`)
 	for name, want := range map[string]string{"s": "\"a<b>\\n\\u2028\"", "i": "-3",
 		"big": "123456789012345678901234567890", "f": "1.50", "n": "null",
 		"l": `[1,{"a":[true],"b":2}]`, "d": `"x"`} {

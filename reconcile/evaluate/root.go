@@ -17,9 +17,6 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-// accessSchema is the version of the access target's form.
-const accessSchema = 1
-
 const day = 24 * time.Hour
 
 // defaultRemoved is fleet.cue's limits.removed.
@@ -315,15 +312,4 @@ func splitCertificates(text string) ([]string, error) {
 		out = append(out, string(pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})))
 	}
 	return out, nil
-}
-
-func (b *builder) duration(n *result.Node) schema.Duration {
-	if n == nil {
-		return 0
-	}
-	d, err := schema.ParseDuration(n.Text)
-	if err != nil {
-		b.problem(n, "%v", err)
-	}
-	return d
 }

@@ -61,7 +61,8 @@ func TestZabbixAgent2TakesEveryOption(t *testing.T) {
 			[]string{"TLSConnect=cert", "TLSCAFile=/etc/zabbix_agent2/tls/ca.pem", "TLSServerCertIssuer=CN=ca",
 				"TLSServerCertSubject=CN=server"},
 			[]string{"tls/ca.pem 644 ", "tls/certificate.pem 644 ", "tls/key.pem 600 zabbix"}},
-		"the servers and names": {`serverActive: ["a:10051", "b;c"], hostname: "other name", metadata: "linux web", listenPort: 20050, listenIP: ["127.0.0.1", "::1"]`,
+		"the servers and names": {`serverActive: ["a:10051", "b;c"], hostname: "other name", metadata: "linux web"
+			listenPort: 20050, listenIP: ["127.0.0.1", "::1"]`,
 			[]string{"ServerActive=a:10051,b;c", "Hostname=other name", "HostMetadata=linux web", "ListenPort=20050",
 				"ListenIP=127.0.0.1,::1"}, nil},
 		"items": {`userParameters: {"disk.full[*]": "df /$1 | tail -1", up: "cat /proc/uptime"}, unsafeUserParameters: true`,

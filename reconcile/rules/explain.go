@@ -97,15 +97,15 @@ func Explain(ctx context.Context, f *fleet.Fleet, evaluator Evaluator, host stri
 	e.Lacks = lacks(f, res)
 	s := subject{host: h, site: res.Site, platform: res.Platform}
 	for _, plugin := range plugins(h) {
-		settled := settlePlugin(f, s, plugin)
-		if len(settled.rules) == 0 {
+		combined := combinePlugin(f, s, plugin)
+		if len(combined.rules) == 0 {
 			continue
 		}
-		p := PluginExplained{Name: plugin, Enabled: settled.enabled(), Combine: f.Plugins[plugin].Combine}
-		for _, rule := range settled.rules {
+		p := PluginExplained{Name: plugin, Enabled: combined.enabled(), Combine: f.Plugins[plugin].Combine}
+		for _, rule := range combined.rules {
 			p.Rules = append(p.Rules, RuleExplained{rule.Pos, rule.Comment, rule.Owner})
 		}
-		if p.Params, err = explainParams(ctx, r, plugin, res, settled); err != nil {
+		if p.Params, err = explainParams(ctx, r, plugin, res, combined); err != nil {
 			return nil, err
 		}
 		e.Plugins = append(e.Plugins, p)
@@ -114,14 +114,14 @@ func Explain(ctx context.Context, f *fleet.Fleet, evaluator Evaluator, host stri
 }
 
 func explainAttributes(f *fleet.Fleet, res *Result) (out []Explained) {
-	settled := settleAttributes(res.Host)
+	combined := combineAttributes(res.Host)
 	force := map[string]string{fleet.AttrPlatform: res.Platform.String(), fleet.AttrFormat: string(res.Format),
 		fleet.AttrSite: res.Site, fleet.AttrRing: res.Ring}
 	for _, name := range []string{fleet.AttrPlatform, fleet.AttrFormat, fleet.AttrSite, fleet.AttrRing} {
 		text, _ := json.Marshal(force[name])
 		x := Explained{Name: name, Value: text, Default: true}
-		if settled.params[name] != nil {
-			x = settled.explained(name)
+		if combined.params[name] != nil {
+			x = combined.explained(name)
 		} else if name == fleet.AttrRing {
 			for _, ring := range f.Rollout.Rings {
 				if ring.Name == res.Ring {
@@ -134,9 +134,8 @@ func explainAttributes(f *fleet.Fleet, res *Result) (out []Explained) {
 	return out
 }
 
-func explainParams(
-	ctx context.Context, r *resolver, plugin string, res *Result, s *settled,
-) (out []Explained, err error) {
+func explainParams(ctx context.Context, r *resolver, plugin string, res *Result, s *combined) (out []Explained,
+	err error) {
 	in := inputs(r.fleet, plugin, res)
 	in.Fleet = r.fleet.Info(res.Platform)
 	p := r.fleet.Plugins[plugin]
@@ -191,7 +190,7 @@ func withoutUser(value json.RawMessage) json.RawMessage {
 	return userOfURL.ReplaceAll(value, []byte("://hidden@"))
 }
 
-func (s *settled) explained(name string) Explained {
+func (s *combined) explained(name string) Explained {
 	set, by := s.params[name], s.by[name]
 	x := Explained{Name: name, Value: set.JSON, Pos: set.Pos, Merges: explainParts(set.Parts),
 		Beats: explainParts(set.Shadowed)}

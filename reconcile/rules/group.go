@@ -9,20 +9,6 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-// group is hosts that the same rules can reach and that no condition and no attribute tells apart: what rules say of
-// one, they say of all. There are few groups even in a large fleet, so resolution costs little for each further host.
-type group struct {
-	Result          // without Host; without Recipe too, if hosts of the group can have different ones
-	plugins []given // in every package of the group, by name
-}
-
-// given is a plugin in a host's package.
-type given struct {
-	plugin string
-	*settled
-	output *output // nil: it depends on more than the group
-}
-
 // group returns the group of a host. It is nil after a problem.
 func (r *resolver) group(ctx context.Context, h *fleet.Host) (*group, error) {
 	key := r.key(h)
@@ -69,10 +55,10 @@ func (r *resolver) evaluate(ctx context.Context, g *group) error {
 func (r *resolver) given(res *Result) (out []given) {
 	s := subject{host: res.Host, site: res.Site, platform: res.Platform}
 	for _, plugin := range plugins(res.Host) {
-		settled := settlePlugin(r.fleet, s, plugin)
-		r.observe(settled)
-		if settled.present() {
-			out = append(out, given{plugin: plugin, settled: settled})
+		combined := combinePlugin(r.fleet, s, plugin)
+		r.observe(combined)
+		if combined.present() {
+			out = append(out, given{plugin: plugin, combined: combined})
 		}
 	}
 	return out
@@ -120,12 +106,6 @@ func sorted(room []string, keys func(func(string) bool)) []string {
 	room = slices.AppendSeq(room, keys)
 	slices.Sort(room)
 	return room
-}
-
-// class is what hosts of a folder have in common with those of other folders.
-type class struct {
-	key   string         // equal for folders that the same rules and defaults reach, and that no condition tells apart
-	names []*fleet.Names // in conditions that hosts of the folder can meet
 }
 
 func (r *resolver) class(folder *fleet.Folder) class {

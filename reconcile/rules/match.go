@@ -23,9 +23,11 @@ func (s subject) matches(w *fleet.When) bool {
 		matchFolder(w.Folder, s.host.Folder) &&
 		matchAny(w.Site, func(site string) bool { return s.site == site }) &&
 		matchAny(w.Platform, func(p string) bool { return p == s.platform.String() || p == s.platform.OS }) &&
-		(w.Named == nil || slices.ContainsFunc(w.Named.Conditions, func(c *fleet.Condition) bool { return s.matches(&c.When) }) != w.Named.Not) &&
+		(w.Named == nil || slices.ContainsFunc(w.Named.Conditions,
+			func(c *fleet.Condition) bool { return s.matches(&c.When) }) != w.Named.Not) &&
 		(w.Any == nil || slices.ContainsFunc(w.Any, s.matches)) &&
-		(w.All == nil || len(w.All) > 0 && !slices.ContainsFunc(w.All, func(part *fleet.When) bool { return !s.matches(part) })) &&
+		(w.All == nil || len(w.All) > 0 && !slices.ContainsFunc(w.All,
+			func(part *fleet.When) bool { return !s.matches(part) })) &&
 		(w.Not == nil || !s.matches(w.Not))
 }
 

@@ -24,8 +24,8 @@ func Platforms(f *fleet.Fleet) map[schema.Platform]int {
 	return count
 }
 
-// lacks says why no package can be made for a host with that recipe; empty if one can. It is the same for all hosts of a
-// platform, format and recipe.
+// lacks says why no package can be made for a host with that recipe; empty if one can. It is the same for all hosts of
+// a platform, format and recipe.
 func lacks(f *fleet.Fleet, res *Result) string {
 	p := res.Platform
 	switch formats := p.Formats(); {
@@ -76,7 +76,8 @@ func remedy(res *Result) string {
 // named is how many hosts a warning names before it only counts.
 const named = 3
 
-// unpackaged has one problem per reason for which hosts get no package, at the first of them. all is whether none gets one.
+// unpackaged has one problem per reason for which hosts get no package, at the first of them. all is whether none gets
+// one.
 func unpackaged(r *Resolved) (ps fleet.Problems, all bool) {
 	hosts := map[string][]*Result{} // by reason
 	packaged := 0
@@ -152,8 +153,10 @@ func unstarted(r *Resolved) (ps fleet.Problems) {
 		}
 	}
 	for l, of := range hosts {
-		ps = append(ps, fleet.Problem{Pos: of[0].Host.Pos, Msg: fmt.Sprintf("packages for %s leave out %s, on %s: %s", l.platform, l.what, who(of), l.why),
-			Hint: "have the system itself start what is left out, such as `bakehouse-agent run`, or take it from these hosts by a rule with `when: platform`"})
+		ps = append(ps, fleet.Problem{Pos: of[0].Host.Pos,
+			Msg: fmt.Sprintf("packages for %s leave out %s, on %s: %s", l.platform, l.what, who(of), l.why),
+			Hint: "have the system itself start what is left out, such as `bakehouse-agent run`, or take it from these hosts " +
+				"by a rule with `when: platform`"})
 	}
 	return ps.Sorted()
 }
@@ -161,5 +164,6 @@ func unstarted(r *Resolved) (ps fleet.Problems) {
 // sealed reports whether a path is where macOS lets nobody write.
 func sealed(p string) bool {
 	below := func(dir string) bool { return strings.HasPrefix(p, dir+"/") }
-	return below("/usr") && !below("/usr/local") || slices.ContainsFunc([]string{"/bin", "/sbin", "/System"}, below) || strings.Count(p, "/") == 1
+	return below("/usr") && !below("/usr/local") || slices.ContainsFunc([]string{"/bin", "/sbin", "/System"}, below) ||
+		strings.Count(p, "/") == 1
 }

@@ -59,7 +59,8 @@ func conflicts(outputs []*fleet.Output) (ps fleet.Problems) {
 	}
 	files, services, users := map[string]claim{}, map[string]claim{}, map[string]fleet.User{}
 	clash := func(what string, at fleet.Pos, plugin string, first claim) {
-		ps = append(ps, fleet.Problem{Pos: at, Msg: fmt.Sprintf("plugins %s and %s both have the %s", first.plugin, plugin, what),
+		ps = append(ps, fleet.Problem{Pos: at, Msg: fmt.Sprintf("plugins %s and %s both have the %s", first.plugin, plugin,
+			what),
 			Also: []fleet.Pos{first.pos}})
 	}
 	for _, o := range outputs {
@@ -86,7 +87,8 @@ func conflicts(outputs []*fleet.Output) (ps fleet.Problems) {
 			first, ok := users[u.Name]
 			if at := first.Pos; ok {
 				if first.Pos = u.Pos; !reflect.DeepEqual(first, u) {
-					ps = append(ps, fleet.Problem{Pos: u.Pos, Msg: fmt.Sprintf("user %s is described otherwise by another plugin of the host", u.Name), Also: []fleet.Pos{at}})
+					ps = append(ps, fleet.Problem{Pos: u.Pos,
+						Msg: fmt.Sprintf("user %s is described otherwise by another plugin of the host", u.Name), Also: []fleet.Pos{at}})
 				}
 				continue
 			}
@@ -97,7 +99,8 @@ func conflicts(outputs []*fleet.Output) (ps fleet.Problems) {
 		for dir := range parents(path) {
 			if first, ok := files[dir]; ok {
 				c := files[path]
-				ps = append(ps, fleet.Problem{Pos: c.pos, Msg: fmt.Sprintf("%s is a file and cannot hold %s", dir, path), Also: []fleet.Pos{first.pos}})
+				ps = append(ps, fleet.Problem{Pos: c.pos, Msg: fmt.Sprintf("%s is a file and cannot hold %s", dir, path),
+					Also: []fleet.Pos{first.pos}})
 			}
 		}
 	}
@@ -120,10 +123,13 @@ func parents(path string) func(func(string) bool) {
 // repo pass without.
 func missing(f *fleet.Fleet) (ps fleet.Problems) {
 	if f.Anchor() == nil {
-		ps = append(ps, fleet.Problem{Pos: fleet.Pos{File: "trust"}, Msg: "there is no root of trust yet", Hint: "bakehouse root init"})
+		ps = append(ps, fleet.Problem{Pos: fleet.Pos{File: "trust"}, Msg: "there is no root of trust yet",
+			Hint: "bakehouse root init"})
 	}
-	if !slices.ContainsFunc(slices.Collect(maps.Values(f.Keys)), func(k *fleet.Key) bool { return k.Has(fleet.UsePackage) }) {
-		ps = append(ps, fleet.Problem{Pos: fleet.Pos{File: "keys"}, Msg: "there is no key that signs packages yet", Hint: "bakehouse key create NAME --use package"})
+	if !slices.ContainsFunc(slices.Collect(maps.Values(f.Keys)),
+		func(k *fleet.Key) bool { return k.Has(fleet.UsePackage) }) {
+		ps = append(ps, fleet.Problem{Pos: fleet.Pos{File: "keys"}, Msg: "there is no key that signs packages yet",
+			Hint: "bakehouse key create NAME --use package"})
 	}
 	return ps.Sorted()
 }

@@ -56,7 +56,7 @@ func drawMatch(t *rapid.T) any {
 	return map[string]any{"not": rapid.SliceOfN(texts, 0, 2).Draw(t, "none")}
 }
 
-func drawWhen(t *rapid.T, folders []string, settled bool) map[string]any {
+func drawWhen(t *rapid.T, folders []string, resolved bool) map[string]any {
 	when := map[string]any{}
 	some := func(name string) bool { return rapid.IntRange(0, 3).Draw(t, "has "+name) == 0 }
 	if some("hosts") {
@@ -79,18 +79,18 @@ func drawWhen(t *rapid.T, folders []string, settled bool) map[string]any {
 			when["folder"] = map[string]any{"not": []string{folder}}
 		}
 	}
-	if settled && some("site") {
+	if resolved && some("site") {
 		when["site"] = rapid.SampledFrom([]string{"central", "s1"}).Draw(t, "site")
 	}
-	if settled && some("platform") {
+	if resolved && some("platform") {
 		when["platform"] = rapid.SampledFrom([]string{"linux", "linux/amd64", "linux/arm64", "windows"}).Draw(t, "platform")
 	}
 	return when
 }
 
 // drawGroups is a condition of conditions, at most so many levels deep.
-func drawGroups(t *rapid.T, folders []string, settled bool, depth int) map[string]any {
-	when := drawWhen(t, folders, settled)
+func drawGroups(t *rapid.T, folders []string, resolved bool, depth int) map[string]any {
+	when := drawWhen(t, folders, resolved)
 	if depth == 0 {
 		return when
 	}
@@ -98,16 +98,16 @@ func drawGroups(t *rapid.T, folders []string, settled bool, depth int) map[strin
 		if rapid.IntRange(0, 4).Draw(t, "has "+kind) == 0 {
 			group := []map[string]any{}
 			for range rapid.IntRange(0, 3).Draw(t, "parts") {
-				group = append(group, drawGroups(t, folders, settled, depth-1))
+				group = append(group, drawGroups(t, folders, resolved, depth-1))
 			}
 			when[kind] = group
 		}
 	}
 	if rapid.IntRange(0, 4).Draw(t, "has not") == 0 {
-		when["not"] = drawGroups(t, folders, settled, depth-1)
+		when["not"] = drawGroups(t, folders, resolved, depth-1)
 	}
 	// The condition "anywhere" looks at sites, so rules for attributes cannot use it.
-	if settled && rapid.IntRange(0, 4).Draw(t, "has condition") == 0 {
+	if resolved && rapid.IntRange(0, 4).Draw(t, "has condition") == 0 {
 		when["condition"] = rapid.SampledFrom([]any{"here", []string{"here", "anywhere"}, []string{},
 			map[string]any{"not": "anywhere"}}).Draw(t, "condition")
 	}

@@ -36,7 +36,8 @@ func Select(f *fleet.Fleet, host string) (*Selection, error) {
 	}
 	h := f.Hosts[i]
 	if h.Retired {
-		return &Selection{Host: host, Code: "retired", Why: "host " + host + " is retired: no package is published for it"}, nil
+		return &Selection{Host: host, Code: "retired", Why: "host " + host + " is retired: no package is published for it"},
+			nil
 	}
 	r := newResolver(f, nil)
 	res := r.attributes(h)
@@ -49,7 +50,8 @@ func Select(f *fleet.Fleet, host string) (*Selection, error) {
 	}
 	// A package that is long published: the delay of a ring puts an update off, it does not refuse it.
 	long := time.Unix(0, 0)
-	given := &schema.Assignment{Host: host, SHA256: schema.DigestOf(nil), Target: schema.Target{Selected: res.Selected, Ring: res.Ring, Release: 1, Since: long}}
+	given := &schema.Assignment{Host: host, SHA256: schema.DigestOf(nil),
+		Target: schema.Target{Selected: res.Selected, Ring: res.Ring, Release: 1, Since: long}}
 	verdict := policy.Decide(given, schema.Standing{}, long.AddDate(1000, 0, 0))
 	s := &Selection{Host: host, Updates: verdict.Install(), Code: verdict.Code, Why: verdict.Why, Ring: res.Ring,
 		Conditions: subject{host: h, site: res.Site, platform: res.Platform}.parts(&f.Rollout.Select)}

@@ -16,12 +16,12 @@ func (r *Result) Settings() map[string]Settings {
 	s := subject{host: r.Host, site: r.Site, platform: r.Platform}
 	out := map[string]Settings{}
 	for _, plugin := range plugins(r.Host) {
-		settled := settlePlugin(r.fleet, s, plugin)
-		if !settled.present() {
+		combined := combinePlugin(r.fleet, s, plugin)
+		if !combined.present() {
 			continue
 		}
-		set := Settings{Params: settled.params}
-		for _, rule := range settled.rules {
+		set := Settings{Params: combined.params}
+		for _, rule := range combined.rules {
 			set.Rules = append(set.Rules, rule.Pos)
 		}
 		out[plugin] = set
@@ -29,9 +29,10 @@ func (r *Result) Settings() map[string]Settings {
 	return out
 }
 
-// AttributePos is where the fleet says what the attribute (a fleet.Attr… name) of the host is; no place if it is a default.
+// AttributePos is where the fleet says what the attribute (a fleet.Attr… name) of the host is; no place if it is a
+// default.
 func (r *Resolved) AttributePos(host *Result, name string) fleet.Pos {
-	if s := settleAttributes(host.Host).params[name]; s != nil {
+	if s := combineAttributes(host.Host).params[name]; s != nil {
 		return s.Pos
 	}
 	if name == fleet.AttrRing {

@@ -8,13 +8,6 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-// use is what became of a folder's rule on all hosts.
-type use struct {
-	matched bool
-	decides bool        // it sets something on some host, or is the first that asks for its plugin
-	beaten  *fleet.Rule // the strongest rule on some host where it does not
-}
-
 // watch prepares to observe the rules of all folders.
 func (r *resolver) watch() {
 	r.uses = map[*fleet.Rule]*use{}
@@ -30,7 +23,7 @@ func (r *resolver) watch() {
 }
 
 // observe notes which rules had a say on a host. Rules that are not watched, such as a host's own, are passed over.
-func (r *resolver) observe(s *settled) {
+func (r *resolver) observe(s *combined) {
 	for i, rule := range s.rules {
 		u := r.uses[rule]
 		if u == nil || u.decides {
@@ -44,7 +37,7 @@ func (r *resolver) observe(s *settled) {
 }
 
 // decides reports whether some value is the rule's, or has a part of it.
-func (s *settled) decides(rule *fleet.Rule) bool {
+func (s *combined) decides(rule *fleet.Rule) bool {
 	for name := range rule.Value {
 		set := s.params[name]
 		if set != nil && (s.by[name] == rule || slices.ContainsFunc(set.Parts, func(p Part) bool { return p.Rule == rule })) {
@@ -71,7 +64,8 @@ func (r *resolver) warnings(res *Resolved) (ps fleet.Problems) {
 				case !u.matched:
 					ps = append(ps, r.idle(rule, folder, plugin, reached[folder])...)
 				case !u.decides:
-					p := fleet.Problem{Pos: rule.Pos, Msg: fmt.Sprintf("this rule for %s is shadowed: on each of its hosts, stronger rules set all that it sets", plugin)}
+					p := fleet.Problem{Pos: rule.Pos, Msg: fmt.Sprintf("this rule for %s is shadowed: on each of its hosts, "+
+						"stronger rules set all that it sets", plugin)}
 					if !u.beaten.Pos.IsZero() {
 						p.Also = []fleet.Pos{u.beaten.Pos}
 					}
@@ -102,7 +96,8 @@ func (r *resolver) idle(rule *fleet.Rule, folder *fleet.Folder, plugin string, h
 
 // never says why a rule of that folder can match no host of the fleet, whatever labels, tags and attributes they get.
 func (r *resolver) never(w *fleet.When, folder *fleet.Folder) (string, []fleet.Pos) {
-	empty := w.Any != nil && len(w.Any) == 0 || w.All != nil && len(w.All) == 0 || w.Hosts != nil && len(w.Hosts.Patterns) == 0 && !w.Hosts.Not ||
+	empty := w.Any != nil && len(w.Any) == 0 || w.All != nil && len(w.All) == 0 || w.Hosts != nil &&
+		len(w.Hosts.Patterns) == 0 && !w.Hosts.Not ||
 		w.Named != nil && len(w.Named.Conditions) == 0 && !w.Named.Not
 	for _, m := range []*fleet.Match{w.Folder, w.Site, w.Platform} {
 		empty = empty || m != nil && len(m.Any) == 0 && !m.Not
@@ -115,7 +110,8 @@ func (r *resolver) never(w *fleet.When, folder *fleet.Folder) (string, []fleet.P
 	if empty {
 		return "an empty list matches nothing", nil
 	}
-	if w.Folder != nil && !w.Folder.Not && !slices.ContainsFunc(w.Folder.Any, func(f string) bool { return below(f, folder.Path) || below(folder.Path, f) }) {
+	if w.Folder != nil && !w.Folder.Not && !slices.ContainsFunc(w.Folder.Any,
+		func(f string) bool { return below(f, folder.Path) || below(folder.Path, f) }) {
 		return fmt.Sprintf("it reaches only hosts in and below folder %q", folder.Path), nil
 	}
 	if w.Hosts != nil && !w.Hosts.Not {
@@ -136,7 +132,8 @@ func (r *resolver) absent(patterns []fleet.Pattern, folder *fleet.Folder) (strin
 	var reasons []string
 	var also []fleet.Pos
 	for _, p := range patterns {
-		i, there := slices.BinarySearchFunc(r.fleet.Hosts, p.Text, func(h *fleet.Host, name string) int { return strings.Compare(h.Name, name) })
+		i, there := slices.BinarySearchFunc(r.fleet.Hosts, p.Text,
+			func(h *fleet.Host, name string) int { return strings.Compare(h.Name, name) })
 		switch {
 		case p.IsRegexp() || there && belowFolder(r.fleet.Hosts[i], folder.Path) && !r.fleet.Hosts[i].Retired:
 			return "", nil
@@ -145,7 +142,8 @@ func (r *resolver) absent(patterns []fleet.Pattern, folder *fleet.Folder) (strin
 		case r.fleet.Hosts[i].Retired:
 			reasons, also = append(reasons, "host "+p.Text+" is retired"), append(also, r.fleet.Hosts[i].Pos)
 		default:
-			reasons, also = append(reasons, fmt.Sprintf("host %s is not in or below folder %q", p.Text, folder.Path)), append(also, r.fleet.Hosts[i].Pos)
+			reasons, also = append(reasons, fmt.Sprintf("host %s is not in or below folder %q", p.Text, folder.Path)),
+				append(also, r.fleet.Hosts[i].Pos)
 		}
 	}
 	return strings.Join(reasons[:min(3, len(reasons))], ", "), also[:min(3, len(also))]

@@ -10,10 +10,8 @@
 package archive
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -25,17 +23,6 @@ import (
 	"bakehouse/schema/fault"
 )
 
-// bounds are what an archive may cost.
-type bounds struct {
-	Packed   int64 // bytes of the archive
-	Inflated int64 // bytes of all it holds
-	Members  int
-	Names    int // bytes of all names and links
-	Links    int // steps from a name to its member
-}
-
-var defaultBounds = bounds{Packed: 2 << 30, Inflated: 8 << 30, Members: 1 << 18, Names: 64 << 20, Links: 40}
-
 // Table lists what an archive holds.
 type Table struct {
 	Kind    string // tar, zip, deb or rpm
@@ -45,25 +32,6 @@ type Table struct {
 	links   int
 }
 
-type kind uint8
-
-const (
-	other kind = iota
-	directory
-	regular
-	symlink
-	hardlink
-)
-
-// item is a member as a reader meets it.
-type item struct {
-	name string // as the archive writes it
-	kind kind
-	link string // where a link leads, as the archive writes it
-	// inode tells members that share their content; all but one of them may be without. Zero: it shares nothing.
-	inode [3]uint32
-}
-
 type entry struct {
 	kind  kind
 	inode [3]uint32
@@ -71,13 +39,6 @@ type entry struct {
 	name  string
 	size  int64
 	sum   schema.Digest
-}
-
-// walker yields the members of an archive in order, and reads the one that next returned last.
-type walker interface {
-	next() (item, error) // io.EOF after the last
-	io.Reader
-	close()
 }
 
 // Member is a regular file of an archive.
@@ -150,17 +111,6 @@ func (t *Table) add(e entry, name string) {
 		t.names[name] = len(t.entries)
 	}
 	t.entries = append(t.entries, e)
-}
-
-// wrong says which kind of archive it was read as, but for what it cannot help.
-func wrong(what string, err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	if err == io.ErrUnexpectedEOF {
-		err = errors.New("ends too early")
-	}
-	return fmt.Errorf("read as %s: %w", what, err)
 }
 
 // Clean is the one form of a member's name: without "./" or "/" in front, and nothing if it leads out of the archive.
@@ -320,39 +270,4 @@ func (t *Table) Copy(ctx context.Context, dst io.Writer, r io.ReaderAt, size int
 		return fmt.Errorf("member %q changed while it was read", m.Name)
 	}
 	return nil
-}
-
-// budget is how many bytes may still be read.
-type budget struct{ left int64 }
-
-func (b *budget) reader(r io.Reader) io.Reader { return &spender{r, b} }
-
-type spender struct {
-	r io.Reader
-	b *budget
-}
-
-func (s *spender) Read(p []byte) (int, error) {
-	n, err := s.r.Read(p)
-	if s.b.left -= int64(n); s.b.left < 0 {
-		return n, errors.New("holds too much")
-	}
-	return n, err
-}
-
-// section reads a part of an archive in order, until ctx ends.
-func section(ctx context.Context, r io.ReaderAt, from, n int64) *bufio.Reader {
-	return bufio.NewReaderSize(&interruptible{ctx, io.NewSectionReader(r, from, n)}, 64<<10)
-}
-
-type interruptible struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (i *interruptible) Read(p []byte) (int, error) {
-	if err := context.Cause(i.ctx); err != nil {
-		return 0, err
-	}
-	return i.r.Read(p)
 }

@@ -10,6 +10,10 @@ import (
 	"bakehouse/reconcile/evaluate/archive/stream"
 )
 
+// maxDictionary bounds what xz and zstd may remember of what they wrote, in bytes: `xz -9` takes 64 MiB, `zstd --ultra
+// -22` 128 MiB.
+const maxDictionary = 128 << 20
+
 // xzGuard passes an xz file on (tukaani.org/xz/xz-file-format.txt) and fails where a block asks for a dictionary over
 // maxDictionary: the decoder has no bound of its own, and believes up to 4 GB. It follows the sizes that the format
 // gives, without inflating anything, so that it meets every header of a block before the decoder does.

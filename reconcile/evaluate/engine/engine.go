@@ -13,8 +13,6 @@ import (
 	"fmt"
 	"sync"
 
-	"cuelang.org/go/cue"
-
 	"bakehouse/reconcile/evaluate/result"
 	"bakehouse/schema/fleet"
 )
@@ -114,11 +112,3 @@ func (e *Engine) plugin(ctx context.Context, src *result.Source) (*plugin, error
 	defer e.mu.Unlock()
 	return e.plugins[src], nil
 }
-
-// Sections are the fields of a plugin that say what it puts on a host.
-var Sections = []string{"files", "services", "intervals", "users", "groups", "relations", "scripts", "health"}
-
-var (
-	pluginPath = cue.ParsePath("plugin")
-	paramsPath = cue.ParsePath("plugin.params")
-)

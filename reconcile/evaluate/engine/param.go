@@ -76,3 +76,11 @@ func cueOf(e ast.Expr) string {
 	}
 	return strings.TrimSpace(string(b))
 }
+
+func docOf(v cue.Value) string {
+	var b strings.Builder
+	for _, group := range v.Doc() {
+		b.WriteString(group.Text())
+	}
+	return strings.TrimSpace(b.String())
+}

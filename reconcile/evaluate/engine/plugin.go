@@ -19,6 +19,14 @@ import (
 	"bakehouse/schema/fleet"
 )
 
+// Sections are the fields of a plugin that say what it puts on a host.
+var Sections = []string{"files", "services", "intervals", "users", "groups", "relations", "scripts", "health"}
+
+var (
+	pluginPath = cue.ParsePath("plugin")
+	paramsPath = cue.ParsePath("plugin.params")
+)
+
 // plugin is an open plugin. Its methods are safe for concurrent use.
 type plugin struct {
 	result.Plugin
@@ -87,14 +95,6 @@ func (p *plugin) declare(e *evaluated) (ps fleet.Problems) {
 	}
 	slices.SortFunc(p.Params, func(a, b fleet.Param) int { return strings.Compare(a.Name, b.Name) })
 	return ps
-}
-
-func docOf(v cue.Value) string {
-	var b strings.Builder
-	for _, group := range v.Doc() {
-		b.WriteString(group.Text())
-	}
-	return strings.TrimSpace(b.String())
 }
 
 // names of the parameters, the implicit one too.

@@ -10,6 +10,14 @@ import (
 	"bakehouse/schema/fleet"
 )
 
+// Pending is a source in the repo that is still to be read: that may take longer than an evaluation is given.
+type Pending struct {
+	File   int       // in Output.Files
+	Pos    fleet.Pos // of the source
+	Member fleet.Pos // of the member, if the source is an archive
+	Source string    // as the plugin gives it
+}
+
 // decoder checks what a plugin yields. Parameters have gone into it, so nothing is taken to be well-formed.
 type decoder struct {
 	p  *fleet.Plugin

@@ -17,14 +17,6 @@ func provenance(archive schema.Digest, member string) schema.Digest {
 	return schema.DigestOf([]byte("bakehouse archive member 1\n" + archive.String() + "\n" + member))
 }
 
-// Pending is a source in the repo that is still to be read: that may take longer than an evaluation is given.
-type Pending struct {
-	File   int       // in Output.Files
-	Pos    fleet.Pos // of the source
-	Member fleet.Pos // of the member, if the source is an archive
-	Source string    // as the plugin gives it
-}
-
 // source decodes where the bytes of f come from.
 func (d *decoder) source(f *fleet.File, n *result.Node) {
 	if n.Kind != result.Struct {

@@ -52,7 +52,8 @@ func TestADirectoryComesBackAsItWas(t *testing.T) {
 
 func TestAValueIsAsTheModelHasIt(t *testing.T) {
 	v := sample().Value.Value()
-	want := `{"a\u0000c":{"x":null,"y":true},"b":{"x":"a <\"é\">","y":-1},"list":[2.0,"\ufffd",[],{},{"a":1,"c":2},{"a\u0000c":1}]}`
+	want := `{"a\u0000c":{"x":null,"y":true},"b":{"x":"a <\"é\">","y":-1},"list":` +
+		`[2.0,"\ufffd",[],{},{"a":1,"c":2},{"a\u0000c":1}]}`
 	if string(v.JSON) != want {
 		t.Errorf("got\n%s\nwant\n%s", v.JSON, want)
 	}

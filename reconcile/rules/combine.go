@@ -21,12 +21,13 @@ type Part struct {
 	Rule *fleet.Rule
 }
 
-// settled is what rules say of one plugin of a host, or of its attributes.
-type settled struct {
+// combined is what rules say of one plugin of a host, or of its attributes.
+type combined struct {
 	rules  []*fleet.Rule // that are for the host, the strongest first
 	params map[string]*Setting
 	by     map[string]*fleet.Rule // the rule that sets it, or the first of those
-	passed map[string][]Part      // what weaker rules would have set where the first rule alone decides, and leaves the default
+	// what weaker rules would have set where the first rule alone decides, and leaves the default
+	passed map[string][]Part
 }
 
 // each yields the rules of a plugin (or fleet.HostAttributes) that are for the host, the strongest first.
@@ -45,9 +46,9 @@ func (s subject) each(plugin string) iter.Seq[*fleet.Rule] {
 	}
 }
 
-// settle resolves each parameter in the way that the plugin's rules combine.
-func settle(how fleet.Combine, rules iter.Seq[*fleet.Rule]) *settled {
-	s := &settled{params: map[string]*Setting{}, by: map[string]*fleet.Rule{}}
+// combine resolves each parameter in the way that the plugin's rules combine.
+func combine(how fleet.Combine, rules iter.Seq[*fleet.Rule]) *combined {
+	s := &combined{params: map[string]*Setting{}, by: map[string]*fleet.Rule{}}
 	for r := range rules {
 		s.rules = append(s.rules, r)
 		for name, v := range r.Value {
@@ -67,7 +68,7 @@ func settle(how fleet.Combine, rules iter.Seq[*fleet.Rule]) *settled {
 }
 
 // add is the next rule's word on a parameter.
-func (s *settled) add(how fleet.Combine, name string, p Part) {
+func (s *combined) add(how fleet.Combine, name string, p Part) {
 	first := s.params[name]
 	switch {
 	case first == nil && how == fleet.CombineFirstRule && len(s.rules) > 1:
@@ -106,21 +107,21 @@ func attributeRules(h *fleet.Host) iter.Seq[*fleet.Rule] {
 	}
 }
 
-// settlePlugin resolves the parameters of a plugin on a host.
-func settlePlugin(f *fleet.Fleet, s subject, plugin string) *settled {
-	return settle(f.Plugins[plugin].Combine, s.each(plugin))
+// combinePlugin resolves the parameters of a plugin on a host.
+func combinePlugin(f *fleet.Fleet, s subject, plugin string) *combined {
+	return combine(f.Plugins[plugin].Combine, s.each(plugin))
 }
 
-// settleAttributes resolves a host's attributes.
-func settleAttributes(h *fleet.Host) *settled {
-	return settle(fleet.CombineFirstPerParameter, attributeRules(h))
+// combineAttributes resolves a host's attributes.
+func combineAttributes(h *fleet.Host) *combined {
+	return combine(fleet.CombineFirstPerParameter, attributeRules(h))
 }
 
 // present reports whether the plugin is in the host's package: some rule for it is for the host, and enabled, the
 // parameter that every plugin has, lets it in.
-func (s *settled) present() bool { return len(s.rules) > 0 && s.enabled() }
+func (s *combined) present() bool { return len(s.rules) > 0 && s.enabled() }
 
-func (s *settled) enabled() bool {
+func (s *combined) enabled() bool {
 	set := s.params[fleet.Enabled]
 	return set == nil || string(set.JSON) == "true"
 }

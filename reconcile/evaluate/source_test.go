@@ -45,7 +45,8 @@ func fleetWithArchive(t *testing.T) *Repo {
 
 func TestASourceMayBeAMemberOfAnArchiveOfTheRepo(t *testing.T) {
 	f := fleetWithArchive(t)
-	out, err := outputOf(t, f, "files", `files: "/usr/bin/agent": {source: {archive: "vendor/agent.tar", member: "/usr/bin/agent"}, mode: 0o755}`)
+	out, err := outputOf(t, f, "files",
+		`files: "/usr/bin/agent": {source: {archive: "vendor/agent.tar", member: "/usr/bin/agent"}, mode: 0o755}`)
 	if err != nil {
 		t.Fatal(err)
 	}

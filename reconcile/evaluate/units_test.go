@@ -25,12 +25,15 @@ func pluginOutput(t *testing.T, lines string) (*fleet.Output, error) {
 func TestAPluginSaysWhatRunsAsWhomAndWhen(t *testing.T) {
 	out, err := pluginOutput(t, `
 		files: "/etc/m/token": {content: "t", mode: 0o640, owner: "root", group: "monitor"}
-		users: {monitor: {description: "Monitoring agent", home: "/var/lib/monitor", groups: ["disk", "adm", "adm"]}, other: {}}
+		users: {monitor: {description: "Monitoring agent", home: "/var/lib/monitor", groups: ["disk", "adm", "adm"]}
+			other: {}}
 		groups: ["readers"]
-		services: door: {exec: "/usr/bin/agent", user: "monitor", restart: "no", listen: ["6556", "127.0.0.1:6557", "[::1]:6558", "/run/agent.sock"],
+		services: door: {exec: "/usr/bin/agent", user: "monitor", restart: "no"
+			listen: ["6556", "127.0.0.1:6557", "[::1]:6558", "/run/agent.sock"]
 			allow: ["10.1.2.3/8", "::1", "127.0.0.1", "127.0.0.1/32"]}
 		intervals: {
-			slow: {exec: "/usr/bin/slow $ARGS", every: "1d", timeout: "90s", user: "monitor", output: "/var/cache/agent/slow", environmentFile: "/etc/default/slow"}
+			slow: {exec: "/usr/bin/slow $ARGS", every: "1d", timeout: "90s", user: "monitor"
+				output: "/var/cache/agent/slow", environmentFile: "/etc/default/slow"}
 			tidy: {exec: "/usr/bin/tidy", every: "15m", description: "Tidies up", enable: false}
 		}
 		scripts: {pretrans: "a", posttrans: "\tb\nc\n", postrm: " \n"}

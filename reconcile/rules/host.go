@@ -1,0 +1,137 @@
+package rules
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+)
+
+// attributes resolves platform, format, site and ring; nil if one that is needed is not set.
+func (r *resolver) attributes(h *fleet.Host) *Result {
+	combined := combineAttributes(h)
+	r.observe(combined)
+	settings := combined.params
+	text := func(name string) string {
+		if s := settings[name]; s != nil {
+			return s.Text()
+		}
+		return ""
+	}
+	res := &Result{fleet: r.fleet, sited: settings[fleet.AttrSite] != nil, Host: h,
+		Site: cmp.Or(text(fleet.AttrSite), fleet.CentralSite), Ring: text(fleet.AttrRing),
+		Format: schema.Format(text(fleet.AttrFormat))}
+	for _, name := range []string{fleet.AttrPlatform, fleet.AttrFormat} {
+		if settings[name] == nil {
+			r.ps = append(r.ps, fleet.Problem{Pos: h.Pos, Msg: fmt.Sprintf("host %s has no %s", h.Name, name),
+				Hint: "set it on the host, by a rule for `host`, or in the defaults of its folder"})
+			return nil
+		}
+	}
+	var err error
+	if res.Platform, err = schema.ParsePlatform(text(fleet.AttrPlatform)); err != nil {
+		r.ps = append(r.ps, fleet.Problem{Pos: settings[fleet.AttrPlatform].Pos, Msg: err.Error()})
+		return nil
+	}
+	s := subject{host: h, site: res.Site, platform: res.Platform}
+	res.Selected = s.matches(&r.fleet.Rollout.Select)
+	for _, ring := range r.fleet.Rollout.Rings {
+		if res.Ring == "" && s.matches(&ring.When) {
+			res.Ring = ring.Name
+		}
+	}
+	return res
+}
+
+// recipe joins what each plugin puts on the host; nil after a problem.
+func (r *resolver) recipe(ctx context.Context, res *Result, plugins []given) (*Recipe, error) {
+	var outputs []*fleet.Output
+	key := []byte(res.Platform.String())
+	good := true
+	for _, p := range plugins {
+		out := p.output
+		if out == nil {
+			var err error
+			if out, err = r.output(ctx, res, p); err != nil {
+				return nil, err
+			}
+		}
+		key = binary.AppendUvarint(key, uint64(out.number))
+		good = good && out.ok
+		outputs = append(outputs, out.Output)
+	}
+	if !good {
+		return nil, nil
+	}
+	if known := r.recipes[string(key)]; known != nil {
+		return known, nil
+	}
+	rec := &Recipe{Platform: res.Platform, Outputs: outputs}
+	for _, p := range conflicts(outputs) {
+		r.note(p, res.Host)
+	}
+	rec.ID = identify(rec)
+	// Different settings may well yield the same files.
+	if same := r.byID[rec.ID]; same != nil {
+		rec = same
+	}
+	r.recipes[string(key)], r.byID[rec.ID] = rec, rec
+	return rec, nil
+}
+
+// output evaluates a plugin for the host, unless it has been for equal inputs.
+func (r *resolver) output(ctx context.Context, res *Result, p given) (*output, error) {
+	in := inputs(r.fleet, p.plugin, res)
+	id := identity(p.plugin, in, p.params)
+	out := r.outputs[id]
+	if out != nil {
+		return out, nil
+	}
+	out = &output{number: len(r.outputs)}
+	r.outputs[id] = out
+	in.Fleet = r.fleet.Info(res.Platform)
+	var err error
+	if out.Output, err = r.plugins.Output(ctx, p.plugin, in, values(p.params)); err == nil {
+		out.ok = true
+	} else if err := r.blame(err, res.Host, p.rules[0].Pos); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// inputs are what the plugin may depend on for that host, but the fleet.
+func inputs(f *fleet.Fleet, plugin string, res *Result) fleet.Inputs {
+	in := fleet.Inputs{Platform: res.Platform, Host: map[string]string{}}
+	for _, field := range f.Plugins[plugin].HostFields() {
+		in.Host[field] = map[string]string{"name": res.Host.Name, "address": res.Host.Address,
+			"folder": res.Host.Folder.Path}[field]
+	}
+	return in
+}
+
+// identity is equal for inputs that are equal; the fleet is the same for all.
+func identity(plugin string, in fleet.Inputs, settings map[string]*Setting) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%q %q", plugin, in.Platform)
+	for _, name := range slices.Sorted(maps.Keys(in.Host)) {
+		fmt.Fprintf(&b, " %q %q", name, in.Host[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		fmt.Fprintf(&b, " %q=%q", name, settings[name].JSON)
+	}
+	return b.String()
+}
+
+func values(settings map[string]*Setting) map[string]fleet.Value {
+	out := make(map[string]fleet.Value, len(settings))
+	for name, s := range settings {
+		out[name] = s.Value
+	}
+	return out
+}
