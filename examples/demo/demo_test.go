@@ -27,7 +27,7 @@ var build = sync.OnceValues(func() (exe string, err error) {
 		return "", err
 	}
 	exe = filepath.Join(dir, "bakehouse")
-	cmd := exec.Command("go", "build", "-o", exe, ".")
+	cmd := exec.Command("go", "test", "-c", "-o", exe, ".") // which is the program when it is called so, with cheap keys
 	cmd.Dir = "../.."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return exe, fmt.Errorf("go build: %w\n%s", err, out)

@@ -15,7 +15,8 @@ func (k *Keyring) Export(name string) ([]byte, error) {
 		return nil, err
 	}
 	if strings.Contains(key.Private, "://") {
-		return nil, fault.Hint(fmt.Errorf("key %s is in a key service (%s), which it does not leave", name, key.Private),
+		return nil, fault.Hint(
+			fmt.Errorf("key %s is in a key service (%s), which it does not leave", name, key.Private),
 			"give the other machine access to the service")
 	}
 	path, err := k.path(key)

@@ -95,7 +95,8 @@ func (a *Access) ImportPrivate(ctx context.Context, f *fleet.Fleet, i Import) (*
 		return nil, err
 	}
 	if err := samePublic(signer, key); err != nil {
-		return nil, fault.Hint(fmt.Errorf("%s does not belong to %s", i.File, k.publicPath()), "import it under another name")
+		return nil, fault.Hint(fmt.Errorf("%s does not belong to %s", i.File, k.publicPath()),
+			"import it under another name")
 	}
 	pass, err := a.Passphrase.Passphrase(ctx)(k.Name, true)
 	if err != nil {
@@ -165,7 +166,8 @@ func readPublic(file string) (crypto.PublicKey, error) {
 		return nil, err
 	}
 	if block := privateBlock(b); block != nil {
-		return nil, fault.Hint(fmt.Errorf("%s holds a private key", file), "to import it, give it as FILE, without --public")
+		return nil, fault.Hint(fmt.Errorf("%s holds a private key", file),
+			"to import it, give it as FILE, without --public")
 	}
 	pub, err := cryptoutils.UnmarshalPEMToPublicKey(b)
 	if err != nil {
@@ -215,7 +217,8 @@ func (i *Import) private() (crypto.PrivateKey, error) {
 // parsePrivate reads a private key in any of the forms that are known, ours and cosign's included.
 func parsePrivate(block *pem.Block, find func() ([]byte, error)) (crypto.PrivateKey, error) {
 	if !slices.Contains(sealedTypes, block.Type) {
-		return cryptoutils.UnmarshalPEMToPrivateKey(pem.EncodeToMemory(block), func(bool) ([]byte, error) { return find() })
+		return cryptoutils.UnmarshalPEMToPrivateKey(pem.EncodeToMemory(block),
+			func(bool) ([]byte, error) { return find() })
 	}
 	pass, err := find()
 	if err != nil {

@@ -92,7 +92,8 @@ func (k *Keyring) Names(use string) ([]string, error) {
 		return nil, fault.Hint(fmt.Errorf("no key with the use %s can sign here: %s", use, strings.Join(why, "; ")),
 			hintKeyDir)
 	}
-	return nil, fault.Hint(fmt.Errorf("no key has the use %s", use), "make one: bakehouse key create NAME --use %s", use)
+	return nil, fault.Hint(fmt.Errorf("no key has the use %s", use),
+		"make one: bakehouse key create NAME --use %s", use)
 }
 
 // path is the file of the key's private half. The name comes from the repo, which must not point out of the directory.
@@ -206,7 +207,8 @@ func ID(key *fleet.Key) (string, error) {
 // LoadSigner is a signer whose signatures hosts verify: Ed25519, ECDSA with SHA-256, RSA-PSS with SHA-256.
 func LoadSigner(priv crypto.PrivateKey) (signature.Signer, error) {
 	if k, ok := priv.(*rsa.PrivateKey); ok {
-		return signature.LoadRSAPSSSigner(k, crypto.SHA256, nil) // options would be written to at each signature, unguarded
+		// Without options: they would be written to at each signature, unguarded.
+		return signature.LoadRSAPSSSigner(k, crypto.SHA256, nil)
 	}
 	return signature.LoadSigner(priv, crypto.SHA256)
 }

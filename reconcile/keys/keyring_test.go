@@ -64,7 +64,8 @@ func TestAKeyWhosePassphraseChangeFailedHalfWayStillOpens(t *testing.T) {
 	}
 	ring, key, path := packageKey(t, priv, sealed)
 	with := func(pass string) *Keyring {
-		return Open(&fleet.Fleet{Keys: map[string]*fleet.Key{key.Name: key}}, ring.dir, func(string, bool) ([]byte, error) {
+		f := &fleet.Fleet{Keys: map[string]*fleet.Key{key.Name: key}}
+		return Open(f, ring.dir, func(string, bool) ([]byte, error) {
 			return []byte(pass), nil
 		})
 	}

@@ -99,7 +99,8 @@ func notEmpty(pass []byte, what string) ([]byte, error) {
 func (p *PassphraseSource) find(what, hint string, confirm bool) ([]byte, error) {
 	switch fd := int(os.Stdin.Fd()); {
 	case p.File != "" && p.FD != "":
-		return nil, fault.Hint(fmt.Errorf("--%s-file and --%s-fd are both given", p.Flag, p.Flag), "leave one of them out")
+		return nil, fault.Hint(fmt.Errorf("--%s-file and --%s-fd are both given", p.Flag, p.Flag),
+			"leave one of them out")
 	case p.File != "" || p.FD != "":
 		if !p.read {
 			var err error

@@ -53,7 +53,8 @@ type services map[string]string
 func (s services) reach(scheme string) error {
 	switch {
 	case isCloud(scheme) && !FullBuild:
-		return fault.Hint(fmt.Errorf("this build of bakehouse has no %s", scheme), "take the full build: go build -tags kms")
+		return fault.Hint(fmt.Errorf("this build of bakehouse has no %s", scheme),
+			"take the full build: go build -tags kms")
 	case !isCloud(scheme) && s[scheme] == "":
 		return fault.Hint(fmt.Errorf("no plugin is set for %.40q", scheme+"://"),
 			"set its program with --kms-plugin %.40s=/absolute/path", scheme)

@@ -36,7 +36,8 @@ func (k *Keyring) Enough(threshold func(use string) int, uses ...string) error {
 			return err
 		}
 		if want := threshold(use); len(names) < want {
-			return fault.Hint(fmt.Errorf("%d keys have to sign %s, and only %s can here", want, use, strings.Join(names, ", ")),
+			able := strings.Join(names, ", ")
+			return fault.Hint(fmt.Errorf("%d keys have to sign %s, and only %s can here", want, use, able),
 				hintKeyDir)
 		}
 	}

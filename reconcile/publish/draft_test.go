@@ -65,7 +65,8 @@ func TestWhatIsPublishedFollowsFromTheStateBeforeTheCommitAndTheTime(t *testing.
 			t.Fatal(err)
 		}
 		if d.Number != after.Number() || !slices.Equal(d.Hosts, sum.Hosts) || !slices.Equal(d.Removed, sum.Removed) {
-			t.Errorf("release %d: drafted as %d for %q, published as %d for %q", i, d.Number, d.Hosts, after.Number(), sum.Hosts)
+			t.Errorf("release %d: drafted as %d for %q, published as %d for %q", i, d.Number, d.Hosts, after.Number(),
+				sum.Hosts)
 		}
 		if got := after.targets.Signed.Targets; !sameJSON(d.TopTargets(), got) {
 			t.Errorf("release %d: targets are %v, drafted as %v", i, got, d.TopTargets())

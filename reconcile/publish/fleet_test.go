@@ -134,9 +134,8 @@ func (f *testFleet) nextRoot() {
 func (f *testFleet) ring() *keys.Keyring { return f.ringOf(f.Fleet) }
 
 func (f *testFleet) ringOf(fl *fleet.Fleet) *keys.Keyring {
-	k := keys.Open(fl, f.dir, func(key string, _ bool) ([]byte, error) {
-		return nil,
-			errors.New("asked for a passphrase")
+	k := keys.Open(fl, f.dir, func(string, bool) ([]byte, error) {
+		return nil, errors.New("asked for a passphrase")
 	})
 	k.Now = func() time.Time { return start }
 	for name, s := range f.signers {

@@ -68,7 +68,8 @@ func (h *history) release() {
 	h.dirty = false
 	s := h.verified()
 	content, _ := json.Marshal(s.Release())
-	p := published{timestamp: s.Head(), number: s.Release().Number, content: string(content), at: h.st.now, packages: map[schema.Candidate]bool{}}
+	p := published{timestamp: s.Head(), number: s.Release().Number, content: string(content), at: h.st.now,
+		packages: map[schema.Candidate]bool{}}
 	for _, a := range s.Assignments() {
 		for _, c := range a.Candidates() {
 			p.packages[c] = true
@@ -91,8 +92,10 @@ func (h *history) kept(keep int, grace time.Duration) (kept []published) {
 	last := h.states[len(h.states)-1]
 	for i, s := range h.states {
 		within := func(at time.Time) bool { return h.st.now.Sub(at) < grace }
-		newestOfItsKind := !slices.ContainsFunc(h.states[i+1:], func(later published) bool { return later.content == s.content })
-		if i == len(h.states)-1 || within(s.at) || within(h.states[i+1].at) || s.number > last.number-int64(keep) && newestOfItsKind {
+		newestOfItsKind := !slices.ContainsFunc(h.states[i+1:],
+			func(later published) bool { return later.content == s.content })
+		if i == len(h.states)-1 || within(s.at) || within(h.states[i+1].at) ||
+			s.number > last.number-int64(keep) && newestOfItsKind {
 			kept = append(kept, s)
 		}
 	}
@@ -213,7 +216,8 @@ func (h *history) gc(keep int, grace time.Duration) {
 	if got := h.keys(schema.TimestampDir); !slices.Equal(got, timestamps) {
 		h.t.Fatalf("kept %q, want %q", got, timestamps)
 	}
-	if after, err := store.GC(h.t.Context(), h.st, o); err != nil || slices.ContainsFunc(after.Kinds, func(k store.KindTally) bool { return k.Freed.Objects > 0 }) {
+	if after, err := store.GC(h.t.Context(), h.st, o); err != nil ||
+		slices.ContainsFunc(after.Kinds, func(k store.KindTally) bool { return k.Freed.Objects > 0 }) {
 		h.t.Fatalf("a second run finds more to delete: %+v, %v", after, err)
 	}
 	// A killed run may have left a bin above the newest state's, which the next release had no reason to step over.
@@ -259,7 +263,8 @@ func (h *history) nothingElse(states []published) {
 
 func newHistory(t *testing.T, seed uint64) *history {
 	f := newFleet(t)
-	return &history{oven: oven{f, t}, st: newAgingStore(), random: rand.New(rand.NewPCG(seed, 0)), hosts: map[string]string{"web01": "a"}}
+	return &history{oven: oven{f, t}, st: newAgingStore(), random: rand.New(rand.NewPCG(seed, 0)),
+		hosts: map[string]string{"web01": "a"}}
 }
 
 // Random histories: releases, renewals, roots that drop a key, runs that are killed, and collections, themselves

@@ -35,36 +35,34 @@ func TestGCDeletesNothingFromAStoreThatIsNotSound(t *testing.T) {
 	current := func(h *history) schema.Candidate {
 		return h.verified().Assignments()["web01"].Candidates()[0]
 	}
+	remove := func(h *history, key string) { delete(h.st.memStore, key) }
+	replace := func(h *history, key, text string) { h.st.memStore[key] = []byte(text) }
 	for name, alter := range map[string]func(h *history){
-		"the newest timestamp altered":    func(h *history) { change(h, last(h, schema.TimestampDir)) },
-		"an older one put on top":         func(h *history) { h.st.memStore[schema.TimestampKey(9)] = h.st.memStore[schema.TimestampKey(3)] },
-		"another kept timestamp altered":  func(h *history) { change(h, schema.TimestampKey(5)) },
-		"the snapshot missing":            func(h *history) { delete(h.st.memStore, schema.MetadataKey("snapshot", 6)) },
-		"a bin of a kept release altered": func(h *history) { change(h, last(h, schema.MetadataDir+"1.bin-")) },
-		"the policy missing":              func(h *history) { delete(h.st.memStore, schema.TargetKey(h.digests().policy)) },
-		"a needed manifest missing": func(h *history) {
-			delete(h.st.memStore,
-				schema.ManifestKey(current(h).Manifest))
+		"the newest timestamp altered": func(h *history) { change(h, last(h, schema.TimestampDir)) },
+		"an older one put on top": func(h *history) {
+			h.st.memStore[schema.TimestampKey(9)] = h.st.memStore[schema.TimestampKey(3)]
 		},
-		"a needed manifest altered": func(h *history) { h.st.memStore[schema.ManifestKey(current(h).Manifest)] = []byte("x") },
-		"a needed segment missing":  func(h *history) { delete(h.st.memStore, h.segmentOf(current(h))) },
-		"a claim that is no JSON":   func(h *history) { h.st.memStore[first(h, schema.PayloadDir)] = []byte("{") },
+		"another kept timestamp altered":  func(h *history) { change(h, schema.TimestampKey(5)) },
+		"the snapshot missing":            func(h *history) { remove(h, schema.MetadataKey("snapshot", 6)) },
+		"a bin of a kept release altered": func(h *history) { change(h, last(h, schema.MetadataDir+"1.bin-")) },
+		"the policy missing":              func(h *history) { remove(h, schema.TargetKey(h.digests().policy)) },
+		"a needed manifest missing":       func(h *history) { remove(h, schema.ManifestKey(current(h).Manifest)) },
+		"a needed manifest altered": func(h *history) {
+			replace(h, schema.ManifestKey(current(h).Manifest), "x")
+		},
+		"a needed segment missing": func(h *history) { remove(h, h.segmentOf(current(h))) },
+		"a claim that is no JSON":  func(h *history) { replace(h, first(h, schema.PayloadDir), "{") },
 		"a claim about another payload": func(h *history) {
 			h.st.memStore[first(h, schema.PayloadDir)] = h.st.memStore[last(h, schema.PayloadDir)]
 		},
 		"all timestamps gone": func(h *history) {
-			maps.DeleteFunc(h.st.memStore, func(key string,
-				_ []byte) bool {
+			maps.DeleteFunc(h.st.memStore, func(key string, _ []byte) bool {
 				return strings.HasPrefix(key, schema.TimestampDir)
 			})
 		},
-		"the second root altered": func(h *history) {
-			h.st.memStore[schema.MetadataKey("root",
-				2)] = []byte("{}")
-		},
+		"the second root altered": func(h *history) { replace(h, schema.MetadataKey("root", 2), "{}") },
 		"metadata above the newest, unreadable": func(h *history) {
-			h.st.memStore[schema.MetadataKey("targets",
-				99)] = []byte("{}")
+			replace(h, schema.MetadataKey("targets", 99), "{}")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -75,8 +73,9 @@ func TestGCDeletesNothingFromAStoreThatIsNotSound(t *testing.T) {
 			if err == nil || !strings.HasPrefix(err.Error(), "gc: nothing was deleted: ") || fault.HintOf(err) == "" {
 				t.Errorf("%v, hint %q", err, fault.HintOf(err))
 			}
-			if older := name == "another kept timestamp altered"; older != strings.Contains(fault.HintOf(err),
-				"give that release up: remove timestamps/000000000005.json") {
+			older := name == "another kept timestamp altered"
+			giveUp := "give that release up: remove timestamps/000000000005.json"
+			if older != strings.Contains(fault.HintOf(err), giveUp) {
 				t.Errorf("hint %q", fault.HintOf(err))
 			}
 			if !maps.EqualFunc(before, h.st.memStore, bytes.Equal) {
@@ -86,15 +85,15 @@ func TestGCDeletesNothingFromAStoreThatIsNotSound(t *testing.T) {
 	}
 	t.Run("another fleet's root", func(t *testing.T) {
 		h := many(t)
-		if _, err := store.GC(t.Context(), h.st,
-			store.GCOptions{Anchor: newFleet(t).Roots[0], Keep: 2}); !fault.IsRefusal(err) {
+		other := store.GCOptions{Anchor: newFleet(t).Roots[0], Keep: 2}
+		if _, err := store.GC(t.Context(), h.st, other); !fault.IsRefusal(err) {
 			t.Error(err)
 		}
 	})
 	t.Run("a store without a lock", func(t *testing.T) {
 		h := many(t)
-		if _, err := store.GC(t.Context(), h.st.memStore, store.GCOptions{Anchor: h.f.Roots[0], Keep: 2}); err == nil ||
-			!strings.Contains(err.Error(), "lock") {
+		_, err := store.GC(t.Context(), h.st.memStore, store.GCOptions{Anchor: h.f.Roots[0], Keep: 2})
+		if err == nil || !strings.Contains(err.Error(), "lock") {
 			t.Error(err)
 		}
 	})
@@ -172,7 +171,8 @@ func TestGCLeavesWhatARunHasJustWritten(t *testing.T) {
 		t.Error("something of the new package is gone")
 	}
 	h.check([]published{{packages: map[schema.Candidate]bool{{SHA256: old.SHA256, Manifest: old.Manifest}: true}}})
-	if i := slices.IndexFunc(r.Kinds, func(k store.KindTally) bool { return k.Kind == "manifests" }); r.Kinds[i].Spared.Objects != 1 || r.Kinds[i].Freed.Objects == 0 {
+	i := slices.IndexFunc(r.Kinds, func(k store.KindTally) bool { return k.Kind == "manifests" })
+	if r.Kinds[i].Spared.Objects != 1 || r.Kinds[i].Freed.Objects == 0 {
 		t.Errorf("manifests: %+v", r.Kinds[i])
 	}
 	h.st.now = h.st.now.Add(2 * time.Hour)

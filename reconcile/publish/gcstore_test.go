@@ -101,14 +101,17 @@ func (o oven) segment(text string) ([]byte, schema.SegmentRef) {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	return b.Bytes(), schema.SegmentRef{Digest: schema.DigestOf(b.Bytes()), Size: int64(b.Len()), Payload: schema.DigestOf([]byte(text)), PayloadSize: int64(len(text))}
+	return b.Bytes(), schema.SegmentRef{Digest: schema.DigestOf(b.Bytes()), Size: int64(b.Len()),
+		Payload: schema.DigestOf([]byte(text)), PayloadSize: int64(len(text))}
 }
 
 // manifest is that of a package, with its segments.
 func (o oven) manifest(name string) (*schema.Manifest, map[schema.SegmentRef][]byte) {
-	m := &schema.Manifest{Schema: schema.ManifestSchema, Bake: 1, Name: "bakehouse-agent", Version: "1", Recipe: "0123456789abcdef",
-		Platform: schema.Platform{OS: "linux", Arch: "amd64"}, Format: schema.Tgz, Anchor: schema.DigestOf(o.f.Roots[0]),
-		Parts: []schema.Part{{Data: []byte("package " + name)}}}
+	m := &schema.Manifest{Schema: schema.ManifestSchema, Bake: 1, Name: "bakehouse-agent", Version: "1",
+		Recipe:   "0123456789abcdef",
+		Platform: schema.Platform{OS: "linux", Arch: "amd64"}, Format: schema.Tgz,
+		Anchor: schema.DigestOf(o.f.Roots[0]),
+		Parts:  []schema.Part{{Data: []byte("package " + name)}}}
 	segments := map[schema.SegmentRef][]byte{}
 	whole := []byte("package " + name)
 	for _, text := range []string{fmt.Sprintf("shared %d", name[0]%3), "own " + name} {
@@ -137,7 +140,8 @@ func (o oven) bake(st store.Store, host, name string) (schema.Assignment, error)
 			continue
 		}
 		claim, _ := json.Marshal(part.Segment)
-		if err := cmp.Or(create(schema.SegmentKey(part.Segment.Digest), segments[*part.Segment]), create(schema.PayloadKey(part.Segment.Payload, "deflate1"), claim)); err != nil {
+		if err := cmp.Or(create(schema.SegmentKey(part.Segment.Digest), segments[*part.Segment]),
+			create(schema.PayloadKey(part.Segment.Payload, "deflate1"), claim)); err != nil {
 			return schema.Assignment{}, err
 		}
 	}

@@ -274,7 +274,8 @@ func TestOfTwoPublishersOneWins(t *testing.T) {
 	errs := make([]error, 2)
 	for i, pkg := range []string{"b", "c"} {
 		wg.Go(func() {
-			_, errs[i] = states[i].Publish(t.Context(), st, f.keys, next(start.Add(time.Hour), want("web01", pkg)).Wanted)
+			_, errs[i] = states[i].Publish(t.Context(), st, f.keys,
+				next(start.Add(time.Hour), want("web01", pkg)).Wanted)
 		})
 	}
 	wg.Wait()

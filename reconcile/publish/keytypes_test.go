@@ -49,8 +49,8 @@ func TestKeysOfEveryTypeSignEveryRoleAndPackagesForAHost(t *testing.T) {
 				t.Fatal(err)
 			}
 			accepted := []schema.AcceptedKey{{Name: "package", Public: f.Keys["package"].Public}}
-			if by, err := statement.Verify(envelopes(t, st, m.SHA256), schema.StatementFor(m, d), accepted, 1); err != nil ||
-				!slices.Equal(by, []string{"package"}) {
+			by, err := statement.Verify(envelopes(t, st, m.SHA256), schema.StatementFor(m, d), accepted, 1)
+			if err != nil || !slices.Equal(by, []string{"package"}) {
 				t.Errorf("signed by %q: %v", by, err)
 			}
 		})

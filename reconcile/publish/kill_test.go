@@ -44,13 +44,16 @@ var kitchenHosts = []string{"web01", "web02", "db01"}
 func (k kitchen) recipe(host string, n int64) *rules.Recipe {
 	config := fmt.Appendf(nil, "%s %d %d", host, n%3, n%4)
 	repo := func(path, text string) fleet.File {
-		return fleet.File{Path: path, Mode: 0o755, SHA256: schema.DigestOf([]byte(text)), Size: int64(len(text)), Repo: text}
+		return fleet.File{Path: path, Mode: 0o755, SHA256: schema.DigestOf([]byte(text)), Size: int64(len(text)),
+			Repo: text}
 	}
-	return &rules.Recipe{ID: schema.RecipeID(schema.DigestOf(config).Short()), Platform: schema.Platform{OS: "linux", Arch: "amd64"}, Outputs: []*fleet.Output{
-		{Plugin: "agent", Files: []fleet.File{repo("/usr/bin/agent", agentFile),
-			{Path: "/etc/agent", Mode: 0o644, SHA256: schema.DigestOf(config), Size: int64(len(config)), Content: config}}},
-		{Plugin: "probe", Files: []fleet.File{repo("/usr/lib/probe", fmt.Sprintf("probe %d", n%3))}},
-	}}
+	return &rules.Recipe{ID: schema.RecipeID(schema.DigestOf(config).Short()),
+		Platform: schema.Platform{OS: "linux", Arch: "amd64"}, Outputs: []*fleet.Output{
+			{Plugin: "agent", Files: []fleet.File{repo("/usr/bin/agent", agentFile),
+				{Path: "/etc/agent", Mode: 0o644, SHA256: schema.DigestOf(config), Size: int64(len(config)),
+					Content: config}}},
+			{Plugin: "probe", Files: []fleet.File{repo("/usr/lib/probe", fmt.Sprintf("probe %d", n%3))}},
+		}}
 }
 
 // reconcile publishes release n.
@@ -76,7 +79,8 @@ func (k kitchen) reconcile(st store.Store, n int64) error {
 		baked = append(baked, b)
 	}
 	for i, b := range baked {
-		if err := store.CreateBytes(ctx, st, schema.ManifestKey(b.Digest), b.Packed); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := store.CreateBytes(ctx, st, schema.ManifestKey(b.Digest), b.Packed); err != nil &&
+			!errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		if err := Statement(ctx, st, k.f.keys, []string{"package"}, b.Manifest, b.Digest); err != nil {
@@ -234,7 +238,9 @@ func TestABakeThatIsKilledAtEveryStepConvergesWithGCInBetween(t *testing.T) {
 	if err := gc(open(), 1); err != nil {
 		t.Fatal(err)
 	}
-	if sum, err := store.Fsck(t.Context(), open(), true, func(f store.Finding) { t.Errorf("left at the end: %s: %v", f.Key, f.Err) }); err != nil || sum.Head != published {
+	if sum, err := store.Fsck(t.Context(), open(), true,
+		func(f store.Finding) { t.Errorf("left at the end: %s: %v", f.Key, f.Err) }); err != nil ||
+		sum.Head != published {
 		t.Fatalf("head %d, %v", sum.Head, err)
 	}
 	// Its packages are those of a store that nothing ever happened to.

@@ -107,7 +107,8 @@ func TestReleaseNumbersAndOlderCandidates(t *testing.T) {
 	}
 	short := func(s string) string { return schema.DigestOf([]byte(s)).Short() }
 	// b came back: a new release with its own since, and no older candidate of the same digest.
-	if want := []string{"5@4h0m0s " + short("b"), "4@3h0m0s " + short("d"), "3@2h0m0s " + short("c")}; !slices.Equal(seen, want) {
+	if want := []string{"5@4h0m0s " + short("b"), "4@3h0m0s " + short("d"),
+		"3@2h0m0s " + short("c")}; !slices.Equal(seen, want) {
 		t.Errorf("candidates %q, want %q", seen, want)
 	}
 }
@@ -154,7 +155,8 @@ func TestRenewal(t *testing.T) {
 		{3 * day, nil},
 		{4 * day, []string{"timestamp"}},
 		{16 * day, []string{"snapshot", "timestamp"}},
-		{200 * day, []string{"bin-0", "bin-1", "bin-2", "bin-3", "bin-4", "bin-5", "bin-6", "bin-7", "targets", "snapshot", "timestamp"}},
+		{200 * day, []string{"bin-0", "bin-1", "bin-2", "bin-3", "bin-4", "bin-5", "bin-6", "bin-7", "targets",
+			"snapshot", "timestamp"}},
 	} {
 		sum := f.mustPublish(st, next(start.Add(c.after), want("web01", "a")))
 		if !slices.Equal(sum.Roles, c.roles) {
@@ -193,11 +195,13 @@ func TestExpiredTargetsAreRefused(t *testing.T) {
 func TestClockFarBehindThePublishedStateIsAnError(t *testing.T) {
 	f, st := newFleet(t), openStore(t)
 	f.mustPublish(st, next(start, want("web01", "a")))
-	if _, err := f.publish(st, next(start.Add(-30*day), want("web01", "b"))); err == nil || !strings.Contains(err.Error(), "clock") {
+	if _, err := f.publish(st, next(start.Add(-30*day), want("web01", "b"))); err == nil ||
+		!strings.Contains(err.Error(), "clock") {
 		t.Errorf("got %v", err)
 	}
 	f.mustPublish(st, next(start.Add(-time.Minute), want("web01", "b")))
-	if p := f.host(st, "", start).c; p.Refresh(t.Context(), storeSource(st), nil) != nil || p.Policy().Issued.Before(start) {
+	if p := f.host(st, "", start).c; p.Refresh(t.Context(), storeSource(st), nil) != nil ||
+		p.Policy().Issued.Before(start) {
 		t.Error("the issue time went back")
 	}
 }
@@ -230,7 +234,8 @@ func TestRotatedKeysTakeOver(t *testing.T) {
 			}
 			a := f.host(st, dir, start.Add(time.Hour)).mustGet(t, "web01", "a")
 			if wantRelease := map[string]int64{"targets": 2}[use]; wantRelease != 0 && a.Release != wantRelease {
-				t.Errorf("release %d after the targets key was dropped, want %d: nothing it signed is carried forward", a.Release, wantRelease)
+				t.Errorf("release %d after the targets key was dropped, want %d: nothing it signed is carried forward",
+					a.Release, wantRelease)
 			}
 			if sum := f.mustPublish(st, next(start.Add(2*time.Hour), want("web01", "a"))); sum.Published {
 				t.Errorf("not settled: %+v", sum)

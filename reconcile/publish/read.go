@@ -71,8 +71,8 @@ func Recover(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time,
 		waived = nil // all
 	}
 	c, err := s.verify(ctx, st, s.fleet.Roots, waived)
-	// The newest roots may have dropped the keys that signed the current state: they are about to be published, or a run
-	// died before it could publish what follows from them.
+	// The newest roots may have dropped the keys that signed the current state: they are about to be published, or a
+	// run died before it could publish what follows from them.
 	for n := len(f.Roots) - 1; n > 0 && fault.IsRefusal(err); n-- {
 		if older, olderErr := s.verify(ctx, st, f.Roots[:n], waived); olderErr == nil {
 			c, err = older, nil
@@ -104,8 +104,10 @@ func (s *State) setTop(c *trust.Client) error {
 		return fault.Refuse(fmt.Errorf("store: %s holds timestamp version %d", schema.TimestampKey(s.head), got),
 			"somebody put an older state on top: find out who, and remove the object")
 	}
-	s.timestamp, s.snapshot, s.targets, s.policy = set.Timestamp, set.Snapshot, set.Targets[metadata.TARGETS], c.Policy()
-	versions := map[string]int64{metadata.SNAPSHOT: s.snapshot.Signed.Version, metadata.TARGETS: s.targets.Signed.Version}
+	s.timestamp, s.snapshot, s.targets = set.Timestamp, set.Snapshot, set.Targets[metadata.TARGETS]
+	s.policy = c.Policy()
+	versions := map[string]int64{metadata.SNAPSHOT: s.snapshot.Signed.Version,
+		metadata.TARGETS: s.targets.Signed.Version}
 	for role, version := range versions {
 		if version > schema.MaxTimestampVersion && s.believed(role) {
 			return fault.Refuse(fmt.Errorf("store: %s has version %d, and nobody publishes that often", role, version),
@@ -204,16 +206,17 @@ func CheckRoots(ctx context.Context, st store.Store, f *fleet.Fleet) (int, error
 		case err != nil:
 			return 0, err
 		case n > len(f.Roots):
-			return 0, fault.Hint(fmt.Errorf("the store publishes root %d, which trust/ lacks", n), "run from a newer commit")
+			return 0, fault.Hint(fmt.Errorf("the store publishes root %d, which trust/ lacks", n),
+				"run from a newer commit")
 		case bytes.Equal(b, f.Roots[n-1]):
 		case !roots.Same(b, f.Roots[n-1]) || !verifies(append(slices.Clone(f.Roots[:n-1]), b)):
 			return 0, fault.Refuse(fmt.Errorf("root %d in the store is not trust/%d.root.json", n, n),
 				"the store belongs to another fleet or was altered")
 		case n == f.AnchorVersion:
-			return 0, fault.Hint(
-				fmt.Errorf("trust/%d.root.json has other signatures than when it was published, and packages name it by its bytes",
-					n),
-				"restore it from the repo's history, or copy %s of the store over it", schema.MetadataKey(metadata.ROOT, int64(n)))
+			return 0, fault.Hint(fmt.Errorf("trust/%d.root.json has other signatures than when it was published, "+
+				"and packages name it by its bytes", n),
+				"restore it from the repo's history, or copy %s of the store over it",
+				schema.MetadataKey(metadata.ROOT, int64(n)))
 		}
 	}
 }

@@ -83,7 +83,8 @@ func TestHostsComeBackAfterTheirStoreWasRestoredFromABackup(t *testing.T) {
 	standing := schema.Standing{Installed: last.SHA256, Release: last.Release}
 	policy := &schema.Policy{Enabled: true, Rings: []schema.Ring{{Name: "all"}}}
 	if v := policy.Decide(a, standing, start.Add(time.Hour)); !v.Install() || v.Package.SHA256 != a.SHA256 {
-		t.Errorf("the host is given release %d over release %d, and decides %s: %s", a.Release, last.Release, v.Code, v.Why)
+		t.Errorf("the host is given release %d over release %d, and decides %s: %s", a.Release, last.Release, v.Code,
+			v.Why)
 	}
 
 	// From then on all is as ever, with a gap in the numbers.

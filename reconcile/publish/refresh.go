@@ -37,7 +37,8 @@ func ReadHead(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time
 		return nil, fmt.Errorf("trust/: %w", err)
 	}
 	if expires := s.root.Signed.Expires; !s.now.Before(expires) {
-		return nil, fault.Hint(&trust.ExpiredError{Role: metadata.ROOT, Expires: expires, Now: s.now}, "sign a next root")
+		return nil, fault.Hint(&trust.ExpiredError{Role: metadata.ROOT, Expires: expires, Now: s.now},
+			"sign a next root")
 	}
 	s.info, _ = trust.Info(s.root)
 	if s.head, err = store.Head(ctx, st); err != nil {

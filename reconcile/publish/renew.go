@@ -37,10 +37,11 @@ func (a Aging) String() string {
 	}
 	switch a.Role {
 	case metadata.ROOT:
-		return fmt.Sprintf("the root of trust %s on %s: make a next one (bakehouse root next) and have it signed", verb, on)
+		return fmt.Sprintf("the root of trust %s on %s: make a next one (bakehouse root next) and have it signed",
+			verb, on)
 	case agingBins:
-		return fmt.Sprintf("of %d bins that were not renewed the first %s on %s: run reconcile with the keys for targets",
-			a.Count, verb, on)
+		return fmt.Sprintf("of %d bins that were not renewed the first %s on %s: "+
+			"run reconcile with the keys for targets", a.Count, verb, on)
 	}
 	return fmt.Sprintf("role %s was not renewed and %s on %s: run reconcile with the keys for %s",
 		a.Role, verb, on, a.Role)
@@ -146,7 +147,8 @@ func (s *State) plan(d *Draft, renewTargets bool) *signing {
 	for i, name := range bins {
 		md := s.bins[name]
 		if md == nil || s.minVersion > 0 || slices.Contains(d.Dirty, name) || !believed(name) ||
-			renewTargets && (!d.Time.Before(binDue(i, len(bins), md.Signed.Expires, life)) || trust.RoleName(md) == "") {
+			renewTargets && (!d.Time.Before(binDue(i, len(bins), md.Signed.Expires, life)) ||
+				trust.RoleName(md) == "") {
 			r.bins = append(r.bins, name)
 		}
 	}

@@ -15,9 +15,11 @@ import (
 )
 
 func testManifest(anchor schema.Digest) (*schema.Manifest, schema.Digest) {
-	m := &schema.Manifest{Schema: schema.ManifestSchema, Bake: 1, Name: "bakehouse-agent", Version: "1", Recipe: "0123456789abcdef",
-		Platform: schema.Platform{OS: "linux", Arch: "amd64"}, Format: schema.Deb, Anchor: anchor, Size: 7, SHA256: schema.DigestOf([]byte("package")),
-		Parts: []schema.Part{{Data: []byte("package")}}}
+	m := &schema.Manifest{Schema: schema.ManifestSchema, Bake: 1, Name: "bakehouse-agent", Version: "1",
+		Recipe:   "0123456789abcdef",
+		Platform: schema.Platform{OS: "linux", Arch: "amd64"}, Format: schema.Deb, Anchor: anchor, Size: 7,
+		SHA256: schema.DigestOf([]byte("package")),
+		Parts:  []schema.Part{{Data: []byte("package")}}}
 	_, d, err := m.Encode()
 	if err != nil {
 		panic(err)
@@ -46,7 +48,8 @@ func TestStatementsAreOnlyEverAdded(t *testing.T) {
 	f.addKey("second", "package")
 	f.keys = f.ring()
 	m, d := testManifest(schema.DigestOf(f.Anchor()))
-	keys := []schema.AcceptedKey{{Name: "package", Public: f.Keys["package"].Public}, {Name: "second", Public: f.Keys["second"].Public}}
+	keys := []schema.AcceptedKey{{Name: "package", Public: f.Keys["package"].Public},
+		{Name: "second", Public: f.Keys["second"].Public}}
 
 	for _, names := range [][]string{{"package"}, {"package"}, {"package", "second"}} {
 		if err := Statement(t.Context(), st, f.keys, names, m, d); err != nil {

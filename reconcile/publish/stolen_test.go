@@ -57,7 +57,8 @@ func TestStolenOnlineKeysThatPublishedUnderAHugeVersionAreRecoveredFromByANextRo
 			t.Error("the thief's package is an older candidate")
 		}
 	}
-	if v := h.c.Policy().Decide(a, schema.Standing{Installed: evil.SHA256, Release: evil.Release}, n.Now); !v.Install() {
+	if v := h.c.Policy().Decide(a, schema.Standing{Installed: evil.SHA256, Release: evil.Release},
+		n.Now); !v.Install() {
 		t.Errorf("a host that runs it decides %s: %s", v.Code, v.Why)
 	}
 	if _, err := f.host(st, "", n.Now).get(t, "web01"); err != nil {
@@ -75,7 +76,8 @@ func TestAHostThatWasShownTheHighestTimestampThereIsComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	stamp.Signed.Version = 1<<63 - 1
-	forged, err := keys.SignRole(f.keys, stamp, &metadata.Role{KeyIDs: []string{stamp.Signatures[0].KeyID}, Threshold: 1})
+	forged, err := keys.SignRole(f.keys, stamp,
+		&metadata.Role{KeyIDs: []string{stamp.Signatures[0].KeyID}, Threshold: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,10 +121,8 @@ func TestATimestampAtTheEndOfTheStoresNumbersHasToBeRemovedAndIsNamed(t *testing
 }
 
 // thief signs what they like with the keys of targets and snapshot, below a timestamp of an ordinary number.
-func (f *testFleet) thief(
-	st memStore,
-	bend func(targets *metadata.Metadata[metadata.TargetsType], snapshot *metadata.Metadata[metadata.SnapshotType]),
-) {
+func (f *testFleet) thief(st memStore, bend func(targets *metadata.Metadata[metadata.TargetsType],
+	snapshot *metadata.Metadata[metadata.SnapshotType])) {
 	f.t.Helper()
 	must := func(b []byte, err error) []byte {
 		f.t.Helper()

@@ -218,7 +218,8 @@ func (p *publisher) commit(ctx context.Context, snapshot *metadata.MetaFiles) er
 	md.Signed.Version = max(p.s.head+1, p.s.minVersion)
 	if md.Signed.Version > schema.MaxTimestampVersion {
 		return fault.Hint(fmt.Errorf("timestamp version %d is more than the store can count", md.Signed.Version),
-			"nobody publishes that often: find out who put %s into the store, and remove it", schema.TimestampKey(p.s.head))
+			"nobody publishes that often: find out who put %s into the store, and remove it",
+			schema.TimestampKey(p.s.head))
 	}
 	md.Signed.Meta = map[string]*metadata.MetaFiles{"snapshot.json": snapshot}
 	b, err := keys.SignRole(p.ring, md, p.s.root.Signed.Roles[metadata.TIMESTAMP])

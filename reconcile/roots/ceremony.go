@@ -95,9 +95,11 @@ func (c *Ceremony) Next(renew, discard bool) (*Diff, *Chain, error) {
 		return nil, there, nil
 	}
 	diff := diffRoots(before.md, root, there.name)
-	if half := before.md.Signed.Expires.Add(-c.Fleet.Lifetimes.Root / 2); !diff.Changed() && !renew && c.Now.Before(half) {
+	half := before.md.Signed.Expires.Add(-c.Fleet.Lifetimes.Root / 2)
+	if !diff.Changed() && !renew && c.Now.Before(half) {
 		if draft {
-			return nil, nil, fault.Hint(fmt.Errorf("keys/ say what %s says, so %s is not needed", before, newest), "delete it")
+			return nil, nil, fault.Hint(fmt.Errorf("keys/ say what %s says, so %s is not needed", before, newest),
+				"delete it")
 		}
 		expires := before.md.Signed.Expires.UTC().Format(time.DateOnly)
 		return nil, nil, fault.Hint(fmt.Errorf("keys/ say what %s says, and it expires on %s only", before, expires),

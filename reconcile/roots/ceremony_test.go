@@ -39,13 +39,16 @@ func newCeremony(t *testing.T) *Ceremony {
 		if signers[role], err = keys.LoadSigner(priv); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, keys.FileName(role)), []byte("decrypted already"), 0o600); err != nil {
+		path := filepath.Join(dir, keys.FileName(role))
+		if err := os.WriteFile(path, []byte("decrypted already"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		f.Keys[role] = &fleet.Key{Name: role, Public: string(public), Uses: []string{role}}
 	}
 	open := func(f *fleet.Fleet) *keys.Keyring {
-		ring := keys.Open(f, dir, func(string, bool) ([]byte, error) { return nil, errors.New("asked for a passphrase") })
+		ring := keys.Open(f, dir, func(string, bool) ([]byte, error) {
+			return nil, errors.New("asked for a passphrase")
+		})
 		ring.Now = func() time.Time { return start }
 		for name, s := range signers {
 			ring.Use(name, s)

@@ -102,7 +102,8 @@ func (c *Chain) judge(i int) {
 	valid := map[string]bool{}
 	add := func(by *Root) {
 		role := by.md.Signed.Roles[metadata.ROOT]
-		q := &quorum{by: []int{by.Version}, threshold: role.Threshold, signed: trust.Signers(by.md, metadata.ROOT, r.md)}
+		q := &quorum{by: []int{by.Version}, threshold: role.Threshold,
+			signed: trust.Signers(by.md, metadata.ROOT, r.md)}
 		for _, id := range role.KeyIDs {
 			if !slices.Contains(q.signed, id) {
 				q.lacking = append(q.lacking, id)

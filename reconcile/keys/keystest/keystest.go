@@ -1,5 +1,5 @@
-// Package keystest makes keys cheap in tests: the derivation of a key from a passphrase is slow on purpose, and a test
-// that is not about that should not wait for it. No program links this package.
+// Package keystest makes keys cheap in tests: the derivation of a key from a passphrase is slow on purpose, and a
+// test that is not about that should not wait for it. No program links this package.
 package keystest
 
 import (

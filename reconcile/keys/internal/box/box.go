@@ -22,8 +22,8 @@ const r, p = 8, 1
 
 var (
 	cost = DefaultCost
-	// accepted are the costs of what is opened. Whoever can write to a file of a key must not choose how long a try takes,
-	// in either direction.
+	// accepted are the costs of what is opened. Whoever can write to a file of a key must not choose how long a try
+	// takes, in either direction.
 	accepted = []int{1 << 15, DefaultCost, 1 << 17}
 )
 

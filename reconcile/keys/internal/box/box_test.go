@@ -20,7 +20,7 @@ func TestBoxesAreThoseOfCosign(t *testing.T) {
 	if got, err := encrypted.Decrypt(ours, pass); err != nil || !bytes.Equal(got, plain) {
 		t.Errorf("cosign reads %q, %v", got, err)
 	}
-	// of years ago, and half the wait
+	// As it was years ago, and half the wait.
 	theirs, err := encrypted.EncryptWithCustomKDFParameters(plain, pass, encrypted.Legacy)
 	if err != nil {
 		t.Fatal(err)
