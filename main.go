@@ -77,7 +77,6 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 	settings.Setting(f, "quiet", "verbose")
 	root.AddCommand(command.All(version)...)
 	root.AddCommand(serve.Command(), serve.AccessCommand(), demo.Command(), manual.Command(), manual.Version(version))
-	settings.Declare(root)
 	cli.ExplainMistakes(root)
 	root.PersistentPreRunE = prepare
 	command.Complete(root, fill)

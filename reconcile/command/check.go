@@ -8,6 +8,7 @@ import (
 
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/rules"
+	"bakehouse/reconcile/settings"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
@@ -64,11 +65,13 @@ quality report; both, like json, hold errors and warnings.`,
 	c.add(cmd)
 	cmd.Flags().StringVar(&format, "format", "text", "how to print what is found: text, json, github or gitlab")
 	asJSON = addJSON(cmd)
+	settings.Setting(cmd.Flags(), "format")
 	cmd.MarkFlagsMutuallyExclusive("json", "format")
 	cmd.Flags().TextVar(&soon, "key-notice", schema.Duration(0),
 		"how long before its expiry a key is noted (default keyExpiry in fleet.cue, or 90d)")
 	cmd.Flags().TextVar(&urgent, "key-warning", schema.Duration(0),
 		"how long before its expiry a key is warned of (default keyExpiry in fleet.cue, or 30d)")
+	settings.Setting(cmd.Flags(), "key-notice", "key-warning")
 	return cmd
 }
 

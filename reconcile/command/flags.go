@@ -8,6 +8,7 @@ import (
 	"bakehouse/reconcile"
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/program"
+	"bakehouse/reconcile/settings"
 )
 
 // stateFlags say which state of the fleet repository to look at.
@@ -39,21 +40,25 @@ func (f *stateFlags) pin(log io.Writer) (*desired.State, error) {
 func repoFlags(cmd *cobra.Command, w *desired.Where) {
 	cmd.Flags().StringVar(&w.Repo, "repo", ".", "the fleet repository")
 	cmd.Flags().StringVar(&w.Ref, "ref", "HEAD", "the branch, tag or commit to read")
+	settings.Trust(cmd.Flags(), "repo")
 }
 
 // cacheFlag adds --cache-dir.
 func cacheFlag(cmd *cobra.Command, dir *string) {
 	cmd.Flags().StringVar(dir, "cache-dir", desired.DefaultCacheDir(),
 		"directory that keeps what was evaluated before, for this user alone: it decides what is signed. Empty: none")
+	settings.Trust(cmd.Flags(), "cache-dir")
 }
 
 func storeFlag(cmd *cobra.Command, location *string) {
 	cmd.Flags().StringVar(location, "store", "store", "where packages and metadata are kept: a directory")
+	settings.Trust(cmd.Flags(), "store")
 }
 
 // jobsFlag adds --jobs.
 func jobsFlag(cmd *cobra.Command, jobs *int) {
 	cmd.Flags().IntVar(jobs, "jobs", 0, "how many packages to bake at a time (default one per processor)")
+	settings.Setting(cmd.Flags(), "jobs")
 }
 
 // programFlags adds --programs and --source, and lets p report on standard error what takes long.
@@ -63,6 +68,7 @@ func programFlags(cmd *cobra.Command, p *program.Places) {
 		`directory of host programs, bakehouse-agent-OS-ARCH (default "programs" beside this executable)`)
 	cmd.Flags().StringVar(&p.Source, "source", "",
 		"source checkout of Bakehouse to build host programs from (default the one around the working directory)")
+	settings.Trust(cmd.Flags(), "programs", "source")
 }
 
 // commitFlags add the demand that commits be signed.
@@ -77,6 +83,7 @@ func commitFlags(cmd *cobra.Command, c *reconcile.CommitCheck) {
 		"verify commits: file of the SSH keys that may sign, as for ssh-keygen; not a file of the repository")
 	f.StringVar(&c.Keyring, "keyring", "",
 		"verify commits: file of the OpenPGP keys that may sign, as gpg exports them; not a file of the repository")
+	settings.Trust(f, "verify-commits", "allowed-signers", "keyring")
 }
 
 // passFlags add what every command sets that publishes or signs.

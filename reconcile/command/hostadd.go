@@ -37,7 +37,7 @@ files: nothing is printed if the name is taken or the result has errors.`,
 			return err
 		},
 	}
-	keyRepoFlag(c, &repo)
+	worktreeFlag(c, &repo)
 	f := c.Flags()
 	f.StringVar(&h.Folder, "folder", "", "folder below hosts/, such as web or web/eu (default hosts/ itself)")
 	f.StringVar(&h.Address, "address", "", "host name or IP address, for rules and plugins")

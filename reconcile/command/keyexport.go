@@ -28,7 +28,7 @@ With --public it is the public half, as PEM: what a host without a package is to
 		Example: "  bakehouse key export release -o release.key\n  bakehouse key export release --public > release.pem",
 		Args:    cobra.ExactArgs(1),
 	}
-	keyRepoFlag(c, &repo)
+	worktreeFlag(c, &repo)
 	flags := &KeyFlags{cmd: c}
 	flags.addDir()
 	c.Flags().StringVarP(&out, "output", "o", "", "file to write (default standard output)")

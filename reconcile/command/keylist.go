@@ -27,7 +27,7 @@ and 30 days before).`,
 		Example: "  bakehouse key list\n  bakehouse key list --json",
 		Args:    cobra.NoArgs,
 	}
-	keyRepoFlag(c, &repo)
+	worktreeFlag(c, &repo)
 	flags := &KeyFlags{cmd: c}
 	flags.addDir()
 	flags.addPlugins()

@@ -18,7 +18,7 @@ type newKeyFlags struct {
 }
 
 func (n *newKeyFlags) add(c *cobra.Command) {
-	keyRepoFlag(c, &n.Repo)
+	worktreeFlag(c, &n.Repo)
 	c.Flags().StringSliceVar(&n.Uses, "use", nil, "what the key is for: "+strings.Join(keys.Uses, ", "))
 	c.Flags().StringVar(&n.expires, "expires", "", "day from which the key no longer signs, such as 2028-01-01")
 }

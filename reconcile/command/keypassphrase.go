@@ -28,7 +28,7 @@ The old passphrase comes from where every command takes it; the new one from --n
 		Example: "  bakehouse key passphrase release",
 		Args:    cobra.ExactArgs(1),
 	}
-	keyRepoFlag(c, &repo)
+	worktreeFlag(c, &repo)
 	flags := &KeyFlags{cmd: c}
 	flags.addDir()
 	old := AddPassphraseFlags(c, "passphrase", "the old passphrase")

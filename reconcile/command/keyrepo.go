@@ -15,7 +15,7 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-func keyRepoFlag(c *cobra.Command, repo *string) {
+func worktreeFlag(c *cobra.Command, repo *string) {
 	c.Flags().StringVar(repo, "repo", ".", "work tree of the fleet repo")
 	settings.Trust(c.Flags(), "repo")
 }

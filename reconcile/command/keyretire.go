@@ -48,7 +48,7 @@ A rule that names the key is an error, at its place: take the key out of it firs
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&r.Repo, "repo", ".", "work tree of the fleet repo")
+	worktreeFlag(cmd, &r.Repo)
 	storeFlag(cmd, &r.Store)
 	cmd.Flags().IntVar(&r.Strand, "strand", 0,
 		"how many hosts this may leave without a valid signature: exactly as many as are listed")

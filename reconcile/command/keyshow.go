@@ -20,7 +20,7 @@ func keyShow() *cobra.Command {
 		Example: "  bakehouse key show release\n  bakehouse key show release > release.pem",
 		Args:    cobra.ExactArgs(1),
 	}
-	keyRepoFlag(c, &repo)
+	worktreeFlag(c, &repo)
 	flags := &KeyFlags{cmd: c}
 	flags.addDir()
 	flags.addPlugins()

@@ -14,6 +14,7 @@ import (
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/publish"
+	"bakehouse/reconcile/settings"
 	"bakehouse/schema"
 	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
@@ -92,6 +93,7 @@ passphrase comes from BAKEHOUSE_PASSPHRASE_OPENPGP, --passphrase-file, --passphr
 	f.StringVarP(&out, "output", "o", "", "file to write, - for standard output (default HOST.FORMAT)")
 	f.StringVar(&pgp, "openpgp-key", "",
 		"file with an OpenPGP secret key: write a signed copy, and its detached signature to FILE.asc")
+	settings.Trust(f, "openpgp-key")
 	pass = AddPassphraseFlags(cmd, "passphrase", "the passphrase of that key")
 	repoFlags(cmd, &where)
 	storeFlag(cmd, &location)

@@ -11,6 +11,7 @@ import (
 	"bakehouse/reconcile"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/plan"
+	"bakehouse/reconcile/settings"
 	"bakehouse/schema/fault"
 )
 
@@ -84,6 +85,8 @@ Exit codes: 0 done, 1 error; with --detailed-exitcode 0 no changes, 1 error, 2 c
 	f.BoolVar(&asJSON, "json", false, "print JSON, errors too")
 	f.BoolVar(&summary, "summary", false, "print hosts, reasons and items, without the differences in files")
 	f.BoolVar(&detailed, "detailed-exitcode", false, "exit with 2 if something changes")
+	settings.Trust(f, "against")
+	settings.Setting(f, "format", "json")
 	cmd.MarkFlagsMutuallyExclusive("json", "format")
 	cmd.MarkFlagsMutuallyExclusive("json", "summary")
 	return cmd

@@ -20,7 +20,7 @@ The number of bins is fixed for the fleet's life. A host reads one bin: about a 
 64 are good for ten thousand hosts.`,
 		Args: cobra.NoArgs,
 	}
-	keyRepoFlag(c, &repo)
+	worktreeFlag(c, &repo)
 	flags := AddKeyFlags(c)
 	asJSON := addJSON(c)
 	c.Flags().IntVar(&bins, "bins", 64, "number of hashed bins, a power of two")

@@ -20,7 +20,7 @@ While it lacks signatures it can be made again, after another change to keys/.`,
 		Example: "  bakehouse key create carol --use root\n  bakehouse root next\n  bakehouse root sign --key alice",
 		Args:    cobra.NoArgs,
 	}
-	keyRepoFlag(c, &repo)
+	worktreeFlag(c, &repo)
 	asJSON := addJSON(c)
 	c.Flags().BoolVar(&renew, "renew", false, "make it even if only the expiry changes")
 	c.Flags().BoolVar(&discard, "discard-signatures", false,

@@ -21,7 +21,7 @@ func rootShow() *cobra.Command {
 		Example: "  bakehouse root show\n  bakehouse root show --diff 2    # what root 2 changes",
 		Args:    cobra.MaximumNArgs(1),
 	}
-	keyRepoFlag(c, &repo)
+	worktreeFlag(c, &repo)
 	asJSON := addJSON(c)
 	c.Flags().BoolVar(&diff, "diff", false, "show what each root changes of the one before")
 	c.RunE = func(cmd *cobra.Command, args []string) error {

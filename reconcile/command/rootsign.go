@@ -23,7 +23,7 @@ A complete root gets no further signature, because packages and the store know a
 		Example: "  bakehouse root sign --key alice\n  bakehouse root sign --key 3f2a91bc --private old-alice.key",
 		Args:    cobra.NoArgs,
 	}
-	keyRepoFlag(c, &repo)
+	worktreeFlag(c, &repo)
 	flags := AddKeyFlags(c)
 	asJSON := addJSON(c)
 	c.Flags().StringVar(&name, "key", "",

@@ -20,7 +20,7 @@ func rootVerify() *cobra.Command {
 whether that is enough. Exit codes: 0 all complete, 1 signatures are lacking, 3 something does not verify.`,
 		Args: cobra.MaximumNArgs(1),
 	}
-	keyRepoFlag(c, &repo)
+	worktreeFlag(c, &repo)
 	asJSON := addJSON(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		_, chain, asked, err := openRoots(cmd.Context(), repo, args)

@@ -12,6 +12,7 @@ import (
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/publish"
+	"bakehouse/reconcile/settings"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
@@ -74,6 +75,8 @@ Exit codes: 0 done, 1 error, 3 the store does not verify.`),
 	f.IntVar(&o.keep, "keep", 0, "how many releases to keep, the newest included (default keep.releases in fleet.cue, "+
 		"or 10)")
 	f.TextVar(&o.grace, "grace", o.grace, "leave what is newer than that, such as 24h or 7d")
+	settings.Setting(f, "keep")
+	settings.Trust(f, "root", "grace")
 	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be deleted, and delete nothing")
 	asJSON = addJSON(cmd)
 	return cmd

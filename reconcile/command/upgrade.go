@@ -70,7 +70,7 @@ checkout, reproducibly: the same source and Go release make the same bytes on an
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&repo, "repo", ".", "directory of the fleet repo")
+	worktreeFlag(cmd, &repo)
 	cmd.Flags().StringSliceVar(&platforms, "platform", nil,
 		"platforms to pin, os/arch (default those that are pinned and those of the hosts)")
 	programFlags(cmd, &places)
