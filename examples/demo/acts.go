@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -45,6 +46,11 @@ func (s *stage) repository(ctx context.Context) error {
 	s.env["BAKEHOUSE_KEY_DIR"] = s.path("private")
 	s.env["BAKEHOUSE_STORE"] = s.path("store")
 	s.env["BAKEHOUSE_SERVE_WATCH"] = "200ms" // nobody shall wait for the server to look at the store
+	// What the commands keep for their next run goes with the demo; the go command's own cache stays where it is.
+	s.env["XDG_CACHE_HOME"] = s.path("cache")
+	if cache, err := exec.CommandContext(ctx, "go", "env", "GOCACHE").Output(); err == nil {
+		s.env["GOCACHE"] = strings.TrimSpace(string(cache))
+	}
 	if err := os.WriteFile(s.path("password"), []byte(rand.Text()+"\n"), 0o600); err != nil {
 		return err
 	}
@@ -81,7 +87,8 @@ func (s *stage) repository(ctx context.Context) error {
 		return err
 	}
 	s.echo(r.stdout)
-	r, err = s.must(ctx, "fleet", "bakehouse", "access", "add", "installer", "--permission", "register", "--password-file", "../password")
+	r, err = s.must(ctx, "fleet", "bakehouse", "access", "add", "installer", "--permission", "register",
+		"--password-file", "../password")
 	if err != nil {
 		return err
 	}
@@ -185,8 +192,10 @@ func (s *stage) hosts(ctx context.Context) error {
 		if err := os.MkdirAll(s.path("hosts/"+host), 0o755); err != nil {
 			return err
 		}
-		if _, err := s.must(ctx, ".", "bakehouse-agent", "--root", "hosts/"+host, "register", "--server", s.url, "--ca", "tls/ca.pem", "--host", host,
-			"--user", "installer", "--password-file", "password", "--anchor", "fleet/trust/1.root.json", "--key", "release.pem"); err != nil {
+		if _, err := s.must(ctx, ".", "bakehouse-agent", "--root", "hosts/"+host, "register", "--server", s.url, "--ca",
+			"tls/ca.pem", "--host", host,
+			"--user", "installer", "--password-file", "password", "--anchor", "fleet/trust/1.root.json", "--key",
+			"release.pem"); err != nil {
 			return err
 		}
 	}
@@ -207,7 +216,8 @@ func (s *stage) hostProgram(ctx context.Context) error {
 	if err := extract(s.path("web01.tgz"), "./usr/bin/bakehouse-agent", s.path("bin/bakehouse-agent")); err != nil {
 		return err
 	}
-	s.note("  usr/bin/bakehouse-agent is taken out of it: the updater alone can install the rest. (Or unpack it all, or dpkg -i.)")
+	s.note("  usr/bin/bakehouse-agent is taken out of it: the updater alone can install the rest. (Or unpack it all, " +
+		"or dpkg -i.)")
 	return nil
 }
 
@@ -362,7 +372,8 @@ func (s *stage) replayed(ctx context.Context) error {
 		return err
 	}
 	if want := "the site is behind by"; !strings.Contains(said.stdout+said.stderr, want) {
-		return fmt.Errorf("web01 does not say %q of a server that replays an older release:\n%s%s", want, said.stdout, said.stderr)
+		return fmt.Errorf("web01 does not say %q of a server that replays an older release:\n%s%s", want, said.stdout,
+			said.stderr)
 	}
 	s.echo(said.stdout)
 	s.note("What is older than what web01 has seen counts for nothing. It goes by what it holds, and reports the site.")
@@ -395,7 +406,8 @@ func (s *stage) unknownKey(ctx context.Context) error {
 		return err
 	}
 	s.note("reconcile publishes what the repository says; the hosts still accept the key release only:")
-	if err := s.refused(ctx, "No valid signature found", ".", "bakehouse-agent", "--root", "hosts/web01", "update"); err != nil {
+	if err := s.refused(ctx, "No valid signature found", ".", "bakehouse-agent", "--root", "hosts/web01",
+		"update"); err != nil {
 		return err
 	}
 	if err := s.unchanged("web01", before); err != nil {
@@ -473,7 +485,8 @@ func (s *stage) table(ctx context.Context) error {
 	fmt.Fprintln(w, "   host\ttarget\tinstalled\trelease\tfetched first\tfetched last\tstate")
 	for _, host := range hostNames {
 		h := now[host]
-		fmt.Fprintf(w, "   %s\t%s\t%s\t%d\t%d B\t%d B\t%s\n", host, h.Last.Target.Short(), h.Installed.Package.Short(), h.Installed.Release,
+		fmt.Fprintf(w, "   %s\t%s\t%s\t%d\t%d B\t%d B\t%s\n", host, h.Last.Target.Short(), h.Installed.Package.Short(),
+			h.Installed.Release,
 			s.first[host].Fetched, h.Fetched, h.Last.State)
 		if h.Last.State != schema.StateCurrent || h.Last.Target != h.Installed.Package || h.Last.Target.IsZero() {
 			err = fmt.Errorf("%s is not current", host)
@@ -482,7 +495,8 @@ func (s *stage) table(ctx context.Context) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	package1, package2, package3 := now["web01"].Installed.Package, now["web02"].Installed.Package, now["db01"].Installed.Package
+	package1, package2, package3 := now["web01"].Installed.Package, now["web02"].Installed.Package,
+		now["db01"].Installed.Package
 	if package1 != package2 || package1 == package3 {
 		return errors.New("the two alike hosts should share a package that the third has not")
 	}

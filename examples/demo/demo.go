@@ -1,7 +1,7 @@
-// Package demo shows the whole of Bakehouse on one machine in about a minute: it makes a fleet repository in a temporary
-// folder, bakes, signs and serves it on loopback over TLS, lets three sandboxed hosts install and update themselves,
-// and then attacks them. It does so by running, as child processes, the very commands that it prints, so what it shows
-// is what a user would see. It exits 0 only if every step held.
+// Package demo shows the whole of Bakehouse on one machine in about a minute: it makes a fleet repository in a
+// temporary folder, bakes, signs and serves it on loopback over TLS, lets three sandboxed hosts install and update
+// themselves, and then attacks them. It does so by running, as child processes, the very commands that it prints, so
+// what it shows is what a user would see. It exits 0 only if every step held.
 package demo
 
 import (
@@ -34,7 +34,8 @@ programs are in the directory "programs" beside the executable. Interrupt it at 
 		},
 	}
 	cmd.Flags().BoolVar(&keep, "keep", false, "leave the server up at the end, print its URL, and wait for an interrupt")
-	cmd.Flags().StringVar(&source, "source", ".", "source checkout to build the host program from, if it is not beside the executable")
+	cmd.Flags().StringVar(&source, "source", ".",
+		"source checkout to build the host program from, if it is not beside the executable")
 	return cmd
 }
 
@@ -56,7 +57,8 @@ func run(ctx context.Context, cmd *cobra.Command, keep bool, source string) (err
 			err = fault.Hint(errors.New("the demo was interrupted; its folder is removed"), "run it again: bakehouse demo")
 		}
 	}()
-	s.say("The three hosts of a small fleet are set up, updated and attacked, on 127.0.0.1 and in\n   %s\nThe commands are real.", dir)
+	s.say("The three hosts of a small fleet are set up, updated and attacked, on 127.0.0.1 and in\n   %s\nThe commands "+
+		"are real.", dir)
 	if err := s.play(ctx); err != nil {
 		return err
 	}
@@ -79,22 +81,29 @@ func (s *stage) play(ctx context.Context) error {
 		do    func(context.Context) error
 	}{
 		{"A fleet repository, and keys that only you hold",
-			"A fleet is a git repository of CUE files: hosts, rules, plugins, the public halves of keys. The private halves stay outside of it, encrypted. " +
-				"The root key says which other keys count, and is kept offline afterwards; online signs which host gets what; release signs packages.",
+			"A fleet is a git repository of CUE files: hosts, rules, plugins, the public halves of keys. The private halves " +
+				"stay outside of it, encrypted. " +
+				"The root key says which other keys count, and is kept offline afterwards; online signs which host gets what; " +
+				"release signs packages.",
 			s.repository},
 		{"Bake and sign",
 			"A commit becomes signed packages in a store. Alike hosts share a package; packages share what they have in common.",
 			s.firstRelease},
 		{"Serve over TLS, register three hosts, install",
-			"Each host is a folder here (--root). It registers once, with a user's password, for a secret of its own; then it verifies and installs.",
+			"Each host is a folder here (--root). It registers once, with a user's password, for a secret of its own; then " +
+				"it verifies and installs.",
 			s.hosts},
 		{"One rule changes",
-			"A commit and a reconcile; the hosts update themselves. The new package is made of stored parts, so hardly anything is stored or fetched.",
+			"A commit and a reconcile; the hosts update themselves. The new package is made of stored parts, so hardly " +
+				"anything is stored or fetched.",
 			s.change},
 		{"An attacker alters a package in the store", "Somebody can write to the server's disk.", s.altered},
-		{"An attacker replays an older release", "Somebody answers in the server's place, with what was truly signed once.", s.replayed},
-		{"An attacker swaps the signature key", "Somebody gets a commit merged that replaces the key release by another one.", s.unknownKey},
-		{"Where the hosts stand", "Each host runs what the fleet wants for it; the last column but one is what its last installation fetched.", s.table},
+		{"An attacker replays an older release", "Somebody answers in the server's place, with what was truly signed once.",
+			s.replayed},
+		{"An attacker swaps the signature key",
+			"Somebody gets a commit merged that replaces the key release by another one.", s.unknownKey},
+		{"Where the hosts stand", "Each host runs what the fleet wants for it; the last column but one is what its last " +
+			"installation fetched.", s.table},
 	} {
 		s.act++
 		s.say("\n%d. %s", s.act, act.title)

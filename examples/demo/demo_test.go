@@ -45,7 +45,8 @@ func TestMain(m *testing.M) {
 
 // perform runs the demo with an empty TMPDIR and sends an interrupt when it has printed text. It expects it to leave
 // nothing behind.
-func perform(t *testing.T, interruptAt string, hit func(printed string), args ...string) (stdout, stderr string, err error) {
+func perform(t *testing.T, interruptAt string, hit func(printed string), args ...string) (stdout, stderr string,
+	err error) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		needs.Missing(t, "the host program runs on Linux only")
@@ -69,6 +70,9 @@ func perform(t *testing.T, interruptAt string, hit func(printed string), args ..
 	}
 	cmd.Stdout, cmd.Stderr = w, &errs
 	err = cmd.Run()
+	if _, err := os.Lstat(filepath.Join(filepath.Dir(exe), ".cache")); err == nil {
+		t.Error("it wrote into the user's cache directory")
+	}
 	left, readErr := os.ReadDir(tmp)
 	if readErr != nil {
 		t.Fatal(readErr)
@@ -88,7 +92,8 @@ func TestTheDemoHoldsEveryStepKeepsItsServerUpAndLeavesNothingBehind(t *testing.
 		t.Fatalf("healthy %t, %v\n%s%s", healthy, err, out, stderr)
 	}
 	words := strings.Join(strings.Fields(out), " ")
-	for _, want := range []string{"Every step held", "No valid signature found", "is altered", "the site is behind by 3 versions"} {
+	for _, want := range []string{"Every step held", "No valid signature found", "is altered",
+		"the site is behind by 3 versions"} {
 		if !strings.Contains(words, want) {
 			t.Errorf("the demo does not say %q:\n%s", want, out)
 		}
@@ -133,7 +138,8 @@ func answers(t *testing.T, printed string) bool {
 // An interrupt may come at any moment: here while a child is waited for, while files are half written, while the server
 // runs.
 func TestAnInterruptCleansUp(t *testing.T) {
-	for _, at := range []string{"$ bakehouse init", "$ bakehouse upgrade", "$ bakehouse reconcile", "listening on", "hosts/web01 update"} {
+	for _, at := range []string{"$ bakehouse init", "$ bakehouse upgrade", "$ bakehouse reconcile", "listening on",
+		"hosts/web01 update"} {
 		t.Run(at, func(t *testing.T) {
 			t.Parallel() // they wait for the disk, mostly
 			out, stderr, err := perform(t, at, nil)
