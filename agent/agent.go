@@ -34,6 +34,7 @@ type Agent struct {
 	files    state.Files
 	platform schema.Platform
 	log      *slog.Logger
+	tail     *logTail // of what this run logs
 }
 
 // New makes an updater. It touches nothing yet.
@@ -68,7 +69,8 @@ func (a *Agent) begin(verb string) (end func(), err error) {
 		unlock()
 		return nil, err
 	}
-	a.log = slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug})).With("pid", os.Getpid())
+	a.tail = new(logTail)
+	a.log = slog.New(slog.NewTextHandler(io.MultiWriter(f, a.tail), &slog.HandlerOptions{Level: slog.LevelDebug})).With("pid", os.Getpid())
 	a.log.Info(verb+" begins", "version", a.opts.Version)
 	return func() {
 		a.log.Info(verb + " ends")

@@ -96,11 +96,12 @@ func (u *update) statements(ctx context.Context, m *schema.Manifest, c schema.Ca
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	accepted, err := statement.Verify(envelopes, schema.StatementFor(m, c.Manifest), u.keys, u.threshold)
+	v, err := statement.Judge(envelopes, schema.StatementFor(m, c.Manifest), u.keys, u.threshold)
+	u.host.Ignored = ignored(v.Ignored)
 	if err != nil {
 		return err
 	}
-	u.say("signatures: accepted %s (%d of %d needed)", strings.Join(accepted, ", "), len(accepted), u.threshold)
+	u.say("signatures: accepted %s (%d of %d needed)", strings.Join(v.Accepted, ", "), len(v.Accepted), u.threshold)
 	return nil
 }
 

@@ -106,7 +106,7 @@ func FuzzRegisterAnswer(f *testing.F) {
 	h := newHost(f, fl)
 	o := options(f, fl, "web01")
 	o.Force = true
-	for _, body := range []string{`{"secret":"s","site":"muc"}`, `{"secret":"s\r\nX: y"}`, `{"secret":"` + strings.Repeat("s", 2000) + `"}`, `{"site":"../x","secret":"s"}`, `null`, `{`} {
+	for _, body := range []string{`{"schema":1,"secret":"s","site":"muc"}`, `{"schema":1,"secret":"s\r\nX: y"}`, `{"schema":1,"secret":"` + strings.Repeat("s", 2000) + `"}`, `{"schema":1,"site":"../x","secret":"s"}`, `null`, `{`} {
 		f.Add(uint16(0), []byte(body))
 		f.Add(uint16(201), []byte(body))
 	}
@@ -162,7 +162,9 @@ func FuzzStateFile(f *testing.F) {
 		if err := status.Print(io.Discard); err != nil {
 			t.Error(err)
 		}
-		a.report(s)
+		h := a.files.Fresh()
+		h.Record = s
+		a.report(h, "https://bakehouse.example")
 		s.Standing()
 		s.MarkFailed(7)
 		a.prune(s)

@@ -40,7 +40,7 @@ func (a *Agent) poll(ctx context.Context, h *state.Host, tc *trust.Client) (*wir
 		if err != nil {
 			return nil, nil, err
 		}
-		answer, err := a.ask(ctx, c, h.Record, tc)
+		answer, err := a.ask(ctx, c, h, tc)
 		if err == nil {
 			return c, answer, nil
 		}
@@ -57,39 +57,15 @@ func (a *Agent) poll(ctx context.Context, h *state.Host, tc *trust.Client) (*wir
 }
 
 // ask sends the host's report; the answer is nil if nothing is new.
-func (a *Agent) ask(ctx context.Context, c *wire.Client, r *state.Record, tc *trust.Client,
-) (*schema.PollAnswer, error) {
+func (a *Agent) ask(ctx context.Context, c *wire.Client, h *state.Host, tc *trust.Client) (*schema.PollAnswer, error) {
+	report, sent := a.report(h, c.Server())
 	root, timestamp := tc.Versions()
-	answer, err := c.Poll(ctx, schema.PollRequest{
-		Schema: schema.WireSchema, Timestamp: timestamp, Root: root, Held: r.Hold != "", Report: a.report(r)})
+	answer, err := c.Poll(ctx, schema.PollRequest{Timestamp: timestamp, Root: root, Held: h.Hold != "", Report: report})
 	if errors.Is(err, wire.ErrDenied) {
 		err = fault.Hint(err, "the server does not know this host's secret: run bakehouse-agent register --force")
 	}
+	if err == nil {
+		h.Reported = sent
+	}
 	return answer, err
-}
-
-// report is what the host says of itself.
-func (a *Agent) report(st *state.Record) schema.Report {
-	r := schema.Report{
-		Agent: a.opts.Version, Platform: a.platform, State: st.Last.State, Code: st.Last.Code,
-		Error: cut(st.Last.Error, 2000), Target: st.Last.Target, Downloaded: st.Last.Downloaded, Fetched: st.Fetched,
-		LastCheck: st.LastCheck, LastUpdate: st.LastUpdate,
-	}
-	if r.State == "" {
-		r.State = schema.StateNew
-	}
-	if w := st.Withheld; w != nil {
-		r.HeldSince, r.Critical = w.Since, w.Critical(a.opts.Now()) != ""
-	}
-	if i := st.Installed; i != nil {
-		r.Installed, r.Recipe, r.Release = i.Package, i.Recipe, i.Release
-	}
-	return r
-}
-
-func cut(s string, n int) string {
-	if len(s) > n {
-		return "…" + s[len(s)-n:]
-	}
-	return s
 }

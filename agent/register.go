@@ -141,7 +141,7 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 	}
 	defer c.Close()
 	answer, err := c.Register(ctx, schema.RegisterRequest{
-		Schema: schema.WireSchema, Host: o.Host, Platform: a.platform, Agent: a.opts.Version})
+		Host: o.Host, Platform: a.platform, Agent: a.opts.Version})
 	if err != nil {
 		return nil, explainRegister(err, o)
 	}
@@ -149,7 +149,7 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 	if schema.CheckName(answer.Site) == nil {
 		next.Site = answer.Site
 	}
-	s.Hold = ""
+	s.Hold, s.Reported = "", nil
 	if boot != nil {
 		s.Bootstrap = boot
 	}

@@ -16,40 +16,28 @@ import (
 
 // Status is what the host knows of itself.
 type Status struct {
-	Agent      string           `json:"agent"` // version of this program
-	Host       string           `json:"host,omitempty"`
-	Server     string           `json:"server,omitempty"`
-	Site       string           `json:"site,omitempty"`
-	Registered bool             `json:"registered"`
-	Last       state.Outcome    `json:"last"`
-	Installed  *state.Installed `json:"installed,omitempty"`
-	Previous   *state.Installed `json:"previous,omitempty"`
-	Pending    *state.Installed `json:"pending,omitempty"`
-	Failed     []int64          `json:"failed,omitempty"`
-	Root       int64            `json:"root"`      // verified version
-	Timestamp  int64            `json:"timestamp"` // likewise
-	LastCheck  time.Time        `json:"lastCheck,omitzero"`
-	LastUpdate time.Time        `json:"lastUpdate,omitzero"`
-	NextCheck  time.Time        `json:"nextCheck,omitzero"` // by the service, give or take a tenth of the interval
-	Fetched    int64            `json:"fetched"`
-	HeldSince  time.Time        `json:"heldSince,omitzero"`
-	Keys       []KeyState       `json:"keys,omitempty"`
-	Critical   string           `json:"critical,omitempty"` // why somebody must look at this host
-	Problem    string           `json:"problem,omitempty"`  // why no update can work
-	Hint       string           `json:"hint,omitempty"`
+	Agent      string            `json:"agent"` // version of this program
+	Host       string            `json:"host,omitempty"`
+	Server     string            `json:"server,omitempty"`
+	Site       string            `json:"site,omitempty"`
+	Registered bool              `json:"registered"`
+	Last       state.Outcome     `json:"last"`
+	Installed  *state.Installed  `json:"installed,omitempty"`
+	Previous   *state.Installed  `json:"previous,omitempty"`
+	Pending    *state.Installed  `json:"pending,omitempty"`
+	Failed     []int64           `json:"failed,omitempty"`
+	Root       int64             `json:"root"`      // verified version
+	Timestamp  int64             `json:"timestamp"` // likewise
+	LastCheck  time.Time         `json:"lastCheck,omitzero"`
+	LastUpdate time.Time         `json:"lastUpdate,omitzero"`
+	NextCheck  time.Time         `json:"nextCheck,omitzero"` // by the service, give or take a tenth of the interval
+	Fetched    int64             `json:"fetched"`
+	HeldSince  time.Time         `json:"heldSince,omitzero"`
+	Keys       []schema.KeyState `json:"keys,omitempty"`
+	Critical   string            `json:"critical,omitempty"` // why somebody must look at this host
+	Problem    string            `json:"problem,omitempty"`  // why no update can work
+	Hint       string            `json:"hint,omitempty"`
 }
-
-// KeyState is a signature key that the host accepts. Its expiry is shown, and never a reason to refuse.
-type KeyState struct {
-	Name    string    `json:"name"`
-	State   string    `json:"state"` // valid, corrupt, or a schema.Key… constant
-	Expires time.Time `json:"expires,omitzero"`
-}
-
-const (
-	keyValid   = "valid"
-	keyCorrupt = "corrupt"
-)
 
 // Status reads the host's files; it asks nobody and changes nothing.
 func (a *Agent) Status() (*Status, error) {
@@ -101,21 +89,21 @@ func (a *Agent) Status() (*Status, error) {
 // keyStates judges the accepted keys. The error says that too few are left to sign the next package; those that are
 // corrupt can verify nothing, and nothing is signed with those that have expired.
 func keyStates(keys []schema.AcceptedKey, threshold int, c *schema.AgentConfig, now time.Time,
-) (states []KeyState, err error) {
+) (states []schema.KeyState, err error) {
 	expiry := schema.DefaultKeyExpiry
 	if c != nil && c.KeyExpiry != nil {
 		expiry = *c.KeyExpiry
 	}
 	left := 0
 	for _, k := range keys {
-		judged := KeyState{wire.Printable(k.Name), keyValid, k.Expires}
+		judged := schema.KeyState{Name: wire.Printable(k.Name), State: schema.KeyValid, Expires: k.Expires}
 		if at := expiry.Of(k.Expires, now); at != schema.KeyFine {
 			judged.State = at
 		}
 		if _, err := state.ParseKey(k.Public); err != nil {
-			judged.State = keyCorrupt
+			judged.State = schema.KeyCorrupt
 		}
-		if judged.State != keyCorrupt && judged.State != schema.KeyExpired {
+		if judged.State != schema.KeyCorrupt && judged.State != schema.KeyExpired {
 			left++
 		}
 		states = append(states, judged)

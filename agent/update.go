@@ -118,6 +118,7 @@ func (a *Agent) Update(ctx context.Context, o UpdateOptions) (Result, error) {
 func (u *update) conclude(ctx context.Context, out state.Outcome, err error) (Result, error) {
 	if err != nil {
 		out = u.failure(out, err)
+		u.log.Error("update", "error", err, "hint", fault.HintOf(err))
 	}
 	out.Target, out.Downloaded = u.target, u.got
 	if out.Target.IsZero() {
@@ -127,8 +128,14 @@ func (u *update) conclude(ctx context.Context, out state.Outcome, err error) (Re
 		out.Downloaded = u.host.Last.Downloaded
 	}
 	last := u.host.Last
-	news := out.State != last.State || out.Code != last.Code || out.Target != last.Target || out.Error != last.Error ||
-		u.renamed
+	failed := out.State != last.State || out.Code != last.Code || out.Error != last.Error
+	news := failed || out.Target != last.Target || u.renamed
+	switch {
+	case out.State == schema.StateCurrent:
+		u.host.LogTail = ""
+	case err != nil && failed: // not what fails again and again, and would be another text each time
+		u.host.LogTail = u.tail.without(u.host.Registration.Secret)
+	}
 	was := u.host.Withheld.Critical(u.opts.Now())
 	u.withhold(out)
 	r := Result{Outcome: out, Host: u.host.Registration.Host, Package: u.host.Installed,
@@ -148,18 +155,23 @@ func (u *update) conclude(ctx context.Context, out state.Outcome, err error) (Re
 		out.Code = schema.CodeCurrent
 	}
 	u.host.Last = out
-	if werr := u.host.Save(); werr != nil {
-		err = errors.Join(err, werr)
+	save := func() {
+		if serr := u.host.Save(); serr != nil {
+			u.log.Error("update", "error", serr, "hint", fault.HintOf(serr))
+			err = errors.Join(err, serr)
+		}
 	}
+	save()
 	if u.client != nil && news && ctx.Err() == nil {
-		if _, rerr := u.ask(ctx, u.client, u.host.Record, u.trust); rerr != nil {
+		before := u.host.Reported
+		if _, rerr := u.ask(ctx, u.client, u.host, u.trust); rerr != nil {
 			u.say("the report was not delivered; the next poll sends it: %v", rerr)
 		} else {
 			u.say("reported: %s", out.State)
 		}
-	}
-	if err != nil {
-		u.log.Error("update", "error", err, "hint", fault.HintOf(err))
+		if u.host.Reported != before {
+			save()
+		}
 	}
 	u.log.Info(r.String())
 	return r, err
@@ -260,6 +272,7 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 	if err != nil {
 		return schema.Verdict{}, err
 	}
+	u.host.Snapshot, u.host.Bin = u.trust.Digests(u.host.Registration.Host)
 	policy := u.trust.Policy()
 	v := policy.Decide(u.assigned, u.host.Standing(), u.now(policy))
 	u.target = u.assigned.SHA256

@@ -207,7 +207,7 @@ func replayedTimestamp(b *besieged) {
 }
 
 func replayedPoll(b *besieged) {
-	answer, err := json.Marshal(schema.PollAnswer{Schema: schema.WireSchema, Timestamp: b.stamp(1), Root: 1,
+	answer, err := json.Marshal(schema.PollAnswer{Schema: 1, Timestamp: b.stamp(1), Root: 1,
 		Hold: "a gate that was open since"})
 	must(b.t, err)
 	b.offers(2)

@@ -148,7 +148,7 @@ func malformed(b *besieged) {
 		`{"signed":{"_type":"timestamp","version":9,"meta":{"snapshot.json":null}},"signatures":[]}`} {
 		b.bends(func(w http.ResponseWriter, r *http.Request) bool {
 			if r.URL.Path == schema.PollPath {
-				json.NewEncoder(w).Encode(schema.PollAnswer{Schema: schema.WireSchema, Timestamp: []byte(body), Root: 1})
+				json.NewEncoder(w).Encode(schema.PollAnswer{Schema: 1, Timestamp: []byte(body), Root: 1})
 			}
 			return r.URL.Path == schema.PollPath
 		})

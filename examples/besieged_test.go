@@ -292,7 +292,7 @@ func (b *besieged) hand(w http.ResponseWriter, r *http.Request) bool {
 			return false
 		}
 		roots, _ := filepath.Glob(b.file(schema.MetadataDir + "*.root.json"))
-		json.NewEncoder(w).Encode(schema.PollAnswer{Schema: schema.WireSchema, Timestamp: stamp, Root: int64(len(roots)),
+		json.NewEncoder(w).Encode(schema.PollAnswer{Schema: 1, Timestamp: stamp, Root: int64(len(roots)),
 			Site: "central"})
 		return true
 	}

@@ -49,9 +49,11 @@ type KeyExpiry struct {
 // DefaultKeyExpiry holds unless fleet.cue says otherwise.
 var DefaultKeyExpiry = KeyExpiry{Warn: Duration(90 * 24 * time.Hour), Critical: Duration(30 * 24 * time.Hour)}
 
-// States of a key as to its expiry, in reports and on status pages.
+// States of a key, in reports and on status pages. KeyFine is what KeyExpiry.Of says of one that is KeyValid.
 const (
 	KeyFine     = ""
+	KeyValid    = "valid"
+	KeyCorrupt  = "corrupt"  // it cannot be read, so it verifies nothing
 	KeyExpiring = "expiring" // within KeyExpiry.Warn
 	KeyCritical = "critical" // within KeyExpiry.Critical
 	KeyExpired  = "expired"

@@ -1,13 +1,36 @@
 package schema
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
-// WireSchema is the version of the requests and answers below. A server answers the version it was asked in.
-const WireSchema = 1
+// Versions is a range of versions of the requests and answers below. A request names what its sender speaks; the answer
+// is in the highest version that both speak, and says which.
+type Versions struct {
+	Min int `json:"min"`
+	Max int `json:"max"`
+}
+
+// WireVersions is what this program speaks.
+func WireVersions() Versions { return Versions{1, 1} }
+
+// Common is the highest version in both ranges; ok is false if there is none.
+func (v Versions) Common(o Versions) (version int, ok bool) {
+	version = min(v.Max, o.Max)
+	return version, version >= 1 && version >= v.Min && version >= o.Min
+}
+
+func (v Versions) String() string {
+	if v.Min == v.Max {
+		return "version " + strconv.Itoa(v.Min)
+	}
+	return "versions " + strconv.Itoa(v.Min) + " to " + strconv.Itoa(v.Max)
+}
 
 // RegisterRequest is sent once per host, with a user's name and password or secret (HTTP Basic).
 type RegisterRequest struct {
-	Schema   int      `json:"schema"`
+	Schema   Versions `json:"schema"`
 	Host     string   `json:"host"`
 	Platform Platform `json:"platform"`
 	Agent    string   `json:"agent"` // version of the host program
@@ -15,17 +38,18 @@ type RegisterRequest struct {
 
 // RegisterAnswer carries the host secret, which nobody else ever sees again, and the host's site if it is known.
 type RegisterAnswer struct {
+	Schema int    `json:"schema"`
 	Secret string `json:"secret"`
 	Site   string `json:"site,omitempty"`
 }
 
 // PollRequest carries the host's report, with the host's name and secret (HTTP Basic).
 type PollRequest struct {
-	Schema    int    `json:"schema"`
-	Timestamp int64  `json:"timestamp"` // the version that the host has verified; 0: none
-	Root      int64  `json:"root"`      // likewise
-	Held      bool   `json:"held,omitempty"`
-	Report    Report `json:"report"`
+	Schema    Versions `json:"schema"`
+	Timestamp int64    `json:"timestamp"` // the version that the host has verified; 0: none
+	Root      int64    `json:"root"`      // likewise
+	Held      bool     `json:"held,omitempty"`
+	Report    Report   `json:"report"`
 }
 
 // PollAnswer is the body of a 200; a 204 says that nothing is new for the host. Timestamp is the TUF file as signed.
@@ -52,9 +76,58 @@ type Report struct {
 	Fetched    int64     `json:"fetched,omitempty"` // body bytes that the last update read from the server
 	LastCheck  time.Time `json:"lastCheck,omitzero"`
 	LastUpdate time.Time `json:"lastUpdate,omitzero"`
+	NextCheck  time.Time `json:"nextCheck,omitzero"` // give or take a tenth of the interval
 	HeldSince  time.Time `json:"heldSince,omitzero"` // kept from releases by what nobody signed
 	Critical   bool      `json:"critical,omitempty"` // for longer than signed policy allows
+	Details    *Details  `json:"details,omitempty"`  // nil: as they were sent last
 }
+
+// Details are the part of a report that seldom changes. A host sends them when they are not what this server last took
+// from it, and once a day in any case.
+type Details struct {
+	Interval int64              `json:"interval"` // seconds between two checks
+	Keys     []KeyState         `json:"keys,omitempty"`
+	Ignored  []IgnoredSignature `json:"ignored,omitempty"` // on the package that was last looked at
+	Previous Digest             `json:"previous,omitzero"` // the package that a rollback would install
+	Snapshot Digest             `json:"snapshot,omitzero"` // of the file that the host verified: equal versions hide
+	Bin      Digest             `json:"bin,omitzero"`      // a server that shows two hosts two states
+	LogTail  string             `json:"logTail,omitempty"` // of the last failure, at most MaxLogTail bytes
+	Log      *TreeHead          `json:"log,omitempty"`
+}
+
+// KeyState is a signature key that a host accepts. Its expiry is shown, and never a reason to refuse.
+type KeyState struct {
+	Name    string    `json:"name"`
+	State   string    `json:"state"` // a Key… constant
+	Expires time.Time `json:"expires,omitzero"`
+}
+
+// IgnoredSignature is a signature that did not count, and why.
+type IgnoredSignature struct {
+	Key    string `json:"key"` // who is said to have made it
+	Reason string `json:"reason"`
+}
+
+// TreeHead is the state of the fleet's transparency log that a host has seen. Reserved: no host reports one yet, and
+// what is reported is kept.
+type TreeHead struct {
+	Size int64  `json:"size"`
+	Root Digest `json:"root"`
+}
+
+// Outcome codes that are reserved for the transparency log. No host reports them yet.
+const (
+	CodeUnlogged    = "unlogged"    // the release is not in the log
+	CodeUnwitnessed = "unwitnessed" // too few witnesses have signed the log's state
+	CodeLogFork     = "log-fork"    // the log shows two states that cannot both be true
+)
+
+// Bounds of Details, on hosts and servers.
+const (
+	MaxLogTail = 4 << 10 // bytes
+	MaxKeys    = 16
+	MaxIgnored = 16
+)
 
 // States of a host, in reports and on status pages.
 const (

@@ -137,7 +137,7 @@ func TestTheProgramServesUntilToldToStopAndFinishesWhatItBegan(t *testing.T) {
 		resp.Body.Close()
 		answered <- resp.StatusCode
 	}()
-	_, err = io.WriteString(more, `{"schema":1,`)
+	_, err = io.WriteString(more, `{"schema":{"min":1,"max":1},`)
 	check(t, err)
 	check(t, cmd.Process.Signal(syscall.SIGTERM))
 	stderr.wait(t, "shutting down")

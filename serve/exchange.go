@@ -3,6 +3,7 @@ package serve
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -131,12 +132,16 @@ func (x *exchange) decode(r *http.Request, v any) bool {
 	return true
 }
 
-// speaks checks the version of a request's form, or answers the request and returns false.
-func (x *exchange) speaks(version int) bool {
-	if version != schema.WireSchema {
-		x.problem(http.StatusBadRequest, "the request has schema "+strconv.Itoa(version)+", this server speaks "+strconv.Itoa(schema.WireSchema),
-			"update the server before the hosts")
-		return false
+// agree picks the version in which a request is answered, or refuses the request and returns false.
+func (s *Server) agree(x *exchange, host schema.Versions) (version int, ok bool) {
+	if version, ok = s.speaks.Common(host); ok {
+		return version, true
 	}
-	return true
+	hint := "update the host program: install this host's newest package manually"
+	if host.Min > s.speaks.Max {
+		hint = "update the server before the hosts"
+	}
+	x.problem(http.StatusBadRequest,
+		fmt.Sprintf("the host speaks %s of the protocol, this server %s", host, s.speaks), hint)
+	return 0, false
 }

@@ -3,6 +3,7 @@ package serve
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"bakehouse/schema"
@@ -12,7 +13,11 @@ import (
 // servePoll takes the host's report and says whether anything is new for it. An idle poll is answered 204.
 func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 	var q schema.PollRequest
-	if !x.decode(r, &q) || !x.speaks(q.Schema) {
+	if !x.decode(r, &q) {
+		return
+	}
+	version, ok := s.agree(x, q.Schema)
+	if !ok {
 		return
 	}
 	s.noteTrouble(s.releases.peek(r.Context()))
@@ -29,7 +34,7 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 		}
 	}
 
-	a := schema.PollAnswer{Schema: schema.WireSchema, Root: rel.root, Hold: rel.hold(host)}
+	a := schema.PollAnswer{Schema: version, Root: rel.root, Hold: rel.hold(host)}
 	if q.Timestamp == rel.timestamp && q.Held == (a.Hold != "") {
 		x.WriteHeader(http.StatusNoContent)
 		return
@@ -66,5 +71,30 @@ func tidy(r schema.Report) schema.Report {
 		r.Recipe = ""
 	}
 	r.Release, r.Fetched = max(0, r.Release), max(0, r.Fetched)
+	if r.Details != nil {
+		r.Details = tidyDetails(*r.Details)
+	}
 	return r
+}
+
+// tidyDetails bounds counts and lengths too: a host may not fill the inventory.
+func tidyDetails(d schema.Details) *schema.Details {
+	d.Interval = max(0, d.Interval)
+	d.Keys = slices.Clone(d.Keys[:min(len(d.Keys), schema.MaxKeys)])
+	for i, k := range d.Keys {
+		d.Keys[i].Name, d.Keys[i].State = clean(k.Name, 100), clean(k.State, 20)
+	}
+	d.Ignored = slices.Clone(d.Ignored[:min(len(d.Ignored), schema.MaxIgnored)])
+	for i, s := range d.Ignored {
+		d.Ignored[i] = schema.IgnoredSignature{Key: clean(s.Key, 100), Reason: clean(s.Reason, 200)}
+	}
+	lines := strings.Split(strings.ToValidUTF8(tail(d.LogTail, schema.MaxLogTail), "?"), "\n")
+	for i := range lines {
+		lines[i] = clean(lines[i], schema.MaxLogTail)
+	}
+	d.LogTail = tail(strings.Join(lines, "\n"), schema.MaxLogTail)
+	if d.Log != nil {
+		d.Log = &schema.TreeHead{Size: max(0, d.Log.Size), Root: d.Log.Root}
+	}
+	return &d
 }

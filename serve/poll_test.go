@@ -1,8 +1,10 @@
 package serve
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +23,7 @@ func TestAnIdlePollCostsAtMost600BytesBothWays(t *testing.T) {
 	f, packs := standardFleet(t)
 	w := start(t, f)
 	c := w.register("web01")
-	q := schema.PollRequest{Schema: schema.WireSchema, Timestamp: 1, Root: 1, Report: usual(packs["web01"])}
+	q := schema.PollRequest{Schema: schema.WireVersions(), Timestamp: 1, Root: 1, Report: usual(packs["web01"])}
 	body, err := json.Marshal(q)
 	check(t, err)
 	for range 2 {
@@ -90,8 +92,8 @@ func TestAPollThatIsNotUnderstoodChangesNothing(t *testing.T) {
 	w := start(t, f)
 	c := w.register("web01")
 	for body, text := range map[string]string{
-		`{"schema":9}`: "schema 9",
-		`{"schema":1,"report":{"target":"sha256:xyz"}}`: "not understood",
+		`{"schema":{"min":9,"max":9}}`:                                  "version 9",
+		`{"schema":{"min":1,"max":1},"report":{"target":"sha256:xyz"}}`: "not understood",
 		`[]`: "not understood",
 		``:   "not understood",
 	} {
@@ -103,6 +105,93 @@ func TestAPollThatIsNotUnderstoodChangesNothing(t *testing.T) {
 	}
 }
 
+// The matrix of mixed versions: the answer is in the highest that both speak, or says who must be updated.
+func TestHostAndServerAgreeOnAVersion(t *testing.T) {
+	f, _ := standardFleet(t)
+	w := start(t, f)
+	c := w.register("web01")
+	v := func(min, max int) schema.Versions { return schema.Versions{Min: min, Max: max} }
+	for _, m := range []struct {
+		server, host schema.Versions
+		version      int    // 0: none
+		hint         string // who must be updated
+	}{
+		{v(1, 1), v(1, 1), 1, ""}, {v(1, 3), v(1, 1), 1, ""}, {v(1, 3), v(2, 2), 2, ""}, {v(1, 3), v(3, 9), 3, ""},
+		{v(2, 3), v(1, 2), 2, ""}, {v(2, 2), v(1, 9), 2, ""},
+		{v(1, 2), v(3, 4), 0, "update the server before the hosts"},
+		{v(3, 4), v(1, 2), 0, "update the host program"},
+		{v(1, 3), v(3, 2), 0, "update the host program"}, // none at all
+		{v(1, 3), v(-5, 0), 0, "update the host program"}, {v(1, 1), v(0, 0), 0, "update the host program"},
+	} {
+		w.server.speaks = m.server
+		poll, register := schema.PollRequest{Schema: m.host}, registration("web02")
+		register.Schema = m.host
+		for _, r := range []reply{
+			w.do(c, http.MethodPost, schema.PollPath, poll),
+			w.do(installer, http.MethodPost, schema.RegisterPath, register),
+		} {
+			if m.version == 0 {
+				wantStatus(t, r, http.StatusBadRequest, m.hint)
+				wantStatus(t, r, http.StatusBadRequest, "the host speaks "+m.host.String()+" of the protocol, this server "+m.server.String())
+				continue
+			}
+			var a struct{ Schema int }
+			if err := schema.Decode(r.body, &a); err != nil || r.status != http.StatusOK || a.Schema != m.version {
+				t.Errorf("server %s, host %s: %d %s, want version %d", m.server, m.host, r.status, r.body, m.version)
+			}
+		}
+	}
+}
+
+func TestDetailsOfAReportAreBoundedKeptAndGivenBack(t *testing.T) {
+	f, packs := standardFleet(t)
+	w := start(t, f)
+	c := w.register("web01")
+	reported := func() *schema.Details {
+		h, err := w.db.Host(t.Context(), "web01")
+		check(t, err)
+		return h.Seen.Report.Details
+	}
+	d := schema.Details{Interval: 3600, Previous: packs["web02"].digest, Snapshot: packs["web03"].digest,
+		Bin:     packs["web04"].digest,
+		Keys:    []schema.KeyState{{Name: "release", State: schema.KeyExpiring, Expires: f.Now.UTC().Truncate(time.Second)}},
+		Ignored: []schema.IgnoredSignature{{Key: "key ci", Reason: "it does not verify"}},
+		LogTail: "one line\nanother", Log: &schema.TreeHead{Size: 42, Root: packs["web01"].digest}}
+	report := usual(packs["web01"])
+	report.Details = &d
+	w.poll(c, schema.PollRequest{Timestamp: 1, Report: report})
+	report.Details, report.State = nil, schema.StateHeld // as last sent
+	w.poll(c, schema.PollRequest{Timestamp: 1, Report: report})
+	if got := reported(); got == nil || !reflect.DeepEqual(*got, d) {
+		t.Errorf("came back as %+v\nwant %+v", got, d)
+	}
+
+	hostile := "a\x1b[2J\r\nb\u202e\x00" + strings.Repeat("é", 600)
+	h := schema.Details{Interval: -1, LogTail: hostile + strings.Repeat("é", 3000) + "\nlast", Log: &schema.TreeHead{Size: -1}}
+	for range 200 {
+		h.Keys = append(h.Keys, schema.KeyState{Name: hostile, State: hostile})
+		h.Ignored = append(h.Ignored, schema.IgnoredSignature{Key: hostile, Reason: hostile})
+	}
+	report.Details = &h
+	body, err := json.Marshal(schema.PollRequest{Schema: schema.WireVersions(), Timestamp: 1, Report: report})
+	check(t, err)
+	if r := w.do(c, http.MethodPost, schema.PollPath, body); r.status != http.StatusRequestEntityTooLarge {
+		t.Errorf("%d bytes: %d", len(body), r.status)
+	}
+	h.Keys, h.Ignored = h.Keys[:17], h.Ignored[:17]
+	w.poll(c, schema.PollRequest{Timestamp: 1, Report: report})
+	got := reported()
+	if got == nil || got.Interval != 0 || got.Log.Size != 0 || len(got.Keys) != schema.MaxKeys || len(got.Ignored) != schema.MaxIgnored ||
+		len(got.LogTail) > schema.MaxLogTail || !strings.HasSuffix(got.LogTail, "é\nlast") {
+		t.Fatalf("kept %+v", got)
+	}
+	kept, err := json.Marshal(got)
+	check(t, err)
+	if len(kept) > 16<<10 || bytes.ContainsAny(kept, "\x00\x1b\r\u202e") || strings.Contains(string(kept), `\u001b`) {
+		t.Errorf("%d bytes are kept: %.200s", len(kept), kept)
+	}
+}
+
 func FuzzCleanAndTidy(f *testing.F) {
 	f.Add("plain", 5)
 	f.Add("é\xff\x00\u202e", 2)
@@ -111,6 +200,13 @@ func FuzzCleanAndTidy(f *testing.F) {
 		got := clean(s, limit)
 		if len(got) > limit || strings.ContainsFunc(got, func(r rune) bool { return r < ' ' || r == 0x7f }) || !json.Valid([]byte(quote(got))) {
 			t.Errorf("clean(%q, %d) = %q", s, limit, got)
+		}
+		if end := tail(s, limit); len(end) > limit || !strings.HasSuffix(s, end) {
+			t.Errorf("tail(%q, %d) = %q", s, limit, end)
+		}
+		d := tidyDetails(schema.Details{LogTail: s})
+		if len(d.LogTail) > schema.MaxLogTail || strings.ContainsFunc(d.LogTail, func(r rune) bool { return r < ' ' && r != '\n' }) {
+			t.Errorf("of %q is kept %q", s, d.LogTail)
 		}
 	})
 }

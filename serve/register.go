@@ -15,7 +15,11 @@ import (
 // serveRegister gives a host of the fleet a new secret; an earlier one no longer counts.
 func (s *Server) serveRegister(x *exchange, r *http.Request, name string, u schema.User) {
 	var q schema.RegisterRequest
-	if !x.decode(r, &q) || !x.speaks(q.Schema) {
+	if !x.decode(r, &q) {
+		return
+	}
+	version, ok := s.agree(x, q.Schema)
+	if !ok {
 		return
 	}
 	if err := schema.CheckHostName(q.Host); err != nil {
@@ -44,7 +48,7 @@ func (s *Server) serveRegister(x *exchange, r *http.Request, name string, u sche
 	}
 	s.log.Info("registered", "host", q.Host, "user", name, "platform", q.Platform.String())
 	x.Header().Set("Cache-Control", cacheNever)
-	x.answer(http.StatusOK, schema.RegisterAnswer{Secret: secret, Site: a.Site})
+	x.answer(http.StatusOK, schema.RegisterAnswer{Schema: version, Secret: secret, Site: a.Site})
 }
 
 // serveDownload streams the package that a host shall have, for its first installation by hand.

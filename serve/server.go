@@ -39,6 +39,7 @@ type Server struct {
 	releases  *watcher
 	users     *gate
 	timeouts  timeouts
+	speaks    schema.Versions
 	nobody    schema.Digest // stands in for the secret of an unknown host
 
 	manifests *cache[schema.Digest, *packed]
@@ -71,6 +72,7 @@ func newServer(ctx context.Context, o Options, l *loader) (*Server, error) {
 		store: o.Store, inventory: o.Inventory, log: o.Log,
 		users:     newGate(o.Log),
 		timeouts:  timeouts{header: headerTimeout, body: bodyTimeout},
+		speaks:    schema.WireVersions(),
 		nobody:    randomDigest(),
 		manifests: newCache[schema.Digest, *packed](manifestCache),
 		metadata:  newCache[encoding, []byte](metadataCache),

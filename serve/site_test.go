@@ -173,7 +173,7 @@ func (w *site) get(c caller, path string, headers ...string) reply {
 var installer = caller{"installer", password}
 
 func registration(host string) schema.RegisterRequest {
-	return schema.RegisterRequest{Schema: schema.WireSchema, Host: host, Platform: schema.Platform{OS: "linux", Arch: "amd64"}, Agent: "1.0"}
+	return schema.RegisterRequest{Schema: schema.WireVersions(), Host: host, Platform: schema.Platform{OS: "linux", Arch: "amd64"}, Agent: "1.0"}
 }
 
 func (w *site) register(host string) caller {
@@ -189,7 +189,7 @@ func (w *site) register(host string) caller {
 
 func (w *site) poll(c caller, q schema.PollRequest) (answer schema.PollAnswer, r reply) {
 	w.t.Helper()
-	q.Schema = schema.WireSchema
+	q.Schema = schema.WireVersions()
 	r = w.do(c, http.MethodPost, schema.PollPath, q)
 	if r.status == http.StatusOK {
 		check(w.t, schema.Decode(r.body, &answer))

@@ -43,10 +43,23 @@ type Record struct {
 	Withheld     *Withheld     `json:"withheld,omitempty"`
 	Root         int64         `json:"root,omitempty"` // verified versions, for status
 	Timestamp    int64         `json:"timestamp,omitempty"`
+	Snapshot     schema.Digest `json:"snapshot,omitzero"` // of the verified metadata files, for reports
+	Bin          schema.Digest `json:"bin,omitzero"`
 	LastCheck    time.Time     `json:"lastCheck,omitzero"`
 	LastUpdate   time.Time     `json:"lastUpdate,omitzero"`
 	Last         Outcome       `json:"last,omitzero"`
 	Fetched      int64         `json:"fetched,omitempty"` // bytes that the last installation, or attempt at one, fetched
+	LogTail      string        `json:"logTail,omitempty"` // of the last failure
+	Reported     *Reported     `json:"reported,omitempty"`
+
+	Ignored []schema.IgnoredSignature `json:"ignored,omitempty"` // on the package that was last looked at
+}
+
+// Reported says which details of its reports the host last gave to a server.
+type Reported struct {
+	Server  string        `json:"server"`
+	Details schema.Digest `json:"details"`
+	At      time.Time     `json:"at"`
 }
 
 // Registration is what register agreed with the server.

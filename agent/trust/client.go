@@ -167,6 +167,25 @@ func (c *Client) Versions() (root, timestamp int64) {
 	return c.known.Load(), timestamp
 }
 
+// Digests returns those of the snapshot's and the host's bin's file as they were verified, zero for one that was not. Two
+// hosts that name equal versions and other digests were shown two states.
+func (c *Client) Digests(host string) (snapshot, bin schema.Digest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v := c.cur.Load()
+	if v == nil {
+		return snapshot, bin
+	}
+	if s := c.sums[metadata.SNAPSHOT]; s.version == v.set.Snapshot.Signed.Version {
+		snapshot = s.sum
+	}
+	role := binOf(v.targets, schema.PackageTarget(host))
+	if md := v.set.Targets[role]; md != nil && c.sums[role].version == md.Signed.Version {
+		bin = c.sums[role].sum
+	}
+	return snapshot, bin
+}
+
 // Timestamp returns the newest timestamp file whose whole state is verified and held, nil if there is none.
 func (c *Client) Timestamp() []byte {
 	if v := c.cur.Load(); v != nil {

@@ -30,9 +30,18 @@ type walker struct {
 	waived   []string
 	held     []byte // the timestamp that stands for its version
 
+	// sums are the digests of the files that were verified last, by role. Who reads all bins and keeps none does without.
+	sums map[string]fileSum
+
 	// fleet says that the repository is a fleet's: bins have fixed names and never leave the snapshot, targets and bins
 	// have marks of their own, which a new snapshot key does not lower, and the timestamp is written by who commits it.
 	fleet bool
+}
+
+// fileSum is the digest of a role's file of that version.
+type fileSum struct {
+	version int64
+	sum     schema.Digest
 }
 
 func newWalker(dir string, anchor []byte, now func() time.Time, disk durable.Disk, fleet bool) (*walker, error) {
@@ -43,7 +52,7 @@ func newWalker(dir string, anchor []byte, now func() time.Time, disk durable.Dis
 	if err != nil {
 		return nil, err
 	}
-	w := &walker{now: now, dir: d, fleet: fleet}
+	w := &walker{now: now, dir: d, fleet: fleet, sums: map[string]fileSum{}}
 	if err := w.choose(slices.Clone(anchor)); err != nil {
 		return nil, err
 	}
@@ -225,8 +234,17 @@ func (w *walker) load(ctx context.Context, src MetadataSource, set *trustedmetad
 		}
 		return verify(name, func() error { return take(b) })
 	}
+	taken := func(b []byte) error {
+		if err := accept(); err != nil {
+			return err
+		}
+		if w.dir != nil {
+			w.sums[role] = fileSum{version, schema.DigestOf(b)}
+		}
+		return nil
+	}
 	if b := w.dir.read(w.dir.roleFile(role, version), limit); b != nil && try(b) == nil {
-		return accept()
+		return taken(b)
 	}
 	if src == nil {
 		return unreachable(name, fs.ErrNotExist)
@@ -235,7 +253,7 @@ func (w *walker) load(ctx context.Context, src MetadataSource, set *trustedmetad
 		if v, held := w.dir.held(role, limit); held != nil && v != version {
 			b, err := d.MetadataAgainst(ctx, name, v, held, limit)
 			if err == nil && try(b) == nil {
-				return w.keep(role, version, b, accept)
+				return w.keep(role, version, b, taken)
 			}
 		}
 	}
@@ -246,12 +264,12 @@ func (w *walker) load(ctx context.Context, src MetadataSource, set *trustedmetad
 	if err := try(b); err != nil {
 		return err
 	}
-	return w.keep(role, version, b, accept)
+	return w.keep(role, version, b, taken)
 }
 
 // keep writes a verified file that is accepted. Of a bin the versions before go at once: no timestamp names them as files.
-func (w *walker) keep(role string, version int64, b []byte, accept func() error) error {
-	if err := accept(); err != nil {
+func (w *walker) keep(role string, version int64, b []byte, accept func([]byte) error) error {
+	if err := accept(b); err != nil {
 		return err
 	}
 	name := w.dir.roleFile(role, version)

@@ -44,6 +44,7 @@ type Client struct {
 	conf    Config
 	base    string
 	http    *http.Client
+	speaks  schema.Versions
 	fetched *atomic.Int64 // body bytes read
 	origins []*Client     // that the server redirected to
 }
@@ -74,14 +75,15 @@ func New(conf Config) (*Client, error) {
 		}
 	}
 	dialer := &net.Dialer{Timeout: 15 * time.Second}
-	return &Client{conf: conf, base: strings.TrimSuffix(conf.Server, "/"), fetched: new(atomic.Int64), http: &http.Client{
-		Transport: &http.Transport{
-			Proxy: proxy, DialContext: dialer.DialContext, TLSClientConfig: certs,
-			TLSHandshakeTimeout: 15 * time.Second, ResponseHeaderTimeout: time.Minute,
-			MaxResponseHeaderBytes: 64 << 10, DisableCompression: true, MaxIdleConns: 2,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	return &Client{conf: conf, base: strings.TrimSuffix(conf.Server, "/"), speaks: schema.WireVersions(),
+		fetched: new(atomic.Int64), http: &http.Client{
+			Transport: &http.Transport{
+				Proxy: proxy, DialContext: dialer.DialContext, TLSClientConfig: certs,
+				TLSHandshakeTimeout: 15 * time.Second, ResponseHeaderTimeout: time.Minute,
+				MaxResponseHeaderBytes: 64 << 10, DisableCompression: true, MaxIdleConns: 2,
+			},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}}, nil
 }
 
 // Close ends idle connections.

@@ -3,7 +3,10 @@ package wire
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -65,6 +68,39 @@ func TestErrorsFallIntoClasses(t *testing.T) {
 	}
 }
 
+func TestAnAnswerIsUnderstoodInTheVersionsThatWereAskedFor(t *testing.T) {
+	for _, c := range []struct {
+		speaks  schema.Versions
+		answers int
+		ok      bool
+	}{
+		{schema.Versions{Min: 1, Max: 1}, 1, true}, {schema.Versions{Min: 1, Max: 1}, 2, false},
+		{schema.Versions{Min: 2, Max: 4}, 1, false}, {schema.Versions{Min: 2, Max: 4}, 2, true},
+		{schema.Versions{Min: 2, Max: 4}, 4, true}, {schema.Versions{Min: 2, Max: 4}, 5, false},
+		{schema.Versions{Min: 1, Max: 1}, 0, false}, {schema.Versions{Min: 1, Max: 1}, -1, false},
+	} {
+		var sent struct{ Schema schema.Versions }
+		client := asked(t, &roundTrips{answer: func(r *http.Request) replies {
+			b, err := io.ReadAll(r.Body)
+			if err != nil || json.Unmarshal(b, &sent) != nil || sent.Schema != c.speaks {
+				t.Errorf("asked %s, %v; want %v", b, err, c.speaks)
+			}
+			return replies{status: 200, body: fmt.Appendf(nil, `{"schema":%d,"secret":"s"}`, c.answers)}
+		}})
+		client.speaks = c.speaks
+		a, perr := client.Poll(t.Context(), schema.PollRequest{})
+		r, rerr := client.Register(t.Context(), schema.RegisterRequest{})
+		for what, err := range map[string]error{"poll": perr, "register": rerr} {
+			if (err == nil) != c.ok || !c.ok && !errors.Is(err, ErrMalformed) {
+				t.Errorf("%s: asked in %s, answered in %d: %v", what, c.speaks, c.answers, err)
+			}
+		}
+		if !c.ok && (a != nil || r != nil) {
+			t.Errorf("%v, %v", a, r)
+		}
+	}
+}
+
 func TestAPollWithoutNewsHasNoAnswer(t *testing.T) {
 	if a, err := asked(t, replies{status: 204}).Poll(t.Context(), schema.PollRequest{}); a != nil || err != nil {
 		t.Errorf("%v, %v", a, err)
@@ -97,12 +133,13 @@ func TestASecretThatCannotBeKeptIsMalformed(t *testing.T) {
 		c := asked(t, replies{status: 201, body: []byte(body)})
 		return c.Register(t.Context(), schema.RegisterRequest{})
 	}
-	for _, body := range []string{`{}`, `{"secret":"a\nb"}`, `{"secret":"` + strings.Repeat("s", 1025) + `"}`} {
+	for _, body := range []string{`{}`, `{"secret":"s"}`, `{"schema":1}`, `{"schema":1,"secret":"a\nb"}`,
+		`{"schema":1,"secret":"` + strings.Repeat("s", 1025) + `"}`} {
 		if _, err := register(body); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%.40s: %v", body, err)
 		}
 	}
-	if a, err := register(`{"secret":"s","site":"muc"}`); err != nil || a.Secret != "s" || a.Site != "muc" {
+	if a, err := register(`{"schema":1,"secret":"s","site":"muc"}`); err != nil || a.Secret != "s" || a.Site != "muc" {
 		t.Errorf("%+v, %v", a, err)
 	}
 }

@@ -13,10 +13,14 @@ import (
 	"bakehouse/schema/delta"
 )
 
-// Register asks for a host's secret as the client's user.
+// Register asks for a host's secret as the client's user. The request's Schema is filled in.
 func (c *Client) Register(ctx context.Context, r schema.RegisterRequest) (*schema.RegisterAnswer, error) {
 	var answer schema.RegisterAnswer
+	r.Schema = c.speaks
 	if _, err := c.post(ctx, schema.RegisterPath, r, &answer); err != nil {
+		return nil, err
+	}
+	if err := c.understands(answer.Schema); err != nil {
 		return nil, err
 	}
 	if answer.Secret == "" || len(answer.Secret) > 1024 || strings.ContainsAny(answer.Secret, "\r\n\x00") {
@@ -25,11 +29,24 @@ func (c *Client) Register(ctx context.Context, r schema.RegisterRequest) (*schem
 	return &answer, nil
 }
 
-// Poll sends a host's report. The answer is nil if nothing is new for the host.
+// understands checks the version of an answer: a server picks it from those that the request names.
+func (c *Client) understands(version int) error {
+	if v, ok := c.speaks.Common(schema.Versions{Min: version, Max: version}); ok && v == version {
+		return nil
+	}
+	return &malformedError{fmt.Errorf("server %s: the answer is in version %d of the protocol, asked for was %s",
+		c.base, version, c.speaks)}
+}
+
+// Poll sends a host's report. The answer is nil if nothing is new for the host. The request's Schema is filled in.
 func (c *Client) Poll(ctx context.Context, r schema.PollRequest) (*schema.PollAnswer, error) {
 	var answer schema.PollAnswer
+	r.Schema = c.speaks
 	found, err := c.post(ctx, schema.PollPath, r, &answer)
 	if err != nil || !found {
+		return nil, err
+	}
+	if err := c.understands(answer.Schema); err != nil {
 		return nil, err
 	}
 	return &answer, nil

@@ -40,12 +40,21 @@ type Registration struct {
 	At       time.Time
 }
 
-// Seen is a host's last poll: when, what it had verified, and its report.
+// Seen is a host's last poll: when, what it had verified, and its report. A report without Details keeps those that came
+// before.
 type Seen struct {
 	At        time.Time
 	Timestamp int64
 	Root      int64
 	Report    schema.Report
+}
+
+// after is s with the details that earlier had, if it has none of its own.
+func (s Seen) after(earlier Seen) Seen {
+	if s.Report.Details == nil {
+		s.Report.Details = earlier.Report.Details
+	}
+	return s
 }
 
 // Package is a package that a host was given, by its own digest and its manifest's.
@@ -80,7 +89,8 @@ CREATE TABLE hosts (
 	registered INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE reports (
-	host TEXT PRIMARY KEY, at INTEGER NOT NULL, timestamp INTEGER NOT NULL, root INTEGER NOT NULL, report TEXT NOT NULL
+	host TEXT PRIMARY KEY, at INTEGER NOT NULL, timestamp INTEGER NOT NULL, root INTEGER NOT NULL, report TEXT NOT NULL,
+	details TEXT
 ) STRICT;
 CREATE TABLE packages (
 	host TEXT NOT NULL, package BLOB NOT NULL, manifest BLOB NOT NULL, seen INTEGER NOT NULL,
@@ -206,10 +216,10 @@ func (d *DB) Host(ctx context.Context, name string) (*Host, error) {
 	var platform string
 	var registered int64
 	var at, timestamp, root sql.NullInt64
-	var report sql.NullString
-	err := d.read.QueryRowContext(ctx, `SELECT secret, user, platform, agent, registered, at, timestamp, root, report
+	var report, details sql.NullString
+	err := d.read.QueryRowContext(ctx, `SELECT secret, user, platform, agent, registered, at, timestamp, root, report, details
 		FROM hosts LEFT JOIN reports ON host = name WHERE name = ?`, name).
-		Scan(&secret, &h.User, &platform, &h.Agent, &registered, &at, &timestamp, &root, &report)
+		Scan(&secret, &h.User, &platform, &h.Agent, &registered, &at, &timestamp, &root, &report, &details)
 	if err != nil {
 		return nil, wrap("look up", name, err)
 	}
@@ -226,8 +236,14 @@ func (d *DB) Host(ctx context.Context, name string) (*Host, error) {
 			return nil, wrap("read the report of", name, err)
 		}
 	}
+	if details.Valid {
+		h.Seen.Report.Details = new(schema.Details)
+		if err := json.Unmarshal([]byte(details.String), h.Seen.Report.Details); err != nil {
+			return nil, wrap("read the report of", name, err)
+		}
+	}
 	if isQueued {
-		h.Seen = queued
+		h.Seen = queued.after(h.Seen)
 	}
 	return &h, nil
 }

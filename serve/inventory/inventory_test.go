@@ -73,6 +73,52 @@ func TestARegistrationAndTheLastReportSurviveARestart(t *testing.T) {
 	}
 }
 
+func TestAReportWithoutDetailsKeepsThoseBeforeQueuedOrWritten(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "i.db")
+	db := openAt(t, file)
+	if err := db.Register(t.Context(), registration("web01", "s")); err != nil {
+		t.Fatal(err)
+	}
+	version := int64(0)
+	report := func(d *schema.Details) {
+		t.Helper()
+		version++
+		if err := db.Report("web01", Seen{At: t0, Timestamp: version, Report: schema.Report{Details: d}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has := func(interval int64) {
+		t.Helper()
+		h, err := db.Host(t.Context(), "web01")
+		if err != nil || h.Seen.Timestamp != version || h.Seen.Report.Details == nil || h.Seen.Report.Details.Interval != interval {
+			t.Errorf("%+v, %v; want interval %d", h, err, interval)
+		}
+	}
+	reopen := func() {
+		t.Helper()
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		db = openAt(t, file)
+	}
+	report(&schema.Details{Interval: 60})
+	report(nil)
+	has(60)
+	reopen()
+	has(60)
+	report(nil)
+	has(60)
+	reopen()
+	has(60)
+	report(&schema.Details{Interval: 90})
+	has(90)
+	reopen()
+	has(90)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestReRegistrationReplacesTheSecretAndKeepsTheReport(t *testing.T) {
 	db := openAt(t, filepath.Join(t.TempDir(), "i.db"))
 	defer db.Close()

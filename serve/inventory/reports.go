@@ -15,7 +15,7 @@ const groupTimeout = 20 * time.Second
 // are lost.
 func (d *DB) Report(host string, s Seen) error {
 	d.mu.Lock()
-	d.queue[host] = s
+	d.queue[host] = s.after(d.queue[host])
 	err := d.failed
 	d.failed = nil
 	d.mu.Unlock()
@@ -76,8 +76,9 @@ func (d *DB) writeGroup(group map[string]Seen) error {
 		return err
 	}
 	defer tx.Rollback()
-	stmt, err := tx.PrepareContext(ctx, `INSERT INTO reports (host, at, timestamp, root, report) VALUES (?,?,?,?,?)
-		ON CONFLICT (host) DO UPDATE SET at=excluded.at, timestamp=excluded.timestamp, root=excluded.root, report=excluded.report`)
+	stmt, err := tx.PrepareContext(ctx, `INSERT INTO reports (host, at, timestamp, root, report, details) VALUES (?,?,?,?,?,?)
+		ON CONFLICT (host) DO UPDATE SET at=excluded.at, timestamp=excluded.timestamp, root=excluded.root, report=excluded.report,
+		details=coalesce(excluded.details, reports.details)`)
 	if err != nil {
 		return err
 	}
@@ -91,11 +92,20 @@ func (d *DB) writeGroup(group map[string]Seen) error {
 }
 
 func writeReport(ctx context.Context, stmt *sql.Stmt, host string, s Seen) error {
+	var details sql.NullString
+	if d := s.Report.Details; d != nil {
+		b, err := json.Marshal(d)
+		if err != nil {
+			return err
+		}
+		details = sql.NullString{String: string(b), Valid: true}
+		s.Report.Details = nil // of this copy
+	}
 	b, err := json.Marshal(s.Report)
 	if err != nil {
 		return err
 	}
-	_, err = stmt.ExecContext(ctx, host, s.At.Unix(), s.Timestamp, s.Root, string(b))
+	_, err = stmt.ExecContext(ctx, host, s.At.Unix(), s.Timestamp, s.Root, string(b), details)
 	return err
 }
 

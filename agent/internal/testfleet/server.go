@@ -187,7 +187,7 @@ func (f *Fleet) register(w http.ResponseWriter, r *http.Request, user, password 
 		problem(w, http.StatusNotFound, "unknown host")
 	default:
 		f.secrets[q.Host] = fmt.Sprintf("host-secret-%d-of-%s", len(f.requests), q.Host)
-		answer(w, schema.RegisterAnswer{Secret: f.secrets[q.Host], Site: "central"})
+		answer(w, schema.RegisterAnswer{Schema: 1, Secret: f.secrets[q.Host], Site: "central"})
 	}
 }
 
@@ -205,7 +205,7 @@ func (f *Fleet) poll(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	answer(w, schema.PollAnswer{Schema: schema.WireSchema, Timestamp: f.head, Root: 1, Hold: f.hold, Site: "central"})
+	answer(w, schema.PollAnswer{Schema: 1, Timestamp: f.head, Root: 1, Hold: f.hold, Site: "central"})
 }
 
 func problem(w http.ResponseWriter, status int, text string) {

@@ -68,13 +68,30 @@ type accepter struct {
 	verifier    signature.Verifier
 }
 
-// Verify checks the DSSE envelopes beside a package: threshold of the distinct keys must have signed exactly
-// want. It returns the names of the keys that did. The refusal lists each signature and why it was ignored.
+// Verdict is what envelopes came to: the names of the keys that count, and the signatures that do not.
+type Verdict struct {
+	Accepted []string
+	Ignored  []schema.IgnoredSignature
+}
+
+// Verify is Judge for who asks only which keys have signed.
 func Verify(
 	envelopes [][]byte, want schema.Statement, keys []schema.AcceptedKey, threshold int,
 ) (accepted []string, err error) {
+	v, err := Judge(envelopes, want, keys, threshold)
+	if err != nil {
+		return nil, err
+	}
+	return v.Accepted, nil
+}
+
+// Judge checks the DSSE envelopes beside a package: threshold of the distinct keys must have signed exactly want. The
+// refusal lists each signature and why it was ignored; the Verdict is valid beside it.
+func Judge(
+	envelopes [][]byte, want schema.Statement, keys []schema.AcceptedKey, threshold int,
+) (verdict Verdict, err error) {
 	if threshold < 1 {
-		return nil, fmt.Errorf("signature threshold %d", threshold)
+		return verdict, fmt.Errorf("signature threshold %d", threshold)
 	}
 	var report []string
 	var accepters []accepter
@@ -87,10 +104,14 @@ func Verify(
 		accepters = append(accepters, a)
 	}
 	used := map[[sha256.Size]byte]bool{} // by key, so that one key under two names counts once
+	ignore := func(key, reason string) {
+		verdict.Ignored = append(verdict.Ignored, schema.IgnoredSignature{Key: key, Reason: reason})
+	}
 	total := 0
 	for i, raw := range envelopes {
 		env, err := decodeEnvelope(raw)
 		if err != nil {
+			ignore(fmt.Sprintf("envelope %d", i+1), err.Error())
 			report = append(report, fmt.Sprintf("envelope %d ignored: %v", i+1, err))
 			continue
 		}
@@ -100,35 +121,35 @@ func Verify(
 				break
 			}
 			a, why := judge(env, s, want, accepters)
-			switch {
-			case why != nil:
-				report = append(report, fmt.Sprintf("signature by %s ignored: %v", signerName(a, s), why))
-			case used[a.fingerprint]:
-				report = append(report,
-					fmt.Sprintf("signature by %s ignored: this key has signed already", signerName(a, s)))
-			default:
-				used[a.fingerprint] = true
-				report = append(report, fmt.Sprintf("signature by %s accepted", signerName(a, s)))
-				accepted = append(accepted, a.name)
+			if why == nil && used[a.fingerprint] {
+				why = errors.New("this key has signed already")
 			}
+			if why != nil {
+				ignore(signerName(a, s), why.Error())
+				report = append(report, fmt.Sprintf("signature by %s ignored: %v", signerName(a, s), why))
+				continue
+			}
+			used[a.fingerprint] = true
+			report = append(report, fmt.Sprintf("signature by %s accepted", signerName(a, s)))
+			verdict.Accepted = append(verdict.Accepted, a.name)
 		}
 		if total > maxSignatures {
 			break
 		}
 	}
-	if len(accepted) >= threshold {
-		return accepted, nil
+	if len(verdict.Accepted) >= threshold {
+		return verdict, nil
 	}
 	if total == 0 {
 		report = append(report, "the package carries no signature")
 	}
-	verdict := "No valid signature found"
-	if len(accepted) > 0 {
-		verdict = fmt.Sprintf("%d valid of %d required signatures (by %s)",
-			len(accepted), threshold, strings.Join(accepted, ", "))
+	outcome := "No valid signature found"
+	if len(verdict.Accepted) > 0 {
+		outcome = fmt.Sprintf("%d valid of %d required signatures (by %s)",
+			len(verdict.Accepted), threshold, strings.Join(verdict.Accepted, ", "))
 	}
-	refusal := fmt.Errorf("package %s: %s\n%s", want.Package.Short(), strings.Join(report, "\n"), verdict)
-	return nil, fault.Refuse(refusal,
+	refusal := fmt.Errorf("package %s: %s\n%s", want.Package.Short(), strings.Join(report, "\n"), outcome)
+	return verdict, fault.Refuse(refusal,
 		"sign the package with a key that this host's rules accept, or accept the key in the updater rule")
 }
 

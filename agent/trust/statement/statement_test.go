@@ -114,6 +114,25 @@ func TestStatements(t *testing.T) {
 	}
 }
 
+func TestEachIgnoredSignatureIsNamedWithItsReasonBesideTheAcceptedOnes(t *testing.T) {
+	a, thief := trusttest.NewKey(), trusttest.NewKey()
+	forged := bytes.Replace(trusttest.Statement(testStatement, thief), []byte(thief.ID()), []byte(a.ID()), 1)
+	envelopes := [][]byte{[]byte("junk"), forged, trusttest.Statement(testStatement, a, a)}
+	want := []string{"envelope 1", "key alice", "key alice"}
+	reasons := []string{"invalid", "does not verify", "signed already"}
+	for _, threshold := range []int{1, 2} {
+		v, err := Judge(envelopes, testStatement, []schema.AcceptedKey{accept("alice", a)}, threshold)
+		if (err == nil) != (threshold == 1) || !slices.Equal(v.Accepted, []string{"alice"}) || len(v.Ignored) != len(want) {
+			t.Fatalf("threshold %d: %+v, %v", threshold, v, err)
+		}
+		for i, s := range v.Ignored {
+			if s.Key != want[i] || !strings.Contains(s.Reason, reasons[i]) {
+				t.Errorf("threshold %d: %+v, want %s: …%s…", threshold, s, want[i], reasons[i])
+			}
+		}
+	}
+}
+
 func mustJSON(t *testing.T, v any) []byte {
 	t.Helper()
 	b, err := json.Marshal(v)

@@ -1,0 +1,106 @@
+package agent
+
+import (
+	"encoding/json"
+	"strings"
+	"sync"
+	"time"
+
+	"bakehouse/agent/state"
+	"bakehouse/agent/wire"
+	"bakehouse/schema"
+)
+
+// repeatDetails is how long the details of a report stay unsent when they have not changed: a server whose inventory
+// was restored from a backup has older ones.
+const repeatDetails = 24 * time.Hour
+
+// report is what the host says of itself to server, and what it will have told once that is delivered.
+func (a *Agent) report(h *state.Host, server string) (schema.Report, *state.Reported) {
+	now := a.opts.Now().UTC().Truncate(time.Second)
+	r := schema.Report{
+		Agent: a.opts.Version, Platform: a.platform, State: h.Last.State, Code: h.Last.Code,
+		Error: cut(h.Last.Error, 2000), Target: h.Last.Target, Downloaded: h.Last.Downloaded, Fetched: h.Fetched,
+		LastCheck: h.LastCheck, LastUpdate: h.LastUpdate, NextCheck: now.Add(h.Interval()),
+	}
+	if r.State == "" {
+		r.State = schema.StateNew
+	}
+	if w := h.Withheld; w != nil {
+		r.HeldSince, r.Critical = w.Since, w.Critical(now) != ""
+	}
+	if i := h.Installed; i != nil {
+		r.Installed, r.Recipe, r.Release = i.Package, i.Recipe, i.Release
+	}
+	d := a.details(h)
+	b, err := json.Marshal(d)
+	if err != nil {
+		return r, h.Reported // a date that cannot be written
+	}
+	sent := &state.Reported{Server: server, Details: schema.DigestOf(b), At: now}
+	if old := h.Reported; old != nil && old.Server == server && old.Details == sent.Details &&
+		!now.Before(old.At) && now.Sub(old.At) < repeatDetails {
+		return r, old
+	}
+	r.Details = d
+	return r, sent
+}
+
+func (a *Agent) details(h *state.Host) *schema.Details {
+	d := &schema.Details{Interval: int64(h.Interval() / time.Second), Snapshot: h.Snapshot, Bin: h.Bin,
+		Ignored: h.Ignored, LogTail: h.LogTail}
+	if _, keys, threshold, err := h.Trusted(); err == nil {
+		d.Keys, _ = keyStates(keys, threshold, h.Config, a.opts.Now()) // what its error says is on the status page
+		d.Keys = d.Keys[:min(len(d.Keys), schema.MaxKeys)]
+	}
+	if p := h.Previous; p != nil {
+		d.Previous = p.Package
+	}
+	return d
+}
+
+// ignored bounds what is kept and reported of signatures that did not count; a server may have made them up.
+func ignored(list []schema.IgnoredSignature) []schema.IgnoredSignature {
+	var out []schema.IgnoredSignature
+	for _, s := range list[:min(len(list), schema.MaxIgnored)] {
+		out = append(out, schema.IgnoredSignature{Key: wire.Printable(s.Key), Reason: wire.Printable(s.Reason)})
+	}
+	return out
+}
+
+// logTail keeps the end of what is written to it.
+type logTail struct {
+	mu  sync.Mutex
+	end []byte
+}
+
+func (l *logTail) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.end = append(l.end, b...)
+	l.end = append(l.end[:0], l.end[max(0, len(l.end)-schema.MaxLogTail):]...)
+	return len(b), nil
+}
+
+// without is the end of the log in whole lines. No secret is in the log; but a server that was told this host's can put
+// it into an answer's text, and the report may go to another server.
+func (l *logTail) without(secret string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := string(l.end)
+	if len(s) == schema.MaxLogTail {
+		_, s, _ = strings.Cut(s, "\n")
+	}
+	if secret != "" {
+		s = strings.ReplaceAll(s, secret, "(hidden)")
+	}
+	s = strings.TrimSpace(strings.ToValidUTF8(s, "?"))
+	return s[max(0, len(s)-schema.MaxLogTail):]
+}
+
+func cut(s string, n int) string {
+	if len(s) > n {
+		return "…" + s[len(s)-n:]
+	}
+	return s
+}
