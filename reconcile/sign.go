@@ -129,7 +129,7 @@ func unlockNamed(ring *keys.Keyring, f *fleet.Fleet, names []string) ([]string, 
 			return nil, fault.Hint(fmt.Errorf("key %s does not sign packages, but %s", name, strings.Join(k.Uses, ", ")),
 				"name a key with the use package: bakehouse key list")
 		}
-		if _, err := ring.Signer(name); err != nil {
+		if _, err := ring.StatementSigner(name); err != nil {
 			return nil, err
 		}
 	}

@@ -65,7 +65,7 @@ func TestSixteenSignaturesOfASlowKeyAreMadeAtATime(t *testing.T) {
 		key := &slow{Signer: s, batch: 16, enough: make(chan struct{})}
 		ring := keys.Open(&fleet.Fleet{Keys: map[string]*fleet.Key{"hsm": {Name: "hsm", Public: string(public),
 			Uses: []string{fleet.UsePackage}}}}, t.TempDir(), nil)
-		ring.Use("hsm", key)
+		ring.Use("hsm", keys.Signers{Statement: key})
 		st, err := store.Open(t.Context(), t.TempDir())
 		if err != nil {
 			t.Fatal(err)

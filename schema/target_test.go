@@ -2,7 +2,6 @@ package schema
 
 import (
 	"encoding/json"
-	"strings"
 	"testing"
 	"time"
 )
@@ -52,36 +51,6 @@ func TestTheCustomDataOfAPlainHostStaySmall(t *testing.T) {
 	want := `{"manifest":"` + newer.String() + `","recipe":"0123456789abcdef","ring":"all","selected":true,"release":7,"since":"2026-03-01T12:00:00Z"}`
 	if err != nil || string(b) != want {
 		t.Errorf("%s, %v", b, err)
-	}
-}
-
-func TestAStatementSpeaksOfOnePackageOnly(t *testing.T) {
-	m, _ := draft("head", "segment", "tail")
-	st := StatementFor(m, newer)
-	b, err := json.Marshal(st)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if back, err := DecodeStatement(b); err != nil || back != st {
-		t.Errorf("%+v, %v", back, err)
-	}
-	for _, field := range []string{"package", "manifest", "recipe", "platform", "format", "anchor"} {
-		var v map[string]any
-		if err := json.Unmarshal(b, &v); err != nil {
-			t.Fatal(err)
-		}
-		delete(v, field)
-		cut, err := json.Marshal(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, err := DecodeStatement(cut); err == nil {
-			t.Errorf("without %s it is %+v", field, got)
-		}
-	}
-	twice := strings.Replace(string(b), `{`, `{"package":"`+foreign.String()+`",`, 1)
-	if got, err := DecodeStatement([]byte(twice)); err == nil {
-		t.Errorf("on two packages it is %+v", got)
 	}
 }
 

@@ -100,7 +100,7 @@ func FuzzLocation(f *testing.F) {
 func FuzzStatementList(f *testing.F) {
 	key := trusttest.NewKey()
 	for _, s := range []string{"", "[]", "null", "[null]", `[[]]`, `{}`,
-		`[{"payloadType":"application/vnd.bakehouse.package.v1+json","payload":"e30=",` +
+		`[{"payloadType":"application/vnd.in-toto+json","payload":"e30=",` +
 			`"signatures":[{"keyid":"` + key.ID() + `","sig":"AA=="}]}]`} {
 		f.Add([]byte(s))
 	}

@@ -52,11 +52,11 @@ func (k *Keyring) changePassphrase(disk durable.Disk, name string, fresh func() 
 	if err != nil {
 		return "", fault.Hint(err, "%s", orHint(err, hintKeyDir))
 	}
-	signer, err := LoadSigner(priv)
+	signers, err := LoadSigners(priv)
 	if err != nil {
 		return "", err
 	}
-	if err := samePublic(signer, key); err != nil {
+	if err := samePublic(signers.Metadata, key); err != nil {
 		return "", err
 	}
 	pass, err := fresh()

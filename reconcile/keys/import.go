@@ -90,11 +90,11 @@ func (a *Access) ImportPrivate(ctx context.Context, f *fleet.Fleet, i Import) (*
 	if err != nil {
 		return nil, err
 	}
-	signer, err := LoadSigner(priv)
+	signers, err := LoadSigners(priv)
 	if err != nil {
 		return nil, err
 	}
-	if err := samePublic(signer, key); err != nil {
+	if err := samePublic(signers.Metadata, key); err != nil {
 		return nil, fault.Hint(fmt.Errorf("%s does not belong to %s", i.File, k.publicPath()),
 			"import it under another name")
 	}

@@ -31,12 +31,18 @@ type Keyring struct {
 	services services
 
 	mu      sync.Mutex
-	signers map[string]signature.Signer
+	signers map[string]Signers
+}
+
+// Signers are one key's: of TUF metadata and of statements, which TUF and cosign have in different forms for RSA.
+type Signers struct {
+	Metadata  signature.Signer // Ed25519, ECDSA with SHA-256, RSA-PSS with SHA-256
+	Statement signature.Signer // Ed25519, ECDSA with SHA-256, RSA PKCS #1 v1.5 with SHA-256: cosign's
 }
 
 // Open makes a keyring of f's keys whose private halves are files in keyDir. Nothing is read yet; see Unlock.
 func Open(f *fleet.Fleet, keyDir string, pass Passphrase) *Keyring {
-	return &Keyring{keys: f.Keys, dir: keyDir, pass: pass, Now: time.Now, signers: map[string]signature.Signer{}}
+	return &Keyring{keys: f.Keys, dir: keyDir, pass: pass, Now: time.Now, signers: map[string]Signers{}}
 }
 
 // For is an empty keyring for another state of the fleet, with the same access.
@@ -47,7 +53,7 @@ func (k *Keyring) For(f *fleet.Fleet) *Keyring {
 }
 
 // Use makes the keyring sign with s for a key, instead of what keys/ says of its private half.
-func (k *Keyring) Use(name string, s signature.Signer) {
+func (k *Keyring) Use(name string, s Signers) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.signers[name] = s
@@ -62,7 +68,7 @@ func (k *Keyring) Unlock(uses ...string) error {
 			return err
 		}
 		for _, name := range names {
-			if _, err := k.Signer(name); err != nil {
+			if _, err := k.open(name); err != nil {
 				return err
 			}
 		}
@@ -120,39 +126,50 @@ func (k *Keyring) Key(name string) (*fleet.Key, error) {
 	return key, nil
 }
 
-// Signer returns the key's signer, decrypting its private half if need be.
-func (k *Keyring) Signer(name string) (signature.Signer, error) {
+// MetadataSigner returns what signs TUF metadata with the key, decrypting its private half if need be.
+func (k *Keyring) MetadataSigner(name string) (signature.Signer, error) {
+	s, err := k.open(name)
+	return s.Metadata, err
+}
+
+// StatementSigner returns what signs statements on packages with the key, decrypting its private half if need be.
+func (k *Keyring) StatementSigner(name string) (signature.Signer, error) {
+	s, err := k.open(name)
+	return s.Statement, err
+}
+
+func (k *Keyring) open(name string) (Signers, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	key, err := k.Key(name)
 	if err != nil {
-		return nil, err
+		return Signers{}, err
 	}
 	state, err := k.state(key)
-	s := k.signers[name]
-	if s != nil && (err == nil || state == StateElsewhere) {
+	s, ok := k.signers[name]
+	if ok && (err == nil || state == StateElsewhere) {
 		return s, nil
 	}
 	if err != nil {
-		return nil, fault.Hint(err, "%s", orHint(err, map[string]string{
+		return Signers{}, fault.Hint(err, "%s", orHint(err, map[string]string{
 			StateEarly:   "sign with another key until then",
 			StateExpired: "sign with the key that follows it",
 			StateRetired: "sign with the key that followed it",
 		}[state], hintKeyDir))
 	}
 	if strings.Contains(key.Private, "://") {
-		s, err = k.services.signer(key)
+		s, err = k.services.signers(key)
 	} else {
 		var priv crypto.PrivateKey
 		if priv, err = k.private(key); err == nil {
-			s, err = LoadSigner(priv)
+			s, err = LoadSigners(priv)
 		}
 	}
 	if err != nil {
-		return nil, err
+		return Signers{}, err
 	}
-	if err := samePublic(s, key); err != nil {
-		return nil, err
+	if err := samePublic(s.Metadata, key); err != nil {
+		return Signers{}, err
 	}
 	k.signers[name] = s
 	return s, nil
@@ -204,13 +221,17 @@ func ID(key *fleet.Key) (string, error) {
 	return statement.KeyID(pub)
 }
 
-// LoadSigner is a signer whose signatures hosts verify: Ed25519, ECDSA with SHA-256, RSA-PSS with SHA-256.
-func LoadSigner(priv crypto.PrivateKey) (signature.Signer, error) {
+// LoadSigners are the signers of a private key.
+func LoadSigners(priv crypto.PrivateKey) (s Signers, err error) {
+	if s.Statement, err = signature.LoadSigner(priv, crypto.SHA256); err != nil {
+		return s, err
+	}
+	s.Metadata = s.Statement
 	if k, ok := priv.(*rsa.PrivateKey); ok {
 		// Without options: they would be written to at each signature, unguarded.
-		return signature.LoadRSAPSSSigner(k, crypto.SHA256, nil)
+		s.Metadata, err = signature.LoadRSAPSSSigner(k, crypto.SHA256, nil)
 	}
-	return signature.LoadSigner(priv, crypto.SHA256)
+	return s, err
 }
 
 // hintKeyDir is what to do about a private half that is not there.

@@ -93,7 +93,7 @@ func TestAKeyWhosePassphraseChangeFailedHalfWayStillOpens(t *testing.T) {
 		if bytes.Equal(left, sealed) {
 			continue
 		}
-		if _, err := with("new").Signer("package"); err != nil {
+		if _, err := with("new").StatementSigner("package"); err != nil {
 			t.Errorf("call %d: the old file is gone, and the new one: %v", at, err)
 		}
 	}
@@ -104,7 +104,7 @@ func TestAPrivateKeyThatOthersCanReadIsNotUsed(t *testing.T) {
 	if err := os.Chmod(path, 0o640); err != nil {
 		t.Fatal(err)
 	}
-	_, err := ring.Signer("package")
+	_, err := ring.StatementSigner("package")
 	if !errors.Is(err, errExposed) || fault.HintOf(err) == "" {
 		t.Errorf("got %v", err)
 	}
@@ -113,11 +113,11 @@ func TestAPrivateKeyThatOthersCanReadIsNotUsed(t *testing.T) {
 func TestAKeySignsNeitherBeforeItsTimeNorAfterNorOnceItIsRetired(t *testing.T) {
 	priv := ed25519Key(t)
 	ring, key, _ := packageKey(t, priv, []byte("decrypted already"))
-	signer, err := LoadSigner(priv)
+	signers, err := LoadSigners(priv)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ring.Use(key.Name, signer)
+	ring.Use(key.Name, signers)
 	for name, change := range map[string]func(){
 		StateEarly:   func() { key.NotBefore = start.Add(1) },
 		StateExpired: func() { key.Expires = start },
@@ -132,13 +132,13 @@ func TestAKeySignsNeitherBeforeItsTimeNorAfterNorOnceItIsRetired(t *testing.T) {
 		if names, err := ring.Names("package"); err == nil {
 			t.Errorf("%s: %q sign", name, names)
 		}
-		if _, err := ring.Signer("package"); err == nil {
+		if _, err := ring.StatementSigner("package"); err == nil {
 			t.Errorf("%s: it signs", name)
 		}
 		*key = was
 	}
 	key.NotBefore, key.Expires = start, start.Add(1)
-	if _, err := ring.Signer("package"); err != nil {
+	if _, err := ring.StatementSigner("package"); err != nil {
 		t.Error(err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,28 +79,38 @@ func (s services) open(ctx context.Context, uri string) (keyService, error) {
 	return &plugin{s[scheme], rest}, nil
 }
 
-// signer is one whose private half is at the key's URI.
-func (s services) signer(key *fleet.Key) (signature.Signer, error) {
+// signers are those whose private half is at the key's URI.
+func (s services) signers(key *fleet.Key) (Signers, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), remoteTimeout)
 	defer cancel()
 	service, err := s.open(ctx, key.Private)
 	if err != nil {
-		return nil, fmt.Errorf("key %s: %w", key.Name, err)
+		return Signers{}, fmt.Errorf("key %s: %w", key.Name, err)
 	}
 	pub, err := service.PublicKey(options.WithContext(ctx))
 	if err != nil {
-		return nil, fmt.Errorf("key %s: %w", key.Name, err)
+		return Signers{}, fmt.Errorf("key %s: %w", key.Name, err)
 	}
-	v, err := statement.LoadVerifier(pub)
-	return &remoteSigner{service, pub, v}, err
+	statements, err := statement.LoadVerifier(pub)
+	if err != nil {
+		return Signers{}, fmt.Errorf("key %s: %w", key.Name, err)
+	}
+	metadata := statements
+	if k, ok := pub.(*rsa.PublicKey); ok {
+		metadata, err = signature.LoadRSAPSSVerifier(k, crypto.SHA256, &rsa.PSSOptions{Hash: crypto.SHA256})
+	}
+	return Signers{Metadata: &remoteSigner{service, pub, metadata, "TUF metadata", "RSA-PSS"},
+		Statement: &remoteSigner{service, pub, statements, "statements", "RSA PKCS #1 v1.5"}}, err
 }
 
-// remoteSigner signs where the private half is. Each signature is verified here before it counts: a KMS may be set to
-// another scheme than the one that hosts verify (PKCS #1 v1.5 for RSA, say).
+// remoteSigner signs where the private half is. Which scheme an RSA key has is set there and cannot be asked for, so
+// each signature is verified here before it counts: a key for roles has to sign in one scheme, a key for packages in
+// the other.
 type remoteSigner struct {
 	service  keyService
 	pub      crypto.PublicKey
 	verifier signature.Verifier
+	of, rsa  string // what it signs, and the scheme of RSA keys for that
 }
 
 func (r *remoteSigner) PublicKey(...signature.PublicKeyOption) (crypto.PublicKey, error) {
@@ -119,7 +130,7 @@ func (r *remoteSigner) SignMessage(message io.Reader, opts ...signature.SignOpti
 	}
 	if err := r.verifier.VerifySignature(bytes.NewReader(sig), bytes.NewReader(b)); err != nil {
 		return nil, fault.Hint(fmt.Errorf("the key service made a signature that no host would accept: %w", err),
-			"the key must sign Ed25519, ECDSA P-256 with SHA-256, or RSA-PSS with SHA-256")
+			"for %s the key must sign Ed25519, ECDSA P-256 with SHA-256, or %s with SHA-256", r.of, r.rsa)
 	}
 	return sig, nil
 }

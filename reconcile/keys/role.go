@@ -65,7 +65,7 @@ func SignRole[T metadata.Roles](ring *Keyring, md *metadata.Metadata[T], role *m
 			why = append(why, err)
 			continue
 		}
-		s, err := ring.Signer(name)
+		s, err := ring.MetadataSigner(name)
 		if err != nil {
 			return nil, err
 		}

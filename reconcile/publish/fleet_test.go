@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
-	"github.com/sigstore/sigstore/pkg/signature"
 
 	"bakehouse/agent/trust"
 	"bakehouse/reconcile/keys"
@@ -36,7 +35,7 @@ type testFleet struct {
 	t       testing.TB
 	keys    *keys.Keyring
 	dir     string
-	signers map[string]signature.Signer
+	signers map[string]keys.Signers
 	now     time.Time // when roots are made
 
 	recovery Recovery // what happened to the store before the next publish
@@ -48,7 +47,7 @@ var testUses = []string{fleet.UseRoot, fleet.UseTargets, fleet.UseSnapshot, flee
 
 func newFleet(t testing.TB) *testFleet {
 	t.Helper()
-	f := &testFleet{t: t, dir: t.TempDir(), signers: map[string]signature.Signer{}, now: start,
+	f := &testFleet{t: t, dir: t.TempDir(), signers: map[string]keys.Signers{}, now: start,
 		Fleet: &fleet.Fleet{Name: "acme", URL: "https://bakehouse.example", AnchorVersion: 1,
 			Lifetimes: fleet.Lifetimes{Timestamp: 7 * day, Snapshot: 30 * day, Targets: 365 * day, Root: 365 * day},
 			Keys:      map[string]*fleet.Key{}}}
@@ -159,7 +158,7 @@ func (f *testFleet) takeKey(name string, priv crypto.Signer, uses ...string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	if f.signers[name], err = keys.LoadSigner(priv); err != nil {
+	if f.signers[name], err = keys.LoadSigners(priv); err != nil {
 		f.t.Fatal(err)
 	}
 	f.Keys[name] = &fleet.Key{Name: name, Public: string(public), Uses: uses}

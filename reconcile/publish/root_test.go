@@ -25,7 +25,7 @@ func (f *testFleet) resign(n int, name string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	s, err := md.Sign(f.signers[name])
+	s, err := md.Sign(f.signers[name].Metadata)
 	if err != nil {
 		f.t.Fatal(err)
 	}

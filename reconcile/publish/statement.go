@@ -26,12 +26,12 @@ func Statement(
 	ctx context.Context, st store.Store, ring *keys.Keyring, names []string, m *schema.Manifest, manifest schema.Digest,
 ) error {
 	want := schema.StatementFor(m, manifest)
-	payload, err := json.Marshal(want)
+	payload, err := want.Encode()
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		signer, err := ring.Signer(name)
+		signer, err := ring.StatementSigner(name)
 		if err != nil {
 			return err
 		}

@@ -219,7 +219,7 @@ func (c *Chain) sign(f *fleet.Fleet, ring *keys.Keyring, name, private string) (
 		if only == "" && ring.Usable(key) != nil {
 			continue
 		}
-		s, err := ring.Signer(key.Name)
+		s, err := ring.MetadataSigner(key.Name)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
-	"github.com/sigstore/sigstore/pkg/signature"
 
 	"bakehouse/reconcile/keys"
 	"bakehouse/schema/fault"
@@ -26,7 +25,7 @@ func newCeremony(t *testing.T) *Ceremony {
 	t.Helper()
 	year := 365 * 24 * time.Hour
 	f := &fleet.Fleet{Name: "acme", Keys: map[string]*fleet.Key{}, Lifetimes: fleet.Lifetimes{Root: year}}
-	signers, dir := map[string]signature.Signer{}, t.TempDir()
+	signers, dir := map[string]keys.Signers{}, t.TempDir()
 	for _, role := range roles {
 		_, priv, err := ed25519.GenerateKey(rand.Reader)
 		if err != nil {
@@ -36,7 +35,7 @@ func newCeremony(t *testing.T) *Ceremony {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if signers[role], err = keys.LoadSigner(priv); err != nil {
+		if signers[role], err = keys.LoadSigners(priv); err != nil {
 			t.Fatal(err)
 		}
 		path := filepath.Join(dir, keys.FileName(role))

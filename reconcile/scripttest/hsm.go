@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -35,7 +36,8 @@ func softhsmModule() (string, error) {
 	return found[0], nil
 }
 
-// softhsm makes a token, and sets PLUGIN to the absolute path of a plugin that signs in it.
+// softhsm makes a token, and sets PLUGIN to the absolute path of a plugin that signs in it. HSM_PSS lists the RSA keys
+// that sign in PSS there; others sign in PKCS #1 v1.5, and elliptic curves in ECDSA.
 func softhsm(ts *testscript.TestScript, _ bool, _ []string) {
 	module, err := softhsmModule()
 	ts.Check(err)
@@ -114,7 +116,11 @@ func (t token) SignMessage(message io.Reader, _ ...signature.SignOption) ([]byte
 		return nil, err
 	}
 	if _, ok := pub.(*rsa.PublicKey); ok {
-		return t.tool(b, "--sign", "--mechanism", os.Getenv("HSM_RSA"))
+		mechanism := "SHA256-RSA-PKCS"
+		if slices.Contains(strings.Fields(os.Getenv("HSM_PSS")), t.label) {
+			mechanism += "-PSS"
+		}
+		return t.tool(b, "--sign", "--mechanism", mechanism)
 	}
 	digest := sha256.Sum256(b)
 	return t.tool(digest[:], "--sign", "--mechanism", "ECDSA", "--signature-format", "openssl")

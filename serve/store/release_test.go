@@ -60,9 +60,13 @@ func release(n int64) []object {
 	z.Close()
 	add(schema.ManifestKey(digest), packed.Bytes())
 
+	statement, err := schema.StatementFor(m, digest).Encode()
+	if err != nil {
+		panic(err)
+	}
 	signature := []map[string]string{{"keyid": "k1", "sig": "c2ln"}}
 	add(schema.StatementKey(m.SHA256, "k1"), asJSON(map[string]any{"payloadType": schema.StatementType,
-		"payload": asJSON(schema.StatementFor(m, digest)), "signatures": signature}))
+		"payload": statement, "signatures": signature}))
 	policy := asJSON(map[string]any{"schema": 1, "release": n})
 	add(schema.TargetKey(schema.DigestOf(policy)), policy)
 

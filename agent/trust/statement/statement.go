@@ -1,13 +1,12 @@
 // Package statement decides whose signature on a package counts. TUF metadata (package trust) say which package a host
-// gets; statements say that a package is ours. Each is a DSSE envelope beside the package, over its digest, its
-// manifest's and the fleet's anchor, made by a signature key that no server holds. What signs, reads and accepts them
-// shares this.
+// gets; statements say that a package is ours. Each is a DSSE envelope beside the package, with an
+// in-toto Statement on its digest, its manifest's and the fleet's anchor, made by a signature key that no server holds.
+// What signs, reads and accepts them shares this.
 package statement
 
 import (
 	"bytes"
 	"crypto"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -51,11 +50,9 @@ func PAE(payloadType string, payload []byte) []byte {
 	return fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(payloadType), payloadType, len(payload), payload)
 }
 
-// LoadVerifier returns the verifier of a public key. RSA keys sign PSS, as TUF has it.
+// LoadVerifier returns what verifies statements by a public key, in the one form that cosign has for its type: Ed25519,
+// ECDSA with SHA-256, RSA PKCS #1 v1.5 with SHA-256. (TUF metadata by RSA keys are PSS.)
 func LoadVerifier(pub crypto.PublicKey) (signature.Verifier, error) {
-	if k, ok := pub.(*rsa.PublicKey); ok {
-		return signature.LoadRSAPSSVerifier(k, crypto.SHA256, &rsa.PSSOptions{Hash: crypto.SHA256})
-	}
 	return signature.LoadVerifier(pub, crypto.SHA256)
 }
 

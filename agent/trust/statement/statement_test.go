@@ -2,7 +2,6 @@ package statement
 
 import (
 	"bytes"
-	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -15,7 +14,7 @@ import (
 	"bakehouse/schema/fault"
 )
 
-var testStatement = schema.Statement{Package: schema.DigestOf([]byte("package")),
+var testStatement = schema.Statement{Name: "bakehouse-agent", Package: schema.DigestOf([]byte("package")),
 	Manifest: schema.DigestOf([]byte("manifest")), Recipe: "0123456789abcdef",
 	Platform: schema.Platform{OS: "linux", Arch: "amd64"}, Format: schema.Deb,
 	Anchor: schema.DigestOf([]byte("anchor"))}
@@ -36,6 +35,14 @@ func TestStatements(t *testing.T) {
 	}
 	as := func(payloadType, payload string) [][]byte {
 		return [][]byte{trusttest.Envelope(payloadType, []byte(payload), a)}
+	}
+	// with is the envelope of a on a payload that says something else than a statement.
+	with := func(old, new string) [][]byte {
+		payload := string(trusttest.Payload(testStatement))
+		if !strings.Contains(payload, old) {
+			t.Fatalf("nothing to alter: %s", old)
+		}
+		return as(schema.StatementType, strings.Replace(payload, old, new, 1))
 	}
 	by := func(signers ...trusttest.Key) []byte { return trusttest.Statement(testStatement, signers...) }
 	replaced := func(b []byte, old, new string) [][]byte {
@@ -77,10 +84,27 @@ func TestStatements(t *testing.T) {
 		"another type of payload": {as("text/plain", "x"), keys, 1, nil, []string{`it is a "text/plain"`, none}},
 		"a payload that is no statement": {as(schema.StatementType, "x"), keys, 1, nil,
 			[]string{"key alice ignored", none}},
-		"a statement with a name twice": {as(schema.StatementType, `{"package":"","package":""}`), keys, 1, nil,
+		"another name": {of(func(s *schema.Statement) { s.Name = "x" }, a), keys, 1, nil,
+			[]string{"differently", none}},
+		"a statement with a name twice": {with(`{"_type"`, `{"predicate":{},"_type"`), keys, 1, nil,
 			[]string{"stands twice", none}},
+		"a second subject": {with(`"subject":[`, `"subject":[{"name":"x","digest":{"sha256":"`+x.Hex()+`"}},`), keys, 1,
+			nil, []string{"key alice ignored: statement: it has 2 subjects, not one", none}},
+		"another predicate type": {with("package:v1", "plugin:v1"), keys, 1, nil,
+			[]string{`key alice ignored: statement: its predicate type is "urn:bakehouse:plugin:v1"`, none}},
+		"an older in-toto statement": {with("Statement/v1", "Statement/v0.1"), keys, 1, nil,
+			[]string{`key alice ignored: statement: its type is "https://in-toto.io/Statement/v0.1"`, none}},
+		"a digest by another algorithm alone": {with(`"sha256":"`, `"sha512":"`), keys, 1, nil,
+			[]string{`key alice ignored: statement: digest of the subject: "sha256" is missing`, none}},
+		"what was a statement before in-toto": {as("application/vnd.bakehouse.package.v1+json", `{"package":"`+
+			testStatement.Package.String()+`"}`), keys, 1, nil,
+			[]string{`it is a "application/vnd.bakehouse.package.v1+json", not a package statement`, none}},
+		"that under the type of in-toto's": {as(schema.StatementType, `{"package":"`+
+			testStatement.Package.String()+`"}`), keys, 1, nil,
+			[]string{`key alice ignored: statement: "_type" is missing`, none}},
 		"a payload type moved to another payload": {
-			replaced(as("application/x", string(mustJSON(t, testStatement)))[0], "application/x", schema.StatementType),
+			replaced(as("application/x", string(trusttest.Payload(testStatement)))[0], "application/x",
+				schema.StatementType),
 			keys, 1, nil, []string{"does not verify", none}},
 		"an accepted key that cannot be read": {[][]byte{good},
 			[]schema.AcceptedKey{{Name: "carol", Public: "nonsense"}}, 1, nil,
@@ -122,7 +146,8 @@ func TestEachIgnoredSignatureIsNamedWithItsReasonBesideTheAcceptedOnes(t *testin
 	reasons := []string{"invalid", "does not verify", "signed already"}
 	for _, threshold := range []int{1, 2} {
 		v, err := Judge(envelopes, testStatement, []schema.AcceptedKey{accept("alice", a)}, threshold)
-		if (err == nil) != (threshold == 1) || !slices.Equal(v.Accepted, []string{"alice"}) || len(v.Ignored) != len(want) {
+		if (err == nil) != (threshold == 1) || !slices.Equal(v.Accepted, []string{"alice"}) ||
+			len(v.Ignored) != len(want) {
 			t.Fatalf("threshold %d: %+v, %v", threshold, v, err)
 		}
 		for i, s := range v.Ignored {
@@ -133,13 +158,26 @@ func TestEachIgnoredSignatureIsNamedWithItsReasonBesideTheAcceptedOnes(t *testin
 	}
 }
 
-func mustJSON(t *testing.T, v any) []byte {
-	t.Helper()
-	b, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
+// Each type of key signs in one form: what another form of its signature is good for, nobody has to think about.
+func TestEachTypeOfKeySignsInTheFormOfCosign(t *testing.T) {
+	payload := trusttest.Payload(testStatement)
+	for _, kind := range []string{"ed25519", "ecdsa", "rsa"} {
+		k := trusttest.NewKeyOf(kind)
+		keys := []schema.AcceptedKey{accept("k", k)}
+		env := trusttest.Envelope(schema.StatementType, payload, k)
+		if _, err := Verify([][]byte{env}, testStatement, keys, 1); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+		if kind != "rsa" {
+			continue
+		}
+		k.Statement = k.Signer // PSS
+		env = trusttest.Envelope(schema.StatementType, payload, k)
+		if by, err := Verify([][]byte{env}, testStatement, keys, 1); err == nil ||
+			!strings.Contains(err.Error(), "key k ignored: it does not verify") {
+			t.Errorf("PSS: by %q, %v", by, err)
+		}
 	}
-	return b
 }
 
 func manySignatures(t *testing.T, k trusttest.Key) []byte {
@@ -172,8 +210,8 @@ func TestEnvelopesAreThoseOfSigstore(t *testing.T) {
 	if err := theirs.VerifySignature(bytes.NewReader(unnamed), nil); err != nil {
 		t.Errorf("sigstore refuses ours: %v", err)
 	}
-	var s signature.Signer = sigdsse.WrapSigner(k.Signer, schema.StatementType)
-	env, err := s.SignMessage(bytes.NewReader(mustJSON(t, testStatement)))
+	var s signature.Signer = sigdsse.WrapSigner(k.Statement, schema.StatementType)
+	env, err := s.SignMessage(bytes.NewReader(trusttest.Payload(testStatement)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +224,7 @@ func TestEnvelopesAreThoseOfSigstore(t *testing.T) {
 func FuzzVerify(f *testing.F) {
 	k := trusttest.NewKey()
 	f.Add(trusttest.Statement(testStatement, k))
-	f.Add([]byte(`{"payloadType":"application/vnd.bakehouse.package.v1+json","payload":"e30=",` +
+	f.Add([]byte(`{"payloadType":"application/vnd.in-toto+json","payload":"e30=",` +
 		`"signatures":[{"sig":"AA=="}]}`))
 	f.Add([]byte(`{"signatures":null}`))
 	other := trusttest.NewKey()

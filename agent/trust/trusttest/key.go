@@ -26,8 +26,9 @@ import (
 
 // Key is a key pair. Pub may be changed before it is listed anywhere; ID is how it then has to be listed.
 type Key struct {
-	Pub    *metadata.Key
-	Signer signature.Signer
+	Pub       *metadata.Key
+	Signer    signature.Signer // of metadata: RSA keys sign PSS
+	Statement signature.Signer // of statements: RSA keys sign PKCS #1 v1.5
 }
 
 var made atomic.Int64
@@ -55,13 +56,13 @@ func NewKeyOf(kind string) Key {
 
 // KeyOf is a key pair that was made elsewhere, of any type that TUF knows.
 func KeyOf(private crypto.Signer) Key {
-	s, err := signature.LoadSigner(private, crypto.SHA256)
+	s := must1(signature.LoadSigner(private, crypto.SHA256))
+	pair := Key{must1(metadata.KeyFromPublicKey(private.Public())), s, s}
 	if k, ok := private.(*rsa.PrivateKey); ok {
 		pss := &rsa.PSSOptions{Hash: crypto.SHA256, SaltLength: rsa.PSSSaltLengthEqualsHash}
-		s, err = signature.LoadRSAPSSSigner(k, crypto.SHA256, pss)
+		pair.Signer = must1(signature.LoadRSAPSSSigner(k, crypto.SHA256, pss))
 	}
-	must(err)
-	return Key{must1(metadata.KeyFromPublicKey(private.Public())), s}
+	return pair
 }
 
 // ID is the key's id: 64 hex digits.
@@ -101,7 +102,7 @@ func Envelope(payloadType string, payload []byte, keys ...Key) []byte {
 	}
 	sigs := []sig{}
 	for _, k := range keys {
-		s := must1(k.Signer.SignMessage(bytes.NewReader(dsse.PAE(payloadType, payload))))
+		s := must1(k.Statement.SignMessage(bytes.NewReader(dsse.PAE(payloadType, payload))))
 		sigs = append(sigs, sig{k.ID(), base64.StdEncoding.EncodeToString(s)})
 	}
 	return must1(json.Marshal(map[string]any{"payloadType": payloadType,
@@ -110,5 +111,13 @@ func Envelope(payloadType string, payload []byte, keys ...Key) []byte {
 
 // Statement is the envelope of keys' statement on a package.
 func Statement(s schema.Statement, keys ...Key) []byte {
-	return Envelope(schema.StatementType, must1(json.Marshal(s)), keys...)
+	return Envelope("application/vnd.in-toto+json", Payload(s), keys...)
+}
+
+// Payload is a statement as it is signed: an in-toto Statement v1.
+func Payload(s schema.Statement) []byte {
+	return fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1",`+
+		`"subject":[{"name":%q,"digest":{"sha256":%q}}],"predicateType":"urn:bakehouse:package:v1",`+
+		`"predicate":{"manifest":%q,"recipe":%q,"platform":%q,"format":%q,"anchor":%q}}`,
+		s.Name, s.Package.Hex(), s.Manifest, s.Recipe, s.Platform, s.Format, s.Anchor)
 }
