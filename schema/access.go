@@ -7,25 +7,57 @@ import (
 	"strings"
 )
 
-// Access is the signed target that only servers may read: who may register hosts or fetch packages.
+// Access is the signed target that only servers may read: who may register hosts or fetch packages, and when a
+// registration may be retired.
 type Access struct {
 	Schema int             `json:"schema"`
 	Users  map[string]User `json:"users"`
+	// Programs that do not know it retire nothing.
+	Retirement *Retirement `json:"retirement,omitempty"`
 }
 
-// User is a person or an automation. Hash is a bcrypt hash of the password or secret. Permissions map a permission to
-// the host patterns it covers.
+// User is a person or an automation. Hash is of the password or secret, in a form of package schema/passhash.
+// Permissions map the name of a permission to the patterns of the hosts it covers (see MatchHost); a server passes on
+// names that it does not know.
 type User struct {
 	Hash        string              `json:"hash"`
 	Automation  bool                `json:"automation,omitempty"`
 	Permissions map[string][]string `json:"permissions"`
 }
 
-// The permissions that a server knows.
+// Permission is something that a user may be allowed to do.
+type Permission struct {
+	Name    string
+	Meaning string
+	Acts    bool // this version's servers act on it; the others are accepted, signed and passed on
+}
+
+// The names of the permissions that servers act on.
 const (
-	PermRegister = "register" // register hosts
-	PermDownload = "download" // fetch a host's package, for the first installation by hand
+	PermRegister = "register"
+	PermDownload = "download"
 )
+
+// Permissions are all that there are. The schema of config repos, commands and their help derive from it.
+var Permissions = []Permission{
+	{PermRegister, "register hosts", true},
+	{PermDownload, "fetch a host's package, for a manual first installation", true},
+	{"view", "see hosts, their state and their packages", false},
+	{"publish", "write to the store through the server", false},
+	{"rollout", "pause, resume, halt and promote the rollout", false},
+	{"token", "create and revoke join tokens", false},
+	{"revoke", "revoke and forget registrations", false},
+	{"audit", "read the audit log", false},
+}
+
+// PermissionNames are the names of Permissions, in their order.
+func PermissionNames() []string {
+	names := make([]string, len(Permissions))
+	for i, p := range Permissions {
+		names[i] = p.Name
+	}
+	return names
+}
 
 // Allows reports whether u has the permission for that host.
 func (u User) Allows(permission, host string) bool {
@@ -35,16 +67,21 @@ func (u User) Allows(permission, host string) bool {
 	})
 }
 
-// MatchHost reports whether a host's name matches a pattern: the name itself, or "~" and a regular expression (RE2)
-// that is anchored at its start.
+// MatchHost reports whether a permission's pattern covers a host: it is the host's name, or "~" and a regular
+// expression (RE2) that matches the whole name. Conditions of rules match from the start of a name only; who may do
+// something is not to grow with the names of hosts.
 func MatchHost(pattern, host string) (bool, error) {
 	expr, ok := strings.CutPrefix(pattern, "~")
 	if !ok {
 		return pattern == host, nil
 	}
-	re, err := regexp.Compile("^(?:" + expr + ")")
-	if err != nil {
-		return false, fmt.Errorf("host pattern %.80q: %w", pattern, err)
+	// By itself first: a stray parenthesis could close the group that anchors it.
+	_, err := regexp.Compile(expr)
+	if err == nil {
+		var re *regexp.Regexp
+		if re, err = regexp.Compile(`\A(?:` + expr + `)\z`); err == nil {
+			return re.MatchString(host), nil
+		}
 	}
-	return re.MatchString(host), nil
+	return false, fmt.Errorf("host pattern %.80q: %w", pattern, err)
 }

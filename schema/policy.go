@@ -75,10 +75,12 @@ type Ring struct {
 	Delay Duration `json:"delay,omitempty"`
 }
 
-// Site is a server as its hosts see it. Certificates are PEM; given any, no other authority is believed.
+// Site is a server as its hosts see it. Certificates are PEM; given any, no other authority is believed. Passwords says
+// whether users may send theirs through it; a program that does not know it need not ask, since the site's server does.
 type Site struct {
 	URL          string `json:"url"`
 	Certificates string `json:"certificates,omitempty"`
+	Passwords    bool   `json:"passwords,omitempty"`
 }
 
 // Standing is what a host runs and remembers when it decides.

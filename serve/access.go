@@ -7,19 +7,19 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/term"
 
 	"bakehouse/reconcile/settings"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/passhash"
 )
 
-// hashCost is the bcrypt cost of new hashes, about 0.25 s: they stand in the config repo for many to read.
-const hashCost = 12
+const hintPattern = "a pattern is a host's name, or ~ and a regular expression for whole names such as ~web.*"
 
 // AccessCommand is `bakehouse access`.
 func AccessCommand() *cobra.Command {
@@ -42,9 +42,18 @@ func accessAdd() *cobra.Command {
 		Long: strings.TrimSpace(`
 Print the line of CUE that makes USER a user. Nothing else is changed: append the line to access.cue in the top of the
 config repo, which starts with the same package clause as fleet.cue, and commit it. It counts once reconcile has
-published it. Only a hash of the password (bcrypt) stands in it.
+published it. It contains only a hash of the password (argon2id).
 
-The password is asked for on the terminal, or read from the first line of a file or of stdin.`),
+The permissions:
+
+` + permissionsHelp() + `
+Servers of this version act on ` + acting() + `. The others can be given already: they are signed and
+published, and nothing acts on them yet.
+
+A pattern of hosts is a name, or ~ and a regular expression that matches the whole name: ~web.* covers web01, ~web does
+not. (In conditions of rules, a regular expression matches from the start of a name.)
+
+The password is read from the terminal, or from the first line of a file or of stdin.`),
 		Example: `  bakehouse access add installer --permission register >> access.cue
   bakehouse access add ci --automation --permission register --hosts '~web.*' --password-file ci.secret`,
 		Args: cobra.ExactArgs(1),
@@ -52,11 +61,11 @@ The password is asked for on the terminal, or read from the first line of a file
 			if err := checkGrant(args[0], permissions, hosts); err != nil {
 				return err
 			}
-			password, err := readPassword(c, passwordFile, passwordStdin)
+			given, err := readPassword(c, passwordFile, passwordStdin)
 			if err != nil {
 				return err
 			}
-			line, err := accessLine(args[0], password, automation, permissions, hosts, hashCost)
+			line, err := accessLine(args[0], given, automation, permissions, hosts)
 			if err != nil {
 				return err
 			}
@@ -65,9 +74,9 @@ The password is asked for on the terminal, or read from the first line of a file
 		},
 	}
 	f := c.Flags()
-	f.StringArrayVar(&permissions, "permission", nil, "`PERMISSION` to give: register or download; may be repeated")
+	f.StringArrayVar(&permissions, "permission", nil, "`PERMISSION` to give; may be repeated")
 	f.StringArrayVar(&hosts, "hosts", []string{"~.*"},
-		"`PATTERN` of the hosts it covers: a name, or ~ and a regular expression; may be repeated")
+		"`PATTERN` of the hosts it covers; may be repeated")
 	f.BoolVar(&automation, "automation", false, "mark the user as a program rather than a person")
 	f.StringVar(&passwordFile, "password-file", "", "read the password from the first line of `FILE`")
 	f.BoolVar(&passwordStdin, "password-stdin", false, "read the password from the first line of stdin")
@@ -76,48 +85,70 @@ The password is asked for on the terminal, or read from the first line of a file
 	return c
 }
 
+// permissionsHelp has a line for each permission.
+func permissionsHelp() string {
+	var b strings.Builder
+	for _, p := range schema.Permissions {
+		fmt.Fprintf(&b, "  %-10s%s\n", p.Name, p.Meaning)
+	}
+	return b.String()
+}
+
+// acting are the permissions that servers act on.
+func acting() string {
+	var names []string
+	for _, p := range schema.Permissions {
+		if p.Acts {
+			names = append(names, p.Name)
+		}
+	}
+	return strings.Join(names, " and ")
+}
+
+func anyOf(names []string) string {
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
+
 func checkGrant(name string, permissions, hosts []string) error {
 	if err := schema.CheckName(name); err != nil {
 		return fmt.Errorf("user: %w", err)
 	}
+	names := schema.PermissionNames()
 	if len(permissions) == 0 {
-		return fault.Hint(errors.New("no permission is given"), "add --permission register or --permission download")
+		return fault.Hint(errors.New("no permission is given"), "add --permission, once for each: %s", anyOf(names))
 	}
 	for _, p := range permissions {
-		if p != schema.PermRegister && p != schema.PermDownload {
-			return fault.Hint(fmt.Errorf("permission %.40q is unknown", p), "%s or %s", schema.PermRegister, schema.PermDownload)
+		if !slices.Contains(names, p) {
+			return fault.Hint(fmt.Errorf("unknown permission %.40q", p), "want %s", anyOf(names))
 		}
 	}
 	for _, p := range hosts {
 		if _, err := schema.MatchHost(p, ""); err != nil {
-			return fault.Hint(err, "a pattern is a host's name, or ~ and a regular expression such as ~web.*")
+			return fault.Hint(err, hintPattern)
 		}
 		if p == "" {
-			return fault.Hint(errors.New("an empty host pattern matches nothing"),
-				"a pattern is a host's name, or ~ and a regular expression such as ~web.*")
+			return fault.Hint(errors.New("an empty host pattern matches nothing"), hintPattern)
 		}
 	}
 	return nil
 }
 
 // accessLine is one line of CUE. Labels and strings are quoted as in JSON, which CUE reads alike.
-func accessLine(name string, password []byte, automation bool, permissions, hosts []string, cost int) (string, error) {
+func accessLine(name string, given []byte, automation bool, permissions, hosts []string) (string, error) {
 	switch {
-	case len(password) == 0:
+	case len(given) == 0:
 		return "", fault.Hint(errors.New("the password is empty"), "choose one; anybody could log in without")
-	case len(password) > maxPassword:
-		return "", fault.Hint(fmt.Errorf("the password has %d bytes", len(password)),
-			"bcrypt reads %d bytes at most: choose a shorter one", maxPassword)
-	case bytes.ContainsFunc(password, func(r rune) bool { return r < ' ' || r == 0x7f }):
+	case bytes.ContainsFunc(given, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return "", fault.Hint(errors.New("the password contains a control character"),
 			"it could not be typed again: choose another one")
 	}
-	hash, err := bcrypt.GenerateFromPassword(password, cost)
+	hash, err := passhash.New(given)
 	if err != nil {
 		return "", err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, `users: %s: {hash: %s, `, quote(name), quote(string(hash)))
+	fmt.Fprintf(&b, `users: %s: {hash: %s, `, quote(name), quote(hash.String()))
 	if automation {
 		b.WriteString("automation: true, ")
 	}
@@ -176,7 +207,7 @@ func readPassword(c *cobra.Command, file string, stdin bool) ([]byte, error) {
 		defer fmt.Fprintln(c.ErrOrStderr())
 		return term.ReadPassword(int(in.Fd()))
 	}
-	password, err := ask("Password: ")
+	given, err := ask("Password: ")
 	if err != nil {
 		return nil, err
 	}
@@ -184,10 +215,10 @@ func readPassword(c *cobra.Command, file string, stdin bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !bytes.Equal(password, again) {
+	if !bytes.Equal(given, again) {
 		return nil, fault.Hint(errors.New("the two passwords differ"), "try again; nothing was printed")
 	}
-	return password, nil
+	return given, nil
 }
 
 // firstLine reads a line of at most 4 KiB, without its end.

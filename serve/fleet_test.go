@@ -54,7 +54,7 @@ func newFleetOf(t testing.TB, bins int) *fleet {
 	f := &fleet{Fleet: trusttest.NewFleet(time.Now(), bins), t: t, dir: dir, store: st, stored: map[string]bool{},
 		access: schema.Access{Schema: 1, Users: map[string]schema.User{
 			"installer": {Hash: string(hash), Permissions: may("~.*")},
-			"webteam":   {Hash: string(hash), Permissions: may("~web")},
+			"webteam":   {Hash: string(hash), Permissions: may("~web.*")},
 			"idle":      {Hash: string(hash)},
 		}},
 		shared: [][]byte{noise(40000), noise(3000)},

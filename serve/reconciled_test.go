@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/bcrypt"
-
 	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/publish"
@@ -33,8 +31,7 @@ func TestWhatReconcileSignsAndAccessAddPrintsIsServed(t *testing.T) {
 	t.Setenv("BAKEHOUSE_PASSPHRASE_ALL", "a passphrase")
 	appendTo(t, filepath.Join(repo, "fleet.cue"),
 		"package fleet\n\nname: \"acme\"\nurl: \"https://bakehouse.example\"\nrollout: enabled: true\n")
-	user, err := accessLine("installer", []byte(password), false, []string{schema.PermRegister}, []string{"~.*"},
-		bcrypt.MinCost)
+	user, err := accessLine("installer", []byte(password), false, []string{schema.PermRegister}, []string{"~.*"})
 	check(t, err)
 	appendTo(t, filepath.Join(repo, "access.cue"), "package fleet\n"+user+"\n")
 	appendTo(t, filepath.Join(repo, "hosts", "hosts.cue"),

@@ -12,21 +12,18 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/crypto/bcrypt"
-
 	"bakehouse/schema"
+	"bakehouse/schema/passhash"
 )
 
-// Checking a password is meant to be slow, so it is also a way to burn the server's CPU. Three bounds: hashing runs on
-// at most half the cores; at most maxWaiting requests wait for that; and failures are limited per address and per user.
-// A user's allowance refills faster than an address's: one address alone cannot lock a user out.
+// Checking a password is meant to be slow and to take memory, so it is also a way to burn the server's. Four bounds:
+// package passhash refuses hashes that cost too much; at most maxHashing are computed at once, on at most half the
+// cores; at most maxWaiting requests wait for that; and failures are limited per address and per user. A user's
+// allowance refills faster than an address's: one address alone cannot lock a user out.
 const (
+	maxHashing  = 2
 	maxWaiting  = 64
 	waitForHash = 10 * time.Second
-	// maxCost bounds the bcrypt cost that a server accepts: beyond, one attempt would take seconds.
-	maxCost = 14
-	// maxPassword is bcrypt's own limit, in bytes.
-	maxPassword = 72
 )
 
 var (
@@ -43,42 +40,36 @@ type gate struct {
 	names     *limiter
 
 	mu    sync.Mutex
-	dummy []byte // hash of a password that nobody has, as costly as that of a user
+	decoy passhash.Hash // of a password that nobody has, as costly as that of a user
 }
 
 func newGate(log *slog.Logger) *gate {
-	return &gate{log: log, hashing: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), waiting: make(chan struct{}, maxWaiting),
+	return &gate{log: log, hashing: make(chan struct{}, min(maxHashing, max(1, runtime.GOMAXPROCS(0)/2))),
+		waiting:   make(chan struct{}, maxWaiting),
 		addresses: newLimiter(addressRate), names: newLimiter(userRate)}
 }
 
-// prepare makes attempts on unknown users cost what those on known ones do, and says which users cannot log in.
+// prepare makes attempts on unknown users cost what those on the user with the most costly hash do, and says which users
+// cannot log in.
 func (g *gate) prepare(a *schema.Access) {
-	cost := bcrypt.MinCost
+	var most passhash.Hash
 	for name, u := range a.Users {
-		c, err := bcrypt.Cost([]byte(u.Hash))
-		switch {
-		case err != nil:
-			g.log.Warn("a user's hash is not a bcrypt hash, so nobody can log in as that user", "user", name)
-		case c > maxCost:
-			g.log.Warn("a user's hash is too costly, so nobody can log in as that user", "user", name, "cost", c, "max", maxCost)
-		default:
-			cost = max(cost, c)
+		h, err := passhash.Parse(u.Hash)
+		if err != nil {
+			g.log.Warn("nobody can log in as a user", "user", name, "error", err)
+		} else if h.Work() > most.Work() {
+			most = h
 		}
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if c, err := bcrypt.Cost(g.dummy); err == nil && c == cost {
-		return
-	}
-	nobody := randomDigest()
-	if h, err := bcrypt.GenerateFromPassword(nobody[:], cost); err == nil { // fails for no such cost or length
-		g.dummy = h
-	}
+	g.decoy = most.Decoy()
 }
 
 // check compares a password with that of the user, or with nobody's if there is none. It does the same work in
 // either case. ok is false with a wait if no hashing was done: too many failures, or too many at once.
-func (g *gate) check(ctx context.Context, a *schema.Access, address, name, password string) (u schema.User, ok bool, wait time.Duration) {
+func (g *gate) check(ctx context.Context, a *schema.Access, address, name, given string) (u schema.User, ok bool,
+	wait time.Duration) {
 	refund, wait := g.take(address, name)
 	if wait > 0 {
 		return u, false, wait
@@ -100,20 +91,15 @@ func (g *gate) check(ctx context.Context, a *schema.Access, address, name, passw
 		return u, false, time.Second
 	}
 	g.mu.Lock()
-	hash := g.dummy
+	hash := g.decoy
 	g.mu.Unlock()
 	u, known := a.Users[name]
-	if c, err := bcrypt.Cost([]byte(u.Hash)); known && err == nil && c <= maxCost {
-		hash = []byte(u.Hash)
+	if h, err := passhash.Parse(u.Hash); known && err == nil {
+		hash = h
 	} else {
 		known = false
 	}
-	fits := len(password) <= maxPassword
-	if !fits {
-		password = password[:maxPassword]
-	}
-	same := bcrypt.CompareHashAndPassword(hash, []byte(password)) == nil
-	if !same || !known || !fits {
+	if same := hash.Matches([]byte(given)); !same || !known {
 		return schema.User{}, false, 0
 	}
 	refund()
@@ -135,20 +121,23 @@ func (g *gate) take(address, name string) (refund func(), wait time.Duration) {
 }
 
 // asUser lets requests through that carry the name and password of a user of the signed access target.
-func (s *Server) asUser(next func(x *exchange, r *http.Request, name string, u schema.User)) func(*exchange, *http.Request) {
+func (s *Server) asUser(
+	next func(x *exchange, r *http.Request, name string, u schema.User),
+) func(*exchange, *http.Request) {
 	return func(x *exchange, r *http.Request) {
-		name, password, ok := r.BasicAuth()
-		if !ok || password == "" || schema.CheckName(name) != nil {
+		name, given, ok := r.BasicAuth()
+		if !ok || given == "" || schema.CheckName(name) != nil {
 			s.refuseUser(x)
 			return
 		}
 		rel, _ := s.releases.now()
-		u, ok, wait := s.users.check(r.Context(), rel.access, address(r), name, password)
+		u, ok, wait := s.users.check(r.Context(), rel.access, address(r), name, given)
 		switch {
 		case wait > 0:
 			seconds := int(math.Ceil(wait.Seconds()))
 			x.Header().Set("Retry-After", strconv.Itoa(seconds))
-			x.problem(http.StatusTooManyRequests, "too many attempts to log in", "try again in "+strconv.Itoa(seconds)+" seconds")
+			x.problem(http.StatusTooManyRequests, "too many attempts to log in",
+				"try again in "+strconv.Itoa(seconds)+" seconds")
 		case !ok:
 			s.refuseUser(x)
 		default:
@@ -160,7 +149,8 @@ func (s *Server) asUser(next func(x *exchange, r *http.Request, name string, u s
 
 func (s *Server) refuseUser(x *exchange) {
 	x.Header().Set("WWW-Authenticate", `Basic realm="bakehouse"`)
-	x.problem(http.StatusUnauthorized, "wrong user or password", "users stand in the config repo (bakehouse access add) and count once reconcile has published them")
+	x.problem(http.StatusUnauthorized, "wrong user or password",
+		"users are in the config repo (bakehouse access add) and count once reconcile has published them")
 }
 
 // address is whom failures are counted against: an IPv4 address, or the /64 that one IPv6 subscriber has.

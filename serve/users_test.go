@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"bakehouse/schema"
+	"bakehouse/schema/passhash"
 )
 
 func TestOnlyWhoMayRegisterAHostLearnsWhetherThereIsOne(t *testing.T) {
@@ -77,14 +79,16 @@ func TestGuessingPasswordsIsCutOffBeforeAnyHashing(t *testing.T) {
 		last = w.do(caller{"installer", "guess"}, http.MethodPost, schema.RegisterPath, registration("web01"))
 	}
 	wantStatus(t, last, http.StatusTooManyRequests, "too many attempts")
-	if s, err := strconv.Atoi(last.header.Get("Retry-After")); err != nil || s < 1 || s > int(addressRate.every/time.Second) {
+	s, err := strconv.Atoi(last.header.Get("Retry-After"))
+	if err != nil || s < 1 || s > int(addressRate.every/time.Second) {
 		t.Errorf("Retry-After %q", last.header.Get("Retry-After"))
 	}
 	// With every hashing slot taken, a refusal that needed one would wait.
 	for range cap(w.server.users.hashing) {
 		w.server.users.hashing <- struct{}{}
 	}
-	wantStatus(t, w.do(installer, http.MethodPost, schema.RegisterPath, registration("web01")), http.StatusTooManyRequests, "too many attempts")
+	wantStatus(t, w.do(installer, http.MethodPost, schema.RegisterPath, registration("web01")),
+		http.StatusTooManyRequests, "too many attempts")
 	wantStatus(t, w.get(installer, schema.PackagePath+"web01"), http.StatusTooManyRequests, "too many attempts")
 }
 
@@ -157,22 +161,43 @@ func TestTheLimiterForgetsWhatIsFullAndNeverGrowsBeyondItsBound(t *testing.T) {
 }
 
 func TestUnknownUsersCostAsMuchHashingAsKnownOnes(t *testing.T) {
-	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost+2)
+	cheap, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost+2)
+	check(t, err)
+	best, err := passhash.New([]byte(password))
 	check(t, err)
 	g := newGate(start(t, newPublished(t)).server.log)
-	costly := "$2a$31$" + string(hash[7:])
-	a := &schema.Access{Users: map[string]schema.User{"a": {Hash: string(hash)}, "b": {Hash: "x"}, "c": {Hash: costly}}}
+	a := &schema.Access{Users: map[string]schema.User{"a": {Hash: string(cheap)}, "b": {Hash: "x"},
+		"c": {Hash: "$2a$31$" + string(cheap[7:])}}}
 	g.prepare(a)
-	if c, err := bcrypt.Cost(g.dummy); err != nil || c != bcrypt.MinCost+2 {
-		t.Errorf("nobody's hash costs %d, %v", c, err)
+	if s := g.decoy.String(); !strings.HasPrefix(s, "$2a$06$") {
+		t.Errorf("nobody's hash is %s", s)
 	}
-	for name, want := range map[string]bool{"a": true, "b": false, "c": false, "d": false} {
+	a.Users["e"] = schema.User{Hash: best.String()}
+	g.prepare(a)
+	if s := g.decoy.String(); !strings.HasPrefix(s, "$argon2id$v=19$m=19456,t=2,p=1$") {
+		t.Errorf("nobody's hash is %s", s)
+	}
+	for name, want := range map[string]bool{"a": true, "b": false, "c": false, "d": false, "e": true} {
 		if _, ok, _ := g.check(t.Context(), a, name, name, password); ok != want {
 			t.Errorf("user %s: let in %v", name, ok)
 		}
 	}
-	if _, ok, _ := g.check(t.Context(), a, "a", "a", password+strings.Repeat("x", maxPassword)); ok {
-		t.Error("a password longer than bcrypt reads was let in")
+	for _, name := range []string{"a", "e"} {
+		if _, ok, _ := g.check(t.Context(), a, "a", name, password+strings.Repeat("x", passhash.MaxLen)); ok {
+			t.Errorf("user %s: a password longer than any was let in", name)
+		}
+	}
+}
+
+// argon2id takes 19 MiB each time, and keeps it until the collector comes.
+func TestAtMostTwoHashesAreComputedAtOnce(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(16))
+	if n := cap(newGate(nil).hashing); n != 2 {
+		t.Errorf("%d on 16 cores", n)
+	}
+	runtime.GOMAXPROCS(2)
+	if n := cap(newGate(nil).hashing); n != 1 {
+		t.Errorf("%d on 2 cores", n)
 	}
 }
 
@@ -208,8 +233,8 @@ func TestADownloadIsTheNewestPackageThatIsNotRevoked(t *testing.T) {
 	if got := r.header.Get("Content-Disposition"); got != "attachment; filename=bakehouse-agent_1.0~w_amd64.deb" {
 		t.Errorf("Content-Disposition: %s", got)
 	}
-	if r := w.do(installer, http.MethodHead, schema.PackagePath+"web01", nil); r.status != http.StatusOK || len(r.body) != 0 ||
-		r.header.Get("Content-Length") != strconv.Itoa(len(second.bytes)) {
+	r = w.do(installer, http.MethodHead, schema.PackagePath+"web01", nil)
+	if r.status != http.StatusOK || len(r.body) != 0 || r.header.Get("Content-Length") != strconv.Itoa(len(second.bytes)) {
 		t.Errorf("HEAD: %d %v", r.status, r.header)
 	}
 	f.Policy.Revoked = []schema.Digest{second.digest}

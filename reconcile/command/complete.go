@@ -27,7 +27,7 @@ const completionTime = 3 * time.Second
 
 // completers are by flag, of one command ("check --format") or of all ("--key"), and by command for its first argument.
 var completers = map[string]completer{
-	"access add --permission":    oneOf("register", "download"),
+	"access add --permission":    oneOf(schema.PermissionNames()...),
 	"check --format":             oneOf("text", "json", "github", "gitlab"),
 	"host add --format":          oneOf(formats()...),
 	"init --example":             oneOf(examples.Names()...),

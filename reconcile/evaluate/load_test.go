@@ -70,6 +70,19 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 			"r.cue:2:20: revoked: \"sha256:" + strings.Repeat("00", 32) + "\" is not the sha256 of a package"},
 		"a longest hold of nothing": {"r.cue", "package fleet\nrollout: maxHold: \"0s\"\n",
 			"r.cue:2:10: maxHold is no time at all"},
+		"a password where its hash belongs": {"a.cue",
+			"package fleet\nusers: ci: {hash: \"correct horse\", permissions: {}}\n",
+			"a.cue:2:13: users: ci: neither an argon2id nor a bcrypt hash\n\thint: `bakehouse access add` makes one"},
+		"a hash that no server would compute": {"a.cue", "package fleet\nusers: ci: {permissions: {}, hash:\n\t\"" +
+			strings.Replace(testHash, "m=19456,t=2", "m=1048576,t=1", 1) + "\"}\n",
+			"a.cue:2:30: users: ci: an argon2id hash of m=1048576,t=1,p=1: servers compute at most m=65536"},
+		"a permission that there is not": {"a.cue",
+			"package fleet\nusers: ci: {hash: \"" + testHash + "\", permissions: registr: [\"~.*\"]}\n",
+			"users.ci.permissions.registr: unknown field registr\n\thint: did you mean register?"},
+		"a pattern of a permission that escapes its anchors": {"a.cue",
+			"package fleet\nusers: ci: {hash: \"" + testHash +
+				"\", permissions: view: [\"web01\",\n\t\"~web)|(.*\"]}\n",
+			"a.cue:3:2: users: ci: view: host pattern \"~web)|(.*\": error parsing regexp"},
 		"an origin without TLS": {"r.cue", "package fleet\ndownloads: origins: [\"http://cdn.example\"]\n",
 			"r.cue:2:22: downloads.origins[0]: invalid value \"http://cdn.example\""},
 		"an origin with a path": {"r.cue", "package fleet\ndownloads: origins: [\"https://cdn.example/x\"]\n",
@@ -184,8 +197,8 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 		"a use that no key has": {"keys/k.cue",
 			"package keys\nkeys: k: {uses: [\"pakage\"], public: \"-----BEGIN PUBLIC KEY-----\\nAAAA\\n-----END PUBLIC " +
 				"KEY-----\\n\"}\n",
-			"keys.k.uses[0]: \"pakage\" is none of \"package\", \"root\", \"snapshot\", \"targets\", \"timestamp\"\n\thint: " +
-				"did you mean \"package\"?"},
+			"keys.k.uses[0]: \"pakage\" is none of \"log\", \"package\", \"root\", \"snapshot\", \"targets\", " +
+				"\"timestamp\", \"witness\"\n\thint: did you mean \"package\"?"},
 		"a gap in the chain of roots": {"trust/2.root.json", "{}",
 			"trust/1.root.json: is missing, but later roots are there"},
 		"an anchor that is not there": {"rollout.cue", "package fleet\nanchor: 2\n", ""},
@@ -223,6 +236,42 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", got, c.want)
 			}
 		})
+	}
+}
+
+const testHash = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQxMjM0NTY3OA$" +
+	"oVLnFW4Vdd+KZaNyuHNZYDlTeeRDSkyoACLFGAAhgLc"
+
+func TestEachPermissionIsAcceptedAndPassedOn(t *testing.T) {
+	given := ""
+	for _, name := range schema.PermissionNames() {
+		given += name + ": [\"~web.*\", \"" + name + "\"]\n"
+	}
+	f := loaded(t, repo(map[string]string{
+		"access.cue": "package fleet\nusers: ops: {hash: \"" + testHash + "\", permissions: {" + given + "}}\n"}))
+	u := f.Access.Users["ops"]
+	if u.Hash != testHash || len(u.Permissions) != len(schema.Permissions) {
+		t.Errorf("%+v", u)
+	}
+	for _, name := range schema.PermissionNames() {
+		if !u.Allows(name, "web01") || !u.Allows(name, name) || u.Allows(name, "xweb01") {
+			t.Errorf("%s: %v", name, u.Permissions[name])
+		}
+	}
+}
+
+func TestASiteMayPassPasswordsOnlyIfItSaysSo(t *testing.T) {
+	f := loaded(t, repo(map[string]string{"sites/s.cue": "package sites\nsites: {a: url: \"https://a\"\n" +
+		"b: {url: \"https://b\", passwords: true}\nc: {url: \"https://c\", passwords: false}}\n"}))
+	for name, want := range map[string]bool{fleet.CentralSite: true, "a": false, "b": true, "c": false} {
+		if got := f.Sites[name].Passwords; got != want {
+			t.Errorf("site %s: passwords %v", name, got)
+		}
+	}
+	if got := refused(t, repo(map[string]string{
+		"sites/s.cue": "package sites\nsites: a: {url: \"https://a\",\n\tpasswords: \"no\"}\n",
+	})); !strings.Contains(got, "sites/s.cue:3:13: sites.a.passwords: \"no\" is a string, not a bool") {
+		t.Errorf("got\n%s", got)
 	}
 }
 

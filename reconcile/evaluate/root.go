@@ -81,7 +81,8 @@ func (b *builder) takeRoot(n *result.Node) {
 	b.takeConditions(n.Get("conditions"))
 	b.takeRollout(n.Get("rollout"))
 	b.takeUsers(n.Get("users"))
-	f.Sites[fleet.CentralSite] = schema.Site{URL: f.URL, Certificates: strings.Join(f.Certificates, "")}
+	f.Sites[fleet.CentralSite] = schema.Site{URL: f.URL, Certificates: strings.Join(f.Certificates, ""),
+		Passwords: true}
 }
 
 func (b *builder) takeRollout(n *result.Node) {
@@ -140,23 +141,6 @@ func (b *builder) takeDownloads(n *result.Node) {
 		d.Origins = append(d.Origins, v.Text)
 	}
 	b.fleet.Downloads = d
-}
-
-func (b *builder) takeUsers(n *result.Node) {
-	if n == nil {
-		return
-	}
-	for i, name := range n.Names {
-		v := n.Parts[i]
-		u := schema.User{Hash: v.Get("hash").Str(), Automation: v.Get("automation").True(),
-			Permissions: map[string][]string{}}
-		permissions := v.Get("permissions")
-		for j, permission := range permissions.Names {
-			b.patterns(permissions.Parts[j])
-			u.Permissions[permission] = permissions.Parts[j].Strs()
-		}
-		b.fleet.Access.Users[name] = u
-	}
 }
 
 var rootFile = regexp.MustCompile(`^([1-9][0-9]{0,8})\.root\.json$`)
@@ -272,7 +256,7 @@ func (b *builder) takeSites(n *result.Node) {
 		}
 		b.sites[name] = v.At()
 		b.fleet.Sites[name] = schema.Site{URL: b.url(v.Get("url")),
-			Certificates: strings.Join(b.certificates(v.Get("certificates")), "")}
+			Certificates: strings.Join(b.certificates(v.Get("certificates")), ""), Passwords: v.Get("passwords").True()}
 	}
 }
 

@@ -3,6 +3,7 @@ package rules
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -233,7 +234,10 @@ func (f refFleet) matches(h refHost, when map[string]any, site, platform string)
 		ok := true
 		switch kind {
 		case "hosts":
-			ok = refAny(m, func(s string) bool { yes, err := schema.MatchHost(s, h.name); return yes && err == nil })
+			ok = refAny(m, func(s string) bool {
+				expr, isRegexp := strings.CutPrefix(s, "~")
+				return !isRegexp && s == h.name || isRegexp && regexp.MustCompile("^(?:"+expr+")").MatchString(h.name)
+			})
 		case "labels", "tags":
 			have := map[string]map[string]string{"labels": h.labels, "tags": h.tags}[kind]
 			for key, want := range m.(map[string]any) {

@@ -42,7 +42,8 @@ type Match struct {
 	Not bool
 }
 
-// Pattern is a host's name, or "~" and a regular expression anchored at the start (schema.MatchHost).
+// Pattern is a host's name, or "~" and a regular expression anchored at the start. (Those of permissions cover whole
+// names: schema.MatchHost.)
 type Pattern struct {
 	Text string
 	re   *regexp.Regexp
