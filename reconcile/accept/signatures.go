@@ -20,6 +20,8 @@ type Signatures struct {
 	Envelopes [][]byte
 	By        []string // names of keys in the repository, sorted
 	Unknown   []string // ids of other keys, or of those that did not make what is said to be theirs
+
+	keys []schema.AcceptedKey // those of the repository
 }
 
 // On reads the signatures that the store has, and tells whose they are. A retired key's still count as made by it.
@@ -30,7 +32,7 @@ func On(ctx context.Context, st store.Store, s schema.Statement, f *fleet.Fleet)
 			keys = append(keys, schema.AcceptedKey{Name: name, Public: k.Public})
 		}
 	}
-	found := &Signatures{Statement: s, By: []string{}}
+	found := &Signatures{Statement: s, By: []string{}, keys: keys}
 	prefix := schema.StatementsPrefix(s.Package)
 	for e, err := range st.List(ctx, prefix) {
 		if err != nil {

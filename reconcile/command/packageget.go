@@ -1,14 +1,17 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
+	"bakehouse/reconcile/accept"
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/desired"
@@ -17,6 +20,7 @@ import (
 	"bakehouse/reconcile/settings"
 	"bakehouse/schema"
 	"bakehouse/schema/cli"
+	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 
@@ -45,8 +49,8 @@ func packageCommand() *cobra.Command {
 }
 
 func packageGetCommand() *cobra.Command {
-	var where desired.Where
-	var location, out, pgp string
+	var get packageGet
+	var pgp string
 	var asJSON *bool
 	var pass *keys.PassphraseSource
 	cmd := &cobra.Command{
@@ -59,28 +63,38 @@ a file. Prints the file's name, size and digest.
 With --openpgp-key the file is a copy that carries a signature by that OpenPGP secret key as rpm and repositories' tools
 look for it: an rpm over its header, a deb in the member _gpgorigin, as debsigs has it. A detached signature over the
 copy goes to FILE.asc. To hosts it is the same package: they update from it as from the published one. The key's
-passphrase comes from BAKEHOUSE_PASSPHRASE_OPENPGP, --passphrase-file, --passphrase-fd or a prompt.`),
+passphrase comes from BAKEHOUSE_PASSPHRASE_OPENPGP, --passphrase-file, --passphrase-fd or a prompt.
+
+With --statements the signed statement of each key goes to DIR/KEY.sigstore.json, a Sigstore bundle: a DSSE envelope
+around an in-toto Statement on the package, with the predicate type urn:bakehouse:package:v1. With it, cosign verifies
+the package without bakehouse, as the last example shows.`),
 		Example: `  bakehouse package get web01 -o web01.deb
-  bakehouse package get web01 -o web01.rpm --openpgp-key release.asc`,
+  bakehouse package get web01 -o web01.rpm --openpgp-key release.asc
+  bakehouse package get web01 -o web01.deb --statements signed &&
+    bakehouse key export release --public > release.pem &&
+    cosign verify-blob-attestation --key release.pem --bundle signed/release.sigstore.json \
+      --type urn:bakehouse:package:v1 --insecure-ignore-tlog web01.deb`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var key *openPGPKey
+			switch {
+			case pgp != "" && get.out == "-":
+				return fault.Hint(errors.New("a signed copy is written to a file, with its signature beside it"),
+					"set a file with -o")
+			case pgp != "" && get.statements != "":
+				return fault.Hint(errors.New("statements are on the published package, not on a signed copy of it"),
+					"leave out --openpgp-key or --statements")
+			case get.out == "-" && *asJSON:
+				return fault.Hint(errors.New("--json and -o - both write to standard output"), "leave one of them out")
+			}
 			if pgp != "" {
-				if out == "-" {
-					return fault.Hint(errors.New("a signed copy is written to a file, with its signature beside it"),
-						"set a file with -o")
-				}
 				var err error
-				if key, err = readOpenPGPKey(pgp, pass.Passphrase(cmd.Context())); err != nil {
+				if get.key, err = readOpenPGPKey(pgp, pass.Passphrase(cmd.Context())); err != nil {
 					return err
 				}
 			}
-			if out == "-" && *asJSON {
-				return fault.Hint(errors.New("--json and -o - both write to standard output"), "leave one of them out")
-			}
-			got, err := fetchPackage(cmd.Context(), cmd.OutOrStdout(), where, location, args[0], out, key)
+			got, err := get.run(cmd.Context(), cmd.OutOrStdout(), args[0])
 			switch {
-			case err != nil || out == "-":
+			case err != nil || get.out == "-":
 				return err
 			case *asJSON:
 				return console.WriteJSON(cmd.OutOrStdout(), got)
@@ -90,23 +104,26 @@ passphrase comes from BAKEHOUSE_PASSPHRASE_OPENPGP, --passphrase-file, --passphr
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&out, "output", "o", "", "file to write, - for standard output (default HOST.FORMAT)")
+	f.StringVarP(&get.out, "output", "o", "", "file to write, - for standard output (default HOST.FORMAT)")
+	f.StringVar(&get.statements, "statements", "",
+		"directory to write each key's signed statement to as well, for cosign")
 	f.StringVar(&pgp, "openpgp-key", "",
 		"file with an OpenPGP secret key: write a signed copy, and its detached signature to FILE.asc")
 	settings.Trust(f, "openpgp-key")
 	pass = AddPassphraseFlags(cmd, "passphrase", "the passphrase of that key")
-	repoFlags(cmd, &where)
-	storeFlag(cmd, &location)
+	repoFlags(cmd, &get.where)
+	storeFlag(cmd, &get.location)
 	asJSON = addJSON(cmd)
 	return cmd
 }
 
 // fetched is a package in a file.
 type fetched struct {
-	File    string        `json:"file"`
-	Size    int64         `json:"size"`
-	SHA256  schema.Digest `json:"sha256"`
-	Package schema.Digest `json:"package"` // the published one, of which the file may be a signed copy
+	File       string        `json:"file"`
+	Size       int64         `json:"size"`
+	SHA256     schema.Digest `json:"sha256"`
+	Package    schema.Digest `json:"package"`              // the published one, of which the file may be a signed copy
+	Statements []string      `json:"statements,omitempty"` // files
 }
 
 func (f *fetched) String() string {
@@ -114,20 +131,28 @@ func (f *fetched) String() string {
 	if f.SHA256 != f.Package {
 		text += fmt.Sprintf("\tsigned copy of %s, see also %s.asc", f.Package, f.File)
 	}
+	for _, file := range f.Statements {
+		text += "\n" + file
+	}
 	return text
 }
 
-func fetchPackage(
-	ctx context.Context, stdout io.Writer, where desired.Where, location, host, out string, key *openPGPKey,
-) (*fetched, error) {
+type packageGet struct {
+	where           desired.Where
+	location        string
+	out, statements string // file and directory, empty for the default and for none
+	key             *openPGPKey
+}
+
+func (g *packageGet) run(ctx context.Context, stdout io.Writer, host string) (*fetched, error) {
 	if err := schema.CheckHostName(host); err != nil {
 		return nil, err
 	}
-	anchor, err := desired.Anchor(where)
+	anchor, err := desired.Anchor(g.where)
 	if err != nil {
 		return nil, err
 	}
-	st, err := store.OpenExisting(ctx, location)
+	st, err := store.OpenExisting(ctx, g.location)
 	if err != nil {
 		return nil, err
 	}
@@ -148,19 +173,56 @@ func fetchPackage(
 			"restore the store from a backup, or find out who wrote to it")
 	}
 	open := publish.Segments(ctx, st)
-	if out == "-" {
-		return nil, m.Assemble(stdout, open)
+	got := &fetched{File: cmp.Or(g.out, host+"."+string(m.Format)), Size: m.Size, SHA256: m.SHA256, Package: m.SHA256}
+	if g.statements != "" {
+		if got.Statements, err = g.writeStatements(ctx, st, schema.StatementFor(m, a.Manifest)); err != nil {
+			return nil, err
+		}
 	}
-	if out == "" {
-		out = host + "." + string(m.Format)
+	switch {
+	case g.out == "-":
+		err = m.Assemble(stdout, open)
+	case g.key != nil:
+		return sealedTo(got.File, m, open, g.key)
+	default:
+		err = assembleTo(got.File, func(w io.Writer) error { return m.Assemble(w, open) })
 	}
-	if key != nil {
-		return sealedTo(out, m, open, key)
-	}
-	if err := assembleTo(out, func(w io.Writer) error { return m.Assemble(w, open) }); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	return &fetched{out, m.Size, m.SHA256, m.SHA256}, nil
+	return got, nil
+}
+
+// writeStatements writes the statements by keys of the repository, and returns the files.
+func (g *packageGet) writeStatements(ctx context.Context, st store.Store, s schema.Statement) ([]string, error) {
+	f, err := desired.Top(ctx, g.where)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := accept.On(ctx, st, s, f)
+	if err != nil {
+		return nil, err
+	}
+	bundles, err := signed.Bundles()
+	if err != nil {
+		return nil, err
+	}
+	if len(bundles) == 0 {
+		return nil, fault.Hint(fmt.Errorf("package %s is signed by no key of the repository", s.Package.Short()),
+			"sign it: bakehouse package sign --key NAME")
+	}
+	if err := os.MkdirAll(g.statements, 0o755); err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, b := range bundles {
+		file := filepath.Join(g.statements, b.Key+".sigstore.json")
+		if err := durable.WriteFile(file, b.JSON, 0o644); err != nil {
+			return nil, err
+		}
+		files = append(files, file)
+	}
+	return files, nil
 }
 
 // sealedTo writes a signed copy of the package and a detached signature over it.
@@ -194,5 +256,5 @@ func sealedTo(
 	if err := assembleTo(file+".asc", func(w io.Writer) error { return key.armored(w, sealed) }); err != nil {
 		return nil, err
 	}
-	return &fetched{file, fi.Size(), schema.Digest(sum.Sum(nil)), m.SHA256}, nil
+	return &fetched{File: file, Size: fi.Size(), SHA256: schema.Digest(sum.Sum(nil)), Package: m.SHA256}, nil
 }
