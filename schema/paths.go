@@ -11,6 +11,7 @@ import (
 //
 //	metadata/N.root.json, N.snapshot.json, N.targets.json, N.bin-xx.json   TUF, consistent snapshot
 //	timestamps/000000000042.json   TUF timestamp of that version; the greatest is the head
+//	trees/xx/HEX                   the lines of a snapshot's tree (package tree), by its root
 //	targets/xx/HEX                 content of a top-level target (policy, release, access)
 //	manifests/xx/HEX               gzip of an encoded package manifest, keyed by the digest of what it inflates to
 //	segments/xx/HEX                compressed segment, keyed by its own digest
@@ -20,6 +21,7 @@ import (
 const (
 	MetadataDir   = "metadata/"
 	TimestampDir  = "timestamps/"
+	TreeDir       = "trees/"
 	TargetDir     = "targets/"
 	ManifestDir   = "manifests/"
 	SegmentDir    = "segments/"
@@ -54,6 +56,9 @@ func ParseTimestampKey(key string) (version int64, ok bool) {
 	v, err := strconv.ParseInt(s, 10, 64)
 	return v, err == nil && v > 0 && TimestampKey(v) == key // ParseInt takes a sign
 }
+
+// TreeKey is the store key of a snapshot's tree, by its root.
+func TreeKey(root Digest) string { return sharded(TreeDir, root) }
 
 // TargetKey is the store key of a top-level target's content.
 func TargetKey(d Digest) string { return sharded(TargetDir, d) }
@@ -108,6 +113,7 @@ const BinPrefix = "bin"
 // HTTP paths under a server's URL. A stock TUF client uses MetadataPath and TargetPath as its two base URLs.
 const (
 	MetadataPath  = "/v1/metadata/"   // GET N.ROLE.json, timestamp.json
+	TreePath      = "/v1/trees/"      // GET HEX
 	TargetPath    = "/v1/targets/"    // GET HEX.policy, HOST/HEX.package (TUF consistent snapshot)
 	ManifestPath  = "/v1/manifests/"  // GET HEX
 	SegmentPath   = "/v1/segments/"   // GET HEX
@@ -152,6 +158,7 @@ const (
 	MaxTimestamp = 16 << 10
 	MaxSnapshot  = 2 << 20
 	MaxTargets   = 8 << 20
+	MaxTree      = 2 << 20
 	MaxManifest  = 4 << 20
 	MaxTarget    = 8 << 20
 	MaxStatement = 1 << 20

@@ -15,6 +15,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/delta"
+	"bakehouse/schema/tree"
 	"bakehouse/serve/store"
 )
 
@@ -97,6 +98,30 @@ func (s *Server) serveMetadata(x *exchange, r *http.Request, host string) {
 		return
 	}
 	x.body(http.StatusOK, "application/json", file.bytes)
+}
+
+// serveTree answers the lines of the snapshot's tree: for those who read more than one host's bin, such as a site.
+func (s *Server) serveTree(x *exchange, r *http.Request, _ string) {
+	rel, _ := s.releases.now()
+	d, ok := digestIn(x, r)
+	if !ok {
+		return
+	}
+	if d != rel.tree {
+		x.notFound()
+		return
+	}
+	b, err := store.Read(r.Context(), s.store, schema.TreeKey(d), schema.MaxTree)
+	if err == nil {
+		_, err = tree.Decode(b, d)
+	}
+	if err != nil {
+		s.storeTrouble("tree", d.Hex(), err)
+		x.unavailable()
+		return
+	}
+	x.Header().Set("Cache-Control", cacheForever)
+	x.body(http.StatusOK, "text/plain; charset=utf-8", b)
 }
 
 // metadataFile is a file as the store has it. verified says that these are the bytes that a release was read from;

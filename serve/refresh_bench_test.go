@@ -191,6 +191,10 @@ func (o *ourRefresh) MetadataAgainst(ctx context.Context, name string, version i
 	return delta.Inflate(b, held, limit)
 }
 
+func (o *ourRefresh) Tree(context.Context, schema.Digest, int64) ([]byte, error) {
+	return nil, fs.ErrNotExist
+}
+
 func (o *ourRefresh) Target(ctx context.Context, name string, d schema.Digest, limit int64) ([]byte, error) {
 	b, _, err := o.get(ctx, schema.TargetPath+d.Hex()+"."+name, http.Header{"Accept-Encoding": {"gzip"}}, limit)
 	return b, err

@@ -25,6 +25,7 @@ type release struct {
 	hosts           map[string]*schema.Assignment
 	targets         map[string][]schema.Digest // public top-level targets by name, newest first
 	binOf           func(host string) string
+	tree            schema.Digest // root of the snapshot's tree
 }
 
 // publicTargets are the top-level targets that every host may read. The access target is for servers only.
@@ -83,7 +84,7 @@ func (l *loader) load(ctx context.Context, prev *release) (*release, error) {
 		hosts[a.Host] = a
 	}
 	r := &release{stamp: l.verify.Timestamp(), policy: l.verify.Policy(), access: access, hosts: hosts,
-		targets: map[string][]schema.Digest{}, binOf: l.verify.BinOf}
+		targets: map[string][]schema.Digest{}, binOf: l.verify.BinOf, tree: src.tree}
 	r.root, r.timestamp = l.verify.Versions()
 	if r.policy == nil || r.timestamp < 1 {
 		return nil, fmt.Errorf("timestamp %d: the release is incomplete", r.timestamp)
@@ -164,6 +165,12 @@ type recorder struct {
 	mu      sync.Mutex
 	sums    map[string]schema.Digest
 	targets map[string]schema.Digest
+	tree    schema.Digest
+}
+
+func (r *recorder) Tree(ctx context.Context, root schema.Digest, limit int64) ([]byte, error) {
+	r.tree = root // by one goroutine, before the bins
+	return r.Source.Tree(ctx, root, limit)
 }
 
 func (r *recorder) Metadata(ctx context.Context, name string, limit int64) ([]byte, error) {

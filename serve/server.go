@@ -131,6 +131,7 @@ func (s *Server) Handler() http.Handler {
 		routes.Handle(pattern, exchanges(s.log, s.timeouts, h))
 	}
 	handle("GET "+schema.MetadataPath+"{name}", s.asHost(s.serveMetadata))
+	handle("GET "+schema.TreePath+"{digest}", s.asHost(s.serveTree))
 	handle("GET "+schema.TargetPath+"{path...}", s.asHost(s.serveTarget))
 	handle("GET "+schema.ManifestPath+"{digest}", s.asHost(s.serveManifest))
 	handle("GET "+schema.SegmentPath+"{digest}", s.asHost(s.serveSegment))

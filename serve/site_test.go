@@ -218,6 +218,10 @@ func (s source) Metadata(_ context.Context, name string, _ int64) ([]byte, error
 	return s.read(schema.MetadataPath + name)
 }
 
+func (s source) Tree(_ context.Context, root schema.Digest, _ int64) ([]byte, error) {
+	return s.read(schema.TreePath + root.Hex())
+}
+
 func (s source) Target(_ context.Context, name string, d schema.Digest, _ int64) ([]byte, error) {
 	return s.read(schema.TargetPath + d.Hex() + "." + name)
 }

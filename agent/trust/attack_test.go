@@ -1,8 +1,10 @@
 package trust
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -281,6 +283,55 @@ func TestTargetInAForeignBinIsRefused(t *testing.T) {
 		got = errors.Join(got, err)
 	}
 	refused(t, got, "does not belong here")
+}
+
+// Hosts with the same timestamp, snapshot and targets could be given different packages, one version of a bin each. Who
+// reads all of a release sees that theirs is not the one that was signed.
+func TestTwoBinsUnderOneVersion(t *testing.T) {
+	all := func(t *testing.T, r *repo) (got error) {
+		c := r.open("")
+		if err := c.Refresh(t.Context(), r, nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range c.All(t.Context(), r) {
+			got = errors.Join(got, err)
+		}
+		_, err := c.Assignment(t.Context(), r, "web01")
+		if (err == nil) != (got == nil) {
+			t.Errorf("of all bins: %v; of one: %v", got, err)
+		}
+		return got
+	}
+	r := newRepo(t)
+	if err := all(t, r); err != nil {
+		t.Fatal(err)
+	}
+	bin := r.Bin("web01")
+	name := fmt.Sprintf("%d.%s.json", r.Targets[bin].Signed.Version, bin)
+	honest := r.Files[name]
+	delete(r.Targets[bin].Signed.Targets, "web01/package")
+	r.Files[name] = r.Signed(bin, r.Signers[bin]...) // whoever has the key of targets, and the store
+	refused(t, all(t, r), "snapshot.json names another file: "+name)
+
+	r.Files[name] = honest
+	root := r.Snapshot.Signed.UnrecognizedFields
+	r.Snapshot.Signed.UnrecognizedFields = nil
+	r.PublishAll()
+	refused(t, all(t, r), "names no tree")
+
+	r.Snapshot.Signed.UnrecognizedFields = root
+	r.Snapshot.Signed.Meta["bin-0.json"].Version++
+	r.PublishAll()
+	refused(t, all(t, r), "in another version than its tree")
+
+	r.Snapshot.Signed.Meta["bin-0.json"].Version--
+	r.PublishAll()
+	for key, b := range r.Objects {
+		if strings.HasPrefix(key, schema.TreeDir) {
+			r.Objects[key] = bytes.Replace(b, []byte("bin-0 1"), []byte("bin-0 2"), 1)
+		}
+	}
+	refused(t, all(t, r), "tree")
 }
 
 func TestPolicySwapped(t *testing.T) {

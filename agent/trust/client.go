@@ -14,6 +14,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/tree"
 )
 
 // Client verifies a fleet's metadata, starting from its anchor root. It is safe for concurrent use; calls that may ask
@@ -25,6 +26,7 @@ type Client struct {
 
 	mu sync.Mutex // guards the walker
 	*walker
+	noTree bool
 }
 
 // view is one verified state. Its set only grows, by bins, under Client.mu.
@@ -34,6 +36,9 @@ type view struct {
 	timestamp []byte
 	policy    *schema.Policy
 	refreshed bool // by Refresh, not merely read back from the state directory
+
+	sums map[string]schema.Digest // of the files of snapshot, targets and the bins in set, by role
+	tree tree.Tree                // nil until the first bin is read, and in a client with a directory
 }
 
 // Open makes a client from the anchor, and from what it remembers in the directory dir (created if absent; empty: it
@@ -50,8 +55,8 @@ func open(dir string, anchor []byte, now func() time.Time, disk durable.Disk) (*
 	c := &Client{walker: w}
 	if b := w.dir.read(timestampFile, schema.MaxTimestamp); b != nil {
 		// What was held is read back as it was taken, without a source. If it no longer verifies, it is fetched again.
-		if set, stamp, err := w.walk(context.Background(), nil, b); err == nil {
-			if v, err := c.view(context.Background(), nil, set, stamp); err == nil {
+		if to, err := w.walk(context.Background(), nil, b); err == nil {
+			if v, err := c.view(context.Background(), nil, to); err == nil {
 				c.show(v)
 			}
 		}
@@ -61,12 +66,13 @@ func open(dir string, anchor []byte, now func() time.Time, disk durable.Disk) (*
 }
 
 // view completes a walk by the policy.
-func (c *Client) view(ctx context.Context, src Source, set *trustedmetadata.TrustedMetadata, timestamp []byte) (*view, error) {
-	policy, err := c.takePolicy(ctx, src, set)
+func (c *Client) view(ctx context.Context, src Source, to *walked) (*view, error) {
+	policy, err := c.takePolicy(ctx, src, to.set)
 	if err != nil {
 		return nil, err
 	}
-	return &view{set: set, targets: set.Targets[metadata.TARGETS], timestamp: timestamp, policy: policy, refreshed: src != nil}, nil
+	return &view{set: to.set, targets: to.set.Targets[metadata.TARGETS], timestamp: to.timestamp, policy: policy,
+		refreshed: src != nil, sums: to.sums}, nil
 }
 
 func (c *Client) show(v *view) {
@@ -103,11 +109,11 @@ func (c *Client) Refresh(ctx context.Context, src Source, timestamp []byte) erro
 }
 
 func (c *Client) refresh(ctx context.Context, src Source, timestamp []byte) error {
-	set, timestamp, err := c.walker.refresh(ctx, src, timestamp)
+	to, err := c.walker.refresh(ctx, src, timestamp)
 	if err != nil {
 		return err
 	}
-	v, err := c.view(ctx, src, set, timestamp)
+	v, err := c.view(ctx, src, to)
 	if err != nil {
 		return err
 	}
@@ -176,14 +182,7 @@ func (c *Client) Digests(host string) (snapshot, bin schema.Digest) {
 	if v == nil {
 		return snapshot, bin
 	}
-	if s := c.sums[metadata.SNAPSHOT]; s.version == v.set.Snapshot.Signed.Version {
-		snapshot = s.sum
-	}
-	role := binOf(v.targets, schema.PackageTarget(host))
-	if md := v.set.Targets[role]; md != nil && c.sums[role].version == md.Signed.Version {
-		bin = c.sums[role].sum
-	}
-	return snapshot, bin
+	return v.sums[metadata.SNAPSHOT], v.sums[binOf(v.targets, schema.PackageTarget(host))]
 }
 
 // Timestamp returns the newest timestamp file whose whole state is verified and held, nil if there is none.
@@ -218,6 +217,15 @@ func (c *Client) Now() time.Time {
 		return c.believed(v.set.Root)
 	}
 	return c.now()
+}
+
+// Sums are the digests of the verified files of snapshot, targets and all bins that were read, by role. It must not be
+// changed, nor used at the same time as Refresh, Assignment or All.
+func (c *Client) Sums() map[string]schema.Digest {
+	if v := c.cur.Load(); v != nil {
+		return v.sums
+	}
+	return nil
 }
 
 // Verified returns the metadata behind the current state, nil before the first Refresh. It is for reading only, and must

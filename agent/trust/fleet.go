@@ -19,6 +19,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/tree"
 )
 
 // takePolicy reads the policy and checks that targets are laid out as the root says: one fleet, its bins.
@@ -149,6 +150,9 @@ func (c *Client) Assignment(ctx context.Context, src Source, host string) (*sche
 // bin returns targets or a verified bin of v. Only targets delegates to bins (checkBins), so one that is there was
 // verified on its word. c.mu is held.
 func (c *Client) bin(ctx context.Context, src Source, v *view, name string) (*metadata.Metadata[metadata.TargetsType], error) {
+	if err := c.readTree(ctx, src, v); err != nil {
+		return nil, err
+	}
 	if md := v.set.Targets[name]; md != nil {
 		return md, c.fresh(name, md.Signed.Expires, c.believed(v.set.Root))
 	}
@@ -156,10 +160,82 @@ func (c *Client) bin(ctx context.Context, src Source, v *view, name string) (*me
 	if err != nil {
 		return nil, err
 	}
-	if err := c.takeRole(ctx, src, v.set, name, metadata.TARGETS, by); err != nil {
+	sum, err := c.takeRole(ctx, src, v.set, name, metadata.TARGETS, by)
+	if err == nil {
+		err = v.admit(name, sum)
+	}
+	if err != nil {
+		delete(v.set.Targets, name)
 		return nil, err
 	}
 	return v.set.Targets[name], c.save()
+}
+
+// A fleet's snapshot says which version each bin has, and by its tree (package tree) which bytes. Who reads more of a
+// release than one host's part, a publisher or server, so knows that all see the same bins. A host has a directory and
+// reads one bin; it reports what it verified instead.
+
+// IgnoreTree makes the client read bins whatever the snapshot's tree says of them. It is for recovery from a stolen
+// snapshot key, when nothing that is read is carried forward but numbers.
+func (c *Client) IgnoreTree() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noTree = true
+}
+
+// readTree reads the lines of v's tree and holds what v has against them. A client with a directory does without. c.mu
+// is held.
+func (c *Client) readTree(ctx context.Context, src Source, v *view) error {
+	if c.dir != nil || c.noTree || v.tree != nil {
+		return nil
+	}
+	root, err := tree.Signed(v.set.Snapshot.Signed.UnrecognizedFields)
+	if err != nil {
+		return refuse("%s: %w", snapshotFile, err)
+	}
+	b, err := src.Tree(ctx, root, schema.MaxTree)
+	if err != nil {
+		return unreachable("tree of the snapshot", err)
+	}
+	t, err := tree.Decode(b, root)
+	if err != nil {
+		return fault.Refuse(err, "the store is altered or damaged: run `bakehouse store fsck`")
+	}
+	roles := append(v.targets.Signed.Delegations.SuccinctRoles.GetRoles(), metadata.TARGETS)
+	if len(t) != len(roles) {
+		return refuse("%s: its tree has %d lines, and there are targets and %d bins", snapshotFile, len(t), len(roles)-1)
+	}
+	for _, role := range roles {
+		l, _ := t.Line(role)
+		if meta := v.set.Snapshot.Signed.Meta[role+".json"]; meta == nil || meta.Version != l.Version {
+			return refuse("%s: it lists %s in another version than its tree", snapshotFile, role)
+		}
+	}
+	v.tree = t
+	if err := v.admit(metadata.TARGETS, v.sums[metadata.TARGETS]); err != nil {
+		return err
+	}
+	for role, sum := range v.sums {
+		if l, ok := t.Line(role); ok && l.SHA256 != sum {
+			// Carried over from the state before, where it stood under the same version: it is read again, and judged.
+			delete(v.set.Targets, role)
+			delete(v.sums, role)
+		}
+	}
+	return nil
+}
+
+// admit notes the file of a role, if it is the one that the snapshot's tree names.
+func (v *view) admit(role string, sum schema.Digest) error {
+	if v.tree != nil {
+		if l, _ := v.tree.Line(role); l.SHA256 != sum {
+			err := &schema.AlteredError{Object: fmt.Sprintf("%d.%s.json", l.Version, role), Want: l.SHA256, Got: sum}
+			return fault.Refuse(fmt.Errorf("%s names another file: %w", snapshotFile, err),
+				"somebody signed two files under one version: others see another release; find out who has the key")
+		}
+	}
+	v.sums[role] = sum
+	return nil
 }
 
 // Bin yields what All does of one bin, such as "bin-0a".
@@ -208,6 +284,9 @@ func (c *Client) loadBins(ctx context.Context, src Source, v *view) error {
 	if c.dir != nil {
 		return nil
 	}
+	if err := c.readTree(ctx, src, v); err != nil {
+		return err
+	}
 	top := v.set.Targets[metadata.TARGETS]
 	names := slices.DeleteFunc(top.Signed.Delegations.SuccinctRoles.GetRoles(), func(name string) bool { return v.set.Targets[name] != nil })
 	by, err := delegated(top, schema.BinPrefix)
@@ -215,6 +294,7 @@ func (c *Client) loadBins(ctx context.Context, src Source, v *view) error {
 		return err
 	}
 	verified, errs := make([]*metadata.Metadata[metadata.TargetsType], len(names)), make([]error, len(names))
+	sums := make([]schema.Digest, len(names))
 	var next atomic.Int64
 	var failed atomic.Bool
 	var workers sync.WaitGroup
@@ -224,7 +304,7 @@ func (c *Client) loadBins(ctx context.Context, src Source, v *view) error {
 			set := *v.set
 			for i := int(next.Add(1)) - 1; i < len(names) && !failed.Load(); i = int(next.Add(1)) - 1 {
 				set.Targets = map[string]*metadata.Metadata[metadata.TargetsType]{metadata.TARGETS: top}
-				if errs[i] = c.takeRole(ctx, src, &set, names[i], metadata.TARGETS, by); errs[i] != nil {
+				if sums[i], errs[i] = c.takeRole(ctx, src, &set, names[i], metadata.TARGETS, by); errs[i] != nil {
 					failed.Store(true)
 				}
 				verified[i] = set.Targets[names[i]]
@@ -236,9 +316,13 @@ func (c *Client) loadBins(ctx context.Context, src Source, v *view) error {
 		if errs[i] != nil {
 			return errs[i]
 		}
-		if verified[i] != nil {
-			v.set.Targets[name] = verified[i]
+		if verified[i] == nil {
+			continue
 		}
+		if err := v.admit(name, sums[i]); err != nil {
+			return err
+		}
+		v.set.Targets[name] = verified[i]
 	}
 	return nil
 }
@@ -252,7 +336,7 @@ func (v *view) carry(before *view) {
 	for name, md := range before.set.Targets {
 		file := name + ".json"
 		if meta := v.set.Snapshot.Signed.Meta[file]; name != metadata.TARGETS && reflect.DeepEqual(meta, before.set.Snapshot.Signed.Meta[file]) {
-			v.set.Targets[name] = md
+			v.set.Targets[name], v.sums[name] = md, before.sums[name]
 		}
 	}
 }

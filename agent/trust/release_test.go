@@ -37,6 +37,10 @@ func (s releaseSource) Metadata(_ context.Context, name string, _ int64) ([]byte
 	return os.ReadFile(filepath.Join(releaseState, name))
 }
 
+func (s releaseSource) Tree(context.Context, schema.Digest, int64) ([]byte, error) {
+	return nil, fs.ErrNotExist
+}
+
 func (s releaseSource) Target(_ context.Context, name string, d schema.Digest, _ int64) ([]byte, error) {
 	*s.asked = append(*s.asked, name)
 	return os.ReadFile(filepath.Join(releaseState, d.Hex()+policySuffix))

@@ -49,17 +49,17 @@ func openRepository(dir string, root []byte, now func() time.Time, disk durable.
 	}
 	if w.held = w.dir.read(timestampFile, schema.MaxTimestamp); w.held != nil {
 		// If marks were lost, they are read off what is held. Whether that verifies is for Refresh to say.
-		_, _, _ = w.walk(context.Background(), nil, w.held)
+		_, _ = w.walk(context.Background(), nil, w.held)
 	}
 	return &Repository{walker: w}, w.save()
 }
 
 // Refresh brings the metadata up to date. If it fails, what was verified before the failure counts and is kept.
 func (r *Repository) Refresh(ctx context.Context, src MetadataSource) error {
-	set, _, err := r.refresh(ctx, src, nil)
-	r.set = set
-	if err != nil {
-		r.set = nil
+	to, err := r.refresh(ctx, src, nil)
+	r.set = nil
+	if err == nil {
+		r.set = to.set
 	}
 	return errors.Join(err, r.save())
 }
@@ -78,7 +78,7 @@ func (r *Repository) Find(ctx context.Context, src MetadataSource, target string
 			return nil, err
 		}
 		// Also if another delegator's word for it was taken before: the directory holds it, so that costs no request.
-		err = r.takeRole(ctx, src, r.set, role, delegator, by)
+		_, err = r.takeRole(ctx, src, r.set, role, delegator, by)
 		return r.set.Targets[role], err
 	})
 	return t, errors.Join(err, r.save())

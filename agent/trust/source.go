@@ -16,6 +16,8 @@ type Source interface {
 	MetadataSource
 	// Target reads a top-level target's content (policy, release, access) by its digest.
 	Target(ctx context.Context, name string, d schema.Digest, limit int64) ([]byte, error)
+	// Tree reads the lines of a snapshot's tree by its root. Only those who read all bins ask for it.
+	Tree(ctx context.Context, root schema.Digest, limit int64) ([]byte, error)
 }
 
 // MetadataSource is as much of a Source as the walk needs. What is in the way of a role's name is quoted: "1.a%2Fb.json".
@@ -63,6 +65,10 @@ func (s storeSource) Metadata(ctx context.Context, name string, limit int64) ([]
 
 func (s storeSource) Target(ctx context.Context, name string, d schema.Digest, limit int64) ([]byte, error) {
 	return s.read(ctx, schema.TargetKey(d), limit)
+}
+
+func (s storeSource) Tree(ctx context.Context, root schema.Digest, limit int64) ([]byte, error) {
+	return s.read(ctx, schema.TreeKey(root), limit)
 }
 
 func (s storeSource) read(ctx context.Context, key string, limit int64) ([]byte, error) {

@@ -30,18 +30,9 @@ type walker struct {
 	waived   []string
 	held     []byte // the timestamp that stands for its version
 
-	// sums are the digests of the files that were verified last, by role. Who reads all bins and keeps none does without.
-	sums map[string]fileSum
-
 	// fleet says that the repository is a fleet's: bins have fixed names and never leave the snapshot, targets and bins
 	// have marks of their own, which a new snapshot key does not lower, and the timestamp is written by who commits it.
 	fleet bool
-}
-
-// fileSum is the digest of a role's file of that version.
-type fileSum struct {
-	version int64
-	sum     schema.Digest
 }
 
 func newWalker(dir string, anchor []byte, now func() time.Time, disk durable.Disk, fleet bool) (*walker, error) {
@@ -52,23 +43,29 @@ func newWalker(dir string, anchor []byte, now func() time.Time, disk durable.Dis
 	if err != nil {
 		return nil, err
 	}
-	w := &walker{now: now, dir: d, fleet: fleet, sums: map[string]fileSum{}}
+	w := &walker{now: now, dir: d, fleet: fleet}
 	if err := w.choose(slices.Clone(anchor)); err != nil {
 		return nil, err
 	}
 	return w, w.save()
 }
 
-// refresh brings roots, timestamp, snapshot and targets to what timestamp names; nil fetches it. It returns the
-// timestamp that counts.
-func (w *walker) refresh(ctx context.Context, src MetadataSource, timestamp []byte) (*trustedmetadata.TrustedMetadata, []byte, error) {
+// walked is where a walk arrived.
+type walked struct {
+	set       *trustedmetadata.TrustedMetadata
+	timestamp []byte                   // that counts
+	sums      map[string]schema.Digest // of the files of snapshot and targets, by role
+}
+
+// refresh brings roots, timestamp, snapshot and targets to what timestamp names; nil fetches it.
+func (w *walker) refresh(ctx context.Context, src MetadataSource, timestamp []byte) (*walked, error) {
 	if err := w.walkRoots(ctx, src); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if timestamp == nil {
 		var err error
 		if timestamp, err = src.Metadata(ctx, timestampFile, schema.MaxTimestamp); err != nil {
-			return nil, nil, unreachable(timestampFile, err)
+			return nil, unreachable(timestampFile, err)
 		}
 	}
 	return w.walk(ctx, src, slices.Clone(timestamp))
@@ -76,10 +73,10 @@ func (w *walker) refresh(ctx context.Context, src MetadataSource, timestamp []by
 
 // walk goes from the newest root and a timestamp to targets (5.4 to 5.6). Without a source it reads back what the
 // directory holds: then expiry and marks are not asked, because nothing is installed on the word of such a view.
-func (w *walker) walk(ctx context.Context, src MetadataSource, timestamp []byte) (*trustedmetadata.TrustedMetadata, []byte, error) {
+func (w *walker) walk(ctx context.Context, src MetadataSource, timestamp []byte) (*walked, error) {
 	set, err := w.readTimestamp(timestamp)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if src != nil && w.held != nil {
 		// A version once seen stays what it was, unless the root has since dropped who signed it.
@@ -88,12 +85,15 @@ func (w *walker) walk(ctx context.Context, src MetadataSource, timestamp []byte)
 		}
 	}
 	if err := w.takeTimestamp(set, timestamp, src != nil); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if err := w.takeSnapshot(ctx, src, set); err != nil {
-		return nil, nil, err
+	sums := map[string]schema.Digest{}
+	if sums[metadata.SNAPSHOT], err = w.takeSnapshot(ctx, src, set); err != nil {
+		return nil, err
 	}
-	return set, timestamp, w.takeRole(ctx, src, set, metadata.TARGETS, metadata.ROOT, rootAuthority(set.Root, metadata.TARGETS))
+	by := rootAuthority(set.Root, metadata.TARGETS)
+	sums[metadata.TARGETS], err = w.takeRole(ctx, src, set, metadata.TARGETS, metadata.ROOT, by)
+	return &walked{set, timestamp, sums}, err
 }
 
 // readTimestamp starts a walk with a timestamp that is whole and signed, whatever its version and age.
@@ -140,7 +140,9 @@ func (w *walker) takeTimestamp(set *trustedmetadata.TrustedMetadata, b []byte, s
 	return w.dir.write(timestampFile, b)
 }
 
-func (w *walker) takeSnapshot(ctx context.Context, src MetadataSource, set *trustedmetadata.TrustedMetadata) error {
+func (w *walker) takeSnapshot(
+	ctx context.Context, src MetadataSource, set *trustedmetadata.TrustedMetadata,
+) (schema.Digest, error) {
 	by := rootAuthority(set.Root, metadata.SNAPSHOT)
 	want := set.Timestamp.Signed.Meta[snapshotFile].Version
 	return w.load(ctx, src, set, metadata.SNAPSHOT, want, schema.MaxSnapshot, func(b []byte) error {
@@ -180,14 +182,17 @@ func (w *walker) listed(meta map[string]*metadata.MetaFiles) map[string]int64 {
 
 // takeRole loads the targets role that the snapshot lists and by may sign: targets itself, or one that is delegated to.
 // Whoever delegates to it, it is verified anew, for each delegator may name other keys.
-func (w *walker) takeRole(ctx context.Context, src MetadataSource, set *trustedmetadata.TrustedMetadata, role, delegator string, by authority) error {
+// It returns the digest of the role's file.
+func (w *walker) takeRole(
+	ctx context.Context, src MetadataSource, set *trustedmetadata.TrustedMetadata, role, delegator string, by authority,
+) (schema.Digest, error) {
 	meta := set.Snapshot.Signed.Meta[role+".json"]
 	if meta == nil || meta.Version < 1 {
-		return refuse("%s: does not list %.80s", snapshotFile, role)
+		return schema.Digest{}, refuse("%s: does not list %.80s", snapshotFile, role)
 	}
 	if src != nil && w.fleet {
 		if err := w.marks.below(role, meta.Version, by); err != nil {
-			return err
+			return schema.Digest{}, err
 		}
 	}
 	accepted := false
@@ -222,8 +227,11 @@ func (w *walker) takeRole(ctx context.Context, src MetadataSource, set *trustedm
 
 // load gets a role's file of that version: from the directory if what is there verifies, else as a difference to what is
 // there, else whole. take verifies it; the last answer's error is the one that counts. What then passes accept is kept.
-func (w *walker) load(ctx context.Context, src MetadataSource, set *trustedmetadata.TrustedMetadata, role string, version, limit int64,
-	take func([]byte) error, accept func() error) error {
+// It returns the file's digest.
+func (w *walker) load(
+	ctx context.Context, src MetadataSource, set *trustedmetadata.TrustedMetadata, role string, version, limit int64,
+	take func([]byte) error, accept func() error,
+) (schema.Digest, error) {
 	name := versionedName(role, version)
 	if !set.Root.Signed.ConsistentSnapshot {
 		name = quoted(role) + ".json"
@@ -234,42 +242,33 @@ func (w *walker) load(ctx context.Context, src MetadataSource, set *trustedmetad
 		}
 		return verify(name, func() error { return take(b) })
 	}
-	taken := func(b []byte) error {
-		if err := accept(); err != nil {
-			return err
-		}
-		if w.dir != nil {
-			w.sums[role] = fileSum{version, schema.DigestOf(b)}
-		}
-		return nil
-	}
 	if b := w.dir.read(w.dir.roleFile(role, version), limit); b != nil && try(b) == nil {
-		return taken(b)
+		return schema.DigestOf(b), accept()
 	}
 	if src == nil {
-		return unreachable(name, fs.ErrNotExist)
+		return schema.Digest{}, unreachable(name, fs.ErrNotExist)
 	}
 	if d, ok := src.(DeltaSource); ok {
 		if v, held := w.dir.held(role, limit); held != nil && v != version {
 			b, err := d.MetadataAgainst(ctx, name, v, held, limit)
 			if err == nil && try(b) == nil {
-				return w.keep(role, version, b, taken)
+				return schema.DigestOf(b), w.keep(role, version, b, accept)
 			}
 		}
 	}
 	b, err := src.Metadata(ctx, name, limit)
 	if err != nil {
-		return unreachable(name, err)
+		return schema.Digest{}, unreachable(name, err)
 	}
 	if err := try(b); err != nil {
-		return err
+		return schema.Digest{}, err
 	}
-	return w.keep(role, version, b, taken)
+	return schema.DigestOf(b), w.keep(role, version, b, accept)
 }
 
 // keep writes a verified file that is accepted. Of a bin the versions before go at once: no timestamp names them as files.
-func (w *walker) keep(role string, version int64, b []byte, accept func([]byte) error) error {
-	if err := accept(b); err != nil {
+func (w *walker) keep(role string, version int64, b []byte, accept func() error) error {
+	if err := accept(); err != nil {
 		return err
 	}
 	name := w.dir.roleFile(role, version)

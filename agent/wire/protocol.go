@@ -120,6 +120,11 @@ func (s Source) MetadataAgainst(ctx context.Context, name string, heldVersion in
 	return delta.Inflate(b, held, limit)
 }
 
+// Tree reads the lines of a snapshot's tree by its root, at most limit bytes.
+func (s Source) Tree(ctx context.Context, root schema.Digest, limit int64) ([]byte, error) {
+	return s.get(ctx, schema.TreePath+root.Hex(), http.Header{"Accept-Encoding": {"gzip"}}, limit)
+}
+
 // Target reads a top-level target of at most limit bytes by its name and digest, which is not checked.
 func (s Source) Target(ctx context.Context, name string, d schema.Digest, limit int64) ([]byte, error) {
 	return s.get(ctx, schema.TargetPath+d.Hex()+"."+name, http.Header{"Accept-Encoding": {"gzip"}}, limit)

@@ -99,7 +99,9 @@ func notBefore(published *schema.Policy, now time.Time) (time.Time, error) {
 }
 
 // follow is what a host is given after prev (nil: nothing). The same digest keeps its release and since. A new one,
-// even one that the host had before, gets the new number, and prev becomes the first older candidate.
+// even one that the host had before, gets the new number, and prev becomes the first older candidate. If a recipe
+// comes back, the commit took back what was given after it: none of that stays a candidate, or a host that waits for
+// the end of a delay would be given it first.
 func follow(
 	prev *schema.Assignment, want schema.Assignment, number int64, now time.Time,
 ) (a schema.Assignment, changed bool) {
@@ -110,7 +112,11 @@ func follow(
 	}
 	a.Release, a.Since, a.Older = number, now, nil
 	if prev != nil {
-		for _, c := range prev.Candidates() {
+		before := prev.Candidates()
+		if i := slices.IndexFunc(before, func(c schema.Candidate) bool { return c.Recipe == a.Recipe }); i >= 0 {
+			before = before[i:]
+		}
+		for _, c := range before {
 			// A digest that comes back is a candidate once, under its new number.
 			if c.SHA256 != a.SHA256 && len(a.Older) < schema.MaxOlder {
 				a.Older = append(a.Older, c)

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -178,5 +179,49 @@ func TestADraftAfterAnEmptyStoreIsTheFirstRelease(t *testing.T) {
 	bin, err := d.Bin(d.Dirty[0])
 	if err != nil || bin[schema.PackageTarget("web01")] == nil {
 		t.Errorf("bin %v, %v", bin, err)
+	}
+}
+
+// A host that waits for a ring's delay must not be given what a commit has taken back, when that one's delay ends first.
+func TestARevertTakesAwayWhatCameAfterIt(t *testing.T) {
+	for _, test := range []struct{ name, given, want string }{
+		{"nothing comes back", "a b c", "c b a"},
+		{"more than is kept", "a b c d", "d c b"},
+		{"the package before comes back", "a b a", "a"},
+		{"the one before that", "a b c a", "a"},
+		{"only what came after it goes", "a b c b", "b a"},
+		{"and forth again", "a b a b", "b a"},
+		{"what was dropped before comes back as new", "a b a c b", "b c a"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var prev *schema.Assignment
+			for i, pkg := range strings.Fields(test.given) {
+				a, changed := follow(prev, want("web01", pkg), int64(i+1), start.Add(time.Duration(i)*time.Hour))
+				if err := a.Validate(); err != nil || !changed {
+					t.Fatalf("%s: changed %v, %v", pkg, changed, err)
+				}
+				prev = &a
+			}
+			wanted := strings.Fields(test.want)
+			got := prev.Candidates()
+			for i, c := range got {
+				if len(got) != len(wanted) || c.SHA256 != schema.DigestOf([]byte(wanted[i])) {
+					t.Fatalf("candidates %v, want %s", got, test.want)
+				}
+			}
+		})
+	}
+}
+
+// The other way to the same bytes: a tool of another bake version makes other bytes of a recipe that comes back.
+func TestARecipeThatComesBackInOtherBytesIsARevert(t *testing.T) {
+	first := want("web01", "a")
+	a, _ := follow(nil, first, 1, start)
+	b, _ := follow(&a, want("web01", "b"), 2, start)
+	again := first
+	again.SHA256 = schema.DigestOf([]byte("a, baked by another version"))
+	c, _ := follow(&b, again, 3, start)
+	if got := c.Candidates(); len(got) != 2 || got[1].Release != 1 {
+		t.Errorf("candidates %v", got)
 	}
 }

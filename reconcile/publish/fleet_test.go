@@ -11,16 +11,19 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/agent/trust"
 	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/roots"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
+	"bakehouse/schema/tree"
 	"bakehouse/serve/store"
 )
 
@@ -192,8 +195,9 @@ func openStore(t testing.TB) store.Store {
 // want is an assignment as reconcile derives it: the package's bytes are its name.
 func want(host, pkg string) schema.Assignment {
 	return schema.Assignment{Host: host, SHA256: schema.DigestOf([]byte(pkg)), Length: int64(len(pkg)),
-		Target: schema.Target{Manifest: schema.DigestOf([]byte("manifest of " + pkg)), Recipe: "0123456789abcdef",
-			Site: "central", Ring: "all", Selected: true}}
+		Target: schema.Target{Manifest: schema.DigestOf([]byte("manifest of " + pkg)),
+			Recipe: schema.RecipeID(schema.DigestOf([]byte("recipe of " + pkg)).Hex()[:16]),
+			Site:   "central", Ring: "all", Selected: true}}
 }
 
 // release is what a run is to publish, and when.
@@ -279,4 +283,39 @@ func (h *host) mustGet(t testing.TB, name, pkg string) *schema.Assignment {
 		t.Fatalf("host %s is not given package %q but %+v", name, pkg, a)
 	}
 	return a
+}
+
+// plant makes the newest snapshot name the files of targets and bins as they are now, and signs it and its timestamp
+// again in place.
+func (f *testFleet) plant(st memStore) {
+	f.t.Helper()
+	must := func(err error) {
+		f.t.Helper()
+		if err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	root, err := trust.ParseRoot(f.Roots[len(f.Roots)-1])
+	must(err)
+	head, err := store.Head(f.t.Context(), st)
+	must(err)
+	stamp, err := metadata.Timestamp().FromBytes(st[schema.TimestampKey(head)])
+	must(err)
+	key := schema.MetadataKey("snapshot", stamp.Signed.Meta["snapshot.json"].Version)
+	snapshot, err := metadata.Snapshot().FromBytes(st[key])
+	must(err)
+	var lines []tree.Line
+	for file, m := range snapshot.Signed.Meta {
+		role := strings.TrimSuffix(file, ".json")
+		lines = append(lines, tree.Line{Role: role, Version: m.Version,
+			SHA256: schema.DigestOf(st[schema.MetadataKey(role, m.Version)])})
+	}
+	t := tree.Of(lines)
+	st[schema.TreeKey(t.Root())] = t.Encode()
+	tree.Sign(snapshot.Signed.UnrecognizedFields, t.Root())
+	st[key], err = keys.SignRole(f.keys, snapshot, root.Signed.Roles["snapshot"])
+	must(err)
+	stamp.Signed.Meta["snapshot.json"] = metadata.MetaFile(snapshot.Signed.Version)
+	st[schema.TimestampKey(head)], err = keys.SignRole(f.keys, stamp, root.Signed.Roles["timestamp"])
+	must(err)
 }

@@ -89,7 +89,7 @@ func Recover(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time,
 
 // setBins takes over the bins that c has loaded.
 func (s *State) setBins(c *trust.Client) {
-	s.bins = map[string]*metadata.Metadata[metadata.TargetsType]{}
+	s.bins, s.sums = map[string]*metadata.Metadata[metadata.TargetsType]{}, c.Sums()
 	for name, md := range c.Verified().Targets {
 		if name != metadata.TARGETS {
 			s.bins[name] = md
@@ -121,6 +121,9 @@ func (s *State) setTop(c *trust.Client) error {
 // nothing is carried forward but numbers that must not be given twice.
 func (s *State) load(ctx context.Context, st store.Store, c *trust.Client, expired bool) error {
 	src := s.source(st, s.fleet.Roots)
+	if expired || !s.believed(metadata.SNAPSHOT) {
+		c.IgnoreTree()
+	}
 	count := func(n int64) {
 		if n < schema.MaxTimestampVersion { // what is beyond a thief has made up
 			s.number = max(s.number, n)

@@ -355,6 +355,11 @@ func TestBinsOfADroppedKeyAreNotCarriedForward(t *testing.T) {
 	if st[schema.MetadataKey("targets", 1)], err = keys.SignRole(f.ringOf(&other), top, &role); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := Read(t.Context(), st, f.Fleet, start); !fault.IsRefusal(err) ||
+		!strings.Contains(err.Error(), "1.targets.json") {
+		t.Errorf("another file than the snapshot's tree names: %v", err)
+	}
+	f.plant(st)
 	delete(f.Keys, "alpha")
 	f.nextRoot()
 	f.keys = f.ring()

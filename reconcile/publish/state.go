@@ -26,6 +26,7 @@ type State struct {
 	snapshot  *metadata.Metadata[metadata.SnapshotType]
 	targets   *metadata.Metadata[metadata.TargetsType]
 	bins      map[string]*metadata.Metadata[metadata.TargetsType]
+	sums      map[string]schema.Digest // of the files of targets and bins, by role
 
 	number      int64
 	assignments map[string]*schema.Assignment

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
+	"bakehouse/schema/tree"
 	"bakehouse/serve/store"
 )
 
@@ -66,6 +68,7 @@ type publisher struct {
 	st   store.Store
 	ring *keys.Keyring
 	sum  *Summary
+	sums map[string]schema.Digest // of the files that the next snapshot lists, by role
 	*signing
 }
 
@@ -82,6 +85,10 @@ func (p *publisher) write(ctx context.Context) error {
 	meta := map[string]*metadata.MetaFiles{}
 	if p.s.snapshot != nil {
 		maps.Copy(meta, p.s.snapshot.Signed.Meta)
+	}
+	p.sums = maps.Clone(p.s.sums)
+	if p.sums == nil {
+		p.sums = map[string]schema.Digest{}
 	}
 	if err := p.writeBins(ctx, meta); err != nil {
 		return err
@@ -114,6 +121,7 @@ func (p *publisher) writeBins(ctx context.Context, meta map[string]*metadata.Met
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	versions, errs := make([]int64, len(p.bins)), make([]error, len(p.bins))
+	files := make([][]byte, len(p.bins))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, writers)
 	for i, name := range p.bins {
@@ -129,7 +137,7 @@ func (p *publisher) writeBins(ctx context.Context, meta map[string]*metadata.Met
 			ts, err := p.d.Bin(name)
 			if err == nil {
 				md.Signed.Targets = ts
-				versions[i], _, err = createNext(ctx, p, name, after, md, &md.Signed.Version)
+				versions[i], files[i], err = createNext(ctx, p, name, after, md, &md.Signed.Version)
 			}
 			if errs[i] = err; err != nil {
 				cancel()
@@ -142,6 +150,7 @@ func (p *publisher) writeBins(ctx context.Context, meta map[string]*metadata.Met
 	}
 	for i, name := range p.bins {
 		meta[name+".json"] = metadata.MetaFile(versions[i])
+		p.sums[name] = schema.DigestOf(files[i])
 		p.sum.Roles = append(p.sum.Roles, name)
 	}
 	return nil
@@ -177,21 +186,34 @@ func (p *publisher) writeTargets(ctx context.Context, meta map[string]*metadata.
 	if p.s.targets != nil {
 		after = p.s.targets.Signed.Version
 	}
-	v, _, err := createNext(ctx, p, metadata.TARGETS, after, md, &md.Signed.Version)
+	v, b, err := createNext(ctx, p, metadata.TARGETS, after, md, &md.Signed.Version)
 	if err != nil {
 		return err
 	}
+	p.sums[metadata.TARGETS] = schema.DigestOf(b)
 	meta["targets.json"] = metadata.MetaFile(v)
 	p.sum.Roles = append(p.sum.Roles, metadata.TARGETS)
 	return nil
 }
 
 // writeSnapshot lists versions only: lengths and hashes of every bin would double what each host reads at each change.
+// One hash over all of them, of package tree, says the same to who reads all.
 func (p *publisher) writeSnapshot(
 	ctx context.Context, meta map[string]*metadata.MetaFiles,
 ) (*metadata.MetaFiles, error) {
 	md := metadata.Snapshot(p.d.Time.Add(p.s.fleet.Lifetimes.Snapshot))
 	md.Signed.Meta = meta
+	var lines []tree.Line
+	for file, m := range meta {
+		role := strings.TrimSuffix(file, ".json")
+		lines = append(lines, tree.Line{Role: role, Version: m.Version, SHA256: p.sums[role]})
+	}
+	t := tree.Of(lines)
+	root := t.Root()
+	if err := p.create(ctx, schema.TreeKey(root), t.Encode()); err != nil {
+		return nil, err
+	}
+	md.Signed.UnrecognizedFields = tree.Sign(nil, root)
 	var after int64
 	if p.s.snapshot != nil {
 		after = p.s.snapshot.Signed.Version

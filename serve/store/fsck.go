@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"bakehouse/schema"
+	"bakehouse/schema/tree"
 )
 
 // Finding is one thing that Fsck has to say about the object at Key, or about a stray file of a local store.
@@ -32,11 +33,13 @@ type Summary struct {
 //
 //	targets, segments, files   the bytes have the digest that the key names
 //	manifests                  inflate to the digest in the key, decode, and every segment is there in the right size
+//	trees                      have the root that the key names
 //	payloads                   the claim's segment inflates (raw deflate) to the payload digest in the key
 //	statements                 decode and speak of the package in the key
 //	metadata, timestamps       decode as the role and version in the key
 //	each published state       everything that its timestamp leads to is there: snapshot, bins, top-level targets,
-//	                           manifests, and at least one statement on each package
+//	                           manifests, and at least one statement on each package; targets and bins are the
+//	                           files that the snapshot's tree names
 //
 // What no metadata leads to was left by a run that died, or belongs to one that is under way: a note. Signatures are not
 // checked, since that takes the fleet's root: reconcile and every host do. With assemble every package is put together
@@ -44,7 +47,8 @@ type Summary struct {
 func Fsck(ctx context.Context, s Store, assemble bool, report func(Finding)) (Summary, error) {
 	c := &checker{ctx: ctx, store: s, assemble: assemble,
 		present: map[string]int64{}, altered: map[string]bool{}, used: map[string]bool{},
-		packages: map[string]schema.Digest{}, stated: map[schema.Digest]bool{}}
+		packages: map[string]schema.Digest{}, stated: map[schema.Digest]bool{},
+		sums: map[string]schema.Digest{}, trees: map[string]tree.Tree{}}
 	c.report = func(f Finding) {
 		if f.Note {
 			c.sum.Notes++
@@ -70,6 +74,9 @@ type checker struct {
 	packages map[string]schema.Digest // by manifest key, of the manifests that decode
 	stated   map[schema.Digest]bool   // packages with a statement
 
+	sums  map[string]schema.Digest // of metadata files, by key
+	trees map[string]tree.Tree     // by key, of those that decode
+
 	timestamps []int64 // versions, rising, of those that decode
 }
 
@@ -92,6 +99,7 @@ func (c *checker) run() error {
 		{schema.SegmentDir, nil, c.content("segment", schema.SegmentKey)},
 		{schema.SourceFileDir, nil, c.content("file", schema.SourceFileKey)},
 		{schema.TargetDir, nil, c.content("target", schema.TargetKey)},
+		{schema.TreeDir, nil, c.tree},
 		{schema.PayloadDir, nil, c.payload},
 		{schema.ManifestDir, nil, c.manifest},
 		{schema.StatementDir, nil, c.statement},

@@ -126,6 +126,7 @@ func TestFsckFinds(t *testing.T) {
 		m[schema.SegmentKey(d)] = data
 		reclaim(m, func(ref *schema.SegmentRef) { ref.Digest, ref.Size = d, int64(len(data)) })
 	}
+	treeOf2 := of2(schema.TreeDir, 0)
 	for _, test := range []struct {
 		name  string
 		alter func(m memory)
@@ -198,7 +199,21 @@ func TestFsckFinds(t *testing.T) {
 			map[string]string{schema.TimestampKey(3): "not what its name says"}},
 		{"a null target", func(m memory) {
 			m["metadata/2.targets.json"] = []byte(`{"signed":{"_type":"targets","version":2,"targets":{"a":null}},"signatures":[{}]}`)
-		}, nil},
+		}, map[string]string{"metadata/2.targets.json": "is altered"}},
+		{"another bin under the same version", func(m memory) {
+			m["metadata/2.bin-0.json"] = bytes.Replace(m["metadata/2.bin-0.json"], []byte("web01"), []byte("web02"), 1)
+		}, map[string]string{"metadata/2.bin-0.json": "is altered"}},
+		{"a snapshot without a tree", func(m memory) {
+			m["metadata/2.snapshot.json"] = []byte(`{"signed":{"_type":"snapshot","version":2,"meta":{` +
+				`"targets.json":{"version":2},"bin-0.json":{"version":2}}},"signatures":[{}]}`)
+		}, map[string]string{"metadata/2.snapshot.json": "names no tree"}},
+		{"a snapshot that lists another version than its tree", func(m memory) {
+			m["metadata/2.snapshot.json"] = bytes.Replace(m["metadata/2.snapshot.json"],
+				[]byte(`"bin-0.json":{"version":2}`), []byte(`"bin-0.json":{"version":1}`), 1)
+		}, map[string]string{"metadata/2.snapshot.json": "in another version than its tree"}},
+		{"a missing tree", func(m memory) { delete(m, treeOf2) }, map[string]string{treeOf2: "is missing: the tree"}},
+		{"an altered tree", func(m memory) { m[treeOf2] = bytes.ToUpper(m[treeOf2]) },
+			map[string]string{treeOf2: "line 1"}},
 		{"names that are no digests", func(m memory) {
 			m["segments/ab/short"], m["manifests/ab/short"], m["payloads/ab/short"], m["statements/short/k.json"] = nil, nil, nil, nil
 		}, map[string]string{"segments/ab/short": "hex", "manifests/ab/short": "hex", "payloads/ab/short": "hex", "statements/short/k.json": "hex"}},
@@ -242,7 +257,7 @@ func TestWhatACrashedRunLeftIsNotedAndNoError(t *testing.T) {
 				continue
 			}
 			switch dir, _, _ := strings.Cut(o.key, "/"); dir + "/" {
-			case schema.MetadataDir, schema.TargetDir, schema.ManifestDir:
+			case schema.MetadataDir, schema.TreeDir, schema.TargetDir, schema.ManifestDir:
 				want = append(want, o.key)
 			case schema.SegmentDir:
 				if i == n-1 { // before its claim

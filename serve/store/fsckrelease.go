@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"bakehouse/schema"
+	"bakehouse/schema/tree"
 )
 
 // role is as much of a TUF role file as says what it leads to. It is unverified: good for finding gaps, for nothing else.
@@ -20,6 +21,9 @@ type role struct {
 		Meta    map[string]struct {
 			Version int64 `json:"version"`
 		} `json:"meta"`
+		Bakehouse struct {
+			Tree []byte `json:"tree"` // of a snapshot: the root of package tree
+		} `json:"bakehouse"`
 		Targets map[string]*struct {
 			Hashes struct {
 				SHA256 string `json:"sha256"`
@@ -33,6 +37,8 @@ type role struct {
 		} `json:"targets"`
 	} `json:"signed"`
 	Signatures []json.RawMessage `json:"signatures"`
+
+	sum schema.Digest // of the file
 }
 
 // maxRole bounds any role file.
@@ -51,7 +57,52 @@ func (c *checker) role(key, wantType string, wantVersion int64) (*role, error) {
 		return nil, fmt.Errorf("metadata of type %.40q and version %d with %d signatures is not what its name says",
 			r.Signed.Type, r.Signed.Version, len(r.Signatures))
 	}
+	r.sum = schema.DigestOf(b)
 	return &r, nil
+}
+
+// tree checks the lines of a snapshot's tree.
+func (c *checker) tree(key string) error {
+	root, err := digestIn(key, schema.TreeKey)
+	if err != nil {
+		return err
+	}
+	b, err := c.readAll(key, schema.MaxTree)
+	if err != nil {
+		return err
+	}
+	t, err := tree.Decode(b, root)
+	if err == nil {
+		c.trees[key] = t
+	}
+	return err
+}
+
+// named reports the files of a published snapshot that are not those that its tree names.
+func (c *checker) named(key string, snapshot *role) {
+	root := snapshot.Signed.Bakehouse.Tree
+	if len(root) != len(schema.Digest{}) {
+		c.report(Finding{Key: key, Err: errors.New("names no tree of the bins' files")})
+		return
+	}
+	t, ok := c.trees[schema.TreeKey(schema.Digest(root))]
+	if !ok {
+		return // missing or altered, and reported as such
+	}
+	if len(t) != len(snapshot.Signed.Meta) {
+		c.report(Finding{Key: key,
+			Err: fmt.Errorf("lists %d files, and its tree %d", len(snapshot.Signed.Meta), len(t))})
+	}
+	for _, l := range t {
+		if snapshot.Signed.Meta[l.Role+".json"].Version != l.Version {
+			c.report(Finding{Key: key, Err: fmt.Errorf("lists %s in another version than its tree", l.Role)})
+			continue
+		}
+		file := schema.MetadataKey(l.Role, l.Version)
+		if sum, ok := c.sums[file]; ok && sum != l.SHA256 {
+			c.report(Finding{Key: file, Err: &schema.AlteredError{Object: "metadata", Want: l.SHA256, Got: sum}})
+		}
+	}
 }
 
 // metadata checks one versioned role file. If a timestamp leads to it, it marks what it leads to in turn; so snapshots
@@ -65,6 +116,7 @@ func (c *checker) metadata(key string) error {
 	if err != nil {
 		return err
 	}
+	c.sums[key] = r.sum
 	if name == "root" {
 		c.used[key] = true // the chain of roots stands for itself
 	}
@@ -123,6 +175,9 @@ func (r *role) leadsTo() (all []link) {
 		name := strings.TrimSuffix(file, ".json")
 		all = append(all, link{schema.MetadataKey(name, meta.Version), "metadata"})
 	}
+	if root := r.Signed.Bakehouse.Tree; len(root) == len(schema.Digest{}) {
+		all = append(all, link{schema.TreeKey(schema.Digest(root)), "the tree"})
+	}
 	for path, target := range r.Signed.Targets {
 		if target == nil {
 			continue
@@ -175,6 +230,9 @@ func (c *checker) wholeFrom(head int64, seen map[string]bool) error {
 		if err != nil {
 			continue // reported when it was checked by itself
 		}
+		if name == "snapshot" {
+			c.named(key, r)
+		}
 		links := r.leadsTo()
 		slices.SortFunc(links, func(a, b link) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.what, b.what)) })
 		for _, to := range links {
@@ -216,7 +274,7 @@ func (c *checker) orphans(keys []string) {
 			if !described[hex] {
 				c.note(key, text)
 			}
-		case schema.MetadataDir, schema.TargetDir, schema.ManifestDir, schema.SegmentDir:
+		case schema.MetadataDir, schema.TreeDir, schema.TargetDir, schema.ManifestDir, schema.SegmentDir:
 			c.note(key, text)
 		}
 	}

@@ -176,6 +176,7 @@ var stages = []stage{
 	{schema.TimestampDir, nil},
 	{schema.MetadataDir, isSnapshot},
 	{schema.MetadataDir, func(key string) bool { return !isSnapshot(key) }},
+	{schema.TreeDir, nil},
 	{schema.TargetDir, nil},
 	{schema.StatementDir, nil},
 	{schema.ManifestDir, nil},

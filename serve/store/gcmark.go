@@ -81,6 +81,9 @@ func (g *collector) keep(s *State) error {
 	for _, key := range []string{schema.TimestampKey(s.Timestamp), schema.MetadataKey("snapshot", s.snap)} {
 		g.live[key] = true
 	}
+	if err := g.needs(schema.TreeKey(s.tree)); err != nil {
+		return err
+	}
 	for role, version := range s.meta {
 		g.live[schema.MetadataKey(role, version)] = true
 	}

@@ -13,6 +13,7 @@ import (
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/tree"
 )
 
 // History is the published states that the store still has, each behind its timestamp, verified from the fleet's root.
@@ -70,6 +71,7 @@ type State struct {
 	meta    map[string]int64         // versions of targets and bins, by role
 	bins    []string
 	snap    int64 // version of the snapshot
+	tree    schema.Digest
 }
 
 // At reads and verifies the state behind the timestamp of that version, its bins aside. Expiry does not count: an old
@@ -111,6 +113,9 @@ func (h *History) at(ctx context.Context, version int64, roots int) (*State, err
 	s.Release = *release
 	set := client.Verified()
 	s.snap = set.Snapshot.Signed.Version
+	if s.tree, err = tree.Signed(set.Snapshot.Signed.UnrecognizedFields); err != nil {
+		return nil, fault.Refuse(fmt.Errorf("snapshot %d: %w", s.snap, err), "publish again with this program")
+	}
 	for file, m := range set.Snapshot.Signed.Meta {
 		s.meta[strings.TrimSuffix(file, ".json")] = m.Version
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"bakehouse/schema"
+	"bakehouse/schema/tree"
 	"bakehouse/serve/store"
 )
 
@@ -87,13 +88,19 @@ func release(n int64) []object {
 	if n == 1 {
 		add(schema.MetadataKey("root", 1), role("root", 1, map[string]any{}))
 	}
-	add(schema.MetadataKey("bin-0", n), role("targets", n, map[string]any{"targets": map[string]any{
+	bin := role("targets", n, map[string]any{"targets": map[string]any{
 		"web01/package": target(m.Size, m.SHA256, schema.Target{Manifest: digest, Recipe: m.Recipe, Release: n}),
-	}}))
-	add(schema.MetadataKey("targets", n), role("targets", n, map[string]any{"targets": map[string]any{
+	}})
+	add(schema.MetadataKey("bin-0", n), bin)
+	targets := role("targets", n, map[string]any{"targets": map[string]any{
 		"policy": target(int64(len(policy)), schema.DigestOf(policy), nil),
-	}}))
-	add(schema.MetadataKey("snapshot", n), role("snapshot", n, meta(map[string]int64{"targets": n, "bin-0": n})))
+	}})
+	add(schema.MetadataKey("targets", n), targets)
+	t := tree.Of([]tree.Line{{Role: "targets", Version: n, SHA256: schema.DigestOf(targets)},
+		{Role: "bin-0", Version: n, SHA256: schema.DigestOf(bin)}})
+	add(schema.TreeKey(t.Root()), t.Encode())
+	add(schema.MetadataKey("snapshot", n),
+		role("snapshot", n, tree.Sign(meta(map[string]int64{"targets": n, "bin-0": n}), t.Root())))
 	add(schema.TimestampKey(n), role("timestamp", n, meta(map[string]int64{"snapshot": n})))
 	return all
 }

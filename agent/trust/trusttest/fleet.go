@@ -2,10 +2,16 @@ package trusttest
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"maps"
 	"math/bits"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -121,7 +127,49 @@ func (f *Fleet) Release(bins ...string) {
 		f.Snapshot.Signed.Meta[name+".json"] = metadata.MetaFile(f.Targets[name].Signed.Version)
 	}
 	clear(f.changed)
-	f.PublishAll(metadata.TARGETS)
+	f.Publish(metadata.TARGETS)
+	f.Plant()
+	f.Publish(metadata.SNAPSHOT, metadata.TIMESTAMP)
+}
+
+// Plant makes the files that were published last of targets and bins the tree that the next snapshot names.
+func (f *Fleet) Plant() {
+	var lines []string
+	for _, role := range append(slices.Clone(f.bins), metadata.TARGETS) {
+		sum := sha256.Sum256(f.Latest(role))
+		lines = append(lines, fmt.Sprintf("%s %d %x", role, *f.version(role), sum))
+	}
+	slices.Sort(lines)
+	root := merkle(lines)
+	key := "trees/" + hex.EncodeToString(root[:1]) + "/" + hex.EncodeToString(root)
+	f.Objects[key] = []byte(strings.Join(lines, "\n") + "\n")
+	f.Snapshot.Signed.UnrecognizedFields = custom(map[string]any{"tree": base64.StdEncoding.EncodeToString(root)})
+}
+
+// merkle is the tree hash of RFC 6962, written as its definition stands there.
+func merkle(d []string) []byte {
+	if len(d) == 1 {
+		sum := sha256.Sum256([]byte("\x00" + d[0]))
+		return sum[:]
+	}
+	k := 1
+	for 2*k < len(d) {
+		k *= 2
+	}
+	sum := sha256.Sum256(slices.Concat([]byte{1}, merkle(d[:k]), merkle(d[k:])))
+	return sum[:]
+}
+
+// Tree reads the lines of a tree by its root.
+func (f *Fleet) Tree(_ context.Context, root schema.Digest, _ int64) ([]byte, error) {
+	if err := f.ask("tree"); err != nil {
+		return nil, err
+	}
+	b, ok := f.Objects[schema.TreeKey(root)]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return b, nil
 }
 
 // put makes v a top-level target.
