@@ -182,7 +182,7 @@ func TestADraftAfterAnEmptyStoreIsTheFirstRelease(t *testing.T) {
 	}
 }
 
-// A host that waits for a ring's delay must not be given what a commit has taken back, when that one's delay ends first.
+// Else a host that waits for a ring's delay would be given what a commit has taken back, if that waits less long.
 func TestARevertTakesAwayWhatCameAfterIt(t *testing.T) {
 	for _, test := range []struct{ name, given, want string }{
 		{"nothing comes back", "a b c", "c b a"},
