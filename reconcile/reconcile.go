@@ -26,6 +26,7 @@ import (
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/publish"
+	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
@@ -41,7 +42,7 @@ type Options struct {
 	Keys     keys.Access
 	Plan     string // file of a saved plan; empty: none
 	Jobs     int    // packages to bake at a time; 0: one per processor
-	Commits  CommitCheck
+	Commits  source.CommitCheck
 	Full     bool // do the whole pass, even if a recent one found nothing to publish
 	Recovery publish.Recovery
 }
@@ -75,7 +76,7 @@ func (o Options) open(log io.Writer) (*pass, error) {
 		return nil, err
 	}
 	now := time.Now()
-	verifier, err := o.Commits.open(head, now, log)
+	verifier, err := o.Commits.Open(head.Repo, head.Commit(), now)
 	if err != nil {
 		return nil, err
 	}
@@ -88,25 +89,25 @@ type pass struct {
 	head     *desired.State
 	store    store.Store
 	now      time.Time
-	verifier *commitVerifier // nil: commits are not verified
-	bound    *boundPlan      // the saved plan to apply, if any
+	verifier *source.CommitVerifier // nil: commits are not verified
+	bound    *boundPlan             // the saved plan to apply, if any
 	log      io.Writer
 }
 
 // Outcome is what a pass did, as `reconcile --json` prints it.
 type Outcome struct {
-	Commit    string          `json:"commit"`
-	Verified  *Verified       `json:"verified,omitempty"`
-	Release   int64           `json:"release"`
-	Timestamp int64           `json:"timestamp"`         // version of the head
-	Published bool            `json:"published"`         // false: nothing to do
-	Checked   *time.Time      `json:"checked,omitempty"` // when a whole pass found that; absent: this one did
-	Hosts     int             `json:"hosts"`
-	Changes   []plan.Change   `json:"changes"`
-	Packages  []PackageBaked  `json:"packages"` // baked in this pass
-	Reused    int             `json:"reused"`   // packages that stay as published
-	SignedBy  []string        `json:"signedBy"`
-	Aging     []publish.Aging `json:"aging"` // roles that should have been renewed, or will have to soon
+	Commit    string           `json:"commit"`
+	Verified  *source.Verified `json:"verified,omitempty"`
+	Release   int64            `json:"release"`
+	Timestamp int64            `json:"timestamp"`         // version of the head
+	Published bool             `json:"published"`         // false: nothing to do
+	Checked   *time.Time       `json:"checked,omitempty"` // when a whole pass found that; absent: this one did
+	Hosts     int              `json:"hosts"`
+	Changes   []plan.Change    `json:"changes"`
+	Packages  []PackageBaked   `json:"packages"` // baked in this pass
+	Reused    int              `json:"reused"`   // packages that stay as published
+	SignedBy  []string         `json:"signedBy"`
+	Aging     []publish.Aging  `json:"aging"` // roles that should have been renewed, or will have to soon
 }
 
 // PackageBaked is one new package.
@@ -131,9 +132,9 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 	if err != nil {
 		return nil, due, err
 	}
-	var verified *Verified
+	var verified *source.Verified
 	if p.verifier != nil {
-		if verified, err = p.verifier.since(c.Release); err != nil {
+		if verified, err = p.verifier.Since(publishedCommit(c.Release, p.log)); err != nil {
 			return nil, due, err
 		}
 	}
@@ -180,6 +181,16 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 	}
 	out.Release, out.Timestamp, out.Published, out.Aging = summary.Number, summary.Head, summary.Published, summary.Aging
 	return out, summary.Due, nil
+}
+
+// publishedCommit is the commit from which on commits are to be verified; empty if nothing is published, or nothing that
+// is still believed.
+func publishedCommit(release *publish.State, log io.Writer) string {
+	if release.Release() == nil && release.Head() > 0 {
+		console.Note(log, "the newest root no longer trusts the keys that signed what is published; "+
+			"commits are verified as if nothing were")
+	}
+	return release.Commit()
 }
 
 // unlock decrypts every key that a release with new packages needs, so that a missing key or a wrong passphrase ends

@@ -8,18 +8,19 @@ import (
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/publish"
+	"bakehouse/reconcile/source"
 	"bakehouse/serve/store"
 )
 
 // Refreshed is what `reconcile refresh` did, as --json prints it.
 type Refreshed struct {
-	Commit    string          `json:"commit"` // whose keys/ and trust/ were read
-	Verified  *Verified       `json:"verified,omitempty"`
-	Release   int64           `json:"release"`
-	Timestamp int64           `json:"timestamp"` // version of the head
-	Renewed   []string        `json:"renewed"`   // roles
-	Aging     []publish.Aging `json:"aging"`     // roles that should be renewed too, by a run with their keys
-	Waiting   []int           `json:"waiting"`   // roots in trust/ that are not published yet
+	Commit    string           `json:"commit"` // whose keys/ and trust/ were read
+	Verified  *source.Verified `json:"verified,omitempty"`
+	Release   int64            `json:"release"`
+	Timestamp int64            `json:"timestamp"` // version of the head
+	Renewed   []string         `json:"renewed"`   // roles
+	Aging     []publish.Aging  `json:"aging"`     // roles that should be renewed too, by a run with their keys
+	Waiting   []int            `json:"waiting"`   // roots in trust/ that are not published yet
 }
 
 // Refresh renews the store's timestamp, and its snapshot if that is due. It evaluates no host and bakes nothing.
@@ -46,7 +47,7 @@ func Refresh(ctx context.Context, o Options, log io.Writer) (out *Refreshed, err
 	}
 	out = &Refreshed{Commit: p.head.Revision.Commit, Waiting: []int{}}
 	if p.verifier != nil {
-		if out.Verified, err = p.verifier.since(head); err != nil {
+		if out.Verified, err = p.verifier.Since(publishedCommit(head, log)); err != nil {
 			return nil, err
 		}
 	}

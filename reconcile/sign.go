@@ -45,7 +45,7 @@ func Sign(ctx context.Context, o Options, names []string, log io.Writer) (done *
 		return nil, err
 	}
 	now := time.Now()
-	verifier, err := o.Commits.open(head, now, log)
+	verifier, err := o.Commits.Open(head.Repo, head.Commit(), now)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func Sign(ctx context.Context, o Options, names []string, log io.Writer) (done *
 			"publish a release first: bakehouse reconcile")
 	}
 	if verifier != nil {
-		if _, err := verifier.since(published); err != nil {
+		if _, err := verifier.Since(publishedCommit(published, log)); err != nil {
 			return nil, err
 		}
 	}

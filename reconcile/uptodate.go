@@ -13,6 +13,7 @@ import (
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/evaluate/cache"
 	"bakehouse/reconcile/publish"
+	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/serve/store"
 )
@@ -55,8 +56,8 @@ func (p *pass) upToDate() (*upToDate, error) {
 	}
 	parts := []string{p.head.Revision.Commit, p.head.Revision.Tree, where, p.Version}
 	if p.verifier != nil {
-		parts = append(parts, p.verifier.check.Start)
-		for _, file := range []string{p.verifier.check.Allowed, p.verifier.check.Keyring} {
+		parts = append(parts, p.verifier.Check.Start)
+		for _, file := range []string{p.verifier.Check.Allowed, p.verifier.Check.Keyring} {
 			var b []byte
 			if file != "" {
 				if b, err = os.ReadFile(file); err != nil {
@@ -110,7 +111,7 @@ func (u *upToDate) leave(ctx context.Context, p *pass, out *Outcome, due time.Ti
 		Outcome: Outcome{Commit: out.Commit, Verified: out.Verified, Release: out.Release, Timestamp: out.Timestamp,
 			Hosts: out.Hosts, Reused: out.Reused + len(out.Packages), Aging: out.Aging}}
 	if out.Published && out.Verified != nil {
-		r.Outcome.Verified = &Verified{Since: out.Commit, Commits: 1, Signers: []string{p.verifier.head.Signer}}
+		r.Outcome.Verified = &source.Verified{Since: out.Commit, Commits: 1, Signers: []string{p.verifier.Head.Signer}}
 	}
 	b, err := json.Marshal(r)
 	if err == nil {

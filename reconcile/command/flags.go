@@ -9,6 +9,7 @@ import (
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/settings"
+	"bakehouse/reconcile/source"
 )
 
 // stateFlags say which state of the fleet repository to look at.
@@ -72,13 +73,13 @@ func programFlags(cmd *cobra.Command, p *program.Places) {
 }
 
 // commitFlags add the demand that commits be signed.
-func commitFlags(cmd *cobra.Command, c *reconcile.CommitCheck) {
+func commitFlags(cmd *cobra.Command, c *source.CommitCheck) {
 	f := cmd.Flags()
 	f.StringVar(&c.Start, "verify-commits", "",
 		"publish nothing unless every commit since the last published one is signed by someone who may sign; "+
 			"if nothing is published yet, begin with the head itself, with \"all\" its history or after a COMMIT (40 hex "+
 			"digits)")
-	f.Lookup("verify-commits").NoOptDefVal = reconcile.StartHead
+	f.Lookup("verify-commits").NoOptDefVal = source.StartHead
 	f.StringVar(&c.Allowed, "allowed-signers", "",
 		"verify commits: file of the SSH keys that may sign, as for ssh-keygen; not a file of the repository")
 	f.StringVar(&c.Keyring, "keyring", "",

@@ -67,3 +67,59 @@ func each(commits object.CommitIter, visit func(*object.Commit)) error {
 		visit(c)
 	}
 }
+
+// Contains reports whether head is commit or descends from it; both are 40 hex digits. In a shallow clone that cannot
+// tell, and of a commit that the repository lacks, it is an error.
+func (r *Repo) Contains(head, commit string) (bool, error) {
+	h, err := parseHash(head)
+	if err != nil {
+		return false, err
+	}
+	base, err := parseHash(commit)
+	if err != nil {
+		return false, err
+	}
+	if _, err := r.load(base); err != nil {
+		return false, err
+	}
+	w := &walk{repo: r, head: h, nodes: map[plumbing.Hash]*node{}}
+	if err := w.meet(h, fromHead); err != nil {
+		return false, err
+	}
+	if err := w.meet(base, fromBase); err != nil {
+		return false, err
+	}
+	for _, all := range []bool{false, true} { // with clocks far apart the short walk can miss it
+		if err := w.run(all); err != nil {
+			return false, err
+		}
+		if w.nodes[base].from&fromHead != 0 {
+			return true, nil
+		}
+	}
+	_, err = w.commits() // whether a shallow clone's cut is in the way
+	return false, err
+}
+
+// Shallow reports whether the clone lacks history, so that a commit that is not there may well exist.
+func (r *Repo) Shallow() bool {
+	cut, err := r.git.Storer.Shallow()
+	return err == nil && len(cut) > 0
+}
+
+// Between lists the commits that head descends from (itself included) and base does not, parents first.
+func (r *Repo) Between(base, head string) ([]string, error) {
+	w, err := r.between(base, head)
+	if err != nil {
+		return nil, err
+	}
+	commits, err := w.commits()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, c := range commits {
+		names = append(names, c.Hash.String())
+	}
+	return names, nil
+}

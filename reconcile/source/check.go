@@ -1,17 +1,12 @@
-package reconcile
+package source
 
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
 
-	"bakehouse/reconcile/console"
-	"bakehouse/reconcile/desired"
-	"bakehouse/reconcile/publish"
-	"bakehouse/reconcile/source"
 	"bakehouse/schema/fault"
 )
 
@@ -45,7 +40,7 @@ func (c *CommitCheck) on() (bool, error) {
 		c.Start = StartHead
 	case StartHead, StartAll:
 	default:
-		if err := source.CheckCommit(c.Start); err != nil {
+		if err := CheckCommit(c.Start); err != nil {
 			return false, fault.Hint(fmt.Errorf("--verify-commits=%.60s is neither head nor all, and as a commit: %w", c.Start,
 				err), "a branch or tag would let whoever may push choose")
 		}
@@ -53,12 +48,12 @@ func (c *CommitCheck) on() (bool, error) {
 	return true, nil
 }
 
-// commitVerifier lets only commits through that are signed by those whom the operator named.
-type commitVerifier struct {
-	check    CommitCheck
-	verifier *source.Verifier
-	head     source.Signed
-	log      io.Writer
+// CommitVerifier lets only commits through that are signed by those whom the operator named.
+type CommitVerifier struct {
+	Check CommitCheck
+	Head  Signed
+
+	verifier *Verifier
 }
 
 // Verified is what the signatures on commits vouch for, as `reconcile --json` prints it.
@@ -68,43 +63,37 @@ type Verified struct {
 	Signers []string `json:"signers"`
 }
 
-// open verifies the head commit, before anything in its tree is looked at: the roots that tell what is published stand
+// Open verifies the head commit, before anything in its tree is looked at: the roots that tell what is published are
 // there too. It returns nil if commits are not to be verified.
-func (c CommitCheck) open(head *desired.State, now time.Time, log io.Writer) (*commitVerifier, error) {
+func (c CommitCheck) Open(repo *Repo, head string, now time.Time) (*CommitVerifier, error) {
 	if on, err := c.on(); !on || err != nil {
 		return nil, err
 	}
-	signers, err := head.Repo.Signers(c.Allowed, c.Keyring)
+	signers, err := repo.Signers(c.Allowed, c.Keyring)
 	if err != nil {
 		return nil, err
 	}
-	g := &commitVerifier{check: c, verifier: head.Repo.Verifier(signers, now), log: log}
-	g.head, err = g.verifier.Commit(head.Commit())
-	return g, err
+	v := &CommitVerifier{Check: c, verifier: repo.Verifier(signers, now)}
+	v.Head, err = v.verifier.Commit(head)
+	return v, err
 }
 
-// since verifies what lies between the published release and the head.
+// Since verifies what is between the published commit (empty: none) and the head.
 //
 // Where nothing is published there is no such range. Its head vouches for the whole tree that is about to be
 // published, so it is enough for that, and asking for more by default would keep out every repository that began to
 // sign late. But a store is not trusted, and one that was emptied looks like a new one: "all", or the commit that the
 // operator trusts, keeps unsigned commits from slipping in below a signed head then.
-func (v *commitVerifier) since(state *publish.State) (*Verified, error) {
-	base := ""
-	if r := state.Release(); r != nil {
-		base = r.Commit
-	} else if state.Head() > 0 {
-		console.Note(v.log, "the newest root no longer trusts the keys that signed what is published; "+
-			"commits are verified as if nothing were")
-	}
-	done := &Verified{Since: base, Commits: 1, Signers: []string{v.head.Signer}}
-	if base == "" && v.check.Start == StartHead {
+func (v *CommitVerifier) Since(published string) (*Verified, error) {
+	done := &Verified{Since: published, Commits: 1, Signers: []string{v.Head.Signer}}
+	base := published
+	if base == "" && v.Check.Start == StartHead {
 		return done, nil
 	}
-	if base == "" && v.check.Start != StartAll {
-		base = v.check.Start
+	if base == "" && v.Check.Start != StartAll {
+		base = v.Check.Start
 	}
-	signed, err := v.verifier.Since(base, v.head.Commit)
+	signed, err := v.verifier.Since(base, v.Head.Commit)
 	if err != nil || len(signed) == 0 {
 		return done, err
 	}
@@ -117,12 +106,24 @@ func (v *commitVerifier) since(state *publish.State) (*Verified, error) {
 	return done, nil
 }
 
+// Between verifies one commit and, if it descends from an earlier one, what is between them.
+func (v *CommitVerifier) Between(base, commit string) error {
+	if _, err := v.verifier.Commit(commit); err != nil || base == "" || base == commit {
+		return err
+	}
+	_, err := v.verifier.Since(base, commit)
+	return err
+}
+
 // Summary says it in a line.
 func (v *Verified) Summary() string {
 	since := ""
 	if v.Since != "" {
 		since = fmt.Sprintf(" since %.12s", v.Since)
 	}
-	return fmt.Sprintf("verified %s%s, signed by %s", console.Count(v.Commits, "commit"), since,
-		strings.Join(v.Signers, ", "))
+	commits := "commits"
+	if v.Commits == 1 {
+		commits = "commit"
+	}
+	return fmt.Sprintf("verified %d %s%s, signed by %s", v.Commits, commits, since, strings.Join(v.Signers, ", "))
 }
