@@ -14,8 +14,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"maps"
-	"slices"
 	"time"
 
 	"bakehouse/reconcile/bake"
@@ -175,7 +173,15 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 		}
 	}
 	// Without new packages Publish itself unlocks what it needs, which is nothing if nothing changed.
-	summary, err := c.Release.Publish(ctx, p.store, ring, p.next(hosts, packages))
+	issued, err := c.Release.IssueTime()
+	if err != nil {
+		return nil, due, err
+	}
+	want, err := p.head.Wanted(packages, p.Version, issued)
+	if err != nil {
+		return nil, due, err
+	}
+	summary, err := c.Release.Publish(ctx, p.store, ring, want)
 	if err != nil {
 		return nil, due, err
 	}
@@ -264,25 +270,4 @@ func (p *pass) keep(ctx context.Context, ring *keys.Keyring, names []string, b b
 		return 0, err
 	}
 	return added, publish.Statement(ctx, p.store, ring, names, b.Manifest, b.Digest)
-}
-
-// next is the state to publish.
-func (p *pass) next(hosts map[string]plan.Desired, packages map[plan.Package]schema.Candidate) publish.Wanted {
-	n := publish.Wanted{
-		Policy: p.head.Policy(),
-		Release: schema.Release{Schema: 1, Commit: p.head.Revision.Commit, Tree: p.head.Revision.Tree, Tool: p.Version,
-			Bake: bake.Version},
-	}
-	if access := &p.head.Fleet.Access; len(access.Users) > 0 {
-		n.Access = access
-	}
-	for _, host := range slices.Sorted(maps.Keys(hosts)) {
-		d := hosts[host]
-		c := packages[d.Package]
-		n.Assignments = append(n.Assignments, schema.Assignment{
-			Host: host, SHA256: c.SHA256, Length: c.Length,
-			Target: schema.Target{Manifest: c.Manifest, Recipe: c.Recipe, Site: d.Site, Ring: d.Ring, Selected: d.Selected},
-		})
-	}
-	return n
 }

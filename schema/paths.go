@@ -101,6 +101,7 @@ const (
 	PolicyTarget  = "policy"  // Policy
 	ReleaseTarget = "release" // Release
 	AccessTarget  = "access"  // Access; for servers only
+	AboutTarget   = "about"   // About; for servers only
 	packageSuffix = "/package"
 )
 

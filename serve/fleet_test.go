@@ -61,6 +61,7 @@ func newFleetOf(t testing.TB, bins int) *fleet {
 	}
 	f.Policy.Sites["central"] = schema.Site{URL: "https://bakehouse.example"}
 	f.More[schema.AccessTarget] = &f.access
+	f.More[schema.AboutTarget] = &schema.About{Schema: schema.AboutSchema, Subject: "for servers only"}
 	f.save()
 	return f
 }

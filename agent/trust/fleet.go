@@ -105,6 +105,11 @@ func (c *Client) Access(ctx context.Context, src Source) (*schema.Access, error)
 	return target[schema.Access](ctx, c, src, schema.AccessTarget)
 }
 
+// About reads the verified target "about"; ErrNoTarget if there is none.
+func (c *Client) About(ctx context.Context, src Source) (*schema.About, error) {
+	return target[schema.About](ctx, c, src, schema.AboutTarget)
+}
+
 func target[T any](ctx context.Context, c *Client, src Source, name string) (*T, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -68,9 +68,8 @@ func (s *State) Diagnose(ctx context.Context, e schema.KeyExpiry, now time.Time)
 	if err == nil {
 		f = repo.Fleet
 		e = schema.KeyExpiry{Warn: cmp.Or(e.Warn, f.KeyExpiry.Warn), Critical: cmp.Or(e.Critical, f.KeyExpiry.Critical)}
-		d.Diagnostics = slices.Concat(diagnostics(Warning, f.Warnings), ofKeys(f, e, now), ofRoot(f, now),
-			diagnostics(Error, roots.Check(f)))
 		resolved, err = rules.Resolve(ctx, f, repo)
+		d.Diagnostics = findings(f, resolved, e, now)
 	}
 	var problems fleet.Problems
 	switch {
@@ -79,7 +78,6 @@ func (s *State) Diagnose(ctx context.Context, e schema.KeyExpiry, now time.Time)
 	case err != nil:
 		return nil, err
 	default:
-		d.Diagnostics = append(d.Diagnostics, diagnostics(Warning, slices.Concat(resolved.Warnings, resolved.Missing))...)
 		d.Summary = &Summary{Hosts: len(resolved.Hosts), Retired: len(resolved.Retired), Recipes: len(resolved.Recipes),
 			Keys: len(f.Keys)}
 		for _, p := range f.Plugins {
@@ -91,8 +89,24 @@ func (s *State) Diagnose(ctx context.Context, e schema.KeyExpiry, now time.Time)
 	if d.Errors() > 0 {
 		d.Summary = nil
 	}
-	slices.SortStableFunc(d.Diagnostics, func(a, b Diagnostic) int { return a.Pos.Compare(b.Pos) })
+	sortByPlace(d.Diagnostics)
 	return d, nil
+}
+
+// findings is everything that there is to report about a fleet that was evaluated; resolved is nil if its rules are
+// wrong, which says more.
+func findings(f *fleet.Fleet, resolved *rules.Resolved, e schema.KeyExpiry, now time.Time) []Diagnostic {
+	all := slices.Concat(diagnostics(Warning, f.Warnings), ofKeys(f, e, now), ofRoot(f, now),
+		diagnostics(Error, roots.Check(f)))
+	if resolved != nil {
+		all = append(all, diagnostics(Warning, slices.Concat(resolved.Warnings, resolved.Missing))...)
+	}
+	sortByPlace(all)
+	return all
+}
+
+func sortByPlace(all []Diagnostic) {
+	slices.SortStableFunc(all, func(a, b Diagnostic) int { return a.Pos.Compare(b.Pos) })
 }
 
 func diagnostics(level string, ps fleet.Problems) (out []Diagnostic) {

@@ -22,6 +22,7 @@ type Wanted struct {
 	Assignments []schema.Assignment
 	Policy      schema.Policy
 	Access      *schema.Access // nil: no access target
+	About       *schema.About  // its Plan is filled in; nil: no such target
 	Release     schema.Release
 }
 
@@ -37,6 +38,7 @@ type Previous struct {
 	Policy      *schema.Policy                // nil if there is none, or it is not believed any more; likewise:
 	Release     *schema.Release
 	Access      *schema.Access
+	About       *schema.About
 	Delegations *metadata.Delegations // in targets; nil if nothing is published
 	InBins      map[string]int        // how many hosts each bin has, by its name
 
@@ -58,6 +60,7 @@ type Draft struct {
 	Delegations *metadata.Delegations
 
 	assignments map[string][]schema.Assignment // by bin, hosts in order
+	plan        schema.AboutPlan
 }
 
 const (
@@ -145,13 +148,24 @@ func (d *Draft) assign(prev Previous, want []schema.Assignment) error {
 			d.Hosts = append(d.Hosts, w.Host)
 		}
 	}
+	d.plan.Hosts = len(byHost)
 	dirty := map[string]bool{}
 	d.assignments = map[string][]schema.Assignment{}
 	for _, host := range slices.Sorted(maps.Keys(byHost)) {
 		a, bin := byHost[host], d.binOf(host)
 		d.assignments[bin] = append(d.assignments[bin], a)
-		if was := prev.Assignments[host]; was == nil || !reflect.DeepEqual(*was, a) {
-			dirty[bin] = true
+		was := prev.Assignments[host]
+		if was != nil && reflect.DeepEqual(*was, a) {
+			continue
+		}
+		dirty[bin] = true
+		switch {
+		case was == nil:
+			d.plan.Added++
+		case was.SHA256 != a.SHA256:
+			d.plan.Package++
+		default:
+			d.plan.Attributes++
 		}
 	}
 	for host := range prev.Assignments {
@@ -168,6 +182,7 @@ func (d *Draft) assign(prev Previous, want []schema.Assignment) error {
 	}
 	slices.Sort(d.Hosts)
 	slices.Sort(d.Removed)
+	d.plan.Removed = len(d.Removed)
 	d.Dirty = slices.Sorted(maps.Keys(dirty))
 	d.Changed = len(dirty) > 0
 	return nil
@@ -192,19 +207,26 @@ func (d *Draft) targets(prev Previous, want Wanted) error {
 	}
 	d.Changed = d.Changed || prev.Policy == nil || !sameJSON(prev.Policy, policy) || !sameJSON(prev.Access, access) ||
 		prev.Delegations == nil || !sameJSON(prev.Delegations, d.Delegations)
-	release := prev.Release
+	release, about := prev.Release, prev.About
 	if d.Changed {
 		policy.Issued = d.Time
 		r := want.Release
 		r.Schema, r.Number, r.Issued = releaseSchema, d.Number, d.Time
 		release = &r
+		if about = want.About; about != nil {
+			a := *about
+			a.Plan, about = d.plan, &a
+		}
 	}
 	d.Targets = map[string][]byte{}
-	all := map[string]any{schema.PolicyTarget: policy, schema.ReleaseTarget: release, schema.AccessTarget: access}
+	all := map[string]any{schema.PolicyTarget: policy, schema.ReleaseTarget: release}
+	if access != nil {
+		all[schema.AccessTarget] = access
+	}
+	if about != nil {
+		all[schema.AboutTarget] = about
+	}
 	for name, v := range all {
-		if name == schema.AccessTarget && access == nil {
-			continue
-		}
 		b, err := json.Marshal(v)
 		if err != nil {
 			return err

@@ -171,7 +171,7 @@ func TestADraftAfterAnEmptyStoreIsTheFirstRelease(t *testing.T) {
 	if err != nil || !d.Changed || d.Number != 1 || !slices.Equal(d.Hosts, []string{"web01"}) || len(d.Dirty) != 1 {
 		t.Fatalf("%+v, %v", d, err)
 	}
-	names := []string{schema.AccessTarget, schema.PolicyTarget, schema.ReleaseTarget}
+	names := []string{schema.AccessTarget, schema.AboutTarget, schema.PolicyTarget, schema.ReleaseTarget}
 	slices.Sort(names)
 	if got := slices.Sorted(maps.Keys(d.Targets)); !slices.Equal(got, names) {
 		t.Errorf("targets %q", got)
@@ -210,6 +210,38 @@ func TestARevertTakesAwayWhatCameAfterIt(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What servers show of a release counts what it changes, and stays with the release until the next.
+func TestAboutCountsWhatTheReleaseChanges(t *testing.T) {
+	f, st := newFleet(t), memStore{}
+	about := func(n release) schema.About {
+		t.Helper()
+		f.mustPublish(st, n)
+		s, err := Read(t.Context(), st, f.Fleet, n.Now)
+		if err != nil || s.about == nil {
+			t.Fatal(s, err)
+		}
+		return *s.about
+	}
+	hosts := func(hour int, subject string, as ...schema.Assignment) release {
+		n := next(start.Add(time.Duration(hour)*time.Hour), as...)
+		n.About = &schema.About{Schema: schema.AboutSchema, Subject: subject, Plan: schema.AboutPlan{Hosts: 99}}
+		return n
+	}
+	a, b, c, d := want("a", "1"), want("b", "1"), want("c", "1"), want("d", "1")
+	first := about(hosts(0, "first", a, b, c))
+	if want := (schema.AboutPlan{Hosts: 3, Added: 3}); first.Plan != want || first.Subject != "first" {
+		t.Errorf("%+v, want %+v", first, want)
+	}
+	if again := about(hosts(1, "a commit that changes nothing", a, b, c)); !sameJSON(again, first) {
+		t.Errorf("%+v, want %+v", again, first)
+	}
+	b.Ring = "other"
+	second := about(hosts(2, "second", want("a", "2"), b, d))
+	if want := (schema.AboutPlan{Hosts: 3, Added: 1, Removed: 1, Package: 1, Attributes: 1}); second.Plan != want {
+		t.Errorf("%+v, want %+v", second.Plan, want)
 	}
 }
 

@@ -211,6 +211,7 @@ func next(now time.Time, as ...schema.Assignment) release {
 		Policy: schema.Policy{Enabled: true, Rings: []schema.Ring{{Name: "all"}},
 			Sites: map[string]schema.Site{"central": {URL: "https://bakehouse.example"}}},
 		Access:  &schema.Access{Users: map[string]schema.User{}},
+		About:   &schema.About{Schema: schema.AboutSchema},
 		Release: schema.Release{Commit: "c0ffee", Tree: "7ee", Tool: "test", Bake: 1}}}
 }
 

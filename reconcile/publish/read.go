@@ -149,8 +149,11 @@ func (s *State) load(ctx context.Context, st store.Store, c *trust.Client, expir
 	if s.access, err = c.Access(ctx, src); err != nil && !errors.Is(err, trust.ErrNoTarget) {
 		return fmt.Errorf("published state of the store: %w", err)
 	}
+	if s.about, err = c.About(ctx, src); err != nil && !errors.Is(err, trust.ErrNoTarget) {
+		return fmt.Errorf("published state of the store: %w", err)
+	}
 	if expired || !s.believed(metadata.TARGETS) {
-		s.policy, s.release, s.access = nil, nil, nil
+		s.policy, s.release, s.access, s.about = nil, nil, nil, nil
 		return nil
 	}
 	believed := s.believedBins()

@@ -33,6 +33,7 @@ type State struct {
 	policy      *schema.Policy
 	release     *schema.Release
 	access      *schema.Access
+	about       *schema.About
 }
 
 // Head is the version of the published timestamp, 0 if there is none.
@@ -40,6 +41,10 @@ func (s *State) Head() int64 { return s.head }
 
 // Roots is how many of the repo's roots the store publishes.
 func (s *State) Roots() int { return s.roots }
+
+// IssueTime is when the next state is issued if it is published now, in whole seconds: what is published may have been
+// issued a little later, by another clock.
+func (s *State) IssueTime() (time.Time, error) { return notBefore(s.policy, s.now) }
 
 // Number is the number of the newest release, 0 if there is none.
 func (s *State) Number() int64 { return s.number }
@@ -94,7 +99,7 @@ func (s *State) believedBins() func(name string) bool {
 // Previous is what the next state follows from.
 func (s *State) Previous() Previous {
 	p := Previous{Fleet: s.fleet.Name, BinRoles: s.binRoles(), Number: s.number, Assignments: s.assignments,
-		Policy: s.policy, Release: s.release, Access: s.access, InBins: map[string]int{}, MinVersion: s.minVersion}
+		Policy: s.policy, Release: s.release, Access: s.access, About: s.about, InBins: map[string]int{}, MinVersion: s.minVersion}
 	if s.targets != nil {
 		p.Delegations = s.targets.Signed.Delegations
 	}

@@ -101,6 +101,25 @@ func (k *keyring) check(payload []byte, signature string, at time.Time) (*packet
 		&packet.Config{Time: func() time.Time { return at }})
 }
 
+// pgpIssuer is the id of the key that an armored signature names, 16 or 40 hex digits; empty if it names none.
+func pgpIssuer(signature string) string {
+	block, err := armor.Decode(strings.NewReader(signature))
+	if err != nil {
+		return ""
+	}
+	p, err := packet.Read(block.Body)
+	if err != nil {
+		return ""
+	}
+	switch sig, ok := p.(*packet.Signature); {
+	case ok && len(sig.IssuerFingerprint) > 0:
+		return fmt.Sprintf("%X", sig.IssuerFingerprint)
+	case ok && sig.IssuerKeyId != nil:
+		return fmt.Sprintf("%016X", *sig.IssuerKeyId)
+	}
+	return ""
+}
+
 // nameOf is the primary identity and the fingerprint.
 func nameOf(e *openpgp.Entity) string {
 	fingerprint := fmt.Sprintf("%X", e.PrimaryKey.Fingerprint)

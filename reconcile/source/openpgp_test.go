@@ -108,6 +108,9 @@ func TestOpenPGPSignaturesOnCommitsAreVerified(t *testing.T) {
 	} {
 		if signed, err := since(keyring, present); err != nil || len(signed) != 2 || !strings.HasPrefix(signed[0].Signer, "alice <alice@example.com> ") {
 			t.Errorf("%s: %v, %v", form, signed, err)
+		} else if rev, err := repo.Revision(bob); err != nil || len(rev.Key) != 40 ||
+			!strings.HasSuffix(signed[1].Signer, rev.Key) {
+			t.Errorf("%s: the revision names the key %q, it is signed by %q: %v", form, rev.Key, signed[1].Signer, err)
 		}
 	}
 	refused(since(armoredA, present))(bob, "is not in ")

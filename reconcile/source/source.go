@@ -40,6 +40,8 @@ type Revision struct {
 	Commit  string // 40 hex digits
 	Tree    string // likewise
 	Subject string
+	Author  string    // "NAME <EMAIL>"
+	Key     string    // that its signature names, unverified: an SSH key's fingerprint or an OpenPGP key's id; or empty
 	Time    time.Time // committer's
 	FS      fs.FS     // the tree; safe for concurrent use
 }
@@ -174,6 +176,8 @@ func (r *Repo) Revision(ref string) (*Revision, error) {
 		Commit:  commit.Hash.String(),
 		Tree:    tree.Hash.String(),
 		Subject: subject,
+		Author:  commit.Author.Name + " <" + commit.Author.Email + ">",
+		Key:     namedKey(commit.PGPSignature),
 		Time:    commit.Committer.When,
 		FS:      newTreeFS(r.git.Storer, tree, commit.Committer.When),
 	}, nil

@@ -166,6 +166,19 @@ func (v *Verifier) signer(c *object.Commit, at time.Time) (string, error) {
 	}
 }
 
+// namedKey is the key that a signature says it is by, empty if it is not legible. Nothing is verified.
+func namedKey(signature string) string {
+	switch armorKind(signature) {
+	case sshSignature:
+		if sig, err := sshsig.Unarmor([]byte(signature)); err == nil {
+			return ssh.FingerprintSHA256(sig.PublicKey)
+		}
+	case pgpSignature:
+		return pgpIssuer(signature)
+	}
+	return ""
+}
+
 // verify checks an SSH signature over payload, and returns who made it.
 func (f *allowedSigners) verify(payload []byte, signature, principal string, at time.Time) (string, error) {
 	sig, err := sshsig.Unarmor([]byte(signature))

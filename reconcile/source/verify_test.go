@@ -165,6 +165,12 @@ func TestEveryCommitSinceThePublishedOneIsVerifiedOverAllParentsOfAMerge(t *test
 		!strings.Contains(fmt.Sprint(signed), main) {
 		t.Errorf("verified %v", signed)
 	}
+	if repo, err := Open(r.dir); err != nil {
+		t.Error(err)
+	} else if rev, err := repo.Revision(r.head()); err != nil || !strings.HasPrefix(rev.Key, "SHA256:") ||
+		!strings.Contains(signed[2].Signer, rev.Key) || !strings.Contains(rev.Author, "<alice@") {
+		t.Errorf("the revision names the key %q and the author %q, it is signed by %q", rev.Key, rev.Author, signed[2].Signer)
+	}
 	r.passes(topic, 2)
 	r.passes(r.head(), 0)
 	r.refused("", "", "is not signed")
