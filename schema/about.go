@@ -13,8 +13,8 @@ type About struct {
 	Schema  int    `json:"schema"`
 	Subject string `json:"subject"` // of the commit; at most MaxAboutText bytes, like each text here
 	Author  string `json:"author"`
-	// SignedBy is the key that the commit's signature names: an SSH key's fingerprint or an OpenPGP key's id. It is what
-	// the commit claims; who demands signatures verifies them. Empty: the commit is not signed.
+	// SignedBy is the key that the commit's signature names: an SSH key's fingerprint or an OpenPGP key's id. It is
+	// what the commit claims; who demands signatures verifies them. Empty: the commit is not signed.
 	SignedBy string         `json:"signedBy,omitempty"`
 	Keys     []AboutKey     `json:"keys"`
 	Plan     AboutPlan      `json:"plan"`

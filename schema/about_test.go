@@ -11,9 +11,11 @@ import (
 func TestAboutKeepsToItsSize(t *testing.T) {
 	long := strings.Repeat("ü\"", 1000)
 	for _, test := range []struct{ findings, keys int }{{0, 0}, {3, 2}, {5000, 10}, {10, 5000}} {
-		a := &About{Schema: AboutSchema, Subject: long, Author: "\xff" + long, Keys: []AboutKey{}, Findings: []AboutFinding{}}
+		a := &About{Schema: AboutSchema, Subject: long, Author: "\xff" + long,
+			Keys: []AboutKey{}, Findings: []AboutFinding{}}
 		for i := range test.findings {
-			a.Findings = append(a.Findings, AboutFinding{Level: "warning", Message: fmt.Sprint(i, long), At: "hosts/a.cue:1:2"})
+			f := AboutFinding{Level: "warning", Message: fmt.Sprint(i, long), At: "hosts/a.cue:1:2"}
+			a.Findings = append(a.Findings, f)
 		}
 		for i := range test.keys {
 			a.Keys = append(a.Keys, AboutKey{Name: fmt.Sprint("key-", i), Uses: []string{"package"}})

@@ -58,7 +58,8 @@ func pathsOf(key string, hosts []string) []string {
 	for _, prefix := range []string{schema.ManifestPath, schema.SegmentPath, schema.StatementPath} {
 		paths = append(paths, prefix+name)
 	}
-	for _, target := range []string{schema.PolicyTarget, schema.ReleaseTarget, schema.AccessTarget, schema.AboutTarget, "package"} {
+	for _, target := range []string{schema.PolicyTarget, schema.ReleaseTarget, schema.AccessTarget, schema.AboutTarget,
+		"package"} {
 		paths = append(paths, schema.TargetPath+name+"."+target)
 	}
 	for _, h := range hosts {

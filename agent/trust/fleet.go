@@ -208,7 +208,8 @@ func (c *Client) readTree(ctx context.Context, src Source, v *view) error {
 	}
 	roles := append(v.targets.Signed.Delegations.SuccinctRoles.GetRoles(), metadata.TARGETS)
 	if len(t) != len(roles) {
-		return refuse("%s: its tree has %d lines, and there are targets and %d bins", snapshotFile, len(t), len(roles)-1)
+		return refuse("%s: its tree has %d lines, and there are targets and %d bins", snapshotFile, len(t),
+			len(roles)-1)
 	}
 	for _, role := range roles {
 		l, _ := t.Line(role)

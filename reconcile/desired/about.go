@@ -11,8 +11,8 @@ import (
 	"bakehouse/schema"
 )
 
-// Wanted is the state to publish, of a commit that is evaluated. packages has what each host's package was baked to, and
-// tool is the version of this program. What it says of keys and findings is as of issued.
+// Wanted is the state to publish, of a commit that is evaluated. packages has what each host's package was baked to,
+// and tool is the version of this program. What it says of keys and findings is as of issued.
 func (s *State) Wanted(
 	packages map[plan.Package]schema.Candidate, tool string, issued time.Time,
 ) (publish.Wanted, error) {
@@ -30,7 +30,8 @@ func (s *State) Wanted(
 		c := packages[d.Package]
 		w.Assignments = append(w.Assignments, schema.Assignment{
 			Host: host, SHA256: c.SHA256, Length: c.Length,
-			Target: schema.Target{Manifest: c.Manifest, Recipe: c.Recipe, Site: d.Site, Ring: d.Ring, Selected: d.Selected},
+			Target: schema.Target{Manifest: c.Manifest, Recipe: c.Recipe, Site: d.Site, Ring: d.Ring,
+				Selected: d.Selected},
 		})
 	}
 	return w, nil

@@ -29,7 +29,8 @@ func TestTheHostProgramTypeChecksForEveryPlatform(t *testing.T) {
 	}
 }
 
-// Real builds of what differs most from Linux, for which TestTheHostProgramKeepsToItsBudgetAndIsStatic builds in any case.
+// Real builds of what differs most from Linux, for which TestTheHostProgramKeepsToItsBudgetAndIsStatic builds in any
+// case.
 func TestHostProgramsCrossCompileToTheSameBytesTwice(t *testing.T) {
 	needs.All(t, "builds host programs for other platforms, which takes minutes from an empty cache")
 	magic := map[string]string{"aix/ppc64": "\x01\xf7", "solaris/amd64": "\x7fELF\x02"}

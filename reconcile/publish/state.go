@@ -99,7 +99,8 @@ func (s *State) believedBins() func(name string) bool {
 // Previous is what the next state follows from.
 func (s *State) Previous() Previous {
 	p := Previous{Fleet: s.fleet.Name, BinRoles: s.binRoles(), Number: s.number, Assignments: s.assignments,
-		Policy: s.policy, Release: s.release, Access: s.access, About: s.about, InBins: map[string]int{}, MinVersion: s.minVersion}
+		Policy: s.policy, Release: s.release, Access: s.access, About: s.about, InBins: map[string]int{},
+		MinVersion: s.minVersion}
 	if s.targets != nil {
 		p.Delegations = s.targets.Signed.Delegations
 	}

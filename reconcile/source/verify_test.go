@@ -169,7 +169,8 @@ func TestEveryCommitSinceThePublishedOneIsVerifiedOverAllParentsOfAMerge(t *test
 		t.Error(err)
 	} else if rev, err := repo.Revision(r.head()); err != nil || !strings.HasPrefix(rev.Key, "SHA256:") ||
 		!strings.Contains(signed[2].Signer, rev.Key) || !strings.Contains(rev.Author, "<alice@") {
-		t.Errorf("the revision names the key %q and the author %q, it is signed by %q", rev.Key, rev.Author, signed[2].Signer)
+		t.Errorf("the revision names the key %q and the author %q, it is signed by %q", rev.Key, rev.Author,
+			signed[2].Signer)
 	}
 	r.passes(topic, 2)
 	r.passes(r.head(), 0)
