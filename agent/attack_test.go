@@ -200,10 +200,14 @@ func TestATimestampOfAnotherFleet(t *testing.T) {
 	f, h, _ := attacked(t)
 	g := testfleet.New(t)
 	f.Bend(func(w http.ResponseWriter, r *http.Request) bool {
-		if r.URL.Path != schema.PollPath {
+		switch r.URL.Path {
+		case schema.PollPath:
+			json.NewEncoder(w).Encode(schema.PollAnswer{Schema: 1, Root: 1, Files: stamped(g.Head())})
+		case schema.MetadataPath + "timestamp.json":
+			w.Write(g.Head())
+		default:
 			return false
 		}
-		json.NewEncoder(w).Encode(schema.PollAnswer{Schema: 1, Timestamp: g.Head(), Root: 1})
 		return true
 	})
 	h.refused("timestamp")
@@ -228,8 +232,7 @@ func TestAnUnknownAnchorOnTheHostItself(t *testing.T) {
 func TestEndlessData(t *testing.T) {
 	t.Parallel()
 	for name, path := range map[string]string{"manifest": schema.ManifestPath, "segment": schema.SegmentPath,
-		"statements": schema.StatementPath,
-		"snapshot":   schema.MetadataPath, "poll": schema.PollPath} {
+		"snapshot": schema.MetadataPath, "poll": schema.PollPath} {
 		t.Run(name, func(t *testing.T) {
 			f, h, p := attacked(t)
 			f.Give("web01", p)

@@ -7,10 +7,10 @@
 // agent/trust verifies metadata, agent/install touches the system. schema.Policy.Decide says what this host may do now.
 // One update, in order:
 //
-//	poll       POST the report; a 204 says that nothing is new, a 200 carries the newest timestamp
+//	poll       POST the report; a 204 says that nothing is new, a 200 brings what the host lacks of newer metadata
 //	refresh    verify roots, timestamp, snapshot, targets and policy; without news, check what is held against the clock
 //	decide     signed policy, this host's signed assignment, what is installed and what failed here
-//	fetch      the manifest, its statements, and the segments that are not here yet
+//	fetch      the manifest with its statements, and the segments that are not here yet
 //	verify     manifest against assignment, statements against the accepted keys, every segment, the whole package
 //	install    stage, digest once more, install, health checks; on failure the previous package is installed again
 //	report     POST the outcome

@@ -30,30 +30,58 @@ const (
 	partSuffix  = ".part"
 )
 
-// manifest returns the manifest of a candidate, from here or from the server, and checks it against what is signed.
-func (u *update) manifest(ctx context.Context, c schema.Candidate) (*schema.Manifest, error) {
-	m, err := u.heldManifest(c.SHA256, c.Manifest)
-	if err != nil {
-		packed, err := u.client.Manifest(ctx, c.Manifest)
-		if err != nil {
-			return nil, missing("manifest", err)
-		}
-		if m, err = schema.DecodeManifest(packed, c.Manifest); err != nil {
-			return nil, fault.Refuse(err, "the server, or something on the network, altered the manifest; it was discarded")
-		}
-		if err := u.checkManifest(m, c); err != nil {
-			return nil, err
-		}
-		if err := durable.MkdirAll(u.files.Stored(packagesDir), 0o700); err != nil {
-			return nil, err
-		}
-		if err := durable.WriteFile(u.files.Stored(packagesDir, c.SHA256.Hex()), packed, 0o600); err != nil {
-			return nil, err
-		}
-		u.say("fetched manifest %s (%d bytes)", c.Manifest.Short(), len(packed))
-		return m, nil
+// manifest returns the manifest of a candidate, from here or from the server, checked against what is signed, and the
+// envelopes with signature statements, which are always the server's.
+func (u *update) manifest(ctx context.Context, c schema.Candidate) (m *schema.Manifest, envelopes [][]byte, err error) {
+	base := u.baseManifest(c)
+	p, err := u.client.Package(ctx, c.Manifest, base)
+	if errors.Is(err, wire.ErrMalformed) {
+		return nil, nil, fault.Refuse(err, "the server, or something on the network, altered it; it was discarded")
 	}
-	return m, u.checkManifest(m, c)
+	if err != nil {
+		return nil, nil, missing("manifest", err)
+	}
+	if p.Manifest == nil {
+		if m, err = u.heldManifest(c.SHA256, c.Manifest); err != nil {
+			return nil, nil, err
+		}
+		return m, p.Statements, u.checkManifest(m, c)
+	}
+	if m, err = schema.DecodeManifest(p.Manifest, c.Manifest); err != nil {
+		return nil, nil, fault.Refuse(err,
+			"the server, or something on the network, altered the manifest; it was discarded")
+	}
+	if err := u.checkManifest(m, c); err != nil {
+		return nil, nil, err
+	}
+	if err := durable.MkdirAll(u.files.Stored(packagesDir), 0o700); err != nil {
+		return nil, nil, err
+	}
+	if err := durable.WriteFile(u.files.Stored(packagesDir, c.SHA256.Hex()), p.Manifest, 0o600); err != nil {
+		return nil, nil, err
+	}
+	u.say("fetched manifest %s (%d bytes)", c.Manifest.Short(), len(p.Manifest))
+	return m, p.Statements, nil
+}
+
+// baseManifest is the manifest of c if it is here, else that of the installed package, which has most of it; nil if
+// neither is.
+func (u *update) baseManifest(c schema.Candidate) *wire.HeldManifest {
+	held := []state.Installed{{Package: c.SHA256, Manifest: c.Manifest}}
+	if i := u.host.Installed; i != nil {
+		held = append(held, *i)
+	}
+	for _, i := range held {
+		m, err := u.heldManifest(i.Package, i.Manifest)
+		if err != nil {
+			continue
+		}
+		// A field that this program does not know is lost in it.
+		if b, err := m.Marshal(); err == nil && (schema.DigestOf(b) == i.Manifest || i.Manifest == c.Manifest) {
+			return &wire.HeldManifest{Digest: i.Manifest, Inflated: b}
+		}
+	}
+	return nil
 }
 
 func (a *Agent) heldManifest(pkg, manifest schema.Digest) (*schema.Manifest, error) {
@@ -87,15 +115,8 @@ func (u *update) checkManifest(m *schema.Manifest, c schema.Candidate) error {
 		"the fleet's repository and its releases disagree: see bakehouse explain %s", u.assigned.Host)
 }
 
-// statements fetches the signature statements on a package and verifies them against the accepted keys.
-func (u *update) statements(ctx context.Context, m *schema.Manifest, c schema.Candidate) error {
-	envelopes, err := u.client.Statements(ctx, m.SHA256)
-	if errors.Is(err, wire.ErrMalformed) {
-		return fault.Refuse(err, "the server, or something on the network, altered them; they were discarded")
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
+// signed verifies the signature statements on a package against the accepted keys.
+func (u *update) signed(envelopes [][]byte, m *schema.Manifest, c schema.Candidate) error {
 	v, err := statement.Judge(envelopes, schema.StatementFor(m, c.Manifest), u.keys, u.threshold)
 	u.host.Ignored = ignored(v.Ignored)
 	if err != nil {

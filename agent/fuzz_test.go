@@ -35,8 +35,9 @@ func FuzzAnswers(f *testing.F) {
 	}
 	p := version(fl, "two")
 	fl.Give("web01", p)
-	paths := []string{schema.PollPath, schema.MetadataPath, schema.TargetPath, schema.ManifestPath, schema.StatementPath, schema.SegmentPath}
-	answer, err := json.Marshal(schema.PollAnswer{Schema: 1, Timestamp: fl.Head(), Root: 1, Hold: "a gate \x1b[2J", Site: "muc"})
+	paths := []string{schema.PollPath, schema.MetadataPath, schema.TargetPath, schema.ManifestPath, schema.SegmentPath}
+	answer, err := json.Marshal(schema.PollAnswer{Schema: 1, Root: 1, Files: stamped(fl.Head()),
+		Hold: "a gate \x1b[2J", Site: "muc"})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -44,6 +45,18 @@ func FuzzAnswers(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	files := []schema.PollFile{{Name: "timestamp.json", Data: fl.Head()}, {Name: "2.snapshot.json", Data: []byte("{}")},
+		{Name: "2.targets.json", Data: []byte{3, 0}, Against: 1}, {Name: "2." + fl.Bin("web01") + ".json", Gzip: true}}
+	brought, err := json.Marshal(schema.PollAnswer{Schema: 1, Root: 2, Files: files})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(uint8(0), uint16(200), "", "", brought)
+	packed, err := json.Marshal(schema.PackageAnswer{Manifest: manifest, Against: schema.DigestOf(nil)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(uint8(3), uint16(200), "", "", packed)
 	for i, body := range [][]byte{answer, []byte(`{"schema":1,"root":9223372036854775807}`), []byte(`{"signed":{},"signatures":[]}`), []byte(`{"schema":1}`), manifest,
 		[]byte(`[{"payloadType":"x","signatures":[{"keyid":"a","sig":"AA=="}]}]`), []byte("null"), nil} {
 		f.Add(uint8(i), uint16(200), "", "", body)
@@ -51,8 +64,8 @@ func FuzzAnswers(f *testing.F) {
 	}
 	f.Add(uint8(0), uint16(401), "", "", []byte(`{"error":"who\u202eare you","hint":"x"}`))
 	f.Add(uint8(1), uint16(200), delta.Encoding, "", []byte{3, 0})
-	f.Add(uint8(5), uint16(302), "", "https://cdn.example/x", []byte(nil))
-	f.Add(uint8(5), uint16(206), "", "", []byte("x"))
+	f.Add(uint8(4), uint16(302), "", "https://cdn.example/x", []byte(nil))
+	f.Add(uint8(4), uint16(206), "", "", []byte("x"))
 	registered := []byte(h.reads(schema.StateDir + "/" + state.RecordFile))
 	f.Fuzz(func(t *testing.T, which uint8, status uint16, encoding, location string, body []byte) {
 		for _, dir := range []string{trustDir, packagesDir, segmentsDir} {

@@ -126,7 +126,7 @@ func TestAServerThatIsAwayOrRefusedForLongerThanTheFleetAllowsIsCriticalToo(t *t
 			return true
 		},
 		codeUnverified: func(w http.ResponseWriter, r *http.Request) bool {
-			json.NewEncoder(w).Encode(schema.PollAnswer{Schema: 1, Timestamp: []byte("{}"), Root: 1})
+			json.NewEncoder(w).Encode(schema.PollAnswer{Schema: 1, Root: 1, Files: stamped([]byte("{}"))})
 			return true
 		},
 		codeExpired: func(w http.ResponseWriter, r *http.Request) bool {
@@ -228,7 +228,7 @@ func TestAnOlderTimestampThatIsForgedIsRefused(t *testing.T) {
 func TestAPollAnswerThatIsReplayedTakesNothingBack(t *testing.T) {
 	t.Parallel()
 	f, h, p := attacked(t)
-	answer, err := json.Marshal(schema.PollAnswer{Schema: 1, Timestamp: f.Head(), Root: 0, Hold: "gate closed",
+	answer, err := json.Marshal(schema.PollAnswer{Schema: 1, Root: 0, Files: stamped(f.Head()), Hold: "gate closed",
 		Site: "../elsewhere"})
 	if err != nil {
 		t.Fatal(err)

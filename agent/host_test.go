@@ -41,6 +41,11 @@ func (h *host) start(f *testfleet.Fleet) *Agent {
 	return a
 }
 
+// stamped are the files of a poll that brings a timestamp and nothing else.
+func stamped(timestamp []byte) []schema.PollFile {
+	return []schema.PollFile{{Name: "timestamp.json", Data: timestamp}}
+}
+
 func file(t testing.TB, content []byte) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "file.pem")

@@ -59,8 +59,8 @@ func (a *Agent) poll(ctx context.Context, h *state.Host, tc *trust.Client) (*wir
 // ask sends the host's report; the answer is nil if nothing is new.
 func (a *Agent) ask(ctx context.Context, c *wire.Client, h *state.Host, tc *trust.Client) (*schema.PollAnswer, error) {
 	report, sent := a.report(h, c.Server())
-	root, timestamp := tc.Versions()
-	answer, err := c.Poll(ctx, schema.PollRequest{Timestamp: timestamp, Root: root, Held: h.Hold != "", Report: report})
+	answer, err := c.Poll(ctx, schema.PollRequest{
+		MetadataVersions: tc.Holds(h.Registration.Host), Held: h.Hold != "", Report: report})
 	if errors.Is(err, wire.ErrDenied) {
 		err = fault.Hint(err, "the server does not know this host's secret: run bakehouse-agent register --force")
 	}

@@ -178,7 +178,7 @@ func TestWhatAnOriginAlteredIsRefused(t *testing.T) {
 func TestNothingButSegmentsIsFetchedElsewhere(t *testing.T) {
 	t.Parallel()
 	for name, path := range map[string]string{"poll": schema.PollPath, "metadata": schema.MetadataPath,
-		"manifest": schema.ManifestPath, "statements": schema.StatementPath} {
+		"manifest": schema.ManifestPath} {
 		t.Run(name, func(t *testing.T) {
 			f, h, p := attacked(t)
 			cdn := newOrigin(t, p, nil)

@@ -246,14 +246,14 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 	if answer == nil {
 		u.say("polled %s: nothing new", client.Server())
 	} else {
-		u.say("polled %s: it offers a timestamp of %d bytes", client.Server(), len(answer.Timestamp))
-		src.NewestRoot = answer.Root
+		u.say("polled %s: it brings %d files", client.Server(), len(answer.Files))
+		src.NewestRoot, src.Files = answer.Root, answer.Files
 		u.host.Hold = wire.Printable(answer.Hold)
 		if answer.Site != "" && schema.CheckName(answer.Site) == nil {
 			u.host.Registration.Site = answer.Site
 		}
-		if len(answer.Timestamp) > 0 {
-			timestamp = answer.Timestamp
+		if slices.ContainsFunc(answer.Files, func(f schema.PollFile) bool { return f.Name == "timestamp.json" }) {
+			timestamp = nil // not what is held
 		}
 	}
 	if err := u.refresh(ctx, src, timestamp); err != nil {
@@ -334,14 +334,14 @@ func (u *update) install(ctx context.Context, c schema.Candidate) (state.Outcome
 		err := fmt.Errorf("installing release %d failed %d times without completing", c.Release, attempts)
 		return state.Outcome{Code: codeInstall}, errors.Join(err, u.goBack(context.WithoutCancel(ctx), "rolling back"))
 	}
-	m, err := u.manifest(ctx, c)
+	m, envelopes, err := u.manifest(ctx, c)
 	if err != nil {
 		return state.Outcome{}, err
 	}
 	if err := u.system().CanInstall(m.Format); err != nil {
 		return state.Outcome{}, err
 	}
-	if err := u.statements(ctx, m, c); err != nil {
+	if err := u.signed(envelopes, m, c); err != nil {
 		return state.Outcome{}, err
 	}
 	if err := u.segments(ctx, m); err != nil {

@@ -174,14 +174,11 @@ func (b *besieged) reconciles() {
 
 func arbitraryInstall(b *besieged) {
 	b.offers(2)
-	theirs, digest := b.manifest("db01")
+	_, theirs := b.manifest("db01")
 	_, mine := b.manifest("web01")
 	b.bends(func(w http.ResponseWriter, r *http.Request) bool {
-		switch {
-		case r.URL.Path == schema.ManifestPath+mine.Hex():
-			r.URL.Path = schema.ManifestPath + digest.Hex()
-		case strings.HasPrefix(r.URL.Path, schema.StatementPath):
-			r.URL.Path = schema.StatementPath + theirs.SHA256.Hex()
+		if r.URL.Path == schema.ManifestPath+mine.Hex() {
+			r.URL.Path = schema.ManifestPath + theirs.Hex()
 		}
 		return false
 	})
@@ -207,7 +204,7 @@ func replayedTimestamp(b *besieged) {
 }
 
 func replayedPoll(b *besieged) {
-	answer, err := json.Marshal(schema.PollAnswer{Schema: 1, Timestamp: b.stamp(1), Root: 1,
+	answer, err := json.Marshal(schema.PollAnswer{Schema: 1, Root: 1, Files: stamped(b.stamp(1)),
 		Hold: "a gate that was open since"})
 	must(b.t, err)
 	b.offers(2)

@@ -21,7 +21,7 @@ import (
 // paths are what a host asks for, in the order in which it does.
 var paths = []struct{ what, path string }{{"poll", schema.PollPath}, {"metadata", schema.MetadataPath},
 	{"policy", schema.TargetPath},
-	{"manifest", schema.ManifestPath}, {"statements", schema.StatementPath}, {"segment", schema.SegmentPath}}
+	{"manifest", schema.ManifestPath}, {"segment", schema.SegmentPath}}
 
 func freeze(b *besieged) {
 	b.mu.Lock()
@@ -132,8 +132,10 @@ func malformed(b *besieged) {
 			})
 			want := refused()
 			switch {
-			case p.what == "poll" && (name == "null" || name == "null entries"): // says nothing, as a 204 does
+			case p.what == "poll" && name == "null entries": // says nothing, as a 204 does
 				want = unmoved()
+			case p.what == "poll" && name == "null":
+				want = outcome{schema.StateFailed, "error", false, []string{"the answer is in version 0"}}
 			case p.what == "poll":
 				want = outcome{schema.StateFailed, "error", false, []string{"the answer of "}}
 			}
@@ -143,14 +145,19 @@ func malformed(b *besieged) {
 			}
 		}
 	}
-	// A timestamp that is each of these, inside an answer in order.
+	// A timestamp that is each of these, inside an answer in order and as a file.
 	for _, body := range []string{"null", "{}", deep,
 		`{"signed":{"_type":"timestamp","version":9,"meta":{"snapshot.json":null}},"signatures":[]}`} {
 		b.bends(func(w http.ResponseWriter, r *http.Request) bool {
-			if r.URL.Path == schema.PollPath {
-				json.NewEncoder(w).Encode(schema.PollAnswer{Schema: 1, Timestamp: []byte(body), Root: 1})
+			switch r.URL.Path {
+			case schema.PollPath:
+				json.NewEncoder(w).Encode(schema.PollAnswer{Schema: 1, Root: 1, Files: stamped([]byte(body))})
+			case schema.MetadataPath + "timestamp.json":
+				fmt.Fprint(w, body)
+			default:
+				return false
 			}
-			return r.URL.Path == schema.PollPath
+			return true
 		})
 		b.ends(refused("timestamp.json"))
 	}

@@ -22,6 +22,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -240,8 +242,36 @@ func (b *besieged) relay(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(err)
 	}
-	(&httputil.ReverseProxy{Transport: b.client.Transport, ErrorLog: log.New(io.Discard, "", 0),
-		Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(at) }}).ServeHTTP(w, r)
+	proxy := &httputil.ReverseProxy{Transport: b.client.Transport, ErrorLog: log.New(io.Discard, "", 0),
+		Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(at) }}
+	if bend != nil && r.URL.Path == schema.PollPath {
+		proxy.ModifyResponse = onlyStamp
+		r.Header.Del("Accept-Encoding")
+	}
+	proxy.ServeHTTP(w, r)
+}
+
+// onlyStamp takes out of a poll's answer all files but the timestamp, so that hosts ask for everything that is bent.
+func onlyStamp(r *http.Response) error {
+	if r.StatusCode != http.StatusOK {
+		return nil
+	}
+	var a schema.PollAnswer
+	content, err := io.ReadAll(r.Body)
+	if err := errors.Join(err, r.Body.Close(), schema.Decode(content, &a)); err != nil {
+		return err
+	}
+	a.Files = slices.DeleteFunc(a.Files, func(f schema.PollFile) bool { return f.Name != "timestamp.json" })
+	content, err = json.Marshal(a)
+	r.Body = io.NopCloser(bytes.NewReader(content))
+	r.Header.Set("Content-Length", strconv.Itoa(len(content)))
+	r.ContentLength = int64(len(content))
+	return err
+}
+
+// stamped are the files of a poll that brings a timestamp and nothing else.
+func stamped(timestamp []byte) []schema.PollFile {
+	return []schema.PollFile{{Name: "timestamp.json", Data: timestamp}}
 }
 
 // bends puts fn before the server: it returns true if it has answered. nil takes it away.
@@ -266,23 +296,33 @@ func (b *besieged) hand(w http.ResponseWriter, r *http.Request) bool {
 	var key string
 	switch dir {
 	case schema.MetadataPath:
-		key = schema.MetadataDir + name
+		if key = schema.MetadataDir + name; name == "timestamp.json" {
+			key = schema.TimestampKey(b.head())
+		}
 	case schema.TargetPath:
 		key = schema.TargetKey(d)
 	case schema.ManifestPath:
-		key = schema.ManifestKey(d)
-	case schema.SegmentPath:
-		key = schema.SegmentKey(d)
-	case schema.StatementPath:
-		var list []json.RawMessage
-		files, _ := filepath.Glob(b.file(schema.StatementsPrefix(d) + "*"))
-		for _, f := range files {
-			if s, err := os.ReadFile(f); err == nil && json.Valid(s) {
-				list = append(list, s)
+		packed, err := os.ReadFile(b.file(schema.ManifestKey(d)))
+		if err != nil {
+			w.WriteHeader(http.StatusNotFound)
+			return true
+		}
+		a := schema.PackageAnswer{Manifest: packed, Statements: []json.RawMessage{}}
+		if r.Header.Get(schema.HaveManifest) == d.Hex() {
+			a.Manifest = nil
+		}
+		if m, err := schema.DecodeManifest(packed, d); err == nil { // or else it does not matter who signed it
+			files, _ := filepath.Glob(b.file(schema.StatementsPrefix(m.SHA256) + "*"))
+			for _, f := range files {
+				if s, err := os.ReadFile(f); err == nil && json.Valid(s) {
+					a.Statements = append(a.Statements, s)
+				}
 			}
 		}
-		json.NewEncoder(w).Encode(list)
+		json.NewEncoder(w).Encode(a)
 		return true
+	case schema.SegmentPath:
+		key = schema.SegmentKey(d)
 	default:
 		if r.URL.Path != schema.PollPath {
 			return false
@@ -292,7 +332,7 @@ func (b *besieged) hand(w http.ResponseWriter, r *http.Request) bool {
 			return false
 		}
 		roots, _ := filepath.Glob(b.file(schema.MetadataDir + "*.root.json"))
-		json.NewEncoder(w).Encode(schema.PollAnswer{Schema: 1, Timestamp: stamp, Root: int64(len(roots)),
+		json.NewEncoder(w).Encode(schema.PollAnswer{Schema: 1, Root: int64(len(roots)), Files: stamped(stamp),
 			Site: "central"})
 		return true
 	}

@@ -113,17 +113,20 @@ const BinPrefix = "bin"
 
 // HTTP paths under a server's URL. A stock TUF client uses MetadataPath and TargetPath as its two base URLs.
 const (
-	MetadataPath  = "/v1/metadata/"   // GET N.ROLE.json, timestamp.json
-	TreePath      = "/v1/trees/"      // GET HEX
-	TargetPath    = "/v1/targets/"    // GET HEX.policy, HOST/HEX.package (TUF consistent snapshot)
-	ManifestPath  = "/v1/manifests/"  // GET HEX
-	SegmentPath   = "/v1/segments/"   // GET HEX
-	StatementPath = "/v1/statements/" // GET HEX: JSON array of envelopes
-	RegisterPath  = "/v1/register"    // POST RegisterRequest
-	PollPath      = "/v1/poll"        // POST PollRequest
-	PackagePath   = "/v1/packages/"   // GET HOST, by a user with the permission download
-	HealthPath    = "/healthz"
+	MetadataPath = "/v1/metadata/"  // GET N.ROLE.json, timestamp.json
+	TreePath     = "/v1/trees/"     // GET HEX
+	TargetPath   = "/v1/targets/"   // GET HEX.policy, HOST/HEX.package (TUF consistent snapshot)
+	ManifestPath = "/v1/manifests/" // GET HEX: PackageAnswer; HaveManifest
+	SegmentPath  = "/v1/segments/"  // GET HEX
+	RegisterPath = "/v1/register"   // POST RegisterRequest
+	PollPath     = "/v1/poll"       // POST PollRequest
+	PackagePath  = "/v1/packages/"  // GET HOST, by a user with the permission download
+	HealthPath   = "/healthz"
 )
+
+// HaveManifest is the request header with the digest, in hex, of a manifest that the host has: the one that it asks
+// for, or that of the package before it.
+const HaveManifest = "Bakehouse-Have-Manifest"
 
 // Where things are on a host (under --root in tests and the demo).
 const (
@@ -165,4 +168,7 @@ const (
 	MaxStatement = 1 << 20
 	MaxPackage   = 4 << 30
 	MaxWire      = 256 << 10 // a JSON request or answer
+
+	// MaxPackageAnswer has room for a manifest and statements at their bounds, the manifest in base64.
+	MaxPackageAnswer = MaxManifest*4/3 + MaxStatement + 1<<10
 )

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"encoding/json"
 	"strconv"
 	"time"
 )
@@ -45,20 +46,51 @@ type RegisterAnswer struct {
 
 // PollRequest carries the host's report, with the host's name and secret (HTTP Basic).
 type PollRequest struct {
-	Schema    Versions `json:"schema"`
-	Timestamp int64    `json:"timestamp"` // the version that the host has verified; 0: none
-	Root      int64    `json:"root"`      // likewise
-	Held      bool     `json:"held,omitempty"`
-	Report    Report   `json:"report"`
+	Schema Versions `json:"schema"`
+	MetadataVersions
+	Held   bool   `json:"held,omitempty"`
+	Report Report `json:"report"`
 }
 
-// PollAnswer is the body of a 200; a 204 says that nothing is new for the host. Timestamp is the TUF file as signed.
+// MetadataVersions are those of the TUF files that a host holds, of its own bin among the bins; 0: none. Root and
+// Timestamp are verified, the others only say which differences the host can use.
+type MetadataVersions struct {
+	Root      int64 `json:"root"`
+	Timestamp int64 `json:"timestamp"`
+	Snapshot  int64 `json:"snapshot,omitempty"`
+	Targets   int64 `json:"targets,omitempty"`
+	Bin       int64 `json:"bin,omitempty"`
+}
+
+// PollAnswer is the body of a 200; a 204 says that nothing is new for the host.
 type PollAnswer struct {
-	Schema    int    `json:"schema"`
-	Timestamp []byte `json:"timestamp,omitempty"`
-	Root      int64  `json:"root"`           // newest version published
-	Hold      string `json:"hold,omitempty"` // why this server holds the host back; empty: it does not
-	Site      string `json:"site,omitempty"` // the host's site; its URL and certificates stand in signed policy
+	Schema int        `json:"schema"`
+	Root   int64      `json:"root"`           // newest version published
+	Hold   string     `json:"hold,omitempty"` // why this server holds the host back; empty: it does not
+	Site   string     `json:"site,omitempty"` // the host's site; its URL and certificates stand in signed policy
+	Files  []PollFile `json:"files,omitempty"`
+}
+
+// PollFile is a file that a newer release has for the host, so that it need not ask for each. The host asks all the
+// same for what is not here or does not verify. Names are "timestamp.json" (if it is absent, the host has the newest),
+// "N.ROLE.json" of roots, snapshot, targets and the host's own bin, and "HEX.policy".
+type PollFile struct {
+	Name string `json:"name"`
+	Data []byte `json:"data"`
+
+	// Data is gzip, or the difference (package delta) to the host's file of that version, the policy's of the targets of
+	// that version; neither: the file itself.
+	Gzip    bool  `json:"gzip,omitempty"`
+	Against int64 `json:"against,omitempty"`
+}
+
+// PackageAnswer is what a package is checked by before anything else of it is fetched. Manifest is in the form that
+// DecodeManifest takes, or the difference (package delta) of what that inflates to. It is absent if the host has named
+// it by HaveManifest: further keys may have signed since.
+type PackageAnswer struct {
+	Manifest   []byte            `json:"manifest,omitempty"`
+	Against    Digest            `json:"against,omitzero"` // the manifest that Manifest is the difference to
+	Statements []json.RawMessage `json:"statements"`       // DSSE envelopes
 }
 
 // Report is what a host says of itself. Release names the release that the report describes.

@@ -18,7 +18,8 @@ func BenchmarkIdlePoll(b *testing.B) {
 	f, packs := standardFleet(b)
 	w := start(b, f)
 	c := w.register("web01")
-	body, err := json.Marshal(schema.PollRequest{Schema: schema.WireVersions(), Timestamp: 1, Root: 1, Report: usual(packs["web01"])})
+	body, err := json.Marshal(schema.PollRequest{Schema: schema.WireVersions(), MetadataVersions: held(1, 1),
+		Report: usual(packs["web01"])})
 	check(b, err)
 	nothing := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)

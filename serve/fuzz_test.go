@@ -20,7 +20,7 @@ func FuzzRequests(f *testing.F) {
 		schema.MetadataPath + "1." + fl.Bin("web01") + ".json",
 		schema.MetadataPath + "99999999999999999999.root.json", schema.TargetPath + "web01/" + own.digest.Hex() + ".package",
 		schema.TargetPath + "web02/" + other.digest.Hex() + ".package", schema.ManifestPath + other.manifest.Hex(),
-		schema.SegmentPath + own.segments[0].Hex(), schema.StatementPath + other.digest.Hex(), schema.PackagePath + "web02",
+		schema.SegmentPath + own.segments[0].Hex(), schema.PackagePath + "web02",
 		"//v1/../v1/poll"} {
 		f.Add(http.MethodGet, path, "1", "bytes=1-2", []byte(nil))
 	}

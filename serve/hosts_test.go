@@ -2,7 +2,6 @@ package serve
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -19,10 +18,8 @@ func TestAHostGetsFromRegistrationToItsPackage(t *testing.T) {
 	if got := w.follow(f, c); !bytes.Equal(got, packs["web01"].bytes) {
 		t.Errorf("assembled another package")
 	}
-	r := w.get(c, schema.StatementPath+packs["web01"].digest.Hex())
-	var envelopes []json.RawMessage
-	if err := json.Unmarshal(r.body, &envelopes); err != nil || len(envelopes) != 1 {
-		t.Errorf("statements: %d %s %v", r.status, r.body, err)
+	if a := w.packageAnswer(c, packs["web01"].manifest); len(a.Statements) != 1 {
+		t.Errorf("statements: %s", a.Statements)
 	}
 	if strings.Contains(w.log.String(), c.secret) || strings.Contains(w.log.String(), password) {
 		t.Error("a secret stands in the log")
@@ -55,7 +52,7 @@ func pathsOf(key string, hosts []string) []string {
 	}
 	name, _, _ = strings.Cut(name, ".")
 	paths := []string{}
-	for _, prefix := range []string{schema.ManifestPath, schema.SegmentPath, schema.StatementPath} {
+	for _, prefix := range []string{schema.ManifestPath, schema.SegmentPath} {
 		paths = append(paths, prefix+name)
 	}
 	for _, target := range []string{schema.PolicyTarget, schema.ReleaseTarget, schema.AccessTarget, schema.AboutTarget,
@@ -83,7 +80,6 @@ func TestAHostReadsItsOwnPackageOnly(t *testing.T) {
 	may := []string{schema.MetadataPath + "1.root.json", schema.MetadataPath + "1.snapshot.json",
 		schema.MetadataPath + "1.targets.json",
 		schema.MetadataPath + "1." + f.Bin(host) + ".json", schema.ManifestPath + own.manifest.Hex(),
-		schema.StatementPath + own.digest.Hex(),
 		schema.TargetPath + host + "/" + own.digest.Hex() + ".package"}
 	for _, d := range own.segments {
 		may = append(may, schema.SegmentPath+d.Hex())
@@ -137,7 +133,7 @@ func TestClaimingAnothersPackageOpensNothing(t *testing.T) {
 	if _, r := w.poll(c, schema.PollRequest{Report: report}); r.status != http.StatusOK {
 		t.Fatalf("poll: %d %s", r.status, r.body)
 	}
-	for _, path := range []string{schema.ManifestPath + other.manifest.Hex(), schema.StatementPath + other.digest.Hex(),
+	for _, path := range []string{schema.ManifestPath + other.manifest.Hex(),
 		schema.SegmentPath + other.segments[2].Hex(), schema.TargetPath + "web01/" + other.digest.Hex() + ".package"} {
 		wantStatus(t, w.get(c, path), http.StatusNotFound, "not found")
 	}
@@ -154,7 +150,7 @@ func TestAPackageOnceGivenStaysReadableForThatHostAlone(t *testing.T) {
 		f.assign(h, 2, f.bake(h+"'s second"))
 	}
 	f.publish()
-	w.poll(fetched, schema.PollRequest{Timestamp: 1, Root: 1}) // notices the release
+	w.poll(fetched, schema.PollRequest{MetadataVersions: held(1, 1)}) // notices the release
 
 	old := func(h string) string { return schema.SegmentPath + packs[h].segments[2].Hex() }
 	if r := w.get(fetched, old("web01")); r.status != http.StatusOK {
@@ -184,7 +180,7 @@ func TestAnUnknownHostAndAWrongSecretAreAnsweredAlike(t *testing.T) {
 	w.register("web01")
 	for _, path := range []string{schema.MetadataPath + "timestamp.json", schema.MetadataPath + "1.root.json",
 		schema.SegmentPath + "00",
-		schema.TargetPath + "policy", schema.ManifestPath + "00", schema.StatementPath + "00"} {
+		schema.TargetPath + "policy", schema.ManifestPath + "00"} {
 		want := w.get(caller{"web01", "wrong"}, path)
 		wantStatus(t, want, http.StatusUnauthorized, "register it again")
 		for name, c := range map[string]caller{"an unknown host": {"nohost", "wrong"}, "nobody": {},
@@ -220,16 +216,16 @@ func TestAHostTakenOutOfTheFleetIsHeldButNotForgotten(t *testing.T) {
 	c := w.register("web01")
 	f.Remove("web01")
 	f.publish()
-	a, r := w.poll(c, schema.PollRequest{Timestamp: 1, Root: 1})
+	a, r := w.poll(c, schema.PollRequest{MetadataVersions: held(1, 1)})
 	if r.status != http.StatusOK || !strings.Contains(a.Hold, "not in the fleet") || a.Site != "" {
 		t.Fatalf("%d %s", r.status, r.body)
 	}
-	if _, r = w.poll(c, schema.PollRequest{Timestamp: 2, Root: 1, Held: true}); r.status != http.StatusNoContent {
+	if _, r = w.poll(c, schema.PollRequest{MetadataVersions: held(2, 1), Held: true}); r.status != http.StatusNoContent {
 		t.Errorf("told again: %d %s", r.status, r.body)
 	}
 	f.assign("web01", 3, f.bake("web01 again"))
 	f.publish()
-	if a, r = w.poll(c, schema.PollRequest{Timestamp: 2, Root: 1, Held: true}); r.status != http.StatusOK || a.Hold != "" {
+	if a, r = w.poll(c, schema.PollRequest{MetadataVersions: held(2, 1), Held: true}); r.status != http.StatusOK || a.Hold != "" {
 		t.Errorf("back again: %d %s", r.status, r.body)
 	}
 }

@@ -92,12 +92,11 @@ func (s *Server) serveMetadata(x *exchange, r *http.Request, host string) {
 	}
 	x.Header().Set("Cache-Control", cacheForever)
 	x.Header().Set("Vary", "Accept-Encoding, "+delta.HaveHeader)
-	if b, contentEncoding := s.encode(r, file, version, role, limit); b != nil {
-		x.Header().Set("Content-Encoding", contentEncoding)
-		x.body(http.StatusOK, "application/json", b)
-		return
+	e := s.encode(r, file, version, role, limit)
+	if e.coding != "" {
+		x.Header().Set("Content-Encoding", e.coding)
 	}
-	x.body(http.StatusOK, "application/json", file.bytes)
+	x.body(http.StatusOK, "application/json", e.bytes)
 }
 
 // serveTree answers the lines of the snapshot's tree: for those who read more than one host's bin, such as a site.
@@ -155,44 +154,78 @@ func (s *Server) metadataFile(name string, limit int64) (metadataFile, error) {
 	return metadataFile{name, b, true}, err
 }
 
-// encode returns file as the request prefers it and the name of that encoding, or nil for as it is. Only verified files
-// are encoded: their number is bounded by what was published, and so is the work.
-func (s *Server) encode(r *http.Request, file metadataFile, version int64, role string, limit int64) ([]byte, string) {
-	if !file.verified {
-		return nil, ""
-	}
-	if have, err := strconv.ParseInt(r.Header.Get(delta.HaveHeader), 10, 64); err == nil && have > 0 && have < version {
-		b, err := s.metadata.get(encoding{file: file.name, have: have}, func() ([]byte, int64, error) {
-			old, err := s.metadataFile(fmt.Sprintf("%d.%s.json", have, role), limit)
-			if err != nil {
-				return nil, 0, err
-			}
-			s.deflating <- struct{}{}
-			defer func() { <-s.deflating }()
-			b, err := delta.Deflate(file.bytes, old.bytes)
-			return b, int64(len(b)) + 1, err
-		})
-		if err == nil && len(b) < len(file.bytes) {
-			return b, delta.Encoding
-		}
-	}
-	if accepts(r, "gzip") {
-		b, err := s.metadata.get(encoding{file: file.name, gzip: true}, func() ([]byte, int64, error) {
-			s.deflating <- struct{}{}
-			defer func() { <-s.deflating }()
-			b, err := gzipped(file.bytes)
-			return b, int64(len(b)) + 1, err
-		})
-		if err == nil && len(b) < len(file.bytes) {
-			return b, "gzip"
-		}
-	}
-	return nil, ""
+// Content-Encodings of metadata files.
+const (
+	codingGzip  = "gzip"
+	codingDelta = delta.Encoding
+)
+
+// encoded is a file as it is sent; coding is empty for as it is.
+type encoded struct {
+	bytes  []byte
+	coding string
 }
 
-func gzipped(b []byte) ([]byte, error) {
+// encode returns file as the request prefers it. Only verified files are encoded: their number is bounded by what was
+// published, and so is the work.
+func (s *Server) encode(r *http.Request, file metadataFile, version int64, role string, limit int64) encoded {
+	if !file.verified {
+		return encoded{bytes: file.bytes}
+	}
+	if have, err := strconv.ParseInt(r.Header.Get(delta.HaveHeader), 10, 64); err == nil && have > 0 && have < version {
+		if e, ok := s.against(file, role, have, limit); ok {
+			return e
+		}
+	}
+	if accepts(r, codingGzip) {
+		return s.gzipped(file)
+	}
+	return encoded{bytes: file.bytes}
+}
+
+// against is the difference of a verified file to the version have of the role, if the store has that and it is
+// shorter.
+func (s *Server) against(file metadataFile, role string, have, limit int64) (encoded, bool) {
+	return s.difference(file, have, func(context.Context) ([]byte, error) {
+		old, err := s.metadataFile(fmt.Sprintf("%d.%s.json", have, role), limit)
+		return old.bytes, err
+	})
+}
+
+// difference is that of a verified file to what read returns, if it is shorter. have is read's name in the cache.
+func (s *Server) difference(file metadataFile, have int64, read func(context.Context) ([]byte, error)) (encoded, bool) {
+	b, err := s.metadata.get(encoding{file: file.name, have: have}, func() ([]byte, int64, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+		defer cancel()
+		old, err := read(ctx)
+		if err != nil {
+			return nil, 0, err
+		}
+		s.deflating <- struct{}{}
+		defer func() { <-s.deflating }()
+		b, err := delta.Deflate(file.bytes, old)
+		return b, int64(len(b)) + 1, err
+	})
+	return encoded{b, codingDelta}, err == nil && len(b) < len(file.bytes)
+}
+
+// gzipped is a verified file in gzip if that is shorter.
+func (s *Server) gzipped(file metadataFile) encoded {
+	b, err := s.metadata.get(encoding{file: file.name, gzip: true}, func() ([]byte, int64, error) {
+		s.deflating <- struct{}{}
+		defer func() { <-s.deflating }()
+		b, err := gzipped(file.bytes, gzip.BestCompression)
+		return b, int64(len(b)) + 1, err
+	})
+	if err != nil || len(b) >= len(file.bytes) {
+		return encoded{bytes: file.bytes}
+	}
+	return encoded{b, codingGzip}
+}
+
+func gzipped(b []byte, level int) ([]byte, error) {
 	var out bytes.Buffer
-	z, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
+	z, err := gzip.NewWriterLevel(&out, level)
 	if err != nil {
 		return nil, err
 	}

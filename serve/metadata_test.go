@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"testing"
 
 	"bakehouse/schema"
@@ -139,14 +140,28 @@ func TestABrokenStatementDoesNotHideTheOthers(t *testing.T) {
 	f, packs := standardFleet(t)
 	w := start(t, f)
 	c, p := w.register("web01"), packs["web01"]
-	before := w.get(c, schema.StatementPath+p.digest.Hex())
+	before := w.packageAnswer(c, p.manifest)
 	f.create(schema.StatementKey(p.digest, "key0"), []byte(`{"half":`))
-	if r := w.get(c, schema.StatementPath+p.digest.Hex()); !bytes.Equal(r.body, before.body) {
-		t.Errorf("%s", r.body)
+	if a := w.packageAnswer(c, p.manifest); !reflect.DeepEqual(a, before) {
+		t.Errorf("%s", a.Statements)
 	}
 	f.create(schema.StatementKey(p.digest, "key2"), []byte(`{"second": true}`))
-	if r := w.get(c, schema.StatementPath+p.digest.Hex()); !bytes.Contains(r.body, []byte(`,{"second":true}]`)) {
-		t.Errorf("%s", r.body)
+	if a := w.packageAnswer(c, p.manifest); len(a.Statements) != 2 || string(a.Statements[1]) != `{"second":true}` {
+		t.Errorf("%s", a.Statements)
+	}
+}
+
+// A second key may sign after a host has read the manifest: it then asks for the statements, and is never told old ones.
+func TestAHostThatHasTheManifestIsSentTheStatementsAlone(t *testing.T) {
+	f, packs := standardFleet(t)
+	w := start(t, f)
+	c, p := w.register("web01"), packs["web01"]
+	if a := w.packageAnswer(c, p.manifest); a.Manifest == nil || len(a.Statements) != 1 {
+		t.Fatalf("%d bytes of manifest, %s", len(a.Manifest), a.Statements)
+	}
+	f.create(schema.StatementKey(p.digest, "key2"), []byte(`{"second": true}`))
+	if a := w.packageAnswer(c, p.manifest, schema.HaveManifest, p.manifest.Hex()); a.Manifest != nil || len(a.Statements) != 2 {
+		t.Errorf("%d bytes of manifest, %s", len(a.Manifest), a.Statements)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/delta"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/store"
@@ -126,6 +127,8 @@ func (s *Server) find(x *exchange, r *http.Request, host string, is func(invento
 	return p, ok
 }
 
+// serveManifest answers what a package is checked by: its manifest, unless the host has that, and the DSSE envelopes on
+// it as they stand in the store.
 func (s *Server) serveManifest(x *exchange, r *http.Request, host string) {
 	d, ok := digestIn(x, r)
 	if !ok {
@@ -140,9 +143,47 @@ func (s *Server) serveManifest(x *exchange, r *http.Request, host string) {
 		s.refuse(x, host, p, "manifest", d, err)
 		return
 	}
+	a := schema.PackageAnswer{Manifest: m.gzip}
+	if have, err := schema.ParseHex(r.Header.Get(schema.HaveManifest)); err == nil && have == d {
+		a.Manifest = nil
+	} else if err == nil {
+		if b := s.manifestAgainst(r.Context(), host, m, d, have); b != nil {
+			a.Manifest, a.Against = b, have
+		}
+	}
+	if a.Statements, err = s.statements(r.Context(), p.SHA256); err != nil {
+		s.storeTrouble("statements", p.SHA256.Hex(), err)
+		x.unavailable()
+		return
+	}
 	s.remember(r.Context(), host, p)
-	x.Header().Set("Cache-Control", cacheForever)
-	x.body(http.StatusOK, "application/gzip", m.gzip)
+	x.Header().Set("Cache-Control", cacheNever) // further keys may sign later
+	x.answerTo(r, a)
+}
+
+// manifestAgainst is the difference of m to another manifest of the host's, nil if there is none or it is no shorter.
+func (s *Server) manifestAgainst(ctx context.Context, host string, m *packed, d, have schema.Digest) []byte {
+	p, ok, err := s.findPackage(ctx, host, func(p inventory.Package) bool { return p.Manifest == have })
+	if err != nil || !ok {
+		return nil // the whole manifest does as well
+	}
+	old, err := s.manifestOf(p)
+	if err != nil {
+		return nil
+	}
+	file, err := m.Marshal()
+	base, oldErr := old.Marshal()
+	// A field that this program does not know is lost in it.
+	if err != nil || oldErr != nil || schema.DigestOf(file) != d || schema.DigestOf(base) != have {
+		return nil
+	}
+	s.deflating <- struct{}{}
+	defer func() { <-s.deflating }()
+	b, err := delta.Deflate(file, base)
+	if err != nil || len(b) >= len(m.gzip) {
+		return nil
+	}
+	return b
 }
 
 func (s *Server) serveSegment(x *exchange, r *http.Request, host string) {
@@ -188,25 +229,6 @@ func (s *Server) serveSegment(x *exchange, r *http.Request, host string) {
 	if _, err := io.Copy(x, io.LimitReader(f, ref.Size)); err != nil {
 		panic(http.ErrAbortHandler)
 	}
-}
-
-// serveStatements answers a JSON array of the DSSE envelopes on a package, as they stand in the store.
-func (s *Server) serveStatements(x *exchange, r *http.Request, host string) {
-	d, ok := digestIn(x, r)
-	if !ok {
-		return
-	}
-	if _, ok := s.find(x, r, host, func(p inventory.Package) bool { return p.SHA256 == d }); !ok {
-		return
-	}
-	list, err := s.statements(r.Context(), d)
-	if err != nil {
-		s.storeTrouble("statements", d.Hex(), err)
-		x.unavailable()
-		return
-	}
-	x.Header().Set("Cache-Control", cacheNever) // further keys may sign later
-	x.answer(http.StatusOK, list)
 }
 
 func (s *Server) statements(ctx context.Context, pkg schema.Digest) ([]json.RawMessage, error) {

@@ -39,14 +39,12 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 		x.WriteHeader(http.StatusNoContent)
 		return
 	}
-	if q.Timestamp != rel.timestamp {
-		a.Timestamp = rel.stamp
-	}
+	a.Files = s.pollFiles(rel, host, q.MetadataVersions)
 	if h, ok := rel.hosts[host]; ok {
 		a.Site = h.Site
 	}
 	x.Header().Set("Cache-Control", cacheNever)
-	x.answer(http.StatusOK, a)
+	x.answerTo(r, a)
 }
 
 // hold says why this server holds the host back, if it does.

@@ -23,7 +23,7 @@ func TestAnIdlePollCostsAtMost600BytesBothWays(t *testing.T) {
 	f, packs := standardFleet(t)
 	w := start(t, f)
 	c := w.register("web01")
-	q := schema.PollRequest{Schema: schema.WireVersions(), Timestamp: 1, Root: 1, Report: usual(packs["web01"])}
+	q := schema.PollRequest{Schema: schema.WireVersions(), MetadataVersions: held(1, 1), Report: usual(packs["web01"])}
 	body, err := json.Marshal(q)
 	check(t, err)
 	for range 2 {
@@ -50,13 +50,13 @@ func TestAPollBringsTheNewTimestampTheMomentItIsPublished(t *testing.T) {
 	for v := int64(2); v < 5; v++ {
 		f.assign("web01", v, f.bake("web01, changed"), packs["web01"])
 		f.publish()
-		a, r := w.poll(c, schema.PollRequest{Timestamp: v - 1, Root: 1})
-		if r.status != http.StatusOK || !strings.Contains(string(a.Timestamp), `"version":`+string(rune('0'+v))) {
-			t.Fatalf("%d: %s", r.status, a.Timestamp)
+		a, r := w.poll(c, schema.PollRequest{MetadataVersions: held(v-1, 1)})
+		if r.status != http.StatusOK || !strings.Contains(string(f.stampOf(a, v-1)), `"version":`+string(rune('0'+v))) {
+			t.Fatalf("%d: %s", r.status, r.body)
 		}
 	}
 	// A host that has seen more than this site has is told what the site has.
-	if a, _ := w.poll(c, schema.PollRequest{Timestamp: 99, Root: 1}); len(a.Timestamp) == 0 {
+	if a, _ := w.poll(c, schema.PollRequest{MetadataVersions: held(99, 1)}); f.stampOf(a, 99) == nil {
 		t.Error("a site that is behind says nothing")
 	}
 }
@@ -66,7 +66,8 @@ func TestAReportIsKeptWithoutWhatCouldHarmItsReader(t *testing.T) {
 	w := start(t, f)
 	c := w.register("web01")
 	hostile := "a\x1b[2J\r\nb\u202e\x00<script>" + strings.Repeat("é", 3000)
-	_, r := w.poll(c, schema.PollRequest{Timestamp: 7, Root: 3, Report: schema.Report{Agent: hostile, State: hostile, Code: hostile, Error: hostile,
+	_, r := w.poll(c, schema.PollRequest{MetadataVersions: held(7, 3), Report: schema.Report{
+		Agent: hostile, State: hostile, Code: hostile, Error: hostile,
 		Recipe: "../../etc", Release: -5, Fetched: -1}})
 	if r.status != http.StatusOK {
 		t.Fatalf("%d %s", r.status, r.body)
@@ -132,7 +133,8 @@ func TestHostAndServerAgreeOnAVersion(t *testing.T) {
 		} {
 			if m.version == 0 {
 				wantStatus(t, r, http.StatusBadRequest, m.hint)
-				wantStatus(t, r, http.StatusBadRequest, "the host speaks "+m.host.String()+" of the protocol, this server "+m.server.String())
+				wantStatus(t, r, http.StatusBadRequest,
+					"the host speaks "+m.host.String()+" of the protocol, this server "+m.server.String())
 				continue
 			}
 			var a struct{ Schema int }
@@ -159,9 +161,9 @@ func TestDetailsOfAReportAreBoundedKeptAndGivenBack(t *testing.T) {
 		LogTail: "one line\nanother", Log: &schema.TreeHead{Size: 42, Root: packs["web01"].digest}}
 	report := usual(packs["web01"])
 	report.Details = &d
-	w.poll(c, schema.PollRequest{Timestamp: 1, Report: report})
+	w.poll(c, schema.PollRequest{MetadataVersions: held(1, 0), Report: report})
 	report.Details, report.State = nil, schema.StateHeld // as last sent
-	w.poll(c, schema.PollRequest{Timestamp: 1, Report: report})
+	w.poll(c, schema.PollRequest{MetadataVersions: held(1, 0), Report: report})
 	if got := reported(); got == nil || !reflect.DeepEqual(*got, d) {
 		t.Errorf("came back as %+v\nwant %+v", got, d)
 	}
@@ -173,15 +175,17 @@ func TestDetailsOfAReportAreBoundedKeptAndGivenBack(t *testing.T) {
 		h.Ignored = append(h.Ignored, schema.IgnoredSignature{Key: hostile, Reason: hostile})
 	}
 	report.Details = &h
-	body, err := json.Marshal(schema.PollRequest{Schema: schema.WireVersions(), Timestamp: 1, Report: report})
+	body, err := json.Marshal(
+		schema.PollRequest{Schema: schema.WireVersions(), MetadataVersions: held(1, 0), Report: report})
 	check(t, err)
 	if r := w.do(c, http.MethodPost, schema.PollPath, body); r.status != http.StatusRequestEntityTooLarge {
 		t.Errorf("%d bytes: %d", len(body), r.status)
 	}
 	h.Keys, h.Ignored = h.Keys[:17], h.Ignored[:17]
-	w.poll(c, schema.PollRequest{Timestamp: 1, Report: report})
+	w.poll(c, schema.PollRequest{MetadataVersions: held(1, 0), Report: report})
 	got := reported()
-	if got == nil || got.Interval != 0 || got.Log.Size != 0 || len(got.Keys) != schema.MaxKeys || len(got.Ignored) != schema.MaxIgnored ||
+	if got == nil || got.Interval != 0 || got.Log.Size != 0 ||
+		len(got.Keys) != schema.MaxKeys || len(got.Ignored) != schema.MaxIgnored ||
 		len(got.LogTail) > schema.MaxLogTail || !strings.HasSuffix(got.LogTail, "é\nlast") {
 		t.Fatalf("kept %+v", got)
 	}

@@ -76,8 +76,8 @@ func TestWhatReconcileSignsAndAccessAddPrintsIsServed(t *testing.T) {
 	}
 	second := map[string]pack{"web01": f.bake("web01's second"), "web02": first["web02"]}
 	publish(second)
-	a, r := w.poll(one, schema.PollRequest{Timestamp: 1, Root: 1})
-	if len(a.Timestamp) == 0 {
+	a, r := w.poll(one, schema.PollRequest{MetadataVersions: held(1, 1)})
+	if f.stampOf(a, 1) == nil {
 		t.Fatalf("nothing new: %d %s", r.status, r.body)
 	}
 	if got := w.follow(f, one); !bytes.Equal(got, second["web01"].bytes) {

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
@@ -25,7 +28,8 @@ type release struct {
 	hosts           map[string]*schema.Assignment
 	targets         map[string][]schema.Digest // public top-level targets by name, newest first
 	binOf           func(host string) string
-	tree            schema.Digest // root of the snapshot's tree
+	tree            schema.Digest    // root of the snapshot's tree
+	versions        map[string]int64 // of snapshot, targets and bins, by role
 }
 
 // publicTargets are the top-level targets that every host may read. The access target is for servers only.
@@ -86,6 +90,11 @@ func (l *loader) load(ctx context.Context, prev *release) (*release, error) {
 	r := &release{stamp: l.verify.Timestamp(), policy: l.verify.Policy(), access: access, hosts: hosts,
 		targets: map[string][]schema.Digest{}, binOf: l.verify.BinOf, tree: src.tree}
 	r.root, r.timestamp = l.verify.Versions()
+	set := l.verify.Verified()
+	r.versions = map[string]int64{metadata.SNAPSHOT: set.Snapshot.Signed.Version}
+	for name, meta := range set.Snapshot.Signed.Meta {
+		r.versions[strings.TrimSuffix(name, ".json")] = meta.Version
+	}
 	if r.policy == nil || r.timestamp < 1 {
 		return nil, fmt.Errorf("timestamp %d: the release is incomplete", r.timestamp)
 	}

@@ -64,8 +64,8 @@ func TestAStoreThatGoesWrongIsReportedAndTheLastReleaseServed(t *testing.T) {
 				t.Errorf("log: %s", log)
 			}
 			if a, r := w.poll(host, schema.PollRequest{}); r.status != http.StatusOK ||
-				!strings.Contains(string(a.Timestamp), `"version":1`) {
-				t.Errorf("poll: %d %s", r.status, a.Timestamp)
+				!strings.Contains(string(f.stampOf(a, 0)), `"version":1`) {
+				t.Errorf("poll: %d %s", r.status, r.body)
 			}
 			if _, err := os.Stat(f.dir); err == nil {
 				if r := w.get(host, schema.ManifestPath+packs["web01"].manifest.Hex()); r.status != http.StatusOK {
@@ -142,12 +142,12 @@ func TestReleasesMoveUnderTheEyesOfManyHosts(t *testing.T) {
 		all.Go(func() {
 			last := int64(0)
 			for last < 6 {
-				a, r := w.poll(c, schema.PollRequest{Timestamp: last, Root: 1})
+				a, r := w.poll(c, schema.PollRequest{MetadataVersions: held(last, 1)})
 				if r.status == http.StatusNoContent {
 					continue
 				}
 				var stamp struct{ Signed struct{ Version int64 } }
-				if err := schema.Decode(a.Timestamp, &stamp); err != nil || stamp.Signed.Version < last {
+				if err := schema.Decode(f.stampOf(a, last), &stamp); err != nil || stamp.Signed.Version < last {
 					t.Errorf("%s: version %d after %d, %v", host, stamp.Signed.Version, last, err)
 					return
 				}

@@ -38,7 +38,7 @@ func TestARootIsKeptBackUntilWhatItsKeysSignedIsThere(t *testing.T) {
 		if r := w.get(host, schema.MetadataPath+"2.root.json"); r.status != http.StatusNotFound {
 			t.Errorf("root 2: %d", r.status)
 		}
-		if a, _ := w.poll(host, schema.PollRequest{}); a.Root != 1 || len(a.Timestamp) == 0 {
+		if a, _ := w.poll(host, schema.PollRequest{}); a.Root != 1 || f.stampOf(a, 0) == nil {
 			t.Errorf("poll: %+v", a)
 		}
 		if h := w.health(); h.Status != "ok" || h.Timestamp != 1 || h.Root != 1 {

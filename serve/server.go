@@ -135,7 +135,6 @@ func (s *Server) Handler() http.Handler {
 	handle("GET "+schema.TargetPath+"{path...}", s.asHost(s.serveTarget))
 	handle("GET "+schema.ManifestPath+"{digest}", s.asHost(s.serveManifest))
 	handle("GET "+schema.SegmentPath+"{digest}", s.asHost(s.serveSegment))
-	handle("GET "+schema.StatementPath+"{digest}", s.asHost(s.serveStatements))
 	handle("POST "+schema.PollPath, s.asHost(s.servePoll))
 	handle("POST "+schema.RegisterPath, s.asUser(s.serveRegister))
 	handle("GET "+schema.PackagePath+"{host}", s.asUser(s.serveDownload))

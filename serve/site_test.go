@@ -18,8 +18,10 @@ import (
 	"time"
 
 	"bakehouse/agent/trust"
+	"bakehouse/agent/wire"
 	"bakehouse/schema"
 	"bakehouse/serve/inventory"
+	"bakehouse/serve/store"
 )
 
 // site is a server under test, over TLS on a port of its own.
@@ -197,6 +199,32 @@ func (w *site) poll(c caller, q schema.PollRequest) (answer schema.PollAnswer, r
 	return answer, r
 }
 
+// held are the versions that a host names which reads nothing but these two.
+func held(timestamp, root int64) schema.MetadataVersions {
+	return schema.MetadataVersions{Timestamp: timestamp, Root: root}
+}
+
+// stampOf is the timestamp of an answer for a host that holds the version have, nil if it brings none.
+func (f *fleet) stampOf(a schema.PollAnswer, have int64) []byte {
+	f.t.Helper()
+	var old []byte
+	if have > 0 {
+		old, _ = store.Read(f.t.Context(), f.store, schema.TimestampKey(have), schema.MaxTimestamp) // may be of the future
+	}
+	return wire.Source{Files: a.Files}.Offered("timestamp.json", have, old, schema.MaxTimestamp)
+}
+
+// packageAnswer asks for what a package is checked by.
+func (w *site) packageAnswer(c caller, manifest schema.Digest, headers ...string) (a schema.PackageAnswer) {
+	w.t.Helper()
+	r := w.get(c, schema.ManifestPath+manifest.Hex(), headers...)
+	if r.status != http.StatusOK || r.header.Get("Cache-Control") != cacheNever {
+		w.t.Fatalf("manifest: %d %v %s", r.status, r.header, r.body)
+	}
+	check(w.t, schema.Decode(r.body, &a))
+	return a
+}
+
 // source is a host's view of the site, as agent/trust reads it.
 type source struct {
 	w *site
@@ -235,14 +263,10 @@ func (w *site) follow(f *fleet, c caller) []byte {
 	}
 	client, err := trust.Open("", f.Anchor, nil)
 	check(w.t, err)
-	check(w.t, client.Refresh(w.t.Context(), source{w, c}, answer.Timestamp))
+	check(w.t, client.Refresh(w.t.Context(), source{w, c}, f.stampOf(answer, 0)))
 	a, err := client.Assignment(w.t.Context(), source{w, c}, c.name)
 	check(w.t, err)
-	r = w.get(c, schema.ManifestPath+a.Manifest.Hex())
-	if r.status != http.StatusOK {
-		w.t.Fatalf("manifest: %d %s", r.status, r.body)
-	}
-	m, err := schema.DecodeManifest(r.body, a.Manifest)
+	m, err := schema.DecodeManifest(w.packageAnswer(c, a.Manifest).Manifest, a.Manifest)
 	check(w.t, err)
 	var out bytes.Buffer
 	check(w.t, m.Assemble(&out, func(ref schema.SegmentRef) (io.ReadCloser, error) {

@@ -173,8 +173,18 @@ func (c *Client) Versions() (root, timestamp int64) {
 	return c.known.Load(), timestamp
 }
 
-// Digests returns those of the snapshot's and the host's bin's file as they were verified, zero for one that was not. Two
-// hosts that name equal versions and other digests were shown two states.
+// Holds returns the versions that a source may send differences to: Versions, and those of the files in the directory.
+func (c *Client) Holds(host string) (v schema.MetadataVersions) {
+	v.Root, v.Timestamp = c.Versions()
+	v.Snapshot, v.Targets = c.dir.newest(metadata.SNAPSHOT), c.dir.newest(metadata.TARGETS)
+	if bin := c.BinOf(host); bin != "" {
+		v.Bin = c.dir.newest(bin)
+	}
+	return v
+}
+
+// Digests returns those of the snapshot's and the host's bin's file as they were verified, zero for one that was not.
+// Two hosts that name equal versions and other digests were shown two states.
 func (c *Client) Digests(host string) (snapshot, bin schema.Digest) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -248,15 +248,18 @@ func (w *walker) walkRoots(ctx context.Context, src MetadataSource) error {
 			break
 		}
 		name := versionedName(metadata.ROOT, root.Signed.Version+1)
-		b, err := src.Metadata(ctx, name, schema.MaxRoot)
-		if errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		if err != nil {
-			return unreachable(name, err)
-		}
 		before := rootAuthority(root, metadata.SNAPSHOT).keyIDs
-		if root, err = nextRoot(root, b); err != nil {
+		b := offered(src, name, root.Signed.Version, w.root, schema.MaxRoot)
+		next, err := nextRoot(root, b)
+		if b == nil || err != nil {
+			if b, err = src.Metadata(ctx, name, schema.MaxRoot); errors.Is(err, fs.ErrNotExist) {
+				break
+			} else if err != nil {
+				return unreachable(name, err)
+			}
+			next, err = nextRoot(root, b)
+		}
+		if root = next; err != nil {
 			return fault.Refuse(err, "the server, or something on the network, altered the root; "+
 				"if the fleet was set up again with other root keys, "+
 				"install its package here manually and register again")

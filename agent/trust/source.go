@@ -33,6 +33,23 @@ type DeltaSource interface {
 	MetadataAgainst(ctx context.Context, name string, heldVersion int64, held []byte, limit int64) ([]byte, error)
 }
 
+// OfferSource is a Source that has some files at hand without asking for them, such as those that came with a poll's
+// answer. Offered files are tried first and once: if one does not verify, the source is asked, as if it had none.
+type OfferSource interface {
+	Source
+	// Offered returns the file of that name ("HEX.policy" for the policy), whole, or nil. It may be made of the file
+	// held, whose version is given: the role's, the root before, or for the policy that of the targets which name it.
+	Offered(name string, heldVersion int64, held []byte, limit int64) []byte
+}
+
+// offered is what src has at hand of a file, nil if it has nothing or is no OfferSource.
+func offered(src MetadataSource, name string, heldVersion int64, held []byte, limit int64) []byte {
+	if o, ok := src.(OfferSource); ok {
+		return o.Offered(name, heldVersion, held, limit)
+	}
+	return nil
+}
+
 // Opener is what StoreSource reads a store by.
 type Opener interface {
 	Open(ctx context.Context, key string) (io.ReadCloser, error)

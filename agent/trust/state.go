@@ -149,8 +149,8 @@ func versionedName(role string, version int64) string {
 // quoted is a role's or target's name as one segment of a URL and one name in a directory.
 func quoted(name string) string { return strings.ReplaceAll(url.QueryEscape(name), "+", "%20") }
 
-// held returns the file of the role with the highest version in the directory.
-func (d *dir) held(role string, limit int64) (version int64, b []byte) {
+// newest is the highest version of the role's file in the directory, 0 if there is none.
+func (d *dir) newest(role string) (version int64) {
 	for _, name := range d.names() {
 		if m := versioned.FindStringSubmatch(name); m != nil && m[2] == role {
 			if v, err := strconv.ParseInt(m[1], 10, 64); err == nil && v > version {
@@ -158,7 +158,12 @@ func (d *dir) held(role string, limit int64) (version int64, b []byte) {
 			}
 		}
 	}
-	if version == 0 {
+	return version
+}
+
+// held returns the file of the role with the highest version in the directory.
+func (d *dir) held(role string, limit int64) (version int64, b []byte) {
+	if version = d.newest(role); version == 0 {
 		return 0, nil
 	}
 	return version, d.read(versionedName(role, version), limit)

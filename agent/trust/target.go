@@ -31,6 +31,12 @@ func (c *Client) content(ctx context.Context, src Source, set *trustedmetadata.T
 	if src == nil {
 		return nil, unreachable("target "+target, fs.ErrNotExist)
 	}
+	if target == schema.PolicyTarget {
+		version, held := c.heldPolicy()
+		if b := offered(src, want.Hex()+policySuffix, version, held, length); b != nil && schema.DigestOf(b) == want {
+			return b, c.dir.write(want.Hex()+policySuffix, b)
+		}
+	}
 	b, err := src.Target(ctx, target, want, length)
 	if err != nil {
 		return nil, unreachable("target "+target, err)
@@ -43,6 +49,19 @@ func (c *Client) content(ctx context.Context, src Source, set *trustedmetadata.T
 		return b, c.dir.write(want.Hex()+policySuffix, b)
 	}
 	return b, nil
+}
+
+// heldPolicy is the file of the newest verified policy, and the version of the targets that name it.
+func (c *Client) heldPolicy() (targets int64, file []byte) {
+	v := c.cur.Load()
+	if v == nil {
+		return 0, nil
+	}
+	d, length, err := targetDigest(v.targets, schema.PolicyTarget)
+	if err != nil {
+		return 0, nil
+	}
+	return v.targets.Signed.Version, c.dir.read(d.Hex()+policySuffix, length)
 }
 
 // targetDigest reads what md says of a target.

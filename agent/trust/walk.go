@@ -57,10 +57,30 @@ type walked struct {
 	sums      map[string]schema.Digest // of the files of snapshot and targets, by role
 }
 
+// heldVersion is the version of the timestamp that is held, 0 if there is none, whether or not the root has since
+// dropped who signed it.
+func (w *walker) heldVersion() int64 {
+	if w.held == nil {
+		return 0
+	}
+	t, err := metadata.Timestamp().FromBytes(w.held)
+	if err != nil {
+		return 0
+	}
+	return t.Signed.Version
+}
+
 // refresh brings roots, timestamp, snapshot and targets to what timestamp names; nil fetches it.
 func (w *walker) refresh(ctx context.Context, src MetadataSource, timestamp []byte) (*walked, error) {
 	if err := w.walkRoots(ctx, src); err != nil {
 		return nil, err
+	}
+	if timestamp == nil {
+		if timestamp = offered(src, timestampFile, w.heldVersion(), w.held, schema.MaxTimestamp); timestamp != nil {
+			if _, err := w.readTimestamp(timestamp); err != nil {
+				timestamp = nil // whoever bent it on its way may not have done so with the file
+			}
+		}
 	}
 	if timestamp == nil {
 		var err error
@@ -248,8 +268,12 @@ func (w *walker) load(
 	if src == nil {
 		return schema.Digest{}, unreachable(name, fs.ErrNotExist)
 	}
+	v, held := w.dir.held(role, limit)
+	if b := offered(src, name, v, held, limit); b != nil && try(b) == nil {
+		return schema.DigestOf(b), w.keep(role, version, b, accept)
+	}
 	if d, ok := src.(DeltaSource); ok {
-		if v, held := w.dir.held(role, limit); held != nil && v != version {
+		if held != nil && v != version {
 			b, err := d.MetadataAgainst(ctx, name, v, held, limit)
 			if err == nil && try(b) == nil {
 				return schema.DigestOf(b), w.keep(role, version, b, accept)

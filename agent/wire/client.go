@@ -168,19 +168,27 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 // read reads the whole body, gunzipped if the server says so, refusing more than the limit either way.
 func (a *answer) read() ([]byte, error) {
 	var r io.Reader = io.LimitReader(a.Body, a.limit+1)
+	var b []byte
+	var err error
 	if a.Header.Get("Content-Encoding") == "gzip" {
-		z, err := gzip.NewReader(r)
-		if err != nil {
-			return nil, err
-		}
-		r = io.LimitReader(z, a.limit+1)
+		b, err = gunzip(r, a.limit)
+	} else {
+		b, err = io.ReadAll(r)
 	}
-	b, err := io.ReadAll(r)
 	if err == nil && int64(len(b)) > a.limit {
 		err = fault.Refuse(fmt.Errorf("%s: the answer is longer than %d bytes", a.Request.URL.Path, a.limit),
 			"the server, or something on the network, sends endless data")
 	}
 	return b, err
+}
+
+// gunzip returns at most a byte more than limit.
+func gunzip(r io.Reader, limit int64) ([]byte, error) {
+	z, err := gzip.NewReader(r)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(z, limit+1))
 }
 
 // get reads a small object.
@@ -199,7 +207,7 @@ func (c *Client) post(ctx context.Context, path string, in, out any) (found bool
 	if err != nil {
 		return false, err
 	}
-	h := http.Header{"Content-Type": {"application/json"}}
+	h := http.Header{"Content-Type": {"application/json"}, "Accept-Encoding": {"gzip"}}
 	a, err := c.do(ctx, http.MethodPost, path, h, body, schema.MaxWire,
 		http.StatusOK, http.StatusCreated, http.StatusNoContent)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"bakehouse/schema"
+	"bakehouse/schema/delta"
 	"bakehouse/schema/fault"
 )
 
@@ -109,20 +110,12 @@ func TestAPollWithoutNewsHasNoAnswer(t *testing.T) {
 
 // A small answer may inflate without end.
 func TestAnAnswerThatIsTooLongIsRefusedHoweverItIsPacked(t *testing.T) {
-	long := bytes.Repeat([]byte("x"), schema.MaxManifest+1)
-	var packed bytes.Buffer
-	z := gzip.NewWriter(&packed)
-	if _, err := z.Write(long); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
+	long := bytes.Repeat([]byte("x"), schema.MaxPackageAnswer+1)
 	for name, r := range map[string]replies{
 		"plain":   {status: 200, body: long},
-		"gzipped": {status: 200, body: packed.Bytes(), header: http.Header{"Content-Encoding": {"gzip"}}},
+		"gzipped": {status: 200, body: gzipped(t, long), header: http.Header{"Content-Encoding": {"gzip"}}},
 	} {
-		if _, err := asked(t, r).Manifest(t.Context(), schema.DigestOf(nil)); !fault.IsRefusal(err) {
+		if _, err := asked(t, r).Package(t.Context(), schema.DigestOf(nil), nil); !fault.IsRefusal(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -144,18 +137,128 @@ func TestASecretThatCannotBeKeptIsMalformed(t *testing.T) {
 	}
 }
 
-func TestStatementsAreSplitIntoEnvelopes(t *testing.T) {
-	split := func(body string) ([][]byte, error) {
-		return asked(t, replies{status: 200, body: []byte(body)}).Statements(t.Context(), schema.DigestOf(nil))
+func TestWhatAPackageIsCheckedByIsManifestAndEnvelopes(t *testing.T) {
+	get := func(body string, isHeld bool) (*Package, error) {
+		var held *HeldManifest
+		if isHeld {
+			held = &HeldManifest{Digest: schema.DigestOf(nil)}
+		}
+		return asked(t, replies{status: 200, body: []byte(body)}).Package(t.Context(), schema.DigestOf(nil), held)
 	}
-	for body, want := range map[string]int{"": 0, "[]": 0, `[{"a":1},{"b":2}]`: 2} {
-		if e, err := split(body); err != nil || len(e) != want {
-			t.Errorf("%q: %q, %v", body, e, err)
+	for _, c := range []struct {
+		body       string
+		held       bool
+		statements int // -1: malformed
+	}{
+		{`{"manifest":"eA==","statements":[{"a":1},{"b":2}]}`, false, 2},
+		{`{"manifest":"eA==","statements":[]}`, false, 0}, {`{"manifest":"eA=="}`, false, 0},
+		{`{"statements":[{"a":1}]}`, true, 1}, {`{"statements":[{"a":1}]}`, false, -1},
+		{`{"manifest":"eA==","against":"` + schema.DigestOf([]byte("x")).String() + `","statements":[]}`, false, -1},
+		{`{"manifest":"~","statements":[]}`, true, -1}, {`{"statements":{}}`, true, -1}, {``, true, -1}, {`[]`, true, -1},
+		{`{"statements":[` + strings.Repeat(`"x",`, schema.MaxStatement/2) + `1]}`, true, -1},
+	} {
+		p, err := get(c.body, c.held)
+		if c.statements < 0 {
+			if !errors.Is(err, ErrMalformed) {
+				t.Errorf("%.60s: %v", c.body, err)
+			}
+			continue
+		}
+		if err != nil || len(p.Statements) != c.statements || !c.held && string(p.Manifest) != "x" {
+			t.Errorf("%.60s: %+v, %v", c.body, p, err)
 		}
 	}
-	if _, err := split("{}"); !errors.Is(err, ErrMalformed) {
-		t.Errorf("an object: %v", err)
+}
+
+func TestADifferenceOfManifestsIsCheckedAndFetchedWholeIfItIsWrong(t *testing.T) {
+	file, old := bytes.Repeat([]byte("the new manifest"), 50), bytes.Repeat([]byte("the old manifest"), 50)
+	held := &HeldManifest{Digest: schema.DigestOf(old), Inflated: old}
+	difference, err := delta.Deflate(file, old)
+	if err != nil {
+		t.Fatal(err)
 	}
+	whole := schema.PackageAnswer{Manifest: gzipped(t, file)}
+	for name, c := range map[string]struct {
+		answer   schema.PackageAnswer
+		requests int // 0: malformed
+	}{
+		"right":              {schema.PackageAnswer{Manifest: difference, Against: held.Digest}, 1},
+		"whole all the same": {whole, 1},
+		"of other bytes":     {schema.PackageAnswer{Manifest: difference[:len(difference)/2], Against: held.Digest}, 2},
+		"garbage":            {schema.PackageAnswer{Manifest: []byte("garbage"), Against: held.Digest}, 2},
+		"empty":              {schema.PackageAnswer{Against: held.Digest}, 2},
+		"of another one":     {schema.PackageAnswer{Manifest: difference, Against: schema.DigestOf(file)}, 0},
+	} {
+		r := &roundTrips{answer: func(q *http.Request) replies {
+			a := c.answer
+			if q.Header.Get(schema.HaveManifest) != held.Digest.Hex() {
+				a = whole
+			}
+			b, err := json.Marshal(a)
+			if err != nil {
+				t.Error(err)
+			}
+			return replies{status: 200, body: b}
+		}}
+		p, err := asked(t, r).Package(t.Context(), schema.DigestOf(file), held)
+		if c.requests == 0 {
+			if !errors.Is(err, ErrMalformed) {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if err != nil || len(r.asked) != c.requests {
+			t.Errorf("%s: %v after %d requests", name, err, len(r.asked))
+			continue
+		}
+		z, err := gunzip(bytes.NewReader(p.Manifest), int64(len(file)))
+		if err != nil || !bytes.Equal(z, file) {
+			t.Errorf("%s: %d bytes, %v", name, len(z), err)
+		}
+	}
+}
+
+func TestAFileThatAPollBroughtIsUnpackedWithinItsBoundOrNotAtAll(t *testing.T) {
+	file, old := bytes.Repeat([]byte("new content; "), 100), bytes.Repeat([]byte("old content; "), 100)
+	difference, err := delta.Deflate(file, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed := gzipped(t, file)
+	for name, c := range map[string]struct {
+		file schema.PollFile
+		want bool
+	}{
+		"whole":                             {schema.PollFile{Data: file}, true},
+		"gzip":                              {schema.PollFile{Data: packed, Gzip: true}, true},
+		"difference":                        {schema.PollFile{Data: difference, Against: 3}, true},
+		"difference to another":             {schema.PollFile{Data: difference, Against: 2}, false},
+		"not gzip":                          {schema.PollFile{Data: file, Gzip: true}, false},
+		"half of a gzip":                    {schema.PollFile{Data: packed[:len(packed)/2], Gzip: true}, false},
+		"whole, too long":                   {schema.PollFile{Data: append(file, 0)}, false},
+		"gzip, too long":                    {schema.PollFile{Data: gzipped(t, append(file, 0)), Gzip: true}, false},
+		"a bomb":                            {schema.PollFile{Data: gzipped(t, make([]byte, 16<<20)), Gzip: true}, false},
+		"nothing":                           {schema.PollFile{}, false},
+		"difference to a version below one": {schema.PollFile{Data: difference, Against: -3}, false},
+	} {
+		c.file.Name = "4.snapshot.json"
+		s := Source{Files: []schema.PollFile{{Name: "4.targets.json", Data: []byte("another")}, c.file}}
+		got := s.Offered("4.snapshot.json", 3, old, int64(len(file)))
+		if c.want != bytes.Equal(got, file) || !c.want && len(got) > 0 {
+			t.Errorf("%s: %d bytes, want %v", name, len(got), c.want)
+		}
+	}
+}
+
+func gzipped(t *testing.T, b []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	_, err := z.Write(b)
+	if err := errors.Join(err, z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
 }
 
 // roundTrips answers each request by its URL, and notes it.

@@ -2,11 +2,10 @@
 // upstream. The shapes of requests and answers are in package schema; nothing here is verified, and nothing is kept.
 //
 //	register    POST  a user's name and password for a host's secret
-//	poll        POST  the host's report; the newest timestamp if there is one that it does not have
+//	poll        POST  the host's report; what a newer release has for the host, if there is one
 //	metadata    GET   TUF files by name, whole or as the difference to a version that is held
 //	targets     GET   policy, release and access, by digest
-//	manifests   GET   by digest, gzipped
-//	statements  GET   signatures on a package, by its digest
+//	manifests   GET   by digest, with the signatures on the package; those alone if the manifest is held
 //	segments    GET   by digest, from an offset on; the one answer that may come from another origin (segment.go)
 //
 // A server is not trusted: every answer has a limit and a slowest rate, credentials go to the configured server only,

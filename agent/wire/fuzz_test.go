@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
+	"bakehouse/schema/delta"
 	"bakehouse/schema/fault"
 )
 
@@ -96,26 +98,68 @@ func FuzzLocation(f *testing.F) {
 	})
 }
 
-// FuzzStatementList splits a server's list of statements and judges each.
-func FuzzStatementList(f *testing.F) {
+// FuzzPackageAnswer takes a server's answer apart and judges each statement.
+func FuzzPackageAnswer(f *testing.F) {
 	key := trusttest.NewKey()
-	for _, s := range []string{"", "[]", "null", "[null]", `[[]]`, `{}`,
-		`[{"payloadType":"application/vnd.in-toto+json","payload":"e30=",` +
-			`"signatures":[{"keyid":"` + key.ID() + `","sig":"AA=="}]}]`} {
+	for _, s := range []string{"", "[]", "null", "{}", `{"statements":[null]}`, `{"manifest":"AwA=","against":"` +
+		schema.DigestOf([]byte("the manifest before")).String() + `"}`,
+		`{"manifest":"eA==","statements":[[]]}`,
+		`{"statements":[{"payloadType":"` + schema.StatementType + `","payload":"e30=",` +
+			`"signatures":[{"keyid":"` + key.ID() + `","sig":"AA=="}]}]}`} {
 		f.Add([]byte(s))
 	}
 	want := schema.Statement{Package: schema.DigestOf(nil), Manifest: schema.DigestOf(nil), Anchor: schema.DigestOf(nil),
 		Recipe: "0123456789abcdef", Format: schema.Tgz}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		envelopes, err := splitStatements(b)
+		old := []byte("the manifest before")
+		for _, held := range []*HeldManifest{nil, {schema.DigestOf(nil), nil}, {schema.DigestOf(old), old}} {
+			if p, err := decodePackage(b, schema.DigestOf([]byte("x")), held); err == nil && len(p.Manifest) > len(b) {
+				t.Errorf("a manifest of %d bytes in %d", len(p.Manifest), len(b))
+			}
+		}
+		p, err := decodePackage(b, schema.DigestOf(nil), nil)
 		if err != nil {
 			return
 		}
 		accepted := []schema.AcceptedKey{{Name: "release", Public: key.PEM()}}
-		if names, err := statement.Verify(envelopes, want, accepted, 1); err == nil {
+		if names, err := statement.Verify(p.Statements, want, accepted, 1); err == nil {
 			t.Errorf("accepted by %q", names)
 		} else if !fault.IsRefusal(err) || !strings.HasSuffix(err.Error(), "No valid signature found") {
 			t.Errorf("%v", err)
+		}
+	})
+}
+
+// FuzzPollAnswer unpacks whatever a poll brings, for a host that holds a file: nothing is longer than its bound.
+func FuzzPollAnswer(f *testing.F) {
+	held := []byte(`{"signed":{"_type":"snapshot","version":3}}`)
+	difference, err := delta.Deflate([]byte(`{"signed":{"_type":"snapshot","version":4}}`), held)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range []schema.PollFile{{Data: held}, {Data: held, Gzip: true}, {Data: difference, Against: 3},
+		{Data: difference, Against: 2}, {Data: difference, Against: 3, Gzip: true}, {}} {
+		file.Name = "4.snapshot.json"
+		b, err := json.Marshal(schema.PollAnswer{Schema: 1, Root: 1, Files: []schema.PollFile{file, file}})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add([]byte(`{"files":null}`))
+	f.Add([]byte(`{"files":[{"name":"4.snapshot.json","data":"eA==","against":-1}]}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var a schema.PollAnswer
+		if schema.Decode(b, &a) != nil {
+			return
+		}
+		const limit = 1 << 12
+		for _, name := range []string{"4.snapshot.json", "", "timestamp.json"} {
+			for _, old := range [][]byte{held, nil} {
+				if got := (Source{Files: a.Files}).Offered(name, 3, old, limit); len(got) > limit {
+					t.Errorf("%q unpacks to %d bytes", name, len(got))
+				}
+			}
 		}
 	})
 }

@@ -1,11 +1,14 @@
 package wire
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -52,44 +55,116 @@ func (c *Client) Poll(ctx context.Context, r schema.PollRequest) (*schema.PollAn
 	return &answer, nil
 }
 
-// Manifest fetches a manifest as schema.DecodeManifest takes it. Its digest is not checked.
-func (c *Client) Manifest(ctx context.Context, d schema.Digest) ([]byte, error) {
-	return c.get(ctx, schema.ManifestPath+d.Hex(), nil, schema.MaxManifest)
+// Package is what a package is checked by.
+type Package struct {
+	Manifest   []byte // as schema.DecodeManifest takes it; its digest is not checked
+	Statements [][]byte
 }
 
-// Statements fetches the envelopes with the signature statements on a package.
-func (c *Client) Statements(ctx context.Context, pkg schema.Digest) (envelopes [][]byte, err error) {
-	b, err := c.get(ctx, schema.StatementPath+pkg.Hex(), nil, schema.MaxStatement)
+// HeldManifest is one that the host has: its digest, and what its file inflates to.
+type HeldManifest struct {
+	Digest   schema.Digest
+	Inflated []byte
+}
+
+// Package fetches a package's manifest, by its digest, and the envelopes with the signature statements. Held may save
+// bytes; nil: nothing is held. If held is the manifest itself, only statements are fetched. What is made of another
+// held one is checked, and fetched again whole if it is wrong.
+func (c *Client) Package(ctx context.Context, manifest schema.Digest, held *HeldManifest) (*Package, error) {
+	h := http.Header{"Accept-Encoding": {"gzip"}}
+	if held != nil {
+		h.Set(schema.HaveManifest, held.Digest.Hex())
+	}
+	b, err := c.get(ctx, schema.ManifestPath+manifest.Hex(), h, schema.MaxPackageAnswer)
 	if err != nil {
 		return nil, err
 	}
-	if envelopes, err = splitStatements(b); err != nil {
-		return nil, &malformedError{fmt.Errorf("statements on package %s: %w", pkg.Short(), err)}
+	p, err := decodePackage(b, manifest, held)
+	if errors.Is(err, errWrongBase) {
+		return c.Package(ctx, manifest, nil)
 	}
-	return envelopes, nil
+	if err != nil {
+		return nil, &malformedError{fmt.Errorf("the answer for manifest %s: %w", manifest.Short(), err)}
+	}
+	return p, nil
 }
 
-// splitStatements splits a server's list of envelopes; nothing is an empty one.
-func splitStatements(b []byte) ([][]byte, error) {
-	var raw []json.RawMessage
-	if len(b) > 0 {
-		if err := schema.Decode(b, &raw); err != nil {
-			return nil, err
+// errWrongBase says that a difference does not make the manifest.
+var errWrongBase = errors.New("not the difference to the manifest that is held")
+
+func decodePackage(b []byte, manifest schema.Digest, held *HeldManifest) (*Package, error) {
+	var a schema.PackageAnswer
+	if err := schema.Decode(b, &a); err != nil {
+		return nil, err
+	}
+	p := &Package{Manifest: a.Manifest}
+	size := 0
+	for _, e := range a.Statements {
+		p.Statements = append(p.Statements, e)
+		size += len(e)
+	}
+	switch {
+	case len(a.Manifest) > schema.MaxManifest || size > schema.MaxStatement:
+		return nil, fmt.Errorf("a manifest of %d bytes and statements of %d", len(a.Manifest), size)
+	case held != nil && held.Digest == manifest:
+		p.Manifest = nil
+	case !a.Against.IsZero():
+		if held == nil || a.Against != held.Digest {
+			return nil, errors.New("a difference that was not asked for")
 		}
+		whole, err := delta.Inflate(a.Manifest, held.Inflated, schema.MaxManifest)
+		if err != nil || schema.DigestOf(whole) != manifest {
+			return nil, errWrongBase
+		}
+		p.Manifest, err = pack(whole)
+		return p, err
+	case a.Manifest == nil:
+		return nil, errors.New("it has no manifest")
 	}
-	envelopes := make([][]byte, len(raw))
-	for i, r := range raw {
-		envelopes[i] = r
-	}
-	return envelopes, nil
+	return p, nil
+}
+
+func pack(b []byte) ([]byte, error) {
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	_, err := z.Write(b)
+	err = errors.Join(err, z.Close())
+	return out.Bytes(), err
 }
 
 // Source is the server's metadata, as agent/trust reads it. NewestRoot is the version that the poll's answer named:
 // later ones are not asked for, which saves a round trip each time. A server that names too low a version could as well
 // not send the root.
+//
+// Files came with the poll's answer. They are unpacked when they are asked for.
 type Source struct {
 	*Client
 	NewestRoot int64
+	Files      []schema.PollFile
+}
+
+// Offered returns a file that came with the poll's answer, nil if there is none that can be unpacked.
+func (s Source) Offered(name string, heldVersion int64, held []byte, limit int64) []byte {
+	i := slices.IndexFunc(s.Files, func(f schema.PollFile) bool { return f.Name == name })
+	if i < 0 {
+		return nil
+	}
+	var b []byte
+	var err error
+	switch f := s.Files[i]; {
+	case f.Against != 0 && f.Against == heldVersion && held != nil:
+		b, err = delta.Inflate(f.Data, held, limit)
+	case f.Against != 0:
+		return nil
+	case f.Gzip:
+		b, err = gunzip(bytes.NewReader(f.Data), limit)
+	default:
+		b = f.Data
+	}
+	if err != nil || int64(len(b)) > limit {
+		return nil
+	}
+	return b
 }
 
 // Metadata reads a TUF file of at most limit bytes by its name.

@@ -40,8 +40,8 @@ type Registration struct {
 	At       time.Time
 }
 
-// Seen is a host's last poll: when, what it had verified, and its report. A report without Details keeps those that came
-// before.
+// Seen is a host's last poll: when, what it had verified, and its report. A report without Details keeps those that
+// came before.
 type Seen struct {
 	At        time.Time
 	Timestamp int64
@@ -217,8 +217,8 @@ func (d *DB) Host(ctx context.Context, name string) (*Host, error) {
 	var registered int64
 	var at, timestamp, root sql.NullInt64
 	var report, details sql.NullString
-	err := d.read.QueryRowContext(ctx, `SELECT secret, user, platform, agent, registered, at, timestamp, root, report, details
-		FROM hosts LEFT JOIN reports ON host = name WHERE name = ?`, name).
+	err := d.read.QueryRowContext(ctx, `SELECT secret, user, platform, agent, registered, at, timestamp, root, report,
+		details FROM hosts LEFT JOIN reports ON host = name WHERE name = ?`, name).
 		Scan(&secret, &h.User, &platform, &h.Agent, &registered, &at, &timestamp, &root, &report, &details)
 	if err != nil {
 		return nil, wrap("look up", name, err)

@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -82,15 +79,12 @@ func give(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// alter statements HOST: the server hands out no statements any more.
+// alter statements: there are none any more in the server's store.
 func alter(ts *testscript.TestScript, neg bool, args []string) {
-	fleet(ts).Bend(func(w http.ResponseWriter, r *http.Request) bool {
-		if !strings.HasPrefix(r.URL.Path, schema.StatementPath) {
-			return false
-		}
-		json.NewEncoder(w).Encode([]json.RawMessage{})
-		return true
-	})
+	f := fleet(ts)
+	for _, a := range f.Given {
+		f.PutStatements(a.SHA256, nil)
+	}
 }
 
 // server stop: the server goes away.

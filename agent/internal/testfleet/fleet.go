@@ -37,6 +37,7 @@ type Fleet struct {
 	requests []string
 	hold     string
 	bend     func(http.ResponseWriter, *http.Request) bool
+	bring    func([]schema.PollFile) []schema.PollFile
 }
 
 // New makes a fleet without hosts, and serves it until the test ends. Its clock stands still.

@@ -19,11 +19,19 @@ import (
 // Discard is for servers whose handshakes fail on purpose.
 var Discard = log.New(io.Discard, "", 0)
 
-// Bend puts fn before the server: it returns true if it has answered. nil takes it away.
+// Bend puts fn before the server: it returns true if it has answered. nil takes it away. Meanwhile polls bring only the
+// timestamp, so that hosts ask for everything that fn may bend.
 func (f *Fleet) Bend(fn func(http.ResponseWriter, *http.Request) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.bend = fn
+}
+
+// Bring puts fn between the server and what its polls bring. nil takes it away.
+func (f *Fleet) Bring(fn func([]schema.PollFile) []schema.PollFile) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.bring = fn
 }
 
 // Hold makes the server hold hosts back; empty: no longer.
@@ -128,22 +136,36 @@ func (f *Fleet) serve(w http.ResponseWriter, r *http.Request) {
 	case schema.TargetPath:
 		b, ok = f.Objects[schema.TargetKey(d)]
 	case schema.ManifestPath:
-		b, ok = f.Objects[schema.ManifestKey(d)]
+		if b, ok = f.Objects[schema.ManifestKey(d)]; ok {
+			b = f.packageAnswer(r, user, d, b)
+		}
 	case schema.SegmentPath:
 		b, ok = f.Objects[schema.SegmentKey(d)]
-	case schema.StatementPath:
-		list := []json.RawMessage{}
-		for _, e := range f.Statements(d) {
-			list = append(list, e)
-		}
-		b, _ = json.Marshal(list)
-		ok = true
 	}
 	if !ok {
 		problem(w, http.StatusNotFound, "not found")
 		return
 	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
+}
+
+// packageAnswer adds the statements on the package that the host is given with that manifest.
+func (f *Fleet) packageAnswer(r *http.Request, host string, manifest schema.Digest, gzip []byte) []byte {
+	a := schema.PackageAnswer{Statements: []json.RawMessage{}}
+	if r.Header.Get(schema.HaveManifest) != manifest.Hex() {
+		a.Manifest = gzip
+	}
+	given := f.Given[host]
+	for _, c := range given.Candidates() {
+		if c.Manifest == manifest {
+			for _, e := range f.Statements(c.SHA256) {
+				a.Statements = append(a.Statements, e)
+			}
+		}
+	}
+	b, err := json.Marshal(a)
+	check(f.t, err)
+	return b
 }
 
 // metadata sends the difference to the version that the host holds, if it says so.
@@ -205,7 +227,51 @@ func (f *Fleet) poll(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	answer(w, schema.PollAnswer{Schema: 1, Timestamp: f.head, Root: 1, Hold: f.hold, Site: "central"})
+	host, _, _ := r.BasicAuth()
+	files := f.files(host, q.MetadataVersions)
+	if f.bring != nil {
+		files = f.bring(files)
+	} else if f.bend != nil {
+		files = files[:min(len(files), 1)]
+	}
+	answer(w, schema.PollAnswer{Schema: 1, Root: 1, Hold: f.hold, Site: "central", Files: files})
+}
+
+// files are what a host lacks, the timestamp first; all of it is taken from the newest release.
+func (f *Fleet) files(host string, held schema.MetadataVersions) (files []schema.PollFile) {
+	if held.Timestamp == f.version {
+		return nil
+	}
+	files = append(files, schema.PollFile{Name: "timestamp.json", Data: f.head})
+	if f.version != f.Timestamp.Signed.Version {
+		return files // a replay
+	}
+	bin := f.Bin(host)
+	for _, role := range []struct {
+		name          string
+		version, have int64
+	}{
+		{"snapshot", f.Snapshot.Signed.Version, held.Snapshot},
+		{"targets", f.Targets["targets"].Signed.Version, held.Targets},
+		{bin, f.Targets[bin].Signed.Version, held.Bin},
+	} {
+		name := fmt.Sprintf("%d.%s.json", role.version, role.name)
+		b := f.Files[name]
+		if role.version <= role.have {
+			continue
+		}
+		file := schema.PollFile{Name: name, Data: b}
+		if old, ok := f.Files[fmt.Sprintf("%d.%s.json", role.have, role.name)]; ok {
+			small, err := delta.Deflate(b, old)
+			check(f.t, err)
+			file.Data, file.Against = small, role.have
+		}
+		files = append(files, file)
+	}
+	sum := f.Targets["targets"].Signed.Targets[schema.PolicyTarget].Hashes["sha256"]
+	policy := schema.Digest(sum)
+	return append(files, schema.PollFile{Name: policy.Hex() + "." + schema.PolicyTarget,
+		Data: f.Objects[schema.TargetKey(policy)]})
 }
 
 func problem(w http.ResponseWriter, status int, text string) {
