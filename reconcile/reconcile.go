@@ -14,6 +14,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"sync"
 	"time"
 
 	"bakehouse/reconcile/bake"
@@ -214,8 +215,9 @@ func unlock(ring *keys.Keyring, f *fleet.Fleet) ([]string, error) {
 // baked is a package and what it was made from.
 type baked struct {
 	key   plan.Package
-	hosts []string // that are to have it, in order
-	added int      // bytes that its manifest added to the store
+	hosts []string                 // that are to have it, in order
+	added int                      // bytes that its manifest and the list of its files added to the store
+	lists map[schema.Digest][]byte // of its files, by its manifest's digest, and of those of segments, by theirs
 	*bake.Baked
 }
 
@@ -239,9 +241,14 @@ func (b baked) told() PackageBaked {
 func (p *pass) bake(ctx context.Context, want []plan.Package) ([]baked, error) {
 	o := batch.New(p.head, p.store, p.Programs, p.Jobs, p.log)
 	done := make([]baked, len(want))
-	err := o.Each(ctx, want, func(i int, b *bake.Baked) error {
+	var listed sync.Map // segments
+	err := o.Each(ctx, want, func(i int, b *bake.Baked) (err error) {
 		done[i] = baked{key: want[i], hosts: o.HostsOf[want[i]], Baked: b}
-		return nil
+		done[i].lists, err = b.Lists(func(segment schema.Digest) bool {
+			_, told := listed.LoadOrStore(segment, true)
+			return told
+		})
+		return err
 	})
 	return done, err
 }
@@ -257,8 +264,8 @@ func (p *pass) keepAll(ctx context.Context, ring *keys.Keyring, names []string, 
 		})
 }
 
-// keep stores the manifest and the statements of a package, and returns how many bytes of manifest that added. Both
-// may be there already, from a pass that died or a release before the last one.
+// keep stores the manifest, the lists of files and the statements of a package, and returns how many bytes the first
+// two added. All may be there already, from a pass that died or a release before the last one.
 func (p *pass) keep(ctx context.Context, ring *keys.Keyring, names []string, b baked) (added int, err error) {
 	added = len(b.Packed)
 	err = store.CreateBytes(ctx, p.store, schema.ManifestKey(b.Digest), b.Packed)
@@ -268,6 +275,15 @@ func (p *pass) keep(ctx context.Context, ring *keys.Keyring, names []string, b b
 	}
 	if err != nil {
 		return 0, err
+	}
+	for d, list := range b.lists {
+		err := store.CreateBytes(ctx, p.store, schema.ContentsKey(d), list)
+		switch {
+		case err == nil:
+			added += len(list)
+		case !errors.Is(err, fs.ErrExist):
+			return 0, err
+		}
 	}
 	return added, publish.Statement(ctx, p.store, ring, names, b.Manifest, b.Digest)
 }

@@ -16,6 +16,7 @@ import (
 //	manifests/xx/HEX               gzip of an encoded package manifest, keyed by the digest of what it inflates to
 //	segments/xx/HEX                compressed segment, keyed by its own digest
 //	payloads/xx/HEX.CODEC          SegmentRef in JSON: which segment holds that payload (a claim, re-checked on reuse)
+//	contents/xx/HEX                Contents of a package, by its manifest's digest, or of a segment; not signed
 //	statements/HEX/KEYID.json      DSSE envelope over a Statement, by package digest and signing key
 //	files/xx/HEX                   a source file fetched by URL, or a host program
 const (
@@ -26,6 +27,7 @@ const (
 	ManifestDir   = "manifests/"
 	SegmentDir    = "segments/"
 	PayloadDir    = "payloads/"
+	ContentsDir   = "contents/"
 	StatementDir  = "statements/"
 	SourceFileDir = "files/"
 )
@@ -73,6 +75,9 @@ func SegmentKey(d Digest) string { return sharded(SegmentDir, d) }
 func PayloadKey(payload Digest, codec string) string {
 	return sharded(PayloadDir, payload) + "." + codec
 }
+
+// ContentsKey is the store key of the Contents of a package, by its manifest, or of a segment.
+func ContentsKey(d Digest) string { return sharded(ContentsDir, d) }
 
 // StatementKey is the store key of one key's statement on a package.
 func StatementKey(pkg Digest, keyID string) string {

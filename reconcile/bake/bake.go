@@ -58,6 +58,8 @@ type Baked struct {
 	Packed   []byte        // gzip of the encoded manifest, as it is stored
 	// Segments that this call put into the store, and those that were there or that an earlier call put there.
 	NewSegments, ReusedSegments []schema.SegmentRef
+
+	files []listed
 }
 
 // Bake makes the package of a recipe. It stores the segments that are missing, not the manifest. anchor is the digest of
@@ -138,6 +140,7 @@ func (b *Baker) archive(ctx context.Context, as *archiver, shared [][]*file, own
 		}
 		s.splice(g)
 		sums = append(sums, g.sums...)
+		baked.list(g.ref.Digest, files, g.sums)
 	}
 	var tail bytes.Buffer
 	last, err := as.write(ctx, &tail, own)
@@ -146,6 +149,7 @@ func (b *Baker) archive(ctx context.Context, as *archiver, shared [][]*file, own
 	}
 	tail.Write(as.end)
 	s.end(tail.Bytes())
+	baked.list(schema.Digest{}, own, last)
 	return s, append(sums, last...), nil
 }
 

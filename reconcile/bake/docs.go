@@ -29,7 +29,7 @@ var manual []byte
 func docs(l *layout) []*file {
 	share := schema.Prefix(l.recipe.Platform.OS) + "/share/"
 	dir := share + "doc/" + l.name + "/"
-	of := func(path string, content []byte) *file { return inline("(all)", path, content) }
+	of := func(path string, content []byte) *file { return inline(madeHere, path, content) }
 	text := copyright
 	var files []*file
 	if l.program {

@@ -101,14 +101,14 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 		l.own = append(l.own, inline(u.plugin, u.path, []byte(u.text)))
 	}
 	if !l.accounts.none() {
-		l.own = append(l.own, inline("(all)", sysusersFile, []byte(l.accounts.sysusers())))
+		l.own = append(l.own, inline(madeHere, sysusersFile, []byte(l.accounts.sysusers())))
 	}
-	l.own = append(l.own, inline("(all)", schema.UnitsFile(r.Platform.OS), unitList(l.units)))
+	l.own = append(l.own, inline(madeHere, schema.UnitsFile(r.Platform.OS), unitList(l.units)))
 	checks, err := json.Marshal(health)
 	if err != nil {
 		return nil, err
 	}
-	l.own = append(l.own, inline("(all)", schema.HealthFile, append(checks, '\n')))
+	l.own = append(l.own, inline(madeHere, schema.HealthFile, append(checks, '\n')))
 	docs := docs(l)
 	common = append(common, docs...)
 	all = slices.Concat(all, l.own, docs)

@@ -39,7 +39,7 @@ func (b *Baker) pkg(ctx context.Context, l *layout, baked *Baked) ([]part, error
 	if err != nil {
 		return nil, err
 	}
-	list := inline("(all)", pkgList, pkgPaths(l))
+	list := inline(madeHere, pkgList, pkgPaths(l))
 	l.shared[len(l.shared)-1] = append(l.shared[len(l.shared)-1], list) // with the steps
 	objects := &stream{}
 	var sums []fileSum
@@ -56,6 +56,9 @@ func (b *Baker) pkg(ctx context.Context, l *layout, baked *Baked) ([]part, error
 			}
 			objects.place(g)
 			sums = append(sums, g.sums...)
+			if a.as == pkgRoot {
+				baked.list(g.ref.Digest, files, g.sums)
+			}
 		}
 	}
 	var own bytes.Buffer
@@ -63,6 +66,7 @@ func (b *Baker) pkg(ctx context.Context, l *layout, baked *Baked) ([]part, error
 	if err != nil {
 		return nil, err
 	}
+	baked.list(schema.Digest{}, l.own, last)
 	objects.write(own.Bytes())
 	objects.write(pkgRoot.end)
 
@@ -104,7 +108,8 @@ var (
 // pkgAbout is the entries of pkginfo and pkgmap.
 func pkgAbout(ctx context.Context, dir string, info, text []byte) ([]byte, error) {
 	var b bytes.Buffer
-	_, err := cpioArchiver("", strings.TrimPrefix(dir, "/")).write(ctx, &b, []*file{inline("(all)", "/pkginfo", info), inline("(all)", "/pkgmap", text)})
+	_, err := cpioArchiver("", strings.TrimPrefix(dir, "/")).write(ctx, &b,
+		[]*file{inline(madeHere, "/pkginfo", info), inline(madeHere, "/pkgmap", text)})
 	return b.Bytes(), err
 }
 
@@ -145,7 +150,7 @@ func pkgMap(l *layout, scripts []*file, info []byte, sums []fileSum) ([]byte, in
 	for _, s := range sums {
 		read[s.path] = s
 	}
-	for _, f := range append([]*file{inline("(all)", "/pkginfo", info)}, scripts...) {
+	for _, f := range append([]*file{inline(madeHere, "/pkginfo", info)}, scripts...) {
 		s, ok := read[f.path]
 		if !ok { // pkginfo, which is in neither archive's files
 			s = fileSum{size: int64(len(info))}
@@ -236,7 +241,8 @@ func pkgScripts(l *layout) ([]*file, error) {
 	for _, s := range []struct{ name, text string }{
 		{"postinstall", pkgPostinstall}, {"postremove", pkgPostremove}, {"preinstall", pkgPreinstall}, {"preremove", pkgPreremove},
 	} {
-		files = append(files, inline("(all)", "/"+s.name, []byte("#!/bin/sh\n# Baked by Bakehouse.\n"+vars.Replace(pkgCommon+s.text))))
+		script := "#!/bin/sh\n# Baked by Bakehouse.\n" + vars.Replace(pkgCommon+s.text)
+		files = append(files, inline(madeHere, "/"+s.name, []byte(script)))
 	}
 	return files, nil
 }

@@ -129,7 +129,7 @@ func maintainerScripts(l *layout) []*file {
 		if text == "" {
 			continue
 		}
-		f := inline("(all)", "/"+s.step, []byte("#!/bin/sh\n# Baked by Bakehouse.\nset -e\n"+text))
+		f := inline(madeHere, "/"+s.step, []byte("#!/bin/sh\n# Baked by Bakehouse.\nset -e\n"+text))
 		f.mode = 0o755
 		out = append(out, f)
 	}

@@ -32,7 +32,9 @@ type Line struct {
 	SHA256  schema.Digest // of the file, signatures included
 }
 
-func (l Line) String() string { return l.Role + " " + strconv.FormatInt(l.Version, 10) + " " + l.SHA256.Hex() }
+func (l Line) String() string {
+	return l.Role + " " + strconv.FormatInt(l.Version, 10) + " " + l.SHA256.Hex()
+}
 
 // Tree is the lines of a published state, in byte order of roles.
 type Tree []Line

@@ -35,6 +35,7 @@ type Summary struct {
 //	manifests                  inflate to the digest in the key, decode, and every segment is there in the right size
 //	trees                      have the root that the key names
 //	payloads                   the claim's segment inflates (raw deflate) to the payload digest in the key
+//	contents                   decode; nothing depends on them
 //	statements                 decode and speak of the package in the key
 //	metadata, timestamps       decode as the role and version in the key
 //	each published state       everything that its timestamp leads to is there: snapshot, bins, top-level targets,
@@ -102,6 +103,7 @@ func (c *checker) run() error {
 		{schema.TreeDir, nil, c.tree},
 		{schema.PayloadDir, nil, c.payload},
 		{schema.ManifestDir, nil, c.manifest},
+		{schema.ContentsDir, nil, c.contents},
 		{schema.StatementDir, nil, c.statement},
 		{schema.TimestampDir, nil, c.timestamp},
 		{schema.MetadataDir, isSnapshot, c.metadata},

@@ -131,6 +131,18 @@ func (c *checker) manifest(key string) error {
 	})
 }
 
+// contents checks the list of a package's or a segment's files.
+func (c *checker) contents(key string) error {
+	if _, err := digestIn(key, schema.ContentsKey); err != nil {
+		return err
+	}
+	b, err := c.readAll(key, schema.MaxContents)
+	if err == nil {
+		_, err = schema.DecodeContents(b)
+	}
+	return err
+}
+
 // statement checks that an envelope holds a statement on the package that its key names.
 func (c *checker) statement(key string) error {
 	hex, _, _ := strings.Cut(strings.TrimPrefix(key, schema.StatementDir), "/")

@@ -269,6 +269,13 @@ func (c *checker) orphans(keys []string) {
 		}
 		dir, rest, _ := strings.Cut(key, "/")
 		switch dir + "/" {
+		case schema.ContentsDir:
+			d, err := schema.ParseHex(rest[strings.LastIndexByte(rest, '/')+1:])
+			_, manifest := c.present[schema.ManifestKey(d)]
+			_, segment := c.present[schema.SegmentKey(d)]
+			if err == nil && !manifest && !segment {
+				c.note(key, text)
+			}
 		case schema.StatementDir:
 			hex, _, _ := strings.Cut(rest, "/")
 			if !described[hex] {

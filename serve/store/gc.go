@@ -110,6 +110,7 @@ func GC(ctx context.Context, s Store, o GCOptions) (_ *GCReport, err error) {
 	if err := g.spare(); err != nil {
 		return nil, fault.Hint(fmt.Errorf("gc: nothing was deleted: %w", err), "%s", markHint(err))
 	}
+	g.lists()
 	return &g.report, g.sweep()
 }
 
@@ -179,6 +180,7 @@ var stages = []stage{
 	{schema.TreeDir, nil},
 	{schema.TargetDir, nil},
 	{schema.StatementDir, nil},
+	{schema.ContentsDir, nil},
 	{schema.ManifestDir, nil},
 	{schema.PayloadDir, nil},
 	{schema.SegmentDir, nil},

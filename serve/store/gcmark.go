@@ -200,6 +200,23 @@ func (g *collector) spare() error {
 	return nil
 }
 
+// lists keeps the lists of files whose package or segment stays.
+func (g *collector) lists() {
+	for _, key := range g.keys {
+		if !strings.HasPrefix(key, schema.ContentsDir) {
+			continue
+		}
+		d, err := schema.ParseHex(key[strings.LastIndexByte(key, '/')+1:])
+		if err != nil {
+			continue // none of ours
+		}
+		for _, of := range []string{schema.ManifestKey(d), schema.SegmentKey(d)} {
+			g.live[key] = g.live[key] || g.live[of]
+			g.spared[key] = g.spared[key] || g.spared[of]
+		}
+	}
+}
+
 // above reports whether a metadata file is of a role or version that the newest state does not have or reach, or is a
 // root.
 func (g *collector) above(key string) bool {
