@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
+	"bakehouse/schema/tree"
 )
 
 // What a thief of keys could sign: metadata and packages that are forged, but by the fleet's own keys.
@@ -71,8 +73,20 @@ func (b *besieged) usurp(change func(bin, targets *metadata.TargetsType, snapsho
 	snapshot.Signed.Meta["targets.json"] = metadata.MetaFile(targets.Signed.Version)
 	stamp.Signed.Meta["snapshot.json"] = metadata.MetaFile(snapshot.Signed.Version)
 	change(&bin.Signed, &targets.Signed, &snapshot.Signed, &stamp.Signed)
-	b.put(schema.MetadataKey(name, bin.Signed.Version), sign(b, bin, "assign"))
-	b.put(schema.MetadataKey(metadata.TARGETS, targets.Signed.Version), sign(b, targets, "assign"))
+	root, err := tree.Signed(snapshot.Signed.UnrecognizedFields)
+	must(b.t, err)
+	content, err := os.ReadFile(b.file(schema.TreeKey(root)))
+	must(b.t, err)
+	lines, err := tree.Decode(content, root)
+	must(b.t, err)
+	for role, md := range map[string]*metadata.Metadata[metadata.TargetsType]{name: bin, metadata.TARGETS: targets} {
+		signed := sign(b, md, "assign")
+		b.put(schema.MetadataKey(role, md.Signed.Version), signed)
+		i := slices.IndexFunc(lines, func(l tree.Line) bool { return l.Role == role })
+		lines[i] = tree.Line{Role: role, Version: md.Signed.Version, SHA256: schema.DigestOf(signed)}
+	}
+	b.put(schema.TreeKey(lines.Root()), lines.Encode())
+	snapshot.Signed.UnrecognizedFields = tree.Sign(snapshot.Signed.UnrecognizedFields, lines.Root())
 	b.put(schema.MetadataKey(metadata.SNAPSHOT, snapshot.Signed.Version), sign(b, snapshot, "online"))
 	b.put(schema.TimestampKey(stamp.Signed.Version), sign(b, stamp, "online"))
 }
