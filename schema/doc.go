@@ -5,7 +5,7 @@
 // hold back, can never steer) and the agent (verifies, then installs as root). What they exchange:
 //
 //	Manifest    how a package is put together from literals and shared segments    bake -> store -> agent
-//	Statement   what a signature key says of one package (DSSE payload)             sign -> store -> agent
+//	Statement   what a signature key says of one package (in-toto, DSSE payload)    sign -> store -> agent
 //	Target      TUF custom data of HOST/package: which package, since when, ring    sign -> store -> serve, agent
 //	Policy      a TUF target: master switch, rings, revocations, sites, issued      sign -> store -> serve, agent
 //	AgentConfig the baked settings of the host program                              bake -> package -> agent

@@ -44,6 +44,7 @@ func Run(t *testing.T, dir string, more map[string]Command) {
 		"tmpfs": tmpfs, "readonly": readonly, "writable": writable, "fill": fill, "cptree": copyTree,
 		"allow": allow, "hashes": hashes, "web": web, "offline": offline, "asked": asked, "digest": digest, "fill-in": fillIn,
 		"debian": debian, "machine": machine, "installs": installs, "softhsm": softhsm, "brokenplugin": usesBroken, "walk": walk,
+		"peer": peer, "guide": guide,
 		"newfleet": fleets.newFleet, "exits": exits, "git-commit": gitCommit,
 		"snapshot": snapshot, "unchanged": unchanged, "flip": flip, "unflip": unflip, "holdlock": holdLock, "droplock": dropLock,
 	}
