@@ -225,7 +225,8 @@ func TestAHostTakenOutOfTheFleetIsHeldButNotForgotten(t *testing.T) {
 	}
 	f.assign("web01", 3, f.bake("web01 again"))
 	f.publish()
-	if a, r = w.poll(c, schema.PollRequest{MetadataVersions: held(2, 1), Held: true}); r.status != http.StatusOK || a.Hold != "" {
+	a, r = w.poll(c, schema.PollRequest{MetadataVersions: held(2, 1), Held: true})
+	if r.status != http.StatusOK || a.Hold != "" {
 		t.Errorf("back again: %d %s", r.status, r.body)
 	}
 }

@@ -155,8 +155,9 @@ func TestDetailsOfAReportAreBoundedKeptAndGivenBack(t *testing.T) {
 		return h.Seen.Report.Details
 	}
 	d := schema.Details{Interval: 3600, Previous: packs["web02"].digest, Snapshot: packs["web03"].digest,
-		Bin:     packs["web04"].digest,
-		Keys:    []schema.KeyState{{Name: "release", State: schema.KeyExpiring, Expires: f.Now.UTC().Truncate(time.Second)}},
+		Bin: packs["web04"].digest,
+		Keys: []schema.KeyState{{Name: "release", State: schema.KeyExpiring,
+			Expires: f.Now.UTC().Truncate(time.Second)}},
 		Ignored: []schema.IgnoredSignature{{Key: "key ci", Reason: "it does not verify"}},
 		LogTail: "one line\nanother", Log: &schema.TreeHead{Size: 42, Root: packs["web01"].digest}}
 	report := usual(packs["web01"])
@@ -169,7 +170,8 @@ func TestDetailsOfAReportAreBoundedKeptAndGivenBack(t *testing.T) {
 	}
 
 	hostile := "a\x1b[2J\r\nb\u202e\x00" + strings.Repeat("é", 600)
-	h := schema.Details{Interval: -1, LogTail: hostile + strings.Repeat("é", 3000) + "\nlast", Log: &schema.TreeHead{Size: -1}}
+	h := schema.Details{Interval: -1, LogTail: hostile + strings.Repeat("é", 3000) + "\nlast",
+		Log: &schema.TreeHead{Size: -1}}
 	for range 200 {
 		h.Keys = append(h.Keys, schema.KeyState{Name: hostile, State: hostile})
 		h.Ignored = append(h.Ignored, schema.IgnoredSignature{Key: hostile, Reason: hostile})
@@ -209,7 +211,8 @@ func FuzzCleanAndTidy(f *testing.F) {
 			t.Errorf("tail(%q, %d) = %q", s, limit, end)
 		}
 		d := tidyDetails(schema.Details{LogTail: s})
-		if len(d.LogTail) > schema.MaxLogTail || strings.ContainsFunc(d.LogTail, func(r rune) bool { return r < ' ' && r != '\n' }) {
+		control := func(r rune) bool { return r < ' ' && r != '\n' }
+		if len(d.LogTail) > schema.MaxLogTail || strings.ContainsFunc(d.LogTail, control) {
 			t.Errorf("of %q is kept %q", s, d.LogTail)
 		}
 	})
