@@ -62,6 +62,9 @@ func (b *builder) finish() {
 					b.exists(v.Pos, name, v.Text(), names)
 				}
 			}
+			if v, ok := value[fleet.AttrRetireAfter]; ok {
+				b.retireAfter(v)
+			}
 			return
 		case f.Plugins[plugin] == nil:
 			if !b.failed[plugin] {
@@ -75,6 +78,16 @@ func (b *builder) finish() {
 			b.problemAt(v.Pos, "%s.enabled: %s is not true or false", plugin, v.JSON)
 		}
 	})
+}
+
+// retireAfter checks the value of that attribute. Hosts poll once an hour or so: less would retire those in order.
+func (b *builder) retireAfter(v fleet.Value) {
+	switch d, err := schema.ParseDuration(v.Text()); {
+	case err != nil:
+		b.problemAt(v.Pos, "retireAfter: %v", err)
+	case d != 0 && time.Duration(d) < time.Hour:
+		b.problemAt(v.Pos, "retireAfter: %s is under an hour", v.Text()).Hint = `"0s" is for ever`
+	}
 }
 
 // eachRule yields what every rule gives to a plugin or, as fleet.HostAttributes, to hosts.
