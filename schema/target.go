@@ -6,16 +6,18 @@ import (
 	"time"
 )
 
-// Target is the TUF custom data of HOST/package. The target's own length and sha256 are the newest package's.
+// Target is the TUF custom data of HOST/package. The target's own length and sha256 are the newest package's. Fields
+// are in the order of canonical JSON, here and in Candidate, so that a bin is written in it: readers verify such a file
+// as it stands.
 type Target struct {
 	Manifest Digest      `json:"manifest"`
+	Older    []Candidate `json:"older,omitempty"`
 	Recipe   RecipeID    `json:"recipe"`
-	Site     string      `json:"site,omitempty"`
+	Release  int64       `json:"release"`        // of the fleet, when this digest was first given to this host
 	Ring     string      `json:"ring,omitempty"` // absent: hold
 	Selected bool        `json:"selected,omitempty"`
-	Release  int64       `json:"release"` // of the fleet, when this digest was first given to this host
-	Since    time.Time   `json:"since"`   // whole seconds, UTC
-	Older    []Candidate `json:"older,omitempty"`
+	Since    time.Time   `json:"since"` // whole seconds, UTC
+	Site     string      `json:"site,omitempty"`
 }
 
 // MaxOlder is how many older candidates a target keeps, so that a ring with a delay moves even when merges come daily.
@@ -23,11 +25,11 @@ const MaxOlder = 2
 
 // Candidate is one package that a host may be given.
 type Candidate struct {
-	SHA256   Digest    `json:"sha256"`
 	Length   int64     `json:"length"`
 	Manifest Digest    `json:"manifest"`
 	Recipe   RecipeID  `json:"recipe"`
 	Release  int64     `json:"release"`
+	SHA256   Digest    `json:"sha256"`
 	Since    time.Time `json:"since"`
 }
 
@@ -48,7 +50,11 @@ func (a *Assignment) Validate() error {
 		return fmt.Errorf("target of %s: %d older candidates, at most %d", a.Host, len(a.Older), MaxOlder)
 	}
 	last := int64(-1)
-	for _, c := range a.Candidates() {
+	for i := -1; i < len(a.Older); i++ {
+		c := a.newest()
+		if i >= 0 {
+			c = a.Older[i]
+		}
 		switch {
 		case c.SHA256.IsZero() || c.Manifest.IsZero() || !c.Recipe.Valid():
 			return fmt.Errorf("target of %s: release %d is incomplete", a.Host, c.Release)
@@ -66,9 +72,12 @@ func (a *Assignment) Validate() error {
 
 // Candidates lists what the host may be given, newest first.
 func (a *Assignment) Candidates() []Candidate {
-	head := Candidate{SHA256: a.SHA256, Length: a.Length, Manifest: a.Manifest, Recipe: a.Recipe,
+	return append([]Candidate{a.newest()}, a.Older...)
+}
+
+func (a *Assignment) newest() Candidate {
+	return Candidate{SHA256: a.SHA256, Length: a.Length, Manifest: a.Manifest, Recipe: a.Recipe,
 		Release: a.Release, Since: a.Since}
-	return append([]Candidate{head}, a.Older...)
 }
 
 // Release is the target "release": where the published state came from.

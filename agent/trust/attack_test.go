@@ -160,7 +160,7 @@ func TestFreezeOfOneBin(t *testing.T) {
 	r := newRepo(t)
 	md := r.Targets[r.Bin("web01")]
 	md.Signed.Expires, md.Signed.Version = start.Add(day), 2
-	r.Files["2."+r.Bin("web01")+".json"] = trusttest.Sign(md, r.Signers["bin-0"]...)
+	r.Seal(r.Bin("web01"))
 	r.Release()
 	c := r.open("")
 	if err := c.Refresh(t.Context(), r, nil); err != nil {

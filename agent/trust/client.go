@@ -12,6 +12,8 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
 
+	"bakehouse/agent/trust/bins"
+	"bakehouse/agent/trust/quorum"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/tree"
@@ -27,9 +29,10 @@ type Client struct {
 	mu sync.Mutex // guards the walker
 	*walker
 	noTree bool
+	memory bins.Memory // of verified bins; nil: none
 }
 
-// view is one verified state. Its set only grows, by bins, under Client.mu.
+// view is one verified state. It only grows, by bins, under Client.mu.
 type view struct {
 	set       *trustedmetadata.TrustedMetadata
 	targets   *metadata.Metadata[metadata.TargetsType] // of set, for those who read without the lock
@@ -37,8 +40,13 @@ type view struct {
 	policy    *schema.Policy
 	refreshed bool // by Refresh, not merely read back from the state directory
 
-	sums map[string]schema.Digest // of the files of snapshot, targets and the bins in set, by role
+	sums map[string]schema.Digest // of the files of snapshot and targets, by role
 	tree tree.Tree                // nil until the first bin is read, and in a client with a directory
+
+	layout   bins.Layout
+	by       quorum.Quorum // of bins
+	verifier *quorum.Verifier
+	bins     map[string]*bins.Bin // by role
 }
 
 // Open makes a client from the anchor, and from what it remembers in the directory dir (created if absent; empty: it
@@ -71,8 +79,18 @@ func (c *Client) view(ctx context.Context, src Source, to *walked) (*view, error
 	if err != nil {
 		return nil, err
 	}
-	return &view{set: to.set, targets: to.set.Targets[metadata.TARGETS], timestamp: to.timestamp, policy: policy,
-		refreshed: src != nil, sums: to.sums}, nil
+	targets := to.set.Targets[metadata.TARGETS]
+	by, err := delegated(targets, schema.BinPrefix)
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := by.Verifier()
+	if err != nil {
+		return nil, refuse("%s: %w", targetsFile, err)
+	}
+	return &view{set: to.set, targets: targets, timestamp: to.timestamp, policy: policy, refreshed: src != nil,
+		sums: to.sums, layout: bins.LayoutOf(targets.Signed.Delegations.SuccinctRoles), by: by, verifier: verifier,
+		bins: map[string]*bins.Bin{}}, nil
 }
 
 func (c *Client) show(v *view) {
@@ -93,6 +111,14 @@ func (c *Client) AllowExpired(roles ...string) {
 }
 
 const everyRole = "*"
+
+// Remember makes the client know again, by its digest in a snapshot's tree, a bin that one with the same memory verified
+// before. It is then not read.
+func (c *Client) Remember(m bins.Memory) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.memory = m
+}
 
 // Refresh brings the client to the state that timestamp, as a poll answered it, names; nil fetches it from src. To check
 // what is held against the clock and newer roots again, pass c.Timestamp(). If it fails, the state before stays, and
@@ -192,7 +218,10 @@ func (c *Client) Digests(host string) (snapshot, bin schema.Digest) {
 	if v == nil {
 		return snapshot, bin
 	}
-	return v.sums[metadata.SNAPSHOT], v.sums[binOf(v.targets, schema.PackageTarget(host))]
+	if b := v.bins[v.layout.Of(host)]; b != nil {
+		bin = b.SHA256
+	}
+	return v.sums[metadata.SNAPSHOT], bin
 }
 
 // Timestamp returns the newest timestamp file whose whole state is verified and held, nil if there is none.
@@ -229,8 +258,8 @@ func (c *Client) Now() time.Time {
 	return c.now()
 }
 
-// Sums are the digests of the verified files of snapshot, targets and all bins that were read, by role. It must not be
-// changed, nor used at the same time as Refresh, Assignment or All.
+// Sums are the digests of the verified files of snapshot and targets, by role. It must not be changed, nor used at the
+// same time as Refresh.
 func (c *Client) Sums() map[string]schema.Digest {
 	if v := c.cur.Load(); v != nil {
 		return v.sums
@@ -238,8 +267,8 @@ func (c *Client) Sums() map[string]schema.Digest {
 	return nil
 }
 
-// Verified returns the metadata behind the current state, nil before the first Refresh. It is for reading only, and must
-// not be used at the same time as Refresh, Assignment or All.
+// Verified returns the metadata behind the current state without its bins, nil before the first Refresh. It is for
+// reading only, and must not be used at the same time as Refresh.
 func (c *Client) Verified() *trustedmetadata.TrustedMetadata {
 	if v := c.cur.Load(); v != nil {
 		return v.set

@@ -5,10 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strings"
+
+	"bakehouse/agent/trust/quorum"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
@@ -83,70 +84,21 @@ func matches(pattern, target string) bool {
 }
 
 // delegated is who may sign a role that md delegates to.
-func delegated(md *metadata.Metadata[metadata.TargetsType], role string) (authority, error) {
+func delegated(md *metadata.Metadata[metadata.TargetsType], role string) (q quorum.Quorum, err error) {
 	if slices.Contains(metadata.TOP_LEVEL_ROLE_NAMES[:], role) {
-		return authority{}, refuse("the role %s is delegated to, which only the root may name", role)
+		return q, refuse("the role %s is delegated to, which only the root may name", role)
 	}
 	d := md.Signed.Delegations
 	if d == nil {
-		return authority{}, refuse("nothing is delegated to %.80q", role)
+		return q, refuse("nothing is delegated to %.80q", role)
 	}
 	for _, r := range d.Roles {
 		if r.Name == role {
-			return authority{d.Keys, legibleIDs(d.Keys, r.KeyIDs), r.Threshold}, nil
+			return quorum.Of(d.Keys, r.KeyIDs, r.Threshold), nil
 		}
 	}
 	if s := d.SuccinctRoles; d.Roles == nil && s != nil {
-		return authority{d.Keys, legibleIDs(d.Keys, s.KeyIDs), s.Threshold}, nil
+		return quorum.Of(d.Keys, s.KeyIDs, s.Threshold), nil
 	}
-	return authority{}, refuse("nothing is delegated to %.80q", role)
-}
-
-// legibleIDs leaves out the keys that this program cannot read: the specification leaves room for others' types, the
-// rest may still reach the threshold, and go-tuf gives up at the first it does not know.
-func legibleIDs(keys map[string]*metadata.Key, ids []string) []string {
-	bad := func(id string) bool {
-		k := keys[id]
-		if k == nil {
-			return true
-		}
-		_, err := k.ToPublicKey()
-		return err != nil
-	}
-	if !slices.ContainsFunc(ids, bad) {
-		return ids
-	}
-	return slices.DeleteFunc(slices.Clone(ids), bad)
-}
-
-// legible is root as go-tuf can verify with it.
-func legible(root *metadata.Metadata[metadata.RootType]) *metadata.Metadata[metadata.RootType] {
-	out := *root
-	out.Signed.Roles = maps.Clone(root.Signed.Roles)
-	for name, r := range out.Signed.Roles {
-		role := *r
-		role.KeyIDs = legibleIDs(root.Signed.Keys, r.KeyIDs)
-		out.Signed.Roles[name] = &role
-	}
-	return &out
-}
-
-// legibleTargets is the same for a role that delegates.
-func legibleTargets(md *metadata.Metadata[metadata.TargetsType]) *metadata.Metadata[metadata.TargetsType] {
-	d := md.Signed.Delegations
-	if d == nil {
-		return md
-	}
-	out, ds := *md, *d
-	ds.Roles = slices.Clone(d.Roles)
-	for i := range ds.Roles {
-		ds.Roles[i].KeyIDs = legibleIDs(d.Keys, ds.Roles[i].KeyIDs)
-	}
-	if d.SuccinctRoles != nil {
-		s := *d.SuccinctRoles
-		s.KeyIDs = legibleIDs(d.Keys, s.KeyIDs)
-		ds.SuccinctRoles = &s
-	}
-	out.Signed.Delegations = &ds
-	return &out
+	return q, refuse("nothing is delegated to %.80q", role)
 }

@@ -2,7 +2,6 @@ package trust
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -17,6 +16,8 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
 
+	"bakehouse/agent/trust/bins"
+	"bakehouse/agent/trust/quorum"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/tree"
@@ -44,7 +45,7 @@ func (c *Client) takePolicy(ctx context.Context, src Source, set *trustedmetadat
 	if ok && p.Fleet != info.Fleet {
 		return nil, refuse("policy belongs to fleet %.80q, the root to %.80q", p.Fleet, info.Fleet)
 	}
-	c.marks.raiseFloor(p.Issued, rootAuthority(set.Root, metadata.TARGETS), targets)
+	c.marks.raiseFloor(p.Issued, quorum.OfRoot(set.Root, metadata.TARGETS), targets)
 	return &p, nil
 }
 
@@ -63,17 +64,13 @@ func checkBins(targets *metadata.Metadata[metadata.TargetsType], info RootInfo) 
 	return nil
 }
 
-func binOf(targets *metadata.Metadata[metadata.TargetsType], target string) string {
-	return targets.Signed.Delegations.SuccinctRoles.GetRolesForTarget(target)[0].Name
-}
-
 // BinOf names the role that lists the host's package, such as "bin-0a"; empty before the first Refresh.
 func (c *Client) BinOf(host string) string {
 	v := c.cur.Load()
 	if v == nil {
 		return ""
 	}
-	return binOf(v.targets, schema.PackageTarget(host))
+	return v.layout.Of(host)
 }
 
 // ready returns the state that Refresh made, if nothing in it has expired since. c.mu is held.
@@ -139,41 +136,115 @@ func (c *Client) Assignment(ctx context.Context, src Source, host string) (*sche
 	if err != nil {
 		return nil, err
 	}
-	target := schema.PackageTarget(host)
-	t, err := find(ctx, target, func(ctx context.Context, role, _ string) (*metadata.Metadata[metadata.TargetsType], error) {
-		return c.bin(ctx, src, v, role)
-	})
-	if errors.Is(err, ErrNoTarget) {
-		return nil, fmt.Errorf("host %s: %w", host, ErrNoTarget)
-	}
+	b, err := c.bin(ctx, src, v, v.layout.Number(host))
 	if err != nil {
 		return nil, err
 	}
-	return assignment(t, target, host)
+	a, err := b.Find(host)
+	if a == nil && err == nil {
+		err = fmt.Errorf("host %s: %w", host, ErrNoTarget)
+	}
+	return a, err
 }
 
-// bin returns targets or a verified bin of v. Only targets delegates to bins (checkBins), so one that is there was
-// verified on its word. c.mu is held.
-func (c *Client) bin(ctx context.Context, src Source, v *view, name string) (*metadata.Metadata[metadata.TargetsType], error) {
+// bin returns a verified bin of v by its number. c.mu is held.
+func (c *Client) bin(ctx context.Context, src Source, v *view, number int) (*bins.Bin, error) {
 	if err := c.readTree(ctx, src, v); err != nil {
 		return nil, err
 	}
-	if md := v.set.Targets[name]; md != nil {
-		return md, c.fresh(name, md.Signed.Expires, c.believed(v.set.Root))
+	name := v.layout.Names()[number]
+	if b := v.bins[name]; b != nil {
+		return b, c.fresh(name, b.Expires, c.believed(v.set.Root))
 	}
-	by, err := delegated(v.targets, name)
-	if err != nil {
-		return nil, err
-	}
-	sum, err := c.takeRole(ctx, src, v.set, name, metadata.TARGETS, by)
+	b, err := c.takeBin(ctx, src, v, number)
 	if err == nil {
-		err = v.admit(name, sum)
+		err = v.admit(name, b.SHA256)
 	}
 	if err != nil {
-		delete(v.set.Targets, name)
 		return nil, err
 	}
-	return v.set.Targets[name], c.save()
+	v.bins[name] = b
+	return b, c.save()
+}
+
+// takeBin loads a bin that v lacks. A file of the form that reconcile writes is verified as it stands, any other by
+// go-tuf. Bins may be loaded at the same time: what they share is only read.
+func (c *Client) takeBin(ctx context.Context, src Source, v *view, number int) (*bins.Bin, error) {
+	role := v.layout.Names()[number]
+	meta := v.set.Snapshot.Signed.Meta[role+".json"]
+	if meta == nil || meta.Version < 1 {
+		return nil, refuse("%s: does not list %.80s", snapshotFile, role)
+	}
+	if src != nil {
+		if err := c.marks.below(role, meta.Version, v.by); err != nil {
+			return nil, err
+		}
+	}
+	line, ok := v.tree.Line(role)
+	if ok && c.memory != nil && meta.Length == 0 && len(meta.Hashes) == 0 {
+		if b := bins.Recall(c.memory, line.SHA256, number, v.layout, v.verifier); b != nil && b.Version == meta.Version {
+			return b, c.fresh(role, b.Expires, c.believed(v.set.Root))
+		}
+	}
+	var b *bins.Bin
+	take := func(name string, file []byte) (err error) {
+		if meta.VerifyLengthHashes(file) == nil {
+			if b, ok = bins.Read(file, number, v.layout, v.verifier); ok && b.Version == meta.Version {
+				if c.memory != nil {
+					b.Remember(c.memory, number, v.layout, v.verifier)
+				}
+				return nil
+			}
+		}
+		b, err = v.readBin(name, file, role)
+		return err
+	}
+	_, err := c.load(ctx, src, v.set, role, meta.Version, schema.MaxTargets, take, func() error {
+		if src != nil {
+			if err := c.fresh(role, b.Expires, c.believed(v.set.Root)); err != nil {
+				return err
+			}
+		}
+		if c.dir != nil {
+			// Who reads all bins and forgets them at exit has their versions from the snapshot's mark.
+			c.marks.raise(role, b.Version, v.by, func() []string { return b.Signers }, nil)
+		}
+		return nil
+	})
+	return b, err
+}
+
+// readBin verifies a bin's file of any form that TUF allows.
+func (v *view) readBin(name string, file []byte, role string) (*bins.Bin, error) {
+	set := *v.set // go-tuf's set is for one goroutine
+	set.Targets = map[string]*metadata.Metadata[metadata.TargetsType]{metadata.TARGETS: v.targets}
+	var md *metadata.Metadata[metadata.TargetsType]
+	err := guarded(name, file, func() (err error) {
+		if md, err = set.UpdateDelegatedTargets(file, role, metadata.TARGETS); err == nil {
+			err = isRole(md, role)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	b := &bins.Bin{Version: md.Signed.Version, Expires: md.Signed.Expires, SHA256: schema.DigestOf(file),
+		Signers: v.by.Signers(md)}
+	for _, target := range slices.Sorted(maps.Keys(md.Signed.Targets)) {
+		host, ok := strings.CutSuffix(target, schema.PackageTarget(""))
+		var a *schema.Assignment
+		// A host would never look for a target outside the bin that its path hashes to.
+		err := refuse("%s: target %.80q does not belong here", role, target)
+		if ok && v.layout.Of(host) == role {
+			a, err = assignment(md.Signed.Targets[target], target, host)
+		}
+		if err != nil {
+			b.Odd = append(b.Odd, bins.Odd{Target: target, Err: err})
+			continue
+		}
+		b.Hosts = append(b.Hosts, *a)
+	}
+	return b, nil
 }
 
 // A fleet's snapshot says which version each bin has, and by its tree (package tree) which bytes. Who reads more of a
@@ -206,7 +277,7 @@ func (c *Client) readTree(ctx context.Context, src Source, v *view) error {
 	if err != nil {
 		return fault.Refuse(err, "the store is altered or damaged: run `bakehouse store fsck`")
 	}
-	roles := append(v.targets.Signed.Delegations.SuccinctRoles.GetRoles(), metadata.TARGETS)
+	roles := append(slices.Clone(v.layout.Names()), metadata.TARGETS)
 	if len(t) != len(roles) {
 		return refuse("%s: its tree has %d lines, and there are targets and %d bins", snapshotFile, len(t),
 			len(roles)-1)
@@ -221,17 +292,16 @@ func (c *Client) readTree(ctx context.Context, src Source, v *view) error {
 	if err := v.admit(metadata.TARGETS, v.sums[metadata.TARGETS]); err != nil {
 		return err
 	}
-	for role, sum := range v.sums {
-		if l, ok := t.Line(role); ok && l.SHA256 != sum {
+	for role, b := range v.bins {
+		if l, ok := t.Line(role); ok && l.SHA256 != b.SHA256 {
 			// Carried over from the state before, where it stood under the same version: it is read again, and judged.
-			delete(v.set.Targets, role)
-			delete(v.sums, role)
+			delete(v.bins, role)
 		}
 	}
 	return nil
 }
 
-// admit notes the file of a role, if it is the one that the snapshot's tree names.
+// admit refuses the file of a role if it is not the one that the snapshot's tree names.
 func (v *view) admit(role string, sum schema.Digest) error {
 	if v.tree != nil {
 		if l, _ := v.tree.Line(role); l.SHA256 != sum {
@@ -240,42 +310,62 @@ func (v *view) admit(role string, sum schema.Digest) error {
 				"somebody signed two files under one version: others see another release; find out who has the key")
 		}
 	}
-	v.sums[role] = sum
 	return nil
 }
 
 // Bin yields what All does of one bin, such as "bin-0a".
 func (c *Client) Bin(ctx context.Context, src Source, name string) ([]*schema.Assignment, error) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	v, err := c.ready()
-	c.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	return c.allOf(ctx, src, v, name)
+	number := slices.Index(v.layout.Names(), name)
+	if number < 0 {
+		return nil, refuse("nothing is delegated to %.80q", name)
+	}
+	b, err := c.bin(ctx, src, v, number)
+	if err != nil {
+		return nil, err
+	}
+	return b.All()
 }
 
-// All yields every host's assignment, bin by bin, hosts in order within each. After an error it stops.
+// Bins returns all bins, in order. An error is also a target in one of them that gives nothing to any host.
+func (c *Client) Bins(ctx context.Context, src Source) ([]*bins.Bin, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v, err := c.ready()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.loadBins(ctx, src, v); err != nil {
+		return nil, err
+	}
+	all := make([]*bins.Bin, len(v.layout.Names()))
+	for i := range all {
+		if all[i], err = c.bin(ctx, src, v, i); err == nil && len(all[i].Odd) > 0 {
+			err = all[i].Odd[0].Err
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// All yields every host's assignment, bin by bin, hosts in order within each; or one error. They must not be changed.
 func (c *Client) All(ctx context.Context, src Source) iter.Seq2[*schema.Assignment, error] {
 	return func(yield func(*schema.Assignment, error) bool) {
-		c.mu.Lock()
-		v, err := c.ready()
-		if err == nil {
-			err = c.loadBins(ctx, src, v)
-		}
-		c.mu.Unlock()
+		all, err := c.Bins(ctx, src)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		for _, name := range v.set.Targets[metadata.TARGETS].Signed.Delegations.SuccinctRoles.GetRoles() {
-			as, err := c.allOf(ctx, src, v, name)
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			for _, a := range as {
-				if !yield(a, nil) {
+		for _, b := range all {
+			for i := range b.Hosts {
+				if !yield(&b.Hosts[i], nil) {
 					return
 				}
 			}
@@ -293,27 +383,24 @@ func (c *Client) loadBins(ctx context.Context, src Source, v *view) error {
 	if err := c.readTree(ctx, src, v); err != nil {
 		return err
 	}
-	top := v.set.Targets[metadata.TARGETS]
-	names := slices.DeleteFunc(top.Signed.Delegations.SuccinctRoles.GetRoles(), func(name string) bool { return v.set.Targets[name] != nil })
-	by, err := delegated(top, schema.BinPrefix)
-	if err != nil {
-		return err
-	}
-	verified, errs := make([]*metadata.Metadata[metadata.TargetsType], len(names)), make([]error, len(names))
-	sums := make([]schema.Digest, len(names))
+	names := v.layout.Names()
+	verified, errs := make([]*bins.Bin, len(names)), make([]error, len(names))
 	var next atomic.Int64
 	var failed atomic.Bool
 	var workers sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(names)) {
+	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
-			// go-tuf's set is for one goroutine. What this one shares with the others is only read.
-			set := *v.set
 			for i := int(next.Add(1)) - 1; i < len(names) && !failed.Load(); i = int(next.Add(1)) - 1 {
-				set.Targets = map[string]*metadata.Metadata[metadata.TargetsType]{metadata.TARGETS: top}
-				if sums[i], errs[i] = c.takeRole(ctx, src, &set, names[i], metadata.TARGETS, by); errs[i] != nil {
+				if v.bins[names[i]] != nil {
+					continue
+				}
+				b, err := c.takeBin(ctx, src, v, i)
+				if err == nil {
+					err = v.admit(names[i], b.SHA256)
+				}
+				if verified[i], errs[i] = b, err; err != nil {
 					failed.Store(true)
 				}
-				verified[i] = set.Targets[names[i]]
 			}
 		})
 	}
@@ -322,13 +409,9 @@ func (c *Client) loadBins(ctx context.Context, src Source, v *view) error {
 		if errs[i] != nil {
 			return errs[i]
 		}
-		if verified[i] == nil {
-			continue
+		if verified[i] != nil {
+			v.bins[name] = verified[i]
 		}
-		if err := v.admit(name, sums[i]); err != nil {
-			return err
-		}
-		v.set.Targets[name] = verified[i]
 	}
 	return nil
 }
@@ -339,40 +422,12 @@ func (v *view) carry(before *view) {
 	if before == nil || !reflect.DeepEqual(before.targets.Signed.Delegations, v.targets.Signed.Delegations) {
 		return
 	}
-	for name, md := range before.set.Targets {
+	for name, b := range before.bins {
 		file := name + ".json"
-		if meta := v.set.Snapshot.Signed.Meta[file]; name != metadata.TARGETS && reflect.DeepEqual(meta, before.set.Snapshot.Signed.Meta[file]) {
-			v.set.Targets[name], v.sums[name] = md, before.sums[name]
+		if reflect.DeepEqual(v.set.Snapshot.Signed.Meta[file], before.set.Snapshot.Signed.Meta[file]) {
+			v.bins[name] = b
 		}
 	}
-}
-
-func (c *Client) allOf(ctx context.Context, src Source, v *view, bin string) ([]*schema.Assignment, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	md, err := c.bin(ctx, src, v, bin)
-	if err != nil {
-		return nil, err
-	}
-	return Assignments(md, func(target string) string { return binOf(v.set.Targets[metadata.TARGETS], target) }, bin)
-}
-
-// Assignments reads all of a verified bin. A host would never look for a target outside the bin its path hashes to, so
-// one that stands elsewhere is refused rather than seen by some and not by others.
-func Assignments(md *metadata.Metadata[metadata.TargetsType], binOf func(target string) string, bin string) ([]*schema.Assignment, error) {
-	var as []*schema.Assignment
-	for _, target := range slices.Sorted(maps.Keys(md.Signed.Targets)) {
-		host, ok := strings.CutSuffix(target, schema.PackageTarget(""))
-		if !ok || binOf(target) != bin {
-			return nil, foreign(target, bin)
-		}
-		a, err := assignment(md.Signed.Targets[target], target, host)
-		if err != nil {
-			return nil, err
-		}
-		as = append(as, a)
-	}
-	return as, nil
 }
 
 func assignment(t *metadata.TargetFiles, target, host string) (*schema.Assignment, error) {
@@ -392,4 +447,15 @@ func assignment(t *metadata.TargetFiles, target, host string) (*schema.Assignmen
 		return nil, refuse("%w", err)
 	}
 	return a, nil
+}
+
+// isRole refuses md in another role's place.
+func isRole(md *metadata.Metadata[metadata.TargetsType], role string) error {
+	if name := bins.RoleName(md); name != role {
+		return refuse("%s: it is %.80q instead", role, name)
+	}
+	if role != metadata.TARGETS && md.Signed.Delegations != nil {
+		return refuse("%s: a bin delegates to nobody", role)
+	}
+	return nil
 }

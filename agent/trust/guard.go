@@ -11,13 +11,25 @@ import (
 	"bakehouse/schema/fault"
 )
 
-// check refuses bytes that a TUF parser must not be shown. go-tuf decodes before it verifies, and what a mirror without
-// any key sends can stop it there: a null entry is a nil pointer that it follows, a key of the wrong length panics in
-// crypto/ed25519, a name that stands twice is signed in one meaning and may be read in another.
-func check(name string, b []byte, limit int64) error {
+func checkLength(name string, b []byte, limit int64) error {
 	if int64(len(b)) > limit {
 		return refuse("%s: longer than %d bytes", name, limit)
 	}
+	return nil
+}
+
+// guarded runs one step of go-tuf on a file.
+func guarded(name string, b []byte, step func() error) error {
+	if err := check(name, b); err != nil {
+		return err
+	}
+	return verify(name, step)
+}
+
+// check refuses bytes that a TUF parser must not be shown. go-tuf decodes before it verifies, and what a mirror without
+// any key sends can stop it there: a null entry is a nil pointer that it follows, a key of the wrong length panics in
+// crypto/ed25519, a name that stands twice is signed in one meaning and may be read in another.
+func check(name string, b []byte) error {
 	// Read with the same decoder as go-tuf reads, which also takes names that differ in case. Fields that nobody knows may
 	// hold what they like, null as well.
 	type key struct {

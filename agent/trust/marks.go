@@ -9,6 +9,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"bakehouse/agent/trust/quorum"
 	"bakehouse/schema"
 )
 
@@ -42,54 +43,19 @@ type rootSeen struct {
 	Files   []schema.Digest `json:"files"`
 }
 
-// authority is who may sign a role.
-type authority struct {
-	keys      map[string]*metadata.Key
-	keyIDs    []string
-	threshold int
-}
-
-func rootAuthority(root *metadata.Metadata[metadata.RootType], role string) authority {
-	r := root.Signed.Roles[role]
-	if r == nil {
-		return authority{}
-	}
-	return authority{root.Signed.Keys, legibleIDs(root.Signed.Keys, r.KeyIDs), r.Threshold}
-}
-
-// verify checks that md carries the signatures that a asks for.
-func (a authority) verify(role string, md any) error {
-	d := metadata.Root()
-	d.Signed.Keys = a.keys
-	d.Signed.Roles[role] = &metadata.Role{KeyIDs: a.keyIDs, Threshold: a.threshold}
-	return d.VerifyDelegate(role, md)
-}
-
 // holds reports whether m still counts under the keys that a role has now.
-func (m *mark) holds(a authority) bool {
+func (m *mark) holds(a quorum.Quorum) bool {
 	n := 0
 	for _, s := range m.Signers {
-		if slices.Contains(a.keyIDs, s) {
+		if slices.Contains(a.IDs, s) {
 			n++
 		}
 	}
-	return n >= max(a.threshold, 1)
-}
-
-// signers returns the ids of a's keys that validly signed md, a go-tuf metadata object that a has already accepted.
-func (a authority) signers(md any) []string {
-	var ids []string
-	for _, id := range a.keyIDs {
-		one := authority{a.keys, []string{id}, 1}
-		if one.verify(metadata.TIMESTAMP, md) == nil && !slices.Contains(ids, id) {
-			ids = append(ids, id)
-		}
-	}
-	return ids
+	return n >= max(a.Threshold, 1)
 }
 
 // seen is the highest version of a role that still counts, 0 if none.
-func (m *marks) seen(role string, a authority) int64 {
+func (m *marks) seen(role string, a quorum.Quorum) int64 {
 	if k, ok := m.Roles[role]; ok && k.holds(a) {
 		return k.Version
 	}
@@ -97,19 +63,20 @@ func (m *marks) seen(role string, a authority) int64 {
 }
 
 // below refuses a version under the mark.
-func (m *marks) below(role string, version int64, a authority) error {
+func (m *marks) below(role string, version int64, a quorum.Quorum) error {
 	if seen := m.seen(role, a); version < seen {
 		return rollback(role, version, seen)
 	}
 	return nil
 }
 
-// raise remembers that a accepted md as this version of the role. meta is what timestamp and snapshot list.
-func (m *marks) raise(role string, version int64, a authority, md any, meta map[string]int64) {
+// raise remembers that a accepted this version of the role, as these of its keys signed it. meta is what timestamp and
+// snapshot list.
+func (m *marks) raise(role string, version int64, a quorum.Quorum, signers func() []string, meta map[string]int64) {
 	if m.seen(role, a) >= version {
 		return
 	}
-	k := mark{Version: version, Signers: a.signers(md), Meta: meta}
+	k := mark{Version: version, Signers: signers(), Meta: meta}
 	if m.Roles == nil {
 		m.Roles = map[string]mark{}
 	}
@@ -119,7 +86,7 @@ func (m *marks) raise(role string, version int64, a authority, md any, meta map[
 
 // metaBelow refuses a timestamp or snapshot that lists any file in a lower version than the last one, or no longer
 // (5.4.3, 5.5.5).
-func (m *marks) metaBelow(role string, a authority, meta map[string]*metadata.MetaFiles) error {
+func (m *marks) metaBelow(role string, a quorum.Quorum, meta map[string]*metadata.MetaFiles) error {
 	k, ok := m.Roles[role]
 	if !ok || !k.holds(a) {
 		return nil
@@ -146,16 +113,16 @@ func (m *marks) forgetListed() {
 }
 
 // floor is the earliest time that may be believed.
-func (m *marks) floor(a authority) time.Time {
+func (m *marks) floor(a quorum.Quorum) time.Time {
 	if m.Issued != nil && m.Issued.holds(a) {
 		return m.Issued.Time
 	}
 	return time.Time{}
 }
 
-func (m *marks) raiseFloor(t time.Time, a authority, targets any) {
+func (m *marks) raiseFloor(t time.Time, a quorum.Quorum, targets any) {
 	if t.After(m.floor(a)) {
-		m.Issued = &mark{Time: t.UTC(), Signers: a.signers(targets)}
+		m.Issued = &mark{Time: t.UTC(), Signers: a.Signers(targets)}
 		m.dirty = true
 	}
 }

@@ -11,14 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
 	"bakehouse/schema"
 )
 
-// testdata/release is the state directory of a host at root 2 and timestamp 2 as the host program wrote it before it was
-// a client of any repository (commit 04e23b7), and the fleet's anchor. What one program has written, the other has to read:
-// hosts go forward by an update, and back by a rollback.
+// testdata/release is the state directory of a host at root 2 and timestamp 2, and the fleet's anchor, as the program of
+// an earlier commit wrote them. What one program has written, the other has to read: hosts go forward by an update, and
+// back by a rollback. It is written again when a format changes that no release had.
 const releaseState = "testdata/release"
 
 func releaseClock() time.Time { return start.Add(time.Hour) }
@@ -122,10 +120,6 @@ func TestStateIsWrittenAsTheReleaseBeforeReadsIt(t *testing.T) {
 	for _, name := range names {
 		if name == marksFile || name == copyOf(marksFile) {
 			got, want := marksIn(t, dir, name), marksIn(t, releaseState, name)
-			// What the timestamp lists is new there, in a field that the release before knows.
-			k := got.Roles[metadata.TIMESTAMP]
-			k.Meta = nil
-			got.Roles[metadata.TIMESTAMP] = k
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("%s:\n%+v\nwant\n%+v", name, got, want)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
 
+	"bakehouse/agent/trust/quorum"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -58,7 +59,7 @@ func ParseRoot(b []byte) (*metadata.Metadata[metadata.RootType], error) {
 		if root.Signed.Version < 1 {
 			return fmt.Errorf("version %d", root.Signed.Version)
 		}
-		return rootAuthority(root, metadata.ROOT).verify(metadata.ROOT, root)
+		return quorum.OfRoot(root, metadata.ROOT).Verify(metadata.ROOT, root)
 	})
 	if err != nil {
 		return nil, err
@@ -68,39 +69,34 @@ func ParseRoot(b []byte) (*metadata.Metadata[metadata.RootType], error) {
 
 // ReadRoot reads a root without asking who signed it, for those who are about to sign it or to say who has.
 func ReadRoot(b []byte) (root *metadata.Metadata[metadata.RootType], err error) {
-	if err := check(rootFile, b, schema.MaxRoot); err != nil {
+	if err := checkLength(rootFile, b, schema.MaxRoot); err != nil {
 		return nil, err
 	}
-	err = verify(rootFile, func() error {
+	err = guarded(rootFile, b, func() error {
 		root, err = metadata.Root().FromBytes(b)
 		return err
 	})
 	return root, err
 }
 
-// Signers returns the ids of the keys that root gives the role and that validly signed md, a go-tuf metadata object.
-func Signers(root *metadata.Metadata[metadata.RootType], role string, md any) []string {
-	return rootAuthority(root, role).signers(md)
-}
-
 // nextRoot verifies b as the root that follows cur: its keys vouch for it, and so do its own (5.3.4, 5.3.5).
 func nextRoot(cur *metadata.Metadata[metadata.RootType], b []byte) (next *metadata.Metadata[metadata.RootType], err error) {
 	want := cur.Signed.Version + 1
 	name := versionedName(metadata.ROOT, want)
-	if err := check(name, b, schema.MaxRoot); err != nil {
+	if err := checkLength(name, b, schema.MaxRoot); err != nil {
 		return nil, err
 	}
-	err = verify(name, func() error {
+	err = guarded(name, b, func() error {
 		if next, err = metadata.Root().FromBytes(b); err != nil {
 			return err
 		}
-		if err := rootAuthority(cur, metadata.ROOT).verify(metadata.ROOT, next); err != nil {
+		if err := quorum.OfRoot(cur, metadata.ROOT).Verify(metadata.ROOT, next); err != nil {
 			return err
 		}
 		if next.Signed.Version != want {
 			return fmt.Errorf("bad version number, expected %d, got %d", want, next.Signed.Version)
 		}
-		return rootAuthority(next, metadata.ROOT).verify(metadata.ROOT, next)
+		return quorum.OfRoot(next, metadata.ROOT).Verify(metadata.ROOT, next)
 	})
 	if err != nil {
 		return nil, err
@@ -111,7 +107,7 @@ func nextRoot(cur *metadata.Metadata[metadata.RootType], b []byte) (next *metada
 // newSet starts a walk from a verified root. go-tuf's clock is stopped at year one: expiry is judged here, role by role,
 // so that an error can say what expired, when, and by which clock.
 func newSet(root *metadata.Metadata[metadata.RootType]) *trustedmetadata.TrustedMetadata {
-	return &trustedmetadata.TrustedMetadata{Root: legible(root), Targets: map[string]*metadata.Metadata[metadata.TargetsType]{}}
+	return &trustedmetadata.TrustedMetadata{Root: quorum.Legible(root), Targets: map[string]*metadata.Metadata[metadata.TargetsType]{}}
 }
 
 // signedDigest identifies a root whatever signatures it carries.
@@ -203,7 +199,7 @@ func (w *walker) savedRoot() (best *rootCopy) {
 	}
 	for _, r := range unknown {
 		last := w.marks.lastRoot()
-		follows := best != nil && r.version() == best.version()+1 && rootAuthority(best.Metadata, metadata.ROOT).verify(metadata.ROOT, r.Metadata) == nil
+		follows := best != nil && r.version() == best.version()+1 && quorum.OfRoot(best.Metadata, metadata.ROOT).Verify(metadata.ROOT, r.Metadata) == nil
 		if follows || best == nil && (last == 0 || r.version() == last+1) {
 			best = r
 		}
@@ -227,7 +223,7 @@ func (w *walker) sameFleet(a, s *rootCopy) bool {
 	case s.version():
 		return s.signed == a.signed
 	case s.version() + 1:
-		return rootAuthority(s.Metadata, metadata.ROOT).verify(metadata.ROOT, a.Metadata) == nil
+		return quorum.OfRoot(s.Metadata, metadata.ROOT).Verify(metadata.ROOT, a.Metadata) == nil
 	}
 	ai, _ := Info(a.Metadata)
 	si, _ := Info(s.Metadata)
@@ -248,7 +244,7 @@ func (w *walker) walkRoots(ctx context.Context, src MetadataSource) error {
 			break
 		}
 		name := versionedName(metadata.ROOT, root.Signed.Version+1)
-		before := rootAuthority(root, metadata.SNAPSHOT).keyIDs
+		before := quorum.OfRoot(root, metadata.SNAPSHOT).IDs
 		b := offered(src, name, root.Signed.Version, w.root, schema.MaxRoot)
 		next, err := nextRoot(root, b)
 		if b == nil || err != nil {
@@ -264,7 +260,7 @@ func (w *walker) walkRoots(ctx context.Context, src MetadataSource) error {
 				"if the fleet was set up again with other root keys, "+
 				"install its package here manually and register again")
 		}
-		now := rootAuthority(root, metadata.SNAPSHOT).keyIDs
+		now := quorum.OfRoot(root, metadata.SNAPSHOT).IDs
 		if slices.ContainsFunc(before, func(id string) bool { return !slices.Contains(now, id) }) {
 			w.marks.forgetListed()
 		}

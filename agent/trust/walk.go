@@ -9,6 +9,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
 
+	"bakehouse/agent/trust/quorum"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 )
@@ -111,7 +112,7 @@ func (w *walker) walk(ctx context.Context, src MetadataSource, timestamp []byte)
 	if sums[metadata.SNAPSHOT], err = w.takeSnapshot(ctx, src, set); err != nil {
 		return nil, err
 	}
-	by := rootAuthority(set.Root, metadata.TARGETS)
+	by := quorum.OfRoot(set.Root, metadata.TARGETS)
 	sums[metadata.TARGETS], err = w.takeRole(ctx, src, set, metadata.TARGETS, metadata.ROOT, by)
 	return &walked{set, timestamp, sums}, err
 }
@@ -123,10 +124,11 @@ func (w *walker) readTimestamp(b []byte) (*trustedmetadata.TrustedMetadata, erro
 		return nil, err
 	}
 	set := newSet(root)
-	if err := check(timestampFile, b, schema.MaxTimestamp); err != nil {
-		return nil, err
+	err = checkLength(timestampFile, b, schema.MaxTimestamp)
+	if err == nil {
+		err = guarded(timestampFile, b, func() error { _, err := set.UpdateTimestamp(b); return err })
 	}
-	if err := verify(timestampFile, func() error { _, err := set.UpdateTimestamp(b); return err }); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	ts := set.Timestamp.Signed
@@ -137,12 +139,12 @@ func (w *walker) readTimestamp(b []byte) (*trustedmetadata.TrustedMetadata, erro
 }
 
 func (w *walker) takeTimestamp(set *trustedmetadata.TrustedMetadata, b []byte, strict bool) error {
-	ts, by := set.Timestamp.Signed, rootAuthority(set.Root, metadata.TIMESTAMP)
+	ts, by := set.Timestamp.Signed, quorum.OfRoot(set.Root, metadata.TIMESTAMP)
 	if strict {
 		if err := w.marks.below(metadata.TIMESTAMP, ts.Version, by); err != nil {
 			return err
 		}
-		if err := w.marks.below(metadata.SNAPSHOT, ts.Meta[snapshotFile].Version, rootAuthority(set.Root, metadata.SNAPSHOT)); err != nil {
+		if err := w.marks.below(metadata.SNAPSHOT, ts.Meta[snapshotFile].Version, quorum.OfRoot(set.Root, metadata.SNAPSHOT)); err != nil {
 			return err
 		}
 		if err := w.marks.metaBelow(metadata.TIMESTAMP, by, ts.Meta); err != nil {
@@ -152,7 +154,8 @@ func (w *walker) takeTimestamp(set *trustedmetadata.TrustedMetadata, b []byte, s
 			return err
 		}
 	}
-	w.marks.raise(metadata.TIMESTAMP, ts.Version, by, set.Timestamp, w.listed(ts.Meta))
+	w.marks.raise(metadata.TIMESTAMP, ts.Version, by, func() []string { return by.Signers(set.Timestamp) },
+		w.listed(ts.Meta))
 	if !strict || w.fleet {
 		return nil
 	}
@@ -163,17 +166,19 @@ func (w *walker) takeTimestamp(set *trustedmetadata.TrustedMetadata, b []byte, s
 func (w *walker) takeSnapshot(
 	ctx context.Context, src MetadataSource, set *trustedmetadata.TrustedMetadata,
 ) (schema.Digest, error) {
-	by := rootAuthority(set.Root, metadata.SNAPSHOT)
+	by := quorum.OfRoot(set.Root, metadata.SNAPSHOT)
 	want := set.Timestamp.Signed.Meta[snapshotFile].Version
-	return w.load(ctx, src, set, metadata.SNAPSHOT, want, schema.MaxSnapshot, func(b []byte) error {
+	return w.load(ctx, src, set, metadata.SNAPSHOT, want, schema.MaxSnapshot, func(name string, b []byte) error {
 		set.Snapshot = nil // of a copy that failed: go-tuf would compare the next one with it
-		if _, err := set.UpdateSnapshot(b, false); err != nil {
-			return err
-		}
-		if src == nil {
-			return nil
-		}
-		return w.marks.metaBelow(metadata.SNAPSHOT, by, set.Snapshot.Signed.Meta)
+		return guarded(name, b, func() error {
+			if _, err := set.UpdateSnapshot(b, false); err != nil {
+				return err
+			}
+			if src == nil {
+				return nil
+			}
+			return w.marks.metaBelow(metadata.SNAPSHOT, by, set.Snapshot.Signed.Meta)
+		})
 	}, func() error {
 		s := set.Snapshot.Signed
 		if src != nil {
@@ -181,7 +186,8 @@ func (w *walker) takeSnapshot(
 				return err
 			}
 		}
-		w.marks.raise(metadata.SNAPSHOT, s.Version, by, set.Snapshot, w.listed(s.Meta))
+		w.marks.raise(metadata.SNAPSHOT, s.Version, by, func() []string { return by.Signers(set.Snapshot) },
+			w.listed(s.Meta))
 		return nil
 	})
 }
@@ -200,11 +206,12 @@ func (w *walker) listed(meta map[string]*metadata.MetaFiles) map[string]int64 {
 	return versions
 }
 
-// takeRole loads the targets role that the snapshot lists and by may sign: targets itself, or one that is delegated to.
+// takeRole loads the targets role that the snapshot lists and by may sign: targets itself, or of a Repository one that
+// is delegated to.
 // Whoever delegates to it, it is verified anew, for each delegator may name other keys.
 // It returns the digest of the role's file.
 func (w *walker) takeRole(
-	ctx context.Context, src MetadataSource, set *trustedmetadata.TrustedMetadata, role, delegator string, by authority,
+	ctx context.Context, src MetadataSource, set *trustedmetadata.TrustedMetadata, role, delegator string, by quorum.Quorum,
 ) (schema.Digest, error) {
 	meta := set.Snapshot.Signed.Meta[role+".json"]
 	if meta == nil || meta.Version < 1 {
@@ -221,12 +228,14 @@ func (w *walker) takeRole(
 			delete(set.Targets, role)
 		}
 	}()
-	return w.load(ctx, src, set, role, meta.Version, schema.MaxTargets, func(b []byte) error {
-		t, err := set.UpdateDelegatedTargets(b, role, delegator)
-		if err == nil && w.fleet {
-			err = isRole(t, set.Targets[metadata.TARGETS], role)
-		}
-		return err
+	return w.load(ctx, src, set, role, meta.Version, schema.MaxTargets, func(name string, b []byte) error {
+		return guarded(name, b, func() error {
+			t, err := set.UpdateDelegatedTargets(b, role, delegator)
+			if err == nil && w.fleet {
+				err = isRole(t, role)
+			}
+			return err
+		})
 	}, func() error {
 		t := set.Targets[role]
 		if src != nil {
@@ -234,12 +243,10 @@ func (w *walker) takeRole(
 				return err
 			}
 		}
-		if w.fleet && (w.dir != nil || role == metadata.TARGETS) {
-			// Who reads all bins and forgets them at exit has their versions from the snapshot's mark; a mark for each would
-			// cost a second look at every signature.
-			w.marks.raise(role, t.Signed.Version, by, t, nil)
+		if w.fleet {
+			w.marks.raise(role, t.Signed.Version, by, func() []string { return by.Signers(t) }, nil)
 		}
-		set.Targets[role] = legibleTargets(t)
+		set.Targets[role] = quorum.LegibleTargets(t)
 		accepted = true
 		return nil
 	})
@@ -250,17 +257,17 @@ func (w *walker) takeRole(
 // It returns the file's digest.
 func (w *walker) load(
 	ctx context.Context, src MetadataSource, set *trustedmetadata.TrustedMetadata, role string, version, limit int64,
-	take func([]byte) error, accept func() error,
+	take func(name string, b []byte) error, accept func() error,
 ) (schema.Digest, error) {
 	name := versionedName(role, version)
 	if !set.Root.Signed.ConsistentSnapshot {
 		name = quoted(role) + ".json"
 	}
 	try := func(b []byte) error {
-		if err := check(name, b, limit); err != nil {
+		if err := checkLength(name, b, limit); err != nil {
 			return err
 		}
-		return verify(name, func() error { return take(b) })
+		return take(name, b)
 	}
 	if b := w.dir.read(w.dir.roleFile(role, version), limit); b != nil && try(b) == nil {
 		return schema.DigestOf(b), accept()
@@ -307,7 +314,7 @@ func (w *walker) keep(role string, version int64, b []byte, accept func() error)
 
 func (w *walker) believed(root *metadata.Metadata[metadata.RootType]) time.Time {
 	now := w.now()
-	if floor := w.marks.floor(rootAuthority(root, metadata.TARGETS)); now.Before(floor) {
+	if floor := w.marks.floor(quorum.OfRoot(root, metadata.TARGETS)); now.Before(floor) {
 		return floor
 	}
 	return now

@@ -62,7 +62,7 @@ func (r Retirement) Run(ctx context.Context, name string) (*Retired, error) {
 	}
 	done := &Retired{Key: name, File: path, Roles: []string{}}
 	for _, use := range after.Fleet.Keys[name].Uses {
-		if slices.Contains(fleet.Roles, use) {
+		if use != fleet.UsePackage {
 			done.Roles = append(done.Roles, use)
 		}
 	}

@@ -10,8 +10,7 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-var attributes = []string{fleet.AttrPlatform, fleet.AttrFormat, fleet.AttrSite, fleet.AttrRing,
-	fleet.AttrRetireAfter}
+var attributes = []string{fleet.AttrPlatform, fleet.AttrFormat, fleet.AttrSite, fleet.AttrRing}
 
 // takeFolder reads hosts/ or a folder below it.
 func (b *builder) takeFolder(folder *fleet.Folder, n *result.Node) {

@@ -63,9 +63,7 @@ func flatten(s Side) map[string]string {
 		}
 		spread(out, "policy", policy)
 	}
-	access := tree(s.Access)
-	delete(access, "schema")
-	spread(out, "access", access)
+	spread(out, "access", map[string]any{"users": tree(s.Access)["users"]})
 	if s.Roots > 0 {
 		out["root of trust"] = fmt.Sprintf("version %d", s.Roots)
 		for role, may := range s.Trust {

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
 	"bakehouse/schema"
 )
 
@@ -77,8 +79,12 @@ func TestWhatIsPublishedFollowsFromTheStateBeforeTheCommitAndTheTime(t *testing.
 				t.Errorf("release %d: %s was published with other bytes than %s", i, name, b)
 			}
 		}
-		for name, md := range after.bins {
+		for name, b := range after.bins {
 			compared++
+			md, err := metadata.Targets().FromBytes(st[schema.MetadataKey(name, b.Version)])
+			if err != nil {
+				t.Fatal(err)
+			}
 			if bin, err := d.Bin(name); err != nil || !sameJSON(bin, md.Signed.Targets) {
 				t.Errorf("release %d: %s has %v, drafted as %v; %v", i, name, md.Signed.Targets, bin, err)
 			}

@@ -51,30 +51,6 @@ func TestNothingChangedPublishesNothing(t *testing.T) {
 	}
 }
 
-// What an older bakehouse published is told its role at the next run that holds the keys, though nothing else changed.
-func TestWhatDoesNotSayItsRoleIsSignedAgain(t *testing.T) {
-	f, st := newFleet(t), openStore(t)
-	n := next(start, want("web01", "a"), want("db01", "b"))
-	f.mustPublish(st, n)
-	s, err := Read(t.Context(), st, f.Fleet, start)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, md := range s.bins {
-		if got := trust.RoleName(md); got != name {
-			t.Errorf("%s says that it is %q", name, got)
-		}
-	}
-	if got := trust.RoleName(s.targets); got != "targets" {
-		t.Errorf("targets says that it is %q", got)
-	}
-	s.bins["bin-0"].Signed.UnrecognizedFields, s.targets.Signed.UnrecognizedFields = nil, nil
-	sum, err := s.Publish(t.Context(), st, f.ring(), n.Wanted)
-	if want := []string{"bin-0", "targets", "snapshot", "timestamp"}; err != nil || !slices.Equal(sum.Roles, want) {
-		t.Errorf("signed %q, want %q; %v", sum.Roles, want, err)
-	}
-}
-
 func TestOnlyTheChangedBinGetsANewVersion(t *testing.T) {
 	f, st := newFleet(t), openStore(t)
 	f.mustPublish(st, next(start, want("web01", "a"), want("db01", "b")))

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/agent/trust"
+	"bakehouse/agent/trust/bins"
 	"bakehouse/reconcile/roots"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -87,14 +89,17 @@ func Recover(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time,
 	return s, s.load(ctx, st, c, r.Expired)
 }
 
-// setBins takes over the bins that c has loaded.
-func (s *State) setBins(c *trust.Client) {
-	s.bins, s.sums = map[string]*metadata.Metadata[metadata.TargetsType]{}, c.Sums()
-	for name, md := range c.Verified().Targets {
-		if name != metadata.TARGETS {
-			s.bins[name] = md
-		}
+// setBins takes over the bins that c reads.
+func (s *State) setBins(ctx context.Context, c *trust.Client, src trust.Source) error {
+	all, err := c.Bins(ctx, src)
+	if err != nil {
+		return fmt.Errorf("published state of the store: %w", s.hintExpired(err))
 	}
+	s.bins, s.sums = map[string]*bins.Bin{}, maps.Clone(c.Sums())
+	for i, name := range s.layout(s.targets.Signed.Delegations).Names() {
+		s.bins[name], s.sums[name] = all[i], all[i].SHA256
+	}
+	return nil
 }
 
 // setTop takes over what c verified, bins aside. It must be what the head's name says.
@@ -129,18 +134,17 @@ func (s *State) load(ctx context.Context, st store.Store, c *trust.Client, expir
 			s.number = max(s.number, n)
 		}
 	}
-	byBin := map[string][]*schema.Assignment{}
-	for a, err := range c.All(ctx, src) {
-		if err != nil {
-			return fmt.Errorf("published state of the store: %w", s.hintExpired(err))
-		}
-		for _, cand := range a.Candidates() {
-			count(cand.Release)
-		}
-		bin := c.BinOf(a.Host)
-		byBin[bin] = append(byBin[bin], a)
+	if err := s.setBins(ctx, c, src); err != nil {
+		return err
 	}
-	s.setBins(c)
+	for _, b := range s.bins {
+		for i := range b.Hosts {
+			count(b.Hosts[i].Release)
+			for _, cand := range b.Hosts[i].Older {
+				count(cand.Release)
+			}
+		}
+	}
 	var err error
 	if s.release, err = c.Release(ctx, src); err != nil {
 		return fmt.Errorf("published state of the store: %w", err)
@@ -157,12 +161,12 @@ func (s *State) load(ctx context.Context, st store.Store, c *trust.Client, expir
 		return nil
 	}
 	believed := s.believedBins()
-	for bin, as := range byBin {
-		if !believed(bin) {
+	for name, b := range s.bins {
+		if !believed(name) {
 			continue
 		}
-		for _, a := range as {
-			s.assignments[a.Host] = a
+		for i := range b.Hosts {
+			s.assignments[b.Hosts[i].Host] = &b.Hosts[i]
 		}
 	}
 	return nil
@@ -253,7 +257,7 @@ type rootSource struct {
 
 func (s *State) source(st store.Store, roots [][]byte) trust.Source {
 	head := func(ctx context.Context) (int64, error) { return store.Head(ctx, st) }
-	return rootSource{store.Source(st, head), roots}
+	return rootSource{trust.StoreSource(st, head), roots}
 }
 
 func (r rootSource) Metadata(ctx context.Context, name string, limit int64) ([]byte, error) {

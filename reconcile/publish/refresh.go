@@ -52,12 +52,9 @@ func ReadHead(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time
 		return nil, fmt.Errorf("published state of the store: %w", err)
 	}
 	src := s.source(st, only.Roots)
-	for _, err := range c.All(ctx, src) {
-		if err != nil {
-			return nil, fmt.Errorf("published state of the store: %w", err)
-		}
+	if err := s.setBins(ctx, c, src); err != nil {
+		return nil, err
 	}
-	s.setBins(c)
 	s.release, err = c.Release(ctx, src)
 	return s, err
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
-	"bakehouse/agent/trust"
 	"bakehouse/schema/fleet"
 )
 
@@ -82,8 +81,8 @@ func (s *State) aging(now time.Time, skip func(role string) bool) []Aging {
 	}
 	note(metadata.TARGETS, s.targets.Signed.Expires)
 	bins := Aging{Role: agingBins}
-	for name, md := range s.bins {
-		expires := md.Signed.Expires
+	for name, b := range s.bins {
+		expires := b.Expires
 		if now.Before(half(name, expires, s.fleet.Lifetimes)) || skip(name) {
 			continue
 		}
@@ -145,15 +144,14 @@ func (s *State) plan(d *Draft, renewTargets bool) *signing {
 	believed := s.believedBins()
 	bins := d.Delegations.SuccinctRoles.GetRoles()
 	for i, name := range bins {
-		md := s.bins[name]
-		if md == nil || s.minVersion > 0 || slices.Contains(d.Dirty, name) || !believed(name) ||
-			renewTargets && (!d.Time.Before(binDue(i, len(bins), md.Signed.Expires, life)) ||
-				trust.RoleName(md) == "") {
+		b := s.bins[name]
+		if b == nil || s.minVersion > 0 || slices.Contains(d.Dirty, name) || !believed(name) ||
+			renewTargets && !d.Time.Before(binDue(i, len(bins), b.Expires, life)) {
 			r.bins = append(r.bins, name)
 		}
 	}
 	r.targets = d.Changed || s.minVersion > 0 || !s.believed(metadata.TARGETS) ||
-		renewTargets && (past(metadata.TARGETS, s.targets.Signed.Expires) || trust.RoleName(s.targets) == "")
+		renewTargets && past(metadata.TARGETS, s.targets.Signed.Expires)
 	r.snapshot = r.targets || len(r.bins) > 0 || !s.believed(metadata.SNAPSHOT) ||
 		past(metadata.SNAPSHOT, s.snapshot.Signed.Expires)
 	// A new root is shown to hosts with the next timestamp: they go from one state to the next, roots included.
@@ -183,8 +181,8 @@ func (s *State) due(d *Draft, r *signing) time.Time {
 	bins := d.Delegations.SuccinctRoles.GetRoles()
 	for i, name := range bins {
 		expires := now.Add(life.Targets)
-		if md := s.bins[name]; md != nil && !r.signs(name) {
-			expires = md.Signed.Expires
+		if b := s.bins[name]; b != nil && !r.signs(name) {
+			expires = b.Expires
 		}
 		earlier(binDue(i, len(bins), expires, life))
 	}

@@ -2,11 +2,13 @@ package publish
 
 import (
 	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/agent/trust"
+	"bakehouse/agent/trust/bins"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
@@ -25,7 +27,7 @@ type State struct {
 	timestamp *metadata.Metadata[metadata.TimestampType]
 	snapshot  *metadata.Metadata[metadata.SnapshotType]
 	targets   *metadata.Metadata[metadata.TargetsType]
-	bins      map[string]*metadata.Metadata[metadata.TargetsType]
+	bins      map[string]*bins.Bin     // by role
 	sums      map[string]schema.Digest // of the files of targets and bins, by role
 
 	number      int64
@@ -87,13 +89,31 @@ func (s *State) binRoles() *metadata.Delegations {
 		BitLength: bits.Len(uint(s.info.Bins - 1)), NamePrefix: schema.BinPrefix}}
 }
 
+// layout says which bin a host is in.
+func (s *State) layout(d *metadata.Delegations) bins.Layout { return bins.LayoutOf(d.SuccinctRoles) }
+
 // believedBins returns what reports whether the newest root still trusts the keys that signed a published bin.
 func (s *State) believedBins() func(name string) bool {
-	now := metadata.Targets()
-	now.Signed.Delegations = s.binRoles()
 	// Under the delegation of its time each of them was verified when it was read.
-	same := s.targets != nil && sameJSON(s.targets.Signed.Delegations, now.Signed.Delegations)
-	return func(name string) bool { return same || now.VerifyDelegate(name, s.bins[name]) == nil }
+	now := s.binRoles()
+	if s.targets == nil || sameJSON(s.targets.Signed.Delegations, now) {
+		return func(string) bool { return true }
+	}
+	var kept []string // ids of keys that are what they were
+	for _, id := range now.SuccinctRoles.KeyIDs {
+		if was := s.targets.Signed.Delegations.Keys[id]; was != nil && sameJSON(was, now.Keys[id]) {
+			kept = append(kept, id)
+		}
+	}
+	return func(name string) bool {
+		n := 0
+		for _, id := range s.bins[name].Signers {
+			if slices.Contains(kept, id) {
+				n++
+			}
+		}
+		return n >= max(now.SuccinctRoles.Threshold, 1)
+	}
 }
 
 // Previous is what the next state follows from.
@@ -104,8 +124,8 @@ func (s *State) Previous() Previous {
 	if s.targets != nil {
 		p.Delegations = s.targets.Signed.Delegations
 	}
-	for name, md := range s.bins {
-		p.InBins[name] = len(md.Signed.Targets)
+	for name, b := range s.bins {
+		p.InBins[name] = len(b.Hosts)
 	}
 	return p
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
-	"bakehouse/agent/trust"
+	"bakehouse/agent/trust/bins"
 	"bakehouse/reconcile/keys"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -129,10 +129,10 @@ func (p *publisher) writeBins(ctx context.Context, meta map[string]*metadata.Met
 		wg.Go(func() {
 			defer func() { <-slots }()
 			md := metadata.Targets(p.d.Time.Add(p.s.fleet.Lifetimes.Targets))
-			trust.NameRole(md, name)
+			bins.NameRole(md, name)
 			var after int64
 			if old := p.s.bins[name]; old != nil {
-				after = old.Signed.Version
+				after = old.Version
 			}
 			ts, err := p.d.Bin(name)
 			if err == nil {
@@ -173,7 +173,7 @@ func first(errs []error) error {
 
 func (p *publisher) writeTargets(ctx context.Context, meta map[string]*metadata.MetaFiles) error {
 	md := metadata.Targets(p.d.Time.Add(p.s.fleet.Lifetimes.Targets))
-	trust.NameRole(md, metadata.TARGETS)
+	bins.NameRole(md, metadata.TARGETS)
 	md.Signed.Delegations = p.d.Delegations
 	md.Signed.Targets = p.d.TopTargets()
 	for _, name := range slices.Sorted(maps.Keys(p.d.Targets)) {

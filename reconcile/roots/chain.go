@@ -11,6 +11,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/agent/trust"
+	tufquorum "bakehouse/agent/trust/quorum"
 	"bakehouse/reconcile/keys"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -103,7 +104,7 @@ func (c *Chain) judge(i int) {
 	add := func(by *Root) {
 		role := by.md.Signed.Roles[metadata.ROOT]
 		q := &quorum{by: []int{by.Version}, threshold: role.Threshold,
-			signed: trust.Signers(by.md, metadata.ROOT, r.md)}
+			signed: tufquorum.OfRoot(by.md, metadata.ROOT).Signers(r.md)}
 		for _, id := range role.KeyIDs {
 			if !slices.Contains(q.signed, id) {
 				q.lacking = append(q.lacking, id)
