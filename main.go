@@ -21,6 +21,7 @@ import (
 	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
 	"bakehouse/serve"
+	"bakehouse/serve/access"
 
 	"github.com/spf13/cobra"
 )
@@ -76,7 +77,7 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 	f.BoolP("verbose", "v", false, "print details, such as where settings come from")
 	settings.Setting(f, "quiet", "verbose")
 	root.AddCommand(command.All(version)...)
-	root.AddCommand(serve.Command(), serve.AccessCommand(), demo.Command(), manual.Command(), manual.Version(version))
+	root.AddCommand(serve.Command(), access.Command(), demo.Command(), manual.Command(), manual.Version(version))
 	cli.ExplainMistakes(root)
 	root.PersistentPreRunE = prepare
 	command.Complete(root, fill)

@@ -103,8 +103,11 @@ func side(s *desired.State) plan.Side {
 	for name, d := range s.Hosts {
 		hosts[name] = plan.Published{Desired: d}
 	}
-	side := plan.Side{Endpoint: plan.Endpoint{Name: s.Name}, Hosts: hosts, Policy: s.Policy(), Access: s.Fleet.Access,
+	side := plan.Side{Endpoint: plan.Endpoint{Name: s.Name}, Hosts: hosts, Policy: s.Policy(),
 		Roots: len(s.Fleet.Roots), Trust: roots.Trust(s.Fleet, len(s.Fleet.Roots)), Resolved: s.Resolved, Files: s.Files}
+	if access := s.Access(); access != nil {
+		side.Access = *access
+	}
 	if s.Revision != nil {
 		side.Commit, side.Tree = s.Revision.Commit, s.Revision.Tree
 	}

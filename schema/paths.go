@@ -19,6 +19,7 @@ import (
 //	contents/xx/HEX                Contents of a package, by its manifest's digest, or of a segment; not signed
 //	statements/HEX/KEYID.json      DSSE envelope over a Statement, by package digest and signing key
 //	files/xx/HEX                   a source file fetched by URL, or a host program
+//	log/…, deltas/…                reserved: whatever is there is live
 const (
 	MetadataDir   = "metadata/"
 	TimestampDir  = "timestamps/"
@@ -30,7 +31,14 @@ const (
 	ContentsDir   = "contents/"
 	StatementDir  = "statements/"
 	SourceFileDir = "files/"
+	LogDir        = "log/"
+	DeltaDir      = "deltas/"
 )
+
+// Reserved reports whether a key is below a prefix that a later version uses: this one neither reads nor deletes it.
+func Reserved(key string) bool {
+	return strings.HasPrefix(key, LogDir) || strings.HasPrefix(key, DeltaDir)
+}
 
 func sharded(dir string, d Digest) string { h := d.Hex(); return dir + h[:2] + "/" + h }
 
@@ -126,6 +134,7 @@ const (
 	RegisterPath = "/v1/register"   // POST RegisterRequest
 	PollPath     = "/v1/poll"       // POST PollRequest
 	PackagePath  = "/v1/packages/"  // GET HOST, by a user with the permission download
+	LogPath      = "/v1/log/"       // reserved: 404
 	HealthPath   = "/healthz"
 )
 

@@ -23,12 +23,13 @@ import (
 	"bakehouse/reconcile/keys/keystest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/serve/access"
 )
 
 // main is `bakehouse` with this package's commands only.
 func programMain() {
 	root := &cobra.Command{Use: "bakehouse", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(Command(), AccessCommand())
+	root.AddCommand(Command(), access.Command())
 	err := root.ExecuteContext(context.Background())
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bakehouse: error: %v\n", err)

@@ -88,8 +88,8 @@ func (x *exchange) answer(status int, v any) {
 	x.body(status, "application/json", b)
 }
 
-// answerTo answers 200 with v in gzip, if the request takes it: what is compressed already is in base64 for JSON's sake,
-// and the statements of several keys repeat one another.
+// answerTo answers 200 with v in gzip, if the request takes it: what is compressed already is in base64 for JSON's
+// sake, and the statements of several keys repeat one another.
 func (x *exchange) answerTo(r *http.Request, v any) {
 	b, err := json.Marshal(v)
 	if err != nil {

@@ -54,3 +54,35 @@ func TestWhatAGCTookIsOrdinarilyNotFoundAndTheRestIsServedAsBefore(t *testing.T)
 		t.Errorf("the server complains:\n%s", log)
 	}
 }
+
+func TestAGCLeavesWhatIsReserved(t *testing.T) {
+	f, _ := standardFleet(t)
+	keys := []string{schema.LogDir + "checkpoint", schema.LogDir + "tile/0/x001/067", schema.DeltaDir + "xx/1.zst"}
+	for _, key := range keys {
+		check(t, store.CreateBytes(t.Context(), f.store, key, []byte(key)))
+	}
+	report, err := store.GC(t.Context(), f.store, store.GCOptions{Anchor: f.Anchor, Keep: 1})
+	check(t, err)
+	for _, key := range keys {
+		b, err := store.Read(t.Context(), f.store, key, 100)
+		if err != nil || string(b) != key {
+			t.Errorf("%s: %q, %v", key, b, err)
+		}
+	}
+	for kind, want := range map[string]int{"log": 2, "deltas": 1} {
+		i := slices.IndexFunc(report.Kinds, func(k store.KindTally) bool { return k.Kind == kind })
+		if i < 0 || report.Kinds[i].Kept.Objects != want {
+			t.Errorf("of %s not %d are kept: %+v", kind, want, report.Kinds)
+		}
+	}
+}
+
+func TestTheLogsPathIsReserved(t *testing.T) {
+	f, _ := standardFleet(t)
+	w := start(t, f)
+	for _, c := range []caller{{}, installer, w.register("web01")} {
+		for _, path := range []string{"", "checkpoint", "tile/0/x001/067"} {
+			wantStatus(t, w.get(c, schema.LogPath+path), http.StatusNotFound, "not found")
+		}
+	}
+}

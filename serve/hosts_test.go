@@ -220,12 +220,14 @@ func TestAHostTakenOutOfTheFleetIsHeldButNotForgotten(t *testing.T) {
 	if r.status != http.StatusOK || !strings.Contains(a.Hold, "not in the fleet") || a.Site != "" {
 		t.Fatalf("%d %s", r.status, r.body)
 	}
-	if _, r = w.poll(c, schema.PollRequest{MetadataVersions: held(2, 1), Held: true}); r.status != http.StatusNoContent {
+	_, r = w.poll(c, schema.PollRequest{MetadataVersions: held(2, 1), Held: true})
+	if r.status != http.StatusNoContent {
 		t.Errorf("told again: %d %s", r.status, r.body)
 	}
 	f.assign("web01", 3, f.bake("web01 again"))
 	f.publish()
-	if a, r = w.poll(c, schema.PollRequest{MetadataVersions: held(2, 1), Held: true}); r.status != http.StatusOK || a.Hold != "" {
+	a, r = w.poll(c, schema.PollRequest{MetadataVersions: held(2, 1), Held: true})
+	if r.status != http.StatusOK || a.Hold != "" {
 		t.Errorf("back again: %d %s", r.status, r.body)
 	}
 }

@@ -151,7 +151,8 @@ func TestABrokenStatementDoesNotHideTheOthers(t *testing.T) {
 	}
 }
 
-// A second key may sign after a host has read the manifest: it then asks for the statements, and is never told old ones.
+// A second key may sign after a host has read the manifest: it then asks for the statements, and is never told old
+// ones.
 func TestAHostThatHasTheManifestIsSentTheStatementsAlone(t *testing.T) {
 	f, packs := standardFleet(t)
 	w := start(t, f)
@@ -160,7 +161,8 @@ func TestAHostThatHasTheManifestIsSentTheStatementsAlone(t *testing.T) {
 		t.Fatalf("%d bytes of manifest, %s", len(a.Manifest), a.Statements)
 	}
 	f.create(schema.StatementKey(p.digest, "key2"), []byte(`{"second": true}`))
-	if a := w.packageAnswer(c, p.manifest, schema.HaveManifest, p.manifest.Hex()); a.Manifest != nil || len(a.Statements) != 2 {
+	a := w.packageAnswer(c, p.manifest, schema.HaveManifest, p.manifest.Hex())
+	if a.Manifest != nil || len(a.Statements) != 2 {
 		t.Errorf("%d bytes of manifest, %s", len(a.Manifest), a.Statements)
 	}
 }

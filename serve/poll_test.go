@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"bakehouse/schema"
 )
@@ -155,8 +156,9 @@ func TestDetailsOfAReportAreBoundedKeptAndGivenBack(t *testing.T) {
 		return h.Seen.Report.Details
 	}
 	d := schema.Details{Interval: 3600, Previous: packs["web02"].digest, Snapshot: packs["web03"].digest,
-		Bin:     packs["web04"].digest,
-		Keys:    []schema.KeyState{{Name: "release", State: schema.KeyExpiring, Expires: f.Now.UTC().Truncate(time.Second)}},
+		Bin: packs["web04"].digest,
+		Keys: []schema.KeyState{{Name: "release", State: schema.KeyExpiring,
+			Expires: f.Now.UTC().Truncate(time.Second)}},
 		Ignored: []schema.IgnoredSignature{{Key: "key ci", Reason: "it does not verify"}},
 		LogTail: "one line\nanother", Log: &schema.TreeHead{Size: 42, Root: packs["web01"].digest}}
 	report := usual(packs["web01"])
@@ -169,7 +171,8 @@ func TestDetailsOfAReportAreBoundedKeptAndGivenBack(t *testing.T) {
 	}
 
 	hostile := "a\x1b[2J\r\nb\u202e\x00" + strings.Repeat("é", 600)
-	h := schema.Details{Interval: -1, LogTail: hostile + strings.Repeat("é", 3000) + "\nlast", Log: &schema.TreeHead{Size: -1}}
+	h := schema.Details{Interval: -1, LogTail: hostile + strings.Repeat("é", 3000) + "\nlast",
+		Log: &schema.TreeHead{Size: -1}}
 	for range 200 {
 		h.Keys = append(h.Keys, schema.KeyState{Name: hostile, State: hostile})
 		h.Ignored = append(h.Ignored, schema.IgnoredSignature{Key: hostile, Reason: hostile})
@@ -202,14 +205,16 @@ func FuzzCleanAndTidy(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string, limit int) {
 		limit = min(max(limit, 0), 5000)
 		got := clean(s, limit)
-		if len(got) > limit || strings.ContainsFunc(got, func(r rune) bool { return r < ' ' || r == 0x7f }) || !json.Valid([]byte(quote(got))) {
+		control := strings.ContainsFunc(got, func(r rune) bool { return r < ' ' || r == 0x7f })
+		if len(got) > limit || control || !utf8.ValidString(got) {
 			t.Errorf("clean(%q, %d) = %q", s, limit, got)
 		}
 		if end := tail(s, limit); len(end) > limit || !strings.HasSuffix(s, end) {
 			t.Errorf("tail(%q, %d) = %q", s, limit, end)
 		}
 		d := tidyDetails(schema.Details{LogTail: s})
-		if len(d.LogTail) > schema.MaxLogTail || strings.ContainsFunc(d.LogTail, func(r rune) bool { return r < ' ' && r != '\n' }) {
+		control := func(r rune) bool { return r < ' ' && r != '\n' }
+		if len(d.LogTail) > schema.MaxLogTail || strings.ContainsFunc(d.LogTail, control) {
 			t.Errorf("of %q is kept %q", s, d.LogTail)
 		}
 	})

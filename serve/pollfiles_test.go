@@ -206,9 +206,11 @@ func TestWhatAPollBringsAndDoesNotVerifyCostsOneRequest(t *testing.T) {
 		f.publish()
 		check(t, w.server.releases.follow(t.Context()))
 		for kind, bend := range map[string]func(*schema.PollFile){
-			"garbage":        func(file *schema.PollFile) { file.Data = []byte("garbage") },
-			"empty":          func(file *schema.PollFile) { file.Data = nil },
-			"whole garbage":  func(file *schema.PollFile) { *file = schema.PollFile{Name: file.Name, Data: noise(5000)} },
+			"garbage": func(file *schema.PollFile) { file.Data = []byte("garbage") },
+			"empty":   func(file *schema.PollFile) { file.Data = nil },
+			"whole garbage": func(file *schema.PollFile) {
+				*file = schema.PollFile{Name: file.Name, Data: noise(5000)}
+			},
 			"another's":      func(file *schema.PollFile) { *file = schema.PollFile{Name: file.Name, Data: foreign} },
 			"no such base":   func(file *schema.PollFile) { file.Against = 99 },
 			"not of the end": func(file *schema.PollFile) { file.Data = file.Data[:len(file.Data)/2] },

@@ -12,6 +12,7 @@ import (
 	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/roots"
 	"bakehouse/schema"
+	"bakehouse/serve/access"
 )
 
 func appendTo(t *testing.T, file, text string) {
@@ -31,17 +32,17 @@ func TestWhatReconcileSignsAndAccessAddPrintsIsServed(t *testing.T) {
 	t.Setenv("BAKEHOUSE_PASSPHRASE_ALL", "a passphrase")
 	appendTo(t, filepath.Join(repo, "fleet.cue"),
 		"package fleet\n\nname: \"acme\"\nurl: \"https://bakehouse.example\"\nrollout: enabled: true\n")
-	user, err := accessLine("installer", []byte(password), false, []string{schema.PermRegister}, []string{"~.*"})
+	user, err := access.Line("installer", []byte(password), false, []string{schema.PermRegister}, []string{"~.*"})
 	check(t, err)
 	appendTo(t, filepath.Join(repo, "access.cue"), "package fleet\n"+user+"\n")
 	appendTo(t, filepath.Join(repo, "hosts", "hosts.cue"),
 		"package hosts\n\ndefaults: {platform: \"linux/amd64\", format: \"deb\"}\nhosts: {web01: {}, web02: {}}\n")
-	access := keys.Access{Dir: keyDir}
-	_, err = access.Create(t.Context(), keys.New{Repo: repo, Name: "all", Uses: keys.Uses})
+	holder := keys.Access{Dir: keyDir}
+	_, err = holder.Create(t.Context(), keys.New{Repo: repo, Name: "all", Uses: keys.Uses})
 	check(t, err)
 	top, err := evaluate.LoadTop(t.Context(), os.DirFS(repo))
 	check(t, err)
-	_, err = (&roots.Ceremony{Fleet: top, Repo: repo, Now: time.Now(), Keys: access.Open(t.Context(), top).For}).Init(4)
+	_, err = (&roots.Ceremony{Fleet: top, Repo: repo, Now: time.Now(), Keys: holder.Open(t.Context(), top).For}).Init(4)
 	check(t, err)
 	model, err := evaluate.Load(t.Context(), os.DirFS(repo), nil)
 	check(t, err)

@@ -58,7 +58,7 @@ func (l *loader) head(ctx context.Context) (int64, error) { return store.Head(ct
 
 // load verifies the store's newest release. prev, if any, is the one served now.
 func (l *loader) load(ctx context.Context, prev *release) (*release, error) {
-	src := &recorder{Source: trust.StoreSource(l.store, l.head), sums: map[string]schema.Digest{},
+	src := &recorder{Source: store.Source(l.store, l.head), sums: map[string]schema.Digest{},
 		targets: map[string]schema.Digest{}}
 	err := l.verify.Refresh(ctx, src, nil)
 	if prev == nil && fault.IsRefusal(err) {

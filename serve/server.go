@@ -139,6 +139,7 @@ func (s *Server) Handler() http.Handler {
 	handle("POST "+schema.RegisterPath, s.asUser(s.serveRegister))
 	handle("GET "+schema.PackagePath+"{host}", s.asUser(s.serveDownload))
 	handle("GET "+schema.HealthPath, s.serveHealth)
+	handle(schema.LogPath, func(x *exchange, _ *http.Request) { x.notFound() })
 	handle("/", func(x *exchange, _ *http.Request) { x.notFound() })
 	return routes
 }

@@ -175,7 +175,8 @@ func (w *site) get(c caller, path string, headers ...string) reply {
 var installer = caller{"installer", password}
 
 func registration(host string) schema.RegisterRequest {
-	return schema.RegisterRequest{Schema: schema.WireVersions(), Host: host, Platform: schema.Platform{OS: "linux", Arch: "amd64"}, Agent: "1.0"}
+	return schema.RegisterRequest{Schema: schema.WireVersions(), Host: host, Agent: "1.0",
+		Platform: schema.Platform{OS: "linux", Arch: "amd64"}}
 }
 
 func (w *site) register(host string) caller {
@@ -209,7 +210,8 @@ func (f *fleet) stampOf(a schema.PollAnswer, have int64) []byte {
 	f.t.Helper()
 	var old []byte
 	if have > 0 {
-		old, _ = store.Read(f.t.Context(), f.store, schema.TimestampKey(have), schema.MaxTimestamp) // may be of the future
+		// It may be of the future.
+		old, _ = store.Read(f.t.Context(), f.store, schema.TimestampKey(have), schema.MaxTimestamp)
 	}
 	return wire.Source{Files: a.Files}.Offered("timestamp.json", have, old, schema.MaxTimestamp)
 }

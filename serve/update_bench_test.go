@@ -26,15 +26,16 @@ func BenchmarkConfigOnlyUpdate(b *testing.B) {
 		bytes  []byte // encoded
 	}
 	give := func(release int64) (*trusttest.Package, manifest) {
-		// What is literal in a deb: headers, the control archive, the host's own files, checksums. The manifest has 1.6 KB
-		// then, in gzip, which is the most that a further package may take in the store.
+		// What is literal in a deb: headers, the control archive, the host's own files, checksums. The manifest has
+		// 1.6 KB then, in gzip, which is the most that a further package may take in the store.
 		pieces := []trusttest.Piece{{Bytes: noise(450)}}
 		for _, s := range shared {
 			pieces = append(pieces, trusttest.Piece{Bytes: s, Segment: &schema.SegmentRef{PayloadSize: 2 * int64(len(s)),
 				Payload: schema.DigestOf(append([]byte("payload"), s...))}})
 		}
 		p := f.Pack(schema.Manifest{Version: "1.0~0123456789abcdef", Recipe: "0123456789abcdef", Format: schema.Deb,
-			Platform: schema.Platform{OS: "linux", Arch: "amd64"}}, append(pieces, trusttest.Piece{Bytes: noise(150)})...)
+			Platform: schema.Platform{OS: "linux", Arch: "amd64"}},
+			append(pieces, trusttest.Piece{Bytes: noise(150)})...)
 		d := f.Put(p)
 		f.assign(host, release, pack{bytes: p.Bytes, digest: p.Manifest.SHA256, manifest: d})
 		m, err := p.Manifest.Marshal()

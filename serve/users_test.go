@@ -58,9 +58,11 @@ func TestARegistrationOfAnotherVersionOrFormIsRefused(t *testing.T) {
 		status int
 		text   string
 	}{
-		"a later schema":      {[]byte(`{"schema":{"min":2,"max":3},"host":"web01"}`), http.StatusBadRequest, "versions 2 to 3"},
-		"not JSON":            {[]byte(`host=web01`), http.StatusBadRequest, "not understood"},
-		"a name twice":        {[]byte(`{"schema":{"min":1,"max":1},"host":"web01","host":"web02"}`), http.StatusBadRequest, "twice"},
+		"a later schema": {[]byte(`{"schema":{"min":2,"max":3},"host":"web01"}`),
+			http.StatusBadRequest, "versions 2 to 3"},
+		"not JSON": {[]byte(`host=web01`), http.StatusBadRequest, "not understood"},
+		"a name twice": {[]byte(`{"schema":{"min":1,"max":1},"host":"web01","host":"web02"}`),
+			http.StatusBadRequest, "twice"},
 		"deep nesting":        {[]byte(strings.Repeat(`[`, 100000)), http.StatusBadRequest, "nested"},
 		"longer than allowed": {[]byte(`{"host":"` + strings.Repeat("x", schema.MaxWire) + `"}`), http.StatusRequestEntityTooLarge, "larger"},
 		"no body":             {nil, http.StatusBadRequest, ""},

@@ -2,10 +2,6 @@ package trust
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
 
 	"bakehouse/schema"
 )
@@ -48,60 +44,4 @@ func offered(src MetadataSource, name string, heldVersion int64, held []byte, li
 		return o.Offered(name, heldVersion, held, limit)
 	}
 	return nil
-}
-
-// Opener is what StoreSource reads a store by.
-type Opener interface {
-	Open(ctx context.Context, key string) (io.ReadCloser, error)
-}
-
-// StoreSource reads from a store. head returns the version of the newest timestamp, 0 if there is none.
-func StoreSource(st Opener, head func(context.Context) (int64, error)) Source {
-	return storeSource{st, head}
-}
-
-type storeSource struct {
-	st   Opener
-	head func(context.Context) (int64, error)
-}
-
-func (s storeSource) Metadata(ctx context.Context, name string, limit int64) ([]byte, error) {
-	key := schema.MetadataDir + name
-	if name == timestampFile {
-		v, err := s.head(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if v == 0 {
-			return nil, fmt.Errorf("the store has no release: %w", fs.ErrNotExist)
-		}
-		key = schema.TimestampKey(v)
-	}
-	return s.read(ctx, key, limit)
-}
-
-func (s storeSource) Target(ctx context.Context, name string, d schema.Digest, limit int64) ([]byte, error) {
-	return s.read(ctx, schema.TargetKey(d), limit)
-}
-
-func (s storeSource) Tree(ctx context.Context, root schema.Digest, limit int64) ([]byte, error) {
-	return s.read(ctx, schema.TreeKey(root), limit)
-}
-
-func (s storeSource) read(ctx context.Context, key string, limit int64) ([]byte, error) {
-	if err := schema.CheckKey(key); err != nil {
-		return nil, err
-	}
-	r, err := s.st.Open(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	b, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err := errors.Join(err, r.Close()); err != nil {
-		return nil, fmt.Errorf("read %s: %w", key, err)
-	}
-	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("%s is longer than %d bytes", key, limit)
-	}
-	return b, nil
 }

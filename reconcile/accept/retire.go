@@ -62,7 +62,7 @@ func (r Retirement) Run(ctx context.Context, name string) (*Retired, error) {
 	}
 	done := &Retired{Key: name, File: path, Roles: []string{}}
 	for _, use := range after.Fleet.Keys[name].Uses {
-		if use != fleet.UsePackage {
+		if slices.Contains(fleet.Roles, use) {
 			done.Roles = append(done.Roles, use)
 		}
 	}

@@ -20,11 +20,9 @@ func (s *State) Wanted(
 	if err != nil {
 		return publish.Wanted{}, err
 	}
-	w := publish.Wanted{Policy: s.Policy(), About: about, Release: schema.Release{Schema: 1, Commit: s.Revision.Commit,
-		Tree: s.Revision.Tree, Tool: tool, Bake: bake.Version}}
-	if access := &s.Fleet.Access; len(access.Users) > 0 {
-		w.Access = access
-	}
+	w := publish.Wanted{Policy: s.Policy(), Access: s.Access(), About: about,
+		Release: schema.Release{Schema: 1, Commit: s.Revision.Commit, Tree: s.Revision.Tree, Tool: tool,
+			Bake: bake.Version}}
 	for _, host := range slices.Sorted(maps.Keys(s.Hosts)) {
 		d := s.Hosts[host]
 		c := packages[d.Package]

@@ -195,6 +195,19 @@ func (s *State) Policy() schema.Policy {
 	return policy
 }
 
+// Access is what goes into the signed access target, which only servers read; nil if there is nothing to say.
+func (s *State) Access() *schema.Access {
+	after := make(map[string]schema.Duration, len(s.Resolved.Hosts))
+	for name, h := range s.Resolved.Hosts {
+		after[name] = h.RetireAfter
+	}
+	access := s.Fleet.Access
+	if access.Retirement = schema.NewRetirement(after); access.Retirement == nil && len(access.Users) == 0 {
+		return nil
+	}
+	return &access
+}
+
 // maxDirty bounds how many files NoteDirty names.
 const maxDirty = 5
 

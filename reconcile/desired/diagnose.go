@@ -146,8 +146,7 @@ func ofKeys(f *fleet.Fleet, e schema.KeyExpiry, now time.Time) (out []Diagnostic
 
 // noneValid warns of a use for which every key has expired or is retired.
 func noneValid(f *fleet.Fleet, now time.Time) (out []Diagnostic) {
-	uses := []string{fleet.UseRoot, fleet.UseTargets, fleet.UseSnapshot, fleet.UseTimestamp, fleet.UsePackage}
-	for _, use := range uses {
+	for _, use := range append(slices.Clone(fleet.Roles), fleet.UsePackage) {
 		var last *fleet.Key
 		valid := false
 		for _, name := range slices.Sorted(maps.Keys(f.Keys)) {

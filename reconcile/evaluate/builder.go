@@ -27,7 +27,8 @@ type builder struct {
 	salvaged   []salvaged
 	wanted     map[string]bool // plugins that rules are about
 	failed     map[string]bool // plugins that did not evaluate
-	unread     map[string]bool // definitions of the schema with a directory that did not evaluate
+
+	sitesUnread bool // sites/ did not evaluate
 }
 
 // formerName is a name that a host had before.
@@ -60,7 +61,7 @@ func newBuilder(fsys fs.FS) *builder {
 		Access: schema.Access{Schema: accessSchema, Users: map[string]schema.User{}},
 	}, hosts: map[string]*fleet.Host{}, sites: map[string]fleet.Pos{},
 		inherited: map[*fleet.Folder]inherited{}, used: map[*fleet.Condition]bool{},
-		wanted: map[string]bool{}, failed: map[string]bool{}, unread: map[string]bool{}}
+		wanted: map[string]bool{}, failed: map[string]bool{}}
 }
 
 // problem notes what is wrong at n. The result may be completed until the next call.

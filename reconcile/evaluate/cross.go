@@ -34,16 +34,24 @@ func (b *builder) renames() {
 	}
 }
 
-// finish checks what crosses directories, but for the values of parameters.
-func (b *builder) finish() {
-	f := b.fleet
-	slices.SortFunc(f.Hosts, func(a, b *fleet.Host) int { return strings.Compare(a.Name, b.Name) })
+// checkReferences checks that the values exist of conditions that were read since it was called last. Folders are
+// known from the start, the rest is in what is evaluated first.
+func (b *builder) checkReferences() {
 	names := b.names()
 	for _, r := range b.references {
 		for _, v := range r.match.Any {
 			b.exists(r.pos, r.kind, v, names)
 		}
 	}
+	b.references = nil
+}
+
+// finish checks what crosses directories, but for the values of parameters.
+func (b *builder) finish() {
+	f := b.fleet
+	slices.SortFunc(f.Hosts, func(a, b *fleet.Host) int { return strings.Compare(a.Name, b.Name) })
+	b.checkReferences()
+	names := b.names()
 	b.unusedConditions()
 	b.renames()
 	b.eachRule(func(plugin string, value map[string]fleet.Value, at fleet.Pos) {
@@ -53,6 +61,9 @@ func (b *builder) finish() {
 				if v, ok := value[name]; ok {
 					b.exists(v.Pos, name, v.Text(), names)
 				}
+			}
+			if v, ok := value[fleet.AttrRetireAfter]; ok {
+				b.retireAfter(v)
 			}
 			return
 		case f.Plugins[plugin] == nil:
@@ -67,6 +78,16 @@ func (b *builder) finish() {
 			b.problemAt(v.Pos, "%s.enabled: %s is not true or false", plugin, v.JSON)
 		}
 	})
+}
+
+// retireAfter checks the value of that attribute. Hosts poll once an hour or so: less would retire those in order.
+func (b *builder) retireAfter(v fleet.Value) {
+	switch d, err := schema.ParseDuration(v.Text()); {
+	case err != nil:
+		b.problemAt(v.Pos, "retireAfter: %v", err)
+	case d != 0 && time.Duration(d) < time.Hour:
+		b.problemAt(v.Pos, "retireAfter: %s is under an hour", v.Text()).Hint = `"0s" is for ever`
+	}
 }
 
 // eachRule yields what every rule gives to a plugin or, as fleet.HostAttributes, to hosts.
@@ -130,15 +151,8 @@ func (b *builder) updater(value map[string]fleet.Value) {
 	}
 }
 
-// definedBy are the parts of the schema that say what there is of a kind.
-var definedBy = map[string][]string{fleet.AttrSite: {"#Root", "#Sites"}, fleet.AttrRing: {"#Root"},
-	"condition": {"#Root"}}
-
 // keysProblems checks the names of keys in a rule for the updater, whose own error would not say where the key is.
 func (b *builder) keysProblems(v fleet.Value) (ps fleet.Problems) {
-	if b.unread["#Keys"] {
-		return nil
-	}
 	for _, item := range v.Items {
 		name := item.Text()
 		p := fleet.Problem{Pos: item.Pos}
@@ -165,8 +179,7 @@ func (b *builder) keysProblems(v fleet.Value) (ps fleet.Problems) {
 // exists notes that names has no such name of a kind.
 func (b *builder) exists(at fleet.Pos, kind, name string, names map[string]map[string]fleet.Pos) {
 	known := names[kind]
-	unread := slices.ContainsFunc(definedBy[kind], func(d string) bool { return b.unread[d] })
-	if _, ok := known[name]; ok || unread {
+	if _, ok := known[name]; ok || kind == fleet.AttrSite && b.sitesUnread {
 		return
 	}
 	p := b.problemAt(at, "there is no %s %q", kind, name)

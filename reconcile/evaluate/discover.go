@@ -16,7 +16,7 @@ import (
 )
 
 // discover lists the directories to evaluate, in the order in which they are taken: the top first, then by path.
-func (ld *loader) discover() ([]*job, error) {
+func (ld *loader) discover() (jobs, error) {
 	top, err := fs.ReadDir(ld.fsys, ".")
 	if err != nil {
 		return nil, fmt.Errorf("reading the config repo: %w", err)
@@ -25,7 +25,7 @@ func (ld *loader) discover() ([]*job, error) {
 		return nil, fault.Hint(errors.New("fleet.cue: no such file, so this is no config repo"),
 			"`bakehouse init DIR` makes one")
 	}
-	jobs := []*job{{path: ".", entries: top, definition: "#Root",
+	jobs := jobs{{path: ".", entries: top, definition: "#Root",
 		take: func(d *result.Directory) { ld.takeRoot(d.Tree()) }}}
 	for _, e := range top {
 		name := e.Name()

@@ -15,15 +15,16 @@ package evaluate
 import (
 	"context"
 	"io/fs"
-	"slices"
 
 	"bakehouse/reconcile/evaluate/cache"
 	"bakehouse/reconcile/evaluate/engine"
+	"bakehouse/reconcile/evaluate/result"
 	"bakehouse/schema/fleet"
 )
 
 // Load evaluates the config repo whose top is fsys, and takes from the cache, which may be nil, what has been evaluated
-// before. The error is a fleet.Problems with every error, unless the repo could not be read at all or ctx ended.
+// before. The error is a fleet.Problems with every error, unless the repo could not be read at all or ctx ended; after
+// an error in fleet.cue, its neighbours, keys/ or sites/, neither hosts nor plugins are evaluated.
 func Load(ctx context.Context, fsys fs.FS, c *cache.Cache) (*Repo, error) {
 	return load(ctx, fsys, c, engine.New(engine.DefaultLimits))
 }
@@ -34,7 +35,15 @@ func load(ctx context.Context, fsys fs.FS, c *cache.Cache, e Engine) (*Repo, err
 	if err != nil {
 		return nil, err
 	}
-	if err := ld.evaluate(ctx, jobs); err != nil {
+	// What is small and concerns the whole fleet comes first: a mistake in it need not wait for every host.
+	before := len(ld.ps)
+	if err := ld.evaluate(ctx, jobs.only("#Root", "#Keys", "#Sites")); err != nil {
+		return nil, err
+	}
+	if ld.checkReferences(); len(ld.ps) > before {
+		return nil, ld.ps.Err()
+	}
+	if err := ld.evaluate(ctx, jobs.only("#Folder", result.PluginDefinition)); err != nil {
 		return nil, err
 	}
 	// Which of the shipped plugins are needed is known now.
@@ -60,8 +69,7 @@ func LoadTop(ctx context.Context, fsys fs.FS) (*fleet.Fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	jobs = slices.DeleteFunc(jobs, func(j *job) bool { return j.definition != "#Root" && j.definition != "#Keys" })
-	if err := ld.evaluate(ctx, jobs); err != nil {
+	if err := ld.evaluate(ctx, jobs.only("#Root", "#Keys")); err != nil {
 		return nil, err
 	}
 	return ld.fleet, ld.ps.Err()

@@ -10,7 +10,8 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-var attributes = []string{fleet.AttrPlatform, fleet.AttrFormat, fleet.AttrSite, fleet.AttrRing}
+var attributes = []string{fleet.AttrPlatform, fleet.AttrFormat, fleet.AttrSite, fleet.AttrRing,
+	fleet.AttrRetireAfter}
 
 // takeFolder reads hosts/ or a folder below it.
 func (b *builder) takeFolder(folder *fleet.Folder, n *result.Node) {

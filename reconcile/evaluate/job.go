@@ -2,6 +2,7 @@ package evaluate
 
 import (
 	"io/fs"
+	"slices"
 
 	"bakehouse/reconcile/evaluate/result"
 	"bakehouse/schema/fleet"
@@ -21,4 +22,16 @@ type job struct {
 	ps     fleet.Problems
 	source func() (*result.Source, error)
 	key    []string // names the result in the cache; nil: it is not kept
+}
+
+type jobs []*job
+
+// only are those with one of the definitions, in their order.
+func (all jobs) only(definitions ...string) (some jobs) {
+	for _, j := range all {
+		if slices.Contains(definitions, j.definition) {
+			some = append(some, j)
+		}
+	}
+	return some
 }

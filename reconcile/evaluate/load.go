@@ -19,10 +19,12 @@ type loader struct {
 	cache   *cache.Cache
 	engine  Engine
 	plugins map[string]*plugin
+	named   map[string]clauses // the packages of what is evaluated, by path
 }
 
 func newLoader(fsys fs.FS, c *cache.Cache, e Engine) *loader {
-	return &loader{builder: newBuilder(fsys), fsys: fsys, cache: c, engine: e, plugins: map[string]*plugin{}}
+	return &loader{builder: newBuilder(fsys), fsys: fsys, cache: c, engine: e, plugins: map[string]*plugin{},
+		named: map[string]clauses{}}
 }
 
 // evaluate runs the jobs and takes what they yield.
@@ -31,7 +33,7 @@ func (ld *loader) evaluate(ctx context.Context, jobs []*job) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	refuseClauses(jobs)
+	refuseClauses(jobs, ld.named)
 	for _, j := range jobs {
 		ld.ps = append(ld.ps, j.ps...)
 		switch {
@@ -41,11 +43,10 @@ func (ld *loader) evaluate(ctx context.Context, jobs []*job) error {
 			j.take(j.done)
 		case j.plugin != "":
 			ld.failed[j.plugin] = true
-		default:
-			ld.unread[j.definition] = true
-			if j.definition == "#Folder" && j.done != nil {
-				ld.salvage(j.done.Value)
-			}
+		case j.definition == "#Sites":
+			ld.sitesUnread = true
+		case j.definition == "#Folder" && j.done != nil:
+			ld.salvage(j.done.Value)
 		}
 		j.done = nil // a tree of every host is large
 	}

@@ -115,6 +115,14 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 			"hosts/r.cue:2:8: hosts.\"../x\": \"../x\" cannot be a name here"},
 		"an unknown site": {"hosts/r.cue", "package hosts\nhosts: web02: site: \"centrl\"\n",
 			"hosts/r.cue:2:15: there is no site \"centrl\"\n\thint: did you mean central?"},
+		"a retirement that is too early": {"hosts/r.cue", "package hosts\nhosts: web02: retireAfter: \"59m\"\n",
+			"hosts/r.cue:2:15: retireAfter: 59m is under an hour\n\thint: \"0s\" is for ever"},
+		"a retirement in a rule that is no duration": {"hosts/r.cue",
+			"package hosts\nrules: host: [{value: retireAfter: \"soon\"}]\n",
+			"hosts/r.cue:2:36: rules.host[0].value.retireAfter: invalid value \"soon\""},
+		"a retirement in defaults beyond all durations": {"hosts/all/d.cue",
+			"package all\ndefaults: retireAfter: \"99999d\"\n",
+			"hosts/all/d.cue:2:11: retireAfter: duration \"99999d\" is not of a form"},
 		"an unknown ring": {"hosts/r.cue", "package hosts\nhosts: web02: ring: \"al\"\n",
 			"hosts/r.cue:2:15: there is no ring \"al\"\n\thint: did you mean all?"},
 		"an unknown folder in a condition": {"hosts/r.cue",
@@ -174,8 +182,8 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 		"a value that is not concrete": {"hosts/r.cue", "package hosts\nrules: updater: [{value: fixed: bool}]\n",
 			"hosts/r.cue:2:33: rules.updater[0].value.fixed: incomplete value bool"},
 		"an ancestor's package name": {"hosts/web/r.cue", "package hosts\n",
-			"hosts/web/r.cue:1:9: package hosts is also the package of a folder above, whose files cue would merge into this " +
-				"one (see also hosts/hosts.cue:1:9)\n\thint: say `package web`"},
+			"hosts/web/r.cue:1:9: package hosts is also the package of a directory above, whose files cue would " +
+				"merge into this one (see also hosts/hosts.cue:1:9)\n\thint: say `package web`"},
 		"two packages in a folder": {"hosts/r.cue", "package other\n",
 			"package"},
 		"no package clause": {"hosts/web/r.cue", "hosts: {}\n",
@@ -260,6 +268,30 @@ func TestEachPermissionIsAcceptedAndPassedOn(t *testing.T) {
 	}
 }
 
+// What a transparency log will need is accepted already: see "Reserved" in ARCHITECTURE.md.
+func TestWhatIsReservedForALogIsAccepted(t *testing.T) {
+	key := fleet.Key{Name: "log", Public: testKey, Uses: []string{fleet.UseLog, fleet.UseWitness}}
+	f := loaded(t, repo(map[string]string{
+		"log.cue":      "package fleet\nlog: {url: \"https://log.example\", witnesses: [{name: \"w\", quorum: 2}]}\n",
+		"keys/log.cue": string(fleet.KeyFile(key)),
+	}))
+	k := f.Keys["log"]
+	if k == nil || !k.Has(fleet.UseLog) || !k.Has(fleet.UseWitness) || k.Has(fleet.UsePackage) {
+		t.Errorf("%+v", k)
+	}
+	if info := f.Info(amd64); len(info.Keys) != 0 {
+		t.Errorf("hosts would accept packages by %v", info.Keys)
+	}
+	got := refused(t, repo(map[string]string{"log.cue": "package fleet\nlog: 3\n"}))
+	if !strings.Contains(got, "log.cue:2:6: log: 3 is an int") {
+		t.Errorf("got\n%s", got)
+	}
+	if got := refused(t, repo(map[string]string{"keys/log.cue": string(fleet.KeyFile(key)),
+		"keys/t.cue": "package keys\nthresholds: log: 1\n"})); !strings.Contains(got, "thresholds.log: unknown field") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 func TestASiteMayPassPasswordsOnlyIfItSaysSo(t *testing.T) {
 	f := loaded(t, repo(map[string]string{"sites/s.cue": "package sites\nsites: {a: url: \"https://a\"\n" +
 		"b: {url: \"https://b\", passwords: true}\nc: {url: \"https://c\", passwords: false}}\n"}))
@@ -276,19 +308,72 @@ func TestASiteMayPassPasswordsOnlyIfItSaysSo(t *testing.T) {
 }
 
 func TestEveryMistakeIsToldAtOnce(t *testing.T) {
-	got := refused(t, repo(map[string]string{
+	files := map[string]string{
 		"rollout.cue":          "package fleet\nnam: 1\nlifetimes: {timestamp: \"7x\", snapshop: \"1d\"}\n",
 		"hosts/a/r.cue":        "package a\nrules: updater: [{value: fixd: true}, {valu: {}}]\n",
 		"hosts/b/r.cue":        "package b\nrules: updater: [{value: {fixd: true, interval: 3}}]\n",
 		"plugins/x/plugin.cue": "package x\nplugin: {fles: {}, doc: 3}\n",
-	}))
-	for _, want := range []string{"nam: unknown field nam", "lifetimes.timestamp: invalid value \"7x\"",
-		"lifetimes.snapshop: unknown field",
-		"rules.updater[1].valu: unknown field", "hosts/b/r.cue:2:27: plugin updater has no parameter \"fixd\"",
-		"updater.interval: ", "plugin.fles: unknown field", "plugin.doc: 3 is an int, not a string"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("no %q in\n%s", want, got)
+		"sites/s.cue":          "package sites\nsites: a: {url: \"https://a\", pasword: true}\n",
+		"keys/k.cue":           "package keys\nkeys: k: uses: [\"root\"]\n",
+	}
+	first := []string{"nam: unknown field nam", "lifetimes.timestamp: invalid value \"7x\"",
+		"lifetimes.snapshop: unknown field", "sites.a.pasword: unknown field",
+		"key k needs one of public and certificate"}
+	second := []string{"rules.updater[1].valu: unknown field",
+		"hosts/b/r.cue:2:27: plugin updater has no parameter \"fixd\"",
+		"updater.interval: ", "plugin.fles: unknown field", "plugin.doc: 3 is an int, not a string"}
+	holds := func(got string, wanted, unwanted []string) {
+		t.Helper()
+		for _, want := range wanted {
+			if !strings.Contains(got, want) {
+				t.Errorf("no %q in\n%s", want, got)
+			}
 		}
+		for _, other := range unwanted {
+			if strings.Contains(got, other) {
+				t.Errorf("%q in\n%s", other, got)
+			}
+		}
+	}
+	holds(refused(t, repo(files)), first, second)
+	for _, name := range []string{"rollout.cue", "sites/s.cue", "keys/k.cue"} {
+		delete(files, name)
+	}
+	holds(refused(t, repo(files)), second, first)
+}
+
+// A mistake in what concerns the whole fleet is not to wait for a hundred thousand hosts.
+func TestAMistakeInASmallFileIsToldBeforeAnyHostIsEvaluated(t *testing.T) {
+	for name, c := range map[string]struct{ file, text, want string }{
+		"a hash": {"access.cue", "package fleet\nusers: ci: {hash: \"$2y$31$\", permissions: {}}\n",
+			"access.cue:2:13: users: ci"},
+		"a field": {"access.cue", "package fleet\nusers: ci: {hsh: \"\", permissions: {}}\n", "unknown field hsh"},
+		"syntax":  {"rollout.cue", "package fleet\nrollout: {\n", "rollout.cue:2:"},
+		"a folder that is not there": {"rollout.cue", "package fleet\nrollout: select: folder: \"nowhere\"\n",
+			"rollout.cue:2:18: there is no folder \"nowhere\""},
+		"a site that is not there": {"rollout.cue",
+			"package fleet\nrollout: rings: [{name: \"a\", when: site: \"muk\"}]\n",
+			"there is no site \"muk\" (see also sites/muc.cue:2:8)"},
+		"a key":  {"keys/k.cue", "package keys\nkeys: k: uses: [\"root\"]\n", "key k needs one of"},
+		"a site": {"sites/muk.cue", "package sites\nsites: muk: url: \"x\"\n", "sites.muk.url"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &counting{Engine: engine.New(engine.DefaultLimits)}
+			files := map[string]string{"sites/muc.cue": "package sites\nsites: muc: url: \"https://muc\"\n",
+				"hosts/a/h.cue": "package a\nhosts: a: sit: 3\n", c.file: c.text}
+			_, err := load(t.Context(), repo(files), nil, e)
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hosts/") {
+				t.Errorf("%v", err)
+			}
+			for _, asked := range e.asked {
+				if strings.Contains(asked, "hosts") || strings.Contains(asked, "plugins") {
+					t.Errorf("%s was evaluated", asked)
+				}
+			}
+			if len(e.asked) == 0 {
+				t.Error("nothing was evaluated")
+			}
+		})
 	}
 }
 

@@ -16,8 +16,8 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-// Uses are what a key may be for: the roles of TUF, and statements on packages.
-var Uses = []string{fleet.UseRoot, fleet.UseTargets, fleet.UseSnapshot, fleet.UseTimestamp, fleet.UsePackage}
+// Uses are what a key may be for: the roles of TUF, statements on packages, and what is reserved for a log.
+var Uses = slices.Concat(fleet.Roles, []string{fleet.UsePackage, fleet.UseLog, fleet.UseWitness})
 
 // Sorted lists the keys of f by name.
 func Sorted(f *fleet.Fleet) []*fleet.Key {

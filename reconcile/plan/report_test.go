@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
@@ -356,6 +357,12 @@ func TestAPasswordsHashIsNotShown(t *testing.T) {
 	}
 	if r.Empty() {
 		t.Error("a new user is no change")
+	}
+	was.Access.Retirement = &schema.Retirement{Default: schema.Duration(time.Hour)}
+	b.Reset()
+	if err := build(was, side(nil, nil)).Text(&b); err != nil ||
+		!strings.Contains(b.String(), "access.retirement.default: 1h0m0s -> none") {
+		t.Errorf("%v: %s", err, b.String())
 	}
 }
 

@@ -63,7 +63,9 @@ func flatten(s Side) map[string]string {
 		}
 		spread(out, "policy", policy)
 	}
-	spread(out, "access", map[string]any{"users": tree(s.Access)["users"]})
+	access := tree(s.Access)
+	delete(access, "schema")
+	spread(out, "access", access)
 	if s.Roots > 0 {
 		out["root of trust"] = fmt.Sprintf("version %d", s.Roots)
 		for role, may := range s.Trust {

@@ -231,6 +231,9 @@ func (d *Draft) targets(prev Previous, want Wanted) error {
 		if err != nil {
 			return err
 		}
+		if len(b) > schema.MaxTarget {
+			return fmt.Errorf("target %s: %d bytes, and at most %d are read", name, len(b), schema.MaxTarget)
+		}
 		d.Targets[name] = b
 	}
 	return nil

@@ -235,7 +235,7 @@ func (f *testFleet) mustPublish(st store.Store, n release) *Summary {
 }
 
 func storeSource(st store.Store) trust.Source {
-	return trust.StoreSource(st, func(ctx context.Context) (int64, error) { return store.Head(ctx, st) })
+	return store.Source(st, func(ctx context.Context) (int64, error) { return store.Head(ctx, st) })
 }
 
 // host is a host program with its state directory.

@@ -23,7 +23,7 @@ func Open(ctx context.Context, st store.Store, anchor []byte) (*trust.Client, tr
 	if err != nil {
 		return nil, nil, err
 	}
-	src := trust.StoreSource(st, func(ctx context.Context) (int64, error) { return store.Head(ctx, st) })
+	src := store.Source(st, func(ctx context.Context) (int64, error) { return store.Head(ctx, st) })
 	if err := client.Refresh(ctx, src, nil); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, nil, fault.Hint(err, "publish a release first: bakehouse reconcile")

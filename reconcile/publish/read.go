@@ -257,7 +257,7 @@ type rootSource struct {
 
 func (s *State) source(st store.Store, roots [][]byte) trust.Source {
 	head := func(ctx context.Context) (int64, error) { return store.Head(ctx, st) }
-	return rootSource{trust.StoreSource(st, head), roots}
+	return rootSource{store.Source(st, head), roots}
 }
 
 func (r rootSource) Metadata(ctx context.Context, name string, limit int64) ([]byte, error) {

@@ -94,6 +94,7 @@ func (c *Ceremony) Next(renew, discard bool) (*Diff, *Chain, error) {
 	if draft && newest.fault == nil && !renew && !diffRoots(newest.md, root, there.name).Changed() {
 		return nil, there, nil
 	}
+	carry(before.md, root)
 	diff := diffRoots(before.md, root, there.name)
 	half := before.md.Signed.Expires.Add(-c.Fleet.Lifetimes.Root / 2)
 	if !diff.Changed() && !renew && c.Now.Before(half) {

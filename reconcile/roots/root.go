@@ -19,14 +19,7 @@ import (
 )
 
 // roles are the TUF roles that keys/ gives keys to; a key's use has the role's name.
-var roles = []string{fleet.UseRoot, fleet.UseTargets, fleet.UseSnapshot, fleet.UseTimestamp}
-
-// rootField is what a root says besides TUF's own fields. The names are for people: they say who is who where keys/ no
-// longer does.
-type rootField struct {
-	trust.RootInfo
-	Names map[string]string `json:"names,omitempty"` // of its keys, by id
-}
+var roles = fleet.Roles
 
 // New derives root metadata from the uses and thresholds in f's keys/.
 func New(f *fleet.Fleet, version int64, bins int, now time.Time) (*metadata.Metadata[metadata.RootType], error) {
@@ -68,9 +61,25 @@ func New(f *fleet.Fleet, version int64, bins int, now time.Time) (*metadata.Meta
 		return nil, fault.Hint(fmt.Errorf("no key in keys/ has the use %s", strings.Join(missing, ", nor ")),
 			"make one: bakehouse key create NAME --use %s", use)
 	}
-	field := rootField{trust.RootInfo{Fleet: f.Name, Bins: bins}, names}
-	root.Signed.UnrecognizedFields = map[string]any{trust.RootField: field}
+	// What a root says besides TUF's own fields: trust.RootInfo, and for people who is who where keys/ no longer does.
+	root.Signed.UnrecognizedFields = map[string]any{
+		trust.RootField: map[string]any{"fleet": f.Name, "bins": bins, "names": names}}
 	return root, nil
+}
+
+// carry gives next all that before says and this version does not know, such as signed.bakehouse.log.
+func carry(before, next *metadata.Metadata[metadata.RootType]) {
+	over := func(into, from map[string]any) {
+		for name, v := range from {
+			if _, known := into[name]; !known {
+				into[name] = v
+			}
+		}
+	}
+	over(next.Signed.UnrecognizedFields, before.Signed.UnrecognizedFields)
+	was, _ := before.Signed.UnrecognizedFields[trust.RootField].(map[string]any)
+	is, _ := next.Signed.UnrecognizedFields[trust.RootField].(map[string]any)
+	over(is, was)
 }
 
 func tufKey(key *fleet.Key) (*metadata.Key, error) {

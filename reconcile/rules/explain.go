@@ -131,6 +131,9 @@ func explainAttributes(f *fleet.Fleet, res *Result) (out []Explained) {
 		}
 		out = append(out, x)
 	}
+	if combined.params[fleet.AttrRetireAfter] != nil {
+		out = append(out, combined.explained(fleet.AttrRetireAfter))
+	}
 	return out
 }
 

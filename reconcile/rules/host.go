@@ -13,7 +13,7 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-// attributes resolves platform, format, site and ring; nil if one that is needed is not set.
+// attributes resolves platform, format, site, ring and retireAfter; nil if one that is needed is not set.
 func (r *resolver) attributes(h *fleet.Host) *Result {
 	combined := combineAttributes(h)
 	r.observe(combined)
@@ -35,6 +35,12 @@ func (r *resolver) attributes(h *fleet.Host) *Result {
 		}
 	}
 	var err error
+	if settings[fleet.AttrRetireAfter] != nil {
+		if res.RetireAfter, err = schema.ParseDuration(text(fleet.AttrRetireAfter)); err != nil {
+			r.ps = append(r.ps, fleet.Problem{Pos: settings[fleet.AttrRetireAfter].Pos, Msg: err.Error()})
+			return nil
+		}
+	}
 	if res.Platform, err = schema.ParsePlatform(text(fleet.AttrPlatform)); err != nil {
 		r.ps = append(r.ps, fleet.Problem{Pos: settings[fleet.AttrPlatform].Pos, Msg: err.Error()})
 		return nil

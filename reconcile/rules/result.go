@@ -37,7 +37,9 @@ type Result struct {
 	Site     string
 	Ring     string // empty: the host holds
 	Selected bool
-	Recipe   *Recipe
+	// after what time without a word from it a server may retire its registration; 0: never
+	RetireAfter schema.Duration
+	Recipe      *Recipe
 	// why there is no package for it, though others get theirs; empty: there is one, or Missing says why none is
 	Lacks string
 

@@ -59,7 +59,7 @@ func host() {
 		if err != nil {
 			return err
 		}
-		src := trust.StoreSource(st, func(ctx context.Context) (int64, error) { return store.Head(ctx, st) })
+		src := store.Source(st, func(ctx context.Context) (int64, error) { return store.Head(ctx, st) })
 		if err := c.Refresh(ctx, src, nil); err != nil {
 			return err
 		}

@@ -84,6 +84,8 @@ const (
 	AttrFormat   = "format"
 	AttrSite     = "site"
 	AttrRing     = "ring"
+	// A duration; servers know it, the host's package and targets do not depend on it.
+	AttrRetireAfter = "retireAfter"
 )
 
 // Host is one monitored host as written. Labels and tags include those of its folders' defaults.

@@ -27,14 +27,20 @@ type Key struct {
 	Pos         Pos
 }
 
-// The uses of keys: the TUF roles (targets also signs the bins), and statements on packages.
+// The uses of keys: the TUF roles (targets also signs the bins), and statements on packages. Nothing is signed yet for
+// those of a transparency log.
 const (
 	UseRoot      = "root"
 	UseTargets   = "targets"
 	UseSnapshot  = "snapshot"
 	UseTimestamp = "timestamp"
 	UsePackage   = "package"
+	UseLog       = "log"
+	UseWitness   = "witness"
 )
+
+// Roles are the uses that are TUF roles.
+var Roles = []string{UseRoot, UseTargets, UseSnapshot, UseTimestamp}
 
 // Has reports whether k has that use. A retired key has none any more.
 func (k *Key) Has(use string) bool { return k.Retired.IsZero() && slices.Contains(k.Uses, use) }

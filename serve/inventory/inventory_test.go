@@ -90,7 +90,8 @@ func TestAReportWithoutDetailsKeepsThoseBeforeQueuedOrWritten(t *testing.T) {
 	has := func(interval int64) {
 		t.Helper()
 		h, err := db.Host(t.Context(), "web01")
-		if err != nil || h.Seen.Timestamp != version || h.Seen.Report.Details == nil || h.Seen.Report.Details.Interval != interval {
+		if err != nil || h.Seen.Timestamp != version || h.Seen.Report.Details == nil ||
+			h.Seen.Report.Details.Interval != interval {
 			t.Errorf("%+v, %v; want interval %d", h, err, interval)
 		}
 	}

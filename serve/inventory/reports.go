@@ -76,9 +76,9 @@ func (d *DB) writeGroup(group map[string]Seen) error {
 		return err
 	}
 	defer tx.Rollback()
-	stmt, err := tx.PrepareContext(ctx, `INSERT INTO reports (host, at, timestamp, root, report, details) VALUES (?,?,?,?,?,?)
-		ON CONFLICT (host) DO UPDATE SET at=excluded.at, timestamp=excluded.timestamp, root=excluded.root, report=excluded.report,
-		details=coalesce(excluded.details, reports.details)`)
+	stmt, err := tx.PrepareContext(ctx, `INSERT INTO reports (host, at, timestamp, root, report, details)
+		VALUES (?,?,?,?,?,?) ON CONFLICT (host) DO UPDATE SET at=excluded.at, timestamp=excluded.timestamp,
+		root=excluded.root, report=excluded.report, details=coalesce(excluded.details, reports.details)`)
 	if err != nil {
 		return err
 	}

@@ -120,7 +120,7 @@ func (c *checker) run() error {
 		}
 	}
 	for _, key := range keys {
-		if !done[key] {
+		if !done[key] && !schema.Reserved(key) {
 			c.note(key, "is of a kind that this version does not know")
 		}
 	}

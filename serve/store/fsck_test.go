@@ -284,6 +284,19 @@ func TestWhatThisVersionDoesNotKnowIsNoted(t *testing.T) {
 	}
 }
 
+func TestFsckHasNothingToSayOfWhatIsReserved(t *testing.T) {
+	m := twoReleases()
+	for _, key := range []string{"log/checkpoint", "log/tile/0/x001/067", "deltas/xx/1.zst"} {
+		if err := schema.CheckKey(key); err != nil {
+			t.Error(err)
+		}
+		m[key] = []byte("later")
+	}
+	if errs, notes := findings(t, m); len(errs)+len(notes) > 0 {
+		t.Errorf("errors %q, notes %q", errs, notes)
+	}
+}
+
 func TestAFlippedBitInWhatIsAddressedByContentIsAlwaysFound(t *testing.T) {
 	sound := twoReleases()
 	var keys []string

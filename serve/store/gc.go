@@ -70,7 +70,7 @@ type GCReport struct {
 // GC deletes what no kept state needs. A state is kept if it is the newest, if its release is one of the last Keep, or
 // if it was the newest within Grace; and it is kept whole, with every package that it names for any host, older
 // candidates included, so that hosts can fetch them, a person can go back to it, and its packages can be traced and
-// rebuilt. Roots and source files stay for good.
+// rebuilt. Roots, source files and what is reserved stay for good.
 //
 // It deletes names before what they name (timestamps, snapshots, targets and bins, contents, statements, manifests,
 // claims, segments), each kind durably before the next. So wherever it is cut off, every timestamp that is left leads
@@ -216,7 +216,7 @@ func (g *collector) sweep() error {
 				(s.only == nil || s.only(key))
 		})
 		switch {
-		case g.live[key] || strings.HasPrefix(key, schema.SourceFileDir):
+		case g.live[key] || strings.HasPrefix(key, schema.SourceFileDir) || schema.Reserved(key):
 			t.Kept.add(size)
 		case i < 0 || g.spared[key]:
 			t.Spared.add(size)

@@ -99,7 +99,7 @@ func (h *History) at(ctx context.Context, version int64, roots int) (*State, err
 	client.AllowExpired()
 	head := func(context.Context) (int64, error) { return version, nil }
 	s := &State{Timestamp: version, client: client, content: map[string]schema.Digest{}, meta: map[string]int64{},
-		source: rootsSource{trust.StoreSource(h.store, head), h.roots[:roots], h.first}}
+		source: rootsSource{Source(h.store, head), h.roots[:roots], h.first}}
 	if err := client.Refresh(ctx, s.source, nil); err != nil {
 		return nil, err
 	}

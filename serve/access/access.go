@@ -1,4 +1,6 @@
-package serve
+// Package access is the command `bakehouse access`, which writes the users of access.cue. Package evaluate reads them,
+// and servers get them signed.
+package access
 
 import (
 	"bytes"
@@ -21,18 +23,18 @@ import (
 
 const hintPattern = "a pattern is a host's name, or ~ and a regular expression for whole names such as ~web.*"
 
-// AccessCommand is `bakehouse access`.
-func AccessCommand() *cobra.Command {
+// Command is `bakehouse access`.
+func Command() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "access",
 		Short: "Users who may register hosts or download packages",
 		Args:  cobra.NoArgs,
 	}
-	c.AddCommand(accessAdd())
+	c.AddCommand(add())
 	return c
 }
 
-func accessAdd() *cobra.Command {
+func add() *cobra.Command {
 	var permissions, hosts []string
 	var passwordFile string
 	var passwordStdin, automation bool
@@ -65,7 +67,7 @@ The password is read from the terminal, or from the first line of a file or of s
 			if err != nil {
 				return err
 			}
-			line, err := accessLine(args[0], given, automation, permissions, hosts)
+			line, err := Line(args[0], given, automation, permissions, hosts)
 			if err != nil {
 				return err
 			}
@@ -134,8 +136,8 @@ func checkGrant(name string, permissions, hosts []string) error {
 	return nil
 }
 
-// accessLine is one line of CUE. Labels and strings are quoted as in JSON, which CUE reads alike.
-func accessLine(name string, given []byte, automation bool, permissions, hosts []string) (string, error) {
+// Line is one line of CUE that makes a user. Labels and strings are quoted as in JSON, which CUE reads alike.
+func Line(name string, given []byte, automation bool, permissions, hosts []string) (string, error) {
 	switch {
 	case len(given) == 0:
 		return "", fault.Hint(errors.New("the password is empty"), "choose one; anybody could log in without")

@@ -1,4 +1,4 @@
-package serve
+package access
 
 import (
 	"encoding/json"
@@ -13,6 +13,13 @@ import (
 	"bakehouse/schema/passhash"
 )
 
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestTheLineOfAccessAddIsCUEThatLetsTheUserIn(t *testing.T) {
 	for name, c := range map[string]struct {
 		user, password     string
@@ -23,11 +30,11 @@ func TestTheLineOfAccessAddIsCUEThatLetsTheUserIn(t *testing.T) {
 			map[string][]string{"register": {"web01"}}},
 		"two, one of them twice": {"7-up.x", "x", []string{"register", "download", "register"},
 			[]string{"web01", `~db\d"\(`}, map[string][]string{"register": {"web01", `db1"(`}, "download": {"web01"}}},
-		"an odd but valid name": {"_x", strings.Repeat("p", passhash.MaxLen), []string{"download"}, []string{"~a<b>&.*"},
-			map[string][]string{"download": {"a<b>&c"}}},
+		"an odd but valid name": {"_x", strings.Repeat("p", passhash.MaxLen), []string{"download"},
+			[]string{"~a<b>&.*"}, map[string][]string{"download": {"a<b>&c"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			line, err := accessLine(c.user, []byte(c.password), true, c.permissions, c.hosts)
+			line, err := Line(c.user, []byte(c.password), true, c.permissions, c.hosts)
 			check(t, err)
 			if strings.Contains(line, "\n") || strings.Contains(line, c.password) && len(c.password) > 1 {
 				t.Errorf("line %q", line)
@@ -64,7 +71,7 @@ func TestTheLineOfAccessAddIsCUEThatLetsTheUserIn(t *testing.T) {
 func TestAPasswordThatCannotBeUsedIsRefused(t *testing.T) {
 	for name, p := range map[string]string{"empty": "", "too long": strings.Repeat("x", passhash.MaxLen+1),
 		"a tab": "a\tb"} {
-		line, err := accessLine("u", []byte(p), false, []string{"register"}, []string{"~.*"})
+		line, err := Line("u", []byte(p), false, []string{"register"}, []string{"~.*"})
 		if err == nil || fault.HintOf(err) == "" {
 			t.Errorf("%s: %q, %v", name, line, err)
 		}
