@@ -205,8 +205,8 @@ func FuzzCleanAndTidy(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string, limit int) {
 		limit = min(max(limit, 0), 5000)
 		got := clean(s, limit)
-		control := strings.ContainsFunc(got, func(r rune) bool { return r < ' ' || r == 0x7f })
-		if len(got) > limit || control || !utf8.ValidString(got) {
+		unclean := strings.ContainsFunc(got, func(r rune) bool { return r < ' ' || r == 0x7f })
+		if len(got) > limit || unclean || !utf8.ValidString(got) {
 			t.Errorf("clean(%q, %d) = %q", s, limit, got)
 		}
 		if end := tail(s, limit); len(end) > limit || !strings.HasSuffix(s, end) {
