@@ -31,8 +31,8 @@ const (
 	lanes  = 1
 )
 
-// Bounds on what is computed. The most costly argon2id hash has RFC 9106's second choice, and takes a third of the most
-// costly bcrypt hash, which takes about 1 s.
+// Bounds on what is computed. The most costly argon2id hash has RFC 9106's second choice, and takes half the time of
+// the most costly bcrypt hash, which takes about 1 s.
 const (
 	maxMemory = 64 << 10 // KiB
 	maxWork   = 3 * maxMemory
