@@ -86,7 +86,14 @@ func Recover(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time,
 	if err := s.setTop(c); err != nil {
 		return nil, err
 	}
-	return s, s.load(ctx, st, c, r.Expired)
+	if r.Expired || !s.believed(metadata.SNAPSHOT) {
+		c.IgnoreTree()
+	}
+	if err := s.load(ctx, st, c); err != nil {
+		return nil, err
+	}
+	s.believe(r.Expired)
+	return s, nil
 }
 
 // setBins takes over the bins that c reads.
@@ -122,16 +129,13 @@ func (s *State) setTop(c *trust.Client) error {
 	return nil
 }
 
-// load reads bins and targets. Of those whose keys the newest root has dropped, and of all if they are expired,
-// nothing is carried forward but numbers that must not be given twice.
-func (s *State) load(ctx context.Context, st store.Store, c *trust.Client, expired bool) error {
+// load reads bins and targets.
+func (s *State) load(ctx context.Context, st store.Store, c *trust.Client) error {
 	src := s.source(st, s.fleet.Roots)
-	if expired || !s.believed(metadata.SNAPSHOT) {
-		c.IgnoreTree()
-	}
+	said := content{policy: c.Policy()}
 	count := func(n int64) {
 		if n < schema.MaxTimestampVersion { // what is beyond a thief has made up
-			s.number = max(s.number, n)
+			said.number = max(said.number, n)
 		}
 	}
 	if err := s.setBins(ctx, c, src); err != nil {
@@ -146,20 +150,30 @@ func (s *State) load(ctx context.Context, st store.Store, c *trust.Client, expir
 		}
 	}
 	var err error
-	if s.release, err = c.Release(ctx, src); err != nil {
+	if said.release, err = c.Release(ctx, src); err != nil {
 		return fmt.Errorf("published state of the store: %w", err)
 	}
-	count(s.release.Number)
-	if s.access, err = c.Access(ctx, src); err != nil && !errors.Is(err, trust.ErrNoTarget) {
+	count(said.release.Number)
+	if said.access, err = c.Access(ctx, src); err != nil && !errors.Is(err, trust.ErrNoTarget) {
 		return fmt.Errorf("published state of the store: %w", err)
 	}
-	if s.about, err = c.About(ctx, src); err != nil && !errors.Is(err, trust.ErrNoTarget) {
+	if said.about, err = c.About(ctx, src); err != nil && !errors.Is(err, trust.ErrNoTarget) {
 		return fmt.Errorf("published state of the store: %w", err)
 	}
-	if expired || !s.believed(metadata.TARGETS) {
-		s.policy, s.release, s.access, s.about = nil, nil, nil, nil
-		return nil
+	s.said = said
+	return nil
+}
+
+// believe carries forward what the state says. Of what is signed by keys that the newest root has dropped, and of all
+// if it is expired, nothing is but numbers that must not be given twice.
+func (s *State) believe(expired bool) {
+	s.number = max(s.number, s.said.number)
+	s.assignments = map[string]*schema.Assignment{}
+	s.policy, s.release, s.access, s.about = nil, nil, nil, nil
+	if expired || s.head == 0 || !s.believed(metadata.TARGETS) {
+		return
 	}
+	s.policy, s.release, s.access, s.about = s.said.policy, s.said.release, s.said.access, s.said.about
 	believed := s.believedBins()
 	for name, b := range s.bins {
 		if !believed(name) {
@@ -169,7 +183,6 @@ func (s *State) load(ctx context.Context, st store.Store, c *trust.Client, expir
 			s.assignments[b.Hosts[i].Host] = &b.Hosts[i]
 		}
 	}
-	return nil
 }
 
 // hintExpired says what to do about targets or bins that have expired.
@@ -256,7 +269,7 @@ type rootSource struct {
 }
 
 func (s *State) source(st store.Store, roots [][]byte) trust.Source {
-	head := func(ctx context.Context) (int64, error) { return store.Head(ctx, st) }
+	head := func(context.Context) (int64, error) { return s.head, nil }
 	return rootSource{store.Source(st, head), roots}
 }
 

@@ -30,12 +30,23 @@ type State struct {
 	bins      map[string]*bins.Bin     // by role
 	sums      map[string]schema.Digest // of the files of targets and bins, by role
 
+	said content // all of it; what follows is as much as the newest root's keys vouch for
+
 	number      int64
 	assignments map[string]*schema.Assignment
 	policy      *schema.Policy
 	release     *schema.Release
 	access      *schema.Access
 	about       *schema.About
+}
+
+// content is what a verified state says, whoever signed it.
+type content struct {
+	number  int64 // the highest that must not be given twice
+	policy  *schema.Policy
+	release *schema.Release
+	access  *schema.Access
+	about   *schema.About
 }
 
 // Head is the version of the published timestamp, 0 if there is none.
@@ -62,6 +73,9 @@ func (s *State) Release() *schema.Release { return s.release }
 
 // Access is the published access target, nil if there is none.
 func (s *State) Access() *schema.Access { return s.access }
+
+// About is the published target about, nil if there is none.
+func (s *State) About() *schema.About { return s.about }
 
 // believed reports whether the newest root still trusts the keys that signed what is published of the role.
 func (s *State) believed(role string) bool {

@@ -8,18 +8,15 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
-	"bakehouse/agent/trust/bins"
 	"bakehouse/reconcile/keys"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
-	"bakehouse/schema/tree"
 	"bakehouse/serve/store"
 )
 
@@ -128,16 +125,9 @@ func (p *publisher) writeBins(ctx context.Context, meta map[string]*metadata.Met
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			md := metadata.Targets(p.d.Time.Add(p.s.fleet.Lifetimes.Targets))
-			bins.NameRole(md, name)
-			var after int64
-			if old := p.s.bins[name]; old != nil {
-				after = old.Version
-			}
-			ts, err := p.d.Bin(name)
+			md, err := p.d.role(name, p.s.fleet.Lifetimes)
 			if err == nil {
-				md.Signed.Targets = ts
-				versions[i], files[i], err = createNext(ctx, p, name, after, md, &md.Signed.Version)
+				versions[i], files[i], err = createNext(ctx, p, name, md, &md.Signed.Version)
 			}
 			if errs[i] = err; err != nil {
 				cancel()
@@ -172,21 +162,17 @@ func first(errs []error) error {
 }
 
 func (p *publisher) writeTargets(ctx context.Context, meta map[string]*metadata.MetaFiles) error {
-	md := metadata.Targets(p.d.Time.Add(p.s.fleet.Lifetimes.Targets))
-	bins.NameRole(md, metadata.TARGETS)
-	md.Signed.Delegations = p.d.Delegations
-	md.Signed.Targets = p.d.TopTargets()
+	md, err := p.d.role(metadata.TARGETS, p.s.fleet.Lifetimes)
+	if err != nil {
+		return err
+	}
 	for _, name := range slices.Sorted(maps.Keys(p.d.Targets)) {
 		b := p.d.Targets[name]
 		if err := p.create(ctx, schema.TargetKey(schema.DigestOf(b)), b); err != nil {
 			return err
 		}
 	}
-	var after int64
-	if p.s.targets != nil {
-		after = p.s.targets.Signed.Version
-	}
-	v, b, err := createNext(ctx, p, metadata.TARGETS, after, md, &md.Signed.Version)
+	v, b, err := createNext(ctx, p, metadata.TARGETS, md, &md.Signed.Version)
 	if err != nil {
 		return err
 	}
@@ -196,29 +182,14 @@ func (p *publisher) writeTargets(ctx context.Context, meta map[string]*metadata.
 	return nil
 }
 
-// writeSnapshot lists versions only: lengths and hashes of every bin would double what each host reads at each change.
-// One hash over all of them, of package tree, says the same to who reads all.
 func (p *publisher) writeSnapshot(
 	ctx context.Context, meta map[string]*metadata.MetaFiles,
 ) (*metadata.MetaFiles, error) {
-	md := metadata.Snapshot(p.d.Time.Add(p.s.fleet.Lifetimes.Snapshot))
-	md.Signed.Meta = meta
-	var lines []tree.Line
-	for file, m := range meta {
-		role := strings.TrimSuffix(file, ".json")
-		lines = append(lines, tree.Line{Role: role, Version: m.Version, SHA256: p.sums[role]})
-	}
-	t := tree.Of(lines)
-	root := t.Root()
-	if err := p.create(ctx, schema.TreeKey(root), t.Encode()); err != nil {
+	md, t := snapshotOf(meta, p.sums, p.d.Time.Add(p.s.fleet.Lifetimes.Snapshot))
+	if err := p.create(ctx, schema.TreeKey(t.Root()), t.Encode()); err != nil {
 		return nil, err
 	}
-	md.Signed.UnrecognizedFields = tree.Sign(nil, root)
-	var after int64
-	if p.s.snapshot != nil {
-		after = p.s.snapshot.Signed.Version
-	}
-	v, b, err := createNext(ctx, p, metadata.SNAPSHOT, after, md, &md.Signed.Version)
+	v, b, err := createNext(ctx, p, metadata.SNAPSHOT, md, &md.Signed.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -236,14 +207,13 @@ func (s *State) timestampMeta() *metadata.MetaFiles {
 
 // commit creates the next timestamp. Its number is never stepped over: whoever creates it has published.
 func (p *publisher) commit(ctx context.Context, snapshot *metadata.MetaFiles) error {
-	md := metadata.Timestamp(p.d.Time.Add(p.s.fleet.Lifetimes.Timestamp))
+	md := timestampOf(snapshot, p.d.Time.Add(p.s.fleet.Lifetimes.Timestamp))
 	md.Signed.Version = max(p.s.head+1, p.s.minVersion)
 	if md.Signed.Version > schema.MaxTimestampVersion {
 		return fault.Hint(fmt.Errorf("timestamp version %d is more than the store can count", md.Signed.Version),
 			"nobody publishes that often: find out who put %s into the store, and remove it",
 			schema.TimestampKey(p.s.head))
 	}
-	md.Signed.Meta = map[string]*metadata.MetaFiles{"snapshot.json": snapshot}
 	b, err := keys.SignRole(p.ring, md, p.s.root.Signed.Roles[metadata.TIMESTAMP])
 	if err != nil {
 		return fmt.Errorf("timestamp: %w", err)
@@ -268,19 +238,25 @@ func (p *publisher) commit(ctx context.Context, snapshot *metadata.MetaFiles) er
 // maxLeftovers bounds how many files of crashed runs are stepped over.
 const maxLeftovers = 1000
 
-// createNext signs md under the first version above after whose name is free, and stores it. A file that a crashed run
-// left holds its version for good: clients may have cached it.
+// after is the version above which the role is signed next.
+func (s *State) after(role string) int64 {
+	after := s.Version(role)
+	if after > schema.MaxTimestampVersion {
+		after = s.head // who made that up has a key that the newest root dropped, and hosts forget it
+	}
+	return max(after, s.minVersion-1)
+}
+
+// createNext signs md under the first version that may follow and whose name is free, and stores it. A file that a
+// crashed run left holds its version for good: clients may have cached it.
 func createNext[T metadata.Roles](
-	ctx context.Context, p *publisher, role string, after int64, md *metadata.Metadata[T], version *int64,
+	ctx context.Context, p *publisher, role string, md *metadata.Metadata[T], version *int64,
 ) (int64, []byte, error) {
 	by := p.s.root.Signed.Roles[role]
 	if by == nil { // a bin
 		by = p.s.root.Signed.Roles[metadata.TARGETS]
 	}
-	if after > schema.MaxTimestampVersion {
-		after = p.s.head // who made that up has a key that the newest root dropped, and hosts forget it
-	}
-	after = max(after, p.s.minVersion-1)
+	after := p.s.after(role)
 	for v := after + 1; v <= after+maxLeftovers; v++ {
 		*version = v
 		b, err := keys.SignRole(p.ring, md, by)
