@@ -66,7 +66,8 @@ Settings: a flag is taken from the command line, the environment (BAKEHOUSE_SERV
 BAKEHOUSE_STORE of all), a settings file or its default. In the file, a flag of all commands is a key at the top
 (store: /srv/bakehouse), and those of one command are listed under "commands" (commands: {serve: {listen: ":8443"}}).
 
-Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 3 something did not verify.`,
+Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 3 something did not verify,
+4 cannot judge (only monitor).`,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,

@@ -44,6 +44,7 @@ type Options struct {
 	Commits  source.CommitCheck
 	Full     bool // do the whole pass, even if a recent one found nothing to publish
 	Recovery publish.Recovery
+	Now      time.Time // of the pass; zero: the clock's
 }
 
 // Run does one pass; log gets a line on anything worth knowing.
@@ -66,6 +67,15 @@ func Run(ctx context.Context, o Options, log io.Writer) (*Outcome, error) {
 
 // open pins the commit, and checks its signature if that is asked for.
 func (o Options) open(log io.Writer) (*pass, error) {
+	p, err := o.pin(log)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.head.NoteDirty(log)
+}
+
+// pin is open without a word on what else is in the work tree.
+func (o Options) pin(log io.Writer) (*pass, error) {
 	before, err := desired.OpenCache(o.Repo, o.CacheDir, log)
 	if err != nil {
 		return nil, err
@@ -74,12 +84,15 @@ func (o Options) open(log io.Writer) (*pass, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	now := o.Now
+	if now.IsZero() {
+		now = time.Now()
+	}
 	verifier, err := o.Commits.Open(head.Repo, head.Commit(), now)
 	if err != nil {
 		return nil, err
 	}
-	return &pass{Options: o, head: head, now: now, verifier: verifier, log: log}, head.NoteDirty(log)
+	return &pass{Options: o, head: head, now: now, verifier: verifier, log: log}, nil
 }
 
 // pass is what one pass works with.
@@ -137,6 +150,9 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 			return nil, due, err
 		}
 	}
+	if err := p.judgeHead(ctx, c.Release); err != nil { // after an expiry or alarm c.Release carries nothing
+		return nil, due, err
+	}
 	if p.bound != nil {
 		if err := p.bound.checkHead(ctx, p.store, c.Release); err != nil {
 			return nil, due, err
@@ -185,6 +201,11 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 	summary, err := c.Release.Publish(ctx, p.store, ring, want)
 	if err != nil {
 		return nil, due, err
+	}
+	if summary.Published {
+		if err := p.remember(ctx, summary.Head); err != nil {
+			console.Note(p.log, "%v", err)
+		}
 	}
 	out.Release, out.Timestamp, out.Published, out.Aging = summary.Number, summary.Head, summary.Published, summary.Aging
 	return out, summary.Due, nil

@@ -51,9 +51,22 @@ func Refresh(ctx context.Context, o Options, log io.Writer) (out *Refreshed, err
 			return nil, err
 		}
 	}
+	_, timestamp, err := headOf(ctx, p.store)
+	if err != nil {
+		return nil, err
+	}
+	mind, err := newMemory(followed, p.head, p.verifier)
+	if err != nil {
+		return nil, err
+	}
 	summary, err := head.Refresh(ctx, p.store, p.Keys.Open(ctx, f))
 	if err != nil {
 		return nil, err
+	}
+	if mind.has(timestamp) { // what a renewal follows from was judged
+		if err := p.remember(ctx, summary.Head); err != nil {
+			console.Note(log, "%v", err)
+		}
 	}
 	for n := head.Roots() + 1; n <= len(f.Roots); n++ {
 		out.Waiting = append(out.Waiting, n)

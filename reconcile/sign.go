@@ -5,16 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"bakehouse/reconcile/batch"
 	"bakehouse/reconcile/console"
-	"bakehouse/reconcile/desired"
+	"bakehouse/reconcile/evaluate"
+	"bakehouse/reconcile/judge"
 	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/publish"
-	"bakehouse/reconcile/rebuild"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
@@ -23,100 +23,103 @@ import (
 
 // Signed is what was signed with further keys.
 type Signed struct {
-	Commit   string          `json:"commit"` // that the packages were baked from again
+	Commit   string          `json:"commit"` // that the release names
 	Release  int64           `json:"release"`
 	SignedBy []string        `json:"signedBy"`
 	Packages []schema.Digest `json:"packages"`
 	Hosts    int             `json:"hosts"`
+	Left     []judge.Entry   `json:"left"` // older candidates that were not signed, and why
 }
 
-// Sign adds the signatures of the named keys to what is published. It takes the keys and the roots from the head, and
-// what is signed from the commit that the release names. Nothing is signed unless all of it is what that commit yields.
+// Sign adds the signatures of the named keys to every package that a host may be given now. Keys, roots and the commits
+// that count as reviewed are those of the head. Nothing is signed unless the release follows from them.
 func Sign(ctx context.Context, o Options, names []string, log io.Writer) (done *Signed, err error) {
-	if o.Jobs, err = batch.Jobs(o.Jobs); err != nil {
-		return nil, err
-	}
-	before, err := desired.OpenCache(o.Repo, o.CacheDir, log)
+	p, err := o.reader(ctx, log)
 	if err != nil {
 		return nil, err
 	}
-	head, err := desired.Pin(o.Where, before)
+	f, err := evaluate.LoadTop(ctx, p.head.Files)
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
-	verifier, err := o.Commits.Open(head.Repo, head.Commit(), now)
-	if err != nil {
-		return nil, err
-	}
-	if err := head.Evaluate(ctx); err != nil {
-		return nil, err
-	}
-	st, err := store.OpenExisting(ctx, o.Store)
-	if err != nil {
-		return nil, err
-	}
-	unlock, err := store.Lock(ctx, st) // against gc, and a release that moves on
+	unlock, err := store.Lock(ctx, p.store) // against gc, and a release that moves on
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	published, err := publish.Read(ctx, st, head.Fleet, now)
+	ring := o.Keys.Open(ctx, f)
+	if names, err = unlockNamed(ring, f, names); err != nil {
+		return nil, err
+	}
+	j, err := p.newJudge(ctx)
 	if err != nil {
 		return nil, err
 	}
-	release := published.Release()
-	if release == nil {
-		return nil, fault.Hint(errors.New("nothing is published that could be signed"),
-			"publish a release first: bakehouse reconcile")
+	mind, err := newMemory(sound, p.head, p.verifier)
+	if err != nil {
+		return nil, err
 	}
-	if verifier != nil {
-		if _, err := verifier.Since(publishedCommit(published, log)); err != nil {
-			return nil, err
+	alien, err := j.Roots(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(alien) > 0 {
+		return nil, fault.Refuse(fmt.Errorf("nothing is signed: %s", alien[0]),
+			"find out who published it: bakehouse monitor")
+	}
+	verdicts, err := p.walk(ctx, j, mind)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(verdicts); n > 0 && verdicts[n-1].Status != judge.Clean {
+		err := fmt.Errorf("nothing is signed: %s", summary(verdicts[n-1]))
+		if verdicts[n-1].Status == judge.Unjudged {
+			return nil, fault.Hint(err, "sign with the version of bakehouse that published it, in a whole clone")
+		}
+		return nil, fault.Refuse(err, "find out who published it: bakehouse monitor")
+	}
+	state := j.State()
+	done = &Signed{Commit: state.Commit(), Release: state.Number(), SignedBy: names, Hosts: len(state.Assignments()),
+		Left: []judge.Entry{}}
+	hosts := map[schema.Digest][]string{} // by manifest
+	for a := range state.InOrder() {
+		for _, c := range a.Candidates() {
+			if why := j.Doubt(a.Host, c); why != "" {
+				done.Left = append(done.Left, judge.Entry{Host: a.Host, Field: "older",
+					Reason: fmt.Sprintf("package %s: %s", c.SHA256, why)})
+				continue
+			}
+			hosts[c.Manifest] = append(hosts[c.Manifest], a.Host)
 		}
 	}
-	ring := o.Keys.Open(ctx, head.Fleet)
-	if names, err = unlockNamed(ring, head.Fleet, names); err != nil {
-		return nil, err
+	byName := func(a, b schema.Digest) int { return strings.Compare(a.Hex(), b.Hex()) }
+	all := slices.SortedFunc(maps.Keys(hosts), byName)
+	manifests := make([]*schema.Manifest, len(all))
+	each := func(verb string, jobs int, do func(ctx context.Context, i int) error) error {
+		return batch.Together(ctx, jobs, console.NewProgress(log, verb, len(all)), len(all),
+			func(ctx context.Context, i int) (string, error) { return console.Hosts(hosts[all[i]]), do(ctx, i) })
 	}
-	from, err := desired.Yields(ctx, o.Repo, release.Commit)
-	if err != nil {
-		return nil, err
-	}
-	all, err := rebuild.Grouped(published.InOrder(), from)
-	if err != nil {
-		return nil, err
-	}
-	if err := rebuild.Compare(ctx, st, from, all, release, o.Programs, o.Jobs, log); err != nil {
-		return nil, err
-	}
-	var wrong []string
-	for _, e := range all {
-		if len(e.Differences) > 0 {
-			wrong = append(wrong, strings.TrimSuffix(e.Summary(from.Name), "\n"))
-		}
-	}
-	if len(wrong) > 0 {
-		return nil, fault.Refuse(fmt.Errorf("nothing is signed: %s", strings.Join(wrong, "\n")),
-			"find out who published it: bakehouse package verify --all")
-	}
-	done = &Signed{Commit: release.Commit, Release: published.Number(), SignedBy: names}
-	progress := console.NewProgress(log, "signing", len(all))
-	err = batch.Together(ctx, keys.InFlight, progress, len(all), func(ctx context.Context, i int) (string, error) {
-		m, err := publish.ReadManifest(ctx, st, all[i].Package.Manifest)
+	// A store that turns out to be altered gets no signature at all.
+	err = each("reading", p.Jobs, func(ctx context.Context, i int) error {
+		m, err := publish.ReadManifest(ctx, p.store, all[i])
 		if err == nil {
-			err = publish.Statement(ctx, st, ring, names, m, all[i].Package.Manifest)
+			manifests[i], err = m, m.Assemble(io.Discard, publish.Segments(ctx, p.store))
 		}
-		return console.Hosts(all[i].Hosts), err
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range all {
-		done.Hosts += len(c.Hosts)
-		done.Packages = append(done.Packages, c.Package.SHA256)
+	err = each("signing", keys.InFlight, func(ctx context.Context, i int) error {
+		return publish.Statement(ctx, p.store, ring, names, manifests[i], all[i])
+	})
+	if err != nil {
+		return nil, err
 	}
-	slices.SortFunc(done.Packages, func(a, b schema.Digest) int { return strings.Compare(a.Hex(), b.Hex()) })
+	for _, m := range manifests {
+		done.Packages = append(done.Packages, m.SHA256)
+	}
+	slices.SortFunc(done.Packages, byName)
 	done.Packages = slices.Compact(done.Packages)
 	return done, nil
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -55,18 +54,11 @@ func (p *pass) upToDate() (*upToDate, error) {
 		return nil, err
 	}
 	parts := []string{p.head.Revision.Commit, p.head.Revision.Tree, where, p.Version}
-	if p.verifier != nil {
-		parts = append(parts, p.verifier.Check.Start)
-		for _, file := range []string{p.verifier.Check.Allowed, p.verifier.Check.Keyring} {
-			var b []byte
-			if file != "" {
-				if b, err = os.ReadFile(file); err != nil {
-					return nil, err
-				}
-			}
-			parts = append(parts, schema.DigestOf(b).Hex())
-		}
+	signers, err := signersOf(p.verifier)
+	if err != nil {
+		return nil, err
 	}
+	parts = append(parts, signers...)
 	return &upToDate{p.head.Cache, parts}, nil
 }
 

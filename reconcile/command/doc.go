@@ -8,7 +8,7 @@ import "github.com/spf13/cobra"
 func All(version string) []*cobra.Command {
 	return []*cobra.Command{
 		initCommand(), hostCommand(), checkCommand(), explainCommand(), planCommand(version), reconcileCommand(version),
-		packageCommand(), reproduceCommand(), pluginCommand(), upgradeCommand(version), keyCommand(), rootCommand(),
-		storeCommand(),
+		monitorCommand(version), packageCommand(version), reproduceCommand(), pluginCommand(), upgradeCommand(version),
+		keyCommand(), rootCommand(), storeCommand(),
 	}
 }

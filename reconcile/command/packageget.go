@@ -27,8 +27,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// packageCommand is `bakehouse package`.
-func packageCommand() *cobra.Command {
+// packageCommand is `bakehouse package`; version is this program's.
+func packageCommand(version string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "package",
 		Annotations: map[string]string{
@@ -44,7 +44,8 @@ func packageCommand() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(packageGetCommand(), packageListCommand(), packageSignCommand(), packageVerifyCommand())
+	cmd.AddCommand(packageGetCommand(), packageListCommand(), packageSignCommand(version),
+		packageVerifyCommand(version))
 	return cmd
 }
 

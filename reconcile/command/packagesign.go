@@ -12,8 +12,8 @@ import (
 	"bakehouse/schema/fault"
 )
 
-func packageSignCommand() *cobra.Command {
-	var o reconcile.Options
+func packageSignCommand(version string) *cobra.Command {
+	o := reconcile.Options{Version: version}
 	var names []string
 	var asJSON *bool
 	var signing *KeyFlags
@@ -21,9 +21,11 @@ func packageSignCommand() *cobra.Command {
 		Use:   "sign",
 		Short: "Sign what is published with further keys",
 		Long: strings.TrimSpace(`
-Bakes again what is published, from the commit that the release names, compares it, and signs it with the keys of
---key. Nothing is published, and nothing is signed unless every package is what that commit yields. Signatures are only
-ever added.
+Judges what is published, as "bakehouse monitor" does, and signs with the keys of --key every package that a host may be
+given now, older candidates included. Nothing is signed unless the release follows from commits that --ref descends
+from: not its packages alone, but also rings, selection, revocations, sites and access. What was judged before is
+remembered in --cache-dir. Older candidates from before the releases that the store keeps cannot be judged, and are left
+as they are. Nothing is published, and signatures are only ever added.
 
 With --allowed-signers or --keyring, commits are verified first, as "bakehouse reconcile --help" describes.`),
 		Example: "  bakehouse package sign --store /srv/bakehouse --key release-2",
@@ -42,7 +44,10 @@ With --allowed-signers or --keyring, commits are verified first, as "bakehouse r
 			if *asJSON {
 				return console.WriteJSON(cmd.OutOrStdout(), done)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "signed %s of release %d for %s with %s: each is what commit %.12s yields\n",
+			for _, e := range done.Left {
+				console.Warn(cmd.ErrOrStderr(), "not signed: %s", e)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "signed %s of release %d for %s with %s: it follows from commit %.12s\n",
 				console.Count(len(done.Packages), "package"), done.Release, console.Count(done.Hosts, "host"),
 				strings.Join(done.SignedBy, ", "), done.Commit)
 			return err

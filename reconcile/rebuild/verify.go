@@ -9,12 +9,9 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 
-	"bakehouse/agent/trust"
 	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/batch"
-	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/contents"
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/plan"
@@ -30,7 +27,6 @@ type Options struct {
 	desired.Where
 	Store    string // location
 	Commit   string // to bake; empty: the one that the release names
-	Host     string // whose package; empty: all
 	Programs program.Places
 	Jobs     int // packages at a time; 0: one per processor
 }
@@ -42,56 +38,6 @@ type Examined struct {
 	Differences []string         `json:"differences"` // none: it is what the commit yields
 
 	want plan.Package
-}
-
-// Verified is what Verify found, in order of hosts.
-type Verified struct {
-	State    string      `json:"state"`  // that was baked, for people
-	Commit   string      `json:"commit"` // that the release names
-	Packages []*Examined `json:"packages"`
-}
-
-// Differ is how many of the packages are not what the commit yields.
-func (v *Verified) Differ() (n int) {
-	for _, e := range v.Packages {
-		if len(e.Differences) > 0 {
-			n++
-		}
-	}
-	return n
-}
-
-// Verify bakes published packages again, from the commit alone, and compares.
-func Verify(ctx context.Context, o Options, log io.Writer) (*Verified, error) {
-	var err error
-	if o.Jobs, err = batch.Jobs(o.Jobs); err != nil {
-		return nil, err
-	}
-	anchor, err := desired.Anchor(o.Where)
-	if err != nil {
-		return nil, err
-	}
-	st, err := store.OpenExisting(ctx, o.Store)
-	if err != nil {
-		return nil, err
-	}
-	client, src, err := publish.Open(ctx, st, anchor)
-	if err != nil {
-		return nil, err
-	}
-	release, err := client.Release(ctx, src)
-	if err != nil {
-		return nil, err
-	}
-	s, err := desired.Yields(ctx, o.Repo, cmp.Or(o.Commit, release.Commit))
-	if err != nil {
-		return nil, err
-	}
-	all, err := o.toCheck(ctx, client, src, s)
-	if err != nil {
-		return nil, err
-	}
-	return &Verified{s.Name, release.Commit, all}, Compare(ctx, st, s, all, release, o.Programs, o.Jobs, log)
 }
 
 // Compare bakes packages again, from s alone, and fills in how the published ones differ.
@@ -118,31 +64,6 @@ func Compare(
 		baked[i].Differences, err = compareBaked(ctx, st, private, baked[i].Package, b, release)
 		return err
 	})
-}
-
-// Summary is e for people: state is what was baked.
-func (e *Examined) Summary(state string) string {
-	who := console.Hosts(e.Hosts)
-	if len(e.Differences) == 0 {
-		return fmt.Sprintf("%s: %s is what %s yields\n", who, e.Package.SHA256, state)
-	}
-	return fmt.Sprintf("%s: %s is not what %s yields\n  %s\n", who, e.Package.SHA256, state,
-		strings.Join(e.Differences, "\n  "))
-}
-
-// toCheck is what is published for the host, or for each once, in order of hosts.
-func (o Options) toCheck(
-	ctx context.Context, client *trust.Client, src trust.Source, s *desired.State,
-) ([]*Examined, error) {
-	if o.Host != "" {
-		a, err := publish.AssignmentOf(ctx, client, src, o.Host)
-		if err != nil {
-			return nil, err
-		}
-		return []*Examined{{Package: a.Candidates()[0], Hosts: []string{o.Host}, Differences: []string{},
-			want: s.Hosts[o.Host].Package}}, nil
-	}
-	return Grouped(client.All(ctx, src), s)
 }
 
 // Grouped is each published package once, for each package that s wants for its hosts, in order of hosts.

@@ -41,8 +41,9 @@ func (c *CommitCheck) on() (bool, error) {
 	case StartHead, StartAll:
 	default:
 		if err := CheckCommit(c.Start); err != nil {
-			return false, fault.Hint(fmt.Errorf("--verify-commits=%.60s is neither head nor all, and as a commit: %w", c.Start,
-				err), "a branch or tag would let whoever may push choose")
+			return false, fault.Hint(
+				fmt.Errorf("--verify-commits=%.60s is neither head nor all, and as a commit: %w", c.Start, err),
+				"a branch or tag would let whoever may push choose")
 		}
 	}
 	return true, nil

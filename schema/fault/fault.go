@@ -9,13 +9,18 @@ import (
 	"slices"
 )
 
-// Exit codes of both programs. 2 is ExitChanges only under --detailed-exitcode.
+// Exit codes of both programs. 2 is ExitChanges only under --detailed-exitcode, and 4 of `bakehouse monitor` alone.
 const (
 	ExitOK      = 0
 	ExitError   = 1
 	ExitChanges = 2
 	ExitRefused = 3 // something did not verify
+
+	ExitUnjudged = 4 // it cannot be told whether something verifies
 )
+
+// ErrUnjudged is wrapped by what a command returns if it cannot tell, as another version of the program could.
+var ErrUnjudged = errors.New("cannot judge")
 
 // ErrChanges is what a command returns under --detailed-exitcode to say that changes are pending. It is no failure and
 // is not reported: only the exit code tells.
@@ -92,6 +97,8 @@ func ExitCode(err error) int {
 		return ExitRefused
 	case errors.Is(err, ErrChanges):
 		return ExitChanges
+	case errors.Is(err, ErrUnjudged):
+		return ExitUnjudged
 	}
 	return ExitError
 }

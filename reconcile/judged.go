@@ -1,0 +1,217 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"bakehouse/reconcile/batch"
+	"bakehouse/reconcile/console"
+	"bakehouse/reconcile/desired"
+	"bakehouse/reconcile/evaluate/cache"
+	"bakehouse/reconcile/judge"
+	"bakehouse/reconcile/publish"
+	"bakehouse/reconcile/source"
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+	"bakehouse/serve/store"
+)
+
+// What was judged is remembered in the cache, by the digest of the timestamp, so that a pass judges only what somebody
+// else published since.
+
+// memory remembers which states were judged. The nil *memory does not.
+type memory struct {
+	cache *cache.Cache
+	kind  string
+	parts []string // what a verdict depends on besides the state
+}
+
+const (
+	// followed is the kind of a state that follows from the one before, and so may be built upon.
+	followed = "judged: follows"
+	// sound is the kind of a state before which, too, everything that the store keeps was clean.
+	sound = "judged: clean throughout"
+)
+
+func newMemory(kind string, head *desired.State, v *source.CommitVerifier) (*memory, error) {
+	if head.Cache == nil {
+		return nil, nil
+	}
+	signers, err := signersOf(v)
+	return &memory{head.Cache, kind, signers}, err
+}
+
+// signersOf names who may sign commits, as part of what a record depends on.
+func signersOf(v *source.CommitVerifier) ([]string, error) {
+	if v == nil {
+		return nil, nil
+	}
+	parts := []string{v.Check.Start}
+	for _, file := range []string{v.Check.Allowed, v.Check.Keyring} {
+		var b []byte
+		if file != "" {
+			var err error
+			if b, err = os.ReadFile(file); err != nil {
+				return nil, err
+			}
+		}
+		parts = append(parts, schema.DigestOf(b).Hex())
+	}
+	return parts, nil
+}
+
+func (m *memory) has(timestamp schema.Digest) bool {
+	if m == nil {
+		return false
+	}
+	_, ok := m.cache.Find(m.kind, append([]string{timestamp.Hex()}, m.parts...)...)
+	return ok
+}
+
+func (m *memory) keep(timestamp schema.Digest) {
+	if m != nil {
+		m.cache.Keep(nil, m.kind, append([]string{timestamp.Hex()}, m.parts...)...)
+	}
+}
+
+// last is the newest of the states that was judged, 0 if none is remembered.
+func (m *memory) last(ctx context.Context, st store.Store, versions []int64) (int64, error) {
+	if m == nil {
+		return 0, nil
+	}
+	for _, v := range slices.Backward(versions) {
+		b, err := store.Read(ctx, st, schema.TimestampKey(v), schema.MaxTimestamp)
+		if err != nil {
+			return 0, err
+		}
+		if m.has(schema.DigestOf(b)) {
+			return v, nil
+		}
+	}
+	return 0, nil
+}
+
+// newJudge judges by the pass's head.
+func (p *pass) newJudge(ctx context.Context, more ...func(*judge.Options)) (*judge.Judge, error) {
+	o := judge.Options{Head: p.head, Commits: p.verifier, Store: p.store, Programs: p.Programs, Jobs: p.Jobs,
+		Tool: p.Version, Now: p.now, Log: p.log}
+	for _, set := range more {
+		set(&o)
+	}
+	return judge.Open(ctx, o)
+}
+
+// judgeHead judges what the pass is about to build upon: whatever was published since the state that this machine
+// judged or published last. If it remembers none, that is the newest release, and what it carries over from before is
+// taken as it is; `monitor` looks at every release.
+func (p *pass) judgeHead(ctx context.Context, release *publish.State) error {
+	if release.Release() == nil {
+		return nil // nothing is carried over
+	}
+	head, timestamp, err := headOf(ctx, p.store)
+	if err != nil {
+		return err
+	}
+	mind, err := newMemory(followed, p.head, p.verifier)
+	if err != nil || mind.has(timestamp) {
+		return err
+	}
+	j, err := p.newJudge(ctx)
+	if err != nil {
+		return err
+	}
+	after, err := mind.last(ctx, p.store, j.Versions())
+	if err == nil && after == 0 {
+		after, err = j.BeforeRelease(ctx)
+	}
+	if err == nil && after > 0 {
+		err = j.After(ctx, after)
+	}
+	if err != nil {
+		return err
+	}
+	for {
+		v, err := j.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if v == nil {
+			break
+		}
+		switch v.Status {
+		case judge.Alarm:
+			return fault.Refuse(fmt.Errorf("what is published does not follow from a reviewed commit, and nothing is built upon "+
+				"it: %s", summary(v)), "find out who published it (bakehouse monitor), and take the keys from them "+
+				"(bakehouse root next); then publish from the commit alone: bakehouse reconcile recover --after-alarm")
+		case judge.Unjudged:
+			console.Note(p.log, "cannot judge what is published, and build upon it: %s", summary(v))
+		default:
+			if v.Timestamp == head {
+				mind.keep(timestamp)
+			}
+		}
+	}
+	return nil
+}
+
+// remember notes that the head is this pass's own.
+func (p *pass) remember(ctx context.Context, published int64) error {
+	mind, err := newMemory(followed, p.head, p.verifier)
+	if err != nil {
+		return err
+	}
+	head, timestamp, err := headOf(ctx, p.store)
+	if err == nil && head == published {
+		mind.keep(timestamp)
+	}
+	return err
+}
+
+const maxEntries = 20
+
+// summary is a verdict in an error or a note.
+func summary(v *judge.Verdict) string {
+	lines := v.Lines()
+	if n := len(lines) - maxEntries; n > 0 {
+		lines = append(lines[:maxEntries], fmt.Sprintf("  and %d more: bakehouse monitor", n))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// walk judges all that the store keeps, or what came after the state that is remembered as sound throughout. It returns
+// what is to be said: of every state that is not clean, and of the newest.
+func (p *pass) walk(ctx context.Context, j *judge.Judge, mind *memory) (all []*judge.Verdict, err error) {
+	after, err := mind.last(ctx, p.store, j.Versions())
+	if err == nil && after > 0 {
+		err = j.After(ctx, after)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for {
+		v, err := j.Next(ctx)
+		if err != nil || v == nil {
+			return all, err
+		}
+		all = append(all, v)
+		if v.Status == judge.Clean && len(v.Unknown) == 0 {
+			mind.keep(v.SHA256)
+		}
+	}
+}
+
+// reader is a pass that publishes nothing: its head is pinned, its store is one that exists, and jobs are settled.
+func (o Options) reader(ctx context.Context, log io.Writer) (p *pass, err error) {
+	if o.Jobs, err = batch.Jobs(o.Jobs); err != nil {
+		return nil, err
+	}
+	if p, err = o.pin(log); err != nil {
+		return nil, err
+	}
+	p.store, err = store.OpenExisting(ctx, o.Store)
+	return p, err
+}
