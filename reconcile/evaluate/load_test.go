@@ -598,11 +598,14 @@ func TestAThresholdIsAtMostTheNumberOfKeys(t *testing.T) {
 		t.Errorf("thresholds %v", f.Thresholds)
 	}
 	for thresholds, want := range map[string]string{
-		"targets: 2":                    "keys/thresholds.cue:3:13: thresholds: targets: 2, but 1 key has the use targets",
-		"root: 1":                       "keys/thresholds.cue:3:13: thresholds: root: 1, but 0 keys have the use root",
-		"targets: 0":                    "keys/thresholds.cue:3:",
-		"package: 1":                    "keys/thresholds.cue:3:",
-		"targets: 99999999999999999999": "but 1 key has the use targets",
+		"targets: 2":                 "keys/thresholds.cue:3:13: thresholds: targets: 2: reconcile signs with all of these",
+		"snapshot: 2":                "thresholds: snapshot: 2: reconcile signs with all of these keys in one run",
+		"timestamp: 2":               "leave it out; so that two parties have to agree",
+		"root: 2":                    "thresholds: root: 2, but 0 keys have the use root",
+		"root: 1":                    "keys/thresholds.cue:3:13: thresholds: root: 1, but 0 keys have the use root",
+		"targets: 0":                 "keys/thresholds.cue:3:",
+		"package: 1":                 "keys/thresholds.cue:3:",
+		"root: 99999999999999999999": "but 0 keys have the use root",
 	} {
 		if got := refused(t, repo(keys(thresholds))); !strings.Contains(got, want) {
 			t.Errorf("%s: %s", thresholds, got)

@@ -215,7 +215,8 @@ func (b *builder) takeKeys(n *result.Node) {
 	}
 }
 
-// takeThresholds reads how many keys have to sign a role. More than there are could never sign it.
+// takeThresholds reads how many keys have to sign a role. More than there are could never sign it. The online roles are
+// signed by one run, so more than one key would be a threshold in name only.
 func (b *builder) takeThresholds(n *result.Node) {
 	thresholds := n.Get("thresholds")
 	if thresholds == nil {
@@ -230,7 +231,12 @@ func (b *builder) takeThresholds(n *result.Node) {
 			}
 		}
 		want, err := strconv.Atoi(v.Text)
-		if err != nil || want > have {
+		switch {
+		case use != fleet.UseRoot && want > 1:
+			b.problem(v, "thresholds: %s: %s: reconcile signs with all of these keys in one run, so that whoever holds it has "+
+				"them all", use, v.Text).Hint = "leave it out; so that two parties have to agree, let hosts demand the " +
+				"signatures of two package keys, the second on another machine: bakehouse package sign"
+		case err != nil || want > have:
 			keys := "keys have"
 			if have == 1 {
 				keys = "key has"
