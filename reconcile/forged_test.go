@@ -1,0 +1,357 @@
+package reconcile
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"bakehouse/agent/trust"
+	"bakehouse/agent/trust/bins"
+	"bakehouse/reconcile/judge"
+	"bakehouse/reconcile/keys"
+	"bakehouse/reconcile/publish"
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+	"bakehouse/schema/fleet"
+	"bakehouse/schema/tree"
+	"bakehouse/serve/store"
+)
+
+// forgery is a state that a thief with the online keys makes of the published one. It names the newest reviewed commit,
+// and is signed as reconcile signs.
+type forgery struct {
+	*lab
+	location string
+	st       store.Store
+	life     time.Duration // of the timestamp
+
+	policy  schema.Policy
+	release schema.Release
+	access  *schema.Access
+	hosts   map[string]*schema.Assignment
+}
+
+// forge publishes what bend makes of the newest state.
+func (l *lab) forge(location string, bend func(f *forgery)) {
+	l.t.Helper()
+	ctx, ring := l.t.Context(), l.ring()
+	f := &forgery{lab: l, location: location, st: l.store(location), hosts: map[string]*schema.Assignment{}}
+	head, err := store.Head(ctx, f.st)
+	l.must(err)
+	s, err := publish.NewReader(f.st, l.top(), nil).At(ctx, head)
+	l.must(err)
+	f.policy, f.release, f.access = *s.Policy(), *s.Release(), s.Access()
+	life := fleet.Lifetimes{}
+	for _, of := range []struct {
+		life *time.Duration
+		role string
+	}{{&life.Targets, "targets"}, {&life.Snapshot, "snapshot"}, {&life.Timestamp, "timestamp"}} {
+		*of.life = s.Expires(of.role).Sub(f.release.Issued)
+	}
+	for a := range s.InOrder() {
+		own := *a
+		own.Older = append([]schema.Candidate(nil), a.Older...)
+		f.hosts[a.Host] = &own
+	}
+	before := maps.Clone(f.hosts)
+	for host, a := range before {
+		was := *a
+		was.Older = append([]schema.Candidate(nil), a.Older...)
+		before[host] = &was
+	}
+	f.life = life.Timestamp
+	f.release.Number, f.release.Issued, f.policy.Issued = f.release.Number+1, l.now, l.now
+	f.release.Commit, f.release.Tree = l.git("rev-parse", "main"), l.git("rev-parse", "main^{tree}")
+	bend(f)
+
+	root, err := trust.ParseRoot(l.top().Roots[0])
+	l.must(err)
+	read := func(role string) []byte {
+		b, err := store.Read(ctx, f.st, schema.MetadataKey(role, s.Version(role)), 1<<20)
+		l.must(err)
+		return b
+	}
+	sums, versions := map[string]schema.Digest{}, map[string]int64{}
+	create := func(key string, b []byte) {
+		if err := store.CreateBytes(ctx, f.st, key, b); err != nil && !errors.Is(err, fs.ErrExist) {
+			l.t.Fatal(err)
+		}
+	}
+	targets, err := metadata.Targets().FromBytes(read("targets"))
+	l.must(err)
+	layout := bins.LayoutOf(targets.Signed.Delegations.SuccinctRoles)
+	dirty := map[string]bool{}
+	for host := range before {
+		a, err := json.Marshal(before[host])
+		l.must(err)
+		if b, err := json.Marshal(f.hosts[host]); err != nil || !bytes.Equal(a, b) {
+			dirty[layout.Of(host)] = true
+		}
+	}
+	for _, role := range layout.Names() {
+		versions[role], sums[role] = s.Version(role), s.Sum(role)
+		if !dirty[role] {
+			continue
+		}
+		md := metadata.Targets(f.release.Issued.Add(life.Targets))
+		bins.NameRole(md, role)
+		md.Signed.Version = versions[role] + 1
+		for _, a := range f.hosts {
+			if layout.Of(a.Host) != role {
+				continue
+			}
+			custom, err := json.Marshal(a.Target)
+			l.must(err)
+			md.Signed.Targets[schema.PackageTarget(a.Host)] = &metadata.TargetFiles{Length: a.Length,
+				Hashes: metadata.Hashes{"sha256": a.SHA256[:]}, Custom: (*json.RawMessage)(&custom)}
+		}
+		b, err := keys.SignRole(ring, md, root.Signed.Roles["targets"])
+		l.must(err)
+		versions[role], sums[role] = md.Signed.Version, schema.DigestOf(b)
+		create(schema.MetadataKey(role, md.Signed.Version), b)
+	}
+	contents := map[string]any{schema.PolicyTarget: f.policy, schema.ReleaseTarget: f.release}
+	if f.access != nil {
+		contents[schema.AccessTarget] = f.access
+	}
+	for name, v := range contents {
+		b, err := json.Marshal(v)
+		l.must(err)
+		d := schema.DigestOf(b)
+		create(schema.TargetKey(d), b)
+		targets.Signed.Targets[name] = &metadata.TargetFiles{Length: int64(len(b)),
+			Hashes: metadata.Hashes{"sha256": d[:]}}
+	}
+	targets.Signed.Version++
+	targets.Signed.Expires = f.release.Issued.Add(life.Targets)
+	b, err := keys.SignRole(ring, targets, root.Signed.Roles["targets"])
+	l.must(err)
+	create(schema.MetadataKey("targets", targets.Signed.Version), b)
+	versions["targets"], sums["targets"] = targets.Signed.Version, schema.DigestOf(b)
+
+	snapshot := metadata.Snapshot(f.release.Issued.Add(life.Snapshot))
+	snapshot.Signed.Version = s.Version("snapshot") + 1
+	var lines []tree.Line
+	snapshot.Signed.Meta = map[string]*metadata.MetaFiles{}
+	for role, v := range versions {
+		snapshot.Signed.Meta[role+".json"] = metadata.MetaFile(v)
+		lines = append(lines, tree.Line{Role: role, Version: v, SHA256: sums[role]})
+	}
+	all := tree.Of(lines)
+	create(schema.TreeKey(all.Root()), all.Encode())
+	snapshot.Signed.UnrecognizedFields = tree.Sign(nil, all.Root())
+	b, err = keys.SignRole(ring, snapshot, root.Signed.Roles["snapshot"])
+	l.must(err)
+	create(schema.MetadataKey("snapshot", snapshot.Signed.Version), b)
+
+	stamp := metadata.Timestamp(f.release.Issued.Add(f.life))
+	stamp.Signed.Version = head + 1
+	sum := schema.DigestOf(b)
+	stamp.Signed.Meta = map[string]*metadata.MetaFiles{"snapshot.json": {Version: snapshot.Signed.Version,
+		Length: int64(len(b)), Hashes: metadata.Hashes{"sha256": sum[:]}}}
+	b, err = keys.SignRole(ring, stamp, root.Signed.Roles["timestamp"])
+	l.must(err)
+	create(schema.TimestampKey(head+1), b)
+}
+
+// evil is the package that web01 has on a branch that nobody merged. What it is made of is put into the store.
+func (l *lab) evil(location string) schema.Candidate {
+	l.t.Helper()
+	l.git("checkout", "-q", "-B", "evil", "main")
+	l.disk(1)
+	l.commit("nobody reviewed this")
+	o := l.options(filepath.Join(l.t.TempDir(), "evil"))
+	o.Ref = "evil"
+	_, err := Run(l.t.Context(), o, io.Discard)
+	l.must(err)
+	for key, b := range l.objects(o.Store) {
+		if !strings.HasPrefix(key, schema.MetadataDir) && !strings.HasPrefix(key, schema.TimestampDir) {
+			err := store.CreateBytes(l.t.Context(), l.store(location), key, []byte(b))
+			if err != nil && !errors.Is(err, fs.ErrExist) {
+				l.t.Fatal(err)
+			}
+		}
+	}
+	l.git("checkout", "-q", "main")
+	return l.packageOf(o.Store, "web01")
+}
+
+// packageOf is what a store's newest release gives a host.
+func (l *lab) packageOf(location, host string) schema.Candidate {
+	l.t.Helper()
+	st := l.store(location)
+	head, err := store.Head(l.t.Context(), st)
+	l.must(err)
+	s, err := publish.NewReader(st, l.top(), nil).At(l.t.Context(), head)
+	l.must(err)
+	return s.Assignments()[host].Candidates()[0]
+}
+
+func (l *lab) monitor(location string, from int64) (*Monitoring, error) {
+	l.t.Helper()
+	m, err := Monitor(l.t.Context(), l.options(location), filepath.Join(l.t.TempDir(), "place"), from, io.Discard)
+	l.must(err)
+	return m, m.Err()
+}
+
+const downloads = "downloads: origins: [\"https://cdn.example\"]\n"
+
+// history publishes three releases of a fleet whose hosts wait, with a revocation, users and a download origin.
+func (l *lab) history(location string) {
+	l.t.Helper()
+	l.write("rollout.cue", "package fleet\n\nrollout: {\n\tenabled: true\n\trings: [{name: \"all\", delay: \"3d\"}]\n"+
+		"\tselect: labels: role: \"frontend\"\n\trevoked: "+
+		"[\"sha256:"+strings.Repeat("0a", 32)+"\"]\n}\n"+downloads)
+	l.write("access.cue", "package fleet\n\nusers: installer: {hash: \"$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQxMjM0NTY3OA$"+
+		"oVLnFW4Vdd+KZaNyuHNZYDlTeeRDSkyoACLFGAAhgLc\", permissions: register: [\"~.*\"]}\n")
+	l.publish(location, "first")
+	l.disk(80)
+	l.publish(location, "second")
+	l.disk(70)
+	l.publish(location, "third")
+}
+
+// What somebody signs who has the online keys and nobody's review is named by the monitor, and not signed by a second
+// signer: the host, the field and why.
+func TestWhatAThiefOfTheOnlineKeysPublishesIsNamed(t *testing.T) {
+	l := newLab(t)
+	l.key("audit", fleet.UsePackage)
+	clean := filepath.Join(l.dir, "store")
+	l.history(clean)
+	if m, err := l.monitor(clean, -1); err != nil || len(m.Releases) != 3 || m.Place != 3 {
+		t.Fatalf("the clean history: %v\n%s", err, m.Text())
+	}
+	if done, err := Sign(t.Context(), l.options(clean), []string{"audit"}, io.Discard); err != nil || len(done.Packages) != 4 {
+		t.Fatalf("the clean history is not signed: %+v, %v", done, err) // three of web, one of db
+	}
+	l.now = l.now.Add(time.Hour)
+	honest := l.now
+
+	forge := func(bend func(f *forgery)) func(string) {
+		return func(at string) { l.forge(at, bend) }
+	}
+	for name, test := range map[string]struct {
+		steal func(at string)
+		want  judge.Entry // Reason: a part of it
+	}{
+		"an older candidate of a commit that nobody reviewed": {func(at string) {
+			evil := l.evil(at)
+			l.forge(at, func(f *forgery) {
+				old := &f.hosts["web01"].Older[0]
+				evil.Release, evil.Since = old.Release, old.Since
+				*old = evil
+			})
+		}, judge.Entry{Host: "web01", Field: "older", Reason: "was not given to it by the state before"}},
+		"a release of a branch that nobody merged": {func(at string) {
+			l.evil(at)
+			o := l.options(at)
+			o.Ref, o.CacheDir = "evil", ""
+			_, err := Run(t.Context(), o, io.Discard)
+			l.must(err)
+		}, judge.Entry{Field: "commit", Reason: "is not an ancestor of"}},
+		"a commit that does not exist": {forge(func(f *forgery) { f.release.Commit = strings.Repeat("1", 40) }),
+			judge.Entry{Field: "commit", Reason: "does not exist"}},
+		"a commit's branch in place of its name": {forge(func(f *forgery) { f.release.Commit = "main" }),
+			judge.Entry{Field: "commit", Reason: "is not the 40 hex digits of a commit"}},
+		"a commit from before what is published": {forge(func(f *forgery) {
+			f.release.Commit, f.release.Tree = l.git("rev-parse", "main~1"), l.git("rev-parse", "main~1^{tree}")
+		}), judge.Entry{Field: "commit", Reason: "is not a descendant of"}},
+		"another tree": {forge(func(f *forgery) { f.release.Tree = strings.Repeat("2", 40) }),
+			judge.Entry{Field: "tree", Reason: "the release names 222222222222"}},
+		"no revocations": {forge(func(f *forgery) { f.policy.Revoked = nil }),
+			judge.Entry{Field: "policy.revoked", Reason: "nothing is published, and [\"sha256:0a0a"}},
+		"a ring without its delay": {forge(func(f *forgery) { f.policy.Rings = []schema.Ring{{Name: "all"}} }),
+			judge.Entry{Field: "policy.rings", Reason: "[{\"delay\":\"3d\",\"name\":\"all\"}] follows"}},
+		"a download origin": {forge(func(f *forgery) {
+			f.policy.Downloads = &schema.Downloads{Origins: []string{"https://cdn.example", "https://evil.example"}}
+		}), judge.Entry{Field: "policy.downloads.origins", Reason: "evil.example"}},
+		"a deselected host that is selected": {forge(func(f *forgery) { f.hosts["db01"].Selected = true }),
+			judge.Entry{Host: "db01", Field: "selected", Reason: "true is published, and false follows"}},
+		"a selected host that is not": {forge(func(f *forgery) { f.hosts["web02"].Selected = false }),
+			judge.Entry{Host: "web02", Field: "selected", Reason: "false is published, and true follows"}},
+		"a host of another ring": {forge(func(f *forgery) { f.hosts["web02"].Ring = "" }),
+			judge.Entry{Host: "web02", Field: "ring", Reason: "none is published, and all follows"}},
+		"a host that is left out": {forge(func(f *forgery) { delete(f.hosts, "web02") }),
+			judge.Entry{Host: "web02", Field: "host", Reason: "the commit has it"}},
+		"another root": {func(at string) {
+			l.must(store.CreateBytes(t.Context(), l.store(at), schema.MetadataKey("root", 2), []byte(`{"signed":{}}`)))
+		}, judge.Entry{Field: "root", Reason: "the store publishes root 2, which trust/ lacks"}},
+		"a user": {forge(func(f *forgery) {
+			f.access.Users["mallory"] = schema.User{}
+		}), judge.Entry{Field: "access.users.mallory", Reason: "is published, and the commit does not have it"}},
+		"a wider permission": {forge(func(f *forgery) {
+			f.access.Users["installer"].Permissions[schema.PermDownload] = []string{"~.*"}
+		}), judge.Entry{Field: "access.users.installer.permissions.download", Reason: "does not have it"}},
+		"an earlier since": {forge(func(f *forgery) {
+			f.hosts["web01"].Since = f.hosts["web01"].Since.Add(-30 * time.Minute)
+		}), judge.Entry{Host: "web01", Field: "since", Reason: "2026-03-01T15:00:00Z follows"}},
+		"another release number of a package": {forge(func(f *forgery) { f.hosts["web01"].Release += 5 }),
+			judge.Entry{Host: "web01", Field: "release", Reason: "8 is published, and 3 follows"}},
+		"an older candidate that is dropped": {forge(func(f *forgery) { f.hosts["web01"].Older = nil }),
+			judge.Entry{Host: "web01", Field: "older", Reason: "of release 2 is missing"}},
+		"a number that hosts have not seen": {forge(func(f *forgery) { f.release.Number += 100 }),
+			judge.Entry{Field: "release.number", Reason: "104 is published"}},
+		"bytes that the commit does not yield": {func(at string) {
+			evil := l.evil(at)
+			l.forge(at, func(f *forgery) {
+				a := f.hosts["web01"]
+				a.Older = append([]schema.Candidate{a.Candidates()[0]}, a.Older[:1]...)
+				a.SHA256, a.Length, a.Manifest = evil.SHA256, evil.Length, evil.Manifest
+				a.Recipe, a.Release, a.Since = evil.Recipe, f.release.Number, f.release.Issued
+			})
+		}, judge.Entry{Host: "web01", Field: "package", Reason: "/etc/vitals.conf: "}},
+		"a package of another host": {forge(func(f *forgery) {
+			a, b := f.hosts["web01"], f.hosts["db01"]
+			a.SHA256, a.Length, a.Manifest, a.Recipe, a.Older = b.SHA256, b.Length, b.Manifest, b.Recipe, nil
+		}), judge.Entry{Host: "web01", Field: "package", Reason: "is not what commit"}},
+		"a timestamp for ever": {forge(func(f *forgery) { f.life *= 100 }),
+			judge.Entry{Field: "expires", Reason: "timestamp expires at"}},
+		"a time of issue before the commit's": {forge(func(f *forgery) {
+			f.release.Issued = f.release.Issued.Add(-40 * 24 * time.Hour)
+			f.policy.Issued = f.release.Issued
+		}), judge.Entry{Field: "issued", Reason: "its commit was made at"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l.t = t
+			l.now = honest
+			at := filepath.Join(t.TempDir(), "store")
+			l.must(os.CopyFS(at, os.DirFS(clean)))
+			test.steal(at)
+			m, err := l.monitor(at, -1)
+			if fault.ExitCode(err) != fault.ExitRefused {
+				t.Fatalf("exit code %d: %v\n%s", fault.ExitCode(err), err, m.Text())
+			}
+			all := m.Store
+			for i, v := range m.Releases {
+				if i < 3 && v.Status != judge.Clean {
+					t.Errorf("before the thief came:\n%s", v.Text())
+				}
+				all = append(all, v.Alarms...)
+			}
+			if !slices.ContainsFunc(all, func(e judge.Entry) bool {
+				return e.Host == test.want.Host && e.Field == test.want.Field && strings.Contains(e.Reason, test.want.Reason)
+			}) {
+				t.Errorf("want %v:\n%s", test.want, m.Text())
+			}
+			if len(m.Store) == 0 && m.Place != 3 {
+				t.Errorf("the place moved to %d", m.Place)
+			}
+			_, err = Sign(t.Context(), l.options(at), []string{"audit"}, io.Discard)
+			if !fault.IsRefusal(err) || !strings.Contains(err.Error(), test.want.Field) ||
+				!strings.Contains(err.Error(), test.want.Host) || !strings.Contains(err.Error(), test.want.Reason) {
+				t.Errorf("the second signer says %v", err)
+			}
+		})
+	}
+}
