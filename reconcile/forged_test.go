@@ -355,3 +355,135 @@ func TestWhatAThiefOfTheOnlineKeysPublishesIsNamed(t *testing.T) {
 		})
 	}
 }
+
+// A release of another version of the program, which may make it otherwise, is neither clean nor an alarm; but that its
+// commit is not on the branch, every version can tell.
+func TestWhatAnotherVersionMadeOtherwiseCannotBeJudged(t *testing.T) {
+	l := newLab(t)
+	l.key("audit", fleet.UsePackage)
+	clean := filepath.Join(l.dir, "store")
+	l.history(clean)
+	l.now = l.now.Add(time.Hour)
+	for name, test := range map[string]struct {
+		bend func(f *forgery)
+		code int
+		want string
+	}{
+		"another version": {func(f *forgery) { f.release.Tool, f.policy.MaxHold = "9.9.9", 5 }, fault.ExitUnjudged,
+			"bakehouse 9.9.9 with bake version"},
+		"another bake version": {func(f *forgery) { f.release.Bake, f.policy.MaxHold = 99, 5 }, fault.ExitUnjudged,
+			"with bake version 99"},
+		"another commit": {func(f *forgery) { f.release.Tool, f.release.Commit = "9.9.9", strings.Repeat("1", 40) },
+			fault.ExitRefused, "does not exist"},
+	} {
+		at := filepath.Join(t.TempDir(), "store")
+		l.must(os.CopyFS(at, os.DirFS(clean)))
+		l.forge(at, test.bend)
+		m, err := l.monitor(at, -1)
+		if fault.ExitCode(err) != test.code || !strings.Contains(m.Text(), test.want) || m.Place != 3 {
+			t.Errorf("%s: exit code %d: %v\n%s", name, fault.ExitCode(err), err, m.Text())
+		}
+		_, err = Sign(t.Context(), l.options(at), []string{"audit"}, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: the second signer says %v", name, err)
+		}
+		// Reconcile goes on after another version, and not after an alarm.
+		o := l.options(at)
+		var log bytes.Buffer
+		if _, err := Run(t.Context(), o, &log); (err == nil) != (test.code == fault.ExitUnjudged) {
+			t.Errorf("%s: reconcile: %v", name, err)
+		}
+		if test.code == fault.ExitUnjudged && !strings.Contains(log.String(), "cannot judge what is published") {
+			t.Errorf("%s: reconcile says\n%s", name, &log)
+		}
+	}
+}
+
+// What on-call does after a thief: new keys in a next root, or the same keys in safe hands again. Nothing of what the
+// thief published is carried forward, and what follows is clean; what is built upon it knowingly is not.
+func TestAfterAThiefTheCommitAloneIsPublished(t *testing.T) {
+	l := newLab(t)
+	l.key("audit", fleet.UsePackage)
+	clean := filepath.Join(l.dir, "store")
+	l.history(clean)
+	stolen := func() string {
+		t.Helper()
+		at := filepath.Join(t.TempDir(), "store")
+		l.must(os.CopyFS(at, os.DirFS(clean)))
+		l.now = l.now.Add(time.Hour)
+		evil := l.evil(at)
+		o := l.options(at)
+		o.Ref, o.CacheDir = "evil", ""
+		_, err := Run(t.Context(), o, io.Discard)
+		l.must(err)
+		if l.packageOf(at, "web01").SHA256 != evil.SHA256 {
+			t.Fatal("the thief's package is not published")
+		}
+		l.now = l.now.Add(time.Hour)
+		if _, err := Run(t.Context(), l.options(at), io.Discard); !fault.IsRefusal(err) ||
+			!strings.Contains(fault.HintOf(err), "recover --after-alarm") {
+			t.Fatalf("reconcile says %v", err)
+		}
+		return at
+	}
+	judged := func(at string, from int64, good string) {
+		t.Helper()
+		m, err := l.monitor(at, from)
+		text := m.Text()
+		if fault.ExitCode(err) != fault.ExitRefused || len(m.Releases) != int(5-from) ||
+			m.Releases[3-from].Status != judge.Alarm || m.Releases[4-from].Status != good {
+			t.Errorf("want %s in the end: %v\n%s", good, err, text)
+		}
+		_, err = Sign(t.Context(), l.options(at), []string{"audit"}, io.Discard)
+		if (err == nil) != (good == judge.Clean) {
+			t.Errorf("the second signer says %v", err)
+		}
+	}
+
+	at := stolen()
+	o := l.options(at)
+	o.Recovery.Expired = true
+	_, err := Run(t.Context(), o, io.Discard)
+	l.must(err)
+	judged(at, 0, judge.Clean)
+	if m, err := l.monitor(at, 4); err != nil || m.Place != 5 {
+		t.Errorf("once somebody has looked: %v\n%s", err, m.Text())
+	}
+
+	// A second publisher that judges nothing builds upon it: what the thief gave stays a candidate, and doubtful.
+	at = stolen()
+	l.disk(65)
+	l.commit("fourth")
+	o = l.options(at)
+	p, err := o.reader(t.Context(), io.Discard)
+	l.must(err)
+	l.must(p.head.Evaluate(t.Context()))
+	s, err := publish.Read(t.Context(), p.store, p.head.Fleet, l.now)
+	l.must(err)
+	fresh := o
+	fresh.Store = filepath.Join(t.TempDir(), "fresh")
+	_, err = Run(t.Context(), fresh, io.Discard)
+	l.must(err)
+	for key, b := range l.objects(fresh.Store) {
+		if strings.HasPrefix(key, schema.ManifestDir) || strings.HasPrefix(key, schema.SegmentDir) {
+			_ = store.CreateBytes(t.Context(), p.store, key, []byte(b))
+		}
+	}
+	want, err := p.head.Wanted(nil, l.tool, l.now)
+	l.must(err)
+	for i := range want.Assignments {
+		a := &want.Assignments[i]
+		c := l.packageOf(fresh.Store, a.Host)
+		a.SHA256, a.Length, a.Manifest, a.Recipe = c.SHA256, c.Length, c.Manifest, c.Recipe
+	}
+	_, err = s.Publish(t.Context(), p.store, l.ring(), want)
+	l.must(err)
+	judged(at, 0, judge.Alarm)
+
+	at = stolen()
+	l.nextRoot()
+	l.commit("other keys")
+	_, err = Run(t.Context(), l.options(at), io.Discard)
+	l.must(err)
+	judged(at, 0, judge.Clean)
+}

@@ -117,8 +117,15 @@ func (p *pass) judgeHead(ctx context.Context, release *publish.State) error {
 		return err
 	}
 	mind, err := newMemory(followed, p.head, p.verifier)
-	if err != nil || mind.has(timestamp) {
+	if err != nil {
 		return err
+	}
+	if mind.has(timestamp) {
+		// It was on the branch that was published then, which need not be this one.
+		if ours, err := p.head.Repo.Contains(p.head.Commit(), release.Commit()); err == nil && ours {
+			return nil
+		}
+		mind = nil
 	}
 	j, err := p.newJudge(ctx)
 	if err != nil {

@@ -110,7 +110,7 @@ func (p *pass) storeAlarms(ctx context.Context, j *judge.Judge, at place) ([]jud
 	if err != nil {
 		return nil, err
 	}
-	all = slices.Concat([]judge.Entry{}, all)
+	all = append([]judge.Entry{}, all...) // not nil, for JSON
 	versions := j.Versions()
 	if newest := versions[len(versions)-1]; newest < at.Timestamp {
 		return append(all, judge.Entry{Field: "timestamp", Reason: fmt.Sprintf(
