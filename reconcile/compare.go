@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"bakehouse/agent/trust/bins"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/plan"
@@ -27,7 +28,11 @@ type Comparison struct {
 func Compare(
 	ctx context.Context, s *desired.State, st store.Store, now time.Time, r publish.Recovery,
 ) (*Comparison, error) {
-	release, err := publish.Recover(ctx, st, s.Fleet, now, r)
+	var memory bins.Memory
+	if s.Cache != nil {
+		memory = s.Cache
+	}
+	release, err := publish.Recover(ctx, st, s.Fleet, now, r, memory)
 	if err != nil {
 		return nil, err
 	}

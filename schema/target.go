@@ -3,6 +3,7 @@ package schema
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -68,6 +69,18 @@ func (a *Assignment) Validate() error {
 		last = c.Release
 	}
 	return nil
+}
+
+// Equal reports whether a and b say the same.
+func (a *Assignment) Equal(b *Assignment) bool {
+	return a.Host == b.Host && a.Site == b.Site && a.Ring == b.Ring && a.Selected == b.Selected &&
+		a.newest().equal(b.newest()) && slices.EqualFunc(a.Older, b.Older, Candidate.equal)
+}
+
+func (c Candidate) equal(d Candidate) bool {
+	same := c.Since.Equal(d.Since)
+	c.Since, d.Since = time.Time{}, time.Time{}
+	return same && c == d
 }
 
 // Candidates lists what the host may be given, newest first.

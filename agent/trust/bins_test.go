@@ -3,11 +3,11 @@ package trust
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +16,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/agent/trust/bins"
+	"bakehouse/agent/trust/quorum"
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 )
@@ -70,8 +71,7 @@ func (r *binReader) sign(signed []byte) []byte {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return fmt.Appendf(nil, `{"signatures":[{"keyid":"%s","sig":"%s"}],"signed":%s}`, r.signer.ID(),
-		hex.EncodeToString(sig), signed)
+	return bins.File(signed, []quorum.Signature{{KeyID: r.signer.ID(), Sig: sig}})
 }
 
 func (r *binReader) asItStands(file []byte) (*bins.Bin, bool) {
@@ -100,6 +100,35 @@ func TestABinAsReconcileWritesItIsVerifiedAsItStands(t *testing.T) {
 	for _, name := range r.v.layout.Names() {
 		if _, ok := bins.Read(r.Latest(name), r.numberOf(name), r.v.layout, r.v.verifier); !ok {
 			t.Errorf("%s is not read as it stands", name)
+		}
+	}
+}
+
+// reconcile writes the canonical form without an encoder of JSON: of what was read come the same bytes again.
+func TestABinIsWrittenAsGoTUFWritesIt(t *testing.T) {
+	r := newBinReader(t)
+	for _, host := range []string{"a", "a-b", "a.b", "a_b", "ab", "B"} { // in another order with their suffix than without
+		own := r.Offer(schema.DigestOf([]byte(host)), "fedcba9876543210", 2)
+		r.Assign(schema.Assignment{Host: host, SHA256: schema.DigestOf([]byte("2")), Length: 1, Target: own})
+	}
+	r.Release()
+	for number, name := range r.v.layout.Names() {
+		b, ok := bins.Read(r.Latest(name), number, r.v.layout, r.v.verifier)
+		if !ok {
+			t.Fatalf("%s is not read", name)
+		}
+		as, err := b.All()
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Reverse(as)
+		signed, err := bins.Signed(name, b.Version, b.Expires, as)
+		if got := r.sign(signed); err != nil || !bytes.Equal(got, r.Latest(name)) {
+			t.Errorf("%s\nis written as\n%s, %v", r.Latest(name), got, err)
+		}
+		as[0].Ring = `quoted"`
+		if _, err := bins.Signed(name, b.Version, b.Expires, as); err == nil {
+			t.Error("a name that has to be escaped is written")
 		}
 	}
 }

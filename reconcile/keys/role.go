@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"bakehouse/agent/trust/quorum"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
@@ -48,36 +50,63 @@ func (k *Keyring) Enough(threshold func(use string) int, uses ...string) error {
 // file. A signature more than that is only weight.
 func SignRole[T metadata.Roles](ring *Keyring, md *metadata.Metadata[T], role *metadata.Role) ([]byte, error) {
 	md.ClearSignatures()
+	err := ring.each(role, func(name, _ string, s signature.Signer) error {
+		_, err := Sign(md, name, s)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return md.ToBytes(false)
+}
+
+// SignBytes is SignRole for the signed part of a file as it is to stand there.
+func (k *Keyring) SignBytes(signed []byte, role *metadata.Role) (sigs []quorum.Signature, err error) {
+	err = k.each(role, func(name, id string, s signature.Signer) error {
+		sig, err := s.SignMessage(bytes.NewReader(signed))
+		if err != nil {
+			return fmt.Errorf("sign with key %s: %w", name, err)
+		}
+		sigs = append(sigs, quorum.Signature{KeyID: id, Sig: sig})
+		return nil
+	})
+	return sigs, err
+}
+
+// each signs with as many keys as the role needs.
+func (k *Keyring) each(role *metadata.Role, sign func(name, id string, s signature.Signer) error) error {
+	n := 0
 	var why []error
-	for _, name := range slices.Sorted(maps.Keys(ring.keys)) {
-		if len(md.Signatures) >= role.Threshold {
+	for _, name := range slices.Sorted(maps.Keys(k.keys)) {
+		if n >= role.Threshold {
 			break
 		}
-		key := ring.keys[name]
+		key := k.keys[name]
 		id, err := ID(key)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if !slices.Contains(role.KeyIDs, id) {
 			continue
 		}
-		if err := ring.Usable(key); err != nil {
+		if err := k.Usable(key); err != nil {
 			why = append(why, err)
 			continue
 		}
-		s, err := ring.MetadataSigner(name)
+		s, err := k.MetadataSigner(name)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if _, err := Sign(md, name, s); err != nil {
-			return nil, err
+		if err := sign(name, id, s); err != nil {
+			return err
 		}
+		n++
 	}
-	if n := len(md.Signatures); n < role.Threshold {
-		return nil, fault.Hint(fmt.Errorf("%d of %d keys can sign here: %w", n, role.Threshold, errors.Join(why...)),
+	if n < role.Threshold {
+		return fault.Hint(fmt.Errorf("%d of %d keys can sign here: %w", n, role.Threshold, errors.Join(why...)),
 			hintKeyDir)
 	}
-	return md.ToBytes(false)
+	return nil
 }
 
 // Sign adds the signature of the key of that name to md. go-tuf does not say why a signer failed, so that is caught

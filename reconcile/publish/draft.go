@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"bakehouse/agent/trust/bins"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -59,7 +59,8 @@ type Draft struct {
 	Targets     map[string][]byte // content of top-level targets, by name
 	Delegations *metadata.Delegations
 
-	assignments map[string][]schema.Assignment // by bin, hosts in order
+	layout      bins.Layout
+	assignments [][]*schema.Assignment // by number of the bin, hosts in order; those that stay are Previous'
 	plan        schema.AboutPlan
 }
 
@@ -130,12 +131,14 @@ func follow(
 }
 
 func (d *Draft) assign(prev Previous, want []schema.Assignment) error {
-	byHost := map[string]schema.Assignment{}
-	for _, w := range want {
-		if _, ok := byHost[w.Host]; ok {
-			return fmt.Errorf("host %s is in the state to publish twice", w.Host)
-		}
-		a, changed := follow(prev.Assignments[w.Host], w, d.Number, d.Time)
+	d.layout = bins.LayoutOf(d.Delegations.SuccinctRoles)
+	names := d.layout.Names()
+	d.assignments = make([][]*schema.Assignment, len(names))
+	dirty := make([]bool, len(names))
+	kept := 0 // of the hosts before
+	for _, w := range inOrder(want) {
+		was := prev.Assignments[w.Host]
+		a, changed := follow(was, *w, d.Number, d.Time)
 		if prev.MinVersion > 0 {
 			// The host may have been given something later that is lost, and rejects any lower number.
 			a.Release = d.Number
@@ -143,53 +146,78 @@ func (d *Draft) assign(prev Previous, want []schema.Assignment) error {
 		if err := a.Validate(); err != nil {
 			return err
 		}
-		byHost[w.Host] = a
 		if changed {
 			d.Hosts = append(d.Hosts, w.Host)
 		}
-	}
-	d.plan.Hosts = len(byHost)
-	dirty := map[string]bool{}
-	d.assignments = map[string][]schema.Assignment{}
-	for _, host := range slices.Sorted(maps.Keys(byHost)) {
-		a, bin := byHost[host], d.binOf(host)
-		d.assignments[bin] = append(d.assignments[bin], a)
-		was := prev.Assignments[host]
-		if was != nil && reflect.DeepEqual(*was, a) {
-			continue
+		bin := d.layout.Number(w.Host)
+		if n := len(d.assignments[bin]); n > 0 && d.assignments[bin][n-1].Host == w.Host {
+			return fmt.Errorf("host %s is in the state to publish twice", w.Host)
 		}
-		dirty[bin] = true
-		switch {
-		case was == nil:
-			d.plan.Added++
-		case was.SHA256 != a.SHA256:
-			d.plan.Package++
-		default:
-			d.plan.Attributes++
+		if was != nil {
+			kept++
 		}
-	}
-	for host := range prev.Assignments {
-		if _, ok := byHost[host]; !ok {
-			dirty[d.binOf(host)] = true
-			d.Removed = append(d.Removed, host)
-		}
-	}
-	// Also what is in a bin but was not carried forward, because its keys were dropped.
-	for bin, n := range prev.InBins {
-		if n != len(d.assignments[bin]) {
+		if was == nil || !was.Equal(&a) {
 			dirty[bin] = true
+			d.count(was, &a)
+			was = new(a)
+		}
+		d.assignments[bin] = append(d.assignments[bin], was)
+	}
+	d.plan.Hosts = len(want)
+	if kept < len(prev.Assignments) {
+		d.remove(prev, dirty)
+	}
+	for i, name := range names {
+		// Also what is in a bin but was not carried forward, because its keys were dropped.
+		if dirty[i] || prev.InBins[name] != len(d.assignments[i]) {
+			d.Dirty = append(d.Dirty, name)
 		}
 	}
-	slices.Sort(d.Hosts)
-	slices.Sort(d.Removed)
-	d.plan.Removed = len(d.Removed)
-	d.Dirty = slices.Sorted(maps.Keys(dirty))
-	d.Changed = len(dirty) > 0
+	d.Changed = len(d.Dirty) > 0
 	return nil
 }
 
-func (d *Draft) binOf(host string) string {
-	return d.Delegations.SuccinctRoles.GetRolesForTarget(schema.PackageTarget(host))[0].Name
+// remove notes the hosts that are no longer wanted.
+func (d *Draft) remove(prev Previous, dirty []bool) {
+	wanted := map[string]bool{}
+	for _, as := range d.assignments {
+		for _, a := range as {
+			wanted[a.Host] = true
+		}
+	}
+	for host := range prev.Assignments {
+		if !wanted[host] {
+			dirty[d.layout.Number(host)] = true
+			d.Removed = append(d.Removed, host)
+		}
+	}
+	slices.Sort(d.Removed)
+	d.plan.Removed = len(d.Removed)
+}
+
+// count adds a host that is given another thing than before; was is nil if it was given nothing.
+func (d *Draft) count(was, a *schema.Assignment) {
+	switch {
+	case was == nil:
+		d.plan.Added++
+	case was.SHA256 != a.SHA256:
+		d.plan.Package++
+	default:
+		d.plan.Attributes++
+	}
+}
+
+// inOrder is what is wanted in order of hosts, as it usually is.
+func inOrder(want []schema.Assignment) []*schema.Assignment {
+	all := make([]*schema.Assignment, len(want))
+	for i := range want {
+		all[i] = &want[i]
+	}
+	byHost := func(a, b *schema.Assignment) int { return strings.Compare(a.Host, b.Host) }
+	if !slices.IsSortedFunc(all, byHost) {
+		slices.SortFunc(all, byHost)
+	}
+	return all
 }
 
 // targets sets the top-level targets. The issue time moves with any change and with nothing else, and a commit that
@@ -245,18 +273,13 @@ func sameJSON(a, b any) bool {
 	return err1 == nil && err2 == nil && bytes.Equal(x, y)
 }
 
-// Bin is what a bin says: its hosts' targets, by name.
-func (d *Draft) Bin(name string) (map[string]*metadata.TargetFiles, error) {
-	targets := map[string]*metadata.TargetFiles{}
-	for _, a := range d.assignments[name] {
-		b, err := json.Marshal(a.Target)
-		if err != nil {
-			return nil, err
-		}
-		targets[schema.PackageTarget(a.Host)] = &metadata.TargetFiles{Length: a.Length,
-			Hashes: metadata.Hashes{"sha256": a.SHA256[:]}, Custom: (*json.RawMessage)(&b)}
+// Signed is the signed part of a bin, under a version and expiry.
+func (d *Draft) Signed(name string, version int64, expires time.Time) ([]byte, error) {
+	number := slices.Index(d.layout.Names(), name)
+	if number < 0 {
+		return nil, fmt.Errorf("there is no bin %s", name)
 	}
-	return targets, nil
+	return bins.Signed(name, version, expires, d.assignments[number])
 }
 
 // TopTargets is what the role targets says: the length and digest of each top-level target, by name.

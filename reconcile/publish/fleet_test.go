@@ -218,7 +218,7 @@ func next(now time.Time, as ...schema.Assignment) release {
 // publish runs once, as reconcile does.
 func (f *testFleet) publish(st store.Store, n release) (*Summary, error) {
 	f.t.Helper()
-	s, err := Recover(f.t.Context(), st, f.Fleet, n.Now, f.recovery)
+	s, err := Recover(f.t.Context(), st, f.Fleet, n.Now, f.recovery, nil)
 	if err != nil {
 		return nil, err
 	}

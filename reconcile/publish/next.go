@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 	"time"
 
@@ -189,10 +188,10 @@ func (n *Next) Says(role string, published *State) ([]byte, error) {
 		md.Signed.Version = version
 		return cjson.EncodeCanonical(md.Signed)
 	}
-	md, err := n.role(role, n.state.fleet.Lifetimes)
-	if err != nil {
-		return nil, err
+	if role != metadata.TARGETS {
+		return n.Signed(role, version, expires)
 	}
+	md := n.top(n.state.fleet.Lifetimes)
 	md.Signed.Version, md.Signed.Expires = version, expires
 	return cjson.EncodeCanonical(md.Signed)
 }
@@ -205,9 +204,9 @@ func (n *Next) Roles() []string {
 // Given yields what the draft gives each host.
 func (d *Draft) Given() iter.Seq[schema.Assignment] {
 	return func(yield func(schema.Assignment) bool) {
-		for _, bin := range slices.Sorted(maps.Keys(d.assignments)) {
-			for _, a := range d.assignments[bin] {
-				if !yield(a) {
+		for _, bin := range d.assignments {
+			for _, a := range bin {
+				if !yield(*a) {
 					return
 				}
 			}
@@ -216,7 +215,7 @@ func (d *Draft) Given() iter.Seq[schema.Assignment] {
 }
 
 // BinOf names the bin that has the host.
-func (d *Draft) BinOf(host string) string { return d.binOf(host) }
+func (d *Draft) BinOf(host string) string { return d.layout.Of(host) }
 
 // Says is the signed part of a role of a state that has one, in canonical JSON.
 func (r *Reader) Says(ctx context.Context, s *State, role string) ([]byte, error) {

@@ -31,7 +31,7 @@ import (
 // numbers, since, older candidates). Given an old state it can only publish versions that hosts have seen already, and
 // they refuse those.
 func Read(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time) (*State, error) {
-	return Recover(ctx, st, f, now, Recovery{})
+	return Recover(ctx, st, f, now, Recovery{}, nil)
 }
 
 // Recovery is what an operator reports has happened to a store; unreported, it is refused.
@@ -48,8 +48,11 @@ type Recovery struct {
 // it got the newest, and versions of roles other than the timestamp run ahead of it, by files of runs that died.
 const recoveryMargin = 1000
 
-// Recover is Read for a store to which r has happened.
-func Recover(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time, r Recovery) (*State, error) {
+// Recover is Read for a store to which r has happened. Bins that memory knows as verified are not read again; it may be
+// nil.
+func Recover(
+	ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time, r Recovery, memory bins.Memory,
+) (*State, error) {
 	s := &State{fleet: f, now: wholeSeconds(now), assignments: map[string]*schema.Assignment{}}
 	if err := s.readRoots(ctx, st); err != nil {
 		return nil, err
@@ -89,6 +92,7 @@ func Recover(ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time,
 	if r.Expired || !s.believed(metadata.SNAPSHOT) {
 		c.IgnoreTree()
 	}
+	c.Remember(memory)
 	if err := s.load(ctx, st, c); err != nil {
 		return nil, err
 	}

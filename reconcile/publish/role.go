@@ -14,18 +14,13 @@ import (
 
 // What a role says follows from a draft and the lifetimes that the commit gives; its version, from the store.
 
-// role is targets or a bin.
-func (d *Draft) role(name string, life fleet.Lifetimes) (*metadata.Metadata[metadata.TargetsType], error) {
+// top is the role targets.
+func (d *Draft) top(life fleet.Lifetimes) *metadata.Metadata[metadata.TargetsType] {
 	md := metadata.Targets(d.Time.Add(life.Targets))
-	bins.NameRole(md, name)
-	if name == metadata.TARGETS {
-		md.Signed.Delegations = d.Delegations
-		md.Signed.Targets = d.TopTargets()
-		return md, nil
-	}
-	var err error
-	md.Signed.Targets, err = d.Bin(name)
-	return md, err
+	bins.NameRole(md, metadata.TARGETS)
+	md.Signed.Delegations = d.Delegations
+	md.Signed.Targets = d.TopTargets()
+	return md
 }
 
 // snapshotOf lists versions only: lengths and hashes of every bin would double what each host reads at each change.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"bakehouse/agent/trust/bins"
 	"bakehouse/reconcile/keys"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -125,10 +126,10 @@ func (p *publisher) writeBins(ctx context.Context, meta map[string]*metadata.Met
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			md, err := p.d.role(name, p.s.fleet.Lifetimes)
-			if err == nil {
-				versions[i], files[i], err = createNext(ctx, p, name, md, &md.Signed.Version)
-			}
+			var err error
+			versions[i], files[i], err = p.createNext(ctx, name, func(version int64) ([]byte, error) {
+				return p.bin(name, version)
+			})
 			if errs[i] = err; err != nil {
 				cancel()
 			}
@@ -144,6 +145,16 @@ func (p *publisher) writeBins(ctx context.Context, meta map[string]*metadata.Met
 		p.sum.Roles = append(p.sum.Roles, name)
 	}
 	return nil
+}
+
+// bin is the file of a bin.
+func (p *publisher) bin(name string, version int64) ([]byte, error) {
+	signed, err := p.d.Signed(name, version, p.d.Time.Add(p.s.fleet.Lifetimes.Targets))
+	if err != nil {
+		return nil, err
+	}
+	sigs, err := p.ring.SignBytes(signed, p.s.root.Signed.Roles[metadata.TARGETS])
+	return bins.File(signed, sigs), err
 }
 
 // writers is how many bins are signed and stored at a time: a stored file waits for the disk, a signature for the KMS.
@@ -162,17 +173,17 @@ func first(errs []error) error {
 }
 
 func (p *publisher) writeTargets(ctx context.Context, meta map[string]*metadata.MetaFiles) error {
-	md, err := p.d.role(metadata.TARGETS, p.s.fleet.Lifetimes)
-	if err != nil {
-		return err
-	}
+	md := p.d.top(p.s.fleet.Lifetimes)
 	for _, name := range slices.Sorted(maps.Keys(p.d.Targets)) {
 		b := p.d.Targets[name]
 		if err := p.create(ctx, schema.TargetKey(schema.DigestOf(b)), b); err != nil {
 			return err
 		}
 	}
-	v, b, err := createNext(ctx, p, metadata.TARGETS, md, &md.Signed.Version)
+	v, b, err := p.createNext(ctx, metadata.TARGETS, func(version int64) ([]byte, error) {
+		md.Signed.Version = version
+		return keys.SignRole(p.ring, md, p.s.root.Signed.Roles[metadata.TARGETS])
+	})
 	if err != nil {
 		return err
 	}
@@ -189,7 +200,10 @@ func (p *publisher) writeSnapshot(
 	if err := p.create(ctx, schema.TreeKey(t.Root()), t.Encode()); err != nil {
 		return nil, err
 	}
-	v, b, err := createNext(ctx, p, metadata.SNAPSHOT, md, &md.Signed.Version)
+	v, b, err := p.createNext(ctx, metadata.SNAPSHOT, func(version int64) ([]byte, error) {
+		md.Signed.Version = version
+		return keys.SignRole(p.ring, md, p.s.root.Signed.Roles[metadata.SNAPSHOT])
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -247,19 +261,14 @@ func (s *State) after(role string) int64 {
 	return max(after, s.minVersion-1)
 }
 
-// createNext signs md under the first version that may follow and whose name is free, and stores it. A file that a
-// crashed run left holds its version for good: clients may have cached it.
-func createNext[T metadata.Roles](
-	ctx context.Context, p *publisher, role string, md *metadata.Metadata[T], version *int64,
+// createNext has a role signed under the first version that may follow and whose name is free, and stores it. A file
+// that a crashed run left holds its version for good: clients may have cached it.
+func (p *publisher) createNext(
+	ctx context.Context, role string, sign func(version int64) ([]byte, error),
 ) (int64, []byte, error) {
-	by := p.s.root.Signed.Roles[role]
-	if by == nil { // a bin
-		by = p.s.root.Signed.Roles[metadata.TARGETS]
-	}
 	after := p.s.after(role)
 	for v := after + 1; v <= after+maxLeftovers; v++ {
-		*version = v
-		b, err := keys.SignRole(p.ring, md, by)
+		b, err := sign(v)
 		if err != nil {
 			return 0, nil, fmt.Errorf("%s: %w", role, err)
 		}

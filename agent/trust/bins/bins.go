@@ -4,6 +4,7 @@
 //	Layout   which bin a host's entry is in, as the role targets delegates them
 //	Read     verifies a file that is canonical JSON as it stands, and decodes it in the same walk (canonical.go)
 //	Bin      what is left of a bin once it is verified: nobody holds its file
+//	Signed   a bin as reconcile signs it (write.go)
 //	Recall   a bin that was verified before, by its file's digest, from a private memory (memory.go, record.go)
 //
 // Read accepts only what reconcile writes: one spelling of each value, every name known and in order. A file of any

@@ -146,20 +146,22 @@ func (s *scanner) num() (n int64) {
 	return n
 }
 
-// time reads "2006-01-02T15:04:05Z" without the quotes.
+// timeForm is RFC 3339 in whole seconds of UTC.
+const timeForm = "2006-01-02T15:04:05Z"
+
+// time reads a time without the quotes.
 func (s *scanner) time() time.Time {
-	const form = "2006-01-02T15:04:05Z"
-	if s.bad || len(s.b)-s.at < len(form) {
+	if s.bad || len(s.b)-s.at < len(timeForm) {
 		s.bad = true
 		return time.Time{}
 	}
-	text := s.b[s.at : s.at+len(form)]
-	s.at += len(form)
+	text := s.b[s.at : s.at+len(timeForm)]
+	s.at += len(timeForm)
 	if string(text) == s.since {
 		return s.sinceAt
 	}
-	t, err := time.Parse(form, string(text))
-	if err != nil || t.Format(form) != string(text) {
+	t, err := time.Parse(timeForm, string(text))
+	if err != nil || t.Format(timeForm) != string(text) {
 		s.bad = true
 		return time.Time{}
 	}
