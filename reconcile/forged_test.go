@@ -213,8 +213,9 @@ func (l *lab) history(location string) {
 	l.write("rollout.cue", "package fleet\n\nrollout: {\n\tenabled: true\n\trings: [{name: \"all\", delay: \"3d\"}]\n"+
 		"\tselect: labels: role: \"frontend\"\n\trevoked: "+
 		"[\"sha256:"+strings.Repeat("0a", 32)+"\"]\n}\n"+downloads)
-	l.write("access.cue", "package fleet\n\nusers: installer: {hash: \"$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQxMjM0NTY3OA$"+
-		"oVLnFW4Vdd+KZaNyuHNZYDlTeeRDSkyoACLFGAAhgLc\", permissions: register: [\"~.*\"]}\n")
+	const hash = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQxMjM0NTY3OA$oVLnFW4Vdd+KZaNyuHNZYDlTeeRDSkyoACLFGAAhgLc"
+	l.write("access.cue",
+		"package fleet\n\nusers: installer: {hash: \""+hash+"\", permissions: register: [\"~.*\"]}\n")
 	l.publish(location, "first")
 	l.disk(80)
 	l.publish(location, "second")
@@ -232,8 +233,9 @@ func TestWhatAThiefOfTheOnlineKeysPublishesIsNamed(t *testing.T) {
 	if m, err := l.monitor(clean, -1); err != nil || len(m.Releases) != 3 || m.Place != 3 {
 		t.Fatalf("the clean history: %v\n%s", err, m.Text())
 	}
-	if done, err := Sign(t.Context(), l.options(clean), []string{"audit"}, io.Discard); err != nil || len(done.Packages) != 4 {
-		t.Fatalf("the clean history is not signed: %+v, %v", done, err) // three of web, one of db
+	done, err := Sign(t.Context(), l.options(clean), []string{"audit"}, io.Discard)
+	if err != nil || len(done.Packages) != 4 { // three of web, one of db
+		t.Fatalf("the clean history is not signed: %+v, %v", done, err)
 	}
 	l.now = l.now.Add(time.Hour)
 	honest := l.now
@@ -340,7 +342,8 @@ func TestWhatAThiefOfTheOnlineKeysPublishesIsNamed(t *testing.T) {
 				all = append(all, v.Alarms...)
 			}
 			if !slices.ContainsFunc(all, func(e judge.Entry) bool {
-				return e.Host == test.want.Host && e.Field == test.want.Field && strings.Contains(e.Reason, test.want.Reason)
+				return e.Host == test.want.Host && e.Field == test.want.Field &&
+					strings.Contains(e.Reason, test.want.Reason)
 			}) {
 				t.Errorf("want %v:\n%s", test.want, m.Text())
 			}

@@ -55,7 +55,8 @@ func newLab(t *testing.T) *lab {
 	l.must(os.Mkdir(filepath.Join(l.dir, "programs"), 0o755))
 	l.must(os.WriteFile(filepath.Join(l.dir, "programs", "bakehouse-agent-linux-amd64"),
 		[]byte(strings.Repeat("a host program\n", 5000)), 0o755))
-	_, err = upgrade.Upgrade(t.Context(), l.repo(), l.programs(), l.tool, []schema.Platform{{OS: "linux", Arch: "amd64"}})
+	linux := []schema.Platform{{OS: "linux", Arch: "amd64"}}
+	_, err = upgrade.Upgrade(t.Context(), l.repo(), l.programs(), l.tool, linux)
 	l.must(err)
 	return l
 }
@@ -118,8 +119,8 @@ func (l *lab) git(args ...string) string {
 	cmd.Dir = l.repo()
 	date := l.now.Format(time.RFC3339)
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_SYSTEM="+os.DevNull,
-		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com",
-		"GIT_AUTHOR_DATE="+date, "GIT_COMMITTER_DATE="+date)
+		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a",
+		"GIT_COMMITTER_EMAIL=a@example.com", "GIT_AUTHOR_DATE="+date, "GIT_COMMITTER_DATE="+date)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		l.t.Fatalf("git %s: %v\n%s", args, err, out)

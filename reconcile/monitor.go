@@ -22,9 +22,8 @@ import (
 // place is how far a monitor has come: the newest state that was clean, with all before it.
 type place struct {
 	Timestamp int64         `json:"timestamp"`
-	SHA256    schema.Digest `json:"sha256"`           // of the timestamp's file
-	Newest    time.Time     `json:"newest,omitzero"`  // when there was nothing after it
-	Unknown   []judge.Entry `json:"unknown,omitzero"` // of that state
+	SHA256    schema.Digest `json:"sha256"`          // of the timestamp's file
+	Newest    time.Time     `json:"newest,omitzero"` // when there was nothing after it
 }
 
 // Monitoring is one pass over what was published since the last, as `monitor --json` prints it.
@@ -78,7 +77,7 @@ func Monitor(ctx context.Context, o Options, file string, from int64, log io.Wri
 		}
 		m.Releases = append(m.Releases, v)
 		if clean = clean && v.Status == judge.Clean; clean {
-			at = place{Timestamp: v.Timestamp, SHA256: v.SHA256, Unknown: v.Unknown}
+			at = place{Timestamp: v.Timestamp, SHA256: v.SHA256}
 		}
 	}
 	if len(m.Store) == 0 {

@@ -1,12 +1,14 @@
 // Package reconcile is one pass from a commit to a published release, and the operator's commands around it.
 //
 // A pass, in order: source pins the commit, checks its signature if the operator asks for that, and reads its tree;
-// schema/fleet evaluates the CUE; rules resolves each host into a recipe; sign verifies what is published, from the
-// repo's trust/ and never from the store's word, and source the signatures on the commits since then; plan tells the
-// difference; the keys are unlocked; bake makes the new packages, their segments going into the store; sign adds a
-// statement to each and then publishes TUF metadata, the numbered timestamp last. Everything before that timestamp is
-// invisible to hosts, so a pass that dies at any instant leaves the old release in place, and running it again
-// converges.
+// desired evaluates the CUE and resolves each host into a recipe; publish verifies what is published, from the repo's
+// trust/ and never from the store's word, and source the signatures on the commits since then; judge says whether it
+// follows from a reviewed commit; plan tells the difference; the keys are unlocked; bake makes the new packages, their
+// segments going into the store; publish adds a statement to each and then TUF metadata, the numbered timestamp last.
+// Everything before that timestamp is invisible to hosts, so a pass that dies at any instant leaves the old release in
+// place, and running it again converges.
+//
+// What asks the judge of releases that are published stands here, too: Monitor, Sign and Verify.
 package reconcile
 
 import (
@@ -211,8 +213,8 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 	return out, summary.Due, nil
 }
 
-// publishedCommit is the commit from which on commits are to be verified; empty if nothing is published, or nothing that
-// is still believed.
+// publishedCommit is the commit from which on commits are to be verified; empty if nothing is published, or nothing
+// that is still believed.
 func publishedCommit(release *publish.State, log io.Writer) string {
 	if release.Release() == nil && release.Head() > 0 {
 		console.Note(log, "the newest root no longer trusts the keys that signed what is published; "+

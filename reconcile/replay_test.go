@@ -44,8 +44,8 @@ func TestWhatIsPublishedIsAFunctionOfStateCommitTimeAndProgram(t *testing.T) {
 	}
 	rings := func(canary string) func() {
 		return func() {
-			l.write("rollout.cue", "package fleet\n\nrollout: {\n\tenabled: true\n\trings: [{name: \"canary\", when: hosts: "+
-				"[\"web01\"]}, {name: \"all\", delay: \""+canary+"\"}]\n}\n")
+			l.write("rollout.cue", "package fleet\n\nrollout: {\n\tenabled: true\n\trings: "+
+				"[{name: \"canary\", when: hosts: [\"web01\"]}, {name: \"all\", delay: \""+canary+"\"}]\n}\n")
 		}
 	}
 	publish("first", func() {})

@@ -119,8 +119,8 @@ func (v *Verified) Err() error {
 	case judge.Alarm:
 		return fault.Refuse(fmt.Errorf("release %d does not follow from commit %.12s: %s", d.Release, d.Commit,
 			console.Count(len(d.Alarms), "alarm")),
-			"find out who published it: `bakehouse monitor` judges every release, `bakehouse reproduce HASH` names commit "+
-				"and signatures, `bakehouse store fsck` what was altered")
+			"find out who published it: `bakehouse monitor` judges every release, `bakehouse reproduce HASH` names "+
+				"commit and signatures, `bakehouse store fsck` what was altered")
 	case judge.Unjudged:
 		return fault.Hint(fmt.Errorf("release %d cannot be judged: %s", d.Release, d.Unjudged[0]),
 			"judge it with the version that published it, in a whole clone")

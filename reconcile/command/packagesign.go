@@ -47,7 +47,8 @@ With --allowed-signers or --keyring, commits are verified first, as "bakehouse r
 			for _, e := range done.Left {
 				console.Warn(cmd.ErrOrStderr(), "not signed: %s", e)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "signed %s of release %d for %s with %s: it follows from commit %.12s\n",
+			_, err = fmt.Fprintf(cmd.OutOrStdout(),
+				"signed %s of release %d for %s with %s: it follows from commit %.12s\n",
 				console.Count(len(done.Packages), "package"), done.Release, console.Count(done.Hosts, "host"),
 				strings.Join(done.SignedBy, ", "), done.Commit)
 			return err

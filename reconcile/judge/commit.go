@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/roots"
@@ -14,13 +13,25 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-// clockSlack is by how much the clocks of publishers, reviewers and the judge may differ, and how long a run may take.
-const clockSlack = 24 * time.Hour
+// branch is the commits that count as reviewed: those that the head descends from.
+type branch struct {
+	Options
+	top       *fleet.Fleet              // of the head
+	evaluated map[string]*desired.State // by commit; few
+}
 
-// commit returns what the release's commit wants, nil if that is not to be known: the verdict says why. A commit that
+func newBranch(o Options, top *fleet.Fleet) *branch {
+	b := &branch{o, top, map[string]*desired.State{}}
+	if o.Head.Fleet != nil {
+		b.evaluated[o.Head.Commit()] = o.Head
+	}
+	return b
+}
+
+// wants returns what the release's commit wants, nil if that is not to be known: the verdict says why. A commit that
 // is not on the branch is not evaluated: nobody has looked at it.
-func (j *Judge) commit(ctx context.Context, v *Verdict, r *schema.Release, before string) (*desired.State, error) {
-	repo, head := j.Head.Repo, j.Head.Commit()
+func (b *branch) wants(ctx context.Context, v *Verdict, r *schema.Release, before string) (*desired.State, error) {
+	repo, head := b.Head.Repo, b.Head.Commit()
 	if err := source.CheckCommit(r.Commit); err != nil {
 		v.alarm("", "commit", "%v", err)
 		return nil, nil
@@ -61,12 +72,12 @@ func (j *Judge) commit(ctx context.Context, v *Verdict, r *schema.Release, befor
 	if rev.Time.Sub(r.Issued) > clockSlack {
 		v.alarm("", "issued", "the release is of %s, and its commit was made at %s", stamp(r.Issued), stamp(rev.Time))
 	}
-	if j.Commits != nil {
-		if err := j.Commits.Between(before, r.Commit); err != nil {
+	if b.Commits != nil {
+		if err := b.Commits.Between(before, r.Commit); err != nil {
 			v.alarm("", "signature", "%v", err)
 		}
 	}
-	s, err := j.evaluate(ctx, r.Commit, rev)
+	s, err := b.evaluate(ctx, r.Commit, rev)
 	var problems fleet.Problems
 	if errors.As(err, &problems) || fault.IsRefusal(err) {
 		v.differs(Entry{"", "commit", fmt.Sprintf("commit %.12s cannot be published: %v", r.Commit, err)})
@@ -75,12 +86,12 @@ func (j *Judge) commit(ctx context.Context, v *Verdict, r *schema.Release, befor
 	if err != nil {
 		return nil, err
 	}
-	if n, m := len(s.Fleet.Roots), len(j.top.Roots); n > m {
+	if n, m := len(s.Fleet.Roots), len(b.top.Roots); n > m {
 		v.alarm("", "root", "commit %.12s has %d roots, and the head %d", r.Commit, n, m)
 		return nil, nil
 	}
 	for n, root := range s.Fleet.Roots {
-		if !roots.Same(root, j.top.Roots[n]) {
+		if !roots.Same(root, b.top.Roots[n]) {
 			v.alarm("", "root", "trust/%d.root.json of commit %.12s is not that of the head", n+1, r.Commit)
 			return nil, nil
 		}
@@ -88,23 +99,21 @@ func (j *Judge) commit(ctx context.Context, v *Verdict, r *schema.Release, befor
 	return s, nil
 }
 
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
 // evaluate is what a commit wants. The last few stay in memory: releases of one commit follow each other.
-func (j *Judge) evaluate(ctx context.Context, commit string, rev *source.Revision) (*desired.State, error) {
-	if s := j.evaluated[commit]; s != nil {
+func (b *branch) evaluate(ctx context.Context, commit string, rev *source.Revision) (*desired.State, error) {
+	if s := b.evaluated[commit]; s != nil {
 		return s, nil
 	}
-	s := desired.AtRevision(j.Head.Repo, rev, j.Head.Cache)
+	s := desired.AtRevision(b.Head.Repo, rev, b.Head.Cache)
 	if err := s.Evaluate(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.Complete(); err != nil {
 		return nil, err
 	}
-	if len(j.evaluated) > 1 {
-		clear(j.evaluated)
+	if len(b.evaluated) > 1 {
+		clear(b.evaluated)
 	}
-	j.evaluated[commit] = s
+	b.evaluated[commit] = s
 	return s, nil
 }

@@ -28,7 +28,7 @@ func (j *Judge) release(ctx context.Context, v *Verdict, next *publish.State) er
 	if j.prev != nil {
 		before = j.prev.Commit()
 	}
-	s, err := j.commit(ctx, v, r, before)
+	s, err := j.branch.wants(ctx, v, r, before)
 	if s == nil || err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (j *Judge) release(ctx context.Context, v *Verdict, next *publish.State) er
 		return err
 	}
 	want.Release.Bake = r.Bake
-	if err := j.packages(ctx, v, s, next); err != nil {
+	if err := j.packages.compare(ctx, v, s, next); err != nil {
 		return err
 	}
 	want.Assignments = j.hosts(v, want.Assignments, next)
@@ -51,8 +51,8 @@ func (j *Judge) release(ctx context.Context, v *Verdict, next *publish.State) er
 		return err
 	}
 	if gap := next.Head() - j.prev.Head() - 1; len(found) > 0 && gap > 0 && !recovered(j.prev, r) {
-		// Between the two others were published, of which the store has nothing any more. gc keeps all but renewals, but
-		// a person may give a state up.
+		// Others were published between the two, of which the store has nothing any more. gc keeps all but renewals,
+		// but a person may give a state up.
 		kept, err := j.alone(s.Fleet, want, next)
 		if err != nil {
 			return err
@@ -124,7 +124,7 @@ func (j *Judge) after(
 		var found []Entry
 		if err != nil {
 			found = []Entry{{"", "issued", err.Error()}}
-		} else if found, err = j.compare(ctx, n, prev, next); err != nil {
+		} else if found, err = compare(ctx, j.reader, j.Now, n, prev, next); err != nil {
 			return nil, err
 		}
 		if !reset || len(found) < len(best) {
@@ -165,7 +165,7 @@ func (j *Judge) renewal(ctx context.Context, v *Verdict, next *publish.State) er
 		var found []Entry
 		if n, err := prev.Next(prev.Same(), at); err != nil {
 			found = []Entry{{"", "issued", err.Error()}}
-		} else if found, err = j.compare(ctx, n, prev, next); err != nil {
+		} else if found, err = compare(ctx, j.reader, j.Now, n, prev, next); err != nil {
 			return err
 		}
 		if first || len(found) < len(best) {

@@ -5,35 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"slices"
-	"time"
 
-	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/evaluate"
-	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/publish"
-	"bakehouse/reconcile/source"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 )
-
-// Options say by what to judge.
-type Options struct {
-	Head     *desired.State         // pinned: what it descends from counts as reviewed
-	Commits  *source.CommitVerifier // nil: commits need not be signed
-	Store    store.Store
-	Programs program.Places
-	Jobs     int       // packages to bake at a time
-	Tool     string    // version of this program
-	Now      time.Time // nothing is issued later
-	Seen     time.Time // that there was nothing after the state where Next begins; zero: not known
-	Host     string    // whose packages are baked again; empty: all
-	Log      io.Writer // of progress
-}
 
 // Judge walks through the states that a store keeps, the oldest first. It is for one goroutine.
 type Judge struct {
@@ -45,12 +26,10 @@ type Judge struct {
 	at   int64          // version that was judged last, 0: none
 	prev *publish.State // behind it
 
-	evaluated map[string]*desired.State // by commit; few
-	sound     map[schema.Digest]bool    // manifests of packages that a commit yields
-	manifests map[schema.Digest]*schema.Manifest
-	doubts    map[given]doubt
-	differing map[schema.Digest][]string // manifests of packages that no commit yields
-	commits   map[int64]string           // by release
+	branch   *branch
+	packages *packages
+	doubts   map[given]doubt
+	commits  map[int64]string // by release
 }
 
 // given is a package that a release gave to a host.
@@ -72,12 +51,8 @@ func Open(ctx context.Context, o Options) (*Judge, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Judge{Options: o, top: top, reader: publish.NewReader(o.Store, top, o.Head.Cache), evaluated: map[string]*desired.State{},
-		sound: map[schema.Digest]bool{}, manifests: map[schema.Digest]*schema.Manifest{}, doubts: map[given]doubt{},
-		differing: map[schema.Digest][]string{}, commits: map[int64]string{}}
-	if o.Head.Fleet != nil {
-		j.evaluated[o.Head.Commit()] = o.Head
-	}
+	j := &Judge{Options: o, top: top, reader: publish.NewReader(o.Store, top, o.Head.Cache), branch: newBranch(o, top),
+		packages: newPackages(o), doubts: map[given]doubt{}, commits: map[int64]string{}}
 	for e, err := range o.Store.List(ctx, schema.TimestampDir) {
 		if err != nil {
 			return nil, err
@@ -142,7 +117,7 @@ func (j *Judge) After(ctx context.Context, version int64) error {
 	j.prev = s
 	for a := range s.InOrder() {
 		for _, c := range a.Candidates() {
-			j.sound[c.Manifest] = true
+			j.packages.sound[c.Manifest] = true
 		}
 	}
 	return nil
@@ -254,4 +229,33 @@ func (j *Judge) Doubt(host string, c schema.Candidate) string {
 }
 
 // Differences are how a package that was baked again differs from what its commit yields.
-func (j *Judge) Differences(manifest schema.Digest) []string { return j.differing[manifest] }
+func (j *Judge) Differences(manifest schema.Digest) []string { return j.packages.differing[manifest] }
+
+// older says which older candidates were not given by a clean release.
+func (j *Judge) older(v *Verdict, next *publish.State) {
+	for a := range next.InOrder() {
+		for i, c := range a.Candidates() {
+			d, doubtful := j.doubts[given{a.Host, c.Release, c.SHA256}]
+			if i == 0 && !doubtful {
+				continue
+			}
+			if j.prev == nil && i > 0 && !doubtful {
+				d, doubtful = doubt{unknown, "the states before are gone"}, true
+			}
+			field := "older"
+			if i == 0 {
+				field = "since"
+			}
+			e := Entry{a.Host, field, fmt.Sprintf("package %s: %s", c.SHA256, d.reason)}
+			switch {
+			case !doubtful:
+			case d.status == Alarm:
+				v.Alarms = append(v.Alarms, e)
+			case d.status == Unjudged:
+				v.Unjudged = append(v.Unjudged, e)
+			default:
+				v.Unknown = append(v.Unknown, e)
+			}
+		}
+	}
+}

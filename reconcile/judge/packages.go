@@ -13,16 +13,28 @@ import (
 	"bakehouse/schema"
 )
 
-// packages says of which hosts the newest package is not what the commit yields. What a clean release gave before is
+// packages knows what commits yield, and bakes again what it does not know.
+type packages struct {
+	Options
+	sound     map[schema.Digest]bool     // manifests of packages that a commit yields
+	differing map[schema.Digest][]string // manifests of packages that no commit yields, and how they differ
+	manifests map[schema.Digest]*schema.Manifest
+}
+
+func newPackages(o Options) *packages {
+	return &packages{o, map[schema.Digest]bool{}, map[schema.Digest][]string{}, map[schema.Digest]*schema.Manifest{}}
+}
+
+// compare says of which hosts the newest package is not what the commit yields. What a clean release gave before is
 // known by its manifest, which says what it was baked from; anything else is baked again.
-func (j *Judge) packages(ctx context.Context, v *Verdict, s *desired.State, next *publish.State) error {
+func (p *packages) compare(ctx context.Context, v *Verdict, s *desired.State, next *publish.State) error {
 	var again []*schema.Assignment
 	for a := range next.InOrder() {
 		want, ok := s.Hosts[a.Host]
 		if !ok {
 			continue
 		}
-		m, err := j.manifest(ctx, a.Manifest)
+		m, err := p.manifest(ctx, a.Manifest)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -38,7 +50,7 @@ func (j *Judge) packages(ctx context.Context, v *Verdict, s *desired.State, next
 				v.unjudged(a.Host, "package", "baked by bake version %d, and this program has %d: judge it with "+
 					"bakehouse %s", m.Bake, bake.Version, v.Tool)
 			}
-		case j.sound[a.Manifest] && made(m) == want.Package, j.Host != "" && j.Host != a.Host:
+		case p.sound[a.Manifest] && made(m) == want.Package, p.Host != "" && p.Host != a.Host:
 		default:
 			again = append(again, a)
 		}
@@ -53,15 +65,15 @@ func (j *Judge) packages(ctx context.Context, v *Verdict, s *desired.State, next
 	if err != nil {
 		return err
 	}
-	if err := rebuild.Compare(ctx, j.Store, s, all, next.Release(), j.Programs, j.Jobs, j.Log); err != nil {
+	if err := rebuild.Compare(ctx, p.Store, s, all, next.Release(), p.Programs, p.Jobs, p.Log); err != nil {
 		return err
 	}
 	for _, e := range all {
 		if len(e.Differences) == 0 {
-			j.sound[e.Package.Manifest] = true
+			p.sound[e.Package.Manifest] = true
 			continue
 		}
-		j.differing[e.Package.Manifest] = e.Differences
+		p.differing[e.Package.Manifest] = e.Differences
 		for _, host := range e.Hosts {
 			v.differs(Entry{host, "package", fmt.Sprintf("%s is not what commit %.12s yields: %s", e.Package.SHA256,
 				v.Commit, strings.Join(e.Differences, "; "))})
@@ -75,13 +87,13 @@ func made(m *schema.Manifest) plan.Package {
 	return plan.Package{Recipe: m.Recipe, Platform: m.Platform, Format: m.Format, Bake: m.Bake, Anchor: m.Anchor}
 }
 
-func (j *Judge) manifest(ctx context.Context, d schema.Digest) (*schema.Manifest, error) {
-	if m := j.manifests[d]; m != nil {
+func (p *packages) manifest(ctx context.Context, d schema.Digest) (*schema.Manifest, error) {
+	if m := p.manifests[d]; m != nil {
 		return m, nil
 	}
-	m, err := publish.ReadManifest(ctx, j.Store, d)
+	m, err := publish.ReadManifest(ctx, p.Store, d)
 	if err == nil {
-		j.manifests[d] = m
+		p.manifests[d] = m
 	}
 	return m, err
 }

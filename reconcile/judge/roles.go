@@ -16,8 +16,8 @@ import (
 // compare says what of next is not as n has it, which follows from prev: contents, and then each role, byte by byte but
 // for signatures. If the store lacks states between the two, renewals may have come between, of which only bounds are
 // known.
-func (j *Judge) compare(
-	ctx context.Context, n *publish.Next, prev, next *publish.State,
+func compare(
+	ctx context.Context, reader *publish.Reader, now time.Time, n *publish.Next, prev, next *publish.State,
 ) ([]Entry, error) {
 	found, err := contents(n, next)
 	if err != nil {
@@ -31,8 +31,8 @@ func (j *Judge) compare(
 			explained[n.BinOf(e.Host)] = true
 		}
 	}
-	c := comparison{n: n, prev: prev, next: next, explained: explained, found: found, now: j.Now,
-		reader: j.reader}
+	c := comparison{n: n, prev: prev, next: next, explained: explained, found: found, now: now,
+		reader: reader}
 	low, _ := n.Versions(metadata.TIMESTAMP)
 	c.adjacent = next.Head() == low
 	var again []string
@@ -137,33 +137,4 @@ func list(roles []string) string {
 		roles = append(roles[:maxListed:maxListed], fmt.Sprintf("%d more", n))
 	}
 	return strings.Join(roles, ", ") + " " + verb
-}
-
-// older says which older candidates were not given by a clean release.
-func (j *Judge) older(v *Verdict, next *publish.State) {
-	for a := range next.InOrder() {
-		for i, c := range a.Candidates() {
-			d, doubtful := j.doubts[given{a.Host, c.Release, c.SHA256}]
-			if i == 0 && !doubtful {
-				continue
-			}
-			if j.prev == nil && i > 0 && !doubtful {
-				d, doubtful = doubt{unknown, "the states before are gone"}, true
-			}
-			field := "older"
-			if i == 0 {
-				field = "since"
-			}
-			e := Entry{a.Host, field, fmt.Sprintf("package %s: %s", c.SHA256, d.reason)}
-			switch {
-			case !doubtful:
-			case d.status == Alarm:
-				v.Alarms = append(v.Alarms, e)
-			case d.status == Unjudged:
-				v.Unjudged = append(v.Unjudged, e)
-			default:
-				v.Unknown = append(v.Unknown, e)
-			}
-		}
-	}
 }
