@@ -2,12 +2,18 @@ package reconcile
 
 import (
 	"context"
+	"encoding/json"
 	"io"
+	"maps"
+	"runtime"
+	"slices"
 	"time"
 
 	"bakehouse/agent/trust/bins"
+	"bakehouse/reconcile/batch"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/desired"
+	"bakehouse/reconcile/evaluate/cache"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/source"
@@ -36,36 +42,66 @@ func Compare(
 	if err != nil {
 		return nil, err
 	}
-	was, err := assigned(ctx, st, release)
+	was, err := assigned(ctx, st, release, s.Cache)
 	if err != nil {
 		return nil, err
 	}
 	return &Comparison{release, was, plan.Diff(was, s.Hosts)}, nil
 }
 
-// assigned is what the release gives each host. What a package was made from stands in its manifest, whose digest is
-// signed.
-func assigned(ctx context.Context, st store.Store, release *publish.State) (map[string]plan.Published, error) {
-	hosts := map[string]plan.Published{}
-	read := map[schema.Digest]*schema.Manifest{}
+// assigned is what the release gives each host.
+func assigned(
+	ctx context.Context, st store.Store, release *publish.State, known *cache.Cache,
+) (map[string]plan.Published, error) {
+	made, err := madeFrom(ctx, st, release, known)
+	if err != nil {
+		return nil, err
+	}
+	hosts := make(map[string]plan.Published, len(release.Assignments()))
 	for name, a := range release.Assignments() {
-		m := read[a.Manifest]
-		if m == nil {
-			var err error
-			if m, err = publish.ReadManifest(ctx, st, a.Manifest); err != nil {
-				return nil, err
-			}
-			read[a.Manifest] = m
-		}
 		hosts[name] = plan.Published{
-			Desired: plan.Desired{
-				Package: plan.Package{Recipe: m.Recipe, Platform: m.Platform, Format: m.Format, Bake: m.Bake, Anchor: m.Anchor},
-				Site:    a.Site, Ring: a.Ring, Selected: a.Selected,
-			},
-			Current: a.Candidates()[0],
+			Desired: plan.Desired{Package: made[a.Manifest], Site: a.Site, Ring: a.Ring, Selected: a.Selected},
+			Current: a.Newest(),
 		}
 	}
 	return hosts, nil
+}
+
+// madeFrom is what the release's packages were made from, by the digests of their manifests, which are signed and say
+// it. What a manifest says is remembered, if there is a cache.
+func madeFrom(
+	ctx context.Context, st store.Store, release *publish.State, known *cache.Cache,
+) (map[schema.Digest]plan.Package, error) {
+	const kind = "package of a manifest"
+	made := map[schema.Digest]plan.Package{}
+	for _, a := range release.Assignments() {
+		made[a.Manifest] = plan.Package{}
+	}
+	digests := slices.Collect(maps.Keys(made))
+	packages := make([]plan.Package, len(digests))
+	quiet := console.NewProgress(io.Discard, "reading manifests", len(digests))
+	read := func(ctx context.Context, i int) (string, error) {
+		record, ok := known.Find(kind, digests[i].Hex())
+		if ok && json.Unmarshal([]byte(record), &packages[i]) == nil {
+			return "", nil
+		}
+		m, err := publish.ReadManifest(ctx, st, digests[i])
+		if err != nil {
+			return "", err
+		}
+		packages[i] = plan.Package{Recipe: m.Recipe, Platform: m.Platform, Format: m.Format, Bake: m.Bake,
+			Anchor: m.Anchor}
+		b, err := json.Marshal(packages[i])
+		if err == nil {
+			known.Keep(b, kind, digests[i].Hex())
+		}
+		return "", err
+	}
+	err := batch.Together(ctx, runtime.GOMAXPROCS(0), quiet, len(digests), read)
+	for i, d := range digests {
+		made[d] = packages[i]
+	}
+	return made, err
 }
 
 // checkRemovals refuses a difference that removes more hosts than limits.removed of the new state, unless a commit

@@ -52,7 +52,7 @@ func (a *Assignment) Validate() error {
 	}
 	last := int64(-1)
 	for i := -1; i < len(a.Older); i++ {
-		c := a.newest()
+		c := a.Newest()
 		if i >= 0 {
 			c = a.Older[i]
 		}
@@ -74,7 +74,7 @@ func (a *Assignment) Validate() error {
 // Equal reports whether a and b say the same.
 func (a *Assignment) Equal(b *Assignment) bool {
 	return a.Host == b.Host && a.Site == b.Site && a.Ring == b.Ring && a.Selected == b.Selected &&
-		a.newest().equal(b.newest()) && slices.EqualFunc(a.Older, b.Older, Candidate.equal)
+		a.Newest().equal(b.Newest()) && slices.EqualFunc(a.Older, b.Older, Candidate.equal)
 }
 
 func (c Candidate) equal(d Candidate) bool {
@@ -85,10 +85,11 @@ func (c Candidate) equal(d Candidate) bool {
 
 // Candidates lists what the host may be given, newest first.
 func (a *Assignment) Candidates() []Candidate {
-	return append([]Candidate{a.newest()}, a.Older...)
+	return append([]Candidate{a.Newest()}, a.Older...)
 }
 
-func (a *Assignment) newest() Candidate {
+// Newest is the first of the candidates.
+func (a *Assignment) Newest() Candidate {
 	return Candidate{SHA256: a.SHA256, Length: a.Length, Manifest: a.Manifest, Recipe: a.Recipe,
 		Release: a.Release, Since: a.Since}
 }

@@ -23,6 +23,7 @@ func (s *State) Wanted(
 	w := publish.Wanted{Policy: s.Policy(), Access: s.Access(), About: about,
 		Release: schema.Release{Schema: 1, Commit: s.Revision.Commit, Tree: s.Revision.Tree, Tool: tool,
 			Bake: bake.Version}}
+	w.Assignments = make([]schema.Assignment, 0, len(s.Hosts))
 	for _, host := range slices.Sorted(maps.Keys(s.Hosts)) {
 		d := s.Hosts[host]
 		c := packages[d.Package]

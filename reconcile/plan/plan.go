@@ -71,14 +71,15 @@ type Plan struct {
 // Diff compares published with desired, both by host name.
 func Diff(published map[string]Published, desired map[string]Desired) *Plan {
 	have := map[Package]schema.Candidate{}
-	for _, host := range slices.Sorted(maps.Keys(published)) {
-		p := published[host]
-		have[p.Package] = p.Current
+	used := map[Package]string{} // by the last host, so that the same one counts at any time
+	for host, p := range published {
+		if last, ok := used[p.Package]; !ok || host > last {
+			have[p.Package], used[p.Package] = p.Current, host
+		}
 	}
 	p := &Plan{Reuse: map[Package]schema.Candidate{}}
 	bake := map[Package]bool{}
-	for _, host := range slices.Sorted(maps.Keys(desired)) {
-		want := desired[host]
+	for host, want := range desired {
 		if c, ok := have[want.Package]; ok {
 			p.Reuse[want.Package] = c
 		} else {
@@ -87,19 +88,18 @@ func Diff(published map[string]Published, desired map[string]Desired) *Plan {
 		old, ok := published[host]
 		switch {
 		case !ok:
-			p.Changes = append(p.Changes, Change{Host: host, Kind: Added, After: &want})
+			p.Changes = append(p.Changes, Change{Host: host, Kind: Added, After: new(want)})
 		case old.Package != want.Package:
-			p.Changes = append(p.Changes, Change{Host: host, Kind: Repackage, Before: &old, After: &want})
+			p.Changes = append(p.Changes, Change{Host: host, Kind: Repackage, Before: new(old), After: new(want)})
 		case old.Desired != want:
-			p.Changes = append(p.Changes, Change{Host: host, Kind: Attribute, Before: &old, After: &want})
+			p.Changes = append(p.Changes, Change{Host: host, Kind: Attribute, Before: new(old), After: new(want)})
 		default:
 			p.Unchanged++
 		}
 	}
-	for _, host := range slices.Sorted(maps.Keys(published)) {
+	for host, old := range published {
 		if _, ok := desired[host]; !ok {
-			old := published[host]
-			p.Changes = append(p.Changes, Change{Host: host, Kind: Removed, Before: &old})
+			p.Changes = append(p.Changes, Change{Host: host, Kind: Removed, Before: new(old)})
 		}
 	}
 	slices.SortFunc(p.Changes, func(a, b Change) int { return strings.Compare(a.Host, b.Host) })

@@ -179,6 +179,11 @@ func (s *State) believe(expired bool) {
 	}
 	s.policy, s.release, s.access, s.about = s.said.policy, s.said.release, s.said.access, s.said.about
 	believed := s.believedBins()
+	n := 0
+	for _, b := range s.bins {
+		n += len(b.Hosts)
+	}
+	s.assignments = make(map[string]*schema.Assignment, n)
 	for name, b := range s.bins {
 		if !believed(name) {
 			continue

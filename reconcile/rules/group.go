@@ -4,14 +4,15 @@ import (
 	"context"
 	"encoding/binary"
 	"maps"
+	"runtime"
 	"slices"
+	"sync"
 
 	"bakehouse/schema/fleet"
 )
 
-// group returns the group of a host. It is nil after a problem.
-func (r *resolver) group(ctx context.Context, h *fleet.Host) (*group, error) {
-	key := r.key(h)
+// group returns the group of a host by its key. It is nil after a problem.
+func (r *resolver) group(ctx context.Context, h *fleet.Host, key string) (*group, error) {
 	g, known := r.groups[key]
 	if !known {
 		if res := r.attributes(h); res != nil {
@@ -62,6 +63,28 @@ func (r *resolver) given(res *Result) (out []given) {
 		}
 	}
 	return out
+}
+
+// keysAtOnce is how many hosts' keys are held.
+const keysAtOnce = 4096
+
+// keys computes the keys of hosts, which is most of what resolution costs, on all processors.
+func (r *resolver) keys(hosts []*fleet.Host) []string {
+	for _, h := range hosts {
+		r.class(h.Folder) // from here on they are only read
+	}
+	keys := make([]string, len(hosts))
+	var wg sync.WaitGroup
+	part := max(1, (len(hosts)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	for from := 0; from < len(hosts); from += part {
+		wg.Go(func() {
+			for i := from; i < min(from+part, len(hosts)); i++ {
+				keys[i] = r.key(hosts[i])
+			}
+		})
+	}
+	wg.Wait()
+	return keys
 }
 
 // key is equal for hosts of one group: everything that a condition can look at, and what the host itself sets.

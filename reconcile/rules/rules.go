@@ -20,29 +20,32 @@ func Resolve(ctx context.Context, f *fleet.Fleet, plugins Evaluator) (*Resolved,
 	r := newResolver(f, plugins)
 	r.watch()
 	res := &Resolved{Fleet: f, Hosts: make(map[string]*Result, len(f.Hosts)), Recipes: r.byID}
-	for _, h := range f.Hosts {
-		if h.Retired {
-			res.Retired = append(res.Retired, h)
-			continue
-		}
-		g, err := r.group(ctx, h)
-		if err != nil {
-			return nil, err
-		}
-		if g == nil {
-			continue
-		}
-		result := g.Result
-		result.Host = h
-		if result.Recipe == nil {
-			if result.Recipe, err = r.recipe(ctx, &result, g.plugins); err != nil {
+	for block := range slices.Chunk(f.Hosts, keysAtOnce) {
+		keys := r.keys(block)
+		for i, h := range block {
+			if h.Retired {
+				res.Retired = append(res.Retired, h)
+				continue
+			}
+			g, err := r.group(ctx, h, keys[i])
+			if err != nil {
 				return nil, err
 			}
+			if g == nil {
+				continue
+			}
+			result := g.Result
+			result.Host = h
+			if result.Recipe == nil {
+				if result.Recipe, err = r.recipe(ctx, &result, g.plugins); err != nil {
+					return nil, err
+				}
+			}
+			if result.Recipe != nil {
+				result.Lacks = lacks(f, &result)
+			}
+			res.Hosts[h.Name] = &result
 		}
-		if result.Recipe != nil {
-			result.Lacks = lacks(f, &result)
-		}
-		res.Hosts[h.Name] = &result
 	}
 	if len(r.ps) > 0 {
 		return nil, r.ps.Sorted()
