@@ -23,6 +23,7 @@ import (
 	"bakehouse/reconcile/batch"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/desired"
+	"bakehouse/reconcile/evaluate/cache"
 	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/program"
@@ -81,6 +82,9 @@ func (o Options) pin(log io.Writer) (*pass, error) {
 	before, err := desired.OpenCache(o.Repo, o.CacheDir, log)
 	if err != nil {
 		return nil, err
+	}
+	if before == nil {
+		before = cache.InMemory() // the judge evaluates what is published beside what is to be
 	}
 	head, err := desired.Pin(o.Where, before)
 	if err != nil {

@@ -19,8 +19,16 @@ import (
 	"time"
 )
 
-// Cache is a directory of entries. A nil *Cache keeps nothing.
-type Cache struct{ dir string }
+// Cache is a directory of entries, or what this process keeps. A nil *Cache keeps nothing.
+type Cache struct {
+	dir string
+
+	mu   sync.Mutex
+	held map[string]string // by key, of one without a directory
+}
+
+// InMemory is a cache that ends with the process: for one that evaluates a few commits, most of whose files are equal.
+func InMemory() *Cache { return &Cache{held: map[string]string{}} }
 
 // keptFor is how long an entry stays that nothing asks for.
 const keptFor = 5 * 24 * time.Hour
@@ -33,7 +41,7 @@ func Open(dir string) (*Cache, error) {
 	if err := private(dir); err != nil {
 		return nil, err
 	}
-	c := &Cache{dir}
+	c := &Cache{dir: dir}
 	c.trim(time.Now())
 	return c, nil
 }
@@ -81,6 +89,12 @@ func (c *Cache) Find(kind string, parts ...string) (string, bool) {
 		return "", false
 	}
 	key := key(kind, parts)
+	if c.held != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		value, ok := c.held[key]
+		return value, ok
+	}
 	name := c.file(key)
 	b, err := os.ReadFile(name)
 	if err != nil || len(b) < sha256.Size || string(seal(key, b[sha256.Size:])) != string(b[:sha256.Size]) {
@@ -99,6 +113,12 @@ func (c *Cache) Keep(value []byte, kind string, parts ...string) {
 		return
 	}
 	key := key(kind, parts)
+	if c.held != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.held[key] = string(value)
+		return
+	}
 	name := c.file(key)
 	_ = os.MkdirAll(filepath.Dir(name), 0o700)
 	f, err := os.CreateTemp(filepath.Dir(name), "new-")

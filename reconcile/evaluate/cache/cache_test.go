@@ -113,3 +113,20 @@ func TestEntriesOfNoUseForDaysAreRemoved(t *testing.T) {
 		t.Errorf("left are %q of %q", left, names)
 	}
 }
+
+func TestACacheInMemoryKeepsForTheProcessAlone(t *testing.T) {
+	c := InMemory()
+	if _, ok := c.Find("kind", "a"); ok {
+		t.Error("something is there before")
+	}
+	c.Keep([]byte("value"), "kind", "a")
+	if got, ok := c.Find("kind", "a"); !ok || got != "value" {
+		t.Errorf("got %q, %t", got, ok)
+	}
+	if _, ok := c.Find("kind", "b"); ok {
+		t.Error("found under another name")
+	}
+	if _, ok := InMemory().Find("kind", "a"); ok {
+		t.Error("another cache has it")
+	}
+}
