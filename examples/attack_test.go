@@ -1,6 +1,10 @@
 package examples_test
 
-import "testing"
+import (
+	"testing"
+
+	"bakehouse/schema/needs"
+)
 
 // TestAttacks is the end-to-end proof of what Bakehouse says of itself: the programs that operators run (`reconcile`,
 // `serve`) on a store in a folder, TLS on the loopback, and the host's updater, while somebody alters the store, stands
@@ -22,6 +26,7 @@ import "testing"
 //	symlinked state directory; clock set to 1970 and to 2100                       [agent]
 //	a site that mixes two fleets; a package whose anchor the host never verified   [agent, agent/trust]
 func TestAttacks(t *testing.T) {
+	needs.All(t, "attacks fleets with real servers and host programs; the parts are attacked where they are")
 	t.Parallel()
 	f := newFortress(t)
 	for name, attack := range map[string]func(*besieged){

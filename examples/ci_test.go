@@ -316,6 +316,9 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 		"GitLab": {"project_42_bot", "PUT", (*operator).gitlab},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if name == "GitLab" {
+				needs.All(t, "walks a second forge's whole pull request")
+			}
 			o, bare := newFleetOperator(t, program)
 			f := newForge(t, of.bot)
 			j := of.jobs(o, f)

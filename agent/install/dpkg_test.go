@@ -103,6 +103,7 @@ func TestAHeldDpkgLockIsWaitedForAndItsHolderNamed(t *testing.T) {
 // deb builds a package with dpkg-deb, or skips.
 func deb(t *testing.T, version string, files map[string]string, scripts map[string]string) Package {
 	t.Helper()
+	needs.All(t, "installs by dpkg")
 	needs.Tools(t, "dpkg", "dpkg-deb")
 	dir := t.TempDir()
 	put := func(name, text string, mode os.FileMode) {

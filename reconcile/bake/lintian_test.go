@@ -22,6 +22,7 @@ var lintianAllows = map[string]string{
 }
 
 func TestLintianFindsNothingElse(t *testing.T) {
+	needs.All(t, "runs lintian")
 	program := needs.Tool(t, "lintian")
 	rs, src, root := realFleet([]byte("#!/bin/sh\nexec sleep 1000\n"), hostProgram(t), 1, 0)
 	rs[0].Outputs[0].Services[0].User = "node-exporter"

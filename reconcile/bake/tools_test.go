@@ -100,6 +100,7 @@ func TestTarReadsAPackage(t *testing.T) {
 // a chroot, as there is no shell in it; they get its path in DPKG_ROOT.
 func dpkgRoot(t *testing.T) (root string, dpkg []string) {
 	t.Helper()
+	needs.All(t, "installs by dpkg")
 	program := needs.Tool(t, "dpkg")
 	needs.Root(t, "installing by dpkg")
 	root = t.TempDir()

@@ -22,6 +22,7 @@ func Command(t testing.TB, name string, args ...string) *exec.Cmd {
 // RpmBuild makes the one package that spec describes, and returns its file.
 func RpmBuild(t testing.TB, spec string) string {
 	t.Helper()
+	needs.All(t, "runs rpmbuild")
 	build, top := needs.Tool(t, "rpmbuild"), t.TempDir()
 	file := filepath.Join(top, "p.spec")
 	check(t, os.WriteFile(file, []byte(spec), 0o600))
@@ -51,6 +52,7 @@ a shell
 // has it for root.
 func RpmRoot(t testing.TB, options []string, commands ...string) string {
 	t.Helper()
+	needs.All(t, "installs by rpm")
 	rpm, busybox := needs.Tool(t, "rpm"), needs.Tool(t, "busybox")
 	needs.Root(t, "installing by rpm")
 	shell := RpmBuild(t, Shell)
