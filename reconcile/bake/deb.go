@@ -36,26 +36,26 @@ func (b *Baker) deb(ctx context.Context, l *layout, baked *Baked) ([]part, error
 	}
 	s := &stream{}
 	s.write([]byte("!<arch>\n"))
-	s.write(arHeader("debian-binary", 4))
+	s.write(ArHeader("debian-binary", 4))
 	s.write([]byte("2.0\n"))
 	for _, m := range []struct {
 		name string
 		*stream
 	}{{"control.tar.gz", control}, {"data.tar.gz", data}} {
-		s.write(arHeader(m.name, m.size))
+		s.write(ArHeader(m.name, m.size))
 		s.embed(m.stream)
-		s.write(arPadding(m.size))
+		s.write(ArPadding(m.size))
 	}
 	return s.parts, nil
 }
 
-// arHeader is a member's header: name, time, owner, group, mode, size in bytes.
-func arHeader(name string, size int64) []byte {
+// ArHeader is a member's header: name, time, owner, group, mode, size in bytes.
+func ArHeader(name string, size int64) []byte {
 	return fmt.Appendf(nil, "%-16s%-12d%-6d%-6d%-8o%-10d`\n", name, epoch.Unix(), 0, 0, 0o100644, size)
 }
 
-// arPadding brings a member of that size to an even length.
-func arPadding(size int64) []byte { return []byte("\n")[:size&1] }
+// ArPadding brings a member of that size to an even length.
+func ArPadding(size int64) []byte { return []byte("\n")[:size&1] }
 
 // debControl is control.tar.gz: control, the scripts and md5sums. Control begins with what each package has of its own, and
 // md5sums ends with it; all that is between is one segment, which packages of the same plugins share. There are no

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"bakehouse/reconcile/bake/rpmheader"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
@@ -46,17 +47,17 @@ func (b *Baker) rpm(ctx context.Context, l *layout, baked *Baked) ([]part, error
 	if err != nil {
 		return nil, err
 	}
-	h, own := rpmMetadata(l, version, arch.name), &rpmHeader{}
-	h.addFiles(rpmFiles(shared, l.own, sums), own)
-	h.text(tagPayloadFormat, "cpio")
-	h.text(tagPayloadCompressor, "gzip")
-	h.text(tagPayloadFlags, fmt.Sprint(level))
-	h.int32s(tagPayloadDigestAlgo, rpmSHA256)
-	own.texts(tagPayloadDigest, digest.Hex())
-	own.text(tagRelease, release)
+	h, own := rpmMetadata(l, version, arch.name), &rpmheader.Header{}
+	addFiles(h, rpmFiles(shared, l.own, sums), own)
+	h.Text(rpmheader.TagPayloadFormat, "cpio")
+	h.Text(rpmheader.TagPayloadCompressor, "gzip")
+	h.Text(rpmheader.TagPayloadFlags, fmt.Sprint(level))
+	h.Int32s(rpmheader.TagPayloadDigestAlgo, rpmSHA256)
+	own.Texts(rpmheader.TagPayloadDigest, digest.Hex())
+	own.Text(rpmheader.TagRelease, release)
 	related := l.related(schema.Rpm)
-	own.dependencies(tagProvideName, tagProvideFlags, tagProvideVersion, append(rpmDeps(related.Provides), rpmDep{l.name, depEqual, l.version}))
-	head, tail := encodeHeader(tagHeaderImmutable, *h, *own)
+	dependencies(own, rpmheader.TagProvideName, rpmheader.TagProvideFlags, rpmheader.TagProvideVersion, append(rpmDeps(related.Provides), rpmDep{l.name, depEqual, l.version}))
+	head, tail := rpmheader.Encode(rpmheader.TagHeaderImmutable, *h, *own)
 	g, err := b.segment(ctx, plainPayload(head), baked)
 	if err != nil {
 		return nil, err
@@ -69,12 +70,12 @@ func (b *Baker) rpm(ctx context.Context, l *layout, baked *Baked) ([]part, error
 	sum := sha256.New()
 	sum.Write(head)
 	sum.Write(tail)
-	var sig rpmHeader
-	sig.text(sigSHA256, hex.EncodeToString(sum.Sum(nil)))
-	sig.int32s(sigSize, uint32(size))
-	sig.int32s(sigPayloadSize, uint32(payload.raw))
-	index, values := encodeHeader(tagHeaderSignatures, nil, sig)
-	start, err := b.segment(ctx, plainPayload(append(rpmLead(l.name, arch.number), index...)), baked)
+	var sig rpmheader.Header
+	sig.Text(rpmheader.SigSHA256, hex.EncodeToString(sum.Sum(nil)))
+	sig.Int32s(rpmheader.SigSize, uint32(size))
+	sig.Int32s(rpmheader.SigPayloadSize, uint32(payload.raw))
+	index, values := rpmheader.Encode(rpmheader.TagHeaderSignatures, nil, sig)
+	start, err := b.segment(ctx, plainPayload(append(rpmheader.Lead(l.name, arch.number), index...)), baked)
 	if err != nil {
 		return nil, err
 	}
@@ -108,34 +109,34 @@ func rpmShared(shared [][]*file) [][]*file {
 }
 
 // rpmMetadata is the tags that say what the package is and needs, but for those that differ from recipe to recipe.
-func rpmMetadata(l *layout, version, arch string) *rpmHeader {
-	h := &rpmHeader{}
+func rpmMetadata(l *layout, version, arch string) *rpmheader.Header {
+	h := &rpmheader.Header{}
 	synopsis, text := description(l)
-	h.texts(tagHeaderI18NTable, "C")
-	h.text(tagName, l.name)
-	h.text(tagVersion, version)
-	h.i18n(tagSummary, strings.ToUpper(synopsis[:1])+synopsis[1:])
-	h.i18n(tagDescription, strings.Join(wrap(text, 79), "\n"))
-	h.int32s(tagBuildTime, uint32(epoch.Unix()))
-	h.text(tagBuildHost, "localhost")
-	h.text(tagVendor, cmp.Or(oneLine(l.fleet), "Bakehouse"))
-	h.text(tagLicense, "Apache-2.0")
-	h.text(tagPackager, maintainer(l))
-	h.i18n(tagGroup, "System/Monitoring")
+	h.Texts(rpmheader.TagHeaderI18NTable, "C")
+	h.Text(rpmheader.TagName, l.name)
+	h.Text(rpmheader.TagVersion, version)
+	h.I18N(rpmheader.TagSummary, strings.ToUpper(synopsis[:1])+synopsis[1:])
+	h.I18N(rpmheader.TagDescription, strings.Join(wrap(text, 79), "\n"))
+	h.Int32s(rpmheader.TagBuildTime, uint32(epoch.Unix()))
+	h.Text(rpmheader.TagBuildHost, "localhost")
+	h.Text(rpmheader.TagVendor, cmp.Or(oneLine(l.fleet), "Bakehouse"))
+	h.Text(rpmheader.TagLicense, "Apache-2.0")
+	h.Text(rpmheader.TagPackager, maintainer(l))
+	h.I18N(rpmheader.TagGroup, "System/Monitoring")
 	if l.server != "" {
-		h.text(tagURL, oneLine(l.server))
+		h.Text(rpmheader.TagURL, oneLine(l.server))
 	}
-	h.text(tagOS, "linux")
-	h.text(tagArch, arch)
-	h.text(tagSourceRPM, l.name+"-"+version+"-1.src.rpm") // there is none, but without a name rpm takes this for a source package
-	h.text(tagRPMVersion, "4.14.0")                       // the oldest whose digests these are
-	h.text(tagEncoding, "utf-8")
-	h.int32s(tagChangelogTime, uint32(epoch.Unix()))
-	h.texts(tagChangelogName, maintainer(l)+" - "+version)
-	h.texts(tagChangelogText, "- Baked with host program "+version+". What changed for a host is in the fleet's repo.")
+	h.Text(rpmheader.TagOS, "linux")
+	h.Text(rpmheader.TagArch, arch)
+	h.Text(rpmheader.TagSourceRPM, l.name+"-"+version+"-1.src.rpm") // there is none, but without a name rpm takes this for a source package
+	h.Text(rpmheader.TagRPMVersion, "4.14.0")                       // the oldest whose digests these are
+	h.Text(rpmheader.TagEncoding, "utf-8")
+	h.Int32s(rpmheader.TagChangelogTime, uint32(epoch.Unix()))
+	h.Texts(rpmheader.TagChangelogName, maintainer(l)+" - "+version)
+	h.Texts(rpmheader.TagChangelogText, "- Baked with host program "+version+". What changed for a host is in the fleet's repo.")
 	related := l.related(schema.Rpm)
-	h.dependencies(tagConflictName, tagConflictFlags, tagConflictVersion, rpmDeps(related.Conflicts))
-	h.dependencies(tagObsoleteName, tagObsoleteFlags, tagObsoleteVersion, rpmDeps(related.Replaces))
+	dependencies(h, rpmheader.TagConflictName, rpmheader.TagConflictFlags, rpmheader.TagConflictVersion, rpmDeps(related.Conflicts))
+	dependencies(h, rpmheader.TagObsoleteName, rpmheader.TagObsoleteFlags, rpmheader.TagObsoleteVersion, rpmDeps(related.Replaces))
 	// What rpm itself must know to read this package.
 	needs := append(rpmDeps(related.Depends), []rpmDep{
 		{"rpmlib(CompressedFileNames)", depRpmlib, "3.0.4-1"},  // directories and names apart
@@ -143,11 +144,11 @@ func rpmMetadata(l *layout, version, arch string) *rpmHeader {
 		{"rpmlib(PayloadFilesHavePrefix)", depRpmlib, "4.0-1"}, // names in the payload start with "."
 	}...)
 	for _, s := range rpmScripts(l) {
-		h.text(s.tag, s.text)
-		h.text(s.prog, shell)
+		h.Text(s.tag, s.text)
+		h.Text(s.prog, shell)
 		needs = append(needs, rpmDep{shell, depInterpreter | s.sense, ""})
 	}
-	h.dependencies(tagRequireName, tagRequireFlags, tagRequireVersion, needs)
+	dependencies(h, rpmheader.TagRequireName, rpmheader.TagRequireFlags, rpmheader.TagRequireVersion, needs)
 	return h
 }
 
@@ -184,7 +185,7 @@ func rpmDeps(related []fleet.Relation) (deps []rpmDep) {
 }
 
 // dependencies adds a list of them, in the order in which rpm searches it.
-func (h *rpmHeader) dependencies(nameTag, flagsTag, versionTag uint32, deps []rpmDep) {
+func dependencies(h *rpmheader.Header, nameTag, flagsTag, versionTag uint32, deps []rpmDep) {
 	slices.SortFunc(deps, func(a, b rpmDep) int {
 		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.version, b.version), cmp.Compare(a.flags, b.flags))
 	})
@@ -193,7 +194,7 @@ func (h *rpmHeader) dependencies(nameTag, flagsTag, versionTag uint32, deps []rp
 	for _, d := range deps {
 		names, flags, versions = append(names, d.name), append(flags, d.flags), append(versions, d.version)
 	}
-	h.texts(nameTag, names...)
-	h.int32s(flagsTag, flags...)
-	h.texts(versionTag, versions...)
+	h.Texts(nameTag, names...)
+	h.Int32s(flagsTag, flags...)
+	h.Texts(versionTag, versions...)
 }

@@ -5,6 +5,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"bakehouse/reconcile/bake/rpmheader"
 )
 
 // rpmFile is a file or directory as an rpm's header has it.
@@ -54,7 +56,7 @@ func (f rpmFile) kind() uint32 {
 }
 
 // addFiles adds the tags that have a value for every file: to own those that depend on what the files hold.
-func (h *rpmHeader) addFiles(files []rpmFile, own *rpmHeader) {
+func addFiles(h *rpmheader.Header, files []rpmFile, own *rpmheader.Header) {
 	n := len(files)
 	var sizes, flags, times, indexes, inodes, verify []uint32
 	var modes []uint16
@@ -80,22 +82,22 @@ func (h *rpmHeader) addFiles(files []rpmFile, own *rpmHeader) {
 		total += f.size
 	}
 	repeat := func(s string) []string { return slices.Repeat([]string{s}, n) }
-	own.texts(tagFileDigests, digests...)
-	own.int32s(tagSize, uint32(min(total, 1<<32-1))) // only informs
-	own.int32s(tagFileSizes, sizes...)
-	h.int16s(tagFileModes, modes...)
-	h.int16s(tagFileRdevs, make([]uint16, n)...)
-	h.int32s(tagFileMtimes, times...)
-	h.texts(tagFileLinktos, repeat("")...)
-	h.int32s(tagFileFlags, flags...)
-	h.texts(tagFileUserName, owners...)
-	h.texts(tagFileGroupName, groups...)
-	h.int32s(tagFileVerifyFlags, verify...)
-	h.int32s(tagFileDevices, slices.Repeat([]uint32{1}, n)...)
-	h.int32s(tagFileInodes, inodes...)
-	h.texts(tagFileLangs, repeat("")...)
-	h.int32s(tagDirIndexes, indexes...)
-	h.texts(tagBaseNames, bases...)
-	h.texts(tagDirNames, dirs...)
-	h.int32s(tagFileDigestAlgo, rpmSHA256)
+	own.Texts(rpmheader.TagFileDigests, digests...)
+	own.Int32s(rpmheader.TagSize, uint32(min(total, 1<<32-1))) // only informs
+	own.Int32s(rpmheader.TagFileSizes, sizes...)
+	h.Int16s(rpmheader.TagFileModes, modes...)
+	h.Int16s(rpmheader.TagFileRdevs, make([]uint16, n)...)
+	h.Int32s(rpmheader.TagFileMtimes, times...)
+	h.Texts(rpmheader.TagFileLinktos, repeat("")...)
+	h.Int32s(rpmheader.TagFileFlags, flags...)
+	h.Texts(rpmheader.TagFileUserName, owners...)
+	h.Texts(rpmheader.TagFileGroupName, groups...)
+	h.Int32s(rpmheader.TagFileVerifyFlags, verify...)
+	h.Int32s(rpmheader.TagFileDevices, slices.Repeat([]uint32{1}, n)...)
+	h.Int32s(rpmheader.TagFileInodes, inodes...)
+	h.Texts(rpmheader.TagFileLangs, repeat("")...)
+	h.Int32s(rpmheader.TagDirIndexes, indexes...)
+	h.Texts(rpmheader.TagBaseNames, bases...)
+	h.Texts(rpmheader.TagDirNames, dirs...)
+	h.Int32s(rpmheader.TagFileDigestAlgo, rpmSHA256)
 }

@@ -3,6 +3,7 @@ package bake
 import (
 	"strings"
 
+	"bakehouse/reconcile/bake/rpmheader"
 	"bakehouse/schema"
 )
 
@@ -57,11 +58,11 @@ func rpmScripts(l *layout) []rpmScript {
 	if begin == "" && late != "" {
 		begin = ":\n" // only to leave the mark
 	}
-	add(rpmScript{tag: tagPretrans, prog: tagPretransProg, sense: depPretrans}, rpmActions[pretrans], "", early, "")
-	add(rpmScript{tag: tagPrein, prog: tagPreinProg, sense: depPre}, begins, l.accounts.shell(), begin, "")
-	add(rpmScript{tag: tagPostin, prog: tagPostinProg, sense: depPost}, rpmActions[postinst], "", l.parts(postinst), "")
-	add(rpmScript{tag: tagPreun, prog: tagPreunProg, sense: depPreun}, rpmActions[prerm], rpmNoUnits, l.parts(prerm), "")
-	add(rpmScript{tag: tagPostun, prog: tagPostunProg, sense: depPostun}, rpmActions[postrm], "", l.parts(postrm), rpmPostun)
-	add(rpmScript{tag: tagPosttrans, prog: tagPosttransProg, sense: depPosttrans}, rpmActions[posttrans], rpmUnits, late, "")
+	add(rpmScript{tag: rpmheader.TagPretrans, prog: rpmheader.TagPretransProg, sense: depPretrans}, rpmActions[pretrans], "", early, "")
+	add(rpmScript{tag: rpmheader.TagPrein, prog: rpmheader.TagPreinProg, sense: depPre}, begins, l.accounts.shell(), begin, "")
+	add(rpmScript{tag: rpmheader.TagPostin, prog: rpmheader.TagPostinProg, sense: depPost}, rpmActions[postinst], "", l.parts(postinst), "")
+	add(rpmScript{tag: rpmheader.TagPreun, prog: rpmheader.TagPreunProg, sense: depPreun}, rpmActions[prerm], rpmNoUnits, l.parts(prerm), "")
+	add(rpmScript{tag: rpmheader.TagPostun, prog: rpmheader.TagPostunProg, sense: depPostun}, rpmActions[postrm], "", l.parts(postrm), rpmPostun)
+	add(rpmScript{tag: rpmheader.TagPosttrans, prog: rpmheader.TagPosttransProg, sense: depPosttrans}, rpmActions[posttrans], rpmUnits, late, "")
 	return out
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/bake/seal"
 	"bakehouse/schema"
 	"bakehouse/schema/needs"
 )
@@ -47,12 +47,12 @@ func (g *gnupg) Sign(message io.Reader) ([]byte, error) {
 }
 
 // sealed bakes and seals a package, and writes it to a file.
-func sealed(t *testing.T, format schema.Format, s bake.OpenPGP) (file string, plain []byte) {
+func sealed(t *testing.T, format schema.Format, s seal.OpenPGP) (file string, plain []byte) {
 	t.Helper()
 	st, src := newMemory(), repo{}
 	plain = assembled(t, st, baked(t, st, src, example(src, someID, ":9100"), format))
 	var b bytes.Buffer
-	if err := bake.Seal(&b, bytes.NewReader(plain), int64(len(plain)), format, s); err != nil {
+	if err := seal.Write(&b, bytes.NewReader(plain), int64(len(plain)), format, s); err != nil {
 		t.Fatal(err)
 	}
 	return write(t, "p."+string(format), b.Bytes()), plain
@@ -124,7 +124,7 @@ func TestWhatIsNoPackageIsNotSealed(t *testing.T) {
 		format schema.Format
 		b      []byte
 	}{"a deb as rpm": {schema.Rpm, deb}, "an rpm as deb": {schema.Deb, rpm}, "half a deb": {schema.Deb, deb[:len(deb)/2]}, "half a header": {schema.Rpm, rpm[:300]}, "nothing": {schema.Rpm, nil}} {
-		if err := bake.Seal(io.Discard, bytes.NewReader(c.b), int64(len(c.b)), c.format, g); err == nil {
+		if err := seal.Write(io.Discard, bytes.NewReader(c.b), int64(len(c.b)), c.format, g); err == nil {
 			t.Errorf("%s was sealed", name)
 		}
 	}

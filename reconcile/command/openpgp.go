@@ -70,14 +70,14 @@ func (k *openPGPKey) signer() openpgp.Key {
 	return s
 }
 
-// Sign implements bake.OpenPGP.
+// Sign implements seal.OpenPGP.
 func (k *openPGPKey) Sign(message io.Reader) ([]byte, error) {
 	var b bytes.Buffer
 	err := openpgp.DetachSign(&b, k.entity, message, k.config)
 	return b.Bytes(), err
 }
 
-// RSA implements bake.OpenPGP.
+// RSA implements seal.OpenPGP.
 func (k *openPGPKey) RSA() bool { return k.signer().PublicKey.PubKeyAlgo == packet.PubKeyAlgoRSA }
 
 // armored is a detached signature over all of r, as gpg --verify reads it.

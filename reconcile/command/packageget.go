@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"bakehouse/reconcile/accept"
-	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/bake/seal"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/keys"
@@ -240,7 +240,7 @@ func sealedTo(
 	}
 	sum := sha256.New()
 	err = assembleTo(file, func(w io.Writer) error {
-		return bake.Seal(io.MultiWriter(w, sum), whole, m.Size, m.Format, key)
+		return seal.Write(io.MultiWriter(w, sum), whole, m.Size, m.Format, key)
 	})
 	if err != nil {
 		return nil, err

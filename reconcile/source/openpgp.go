@@ -84,7 +84,8 @@ func (k *keyring) verify(payload []byte, signature string, now time.Time) (who s
 	switch {
 	case errors.Is(err, pgperrors.ErrUnknownIssuer):
 		return "", fmt.Errorf("its OpenPGP key is not in %s, or may not sign", k.name)
-	case errors.Is(err, pgperrors.ErrKeyExpired), errors.Is(err, pgperrors.ErrKeyRevoked), errors.Is(err, pgperrors.ErrSignatureExpired):
+	case errors.Is(err, pgperrors.ErrKeyExpired), errors.Is(err, pgperrors.ErrKeyRevoked),
+		errors.Is(err, pgperrors.ErrSignatureExpired):
 		return "", fmt.Errorf("its OpenPGP key %X (%s): %w", signer.PrimaryKey.Fingerprint, k.name, err)
 	case err != nil:
 		return "", fmt.Errorf("its OpenPGP signature does not fit it: %w", err)
