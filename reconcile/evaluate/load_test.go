@@ -598,7 +598,7 @@ func TestAThresholdIsAtMostTheNumberOfKeys(t *testing.T) {
 		t.Errorf("thresholds %v", f.Thresholds)
 	}
 	for thresholds, want := range map[string]string{
-		"targets: 2":                 "keys/thresholds.cue:3:13: thresholds: targets: 2: reconcile signs with all of these",
+		"targets: 2":                 "keys/thresholds.cue:3:13: thresholds: targets: 2: reconcile signs with all",
 		"snapshot: 2":                "thresholds: snapshot: 2: reconcile signs with all of these keys in one run",
 		"timestamp: 2":               "leave it out; so that two parties have to agree",
 		"root: 2":                    "thresholds: root: 2, but 0 keys have the use root",

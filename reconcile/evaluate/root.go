@@ -233,8 +233,9 @@ func (b *builder) takeThresholds(n *result.Node) {
 		want, err := strconv.Atoi(v.Text)
 		switch {
 		case use != fleet.UseRoot && want > 1:
-			b.problem(v, "thresholds: %s: %s: reconcile signs with all of these keys in one run, so that whoever holds it "+
-				"has them all", use, v.Text).Hint = "leave it out; so that two parties have to agree, let hosts demand " +
+			p := b.problem(v, "thresholds: %s: %s: reconcile signs with all of these keys in one run, "+
+				"so that whoever holds it has them all", use, v.Text)
+			p.Hint = "leave it out; so that two parties have to agree, let hosts demand " +
 				"the signatures of two package keys, the second on another machine: bakehouse package sign"
 		case err != nil || want > have:
 			keys := "keys have"
