@@ -45,7 +45,10 @@ type forgery struct {
 // forge publishes what bend makes of the newest state.
 func (l *lab) forge(location string, bend func(f *forgery)) {
 	l.t.Helper()
-	ctx, ring := l.t.Context(), l.ring()
+	ctx, ring := l.t.Context(), l.stolen
+	if ring == nil {
+		ring = l.ring()
+	}
 	f := &forgery{lab: l, location: location, st: l.store(location), hosts: map[string]*schema.Assignment{}}
 	head, err := store.Head(ctx, f.st)
 	l.must(err)
@@ -356,6 +359,30 @@ func TestWhatAThiefOfTheOnlineKeysPublishesIsNamed(t *testing.T) {
 				t.Errorf("the second signer says %v", err)
 			}
 		})
+	}
+}
+
+// Keys that a next root dropped sign nothing any more, neither a release nor what hosts have already.
+func TestKeysThatARootDroppedAreNamed(t *testing.T) {
+	l := newLab(t)
+	clean := filepath.Join(l.dir, "store")
+	l.history(clean)
+	l.stolen = l.ring()
+	l.nextRoot()
+	l.publish(clean, "other keys")
+	l.now = l.now.Add(time.Hour)
+	at := filepath.Join(t.TempDir(), "store")
+	l.must(os.CopyFS(at, os.DirFS(clean)))
+	l.forge(at, func(f *forgery) {})
+	m, err := l.monitor(at, 4)
+	if !fault.IsRefusal(err) || !slices.ContainsFunc(m.Releases[0].Alarms, func(e judge.Entry) bool {
+		return e.Field == "root" && e.Reason == "keys signed it that root 2 does not name any more"
+	}) {
+		t.Errorf("%v\n%s", err, m.Text())
+	}
+	l.stolen = nil
+	if m, err := l.monitor(clean, -1); err != nil {
+		t.Errorf("the clean history: %v\n%s", err, m.Text())
 	}
 }
 

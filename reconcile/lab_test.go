@@ -34,6 +34,8 @@ type lab struct {
 	dir  string
 	now  time.Time
 	tool string
+
+	stolen *keys.Keyring // of a thief; nil: the fleet's keys
 }
 
 // newLab has the quickstart fleet, with a root and a pinned host program, and nothing committed yet.

@@ -83,9 +83,18 @@ func TestWhatIsPublishedIsAFunctionOfStateCommitTimeAndProgram(t *testing.T) {
 		}
 	}
 
+	// Lifetimes that a commit changes hold for what is renewed from then on, and no release names that commit.
+	l.write("fleet.cue", "package fleet\n\nname: \"acme\"\nurl: \"https://bakehouse.example\"\n"+
+		"lifetimes: timestamp: \"3d\"\n")
+	l.commit("shorter")
+	refresh()
+	l.write("fleet.cue", "package fleet\n\nname: \"acme\"\nurl: \"https://bakehouse.example\"\n")
+	l.commit("as before")
+	refresh()
+
 	// All of it is clean, also to the newest program: it makes the same of every commit.
 	m, err := l.monitor(stores[0], -1)
-	if err != nil || len(m.Releases) != 13 || m.Status != judge.Clean {
+	if err != nil || len(m.Releases) != 15 || m.Status != judge.Clean {
 		t.Errorf("%v\n%s", err, m.Text())
 	}
 	renewals := 0
@@ -105,7 +114,7 @@ func TestWhatIsPublishedIsAFunctionOfStateCommitTimeAndProgram(t *testing.T) {
 	_, err = store.GC(t.Context(), l.store(stores[0]), store.GCOptions{Anchor: l.top().Roots[0], Keep: 3})
 	l.must(err)
 	m, err = l.monitor(stores[0], -1)
-	if err != nil || len(m.Releases) >= 13 || len(m.Releases) == 0 {
+	if err != nil || len(m.Releases) >= 15 || len(m.Releases) == 0 {
 		t.Errorf("after gc: %v\n%s", err, m.Text())
 	}
 }

@@ -167,6 +167,7 @@ func (j *Judge) judge(ctx context.Context, v *Verdict, next *publish.State) erro
 		}
 	}
 	v.Renewal = j.prev != nil && j.prev.Listed(schema.ReleaseTarget) == next.Listed(schema.ReleaseTarget)
+	j.signers(ctx, v, next)
 	var err error
 	if v.Renewal {
 		err = j.renewal(ctx, v, next)
@@ -181,6 +182,23 @@ func (j *Judge) judge(ctx context.Context, v *Verdict, next *publish.State) erro
 	v.settle()
 	j.remember(v, next)
 	return nil
+}
+
+// signers sees to it that nobody signs with keys that a root dropped before: those of the commit's time, or of the state
+// before.
+func (j *Judge) signers(ctx context.Context, v *Verdict, next *publish.State) {
+	least := 0
+	if j.prev != nil {
+		least = j.prev.Roots()
+	}
+	if rev, err := j.Head.Repo.Revision(v.Commit); err == nil {
+		if f, err := evaluate.LoadTop(ctx, rev.FS); err == nil {
+			least = max(least, min(len(f.Roots), len(j.top.Roots)))
+		}
+	}
+	if n := next.Roots(); n < least {
+		v.alarm("", "root", "keys signed it that root %d does not name any more", least)
+	}
 }
 
 // remember notes which packages count from now on.

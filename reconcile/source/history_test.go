@@ -64,6 +64,51 @@ func TestTheFirstParentOfAMergeIsTheBranchItWentTo(t *testing.T) {
 	}
 }
 
+func TestWhatABranchContainsIsWhatItDescendsFrom(t *testing.T) {
+	dir, git := repo(t)
+	commits := map[string]string{}
+	commit := func(name string) {
+		git("commit", "-qm", name, "--allow-empty")
+		commits[name] = git("rev-parse", "HEAD")
+	}
+	commit("one")
+	git("checkout", "-qb", "side")
+	commit("side")
+	git("checkout", "-q", "main")
+	commit("two")
+	git("merge", "-q", "--no-ff", "-m", "merge", "side")
+	commits["merge"] = git("rev-parse", "HEAD")
+	git("checkout", "-qb", "unmerged", commits["one"])
+	commit("unmerged")
+	r, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		head, commit string
+		want         bool
+	}{
+		{"merge", "merge", true}, {"merge", "one", true}, {"merge", "side", true}, {"merge", "two", true},
+		{"two", "side", false}, {"one", "two", false}, {"merge", "unmerged", false}, {"unmerged", "merge", false},
+	} {
+		if got, err := r.Contains(commits[test.head], commits[test.commit]); err != nil || got != test.want {
+			t.Errorf("%s contains %s: %t, %v", test.head, test.commit, got, err)
+		}
+	}
+	for _, unknown := range []string{strings.Repeat("1", 40), "main", ""} {
+		if got, err := r.Contains(commits["merge"], unknown); err == nil || got {
+			t.Errorf("contains %q: %t, %v", unknown, got, err)
+		}
+	}
+	between, err := r.Between(commits["one"], commits["merge"])
+	if err != nil || len(between) != 3 || between[2] != commits["merge"] {
+		t.Errorf("%q, %v", between, err)
+	}
+	if r.Shallow() {
+		t.Error("a whole clone is shallow")
+	}
+}
+
 func TestHistoryEndsWhereAShallowCloneEnds(t *testing.T) {
 	dir, git := repo(t)
 	for _, m := range []string{"one", "two", "three"} {
@@ -85,6 +130,15 @@ func TestHistoryEndsWhereAShallowCloneEnds(t *testing.T) {
 	}
 	if _, err := r.Parent(two); err == nil || fault.HintOf(err) == "" {
 		t.Errorf("the parent beyond the clone: %v", err)
+	}
+	if !r.Shallow() {
+		t.Error("it is not shallow")
+	}
+	if ok, err := r.Contains(head.Commit, two.Commit); err != nil || !ok {
+		t.Errorf("contains: %t, %v", ok, err)
+	}
+	if _, err := r.Contains(head.Commit, git("rev-parse", "HEAD~2")); err == nil {
+		t.Error("what the clone lacks is told")
 	}
 	if list, err := r.Messages(two.Commit, head.Commit); err != nil || len(list) != 1 || strings.TrimSpace(list[0]) != "three" {
 		t.Errorf("%q, %v", list, err)
