@@ -87,6 +87,7 @@ func Verify(ctx context.Context, o Options, host string, log io.Writer) (*Verifi
 // Text is v for people.
 func (v *Verified) Text() string {
 	var b strings.Builder
+	listed := map[string]bool{} // hosts whose differences are listed already
 	for _, e := range v.Packages {
 		which := e.Package.String()
 		if e.Older {
@@ -104,9 +105,12 @@ func (v *Verified) Text() string {
 		for _, line := range e.Differences {
 			fmt.Fprintf(&b, "  %s\n", line)
 		}
+		for _, host := range e.Hosts {
+			listed[host] = listed[host] || len(e.Differences) > 0
+		}
 	}
 	for _, e := range slices.Concat(v.Verdict.Alarms, v.Verdict.Unjudged) {
-		if e.Field != "package" {
+		if e.Field != "package" || !listed[e.Host] {
 			fmt.Fprintln(&b, e)
 		}
 	}

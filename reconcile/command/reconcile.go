@@ -44,6 +44,9 @@ line must allow the namespace "git" and match the committer's address; the key m
 retired key with valid-before, remove a stolen one. OpenPGP: the key must not be expired or revoked now. The files must
 be outside of the repository. A refusal exits with 3 and changes nothing.
 
+What it builds upon it judges first, as "bakehouse monitor" does, unless it was published or judged here before: if that
+does not follow from a commit which --ref descends from, it exits with 3 and changes nothing.
+
 Any run renews the roles that are past half of their lifetime if it holds their keys, and warns of the others.
 
 Passphrases come from BAKEHOUSE_PASSPHRASE_KEY (the key's name in capitals, "_" for "-" and "."), a file, a descriptor,
