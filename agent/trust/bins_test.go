@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/secure-systems-lab/go-securesystemslib/cjson"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/agent/trust/bins"
@@ -428,6 +429,94 @@ func FuzzBin(f *testing.F) {
 	})
 }
 
+// bySnapshot reads a snapshot both ways, each as canonical JSON again.
+func (r *binReader) bySnapshot(t *testing.T, file []byte) (asItStands, byGoTUF string) {
+	by := quorum.OfRoot(r.Root, metadata.SNAPSHOT)
+	verifier, err := by.Verifier()
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode := func(md *metadata.Metadata[metadata.SnapshotType]) string {
+		signed, err := cjson.EncodeCanonical(md.Signed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sigs, err := json.Marshal(md.Signatures)
+		return string(signed) + string(sigs) + fmt.Sprint(err)
+	}
+	if md, ok := bins.ReadSnapshot(file, verifier); ok {
+		asItStands = encode(md)
+	}
+	var md *metadata.Metadata[metadata.SnapshotType]
+	err = guarded(snapshotFile, file, func() error {
+		if md, err = metadata.Snapshot().FromBytes(file); err != nil {
+			return err
+		}
+		return by.Verify(metadata.SNAPSHOT, md)
+	})
+	if err == nil {
+		byGoTUF = encode(md)
+	}
+	return asItStands, byGoTUF
+}
+
+func (r *binReader) snapshot() (signed []byte, sign func([]byte) []byte) {
+	r.signer = r.Signers[metadata.SNAPSHOT][0]
+	var file struct {
+		Signed json.RawMessage `json:"signed"`
+	}
+	if err := json.Unmarshal(r.Latest(metadata.SNAPSHOT), &file); err != nil {
+		r.t.Fatal(err)
+	}
+	return file.Signed, r.sign
+}
+
+func TestASnapshotAsReconcileWritesItIsVerifiedAsItStands(t *testing.T) {
+	r := newBinReader(t)
+	signed, sign := r.snapshot()
+	got, want := r.bySnapshot(t, r.Latest(metadata.SNAPSHOT))
+	if got == "" || got != want || !bytes.HasPrefix([]byte(got), signed) {
+		t.Errorf("read as\n%s, by go-tuf as\n%s", got, want)
+	}
+	s := string(signed)
+	for name, bent := range map[string]string{
+		"a space":            strings.Replace(s, `,"version"`, ` ,"version"`, 1),
+		"bins out of order":  strings.Replace(s, `"meta":{`, `"meta":{"bin-1.json":{"version":1},`, 1),
+		"a bin twice":        strings.Replace(s, `"meta":{`, `"meta":{"bin-0.json":{"version":1},`, 1),
+		"a length of a bin":  strings.Replace(s, `{"version":`, `{"length":5,"version":`, 1),
+		"an unknown name":    strings.Replace(s, `,"spec_version"`, `,"more":1,"spec_version"`, 1),
+		"no tree":            strings.Replace(s, `"bakehouse":{`, `"bakehous":{`, 1),
+		"a leading zero":     strings.Replace(s, `{"version":`, `{"version":0`, 1),
+		"another type":       strings.Replace(s, `"snapshot"`, `"timestamp"`, 1),
+		"an escaped letter":  strings.Replace(s, `"bin-0.json"`, `"bin-\u0030.json"`, 1),
+		"nothing behind":     s[:len(s)-1],
+		"something behind":   s + `,"more":1`,
+		"an expiry elsewhen": strings.Replace(s, `Z","meta"`, `+00:00","meta"`, 1),
+	} {
+		if bent == s {
+			t.Fatalf("%s: nothing is bent", name)
+		}
+		if got, _ := r.bySnapshot(t, sign([]byte(bent))); got != "" {
+			t.Errorf("%s: read as %s", name, got)
+		}
+	}
+}
+
+// FuzzSnapshot is FuzzBin for the snapshot.
+func FuzzSnapshot(f *testing.F) {
+	r := newBinReader(f)
+	signed, sign := r.snapshot()
+	f.Add(r.Latest(metadata.SNAPSHOT))
+	f.Add(signed)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, file := range [][]byte{b, sign(b)} {
+			if got, want := r.bySnapshot(t, file); got != "" && got != want {
+				t.Errorf("%s\nis read as %s\nby go-tuf as %s", file, got, want)
+			}
+		}
+	})
+}
+
 // BenchmarkBin reads a bin of a hundred hosts, as 100,000 have 1,024 of them.
 func BenchmarkBin(b *testing.B) {
 	r := newRepo(b)
@@ -472,4 +561,31 @@ func BenchmarkBin(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkHeld is what a host with nothing new to verify does: of 100,000 in 1,024 bins, it reads what it holds, and
+// checks it against roots, marks and the clock.
+func BenchmarkHeld(b *testing.B) {
+	r := &repo{trusttest.NewFleet(start, 1024), b}
+	role := r.Bin("web01")
+	r.assign("web01", "web01", 1)
+	for n, made := 0, 0; made < 100; n++ {
+		if host := fmt.Sprintf("h%06d", n); r.Bin(host) == role {
+			r.assign(host, host, 1)
+			made++
+		}
+	}
+	r.Release()
+	dir := b.TempDir()
+	r.mustUpdate(dir, "web01", "web01")
+	b.ReportAllocs()
+	for b.Loop() {
+		c := r.open(dir)
+		if err := c.Refresh(b.Context(), r, c.Timestamp()); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := c.Assignment(b.Context(), r, "web01"); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -36,6 +36,7 @@ type Client struct {
 type view struct {
 	set       *trustedmetadata.TrustedMetadata
 	targets   *metadata.Metadata[metadata.TargetsType] // of set, for those who read without the lock
+	root      []byte                                   // by which it was verified
 	timestamp []byte
 	policy    *schema.Policy
 	refreshed bool // by Refresh, not merely read back from the state directory
@@ -88,9 +89,9 @@ func (c *Client) view(ctx context.Context, src Source, to *walked) (*view, error
 	if err != nil {
 		return nil, refuse("%s: %w", targetsFile, err)
 	}
-	return &view{set: to.set, targets: targets, timestamp: to.timestamp, policy: policy, refreshed: src != nil,
-		sums: to.sums, layout: bins.LayoutOf(targets.Signed.Delegations.SuccinctRoles), by: by, verifier: verifier,
-		bins: map[string]*bins.Bin{}}, nil
+	return &view{set: to.set, targets: targets, root: c.root, timestamp: to.timestamp, policy: policy,
+		refreshed: src != nil, sums: to.sums, layout: bins.LayoutOf(targets.Signed.Delegations.SuccinctRoles), by: by,
+		verifier: verifier, bins: map[string]*bins.Bin{}}, nil
 }
 
 func (c *Client) show(v *view) {
@@ -135,6 +136,17 @@ func (c *Client) Refresh(ctx context.Context, src Source, timestamp []byte) erro
 }
 
 func (c *Client) refresh(ctx context.Context, src Source, timestamp []byte) error {
+	if v := c.cur.Load(); v != nil && timestamp != nil && bytes.Equal(timestamp, v.timestamp) {
+		if err := c.walkRoots(ctx, src); err != nil {
+			return err
+		}
+		if c.holds(v) {
+			again := *v
+			again.refreshed = true
+			c.show(&again)
+			return nil
+		}
+	}
 	to, err := c.walker.refresh(ctx, src, timestamp)
 	if err != nil {
 		return err
@@ -149,6 +161,19 @@ func (c *Client) refresh(ctx context.Context, src Source, timestamp []byte) erro
 	v.carry(c.cur.Load())
 	c.show(v)
 	return nil
+}
+
+// holds reports whether v still counts. Its files were verified when they were read, so that only the root, the marks
+// and the clock are asked. If one of them objects, the files are read again, and the objection is told from there.
+func (c *Client) holds(v *view) bool {
+	root, snapshot, targets := v.set.Root, v.set.Snapshot.Signed, v.targets.Signed
+	now := c.believed(root)
+	return bytes.Equal(v.root, c.root) &&
+		c.takeTimestamp(v.set, v.timestamp, true) == nil &&
+		c.marks.metaBelow(metadata.SNAPSHOT, quorum.OfRoot(root, metadata.SNAPSHOT), snapshot.Meta) == nil &&
+		c.fresh(metadata.SNAPSHOT, snapshot.Expires, now) == nil &&
+		c.marks.below(metadata.TARGETS, targets.Version, quorum.OfRoot(root, metadata.TARGETS)) == nil &&
+		c.fresh(metadata.TARGETS, targets.Expires, now) == nil
 }
 
 // commit makes v what the state directory holds. The timestamp goes last, and only then the files of the state before,

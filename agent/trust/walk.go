@@ -9,6 +9,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
 
+	"bakehouse/agent/trust/bins"
 	"bakehouse/agent/trust/quorum"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
@@ -167,19 +168,28 @@ func (w *walker) takeSnapshot(
 	ctx context.Context, src MetadataSource, set *trustedmetadata.TrustedMetadata,
 ) (schema.Digest, error) {
 	by := quorum.OfRoot(set.Root, metadata.SNAPSHOT)
-	want := set.Timestamp.Signed.Meta[snapshotFile].Version
-	return w.load(ctx, src, set, metadata.SNAPSHOT, want, schema.MaxSnapshot, func(name string, b []byte) error {
+	listed := set.Timestamp.Signed.Meta[snapshotFile]
+	verifier, err := by.Verifier()
+	asItStands := w.fleet && err == nil
+	take := func(name string, b []byte) error {
 		set.Snapshot = nil // of a copy that failed: go-tuf would compare the next one with it
-		return guarded(name, b, func() error {
-			if _, err := set.UpdateSnapshot(b, false); err != nil {
+		if asItStands && listed.VerifyLengthHashes(b) == nil {
+			if md, ok := bins.ReadSnapshot(b, verifier); ok && md.Signed.Version == listed.Version {
+				set.Snapshot = md
+			}
+		}
+		if set.Snapshot == nil {
+			err := guarded(name, b, func() error { _, err := set.UpdateSnapshot(b, false); return err })
+			if err != nil {
 				return err
 			}
-			if src == nil {
-				return nil
-			}
-			return w.marks.metaBelow(metadata.SNAPSHOT, by, set.Snapshot.Signed.Meta)
-		})
-	}, func() error {
+		}
+		if src == nil {
+			return nil
+		}
+		return w.marks.metaBelow(metadata.SNAPSHOT, by, set.Snapshot.Signed.Meta)
+	}
+	return w.load(ctx, src, set, metadata.SNAPSHOT, listed.Version, schema.MaxSnapshot, take, func() error {
 		s := set.Snapshot.Signed
 		if src != nil {
 			if err := w.fresh(metadata.SNAPSHOT, s.Expires, w.believed(set.Root)); err != nil {

@@ -21,24 +21,32 @@ import (
 // whole seconds of UTC. So the bytes are what a canonical encoder makes of their meaning, and there is no second one.
 func Read(b []byte, number int, layout Layout, by *quorum.Verifier) (bin *Bin, ok bool) {
 	s := &scanner{b: b}
-	sigs := s.signatures()
-	from := s.at
-	to := len(b) - len("}")
-	if s.bad || to < from || b[to] != '}' {
-		return nil, false
-	}
-	signers := by.Verify(b[from:to], sigs)
+	_, signers := s.verified(by)
 	if signers == nil {
 		return nil, false
 	}
-	s.b = b[:to]
 	bin = s.signed(number, layout)
-	if s.bad || s.at != to {
+	if !s.ended() {
 		return nil, false
 	}
 	bin.SHA256, bin.Signers = schema.DigestOf(b), signers
 	return bin, true
 }
+
+// verified reads the file up to the value of "signed", which is the rest but for a brace, and verifies it. It returns no
+// signers if that fails.
+func (s *scanner) verified(by *quorum.Verifier) (sigs []quorum.Signature, signers []string) {
+	sigs = s.signatures()
+	to := len(s.b) - len("}")
+	if s.bad || to < s.at || s.b[to] != '}' {
+		return nil, nil
+	}
+	s.b = s.b[:to]
+	return sigs, by.Verify(s.b[s.at:], sigs)
+}
+
+// ended reports whether all was read, and all of it as expected.
+func (s *scanner) ended() bool { return !s.bad && s.at == len(s.b) }
 
 // scanner walks a file from left to right. Once something is not as expected, it is bad and yields nothing more.
 type scanner struct {
