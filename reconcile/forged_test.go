@@ -362,6 +362,28 @@ func TestWhatAThiefOfTheOnlineKeysPublishesIsNamed(t *testing.T) {
 	}
 }
 
+// After a restore everything is published above what hosts have seen. That follows, and is told.
+func TestARestoredStoreIsCleanAndSaysSo(t *testing.T) {
+	l := newLab(t)
+	at := filepath.Join(l.dir, "store")
+	l.history(at)
+	l.now = l.now.Add(time.Hour)
+	o := l.options(at)
+	o.Recovery.Seen = 20
+	_, err := Run(t.Context(), o, io.Discard)
+	l.must(err)
+	l.disk(55)
+	l.publish(at, "after the restore")
+	m, err := l.monitor(at, -1)
+	if err != nil || len(m.Releases) != 5 || m.Releases[2].Restored || !m.Releases[3].Restored || m.Releases[4].Restored {
+		t.Errorf("%v\n%s", err, m.Text())
+	}
+	if !strings.Contains(m.Text(), "timestamp 1021: release 1021 of commit "+l.git("rev-parse", "main~1")[:12]+
+		", above all numbers before: clean") {
+		t.Errorf("it is not told:\n%s", m.Text())
+	}
+}
+
 // Keys that a next root dropped sign nothing any more, neither a release nor what hosts have already.
 func TestKeysThatARootDroppedAreNamed(t *testing.T) {
 	l := newLab(t)

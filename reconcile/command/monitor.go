@@ -35,6 +35,8 @@ The place moves past clean releases only: an alarm is repeated by every run unti
 --from N, which begins after timestamp N and takes what was before as good. Without a place or --from the first run
 begins with the oldest release that the store keeps, of which it cannot tell where older candidates come from.
 
+A release that "reconcile recover" made is clean if it follows from the commit, and says so: ask who did it.
+
 "Cannot judge" is neither clean nor an alarm: another version of bakehouse made the release and this one makes it
 otherwise, or the clone is shallow.
 

@@ -112,7 +112,7 @@ func (j *Judge) after(
 ) (best []Entry, err error) {
 	r := next.Release()
 	minVersion := int64(0)
-	if recovered(j.prev, r) {
+	if v.Restored = recovered(j.prev, r); v.Restored {
 		minVersion = r.Number
 	}
 	for _, reset := range []bool{false, true} {

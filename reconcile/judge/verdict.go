@@ -37,8 +37,9 @@ type Verdict struct {
 	Commit    string        `json:"commit"`
 	Tool      string        `json:"tool"` // version that the release says made it
 	Issued    time.Time     `json:"issued"`
-	Renewal   bool          `json:"renewal"` // it says nothing that the state before did not
-	Reset     bool          `json:"reset"`   // it carries nothing forward but numbers, as after `reconcile recover`
+	Renewal   bool          `json:"renewal"`  // it says nothing that the state before did not
+	Reset     bool          `json:"reset"`    // it carries nothing forward but numbers, as after `reconcile recover`
+	Restored  bool          `json:"restored"` // its numbers are far above those before, as after `recover --above`
 	Status    string        `json:"verdict"`
 	Alarms    []Entry       `json:"alarms"`
 	Unjudged  []Entry       `json:"unjudged"` // why it cannot be judged
@@ -83,10 +84,14 @@ func (v *Verdict) Summary() string {
 	switch {
 	case v.Release == 0:
 		what = "not readable"
-	case v.Reset:
-		what += ", carrying nothing forward"
 	case v.Renewal:
 		what = fmt.Sprintf("renewal of release %d", v.Release)
+	}
+	if v.Reset {
+		what += ", carrying nothing forward"
+	}
+	if v.Restored {
+		what += ", above all numbers before"
 	}
 	return fmt.Sprintf("timestamp %d: %s: %s", v.Timestamp, what, map[string]string{Clean: "clean", Alarm: "ALARM",
 		Unjudged: "cannot judge"}[v.Status])
