@@ -151,9 +151,11 @@ func (p *pass) judgeHead(ctx context.Context, release *publish.State) error {
 		}
 		switch v.Status {
 		case judge.Alarm:
-			return fault.Refuse(fmt.Errorf("what is published does not follow from a reviewed commit, and nothing is built "+
-				"upon it: %s", summary(v)), "find out who published it (bakehouse monitor), and take the keys from them "+
-				"(bakehouse root next); then publish from the commit alone: bakehouse reconcile recover --after-alarm")
+			return fault.Refuse(
+				fmt.Errorf("what is published does not follow from a reviewed commit, and nothing is built upon it: %s",
+					summary(v)),
+				"find out who published it (bakehouse monitor), and take the keys from them (bakehouse root next); "+
+					"then publish from the commit alone: bakehouse reconcile recover --after-alarm")
 		case judge.Unjudged:
 			console.Note(p.log, "cannot judge what is published, and build upon it: %s", summary(v))
 		default:

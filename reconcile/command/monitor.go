@@ -80,7 +80,8 @@ Exit codes: 0 all is clean, 1 error, 3 alarm, 4 cannot judge.`),
 	f := cmd.Flags()
 	f.StringVar(&state, "state", "", "`FILE` that keeps the place up to which releases are clean")
 	f.StringVar(&metrics, "prometheus", "", "`FILE` to write metrics to, for node_exporter's textfile collector")
-	f.Int64Var(&from, "from", 0, "begin after this timestamp, 0: with the oldest; somebody has looked at what was before")
+	f.Int64Var(&from, "from", 0,
+		"begin after this timestamp, 0: with the oldest; somebody has looked at what was before")
 	settings.Trust(f, "state", "prometheus")
 	asJSON = addJSON(cmd)
 	return cmd

@@ -20,10 +20,10 @@ func TestFieldsThatDifferAreNamedByTheirPath(t *testing.T) {
 	for _, e := range found {
 		lines = append(lines, e.String())
 	}
-	if want := []string{"policy.b.c: [1,2] is published, and [1] follows",
-		"policy.e: true is published, and nothing follows", "policy.g: nothing is published, and \"new\" follows"}; !slices.Equal(
-		lines, want) {
-		t.Errorf("got %q, want %q", lines, want)
+	expected := []string{"policy.b.c: [1,2] is published, and [1] follows",
+		"policy.e: true is published, and nothing follows", "policy.g: nothing is published, and \"new\" follows"}
+	if !slices.Equal(lines, expected) {
+		t.Errorf("got %q, want %q", lines, expected)
 	}
 	found, err = fields("access", []byte(`{"users":{"a":{"hash":"SECRET1"},"b":{"hash":"SECRET2"}}}`),
 		[]byte(`{"users":{"a":{"hash":"SECRET3"},"c":{}}}`), true)
@@ -45,8 +45,9 @@ func TestEachFieldOfAnAssignmentIsNamed(t *testing.T) {
 			Recipe: "0123456789abcdef", Release: release, Since: at}
 	}
 	whole := func() schema.Assignment {
-		return schema.Assignment{Host: "web01", SHA256: schema.DigestOf([]byte("c")), Target: schema.Target{Site: "central",
-			Ring: "all", Selected: true, Release: 3, Since: at, Older: []schema.Candidate{candidate("b", 2), candidate("a", 1)}}}
+		return schema.Assignment{Host: "web01", SHA256: schema.DigestOf([]byte("c")),
+			Target: schema.Target{Site: "central", Ring: "all", Selected: true, Release: 3, Since: at,
+				Older: []schema.Candidate{candidate("b", 2), candidate("a", 1)}}}
 	}
 	if same := whole(); len(assignment(&same, whole())) != 0 {
 		t.Error("equal assignments differ")

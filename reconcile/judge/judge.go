@@ -184,8 +184,8 @@ func (j *Judge) judge(ctx context.Context, v *Verdict, next *publish.State) erro
 	return nil
 }
 
-// signers sees to it that nobody signs with keys that a root dropped before: those of the commit's time, or of the state
-// before.
+// signers sees to it that nobody signs with keys that a root dropped before: one of the commit's time, or of the time
+// of the state before.
 func (j *Judge) signers(ctx context.Context, v *Verdict, next *publish.State) {
 	least := 0
 	if j.prev != nil {
