@@ -1,6 +1,6 @@
 // Package examples holds config repos that a user can copy: `bakehouse init` writes one into a new repo, and
 // `bakehouse demo` runs the quickstart. Keys, roots and pinned programs are made by commands, so no example has them.
-// ci has what a forge runs for such a repo, and who must approve what.
+// ci has what a forge runs for such a repo, and who must approve what; rebuilder what a second CI runs.
 package examples
 
 import (

@@ -37,13 +37,8 @@ func installs(ts *testscript.TestScript, neg bool, args []string) {
 			want = schema.StatementFor(m, id)
 		}
 	}
-	var envelopes [][]byte
-	for e, err := range st.List(ctx, schema.StatementsPrefix(digest)) {
-		ts.Check(err)
-		b, err := store.Read(ctx, st, e.Key, schema.MaxStatement)
-		ts.Check(err)
-		envelopes = append(envelopes, b)
-	}
+	envelopes, err := statements(ctx, st, digest)
+	ts.Check(err)
 	by, err := statement.Verify(envelopes, want, c.Keys, c.Threshold)
 	ts.Logf("%s, %v", strings.Join(by, ", "), err)
 	if (err != nil) != neg {

@@ -29,7 +29,8 @@ type Command = func(ts *testscript.TestScript, neg bool, args []string)
 
 // Programs are what scripts can run besides the program under test, by name.
 func Programs() map[string]func() {
-	return map[string]func(){"host": host, "sigstore-kms-softhsm": softhsmPlugin, "sigstore-kms-broken": brokenPlugin}
+	return map[string]func(){"host": host, "updater": updater,
+		"sigstore-kms-softhsm": softhsmPlugin, "sigstore-kms-broken": brokenPlugin}
 }
 
 // Run runs the scripts in dir, below the top of the checkout, with more commands of the caller's.
@@ -63,6 +64,7 @@ func Run(t *testing.T, dir string, more map[string]Command) {
 			} {
 				env.Setenv(k, v)
 			}
+			env.Setenv("EXAMPLES", filepath.Join(here, "examples"))
 			env.Setenv("BAKEHOUSE_KEY_DIR", filepath.Join(env.WorkDir, "private"))
 			env.Setenv("BAKEHOUSE_STORE", filepath.Join(env.WorkDir, "store"))
 			env.Setenv("BAKEHOUSE_PROGRAMS", filepath.Join(env.WorkDir, "programs"))
