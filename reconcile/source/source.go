@@ -143,7 +143,8 @@ func open(top, gitDir string) (*git.Repository, error) {
 	// Open descriptors make reading 100,000 blobs out of packs three times faster. AlternatesFS: `git clone --shared`
 	// names its objects by absolute path.
 	storage := filesystem.NewStorageWithOptions(repoFS, cache.NewObjectLRUDefault(),
-		filesystem.Options{KeepDescriptors: true, AlternatesFS: osfs.New("/", osfs.WithBoundOS())})
+		filesystem.Options{KeepDescriptors: true, AlternatesFS: osfs.New("/", osfs.WithBoundOS()),
+			LargeObjectThreshold: maxHeld})
 	if top == "" {
 		return git.Open(storage, nil)
 	}

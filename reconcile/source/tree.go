@@ -14,8 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"bakehouse/schema/fault"
-
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
@@ -84,8 +82,7 @@ func readObject(store storer.EncodedObjectStorer, kind plumbing.ObjectType, hash
 		actual = plumbing.ComputeHash(kind, b) // others are told their hash; this one has computed it
 	}
 	if actual != hash {
-		return nil, nil, fault.Refuse(fmt.Errorf("git %s %s: the repository holds other bytes under this name", kind, hash),
-			"run `git fsck`, and clone the repository anew")
+		return nil, nil, otherBytes(kind, hash)
 	}
 	return o, b, nil
 }
@@ -265,10 +262,16 @@ func (f *treeFS) HashOf(name string) (string, error) {
 	return hash.String(), err
 }
 
-// Open opens a blob, held in memory, or a directory.
+// Open opens a blob, held in memory unless it is large, or a directory.
 func (f *treeFS) Open(name string) (fs.File, error) {
 	f.mu.Lock()
-	i, _, err := f.lookup("open", name)
+	i, hash, err := f.lookup("open", name)
+	if err == nil && i.mode.IsRegular() {
+		if i.size, err = f.size(hash); err == nil && i.size > maxHeld {
+			defer f.mu.Unlock()
+			return f.large(hash, i), nil
+		}
+	}
 	f.mu.Unlock()
 	if err != nil {
 		return nil, err
