@@ -3,10 +3,11 @@
 //	go run ./examples/scale -hosts 1000 -dir fleet      writes a fleet into a new folder, and commits it
 //	go run ./examples/scale -hosts 1000,10000,100000    prints a table of times and memory
 //
-// The table has evaluation and resolution (`bakehouse check`) and whole passes (`bakehouse reconcile`): from nothing, after
-// no change, after a change of one host's file and of one rule for all hosts. Beside them stands `cue export` on the same
-// folders, which evaluates them without the schema, plugins, rules or what crosses folders. Each line is one run in a
-// process of its own; the load of the machine is printed, because it makes figures worse.
+// The table has evaluation and resolution (`bakehouse check`) and whole passes (`bakehouse reconcile`): from nothing,
+// after no change, after a change of one host's file, with the cache and without, and of one rule for all hosts. Beside
+// them stands `cue export` on the same folders, which evaluates them without the schema, plugins, rules or what crosses
+// folders. Each line is one run in a process of its own; the load of the machine is printed, because it makes figures
+// worse.
 package main
 
 import (

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -97,6 +98,8 @@ func (b *bench) run() error {
 		{"reconcile, nothing changed", nothing, []string{"reconcile"}},
 		{"reconcile, one host's file changed", b.edit(host, `tier: "tier3"`, `tier: "tier4"`), []string{"reconcile"}},
 		{"reconcile, nothing changed", nothing, []string{"reconcile"}},
+		{"reconcile, one host's file changed, no cache", b.edit(host, `tier: "tier2"`, `tier: "tier0"`),
+			[]string{"reconcile", "--cache-dir", ""}},
 		{"reconcile, one rule for all changed", b.edit(rule, ":9229", ":9129"), []string{"reconcile"}},
 	}
 	for _, s := range steps {
@@ -139,7 +142,7 @@ func (b *bench) command(args ...string) *exec.Cmd {
 	cmd.Env = append(os.Environ(), "BAKEHOUSE_PASSPHRASE_ALL=scale")
 	for command, flags := range map[string][]string{"check": {"cache-dir"}, "key": {"key-dir"}, "root": {"key-dir"}, "reconcile": {"cache-dir", "key-dir", "store"}} {
 		for _, name := range flags {
-			if args[0] == command {
+			if args[0] == command && !slices.Contains(args, "--"+name) {
 				cmd.Args = append(cmd.Args, "--"+name, filepath.Join(b.home, name))
 			}
 		}
