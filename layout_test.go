@@ -235,6 +235,8 @@ func TestPartsMeetOnlyInTheLeavesMadeForIt(t *testing.T) {
 		{"reconcile", module + "/serve/store"}:           "reconcile pushes what it baked to the store",
 		{"reconcile", module + "/agent/trust"}:           "reconcile believes published metadata as little as a host does",
 		{"reconcile", module + "/agent/trust/statement"}: "reconcile signs what hosts verify, and checks it as they do",
+		{"reconcile", module + "/agent/trust/bins"}:      "reconcile writes bins in the form that hosts verify",
+		{"reconcile", module + "/agent/trust/quorum"}:    "reconcile asks of a root who may sign, as a host does",
 		{"serve", module + "/agent/trust"}: "serve reads a release only through the verifier: there is no " +
 			"second parser of bins",
 		{"serve", module + "/reconcile/settings"}: "serve says which of its flags are settings",

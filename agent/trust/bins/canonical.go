@@ -33,8 +33,8 @@ func Read(b []byte, number int, layout Layout, by *quorum.Verifier) (bin *Bin, o
 	return bin, true
 }
 
-// verified reads the file up to the value of "signed", which is the rest but for a brace, and verifies it. It returns no
-// signers if that fails.
+// verified reads the file up to the value of "signed", which is the rest but for a brace, and verifies it. It returns
+// no signers if that fails.
 func (s *scanner) verified(by *quorum.Verifier) (sigs []quorum.Signature, signers []string) {
 	sigs = s.signatures()
 	to := len(s.b) - len("}")
