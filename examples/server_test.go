@@ -107,7 +107,8 @@ func TestTheServerRunsAsAService(t *testing.T) {
 
 	// It writes its database, which is its own, and serves what comes later.
 	register, err := http.NewRequestWithContext(t.Context(), http.MethodPost, o.url+schema.RegisterPath,
-		strings.NewReader(fmt.Sprintf(`{"schema":1,"host":"web01","platform":"linux/%s","agent":"1"}`, runtime.GOARCH)))
+		strings.NewReader(fmt.Sprintf(`{"schema":{"min":1,"max":1},"host":"web01","platform":"linux/%s","agent":"1"}`,
+			runtime.GOARCH)))
 	if err != nil {
 		t.Fatal(err)
 	}

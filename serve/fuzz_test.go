@@ -26,7 +26,7 @@ func FuzzRequests(f *testing.F) {
 	}
 	f.Add(http.MethodPost, schema.PollPath, "", "",
 		[]byte(`{"schema":1,"timestamp":1,"report":{"installed":"`+other.digest.String()+`"}}`))
-	f.Add(http.MethodPost, schema.RegisterPath, "", "", []byte(`{"schema":1,"host":"web02"}`))
+	f.Add(http.MethodPost, schema.RegisterPath, "", "", []byte(`{"schema":{"min":1,"max":1},"host":"web02"}`))
 	h := w.server.Handler()
 	f.Fuzz(func(t *testing.T, method, path, have, ranges string, body []byte) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", bytes.NewReader(body))
