@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
-	"slices"
 
 	"bakehouse/schema"
 )
@@ -21,6 +20,7 @@ type stream struct {
 	raw     int64  // bytes inflated
 	size    int64  // bytes as they stand
 	history []byte // the end of what was inflated so far, at most a window
+	grown   []byte // memory of two windows that ends with history; empty if history is elsewhere
 }
 
 // part is either literal bytes or a whole segment.
@@ -90,11 +90,17 @@ func (s *stream) literal(raw []byte, last bool) {
 
 func (s *stream) remember(raw []byte) {
 	if len(raw) >= window { // as behind most segments: nothing before counts
-		s.history = raw[len(raw)-window:]
+		s.history, s.grown = raw[len(raw)-window:], s.grown[:0]
 		return
 	}
-	s.history = slices.Concat(s.history, raw)
-	s.history = s.history[max(0, len(s.history)-window):]
+	if len(s.grown) == 0 || len(s.grown)+len(raw) > cap(s.grown) {
+		if s.grown == nil {
+			s.grown = make([]byte, 0, 2*window)
+		}
+		s.grown = append(s.grown[:0], s.history...)
+	}
+	s.grown = append(s.grown, raw...)
+	s.history = s.grown[max(0, len(s.grown)-window):]
 }
 
 // end appends the last literal, which ends the deflate stream, and the member's checksum and size.
