@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -192,6 +193,8 @@ type server struct {
 	cmd    *exec.Cmd
 	stderr *bytes.Buffer
 	done   chan error
+	// terminate asks it to end, once: an interrupt of the demo does so too, and a second signal would not wait for it.
+	terminate func() error
 }
 
 // serve starts a server and waits until it says where it listens.
@@ -204,7 +207,9 @@ func (s *stage) serve(ctx context.Context, argv ...string) (url string, err erro
 	if err != nil {
 		return "", err
 	}
-	srv := &server{cmd: cmd, stderr: &bytes.Buffer{}, done: make(chan error, 1)}
+	srv := &server{cmd: cmd, stderr: &bytes.Buffer{}, done: make(chan error, 1),
+		terminate: sync.OnceValue(func() error { return cmd.Process.Signal(syscall.SIGTERM) })}
+	cmd.Cancel = srv.terminate
 	cmd.Stderr = srv.stderr
 	if err := cmd.Start(); err != nil {
 		return "", err
@@ -234,7 +239,7 @@ func (s *stage) stopServer() error {
 		return nil
 	}
 	s.server = nil
-	_ = srv.cmd.Process.Signal(syscall.SIGTERM)
+	_ = srv.terminate()
 	if err := <-srv.done; err != nil {
 		return fmt.Errorf("the server ended with %w\n%s", err, srv.stderr)
 	}
