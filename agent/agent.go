@@ -70,7 +70,8 @@ func (a *Agent) begin(verb string) (end func(), err error) {
 		return nil, err
 	}
 	a.tail = new(logTail)
-	a.log = slog.New(slog.NewTextHandler(io.MultiWriter(f, a.tail), &slog.HandlerOptions{Level: slog.LevelDebug})).With("pid", os.Getpid())
+	lines := slog.NewTextHandler(io.MultiWriter(f, a.tail), &slog.HandlerOptions{Level: slog.LevelDebug})
+	a.log = slog.New(lines).With("pid", os.Getpid())
 	a.log.Info(verb+" begins", "version", a.opts.Version)
 	return func() {
 		a.log.Info(verb + " ends")

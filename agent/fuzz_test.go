@@ -119,7 +119,10 @@ func FuzzRegisterAnswer(f *testing.F) {
 	h := newHost(f, fl)
 	o := options(f, fl, "web01")
 	o.Force = true
-	for _, body := range []string{`{"schema":1,"secret":"s","site":"muc"}`, `{"schema":1,"secret":"s\r\nX: y"}`, `{"schema":1,"secret":"` + strings.Repeat("s", 2000) + `"}`, `{"schema":1,"site":"../x","secret":"s"}`, `null`, `{`} {
+	for _, body := range []string{
+		`{"schema":1,"secret":"s","site":"muc"}`, `{"schema":1,"secret":"s\r\nX: y"}`,
+		`{"schema":1,"secret":"` + strings.Repeat("s", 2000) + `"}`, `{"schema":1,"site":"../x","secret":"s"}`, `null`, `{`,
+	} {
 		f.Add(uint16(0), []byte(body))
 		f.Add(uint16(201), []byte(body))
 	}

@@ -48,7 +48,8 @@ func TestCandidatesComeNewestFirstAndAreCopies(t *testing.T) {
 // Custom data are the larger part of a bin: what is empty takes no room.
 func TestTheCustomDataOfAPlainHostStaySmall(t *testing.T) {
 	b, err := json.Marshal(Target{Manifest: newer, Recipe: "0123456789abcdef", Ring: "all", Selected: true, Release: 7, Since: start})
-	want := `{"manifest":"` + newer.String() + `","recipe":"0123456789abcdef","release":7,"ring":"all","selected":true,"since":"2026-03-01T12:00:00Z"}`
+	want := `{"manifest":"` + newer.String() + `","recipe":"0123456789abcdef","release":7,` +
+		`"ring":"all","selected":true,"since":"2026-03-01T12:00:00Z"}`
 	if err != nil || string(b) != want {
 		t.Errorf("%s, %v", b, err)
 	}

@@ -21,6 +21,7 @@ import (
 	"bakehouse/reconcile/settings"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/serve/certificate"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/store"
 )
@@ -60,7 +61,7 @@ the requests in flight are answered.`,
 	f.StringVar(&o.cert, "tls-cert", "", "`FILE` with the server's certificate and its chain, PEM")
 	f.StringVar(&o.key, "tls-key", "", "`FILE` with the certificate's private key, PEM")
 	f.StringVar(&o.selfSigned, "tls-self-signed", "",
-		"loopback only: use the certificate in `DIR`, made if absent; hosts trust DIR/"+caFile)
+		"loopback only: use the certificate in `DIR`, made if absent; hosts trust DIR/"+certificate.CAFile)
 	f.StringVar(&o.database, "database", "inventory.db", "`FILE` with registrations and reports, made if absent")
 	f.StringVar(&o.root, "root", "", "`FILE` with the root metadata to verify the store from, such as "+
 		"trust/1.root.json (default: the store's first)")
@@ -85,7 +86,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	if o.watch <= 0 {
 		return fault.Hint(fmt.Errorf("--watch %s is not a time", o.watch), "give a duration such as 2s")
 	}
-	cert, err := certificate(o, log)
+	cert, err := certificateOf(o, log)
 	if err != nil {
 		return err
 	}
@@ -172,7 +173,7 @@ func newLog(o options, w io.Writer) (*slog.Logger, error) {
 	return nil, fault.Hint(fmt.Errorf("--log-format %q is unknown", o.logFormat), "text or json")
 }
 
-func certificate(o options, log *slog.Logger) (tls.Certificate, error) {
+func certificateOf(o options, log *slog.Logger) (tls.Certificate, error) {
 	switch {
 	case o.selfSigned != "" && (o.cert != "" || o.key != ""):
 		return tls.Certificate{}, fault.Hint(errors.New("both --tls-self-signed and a certificate are given"),
@@ -181,7 +182,7 @@ func certificate(o options, log *slog.Logger) (tls.Certificate, error) {
 		return tls.Certificate{}, fault.Hint(fmt.Errorf("--tls-self-signed is for loopback, and --listen is %s", o.listen),
 			"give --tls-cert and --tls-key, or listen on 127.0.0.1")
 	case o.selfSigned != "":
-		cert, ca, err := selfSigned(o.selfSigned, time.Now())
+		cert, ca, err := certificate.SelfSigned(o.selfSigned, time.Now())
 		if err == nil {
 			log.Info("self-signed certificate", "ca", ca, "expires", cert.Leaf.NotAfter)
 		}
@@ -190,7 +191,7 @@ func certificate(o options, log *slog.Logger) (tls.Certificate, error) {
 		return tls.Certificate{}, fault.Hint(errors.New("no TLS certificate"),
 			"give --tls-cert and --tls-key, or --tls-self-signed DIR to try it on this machine")
 	}
-	return loadCertificate(o.cert, o.key)
+	return certificate.Load(o.cert, o.key)
 }
 
 // openStore opens the store, which must hold a release, and returns the root to verify it from.
@@ -236,4 +237,18 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 		return nil, fault.Hint(err, "ports below 1024 need privileges: give another port with --listen")
 	}
 	return nil, fault.Hint(err, "--listen is an address of this machine and a port, such as 127.0.0.1:8443")
+}
+
+func tlsConfig(cert tls.Certificate) *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+}
+
+// isLoopback reports whether a listen address can only be reached from this machine.
+func isLoopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -24,6 +24,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/access"
+	"bakehouse/serve/certificate"
 )
 
 // main is `bakehouse` with this package's commands only.
@@ -102,7 +103,7 @@ func TestTheProgramServesUntilToldToStopAndFinishesWhatItBegan(t *testing.T) {
 		"--database", filepath.Join(dir, "inventory.db"), "--log-format", "json"}
 	url, cmd, stdout, stderr := program(t, args...)
 
-	pem, err := os.ReadFile(filepath.Join(dir, "tls", caFile))
+	pem, err := os.ReadFile(filepath.Join(dir, "tls", certificate.CAFile))
 	check(t, err)
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
@@ -186,5 +187,15 @@ func TestTheLogIsAsLoudAsTheProgram(t *testing.T) {
 		root.AddCommand(c)
 		root.SetArgs(strings.Fields(args))
 		check(t, root.Execute())
+	}
+}
+
+func TestLoopbackIsTold(t *testing.T) {
+	for address, want := range map[string]bool{"127.0.0.1:0": true, "[::1]:8443": true, "localhost:1": true,
+		"127.9.9.9:1": true,
+		":8443":       false, "0.0.0.0:1": false, "192.0.2.1:1": false, "bakehouse.example:1": false, "127.0.0.1": false} {
+		if got := isLoopback(address); got != want {
+			t.Errorf("%s: %v", address, got)
+		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"bakehouse/agent/trust"
 	"bakehouse/agent/wire"
 	"bakehouse/schema"
+	"bakehouse/serve/certificate"
 )
 
 // reader is a host's side of the protocol, as agent uses it, at a real server that notes each request.
@@ -73,7 +74,7 @@ func (w *site) reader(f *fleet, c caller, dir string) *reader {
 		next.ServeHTTP(w, r)
 	}))
 	h.http.Listener = countedListener{h.http.Listener, &h.travelled}
-	cert, caFile, err := selfSigned(w.t.TempDir(), time.Now())
+	cert, caFile, err := certificate.SelfSigned(w.t.TempDir(), time.Now())
 	check(w.t, err)
 	ca, err := os.ReadFile(caFile)
 	check(w.t, err)

@@ -49,8 +49,8 @@ func newGate(log *slog.Logger) *gate {
 		addresses: newLimiter(addressRate), names: newLimiter(userRate)}
 }
 
-// prepare makes attempts on unknown users cost what those on the user with the most costly hash do, and says which users
-// cannot log in.
+// prepare makes attempts on unknown users cost what those on the user with the most costly hash do, and says which
+// users cannot log in.
 func (g *gate) prepare(a *schema.Access) {
 	var most passhash.Hash
 	for name, u := range a.Users {

@@ -113,8 +113,8 @@ func (c *Client) AllowExpired(roles ...string) {
 
 const everyRole = "*"
 
-// Remember makes the client know again, by its digest in a snapshot's tree, a bin that one with the same memory verified
-// before. It is then not read.
+// Remember makes the client know again, by its digest in a snapshot's tree, a bin that one with the same memory
+// verified before. It is then not read.
 func (c *Client) Remember(m bins.Memory) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -12,9 +12,9 @@
 //	policy           a target; its issue time is a floor under the clock
 //	N.bin-xx.json    the bin that a host's name hashes to: which package the host gets
 //
-// That walk is of no fleet's making: walk.go and delegation.go do it for any TUF repository. Client adds a fleet's policy
-// and bins (fleet.go), Repository nothing (repository.go): by it the program passes the TUF conformance suite with the
-// same code.
+// That walk is of no fleet's making: walk.go and delegation.go do it for any TUF repository. Client adds a fleet's
+// policy and bins (fleet.go), Repository nothing (repository.go): by it the program passes the TUF conformance suite
+// with the same code.
 //
 // Who may sign a role is package quorum's matter. A bin of the form that reconcile writes is verified as it stands, by
 // package bins; all else is go-tuf's. Bytes pass check (guard.go) before go-tuf sees them, because go-tuf parses before

@@ -14,9 +14,9 @@ import (
 	"bakehouse/schema"
 )
 
-// testdata/release is the state directory of a host at root 2 and timestamp 2, and the fleet's anchor, as the program of
-// an earlier commit wrote them. What one program has written, the other has to read: hosts go forward by an update, and
-// back by a rollback. It is written again when a format changes that no release had.
+// testdata/release is the state directory of a host at root 2 and timestamp 2, and the fleet's anchor, as the program
+// of an earlier commit wrote them. What one program has written, the other has to read: hosts go forward by an update,
+// and back by a rollback. It is written again when a format changes that no release had.
 const releaseState = "testdata/release"
 
 func releaseClock() time.Time { return start.Add(time.Hour) }

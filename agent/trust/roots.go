@@ -107,7 +107,8 @@ func nextRoot(cur *metadata.Metadata[metadata.RootType], b []byte) (next *metada
 // newSet starts a walk from a verified root. go-tuf's clock is stopped at year one: expiry is judged here, role by role,
 // so that an error can say what expired, when, and by which clock.
 func newSet(root *metadata.Metadata[metadata.RootType]) *trustedmetadata.TrustedMetadata {
-	return &trustedmetadata.TrustedMetadata{Root: quorum.Legible(root), Targets: map[string]*metadata.Metadata[metadata.TargetsType]{}}
+	return &trustedmetadata.TrustedMetadata{Root: quorum.Legible(root),
+		Targets: map[string]*metadata.Metadata[metadata.TargetsType]{}}
 }
 
 // signedDigest identifies a root whatever signatures it carries.
@@ -199,7 +200,8 @@ func (w *walker) savedRoot() (best *rootCopy) {
 	}
 	for _, r := range unknown {
 		last := w.marks.lastRoot()
-		follows := best != nil && r.version() == best.version()+1 && quorum.OfRoot(best.Metadata, metadata.ROOT).Verify(metadata.ROOT, r.Metadata) == nil
+		follows := best != nil && r.version() == best.version()+1 &&
+			quorum.OfRoot(best.Metadata, metadata.ROOT).Verify(metadata.ROOT, r.Metadata) == nil
 		if follows || best == nil && (last == 0 || r.version() == last+1) {
 			best = r
 		}

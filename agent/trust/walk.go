@@ -145,7 +145,8 @@ func (w *walker) takeTimestamp(set *trustedmetadata.TrustedMetadata, b []byte, s
 		if err := w.marks.below(metadata.TIMESTAMP, ts.Version, by); err != nil {
 			return err
 		}
-		if err := w.marks.below(metadata.SNAPSHOT, ts.Meta[snapshotFile].Version, quorum.OfRoot(set.Root, metadata.SNAPSHOT)); err != nil {
+		err := w.marks.below(metadata.SNAPSHOT, ts.Meta[snapshotFile].Version, quorum.OfRoot(set.Root, metadata.SNAPSHOT))
+		if err != nil {
 			return err
 		}
 		if err := w.marks.metaBelow(metadata.TIMESTAMP, by, ts.Meta); err != nil {
@@ -221,7 +222,8 @@ func (w *walker) listed(meta map[string]*metadata.MetaFiles) map[string]int64 {
 // Whoever delegates to it, it is verified anew, for each delegator may name other keys.
 // It returns the digest of the role's file.
 func (w *walker) takeRole(
-	ctx context.Context, src MetadataSource, set *trustedmetadata.TrustedMetadata, role, delegator string, by quorum.Quorum,
+	ctx context.Context, src MetadataSource, set *trustedmetadata.TrustedMetadata, role, delegator string,
+	by quorum.Quorum,
 ) (schema.Digest, error) {
 	meta := set.Snapshot.Signed.Meta[role+".json"]
 	if meta == nil || meta.Version < 1 {

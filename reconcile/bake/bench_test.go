@@ -209,7 +209,8 @@ func nfpmInfo(r *rules.Recipe, dir string) info {
 	var contents []info
 	for _, o := range r.Outputs {
 		for _, f := range o.Files {
-			contents = append(contents, info{"src": filepath.Join(dir, f.Path), "dst": f.Path, "file_info": info{"mode": f.Mode}})
+			contents = append(contents,
+				info{"src": filepath.Join(dir, f.Path), "dst": f.Path, "file_info": info{"mode": f.Mode}})
 		}
 	}
 	return info{"name": "agent", "version": "1.0.0", "arch": "amd64", "platform": "linux",

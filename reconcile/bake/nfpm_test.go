@@ -15,7 +15,8 @@ import (
 	"bakehouse/schema/needs"
 )
 
-// nfpm builds nfpm, which the module of peers requires: no dependency of the product is there for a test's oracle alone.
+// nfpm builds nfpm, which the module of peers requires: no dependency of the product is there for a test's oracle
+// alone.
 func nfpm(t testing.TB) (program string) {
 	t.Helper()
 	program = filepath.Join(t.TempDir(), "nfpm")

@@ -56,7 +56,8 @@ func (b *Baker) rpm(ctx context.Context, l *layout, baked *Baked) ([]part, error
 	own.Texts(rpmheader.TagPayloadDigest, digest.Hex())
 	own.Text(rpmheader.TagRelease, release)
 	related := l.related(schema.Rpm)
-	dependencies(own, rpmheader.TagProvideName, rpmheader.TagProvideFlags, rpmheader.TagProvideVersion, append(rpmDeps(related.Provides), rpmDep{l.name, depEqual, l.version}))
+	dependencies(own, rpmheader.TagProvideName, rpmheader.TagProvideFlags, rpmheader.TagProvideVersion,
+		append(rpmDeps(related.Provides), rpmDep{l.name, depEqual, l.version}))
 	head, tail := rpmheader.Encode(rpmheader.TagHeaderImmutable, *h, *own)
 	g, err := b.segment(ctx, plainPayload(head), baked)
 	if err != nil {
@@ -128,15 +129,19 @@ func rpmMetadata(l *layout, version, arch string) *rpmheader.Header {
 	}
 	h.Text(rpmheader.TagOS, "linux")
 	h.Text(rpmheader.TagArch, arch)
-	h.Text(rpmheader.TagSourceRPM, l.name+"-"+version+"-1.src.rpm") // there is none, but without a name rpm takes this for a source package
-	h.Text(rpmheader.TagRPMVersion, "4.14.0")                       // the oldest whose digests these are
+	// There is none, but without a name rpm takes this for a source package.
+	h.Text(rpmheader.TagSourceRPM, l.name+"-"+version+"-1.src.rpm")
+	h.Text(rpmheader.TagRPMVersion, "4.14.0") // the oldest whose digests these are
 	h.Text(rpmheader.TagEncoding, "utf-8")
 	h.Int32s(rpmheader.TagChangelogTime, uint32(epoch.Unix()))
 	h.Texts(rpmheader.TagChangelogName, maintainer(l)+" - "+version)
-	h.Texts(rpmheader.TagChangelogText, "- Baked with host program "+version+". What changed for a host is in the fleet's repo.")
+	h.Texts(rpmheader.TagChangelogText,
+		"- Baked with host program "+version+". What changed for a host is in the fleet's repo.")
 	related := l.related(schema.Rpm)
-	dependencies(h, rpmheader.TagConflictName, rpmheader.TagConflictFlags, rpmheader.TagConflictVersion, rpmDeps(related.Conflicts))
-	dependencies(h, rpmheader.TagObsoleteName, rpmheader.TagObsoleteFlags, rpmheader.TagObsoleteVersion, rpmDeps(related.Replaces))
+	dependencies(h, rpmheader.TagConflictName, rpmheader.TagConflictFlags, rpmheader.TagConflictVersion,
+		rpmDeps(related.Conflicts))
+	dependencies(h, rpmheader.TagObsoleteName, rpmheader.TagObsoleteFlags, rpmheader.TagObsoleteVersion,
+		rpmDeps(related.Replaces))
 	// What rpm itself must know to read this package.
 	needs := append(rpmDeps(related.Depends), []rpmDep{
 		{"rpmlib(CompressedFileNames)", depRpmlib, "3.0.4-1"},  // directories and names apart

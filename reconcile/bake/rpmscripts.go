@@ -58,11 +58,17 @@ func rpmScripts(l *layout) []rpmScript {
 	if begin == "" && late != "" {
 		begin = ":\n" // only to leave the mark
 	}
-	add(rpmScript{tag: rpmheader.TagPretrans, prog: rpmheader.TagPretransProg, sense: depPretrans}, rpmActions[pretrans], "", early, "")
-	add(rpmScript{tag: rpmheader.TagPrein, prog: rpmheader.TagPreinProg, sense: depPre}, begins, l.accounts.shell(), begin, "")
-	add(rpmScript{tag: rpmheader.TagPostin, prog: rpmheader.TagPostinProg, sense: depPost}, rpmActions[postinst], "", l.parts(postinst), "")
-	add(rpmScript{tag: rpmheader.TagPreun, prog: rpmheader.TagPreunProg, sense: depPreun}, rpmActions[prerm], rpmNoUnits, l.parts(prerm), "")
-	add(rpmScript{tag: rpmheader.TagPostun, prog: rpmheader.TagPostunProg, sense: depPostun}, rpmActions[postrm], "", l.parts(postrm), rpmPostun)
-	add(rpmScript{tag: rpmheader.TagPosttrans, prog: rpmheader.TagPosttransProg, sense: depPosttrans}, rpmActions[posttrans], rpmUnits, late, "")
+	add(rpmScript{tag: rpmheader.TagPretrans, prog: rpmheader.TagPretransProg, sense: depPretrans},
+		rpmActions[pretrans], "", early, "")
+	add(rpmScript{tag: rpmheader.TagPrein, prog: rpmheader.TagPreinProg, sense: depPre},
+		begins, l.accounts.shell(), begin, "")
+	add(rpmScript{tag: rpmheader.TagPostin, prog: rpmheader.TagPostinProg, sense: depPost},
+		rpmActions[postinst], "", l.parts(postinst), "")
+	add(rpmScript{tag: rpmheader.TagPreun, prog: rpmheader.TagPreunProg, sense: depPreun},
+		rpmActions[prerm], rpmNoUnits, l.parts(prerm), "")
+	add(rpmScript{tag: rpmheader.TagPostun, prog: rpmheader.TagPostunProg, sense: depPostun},
+		rpmActions[postrm], "", l.parts(postrm), rpmPostun)
+	add(rpmScript{tag: rpmheader.TagPosttrans, prog: rpmheader.TagPosttransProg, sense: depPosttrans},
+		rpmActions[posttrans], rpmUnits, late, "")
 	return out
 }

@@ -1,5 +1,5 @@
-// Package starter writes the first lines that an operator would otherwise type: the files of a new fleet repository, and
-// the CUE of a further host.
+// Package starter writes the first lines that an operator would otherwise type: the files of a new fleet repository,
+// and the CUE of a further host.
 package starter
 
 import (

@@ -1,6 +1,6 @@
 // Command cosign is as much of cosign as verifies a package by a statement and a key: it reads the command line of
-// `cosign verify-blob-attestation` and calls what that calls. The whole of cosign is 1,765 packages, with the clients of
-// four clouds, Kubernetes and two policy languages, and takes minutes to compile; this is 703.
+// `cosign verify-blob-attestation` and calls what that calls. The whole of cosign is 1,765 packages, with the clients
+// of four clouds, Kubernetes and two policy languages, and takes minutes to compile; this is 703.
 package main
 
 import (

@@ -1,4 +1,4 @@
-package serve
+package certificate
 
 import (
 	"crypto/x509"
@@ -13,7 +13,7 @@ import (
 func TestASelfSignedCertificateIsMadeOnceAndVouchedForByItsAuthority(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "tls")
 	now := time.Now()
-	cert, ca, err := selfSigned(dir, now)
+	cert, ca, err := SelfSigned(dir, now)
 	check(t, err)
 	pool := x509.NewCertPool()
 	pem, err := os.ReadFile(ca)
@@ -31,22 +31,22 @@ func TestASelfSignedCertificateIsMadeOnceAndVouchedForByItsAuthority(t *testing.
 	if st.Mode().Perm() != 0o600 {
 		t.Errorf("the key has mode %v", st.Mode())
 	}
-	again, _, err := selfSigned(dir, now)
+	again, _, err := SelfSigned(dir, now)
 	check(t, err)
 	if !again.Leaf.Equal(cert.Leaf) {
 		t.Error("it was made anew")
 	}
-	renewed, _, err := selfSigned(dir, now.Add(selfSignedLife))
+	renewed, _, err := SelfSigned(dir, now.Add(selfSignedLife))
 	check(t, err)
 	if !renewed.Leaf.NotAfter.After(cert.Leaf.NotAfter) {
 		t.Error("it was not renewed before its end")
 	}
 	check(t, os.Remove(filepath.Join(dir, keyFile))) // as after a crash half-way
-	if _, _, err := selfSigned(dir, now); err != nil {
+	if _, _, err := SelfSigned(dir, now); err != nil {
 		t.Errorf("after a crash: %v", err)
 	}
 	check(t, os.WriteFile(filepath.Join(dir, keyFile), []byte("mine"), 0o600))
-	if _, _, err := selfSigned(dir, now); err == nil || fault.HintOf(err) == "" {
+	if _, _, err := SelfSigned(dir, now); err == nil || fault.HintOf(err) == "" {
 		t.Errorf("somebody else's file: %v", err)
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, keyFile)); err != nil || string(b) != "mine" {
@@ -61,18 +61,15 @@ func TestAnExpiredCertificateIsSaidToBe(t *testing.T) {
 	for name, b := range pems {
 		check(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
 	}
-	if _, err := loadCertificate(filepath.Join(dir, certFile), filepath.Join(dir, keyFile)); err == nil ||
+	if _, err := Load(filepath.Join(dir, certFile), filepath.Join(dir, keyFile)); err == nil ||
 		fault.HintOf(err) == "" {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestLoopbackIsTold(t *testing.T) {
-	for address, want := range map[string]bool{"127.0.0.1:0": true, "[::1]:8443": true, "localhost:1": true,
-		"127.9.9.9:1": true,
-		":8443":       false, "0.0.0.0:1": false, "192.0.2.1:1": false, "bakehouse.example:1": false, "127.0.0.1": false} {
-		if got := isLoopback(address); got != want {
-			t.Errorf("%s: %v", address, got)
-		}
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -1,4 +1,6 @@
-package serve
+// Package certificate is a server's TLS certificate: read from files that the operator renews, or self-signed for a
+// server on loopback.
+package certificate
 
 import (
 	"crypto/ecdsa"
@@ -23,19 +25,15 @@ import (
 
 // Files of a self-signed certificate. The key is written last: with it, the set is complete.
 const (
-	caFile   = "ca.pem"
+	CAFile   = "ca.pem" // that hosts trust
 	certFile = "server.pem"
 	keyFile  = "server.key"
 )
 
 const selfSignedLife = 365 * 24 * time.Hour
 
-func tlsConfig(cert tls.Certificate) *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
-}
-
-// loadCertificate reads a certificate chain and its key from PEM files.
-func loadCertificate(certPath, keyPath string) (tls.Certificate, error) {
+// Load reads a certificate chain and its key from PEM files.
+func Load(certPath, keyPath string) (tls.Certificate, error) {
 	cert, err := tls.LoadX509KeyPair(certPath, keyPath)
 	if err != nil {
 		return cert, fault.Hint(fmt.Errorf("TLS certificate: %w", err),
@@ -49,12 +47,12 @@ func loadCertificate(certPath, keyPath string) (tls.Certificate, error) {
 	return cert, nil
 }
 
-// selfSigned returns the certificate in dir, for loopback only, and makes it first if there is none or it is about to
+// SelfSigned returns the certificate in dir, for loopback only, and makes it first if there is none or it is about to
 // expire. It is signed by an authority of its own, ca.pem in dir, whose key is thrown away: trusting that authority
 // trusts this one certificate.
-func selfSigned(dir string, now time.Time) (cert tls.Certificate, ca string, err error) {
+func SelfSigned(dir string, now time.Time) (cert tls.Certificate, ca string, err error) {
 	path := func(name string) string { return filepath.Join(dir, name) }
-	ca = path(caFile)
+	ca = path(CAFile)
 	cert, err = tls.LoadX509KeyPair(path(certFile), path(keyFile))
 	switch {
 	case err == nil && now.Before(cert.Leaf.NotAfter.Add(-24*time.Hour)):
@@ -65,7 +63,8 @@ func selfSigned(dir string, now time.Time) (cert tls.Certificate, ca string, err
 	default:
 		if _, statErr := os.Stat(path(keyFile)); !errors.Is(statErr, fs.ErrNotExist) {
 			return cert, ca, fault.Hint(fmt.Errorf("self-signed certificate in %s: %w", dir, err),
-				"delete %s and %s to have them made again; hosts then need the new %s", path(certFile), path(keyFile), caFile)
+				"delete %s and %s to have them made again; hosts then need the new %s",
+				path(certFile), path(keyFile), CAFile)
 		}
 	}
 	pems, err := makeCertificates(now)
@@ -83,7 +82,7 @@ func selfSigned(dir string, now time.Time) (cert tls.Certificate, ca string, err
 	for _, f := range []struct {
 		name string
 		perm fs.FileMode
-	}{{caFile, 0o644}, {certFile, 0o644}, {keyFile, 0o600}} {
+	}{{CAFile, 0o644}, {certFile, 0o644}, {keyFile, 0o600}} {
 		if err := durable.WriteFile(path(f.name), pems[f.name], f.perm); err != nil {
 			return cert, ca, fault.Hint(err, hint)
 		}
@@ -128,16 +127,7 @@ func makeCertificates(now time.Time) (map[string][]byte, error) {
 		return nil, err
 	}
 	encode := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
-	return map[string][]byte{caFile: encode("CERTIFICATE", caDER), certFile: encode("CERTIFICATE", leafDER),
+	return map[string][]byte{
+		CAFile: encode("CERTIFICATE", caDER), certFile: encode("CERTIFICATE", leafDER),
 		keyFile: encode("PRIVATE KEY", keyDER)}, nil
-}
-
-// isLoopback reports whether a listen address can only be reached from this machine.
-func isLoopback(listen string) bool {
-	host, _, err := net.SplitHostPort(listen)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
