@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"bakehouse/examples/demo"
@@ -81,17 +82,19 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 	root.AddCommand(serve.Command(), access.Command(), demo.Command(), manual.Command(), manual.Version(version))
 	cli.ExplainMistakes(root)
 	root.PersistentPreRunE = prepare
-	command.Complete(root, fill)
+	command.Complete(root, func(cmd *cobra.Command) ([]string, error) { return fill(cmd, nil) })
 	return root
 }
 
-func fill(cmd *cobra.Command) (taken []string, err error) {
-	return settings.Sources{Environ: os.Environ(), Outside: source.Outside}.Fill(cmd)
+func fill(cmd *cobra.Command, unread func([]string)) (taken []string, err error) {
+	return settings.Sources{Environ: os.Environ(), Outside: source.Outside, Unread: unread}.Fill(cmd)
 }
 
 // prepare fills the flags of cmd from the settings, before it runs.
 func prepare(cmd *cobra.Command, _ []string) error {
-	taken, err := fill(cmd)
+	taken, err := fill(cmd, func(variables []string) {
+		console.Warn(cmd.Root().ErrOrStderr(), "nothing reads the environment's %s", strings.Join(variables, ", "))
+	})
 	if err == nil {
 		err = cli.AtMostOne(cmd, "quiet", "verbose")
 	}

@@ -21,9 +21,10 @@ var (
 
 const configVariable = prefix + "CONFIG"
 
-// environment reads the settings in environ. A variable with the prefix that nobody reads is refused, as it is most
-// likely a setting that its user relies on.
-func (t *tree) environment(environ []string) (found, error) {
+// environment reads the settings in environ. A variable with the prefix that nobody reads is refused if it looks like
+// one that somebody does, as its user relies on it then, and listed in unread otherwise: Kubernetes gives every
+// container next to a service called bakehouse a BAKEHOUSE_SERVICE_HOST.
+func (t *tree) environment(environ []string) (_ found, unread []string, err error) {
 	names := map[string]name{}
 	var known []string
 	for command, flags := range t.commands {
@@ -48,18 +49,35 @@ func (t *tree) environment(environ []string) (found, error) {
 		case !strings.HasPrefix(variable, prefix) || value == "":
 		case ok && t.class(n) == Once:
 			hint, what := t.onceOnly(n)
-			return nil, fault.Hint(fmt.Errorf("%s: %w", variable, what), "%s", hint)
+			return nil, nil, fault.Hint(fmt.Errorf("%s: %w", variable, what), "%s", hint)
 		case ok:
 			settings[n] = entry{name: n, at: variable, values: []string{value}, text: true}
 		case slices.Contains(otherVariables, variable),
 			slices.ContainsFunc(otherPrefixes, func(p string) bool { return strings.HasPrefix(variable, p) }):
 		default:
-			hint := "unset it; a setting is BAKEHOUSE_ and the flag's name, or the command's and the flag's"
-			if near := cli.Nearest(variable, append(known, otherVariables...)); near != "" {
-				hint = "did you mean " + near + "?"
+			if near := misspelt(variable, append(known, otherVariables...)); near != "" {
+				return nil, nil, fault.Hint(fmt.Errorf("unknown environment variable %.80q", variable),
+					"did you mean %s?", near)
 			}
-			return nil, fault.Hint(fmt.Errorf("unknown environment variable %.80q", variable), "%s", hint)
+			unread = append(unread, fmt.Sprintf("%.80q", variable))
 		}
 	}
-	return settings, nil
+	return settings, unread, nil
+}
+
+// misspelt is what variable was most likely meant to be, empty if that is nothing that anybody reads.
+func misspelt(variable string, known []string) string {
+	own := strings.TrimPrefix(variable, prefix)
+	for _, k := range known {
+		if cli.Typo(own, strings.TrimPrefix(k, prefix)) {
+			return k
+		}
+	}
+	for _, p := range otherPrefixes {
+		word, rest, ok := strings.Cut(own, "_")
+		if begin := strings.Trim(strings.TrimPrefix(p, prefix), "_"); ok && cli.Typo(word, begin) {
+			return p + rest
+		}
+	}
+	return ""
 }

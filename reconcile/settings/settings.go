@@ -76,6 +76,9 @@ type Sources struct {
 
 	// Outside refuses a file that the repository around dir could supply. It returns nil if there is no repository.
 	Outside func(dir, file string) error
+
+	// Unread is told of variables that look like settings and that nobody reads. It may be nil.
+	Unread func(variables []string)
 }
 
 // Fill sets the flags of cmd, which is parsed, that were not given, and tells of each what it was set to and where.
@@ -86,9 +89,12 @@ func (s Sources) Fill(cmd *cobra.Command) (taken []string, err error) {
 	if _, ok := t.commands[pathOf(cmd)]; !ok {
 		return nil, nil
 	}
-	env, err := t.environment(s.Environ)
+	env, unread, err := t.environment(s.Environ)
 	if err != nil {
 		return nil, err
+	}
+	if len(unread) > 0 && s.Unread != nil {
+		s.Unread(unread)
 	}
 	path, err := fileOf(cmd, s.Environ)
 	if err != nil {

@@ -397,6 +397,23 @@ func TestTheOldFormIsRefusedWithItsNewSpelling(t *testing.T) {
 	}
 }
 
+func TestVariablesOfOthersAreNamedAndStopNothing(t *testing.T) {
+	inDir(t, "")
+	root := newProgram().root
+	var unread []string
+	// As Kubernetes sets them beside a service called bakehouse.
+	environ := []string{"BAKEHOUSE_SERVICE_HOST=192.0.2.1", "BAKEHOUSE_PORT=tcp://192.0.2.1:8443", "BAKEHOUSE_=x",
+		"BAKEHOUSE_PORT_8443_TCP_ADDR=192.0.2.1", "BAKEHOUSE_SERVICE_PORT=8443", "BAKEHOUSE_STORE=/srv", "HOME=/"}
+	cmd, _, err := root.Find([]string{"serve"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken, err := Sources{Environ: environ, Unread: func(v []string) { unread = v }}.Fill(cmd)
+	if err != nil || len(taken) != 1 || len(unread) != 5 || unread[0] != `"BAKEHOUSE_"` {
+		t.Errorf("taken %v, unread %v, error %v", taken, unread, err)
+	}
+}
+
 func TestWhatIsWrongInTheEnvironmentIsNamed(t *testing.T) {
 	for variable, c := range map[string]struct{ want, hint string }{
 		"BAKEHOUSE_SERVE_LISTN=x": {
@@ -405,8 +422,9 @@ func TestWhatIsWrongInTheEnvironmentIsNamed(t *testing.T) {
 		"BAKEHOUSE_CONFG=x": {
 			`unknown environment variable "BAKEHOUSE_CONFG"`, "did you mean BAKEHOUSE_CONFIG?",
 		},
-		"BAKEHOUSE_PASPHRASE_RELEASE=secret": {`unknown environment variable "BAKEHOUSE_PASPHRASE_RELEASE"`, ""},
-		"BAKEHOUSE_=x":                       {`unknown environment variable "BAKEHOUSE_"`, ""},
+		"BAKEHOUSE_PASPHRASE_RELEASE=secret": {
+			`unknown environment variable "BAKEHOUSE_PASPHRASE_RELEASE"`, "did you mean BAKEHOUSE_PASSPHRASE_RELEASE?",
+		},
 		"BAKEHOUSE_AFTER_EXPIRY=true": {
 			"BAKEHOUSE_AFTER_EXPIRY: --after-expiry is for one run", "bakehouse reconcile --after-expiry",
 		},

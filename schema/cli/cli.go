@@ -152,6 +152,15 @@ func Nearest(word string, known []string) string {
 	return ""
 }
 
+// Typo reports whether word is most likely known, misspelt: one letter is wrong, or two of a word of more than six.
+func Typo(word, known string) bool {
+	most := 1
+	if len(known) > 6 {
+		most = 2
+	}
+	return len(word) <= 100 && distance(strings.ToLower(word), strings.ToLower(known)) <= most
+}
+
 // distance is how many letters must be added, dropped, changed or swapped with their neighbour to make b of a.
 func distance(a, b string) int {
 	rows := [3][]int{make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)} // two before, before, this one
