@@ -356,7 +356,7 @@ func TestAPassThatIsInterruptedAtAnyObjectConverges(t *testing.T) {
 	t.Parallel() // it waits for the disk
 	f := newFleetRepo(t)
 	whole := filepath.Join(t.TempDir(), "store")
-	f.must(t, "bakehouse", "reconcile", "--store", whole)
+	f.must(t, "bakehouse", "reconcile", "--init", "--store", whole)
 	total := len(names(whole))
 	packages := names(whole, "manifests", "segments")
 	if total < 64 {
@@ -373,7 +373,11 @@ func TestAPassThatIsInterruptedAtAnyObjectConverges(t *testing.T) {
 				interrupted++
 			}
 			f.must(t, "bakehouse", "store", "fsck", "--store", dir)
-			if out := f.must(t, "bakehouse", "reconcile", "--store", dir); !strings.Contains(out, "release 1 ") {
+			again := []string{"bakehouse", "reconcile", "--store", dir}
+			if _, err := os.Stat(filepath.Join(dir, schema.TimestampKey(1))); err != nil {
+				again = append(again, "--init")
+			}
+			if out := f.must(t, again...); !strings.Contains(out, "release 1 ") {
 				t.Errorf("the next pass says:\n%s", out)
 			}
 			f.must(t, "bakehouse", "store", "fsck", "--store", dir)
@@ -390,7 +394,7 @@ func TestAPassThatIsInterruptedAtAnyObjectConverges(t *testing.T) {
 // interrupt starts a pass and signals it once the store has k objects. It reports whether the pass was ended by that.
 func (f *fleetRepo) interrupt(t *testing.T, dir string, k int, signal syscall.Signal) bool {
 	t.Helper()
-	cmd := f.command("bakehouse", "reconcile", "--store", dir)
+	cmd := f.command("bakehouse", "reconcile", "--init", "--store", dir)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	check(t, cmd.Start())

@@ -168,7 +168,7 @@ func (b *besieged) programs() string { return filepath.Join(b.dir, "programs") }
 // reconciles publishes what the repo says, and waits until the server has it.
 func (b *besieged) reconciles() {
 	b.t.Helper()
-	b.run("reconcile", "--store", b.store, "--programs", b.programs())
+	b.reconcile("--programs", b.programs())
 	b.untilServed(b.head())
 }
 

@@ -101,7 +101,7 @@ func newFortress(t *testing.T) *fortress {
 		// Another policy each time, also when two releases are of the same second.
 		o.write("rollout.cue", fmt.Sprintf("package fleet\n\nrollout: maxHold: \"%dd\"\n", 100+i))
 		o.commit("Release " + text)
-		o.run("reconcile", "--store", o.store, "--programs", programs)
+		o.reconcile("--programs", programs)
 		state := filepath.Join(f.dir, fmt.Sprint("state-", i+1))
 		must(t, os.CopyFS(state, os.DirFS(o.store)))
 		f.states = append(f.states, state)

@@ -108,7 +108,7 @@ func TestCheckmkAnswersOnARealHost(t *testing.T) {
 	release := func(message string) {
 		t.Helper()
 		o.commit(message)
-		o.run("reconcile", "--store", o.store)
+		o.reconcile()
 		deb := filepath.Join(t.TempDir(), "web01.deb")
 		o.run("package", "get", "web01", "--store", o.store, "-o", deb)
 		h.Copy("/root/web01.deb", 0o644, deb)

@@ -395,6 +395,7 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 			if err != nil {
 				t.Fatal(err)
 			}
+			o.reconcile("--ref", "main~1", "--programs", filepath.Join(o.home, "programs"))
 			if err := os.Rename(keyDir, keyDir+".offline"); err != nil {
 				t.Fatal(err)
 			}
@@ -404,13 +405,17 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 				env = append(env, fmt.Sprintf("BAKEHOUSE_PASSPHRASE_%s=passphrase of %s", strings.ToUpper(k.name), k.name))
 			}
 			if code, out := o.job(bare, "main", j.publish, env...); code != 0 ||
-				!regexp.MustCompile(`(?m)^published release 1`).MatchString(out) {
+				!regexp.MustCompile(`(?m)^published release 2`).MatchString(out) {
 				t.Errorf("the merge is not published: exit code %d", code)
 			}
 			// The daily run.
 			if code, out := o.job(bare, "main", j.publish, env...); code != 0 ||
-				!strings.Contains(out, "nothing to publish: release 1") {
+				!strings.Contains(out, "nothing to publish: release 2") {
 				t.Errorf("a run without a change: exit code %d", code)
+			}
+			if code, out := o.job(bare, "main", j.publish, append(env, "BAKEHOUSE_STORE="+o.store+"x")...); code != 1 ||
+				!strings.Contains(out, "has no release") {
+				t.Errorf("it publishes into a store whose path is misspelt: exit code %d", code)
 			}
 			if left, _ := filepath.Glob(filepath.Join(o.home, "tmp.*/keys")); len(left) > 0 {
 				t.Errorf("the keys stay in %v", left)

@@ -38,7 +38,7 @@ func TestTheNodeExporterFleetUpdatesARealDebianHost(t *testing.T) {
 	o.run("upgrade", "--platform", "linux/"+runtime.GOARCH, "--source", o.source)
 	o.commit("The fleet")
 	o.run("check")
-	o.run("reconcile", "--store", o.store)
+	o.reconcile()
 	o.serve(listen)
 
 	// The first installation, by hand.
@@ -77,7 +77,7 @@ func TestTheNodeExporterFleetUpdatesARealDebianHost(t *testing.T) {
 	o.replace("hosts/rules.cue", `["loadavg", "diskstats"]`, `["loadavg", "meminfo"]`)
 	o.commit("Memory instead of disks for databases")
 	published := o.served()
-	o.run("reconcile", "--store", o.store)
+	o.reconcile()
 	o.untilServed(published + 1)
 	before = h.Received()
 	told := h.Run("bakehouse-agent", "update", "-v")

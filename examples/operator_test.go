@@ -148,6 +148,16 @@ func (o *operator) run(args ...string) string {
 	return stdout.String()
 }
 
+// reconcile runs a pass into the operator's store, which the first one creates.
+func (o *operator) reconcile(flags ...string) {
+	o.t.Helper()
+	args := append([]string{"reconcile", "--store", o.store}, flags...)
+	if _, err := os.Stat(filepath.Join(o.store, schema.TimestampDir)); err != nil {
+		args = append(args, "--init")
+	}
+	o.run(args...)
+}
+
 // fails runs a command of Bakehouse that must end with that exit code, and returns what it wrote to stderr.
 func (o *operator) fails(code int, args ...string) string {
 	o.t.Helper()

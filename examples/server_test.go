@@ -43,7 +43,7 @@ func TestTheServerRunsAsAService(t *testing.T) {
 	o.createKeys()
 	o.run("upgrade", "--platform", "linux/"+runtime.GOARCH, "--source", o.source)
 	o.commit("The fleet")
-	o.run("reconcile", "--store", o.store)
+	o.reconcile()
 
 	const dir = "/root/server"
 	for name, file := range map[string]string{
@@ -124,7 +124,7 @@ func TestTheServerRunsAsAService(t *testing.T) {
 	}
 	o.replace("hosts/rules.cue", "disk: 90", "disk: 80")
 	o.commit("Another limit")
-	o.run("reconcile", "--store", o.store)
+	o.reconcile()
 	publishIt()
 	o.untilServed(2)
 

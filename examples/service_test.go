@@ -61,7 +61,7 @@ func serviceUpdatesItself(t *testing.T, h *realhost.Host, format string, install
 	o.createKeys()
 	o.run("upgrade", "--platform", "linux/"+runtime.GOARCH, "--source", o.source)
 	o.commit("The fleet")
-	o.run("reconcile", "--store", o.store)
+	o.reconcile()
 	o.serve(listen)
 
 	file := filepath.Join(t.TempDir(), "db01."+format)
@@ -77,7 +77,7 @@ func serviceUpdatesItself(t *testing.T, h *realhost.Host, format string, install
 	o.replace("hosts/rules.cue", `interval: "2s"`, `interval: "3s"`)
 	o.commit("Another interval")
 	published := o.served()
-	o.run("reconcile", "--store", o.store)
+	o.reconcile()
 	o.untilServed(published + 1)
 	untilRelease(t, h, 2)
 

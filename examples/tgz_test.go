@@ -29,7 +29,7 @@ func TestTheUpdaterDoesForATgzWhatDpkgDoesForADeb(t *testing.T) {
 	o.createKeys()
 	o.run("upgrade", "--platform", "linux/"+runtime.GOARCH, "--source", o.source)
 	o.commit("The fleet")
-	o.run("reconcile", "--store", o.store)
+	o.reconcile()
 	o.serve(listen)
 	steps := func(what string, want ...string) {
 		t.Helper()
@@ -62,7 +62,7 @@ func TestTheUpdaterDoesForATgzWhatDpkgDoesForADeb(t *testing.T) {
 		t.Helper()
 		o.commit(message)
 		published := o.served()
-		o.run("reconcile", "--store", o.store)
+		o.reconcile()
 		o.untilServed(published + 1)
 		t.Logf("bakehouse-agent update -v:\n%s", h.Run("bakehouse-agent", "update", "-v"))
 	}

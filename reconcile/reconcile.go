@@ -38,6 +38,7 @@ import (
 type Options struct {
 	desired.Where
 	Store    string // location
+	Init     bool   // the store has no release yet, and may not exist
 	CacheDir string // of what was evaluated before; empty: none
 	Programs program.Places
 	Version  string // of this program; it is in the signed target "release"

@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 )
 
@@ -127,7 +130,7 @@ func (p *pass) unlessUpToDate(ctx context.Context, log io.Writer) (*Outcome, err
 	if err != nil {
 		return nil, err
 	}
-	if !p.Full && p.Recovery == (publish.Recovery{}) {
+	if !p.Full && !p.Init && p.Recovery == (publish.Recovery{}) {
 		found, err := u.find(ctx, p.Store, p.now)
 		if err != nil {
 			return nil, err
@@ -148,6 +151,28 @@ func (p *pass) unlessUpToDate(ctx context.Context, log io.Writer) (*Outcome, err
 	return out, nil
 }
 
+// openStore opens the store, which must have a release unless this pass is to publish the first: neither a typo nor a
+// disk that is not mounted creates a second store that starts again from release 1.
+func (p *pass) openStore(ctx context.Context) (err error) {
+	open := store.OpenExisting
+	if p.Init {
+		open = store.Open
+	}
+	var head int64
+	if p.store, err = open(ctx, p.Store); err == nil {
+		head, err = store.Head(ctx, p.store)
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && head == 0 && !p.Init:
+		return fault.Hint(fmt.Errorf("store %s has no release", p.Store),
+			"check --store and that its disk is mounted; for the first release of a fleet run with --init")
+	case err == nil && head > 0 && p.Init:
+		return fault.Hint(fmt.Errorf("store %s has releases already: its timestamp is %d", p.Store, head),
+			"run without --init, which is for the first release of a fleet")
+	}
+	return err
+}
+
 // whole evaluates the fleet and does the pass, with the store locked. It also says when something will have to be
 // renewed.
 func (p *pass) whole(ctx context.Context, log io.Writer) (out *Outcome, due time.Time, err error) {
@@ -155,11 +180,7 @@ func (p *pass) whole(ctx context.Context, log io.Writer) (out *Outcome, due time
 		return nil, due, err
 	}
 	p.head.Warn(log, p.now)
-	open := store.Open
-	if p.bound != nil && p.bound.Head > 0 {
-		open = store.OpenExisting // a wrong name shall not leave an empty store behind
-	}
-	if p.store, err = open(ctx, p.Store); err != nil {
+	if err := p.openStore(ctx); err != nil {
 		return nil, due, err
 	}
 	release, err := store.Lock(ctx, p.store)

@@ -124,8 +124,9 @@ func (s *stage) commit(ctx context.Context, message string) error {
 }
 
 // reconcile runs a pass that must publish, and shows what it baked.
-func (s *stage) reconcile(ctx context.Context) (*reconcileOutcome, error) {
-	r, err := s.must(ctx, "fleet", "bakehouse", "reconcile", "--json", "--source", s.source)
+func (s *stage) reconcile(ctx context.Context, flags ...string) (*reconcileOutcome, error) {
+	words := append([]string{"bakehouse", "reconcile", "--json", "--source", s.source}, flags...)
+	r, err := s.must(ctx, "fleet", words...)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +151,7 @@ func (s *stage) firstRelease(ctx context.Context) error {
 		return err
 	}
 	s.echo(r.stdout)
-	out, err := s.reconcile(ctx)
+	out, err := s.reconcile(ctx, "--init")
 	if err != nil {
 		return err
 	}

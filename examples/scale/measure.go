@@ -94,7 +94,7 @@ func (b *bench) run() error {
 		{"check, nothing changed", nothing, []string{"check"}},
 		{"check, one host's file changed", b.edit(host, `tier: "tier1"`, `tier: "tier2"`), []string{"check"}},
 		{"check, one rule for all changed", b.edit(rule, ":9129", ":9229"), []string{"check"}},
-		{"reconcile, the first release", nothing, []string{"reconcile"}},
+		{"reconcile, the first release", nothing, []string{"reconcile", "--init"}},
 		{"reconcile, nothing changed", nothing, []string{"reconcile"}},
 		{"reconcile, one host's file changed", b.edit(host, `tier: "tier3"`, `tier: "tier4"`), []string{"reconcile"}},
 		{"reconcile, nothing changed", nothing, []string{"reconcile"}},

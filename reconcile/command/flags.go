@@ -96,6 +96,12 @@ func passFlags(cmd *cobra.Command, o *reconcile.Options) *KeyFlags {
 	return AddKeyFlags(cmd)
 }
 
+// initFlag adds --init.
+func initFlag(cmd *cobra.Command, o *reconcile.Options) {
+	cmd.Flags().BoolVar(&o.Init, "init", false,
+		"publish the first release into a store that has none, and create the store if there is none")
+}
+
 // complete fills in what follows from other flags.
 func complete(o *reconcile.Options, k *KeyFlags) (err error) {
 	o.Keys, err = k.Access(o.Repo)

@@ -47,11 +47,15 @@ be outside of the repository. A refusal exits with 3 and changes nothing.
 What it builds upon it judges first, as "bakehouse monitor" does, unless it was published or judged here before: if that
 does not follow from a commit which --ref descends from, it exits with 3 and changes nothing.
 
+A store without a release is an error, so that neither a typo nor a disk that is not mounted starts a second store from
+release 1. The first release of a fleet takes --init.
+
 Any run renews the roles that are past half of their lifetime if it holds their keys, and warns of the others.
 
 Passphrases come from BAKEHOUSE_PASSPHRASE_KEY (the key's name in capitals, "_" for "-" and "."), a file, a descriptor,
 or a prompt; "bakehouse key --help" describes them, and keys in a KMS or HSM.`),
-		Example: `  bakehouse reconcile --store /srv/bakehouse
+		Example: `  bakehouse reconcile --store /srv/bakehouse --init
+  bakehouse reconcile --store /srv/bakehouse
   bakehouse reconcile --store /srv/bakehouse --allowed-signers /etc/bakehouse/allowed_signers
   bakehouse plan --against /srv/bakehouse --out plan.json && bakehouse reconcile --store /srv/bakehouse --plan plan.json`,
 		Args: cobra.NoArgs,
@@ -67,6 +71,7 @@ or a prompt; "bakehouse key --help" describes them, and keys in a KMS or HSM.`),
 	jobsFlag(cmd, &o.Jobs)
 	cmd.Flags().StringVar(&o.Plan, "plan", "",
 		"file of a plan that \"plan --out\" wrote: do exactly that, or refuse if commit, store or program changed")
+	initFlag(cmd, &o)
 	cmd.Flags().BoolVar(&o.Full, "full", false, "do the whole run, even if one within 24 hours found nothing to publish")
 	asJSON = addJSON(cmd)
 	cmd.AddCommand(reconcileRefreshCommand(), reconcileRecoverCommand(version))

@@ -46,6 +46,7 @@ under a new release number, older candidates are dropped, and the delays of ring
 	signing = passFlags(cmd, &o)
 	programFlags(cmd, &o.Programs)
 	jobsFlag(cmd, &o.Jobs)
+	initFlag(cmd, &o)
 	cmd.Flags().Int64Var(&o.Recovery.Seen, "above", 0, "the highest timestamp version that a host has seen")
 	cmd.Flags().BoolVar(&o.Recovery.Expired, "after-expiry", false,
 		"targets or bins have expired: sign everything again from the commit")

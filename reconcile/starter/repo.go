@@ -215,7 +215,7 @@ func (r *Repo) steps(source string) []step {
 	return append(s,
 		step{`git add -A && git commit -m "Start the fleet"`, ""},
 		step{"bakehouse check", "every error at once, as file:line:col"},
-		step{"bakehouse reconcile --store ../store", "bakes, signs and publishes"},
+		step{"bakehouse reconcile --store ../store --init", "bakes, signs and publishes the first release"},
 		step{"bakehouse package get web01 --store ../store -o ../web01." + r.Format, "for the first installation"},
 	)
 }
