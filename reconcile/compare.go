@@ -72,7 +72,6 @@ func assigned(
 func madeFrom(
 	ctx context.Context, st store.Store, release *publish.State, known *cache.Cache,
 ) (map[schema.Digest]plan.Package, error) {
-	const kind = "package of a manifest"
 	made := map[schema.Digest]plan.Package{}
 	for _, a := range release.Assignments() {
 		made[a.Manifest] = plan.Package{}
@@ -81,7 +80,7 @@ func madeFrom(
 	packages := make([]plan.Package, len(digests))
 	quiet := console.NewProgress(io.Discard, "reading manifests", len(digests))
 	read := func(ctx context.Context, i int) (string, error) {
-		record, ok := known.Find(kind, digests[i].Hex())
+		record, ok := known.Find(manifestKind, digests[i].Hex())
 		if ok && json.Unmarshal([]byte(record), &packages[i]) == nil {
 			return "", nil
 		}
@@ -89,19 +88,25 @@ func madeFrom(
 		if err != nil {
 			return "", err
 		}
-		packages[i] = plan.Package{Recipe: m.Recipe, Platform: m.Platform, Format: m.Format, Bake: m.Bake,
-			Anchor: m.Anchor}
-		b, err := json.Marshal(packages[i])
-		if err == nil {
-			known.Keep(b, kind, digests[i].Hex())
-		}
-		return "", err
+		packages[i] = plan.PackageOf(m)
+		return "", rememberManifest(known, digests[i], packages[i])
 	}
 	err := batch.Together(ctx, runtime.GOMAXPROCS(0), quiet, len(digests), read)
 	for i, d := range digests {
 		made[d] = packages[i]
 	}
 	return made, err
+}
+
+const manifestKind = "package of a manifest"
+
+// rememberManifest keeps what the manifest of that digest says a package was made from.
+func rememberManifest(known *cache.Cache, d schema.Digest, made plan.Package) error {
+	b, err := json.Marshal(made)
+	if err == nil {
+		known.Keep(b, manifestKind, d.Hex())
+	}
+	return err
 }
 
 // checkRemovals refuses a difference that removes more hosts than limits.removed of the new state, unless a commit

@@ -313,5 +313,8 @@ func (p *pass) keep(ctx context.Context, ring *keys.Keyring, names []string, b b
 			return 0, err
 		}
 	}
+	if err := rememberManifest(p.head.Cache, b.Digest, plan.PackageOf(b.Manifest)); err != nil {
+		return 0, err
+	}
 	return added, publish.Statement(ctx, p.store, ring, names, b.Manifest, b.Digest)
 }

@@ -50,7 +50,7 @@ func (p *packages) compare(ctx context.Context, v *Verdict, s *desired.State, ne
 				v.unjudged(a.Host, "package", "baked by bake version %d, and this program has %d: judge it with "+
 					"bakehouse %s", m.Bake, bake.Version, v.Tool)
 			}
-		case p.sound[a.Manifest] && made(m) == want.Package, p.Host != "" && p.Host != a.Host:
+		case p.sound[a.Manifest] && plan.PackageOf(m) == want.Package, p.Host != "" && p.Host != a.Host:
 		default:
 			again = append(again, a)
 		}
@@ -80,11 +80,6 @@ func (p *packages) compare(ctx context.Context, v *Verdict, s *desired.State, ne
 		}
 	}
 	return nil
-}
-
-// made is what a package was baked from.
-func made(m *schema.Manifest) plan.Package {
-	return plan.Package{Recipe: m.Recipe, Platform: m.Platform, Format: m.Format, Bake: m.Bake, Anchor: m.Anchor}
 }
 
 func (p *packages) manifest(ctx context.Context, d schema.Digest) (*schema.Manifest, error) {

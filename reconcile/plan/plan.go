@@ -28,6 +28,11 @@ type Package struct {
 	Anchor   schema.Digest // of the anchor root's bytes
 }
 
+// PackageOf is what a package was made from, as its manifest has it.
+func PackageOf(m *schema.Manifest) Package {
+	return Package{Recipe: m.Recipe, Platform: m.Platform, Format: m.Format, Bake: m.Bake, Anchor: m.Anchor}
+}
+
 // Desired is what the revision wants for one host.
 type Desired struct {
 	Package

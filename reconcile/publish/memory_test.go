@@ -18,10 +18,7 @@ func TestAPassWithACacheReadsNoBinAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	without := maps.Clone(st)
-	maps.DeleteFunc(without, func(key string, _ []byte) bool {
-		return strings.HasPrefix(key, schema.MetadataDir) && strings.Contains(key, ".bin-")
-	})
+	without := withoutBins(st)
 	if len(without) != len(st)-testBins {
 		t.Fatalf("%d objects of %d are left", len(without), len(st))
 	}
@@ -34,5 +31,39 @@ func TestAPassWithACacheReadsNoBinAgain(t *testing.T) {
 	}
 	if _, err := Read(t.Context(), without, f.Fleet, start); err == nil {
 		t.Error("bins that are gone are known without a memory")
+	}
+}
+
+// withoutBins is st without the files of any bin.
+func withoutBins(st memStore) memStore {
+	left := maps.Clone(st)
+	maps.DeleteFunc(left, func(key string, _ []byte) bool {
+		return strings.HasPrefix(key, schema.MetadataDir) && strings.Contains(key, ".bin-")
+	})
+	return left
+}
+
+func TestAPassWithACacheReadsNoBinThatThePassBeforeWrote(t *testing.T) {
+	f, st, memory := newFleet(t), memStore{}, cache.InMemory()
+	for i, pkg := range []string{"a", "b"} { // all bins are new, then one
+		n := next(start, want("web01", pkg), want("db01", "b"))
+		before, err := Recover(t.Context(), withoutBins(st), f.Fleet, start, Recovery{}, memory)
+		if err != nil {
+			t.Fatalf("pass %d: %v", i, err)
+		}
+		if _, err := before.Publish(t.Context(), st, f.keys, n.Wanted); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remembered, err := Recover(t.Context(), withoutBins(st), f.Fleet, start, Recovery{}, memory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := Read(t.Context(), st, f.Fleet, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !sameJSON(remembered.Assignments(), read.Assignments()) || remembered.Assignments()["web01"].Release != 2 {
+		t.Errorf("remembered is %v, published %v", remembered.Assignments(), read.Assignments())
 	}
 }

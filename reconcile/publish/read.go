@@ -53,7 +53,7 @@ const recoveryMargin = 1000
 func Recover(
 	ctx context.Context, st store.Store, f *fleet.Fleet, now time.Time, r Recovery, memory bins.Memory,
 ) (*State, error) {
-	s := &State{fleet: f, now: wholeSeconds(now), assignments: map[string]*schema.Assignment{}}
+	s := &State{fleet: f, now: wholeSeconds(now), memory: memory, assignments: map[string]*schema.Assignment{}}
 	if err := s.readRoots(ctx, st); err != nil {
 		return nil, err
 	}

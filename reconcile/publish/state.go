@@ -15,8 +15,9 @@ import (
 
 // State is what the store publishes, verified from the repo's roots; or the empty state of a store without a release.
 type State struct {
-	fleet *fleet.Fleet
-	now   time.Time
+	fleet  *fleet.Fleet
+	now    time.Time
+	memory bins.Memory // of bins that are verified; may be nil
 
 	root       *metadata.Metadata[metadata.RootType] // the newest in the repo
 	info       trust.RootInfo

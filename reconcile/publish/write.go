@@ -14,6 +14,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/agent/trust/bins"
+	"bakehouse/agent/trust/quorum"
 	"bakehouse/reconcile/keys"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -120,6 +121,10 @@ func (p *publisher) writeBins(ctx context.Context, meta map[string]*metadata.Met
 	defer cancel()
 	versions, errs := make([]int64, len(p.bins)), make([]error, len(p.bins))
 	files := make([][]byte, len(p.bins))
+	remember, err := p.remembering()
+	if err != nil {
+		return err
+	}
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, writers)
 	for i, name := range p.bins {
@@ -132,7 +137,9 @@ func (p *publisher) writeBins(ctx context.Context, meta map[string]*metadata.Met
 			})
 			if errs[i] = err; err != nil {
 				cancel()
+				return
 			}
+			remember(name, files[i])
 		})
 	}
 	wg.Wait()
@@ -145,6 +152,25 @@ func (p *publisher) writeBins(ctx context.Context, meta map[string]*metadata.Met
 		p.sum.Roles = append(p.sum.Roles, name)
 	}
 	return nil
+}
+
+// remembering returns what spares the next run the bins that this one writes: each is verified like any other.
+func (p *publisher) remembering() (func(role string, file []byte), error) {
+	if p.s.memory == nil {
+		return func(string, []byte) {}, nil
+	}
+	roles := p.d.Delegations.SuccinctRoles
+	by, err := quorum.Of(p.d.Delegations.Keys, roles.KeyIDs, roles.Threshold).Verifier()
+	if err != nil {
+		return nil, err
+	}
+	names := p.d.layout.Names()
+	return func(role string, file []byte) {
+		number, _ := slices.BinarySearch(names, role)
+		if b, ok := bins.Read(file, number, p.d.layout, by); ok {
+			b.Remember(p.s.memory, number, p.d.layout, by)
+		}
+	}, nil
 }
 
 // bin is the file of a bin.
