@@ -101,7 +101,7 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 	if o.CA != "" {
 		b, err := needFile(o.CA, maxPEM)
 		if err == nil {
-			if _, err = wire.ParseCertificates(string(b)); err != nil {
+			if _, err = schema.ParseCertificates(string(b)); err != nil {
 				err = fmt.Errorf("%s: %w", o.CA, err)
 			}
 		}
@@ -214,7 +214,7 @@ func readBootstrap(o RegisterOptions) (*state.Bootstrap, error) {
 		if block != nil && strings.Contains(block.Type, "PRIVATE") {
 			return nil, fault.Hint(fmt.Errorf("%s holds a private key", name), "keep it off hosts: use its public half")
 		}
-		if _, err := state.ParseKey(string(raw)); err != nil {
+		if _, err := schema.ParsePublicKey(string(raw)); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		base := name[strings.LastIndexByte(name, '/')+1:]

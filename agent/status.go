@@ -100,7 +100,7 @@ func keyStates(keys []schema.AcceptedKey, threshold int, c *schema.AgentConfig, 
 		if at := expiry.Of(k.Expires, now); at != schema.KeyFine {
 			judged.State = at
 		}
-		if _, err := state.ParseKey(k.Public); err != nil {
+		if _, err := schema.ParsePublicKey(k.Public); err != nil {
 			judged.State = schema.KeyCorrupt
 		}
 		if judged.State != schema.KeyCorrupt && judged.State != schema.KeyExpired {

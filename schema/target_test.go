@@ -1,7 +1,11 @@
 package schema
 
 import (
+	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
+	"strings"
 	"testing"
 	"time"
 )
@@ -70,9 +74,19 @@ func TestServerURLs(t *testing.T) {
 }
 
 func TestBakedSettingsThatMakeNoSenseAreRefused(t *testing.T) {
+	public, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 	sound := func() *AgentConfig {
 		return &AgentConfig{Schema: AgentConfigSchema, Fleet: "f", Package: "bakehouse-agent", Version: "1.0.0", Server: "https://b.example",
-			Interval: Duration(time.Hour), Proxy: Proxy{Mode: "none"}, Keys: []AcceptedKey{{Name: "a", Public: "PEM"}, {Name: "b", Public: "PEM"}}, Threshold: 2}
+			Interval: Duration(time.Hour), Proxy: Proxy{Mode: "explicit", URL: "http://u:geheim@proxy:3128"},
+			Keys: []AcceptedKey{{Name: "a", Public: key}, {Name: "b", Public: key}}, Threshold: 2}
 	}
 	b, err := json.Marshal(sound())
 	if err != nil {
@@ -89,6 +103,18 @@ func TestBakedSettingsThatMakeNoSenseAreRefused(t *testing.T) {
 		"more signatures than keys":     func(c *AgentConfig) { c.Threshold = 3 },
 		"an interval of no time":        func(c *AgentConfig) { c.Interval = 0 },
 		"no server":                     func(c *AgentConfig) { c.Server = "" },
+		"a port that there is not":      func(c *AgentConfig) { c.Server = "https://b.example:70000" },
+		"four numbers, but no address":  func(c *AgentConfig) { c.Server = "https://10.1.0.300" },
+		"a name with a space":           func(c *AgentConfig) { c.Server = "https://b%20c" },
+		"a certificate that is none":    func(c *AgentConfig) { c.Certificates = []string{"ca.pem"} },
+		"a certificate cut off": func(c *AgentConfig) {
+			c.Certificates = []string{"-----BEGIN CERTIFICATE-----\nMIIB\n"}
+		},
+		"a key that is none":           func(c *AgentConfig) { c.Keys[1].Public = "PEM" },
+		"a proxy without a scheme":     func(c *AgentConfig) { c.Proxy.URL = "u:geheim@proxy:3128" },
+		"a password that splits a URL": func(c *AgentConfig) { c.Proxy.URL = "http://u:geheim/x@proxy:3128" },
+		"a proxy at no port":           func(c *AgentConfig) { c.Proxy.URL = "http://u:geheim@proxy:0" },
+		"no way to the server":         func(c *AgentConfig) { c.Proxy.Mode = "socks" },
 	} {
 		c := sound()
 		change(c)
@@ -96,7 +122,11 @@ func TestBakedSettingsThatMakeNoSenseAreRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := DecodeAgentConfig(b); err == nil {
+		got, err := DecodeAgentConfig(b)
+		if err != nil && strings.Contains(err.Error(), "geheim") {
+			t.Errorf("%s: the error prints the password: %v", name, err)
+		}
+		if err == nil {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

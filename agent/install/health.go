@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -76,8 +75,8 @@ func decodeHealth(name string, b []byte) ([]schema.HealthCheck, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	for _, c := range checks {
-		if len(c.Command) == 0 || !filepath.IsAbs(c.Command[0]) || c.Within <= 0 {
-			return nil, fmt.Errorf("%s: the check of %.80q needs a command with an absolute path and a limit", name, c.Plugin)
+		if err := c.Check(); err != nil {
+			return nil, fmt.Errorf("%s: the check of %.80q: %w", name, c.Plugin, err)
 		}
 	}
 	return checks, nil

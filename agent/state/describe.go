@@ -18,7 +18,7 @@ func describeCertificates(pems []string) string {
 	}
 	var out []string
 	for _, p := range pems {
-		certs, err := wire.ParseCertificates(p)
+		certs, err := schema.ParseCertificates(p)
 		if err != nil {
 			out = append(out, "unreadable: "+err.Error())
 			continue
@@ -68,7 +68,7 @@ func describeKeys(keys []schema.AcceptedKey) string {
 	var out []string
 	for _, k := range keys {
 		id := "unreadable"
-		if pub, err := ParseKey(k.Public); err == nil {
+		if pub, err := schema.ParsePublicKey(k.Public); err == nil {
 			if der, err := x509.MarshalPKIXPublicKey(pub); err == nil {
 				id = "sha256 " + schema.DigestOf(der).Short()
 			}

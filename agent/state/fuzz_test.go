@@ -14,7 +14,7 @@ func FuzzConfig(f *testing.F) {
 	f.Add([]byte(`{"schema":1,"registration":{"server":"https://x","host":"web01","secret":"s"}}`))
 	f.Add([]byte(`[[[[`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if c, err := decodeConfig(b); err == nil {
+		if c, err := schema.DecodeAgentConfig(b); err == nil {
 			if c.Threshold < 1 || len(c.Keys) < c.Threshold || time.Duration(c.Interval) < time.Second {
 				t.Errorf("accepted: %+v", c)
 			}
@@ -30,6 +30,6 @@ func FuzzConfig(f *testing.F) {
 			}
 		}
 		describeAnchor(b)
-		wire.ParseCertificates(string(b))
+		schema.ParseCertificates(string(b))
 	})
 }

@@ -1,18 +1,13 @@
 package state
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 
 	"bakehouse/agent/trust"
-	"bakehouse/agent/wire"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
-
-const maxConfig = 1 << 20
 
 // Host is everything that a host knows.
 type Host struct {
@@ -50,11 +45,11 @@ func (f Files) baked() (*schema.AgentConfig, []byte, error) {
 	const hint = "install this host's package again: bakehouse package get HOST -o FILE on the server, then dpkg -i " +
 		"FILE here"
 	name := f.Path(schema.ConfigFile)
-	b, err := ReadFile(name, maxConfig)
+	b, err := ReadFile(name, schema.MaxAgentConfig)
 	if err != nil || b == nil {
 		return nil, nil, err
 	}
-	config, err := decodeConfig(b)
+	config, err := schema.DecodeAgentConfig(b)
 	if err != nil {
 		return nil, nil, fault.Hint(fmt.Errorf("%s: %w", name, err), hint)
 	}
@@ -74,43 +69,15 @@ func (f Files) baked() (*schema.AgentConfig, []byte, error) {
 
 // UncheckedConfig is the baked config even if something in it, such as a key, cannot be used; nil if it cannot be read.
 func (f Files) UncheckedConfig() *schema.AgentConfig {
-	b, err := ReadFile(f.Path(schema.ConfigFile), maxConfig)
+	b, err := ReadFile(f.Path(schema.ConfigFile), schema.MaxAgentConfig)
 	if err != nil {
 		return nil
 	}
-	c, err := schema.DecodeAgentConfig(b)
-	if err != nil {
+	var c schema.AgentConfig
+	if schema.Decode(b, &c) != nil {
 		return nil
 	}
-	return c
-}
-
-// decodeConfig reads the baked settings and everything in them that will be used.
-func decodeConfig(b []byte) (*schema.AgentConfig, error) {
-	c, err := schema.DecodeAgentConfig(b)
-	if err != nil {
-		return nil, err
-	}
-	for i, cert := range c.Certificates {
-		if _, err := wire.ParseCertificates(cert); err != nil {
-			return nil, fmt.Errorf("certificates[%d]: %w", i, err)
-		}
-	}
-	for _, k := range c.Keys {
-		if _, err := ParseKey(k.Public); err != nil {
-			return nil, fmt.Errorf("signature key %.80q: %w", k.Name, err)
-		}
-	}
-	return c, wire.CheckProxy(c.Proxy)
-}
-
-// ParseKey reads a public key in PEM text.
-func ParseKey(s string) (any, error) {
-	block, _ := pem.Decode([]byte(s))
-	if block == nil {
-		return nil, errors.New("not a PEM file")
-	}
-	return x509.ParsePKIXPublicKey(block.Bytes)
+	return &c
 }
 
 // ErrUnregistered is what nothing but registration helps against.

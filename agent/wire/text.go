@@ -1,12 +1,6 @@
 package wire
 
-import (
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // Printable makes text that came from elsewhere safe for logs and terminals: one line, without control characters and
 // changes of direction, at most 300 bytes.
@@ -21,30 +15,6 @@ func Printable(s string) string {
 		s = strings.ToValidUTF8(s[:300], "") + "…"
 	}
 	return s
-}
-
-// ParseCertificates reads all certificates in PEM text; other blocks, such as a private key put there by mistake, are
-// an error.
-func ParseCertificates(s string) ([]*x509.Certificate, error) {
-	var certs []*x509.Certificate
-	for rest := []byte(s); ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("found a PEM block %.40q: want CERTIFICATE", block.Type)
-		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, err
-		}
-		certs = append(certs, c)
-	}
-	if len(certs) == 0 {
-		return nil, errors.New("no certificate found: want PEM")
-	}
-	return certs, nil
 }
 
 // CertificateName is the common name of a certificate's subject or issuer, or the first of its other names.

@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -172,20 +171,10 @@ func (l *layout) settings(f fleet.File) error {
 	if c.Package != l.name {
 		return fmt.Errorf("names the package %q, it is called %s", c.Package, l.name)
 	}
-	if err := CheckVersion(c.Version); err != nil {
+	if err := fleet.CheckVersion(c.Version); err != nil {
 		return fault.Hint(err, "`bakehouse upgrade` pins a version that is right in every package format")
 	}
 	l.programs, l.fleet, l.server = c.Version, c.Fleet, c.Server
-	return nil
-}
-
-var programVersion = regexp.MustCompile(`^[0-9][A-Za-z0-9.+~]{0,63}$`)
-
-// CheckVersion says why a host program's version cannot be a package's, in front of "+recipe" in any format.
-func CheckVersion(v string) error {
-	if !programVersion.MatchString(v) {
-		return fmt.Errorf("version %.80q of the host program does not start with a digit, or has other than letters, digits, '.', '+' and '~'", v)
-	}
 	return nil
 }
 

@@ -8,11 +8,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"bakehouse/reconcile/bake"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/upgrade"
 	"bakehouse/schema"
+	"bakehouse/schema/fleet"
 )
 
 // upgradeCommand is `bakehouse upgrade`; version is this program's, which its host programs share.
@@ -36,7 +36,7 @@ checkout, reproducibly: the same source and Go release make the same bytes on an
 		Example: "  bakehouse upgrade --repo fleet\n  bakehouse upgrade --source ~/src/bakehouse --platform linux/arm64",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if bake.CheckVersion(version) != nil {
+			if fleet.CheckVersion(version) != nil {
 				version = "0.0.0~dev"
 			}
 			var want []schema.Platform

@@ -2,7 +2,6 @@ package evaluate
 
 import (
 	"bytes"
-	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"io/fs"
@@ -73,6 +72,10 @@ func (b *builder) takeRoot(n *result.Node) {
 			if err != nil || err2 != nil || sum.IsZero() {
 				b.problem(v, "programs: %s: platform or sha256 is malformed", name)
 				continue
+			}
+			if err := fleet.CheckVersion(v.Get("version").Str()); err != nil {
+				b.problem(v.Get("version"), "programs: %s: %v", name, err).Hint =
+					"`bakehouse upgrade` pins a version that is right in every package format"
 			}
 			f.Programs[p] = fleet.Program{Version: v.Get("version").Str(), SHA256: sum, Pos: v.At()}
 		}
@@ -281,26 +284,13 @@ func (b *builder) certificates(n *result.Node) []string {
 	}
 	var out []string
 	for _, v := range n.Parts {
-		certs, err := splitCertificates(v.Text)
+		certs, err := schema.ParseCertificates(v.Text)
 		if err != nil {
 			b.problem(v, "certificate: %v", err)
 		}
-		out = append(out, certs...)
+		for _, c := range certs {
+			out = append(out, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})))
+		}
 	}
 	return out
-}
-
-func splitCertificates(text string) ([]string, error) {
-	var out []string
-	for rest := []byte(text); len(bytes.TrimSpace(rest)) > 0; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil || block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("not a PEM certificate")
-		}
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return nil, err
-		}
-		out = append(out, string(pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})))
-	}
-	return out, nil
 }

@@ -12,9 +12,9 @@ import (
 	"regexp"
 	"strings"
 
-	"bakehouse/reconcile/bake"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/fleet"
 )
 
 // checkout is the folder of Bakehouse's own source, or fs.ErrNotExist if none was named and none is around.
@@ -49,7 +49,7 @@ var ourModule = regexp.MustCompile(`(?m)^module[ \t]+"?bakehouse"?[ \t]*(//.*)?\
 // build cross-compiles the host program of a checkout. The same source and Go release make the same bytes on any
 // machine: no paths, no build id, no commit, no cgo, the oldest instruction set, and nothing of the user's Go settings.
 func (p Places) build(ctx context.Context, checkout string, platform schema.Platform, version string) ([]byte, error) {
-	if err := bake.CheckVersion(version); err != nil {
+	if err := fleet.CheckVersion(version); err != nil {
 		return nil, err
 	}
 	tool, err := exec.LookPath("go")

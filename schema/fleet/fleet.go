@@ -6,6 +6,8 @@
 package fleet
 
 import (
+	"fmt"
+	"regexp"
 	"time"
 
 	"bakehouse/schema"
@@ -65,6 +67,17 @@ type Program struct {
 	Version string
 	SHA256  schema.Digest
 	Pos     Pos
+}
+
+var programVersion = regexp.MustCompile(`^[0-9][A-Za-z0-9.+~]{0,63}$`)
+
+// CheckVersion says why a host program's version cannot be a package's, in front of "+recipe" in any format.
+func CheckVersion(v string) error {
+	if !programVersion.MatchString(v) {
+		return fmt.Errorf("version %.80q of the host program does not start with a digit, "+
+			"or has other than letters, digits, '.', '+' and '~'", v)
+	}
+	return nil
 }
 
 // Folder is a directory under hosts/. Its defaults and rules reach the hosts at or below it.

@@ -29,6 +29,7 @@ func Decode(p *fleet.Plugin, in fleet.Inputs, n *result.Node) (*fleet.Output, []
 	out.Relations = d.relations(n.Get("relations"))
 	out.Scripts = d.scripts(n.Get("scripts"))
 	d.twice(out)
+	d.settings(out, n.Get("params"))
 	if h := n.Get("health"); h != nil && len(h.Names) > 0 {
 		out.Health = d.health(h)
 	}

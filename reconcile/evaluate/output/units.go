@@ -171,14 +171,22 @@ func (d *decoder) twice(out *fleet.Output) {
 func (d *decoder) health(n *result.Node) *schema.HealthCheck {
 	h := &schema.HealthCheck{Plugin: d.p.Name, Command: n.Get("command").Strs(), Within: schema.Duration(30 * time.Second)}
 	if w := n.Get("within"); w != nil {
-		var err error
-		if h.Within, err = schema.ParseDuration(w.Text); err != nil || time.Duration(h.Within) < time.Second ||
-			time.Duration(h.Within) > time.Hour {
-			d.refuse(w, "health: within %s is not a duration from 1s to 1h", result.Quote(w.Text))
+		within, err := schema.ParseDuration(w.Text)
+		if err != nil {
+			d.refuse(w, "health: within: %v", err)
+			return h
 		}
+		h.Within = within
 	}
-	if len(h.Command) == 0 || !path.IsAbs(h.Command[0]) || slices.ContainsFunc(h.Command, control) {
-		d.refuse(n.Get("command"), "health: command is not an absolute path and arguments without control characters")
+	err := h.Check()
+	if err == nil && time.Duration(h.Within) < time.Second {
+		err = fmt.Errorf("within: %s is out of range: want 1s to 1h", h.Within)
+	}
+	if err != nil {
+		d.refuse(n, "health: %v", err)
+	}
+	if slices.ContainsFunc(h.Command, control) {
+		d.refuse(n.Get("command"), "health: command holds control characters")
 	}
 	return h
 }
