@@ -60,9 +60,7 @@ func (p *Preview) Report(ctx context.Context, log io.Writer) (r *plan.Report, re
 	if p.head, err = desired.Pin(p.Where, p.cache); err != nil {
 		return nil, nil, err
 	}
-	if err := p.head.NoteDirty(log); err != nil {
-		return nil, nil, err
-	}
+	p.head.NoteDirty(log)
 	if err := p.head.Evaluate(ctx); err != nil {
 		return nil, nil, err
 	}

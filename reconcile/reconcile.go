@@ -75,7 +75,8 @@ func (o Options) open(log io.Writer) (*pass, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p, p.head.NoteDirty(log)
+	p.head.NoteDirty(log)
+	return p, nil
 }
 
 // pin is open without a word on what else is in the work tree.

@@ -35,7 +35,8 @@ func (f *stateFlags) pin(log io.Writer) (*desired.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.NoteDirty(log)
+	s.NoteDirty(log)
+	return s, nil
 }
 
 func repoFlags(cmd *cobra.Command, w *desired.Where) {

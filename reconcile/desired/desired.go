@@ -75,6 +75,7 @@ func AtRevision(repo *source.Repo, rev *source.Revision, cache *cache.Cache) *St
 }
 
 func worktree(dir string, cache *cache.Cache) (*State, error) {
+	dir = source.Folder(dir)
 	files, err := source.Worktree(dir)
 	if err != nil {
 		return nil, err
@@ -211,14 +212,18 @@ func (s *State) Access() *schema.Access {
 // maxDirty bounds how many files NoteDirty names.
 const maxDirty = 5
 
-// NoteDirty writes to log which files of the work tree are not part of the commit.
-func (s *State) NoteDirty(log io.Writer) error {
+// NoteDirty writes to log which files of the work tree are not part of the commit. It is a note only: what keeps it from
+// being made fails nothing.
+func (s *State) NoteDirty(log io.Writer) {
 	if s.Revision == nil {
-		return nil
+		return
 	}
 	dirty, err := s.Repo.Dirty()
-	if err != nil || len(dirty) == 0 {
-		return err
+	if err != nil {
+		console.Note(log, "reading %s; whether all of the work tree is in it is not known: %v", s.Name, err)
+	}
+	if len(dirty) == 0 {
+		return
 	}
 	more := ""
 	if len(dirty) > maxDirty {
@@ -227,5 +232,4 @@ func (s *State) NoteDirty(log io.Writer) error {
 	}
 	list := strings.Join(dirty, ", ") + more
 	console.Note(log, "reading %s; not in it: %s", s.Name, list)
-	return nil
 }

@@ -13,7 +13,7 @@ import (
 
 // Parent is the first parent of rev, nil if it has none. For the merge of a pull request that is the branch it goes to.
 func (r *Repo) Parent(rev *Revision) (*Revision, error) {
-	c, err := r.git.CommitObject(plumbing.NewHash(rev.Commit))
+	c, err := r.load(plumbing.NewHash(rev.Commit))
 	if err != nil {
 		return nil, fmt.Errorf("commit %s: %w", rev.Commit, err)
 	}
@@ -31,11 +31,11 @@ func (r *Repo) Parent(rev *Revision) (*Revision, error) {
 // Messages are those of the commits that are reachable from the commit to but not from the commit from; only to's own
 // if from is not known here. What a shallow clone lacks is left out.
 func (r *Repo) Messages(from, to string) ([]string, error) {
-	head, err := r.git.CommitObject(plumbing.NewHash(to))
+	head, err := r.load(plumbing.NewHash(to))
 	if err != nil {
 		return nil, fmt.Errorf("commit %s: %w", to, err)
 	}
-	base, err := r.git.CommitObject(plumbing.NewHash(from))
+	base, err := r.load(plumbing.NewHash(from))
 	if errors.Is(err, plumbing.ErrObjectNotFound) {
 		return []string{head.Message}, nil
 	}
@@ -103,8 +103,7 @@ func (r *Repo) Contains(head, commit string) (bool, error) {
 
 // Shallow reports whether the clone lacks history, so that a commit that is not there may well exist.
 func (r *Repo) Shallow() bool {
-	cut, err := r.git.Storer.Shallow()
-	return err == nil && len(cut) > 0
+	return len(r.git.Shallow()) > 0
 }
 
 // Between lists the commits that head descends from (itself included) and base does not, parents first.

@@ -9,11 +9,12 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"bakehouse/reconcile/source/gitdir"
 	"bakehouse/schema/fault"
 )
 
-// maxHeld is the size above which a blob is not held in memory, neither here nor by go-git.
-const maxHeld = 8 << 20
+// maxHeld is the size above which a blob is not held in memory, in bytes.
+const maxHeld = gitdir.MaxHeld
 
 // largeFile is a blob that is inflated while it is read. Its bytes are known to be the committed ones at the end of it,
 // in the place of which comes an error if they are not. Who reads it elsewhere than from its start, as archives are
@@ -110,5 +111,5 @@ func (l *largeFile) failed(err error) error {
 
 func otherBytes(kind plumbing.ObjectType, hash plumbing.Hash) error {
 	return fault.Refuse(fmt.Errorf("git %s %s: the repository holds other bytes under this name", kind, hash),
-		"run `git fsck`, and clone the repository anew")
+		"run `git fsck`, and clone the repository again")
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"bakehouse/reconcile/source/gitdir"
 	"bakehouse/schema/fault"
 )
 
@@ -70,10 +71,7 @@ func (r *Repo) Outside(name string) error { return r.outside(name, name) }
 
 // outside is Outside for the file called name, of which the user knows as shown.
 func (r *Repo) outside(name, shown string) error {
-	ours, err := r.places()
-	if err != nil {
-		return err
-	}
+	ours := r.places()
 	way, err := wayTo(name)
 	if err != nil {
 		return err
@@ -115,12 +113,16 @@ func Outside(dir, name string) error {
 		if err != nil {
 			return err
 		}
-		top, gitDir, err := locate(abs)
-		if errors.Is(err, errNoRepo) {
+		top, gitDir, err := gitdir.Locate(abs)
+		if errors.Is(err, gitdir.ErrNone) {
 			continue
 		}
+		var common string
 		if err == nil {
-			err = (&Repo{dir: top, gitDir: gitDir}).outside(there, name)
+			common, err = gitdir.CommonDir(gitDir)
+		}
+		if err == nil {
+			err = (&Repo{git: &gitdir.Repo{Top: top, Dir: gitDir, Common: common}}).outside(there, name)
 		}
 		if err != nil {
 			return err
@@ -135,31 +137,24 @@ func exists(name string) bool {
 }
 
 // places are the git directory that all work trees share, this work tree's own and the work tree.
-func (r *Repo) places() ([]string, error) {
-	common, err := commonDir(r.gitDir)
-	if err != nil {
-		return nil, err
+func (r *Repo) places() []string {
+	all := []string{r.git.Common, r.git.Dir}
+	if r.git.Top != "" {
+		all = append(all, r.git.Top)
 	}
-	all := []string{common, r.gitDir}
-	if r.dir != "" {
-		all = append(all, r.dir)
-	}
-	return all, nil
+	return all
 }
 
 // commonDirOf returns the common git directory if dir is the top of a work tree.
 func commonDirOf(dir string) (string, bool) {
-	dot := filepath.Join(dir, ".git")
-	st, err := os.Stat(dot)
-	if err != nil {
+	if _, err := os.Lstat(filepath.Join(dir, ".git")); err != nil {
 		return "", false
 	}
-	if !st.IsDir() {
-		if dot, err = followGitFile(dot); err != nil {
-			return "", false
-		}
+	top, gitDir, err := gitdir.Locate(dir)
+	if err != nil || top != dir {
+		return "", false
 	}
-	common, err := commonDir(dot)
+	common, err := gitdir.CommonDir(gitDir)
 	return common, err == nil
 }
 

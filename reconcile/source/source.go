@@ -3,6 +3,9 @@
 // differs is named to the user, never used. Symbolic links and submodules are refused where they are met, because both
 // would let a commit name bytes that it does not contain.
 //
+// The fleet may be a folder of a larger repository: the files are then those of that folder, the commits those of the
+// whole.
+//
 // Where the operator names who may sign commits (Signers, from files outside the repository), a Verifier checks the
 // head before anything in its tree is read, and then every commit since the last published one.
 package source
@@ -12,27 +15,24 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
-	"sort"
 	"strings"
 	"time"
 
+	"bakehouse/reconcile/source/gitdir"
 	"bakehouse/schema/fault"
 
-	"github.com/go-git/go-billy/v5/osfs"
-	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/cache"
-	"github.com/go-git/go-git/v5/storage/filesystem"
-	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
 // Repo is a local git repository, with or without a work tree. It is safe for one goroutine at a time; the FS of a
 // Revision locks for itself.
 type Repo struct {
-	dir    string
-	gitDir string
-	git    *git.Repository
+	git   *gitdir.Repo
+	below string // the directory that Open was given, seen from the top of the work tree; "." for the top
 }
 
 // Revision is one commit, pinned.
@@ -43,8 +43,12 @@ type Revision struct {
 	Author  string    // "NAME <EMAIL>"
 	Key     string    // that its signature names, unverified: an SSH key's fingerprint or an OpenPGP key's id; or empty
 	Time    time.Time // committer's
-	FS      fs.FS     // the tree; safe for concurrent use
+	Folder  string    // of the fleet, seen from the top of the repository; "." for the top
+	FS      fs.FS     // the tree of that folder; safe for concurrent use
 }
+
+// top is the file that the top of a fleet has.
+const topFile = "fleet.cue"
 
 // Open finds the repository at dir or above it.
 func Open(dir string) (*Repo, error) {
@@ -55,154 +59,127 @@ func Open(dir string) (*Repo, error) {
 	if _, err := os.Stat(abs); err != nil {
 		return nil, fault.Hint(err, "name the fleet repository with --repo DIR")
 	}
-	top, gitDir, err := locate(abs)
+	top, gitDir, err := gitdir.Locate(abs)
 	if err != nil {
 		return nil, err
 	}
-	g, err := open(top, gitDir)
+	g, err := gitdir.Open(top, gitDir)
 	if err != nil {
-		return nil, fmt.Errorf("git repository %s: %w", abs, err)
+		return nil, fault.Hint(fmt.Errorf("git repository %s: %w", abs, err), "%s", fault.HintOf(err))
 	}
-	return &Repo{dir: top, gitDir: gitDir, git: g}, nil
-}
-
-var errNoRepo = errors.New("not in a git repository")
-
-// locate walks up to the work tree (or bare repository) that holds dir. top is empty for a bare repository.
-func locate(dir string) (top, gitDir string, err error) {
-	for d := dir; ; d = filepath.Dir(d) {
-		dot := filepath.Join(d, ".git")
-		info, err := os.Stat(dot)
-		switch {
-		case err == nil && info.IsDir():
-			return d, dot, nil
-		case err == nil:
-			gitDir, err := followGitFile(dot)
-			return d, gitDir, err
-		case isBare(d):
-			return "", d, nil
+	r := &Repo{git: g, below: "."}
+	if top != "" {
+		below, err := filepath.Rel(top, abs)
+		if err != nil {
+			return nil, err
 		}
-		if d == filepath.Dir(d) {
-			return "", "", fault.Hint(fmt.Errorf("%s is %w", dir, errNoRepo),
-				"run `bakehouse init` to make a fleet repository, or name one with --repo DIR")
+		r.below = filepath.ToSlash(below)
+	}
+	return r, nil
+}
+
+// Folder is the directory at dir or above it, but not above the work tree, that has a fleet; dir if none has.
+func Folder(dir string) string {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return dir
+	}
+	top, _, err := gitdir.Locate(abs)
+	if err != nil || top == "" {
+		return dir
+	}
+	for at := abs; ; at = filepath.Dir(at) {
+		if _, err := os.Lstat(filepath.Join(at, topFile)); err == nil {
+			if at == abs {
+				return dir
+			}
+			return at
 		}
-	}
-}
-
-// followGitFile reads a linked work tree's .git file: "gitdir: PATH".
-func followGitFile(file string) (string, error) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
-	path, ok := strings.CutPrefix(strings.TrimSpace(string(b)), "gitdir: ")
-	if !ok {
-		return "", fmt.Errorf("%s is not a git link file", file)
-	}
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(filepath.Dir(file), path)
-	}
-	return path, nil
-}
-
-// commonDir is the git directory that a work tree's own one belongs to: itself, but for linked work trees.
-func commonDir(gitDir string) (string, error) {
-	b, err := os.ReadFile(filepath.Join(gitDir, "commondir"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return gitDir, nil
-	}
-	if err != nil {
-		return "", err
-	}
-	path := strings.TrimSpace(string(b))
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(gitDir, path)
-	}
-	return path, nil
-}
-
-func isBare(dir string) bool {
-	for _, name := range []string{"HEAD", "objects", "refs"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			return false
+		if at == top || at == filepath.Dir(at) {
+			return dir
 		}
 	}
-	return true
 }
-
-func open(top, gitDir string) (*git.Repository, error) {
-	repoFS := osfs.New(gitDir)
-	common, err := commonDir(gitDir)
-	if err != nil {
-		return nil, err
-	}
-	if common != gitDir {
-		// A linked work tree keeps HEAD and the index for itself and everything else in the common directory.
-		repoFS = dotgit.NewRepositoryFilesystem(repoFS, osfs.New(common))
-	}
-	// Open descriptors make reading 100,000 blobs out of packs three times faster. AlternatesFS: `git clone --shared`
-	// names its objects by absolute path.
-	storage := filesystem.NewStorageWithOptions(repoFS, cache.NewObjectLRUDefault(),
-		filesystem.Options{KeepDescriptors: true, AlternatesFS: osfs.New("/", osfs.WithBoundOS()),
-			LargeObjectThreshold: maxHeld})
-	if top == "" {
-		return git.Open(storage, nil)
-	}
-	return git.Open(storage, osfs.New(top))
-}
-
-// Dir is the top of the work tree, or empty for a bare repository.
-func (r *Repo) Dir() string { return r.dir }
 
 // Revision pins ref: a branch, tag, commit or HEAD.
 func (r *Repo) Revision(ref string) (*Revision, error) {
-	hash, err := r.git.ResolveRevision(plumbing.Revision(ref))
+	hash, err := r.resolve(ref)
 	if err != nil {
-		if ref == "HEAD" && errors.Is(err, plumbing.ErrReferenceNotFound) {
-			return nil, fault.Hint(errors.New("the repository has no commit yet"), "commit the fleet: git add -A && git commit")
-		}
-		return nil, fault.Hint(fmt.Errorf("ref %q: %w", ref, err),
-			"list the refs with `git show-ref`, or leave --ref out for HEAD")
+		return nil, err
 	}
-	commit, err := r.load(*hash)
+	commit, err := r.load(hash)
+	if errors.Is(err, plumbing.ErrObjectNotFound) {
+		return nil, r.absent("commit", hash, ref)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ref %q: %w", ref, err)
 	}
-	tree, err := readTree(r.git.Storer, commit.TreeHash)
+	tree, err := readTree(r.git.Objects, commit.TreeHash)
+	if errors.Is(err, plumbing.ErrObjectNotFound) {
+		return nil, r.absent("tree", commit.TreeHash, "commit "+hash.String())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("commit %s: %w", commit.Hash, err)
 	}
 	subject, _, _ := strings.Cut(commit.Message, "\n")
-	return &Revision{
+	rev := &Revision{
 		Commit:  commit.Hash.String(),
 		Tree:    tree.Hash.String(),
 		Subject: subject,
 		Author:  commit.Author.Name + " <" + commit.Author.Email + ">",
 		Key:     namedKey(commit.PGPSignature),
 		Time:    commit.Committer.When,
-		FS:      newTreeFS(r.git.Storer, tree, commit.Committer.When),
-	}, nil
+	}
+	rev.Folder, tree, err = r.folder(tree)
+	if err != nil {
+		return nil, fmt.Errorf("commit %s: %w", commit.Hash, err)
+	}
+	rev.FS = newTreeFS(r.git.Objects, tree, commit.Committer.When)
+	return rev, nil
 }
 
-// Dirty lists the files of the work tree that differ from HEAD or are not tracked, sorted. A bare repository has none.
-func (r *Repo) Dirty() ([]string, error) {
-	w, err := r.git.Worktree()
-	if errors.Is(err, git.ErrIsBareRepository) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	status, err := w.Status()
-	if err != nil {
-		return nil, fmt.Errorf("state of the work tree %s: %w", r.dir, err)
-	}
-	var files []string
-	for name, s := range status {
-		if s.Worktree != git.Unmodified || s.Staging != git.Unmodified {
-			files = append(files, name)
+// folder is the folder that has the fleet: the first with a fleet.cue from where the repository was opened to its top,
+// and the top if there is none.
+func (r *Repo) folder(root *object.Tree) (string, *object.Tree, error) {
+	name, at := ".", root
+	found, tree := ".", root
+	for part := range strings.SplitSeq(r.below, "/") {
+		if part == "." {
+			break
+		}
+		e, err := find(at, part)
+		if err != nil || e.Mode != filemode.Dir {
+			break
+		}
+		if at, err = readTree(r.git.Objects, e.Hash); err != nil {
+			return "", nil, err
+		}
+		name = path.Join(name, part)
+		if _, err := find(at, topFile); err == nil {
+			found, tree = name, at
 		}
 	}
-	sort.Strings(files)
-	return files, nil
+	return found, tree, nil
 }
+
+// absent is the error for an object that somebody names and that the repository lacks.
+func (r *Repo) absent(kind string, hash plumbing.Hash, by string) error {
+	err := fmt.Errorf("%s %s, which %s names, is not in this repository", kind, hash, by)
+	if hash.String() == by {
+		err = fmt.Errorf("%s %s is not in this repository", kind, hash)
+	}
+	switch {
+	case len(r.git.Objects.Absent) > 0:
+		return fault.Hint(fmt.Errorf("%w, which borrows objects from %s, and that is not there", err,
+			r.git.Objects.Absent[0]), "make it accessible, or clone without --shared and --reference")
+	case r.git.Partial():
+		return fault.Hint(fmt.Errorf("%w: it is a partial clone", err), fetchAll)
+	case r.Shallow():
+		return fault.Hint(fmt.Errorf("%w: it is a shallow clone", err),
+			"fetch it: git fetch --unshallow, or fetch-depth: 0 in the workflow's checkout step")
+	}
+	return fault.Hint(err, "see `git fsck`, and fetch it (git fetch) or clone the repository again")
+}
+
+// fetchAll is what to do about a partial clone.
+const fetchAll = "fetch what is missing: git fetch --refetch --no-filter, or clone without --filter"

@@ -77,6 +77,9 @@ func readObject(store storer.EncodedObjectStorer, kind plumbing.ObjectType, hash
 	if err != nil {
 		return nil, nil, fmt.Errorf("git %s %s: %w", kind, hash, err)
 	}
+	if kind == plumbing.AnyObject {
+		kind = o.Type()
+	}
 	actual := o.Hash()
 	if _, ok := o.(*plumbing.MemoryObject); !ok {
 		actual = plumbing.ComputeHash(kind, b) // others are told their hash; this one has computed it

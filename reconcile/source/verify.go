@@ -208,7 +208,7 @@ func armorKind(s string) string {
 
 // payload is what the signature of c is over: the commit object without its signature.
 func (r *Repo) payload(c *object.Commit) ([]byte, error) {
-	_, raw, err := readObject(r.git.Storer, plumbing.CommitObject, c.Hash)
+	_, raw, err := readObject(r.git.Objects, plumbing.CommitObject, c.Hash)
 	if err != nil {
 		return nil, err
 	}

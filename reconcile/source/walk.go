@@ -99,7 +99,7 @@ func (r *Repo) between(base, head string) (*walk, error) {
 
 // lacks says what to do about a commit that is not there.
 func (r *Repo) lacks(err error) error {
-	if shallow, e := r.git.Storer.Shallow(); e == nil && len(shallow) > 0 {
+	if r.Shallow() {
 		return fault.Refuse(fmt.Errorf("%w: the clone is shallow", err),
 			"clone the whole history: `git fetch --unshallow`, or fetch-depth: 0 in the workflow's checkout step")
 	}
@@ -109,11 +109,11 @@ func (r *Repo) lacks(err error) error {
 
 // load reads a commit.
 func (r *Repo) load(hash plumbing.Hash) (*object.Commit, error) {
-	o, _, err := readObject(r.git.Storer, plumbing.CommitObject, hash)
+	o, _, err := readObject(r.git.Objects, plumbing.CommitObject, hash)
 	if err != nil {
 		return nil, err
 	}
-	c, err := object.DecodeCommit(r.git.Storer, o)
+	c, err := object.DecodeCommit(r.git.Objects, o)
 	if err != nil {
 		return nil, fmt.Errorf("commit %s: %w", hash, err)
 	}
