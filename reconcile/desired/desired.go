@@ -212,8 +212,8 @@ func (s *State) Access() *schema.Access {
 // maxDirty bounds how many files NoteDirty names.
 const maxDirty = 5
 
-// NoteDirty writes to log which files of the work tree are not part of the commit. It is a note only: what keeps it from
-// being made fails nothing.
+// NoteDirty writes to log which files of the work tree are not part of the commit. It is a note only: what keeps it
+// from being made fails nothing.
 func (s *State) NoteDirty(log io.Writer) {
 	if s.Revision == nil {
 		return

@@ -101,11 +101,6 @@ func (r *Repo) Contains(head, commit string) (bool, error) {
 	return false, err
 }
 
-// Shallow reports whether the clone lacks history, so that a commit that is not there may well exist.
-func (r *Repo) Shallow() bool {
-	return len(r.git.Shallow()) > 0
-}
-
 // Between lists the commits that head descends from (itself included) and base does not, parents first.
 func (r *Repo) Between(base, head string) ([]string, error) {
 	w, err := r.between(base, head)

@@ -162,8 +162,8 @@ func (r *Repo) step(hash plumbing.Hash, ref, steps string) (plumbing.Hash, error
 	for steps != "" {
 		kind := steps[0]
 		steps = steps[1:]
-		if rest, ok := strings.CutPrefix(strings.TrimPrefix(steps, "{commit}"), "{}"); kind == '^' && (ok || rest != steps) {
-			steps = rest
+		if kind == '^' && (strings.HasPrefix(steps, "{}") || strings.HasPrefix(steps, "{commit}")) {
+			_, steps, _ = strings.Cut(steps, "}")
 			continue
 		}
 		digits := steps[:len(steps)-len(strings.TrimLeft(steps, "0123456789"))]
@@ -177,7 +177,7 @@ func (r *Repo) step(hash plumbing.Hash, ref, steps string) (plumbing.Hash, error
 		}
 		if steps != "" && steps[0] != '~' && steps[0] != '^' {
 			return hash, fault.Hint(fmt.Errorf("ref %q: %q is not supported", ref, steps),
-				"after a branch, tag or commit come ~N and ^N only; `git rev-parse` gives the commit for everything else")
+				"after a branch, tag or commit come ~N and ^N only: `git rev-parse` gives the commit of anything else")
 		}
 		times, parent := 1, n
 		if kind == '~' {

@@ -107,19 +107,6 @@ func (r *Repo) lacks(err error) error {
 		"of what is published")
 }
 
-// load reads a commit.
-func (r *Repo) load(hash plumbing.Hash) (*object.Commit, error) {
-	o, _, err := readObject(r.git.Objects, plumbing.CommitObject, hash)
-	if err != nil {
-		return nil, err
-	}
-	c, err := object.DecodeCommit(r.git.Objects, o)
-	if err != nil {
-		return nil, fmt.Errorf("commit %s: %w", hash, err)
-	}
-	return c, nil
-}
-
 // meet notes that hash is reachable from one more side, and queues it if that is news to its parents.
 func (w *walk) meet(hash plumbing.Hash, from side) error {
 	n := w.nodes[hash]

@@ -136,7 +136,8 @@ func (r *Repo) readConfig() error {
 	}
 	version, _ := r.Config.Get("core", "", "repositoryformatversion")
 	if version != "" && version != "0" && version != "1" {
-		return fault.Hint(fmt.Errorf("%s: core.repositoryFormatVersion is %.20q, and 0 and 1 are supported", file, version),
+		return fault.Hint(
+			fmt.Errorf("%s: core.repositoryFormatVersion is %.20q, and 0 and 1 are supported", file, version),
 			"clone the repository again with a git that makes these")
 	}
 	for _, name := range r.Config.keys("extensions") {
@@ -146,14 +147,15 @@ func (r *Repo) readConfig() error {
 		case known && (want == "*" || strings.EqualFold(value, want)), !known && version != "1":
 		case name == "objectformat":
 			return fault.Hint(
-				fmt.Errorf("%s: its objects are named by %.20q, and repositories with SHA-256 are not supported: only SHA-1 is",
+				fmt.Errorf("%s: its objects are named by %.20q: SHA-256 is not supported, only SHA-1",
 					r.Common, value),
 				"move the files to a repository with SHA-1 names: git init --object-format=sha1")
 		case name == "refstorage":
-			return fault.Hint(fmt.Errorf("%s: its refs are kept as %.20q, and only refs in files are supported", r.Common, value),
+			return fault.Hint(
+				fmt.Errorf("%s: its refs are kept as %.20q, and only refs in files are supported", r.Common, value),
 				"run `git refs migrate --ref-format=files`, or `git clone --ref-format=files`")
 		default:
-			return fault.Hint(fmt.Errorf("%s: unknown extension extensions.%.60s", file, name),
+			return fault.Hint(fmt.Errorf("%s: unknown extension: extensions.%.60s", file, name),
 				"make a plain clone: git clone --no-local %s DIR", r.Common)
 		}
 	}

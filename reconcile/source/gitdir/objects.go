@@ -129,7 +129,9 @@ func (o *Objects) each(ask func(*filesystem.ObjectStorage) error) error {
 }
 
 // EncodedObject returns an object, or plumbing.ErrObjectNotFound.
-func (o *Objects) EncodedObject(kind plumbing.ObjectType, hash plumbing.Hash) (found plumbing.EncodedObject, err error) {
+func (o *Objects) EncodedObject(
+	kind plumbing.ObjectType, hash plumbing.Hash,
+) (found plumbing.EncodedObject, err error) {
 	err = o.each(func(s *filesystem.ObjectStorage) (err error) {
 		found, err = s.EncodedObject(kind, hash)
 		return err
