@@ -218,18 +218,25 @@ func (s *State) NoteDirty(log io.Writer) {
 	if s.Revision == nil {
 		return
 	}
-	dirty, err := s.Repo.Dirty()
+	left, err := s.Repo.Dirty(s.Revision.Folder)
 	if err != nil {
-		console.Note(log, "reading %s; whether all of the work tree is in it is not known: %v", s.Name, err)
+		console.Note(log, "reading %s; what of the work tree is not in it is not known: %v", s.Name, err)
 	}
-	if len(dirty) == 0 {
-		return
+	for _, part := range []struct {
+		what  string
+		files []string
+	}{{"left by a merge that is not finished (unmerged)", left.Unmerged}, {"not in it", left.Changed}} {
+		if len(part.files) > 0 {
+			console.Note(log, "reading %s; %s: %s", s.Name, part.what, shortened(part.files))
+		}
 	}
+}
+
+func shortened(files []string) string {
 	more := ""
-	if len(dirty) > maxDirty {
-		more = fmt.Sprintf(" and %d more", len(dirty)-maxDirty)
-		dirty = dirty[:maxDirty]
+	if len(files) > maxDirty {
+		more = fmt.Sprintf(" and %d more", len(files)-maxDirty)
+		files = files[:maxDirty]
 	}
-	list := strings.Join(dirty, ", ") + more
-	console.Note(log, "reading %s; not in it: %s", s.Name, list)
+	return strings.Join(files, ", ") + more
 }

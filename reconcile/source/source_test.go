@@ -93,8 +93,8 @@ func TestACommittedRevisionDoesNotSeeTheWorkTreeAndTheDirtyFilesAreNamed(t *test
 	if b, err := fs.ReadFile(rev.FS, "a.cue"); err != nil || string(b) != "one" {
 		t.Errorf("a.cue = %q, %v", b, err)
 	}
-	dirty, err := r.Dirty()
-	if err != nil || !slices.Equal(dirty, []string{"a.cue", "new.cue"}) {
+	dirty, err := r.Dirty(".")
+	if err != nil || !slices.Equal(dirty.Changed, []string{"a.cue", "new.cue"}) {
 		t.Errorf("dirty = %v, %v", dirty, err)
 	}
 	w, err := Worktree(dir)
@@ -165,7 +165,7 @@ func TestBareLinkedAndSharedRepositoriesAreRead(t *testing.T) {
 		if b, err := fs.ReadFile(rev.FS, "fleet.cue"); err != nil || string(b) != "package fleet\n" {
 			t.Errorf("%s: %q, %v", d, b, err)
 		}
-		if dirty, err := r.Dirty(); err != nil || len(dirty) > 0 {
+		if dirty, err := r.Dirty("."); err != nil || len(dirty.Changed) > 0 {
 			t.Errorf("%s: dirty %v, %v", d, dirty, err)
 		}
 	}
