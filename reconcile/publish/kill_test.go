@@ -21,6 +21,7 @@ import (
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
+	"bakehouse/schema/needs"
 	"bakehouse/serve/store"
 )
 
@@ -210,8 +211,13 @@ func TestABakeThatIsKilledAtEveryStepConvergesWithGCInBetween(t *testing.T) {
 	if err := k.reconcile(open(), published); err != nil {
 		t.Fatal(err)
 	}
+	// A plain run kills at every seventh step, from another one each time; the steps differ in kind, and neighbours seldom.
+	stride, first := 7, random.IntN(7)
+	if needs.Everything() {
+		stride, first = 1, 0
+	}
 	collected := 0
-	for at := 0; ; at++ {
+	for at := first; ; at += stride {
 		killed := child(killRelease+"="+strconv.FormatInt(published+1, 10), killAt+"="+strconv.Itoa(at))
 		head := sound("a bake", at, published, published+1)
 		if random.IntN(3) == 0 {
