@@ -351,6 +351,7 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 				}
 				return out
 			}
+			o.reconcile("--programs", filepath.Join(o.home, "programs"))
 			o.git("checkout", "-q", "-b", hostile)
 			o.replace("hosts/rules.cue", "disk: 75", "disk: 76")
 			o.write("bakehouse.yaml", "no: {such: setting}\n") // what a change can edit is no setting of its own job
@@ -395,7 +396,6 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 			if err != nil {
 				t.Fatal(err)
 			}
-			o.reconcile("--ref", "main~1", "--programs", filepath.Join(o.home, "programs"))
 			if err := os.Rename(keyDir, keyDir+".offline"); err != nil {
 				t.Fatal(err)
 			}

@@ -518,7 +518,7 @@ func TestAfterAThiefTheCommitAloneIsPublished(t *testing.T) {
 	s, err := publish.Read(t.Context(), p.store, p.head.Fleet, l.now)
 	l.must(err)
 	fresh := o
-	fresh.Store = filepath.Join(t.TempDir(), "fresh")
+	fresh.Store, fresh.Init = filepath.Join(t.TempDir(), "fresh"), true
 	_, err = Run(t.Context(), fresh, io.Discard)
 	l.must(err)
 	for key, b := range l.objects(fresh.Store) {

@@ -139,7 +139,12 @@ func (l *lab) commit(message string) {
 }
 
 func (l *lab) options(location string) Options {
-	return Options{Where: desired.Where{Repo: l.repo(), Ref: "main"}, Store: location, Programs: l.programs(),
+	published, err := filepath.Glob(filepath.Join(location, "timestamps/*.json"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return Options{Where: desired.Where{Repo: l.repo(), Ref: "main"}, Store: location, Init: len(published) == 0,
+		Programs: l.programs(),
 		CacheDir: filepath.Join(l.dir, "cache"), Version: l.tool, Keys: *l.access(), Now: l.now}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"bakehouse/reconcile/bake"
+	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/keys"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
@@ -84,7 +85,7 @@ func TestSixteenSignaturesOfASlowKeyAreMadeAtATime(t *testing.T) {
 			all = append(all, baked{hosts: []string{fmt.Sprint("host", i)},
 				Baked: &bake.Baked{Manifest: m, Digest: digest, Packed: packed}})
 		}
-		p := &pass{store: st, log: &bytes.Buffer{}}
+		p := &pass{head: &desired.State{}, store: st, log: &bytes.Buffer{}}
 		if err := p.keepAll(t.Context(), ring, []string{"hsm"}, all); err != nil {
 			t.Fatal(err)
 		}

@@ -110,8 +110,8 @@ type FieldError struct {
 func (e *FieldError) Error() string { return e.Field + ": " + e.Err.Error() }
 func (e *FieldError) Unwrap() error { return e.Err }
 
-// DecodeAgentConfig reads and checks ConfigFile, with everything in it that a host will use. Whoever makes the file asks
-// the same function, so that no host meets settings that it refuses. The error is a FieldError where one setting is to
+// DecodeAgentConfig reads and checks ConfigFile, with everything in it that a host will use. Whoever makes the file
+// asks the same function, so that no host meets settings that it refuses. The error is a FieldError where one setting is to
 // blame.
 func DecodeAgentConfig(b []byte) (*AgentConfig, error) {
 	// What is text in JSON has a form of its own, which is checked like all else.
@@ -180,8 +180,8 @@ func (c *AgentConfig) Validate() error {
 	case len(c.Keys) == 0:
 		return field("keys", errors.New("no accepted signature keys"))
 	case c.Threshold < 1 || c.Threshold > len(c.Keys):
-		return field("threshold", fmt.Errorf("%d is out of range: want 1 to %d, the number of accepted keys", c.Threshold,
-			len(c.Keys)))
+		return field("threshold", fmt.Errorf("%d is out of range: want 1 to %d, the number of accepted keys",
+			c.Threshold, len(c.Keys)))
 	}
 	return nil
 }
@@ -234,7 +234,9 @@ func checkHostPort(u *url.URL) error {
 	return nil
 }
 
-var hostLabel = regexp.MustCompile(`^[A-Za-z0-9_\x{80}-\x{10ffff}](?:[A-Za-z0-9_\x{80}-\x{10ffff}-]{0,61}[A-Za-z0-9_\x{80}-\x{10ffff}])?$`)
+const hostRune = `A-Za-z0-9_\x{80}-\x{10ffff}`
+
+var hostLabel = regexp.MustCompile(`^[` + hostRune + `](?:[` + hostRune + `-]{0,61}[` + hostRune + `])?$`)
 
 // CheckHost accepts the name of a machine as DNS has it, or an IP address. Four numbers that are no address, such as
 // 10.1.0.300, are not taken for a name.

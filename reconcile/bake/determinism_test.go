@@ -22,18 +22,18 @@ import (
 // docs/bakehouse-agent.8 is the page that the host program's own test writes; 10 has the one before.
 const (
 	goldenVersion = 10
-	goldenDeb     = "sha256:122ccfb64e4851a3ce3c633ae8b3db6582879f7d6afd6cdb689c7dd4887df506"
-	goldenRpm     = "sha256:9fa218e4dc4ebf3ca70b5390a7be672aaaf574bcd18938c82c7bbac791e696e7"
-	goldenTgz     = "sha256:001bed0f923aaf17b4305fb0be233d8901ead94217e2ce760161e8de1c50d806"
+	goldenDeb     = "sha256:26f01773b93d9966dcdef290cf891e72b7d71a2e4c2cb042c07c969f70b7cf51"
+	goldenRpm     = "sha256:d4cc7fd0ba8401590ea4cea732468fc210cc8495d3ee889e836cd4b14448b3de"
+	goldenTgz     = "sha256:72848326b9010f82f5958d8a5871cf9bd50774156364ee1e91740fcc1494a9fe"
 )
 
 const (
-	goldenPkg = "sha256:a577bd008bf5437beb2dcfc20b0c4782a720705a16d1f0dc4ba95a1f3b27847a"
-	goldenMac = "sha256:78bb65b8cf6f38d6465977504dcfa063f72f002e3978772db62c68e3d4330471"
+	goldenPkg = "sha256:ce97658aa027d892846a0a4e4e95a274223a5d9faea32d1f253d5070fd8f6ed0"
+	goldenMac = "sha256:b2cbd814917889ca334957b06623c37fda24466d410ce8c716e7bead525d86af"
 )
 
-var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef", "c50e161ac8ef9ef4", "d0912d70bf2621bd", "f2e87edb790d6906",
-	"340fbaac766e31ae", "6c3eec0b8ce904b6", "3347265b6c603c55", "24274adc69eceedc", "a42b07e2a9bf11bf", "122294680cfcfdac"}
+var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef", "c50e161ac8ef9ef4", "8b5b0d465fd64466", "3cf86b2996feefea",
+	"340fbaac766e31ae", "6c3eec0b8ce904b6", "3347265b6c603c55", "1ecde6da7b6f888c", "a42b07e2a9bf11bf", "122294680cfcfdac"}
 
 func TestTheBytesOfThisBakeVersionHaveNotChanged(t *testing.T) {
 	st, src := newMemory(), repo{}

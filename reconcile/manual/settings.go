@@ -33,9 +33,10 @@ commands:                        # what is for one command only, which beats the
 ` + "```" + `
 
 A relative path is relative to the working directory, as on the command line. A variable that is empty counts as unset.
-In the environment a list is separated by commas; in the file it is a YAML list, whose items are taken as they are. A
-setting that does not exist is an error; so is a ` + "`BAKEHOUSE_`" + ` variable that looks like one misspelt, and others that nothing
-reads are warned of.
+In the environment a list is separated by commas; in the file it is a YAML list, whose items are taken as they are.
+
+A setting that does not exist is an error; so is a ` + "`BAKEHOUSE_`" + ` variable that looks like one misspelt.
+Others that nothing reads are warned of.
 
 **Trusted settings** decide what is trusted, run, read as a secret or overwritten. They are refused from a settings file
 that is in the git repository under review: the repository of ` + "`--repo`" +

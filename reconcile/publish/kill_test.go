@@ -211,7 +211,7 @@ func TestABakeThatIsKilledAtEveryStepConvergesWithGCInBetween(t *testing.T) {
 	if err := k.reconcile(open(), published); err != nil {
 		t.Fatal(err)
 	}
-	// A plain run kills at every seventh step, from another one each time; the steps differ in kind, and neighbours seldom.
+	// A plain run kills at every seventh step, from another one each time: neighbours seldom differ in kind.
 	stride, first := 7, random.IntN(7)
 	if needs.Everything() {
 		stride, first = 1, 0
