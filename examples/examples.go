@@ -19,6 +19,11 @@ var files embed.FS
 //go:embed ci/CODEOWNERS
 var CodeOwners []byte
 
+// GitAttributes is the file .gitattributes of a new repo, so that a checkout has the bytes of the commit.
+//
+//go:embed ci/gitattributes
+var GitAttributes []byte
+
 // Names lists the examples.
 func Names() []string {
 	entries, _ := files.ReadDir(".")

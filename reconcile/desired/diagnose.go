@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"bakehouse/reconcile/console"
@@ -100,9 +101,47 @@ func findings(f *fleet.Fleet, resolved *rules.Resolved, e schema.KeyExpiry, now 
 		diagnostics(Error, roots.Check(f)))
 	if resolved != nil {
 		all = append(all, diagnostics(Warning, slices.Concat(resolved.Warnings, resolved.Missing))...)
+		all = append(all, unread(f, resolved)...)
 	}
 	sortByPlace(all)
 	return all
+}
+
+// maxUnread bounds how many unread files are named one by one.
+const maxUnread = 20
+
+// unread lists what is where the fleet is looked for, but neither read nor taken into a package.
+func unread(f *fleet.Fleet, resolved *rules.Resolved) (out []Diagnostic) {
+	if len(f.Unread) == 0 {
+		return nil
+	}
+	taken, used := map[string]bool{}, map[string]bool{} // files; plugins
+	for _, recipe := range resolved.Recipes {
+		for _, o := range recipe.Outputs {
+			used[o.Plugin] = true
+			for _, file := range o.Files {
+				taken[file.Repo] = true
+			}
+		}
+	}
+	for _, u := range f.Unread {
+		below := strings.Split(u.Pos.File, "/")
+		unused := len(below) > 2 && below[0] == "plugins" && !used[below[1]] // so what it ships is in no package
+		if taken[u.Pos.File] || u.Aside && unused {
+			continue
+		}
+		d := Diagnostic{Warning, u.Problem}
+		if u.Aside {
+			d.Level = Notice
+		}
+		out = append(out, d)
+	}
+	if more := len(out) - maxUnread; more > 1 {
+		last := out[maxUnread-1]
+		last.Msg, last.Hint = fmt.Sprintf("nothing reads this, nor %d more files and folders", more), ""
+		out = append(out[:maxUnread-1], last)
+	}
+	return out
 }
 
 func sortByPlace(all []Diagnostic) {

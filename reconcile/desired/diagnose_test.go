@@ -2,9 +2,13 @@ package desired
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
+	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
@@ -96,5 +100,89 @@ func TestThatNoKeyOfAUseIsValidAnyMoreIsWarnedOf(t *testing.T) {
 		if got := noneValid(keys(c.second), now); len(got) != c.want || got[0].Level != Warning {
 			t.Errorf("%s: %+v", name, got)
 		}
+	}
+}
+
+func TestWhatNothingReadsIsNamed(t *testing.T) {
+	files := fstest.MapFS{}
+	for name, text := range map[string]string{
+		"fleet.cue":                        "package fleet\nname: \"acme\"\nurl: \"https://b.example\"\n",
+		"more_tool.cue":                    "package fleet\n",
+		"Makefile":                         "",
+		"hosts.yaml":                       "",
+		"README.md":                        "",
+		"access.cue":                       "package fleet\n",
+		"elsewhere/motd":                   "",
+		"host/hosts.cue":                   "package hosts\n",
+		"hosts/hosts.cue":                  "package hosts\nhosts: a: {platform: \"linux/amd64\", format: \"deb\"}\n",
+		"hosts/rules.cue":                  "package hosts\nrules: p: [{value: {}}]\n",
+		"hosts/load_test.cue":              "package hosts\nhosts: b: {}\n",
+		"hosts/_more.cue":                  "package hosts\nhosts: c: {}\n",
+		"hosts/More.CUE":                   "package hosts\nhosts: d: {}\n",
+		"hosts/more.json":                  "{}",
+		"hosts/web/hosts":                  "",
+		"hosts/web/.gitkeep":               "",
+		"hosts/web/motd":                   "taken as it is",
+		"hosts/_old/hosts.cue":             "package old\nhosts: e: {}\n",
+		"hosts/.new/x/hosts.cue":           "package x\n",
+		"keys/k.yml":                       "",
+		"keys/old.key":                     "",
+		"keys/later/k.cue":                 "package later\n",
+		"sites/s.txt":                      "",
+		"sites/LICENSE":                    "",
+		"plugins/readme.cue.orig":          "",
+		"plugins/p/plugin.cue":             "package p\nplugin: files: {\"/a\": source: \"data/a\", \"/b\": source: \"/hosts/web/motd\"}\n",
+		"plugins/p/data/a":                 "",
+		"plugins/p/data/b":                 "",
+		"plugins/p/data/deep/params.cue":   "package p\n",
+		"plugins/p/plugin_test.cue":        "package p\n",
+		"plugins/unused/plugin.cue":        "package unused\nplugin: files: \"/c\": source: \"c\"\n",
+		"plugins/unused/c":                 "",
+		"plugins/unused/data/params.cue":   "package unused\n",
+		"plugins/_disabled/plugin.cue":     "package disabled\n",
+		"trust/README":                     "",
+		"cue.mod/module.cue":               "",
+		"plugins/p/data/AUTHORS.generated": "",
+	} {
+		files[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	d, err := (&State{Files: files}).Diagnose(t.Context(), schema.KeyExpiry{}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, found := range d.Diagnostics {
+		if strings.HasPrefix(found.Msg, "nothing reads this") {
+			got = append(got, found.Level+" "+found.Pos.File)
+		}
+	}
+	want := []string{
+		"warning host/hosts.cue", "warning hosts/.new", "warning hosts/More.CUE", "warning hosts/_more.cue",
+		"warning hosts/_old", "warning hosts/load_test.cue", "warning hosts/more.json", "warning hosts/web/hosts",
+		"notice hosts.yaml", "warning keys/k.yml", "warning keys/later", "warning more_tool.cue",
+		"warning plugins/_disabled", "notice plugins/p/data/b", "warning plugins/p/data/deep/params.cue",
+		"warning plugins/p/plugin_test.cue", "warning plugins/readme.cue.orig", "warning plugins/unused/data/params.cue",
+		"warning sites/s.txt",
+	}
+	slices.SortFunc(want, func(a, b string) int {
+		_, a, _ = strings.Cut(a, " ")
+		_, b, _ = strings.Cut(b, " ")
+		return strings.Compare(a, b)
+	})
+	if !slices.Equal(got, want) {
+		t.Errorf("%s\nwant\n%s\nof %+v", strings.Join(got, "\n"), strings.Join(want, "\n"), d.Diagnostics)
+	}
+}
+
+func TestThousandsOfUnreadFilesAreOneLineMore(t *testing.T) {
+	f := &fleet.Fleet{}
+	for i := range 3000 {
+		f.Unread = append(f.Unread, fleet.Unread{Problem: fleet.Problem{Pos: fleet.Pos{File: fmt.Sprintf("hosts/%04d", i)},
+			Msg: "nothing reads this file"}})
+	}
+	out := unread(f, &rules.Resolved{})
+	if last := out[len(out)-1]; len(out) != maxUnread || last.Pos.File != "hosts/0019" ||
+		last.Msg != "nothing reads this, nor 2980 more files and folders" {
+		t.Errorf("%d: %+v", len(out), last)
 	}
 }

@@ -15,6 +15,9 @@ import (
 	"bakehouse/schema/fleet"
 )
 
+// folders are those that configuration is read from, besides the top.
+var folders = []string{"hosts", "keys", "plugins", "sites"}
+
 // discover lists the directories to evaluate, in the order in which they are taken: the top first, then by path.
 func (ld *loader) discover() (jobs, error) {
 	top, err := fs.ReadDir(ld.fsys, ".")
@@ -27,10 +30,11 @@ func (ld *loader) discover() (jobs, error) {
 	}
 	jobs := jobs{{path: ".", entries: top, definition: "#Root",
 		take: func(d *result.Directory) { ld.takeRoot(d.Tree()) }}}
+	ld.unreadTop(top)
 	for _, e := range top {
 		name := e.Name()
 		if name[0] == '.' || !e.IsDir() {
-			if slices.Contains([]string{"hosts", "keys", "plugins", "sites", "trust"}, name) {
+			if name == "trust" || slices.Contains(folders, name) {
 				ld.ps = append(ld.ps, fleet.Problem{Pos: fleet.Pos{File: name}, Msg: "is not a folder",
 					Hint: "symbolic links are not followed"})
 			}
@@ -38,10 +42,10 @@ func (ld *loader) discover() (jobs, error) {
 		}
 		switch name {
 		case "keys":
-			jobs = append(jobs, &job{path: name, entries: ld.readDir(name), definition: "#Keys",
-				take: func(d *result.Directory) { ld.takeKeys(d.Tree()) }})
+			jobs = append(jobs, &job{path: name, entries: ld.readFlat(name, ".key", ".pub", ".pem", ".crt"),
+				definition: "#Keys", take: func(d *result.Directory) { ld.takeKeys(d.Tree()) }})
 		case "sites":
-			jobs = append(jobs, &job{path: name, entries: ld.readDir(name), definition: "#Sites",
+			jobs = append(jobs, &job{path: name, entries: ld.readFlat(name, ".pem", ".crt"), definition: "#Sites",
 				take: func(d *result.Directory) { ld.takeSites(d.Tree()) }})
 		case "hosts":
 			jobs = ld.discoverFolders(jobs, name, nil)
@@ -50,9 +54,10 @@ func (ld *loader) discover() (jobs, error) {
 		case "trust", "cue.mod":
 		default:
 			for _, f := range ld.readDir(name) {
-				if isCUE(f.Name()) {
-					ld.warn(fleet.Problem{Pos: fleet.Pos{File: path.Join(name, f.Name())}, Msg: "nothing reads this file",
-						Hint: fleet.Nearest("did you mean the folder %s/?", name, []string{"hosts", "keys", "plugins", "sites"})})
+				if likeCUE(f.Name()) && !f.IsDir() {
+					ld.fleet.Unread = append(ld.fleet.Unread, fleet.Unread{Problem: fleet.Problem{
+						Pos: fleet.Pos{File: path.Join(name, f.Name())}, Msg: "nothing reads this file",
+						Hint: fleet.Nearest("did you mean the folder %s/?", name, folders)}})
 				}
 			}
 		}
@@ -69,9 +74,11 @@ func (ld *loader) discoverFolders(jobs []*job, dir string, parent *fleet.Folder)
 	entries := ld.readDir(dir)
 	jobs = append(jobs, &job{path: dir, entries: entries, definition: "#Folder",
 		take: func(d *result.Directory) { ld.takeFolder(folder, d.Tree()) }})
+	ld.unread(dir, entries)
 	for _, e := range entries {
 		switch name := path.Join(dir, e.Name()); {
-		case e.Name()[0] == '.' || e.Name()[0] == '_':
+		case e.IsDir() && (e.Name()[0] == '.' || e.Name()[0] == '_'):
+			ld.unreadFolder(name, "its name begins with "+e.Name()[:1], "rename it, or remove it")
 		case e.Type()&fs.ModeSymlink != 0 && !isCUE(e.Name()):
 			ld.ps = append(ld.ps, fleet.Problem{Pos: fleet.Pos{File: name}, Msg: "is a symbolic link",
 				Hint: "symbolic links are not followed: put the folder itself here"})
@@ -88,13 +95,16 @@ func (ld *loader) discoverPlugins(dir string) []*job {
 		name := path.Join(dir, e.Name())
 		p := &plugin{Plugin: &fleet.Plugin{Name: e.Name(), Home: name}}
 		switch {
-		case e.Name()[0] == '.' || e.Name()[0] == '_':
+		case e.IsDir() && (e.Name()[0] == '.' || e.Name()[0] == '_'):
+			ld.unreadFolder(name, "its name begins with "+e.Name()[:1], "rename it, or remove it")
 			continue
 		case !e.IsDir():
 			if isCUE(e.Name()) || e.Type()&fs.ModeSymlink != 0 {
 				ld.ps = append(ld.ps, fleet.Problem{Pos: fleet.Pos{File: name}, Msg: "is not a folder",
 					Hint: "a plugin is a folder: plugins/NAME/plugin.cue"})
+				continue
 			}
+			ld.noteUnread(name)
 			continue
 		case schema.CheckName(p.Name) != nil || p.Name == fleet.HostAttributes:
 			ld.ps = append(ld.ps, fleet.Problem{Pos: fleet.Pos{File: name},
@@ -105,7 +115,9 @@ func (ld *loader) discoverPlugins(dir string) []*job {
 				Msg: "the plugin updater is shipped with bakehouse and cannot be replaced"})
 			continue
 		}
-		jobs = append(jobs, ld.pluginJob(ld.fsys, ld.readDir(name), p))
+		entries := ld.readDir(name)
+		ld.unreadPlugin(name, entries)
+		jobs = append(jobs, ld.pluginJob(ld.fsys, entries, p))
 	}
 	return jobs
 }
@@ -136,6 +148,20 @@ func (ld *loader) shippedJobs() (jobs []*job) {
 		jobs = append(jobs, ld.pluginJob(shipped, files, p))
 	}
 	return jobs
+}
+
+// readFlat lists a folder whose own folders are not read, and notes them and the files that are not read; those with a
+// known extension go by other ways.
+func (ld *loader) readFlat(name string, known ...string) []fs.DirEntry {
+	entries := ld.readDir(name)
+	ld.unread(name, entries, known...)
+	for _, e := range entries {
+		if e.IsDir() {
+			ld.unreadFolder(path.Join(name, e.Name()), "files are read directly in "+name+"/ only",
+				"move its files to "+name+"/, or remove it")
+		}
+	}
+	return entries
 }
 
 func (ld *loader) readDir(name string) []fs.DirEntry {

@@ -101,11 +101,15 @@ func (d *directory) source(definition string) (*result.Source, fleet.Problems) {
 		case sourcefile.IsPointer(data):
 			ps = append(ps, pointerProblem(fleet.Pos{File: file}))
 		default:
-			src.Files = append(src.Files, result.File{Name: file, Data: data})
+			src.Files = append(src.Files, result.File{Name: file, Data: withLF(data)})
 		}
 	}
 	return src, ps
 }
+
+// withLF is CUE text with Unix line ends, as the commit has it of which a work tree has it with CRLF: they are white
+// space, or the line ends of a string of many lines.
+func withLF(data []byte) []byte { return bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")) }
 
 func pointerProblem(at fleet.Pos) fleet.Problem {
 	return fleet.Problem{Pos: at, Msg: "is " + sourcefile.ErrPointer.Error(),

@@ -159,7 +159,7 @@ func (b *builder) readTrust() {
 		name := "trust/" + e.Name()
 		m := rootFile.FindStringSubmatch(e.Name())
 		switch {
-		case e.Name()[0] == '.':
+		case forOthers(e.Name()):
 		case m == nil:
 			b.warn(fleet.Problem{Pos: fleet.Pos{File: name}, Msg: "nothing reads this file",
 				Hint: "roots are called 1.root.json, 2.root.json and on"})

@@ -84,7 +84,7 @@ func (r *Repo) files() (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := map[string][]byte{"CODEOWNERS": examples.CodeOwners}
+	files := map[string][]byte{"CODEOWNERS": examples.CodeOwners, ".gitattributes": examples.GitAttributes}
 	err = fs.WalkDir(fsys, ".", func(name string, e fs.DirEntry, err error) error {
 		if err == nil && !e.IsDir() {
 			files[name], err = fs.ReadFile(fsys, name)

@@ -36,6 +36,13 @@ type Fleet struct {
 	Downloads     *schema.Downloads      // nil: hosts fetch from the sites alone
 	Access        schema.Access
 	Warnings      Problems
+	Unread        []Unread // what is where the fleet is looked for, and no part of it was read from
+}
+
+// Unread is a file or a folder that the fleet was not read from. A package may yet take a file as it is.
+type Unread struct {
+	Problem
+	Aside bool // it may well be another's: not worth a warning
 }
 
 // CentralSite is the name of the site whose server is Fleet.URL.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"path"
 	"slices"
 
 	"cuelang.org/go/cue"
@@ -18,6 +19,16 @@ var published = func() *dir {
 	}
 	return d
 }()
+
+// main is where to look for what is said of the directory as a whole: fleet.cue at the top, plugin.cue, or another file.
+func (d *dir) main() fleet.Pos {
+	for _, f := range d.files {
+		if name := path.Base(f.Name); name == "fleet.cue" || name == "plugin.cue" {
+			return f.clause
+		}
+	}
+	return d.files[0].clause
+}
 
 // build compiles the directory in a context.
 func (d *dir) build(ctx *cue.Context) (cue.Value, error) {

@@ -45,6 +45,11 @@ func (e *Engine) Directory(ctx context.Context, src *result.Source) (*result.Dir
 		}
 		loose := src.Definition == result.PluginDefinition
 		done := dir.evaluate(src.Definition, loose)
+		for i := range done.ps {
+			if done.ps[i].Pos.IsZero() { // such as a field that is missing at the top
+				done.ps[i].Pos = dir.main()
+			}
+		}
 		out.Problems, out.Broken = append(out.Problems, done.ps...), done.broken
 		switch {
 		case loose && !done.broken:

@@ -140,7 +140,7 @@ func problemOf(group []errors.Error, in cue.Value, path []string) fleet.Problem 
 			}
 		}
 	}
-	if at := pathString(path); at != "" {
+	if at := pathString(path); at != "" && p.Msg != at+" is missing" {
 		p.Msg = at + ": " + p.Msg
 	}
 	return p

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 // RetireKey adds `retired` to a key in a file of keys/, whose other text stays but for how cue fmt would have it. The
 // error says so if the key is not written there as a struct of its own.
 func RetireKey(file string, text []byte, key string, at time.Time) ([]byte, error) {
+	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")) // as it is when it is evaluated
 	f, err := parser.ParseFile(file, text, parser.ParseComments)
 	if err != nil {
 		return nil, err

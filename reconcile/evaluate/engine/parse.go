@@ -102,9 +102,12 @@ func ruleLists(decls []ast.Decl) (lists []ruleList) {
 func check(from result.File) (checked, fleet.Problems) {
 	c := checked{file: file{File: from}}
 	name := from.Name
+	if ps := encoding(from); ps != nil {
+		return c, ps
+	}
 	f, err := parse(name, from.Data)
 	if err != nil {
-		return c, problemsOf(err, cue.Value{})
+		return c, unparsed(from, problemsOf(err, cue.Value{}))
 	}
 	var ps fleet.Problems
 	for _, decl := range f.Preamble() {
@@ -116,8 +119,12 @@ func check(from result.File) (checked, fleet.Problems) {
 	}
 	c.pkg = f.PackageName()
 	if c.pkg == "" || c.pkg == "_" {
-		return c, append(ps, fleet.Problem{Pos: fleet.Pos{File: name, Line: 1, Col: 1}, Msg: "no package clause",
-			Hint: fmt.Sprintf("start the file with `package %s`", result.PackageFor(name))})
+		missing := fleet.Problems{{Pos: fleet.Pos{File: name, Line: 1, Col: 1}, Msg: "no package clause",
+			Hint: fmt.Sprintf("start the file with `package %s`", result.PackageFor(name))}}
+		if len(f.Decls) == 0 {
+			missing[0].Msg = "the file is empty"
+		}
+		return c, append(ps, unparsed(from, missing)...) // some YAML is CUE by chance
 	}
 	for _, decl := range f.Decls {
 		if p, ok := decl.(*ast.Package); ok {
