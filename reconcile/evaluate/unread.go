@@ -51,7 +51,8 @@ func likeCUE(name string) bool { return strings.EqualFold(path.Ext(name), ".cue"
 func forOthers(name string) bool {
 	stem, ext, _ := strings.Cut(name, ".")
 	if stem == "" {
-		return slices.Contains([]string{"keep", "gitkeep", "gitignore", "gitattributes", "editorconfig", "DS_Store"}, ext)
+		return slices.Contains([]string{"keep", "gitkeep", "gitignore", "gitattributes", "editorconfig", "DS_Store"},
+			ext)
 	}
 	return slices.Contains([]string{".md", ".rst", ".adoc"}, strings.ToLower(path.Ext(name))) ||
 		slices.Contains([]string{"", "txt"}, ext) && slices.Contains([]string{"README", "LICENSE", "COPYING", "NOTICE",

@@ -65,9 +65,10 @@ func unparsed(f result.File, ps fleet.Problems) fleet.Problems {
 }
 
 // plain is what word processors and web pages make typographic characters of.
-var plain = map[rune]string{'“': `"`, '”': `"`, '„': `"`, '‟': `"`, '«': `"`, '»': `"`, '″': `"`, '‘': "'", '’': "'",
-	'‚': "'", '′': "'", '–': "-", '—': "-", '−': "-", '\u00a0': " ", '\u202f': " ", '\u200b': "", '\ufeff': "",
-	'…': "..."}
+var plain = map[rune]string{
+	'“': `"`, '”': `"`, '„': `"`, '‟': `"`, '«': `"`, '»': `"`, '″': `"`, '‘': "'", '’': "'", '‚': "'", '′': "'",
+	'–': "-", '—': "-", '−': "-", '…': "...", '\u00a0': " ", '\u202f': " ", '\u200b': "", '\ufeff': "",
+}
 
 func plainly(r rune) string {
 	switch to := plain[r]; to {
