@@ -24,8 +24,8 @@ With --certificates hosts trust the server by these certificates and no others: 
 server's, or the server's own if it is self-signed. Without it they trust the public authorities.
 
 CODEOWNERS lists what decides for the whole fleet or acts as root on its hosts, so that a forge asks for approval.
-Replace @OWNER in it with your team. .gitattributes makes a checkout have the bytes of the commit, with Unix line ends
-in CUE and scripts.`,
+Replace @OWNER in it with your team. .gitattributes makes a checkout have the bytes of the commit, with Unix line
+ends in CUE and scripts.`,
 		Example: `  bakehouse init fleet
   bakehouse init fleet --example quickstart --url https://bakehouse.example:8443 --certificates server.pem
   bakehouse init fleet --format rpm`,

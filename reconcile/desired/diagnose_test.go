@@ -162,7 +162,8 @@ func TestWhatNothingReadsIsNamed(t *testing.T) {
 		"warning hosts/_old", "warning hosts/load_test.cue", "warning hosts/more.json", "warning hosts/web/hosts",
 		"notice hosts.yaml", "warning keys/k.yml", "warning keys/later", "warning more_tool.cue",
 		"warning plugins/_disabled", "notice plugins/p/data/b", "warning plugins/p/data/deep/params.cue",
-		"warning plugins/p/plugin_test.cue", "warning plugins/readme.cue.orig", "warning plugins/unused/data/params.cue",
+		"warning plugins/p/plugin_test.cue", "warning plugins/readme.cue.orig",
+		"warning plugins/unused/data/params.cue",
 		"warning sites/s.txt",
 	}
 	slices.SortFunc(want, func(a, b string) int {
@@ -178,8 +179,8 @@ func TestWhatNothingReadsIsNamed(t *testing.T) {
 func TestThousandsOfUnreadFilesAreOneLineMore(t *testing.T) {
 	f := &fleet.Fleet{}
 	for i := range 3000 {
-		f.Unread = append(f.Unread, fleet.Unread{Problem: fleet.Problem{Pos: fleet.Pos{File: fmt.Sprintf("hosts/%04d", i)},
-			Msg: "nothing reads this file"}})
+		f.Unread = append(f.Unread, fleet.Unread{Problem: fleet.Problem{Msg: "nothing reads this file",
+			Pos: fleet.Pos{File: fmt.Sprintf("hosts/%04d", i)}}})
 	}
 	out := unread(f, &rules.Resolved{})
 	if last := out[len(out)-1]; len(out) != maxUnread || last.Pos.File != "hosts/0019" ||

@@ -560,7 +560,8 @@ func TestTextThatWasNotWrittenAsCUESaysSo(t *testing.T) {
 		return b.String()
 	}
 	for name, c := range map[string]struct{ file, text, want string }{
-		"an empty fleet.cue": {"fleet.cue", "", "fleet.cue:1:1: the file is empty\n\thint: start the file with `package fleet`"},
+		"an empty fleet.cue": {"fleet.cue", "",
+			"fleet.cue:1:1: the file is empty\n\thint: start the file with `package fleet`"},
 		"a fleet.cue that says nothing": {"fleet.cue", "\n// later\npackage fleet\n",
 			"fleet.cue:3:9: name is missing"},
 		"UTF-16 from another shell": {"hosts/a.cue", utf16("package hosts\n"),
@@ -569,7 +570,8 @@ func TestTextThatWasNotWrittenAsCUESaysSo(t *testing.T) {
 		"Latin-1": {"hosts/a.cue", "package hosts\n// M\xfcnchen\n",
 			"hosts/a.cue:2:5: is not UTF-8: byte 0xfc\n\thint: save the file as UTF-8"},
 		"smart quotes": {"hosts/a.cue", "package hosts\nhosts: web02: site: “central”\n",
-			"hosts/a.cue:2:21: “ (U+201C) is not a character of CUE\n\thint: strings are in straight quotation marks: \"…\""},
+			"hosts/a.cue:2:21: “ (U+201C) is not a character of CUE\n\t" +
+				"hint: strings are in straight quotation marks: \"…\""},
 		"a space that does not break": {"hosts/a.cue", "package hosts\nhosts:\u00a0web02: {}\n",
 			"hosts/a.cue:2:7: \u00a0 (U+00A0) is not a character of CUE\n\thint: it is invisible"},
 		"YAML with nested maps": {"hosts/a.cue", "hosts:\n  web02:\n    site: central\n",
@@ -612,7 +614,8 @@ func TestCRLFIsALineEndLikeAnother(t *testing.T) {
 		}
 	}
 	lf, crlf := outputs[0].Files[0], outputs[1].Files[0]
-	if string(lf.Content) != "# settings\nLEVEL=3\n" || string(crlf.Content) != string(lf.Content) || crlf.Pos != lf.Pos {
+	if string(lf.Content) != "# settings\nLEVEL=3\n" || string(crlf.Content) != string(lf.Content) ||
+		crlf.Pos != lf.Pos {
 		t.Errorf("%q at %v, %q at %v", lf.Content, lf.Pos, crlf.Content, crlf.Pos)
 	}
 }

@@ -20,7 +20,8 @@ var published = func() *dir {
 	return d
 }()
 
-// main is where to look for what is said of the directory as a whole: fleet.cue at the top, plugin.cue, or another file.
+// main is where to look for what is said of the directory as a whole: fleet.cue at the top, plugin.cue, or another
+// file.
 func (d *dir) main() fleet.Pos {
 	for _, f := range d.files {
 		if name := path.Base(f.Name); name == "fleet.cue" || name == "plugin.cue" {
