@@ -29,7 +29,8 @@ func (b *builder) takeFolder(folder *fleet.Folder, n *result.Node) {
 			b.wanted[plugin] = true
 			for _, v := range rules.Parts[i].Parts {
 				r := &fleet.Rule{When: b.when(v.Get("when")), Value: v.Get("value").Values(), Disabled: v.Get("disabled").True(),
-					Comment: v.Get("comment").Str(), Owner: v.Get("owner").Str(), Pos: v.At()}
+					Override: v.Get("override").True(), Comment: v.Get("comment").Str(), Owner: v.Get("owner").Str(),
+					Pos: v.At()}
 				if plugin == fleet.HostAttributes && looksAtAttributes(&r.When) {
 					b.problem(v, "a rule for attributes of hosts cannot depend on their site or platform, which such rules set")
 				}

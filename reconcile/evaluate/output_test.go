@@ -220,11 +220,13 @@ func TestShippedPluginsTakeSourcesFromTheTop(t *testing.T) {
 	if out.Health == nil || out.Health.Plugin != "node_exporter" || time.Duration(out.Health.Within) != 30*time.Second {
 		t.Errorf("health %+v", out.Health)
 	}
-	out, err = outputOf(t, f, "files", `files: {"/etc/motd": content: "hi\n", "/opt/x": {source: "files/x", mode: 0o700}}`)
+	out, err = outputOf(t, f, "files", `files: {"/etc/motd": {content: "hi\n", owner: "web", group: "ssl-cert"}
+		"/opt/x": {source: "files/x", mode: 0o700}}`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if m, x := fileOf(t, out, "/etc/motd"), fileOf(t, out, "/opt/x"); string(m.Content) != "hi\n" || m.Mode != 0o644 ||
+		m.Owner != "web" || m.Group != "ssl-cert" || x.Owner != "" ||
 		m.Shared() || x.Repo != "files/x" || x.Mode != 0o700 {
 		t.Errorf("files %+v", out.Files)
 	}

@@ -94,6 +94,9 @@ func (ld *loader) eachParam(yield func(plugin string, p param)) {
 			if name == fleet.Enabled || plugin == fleet.UpdaterPlugin && name == "keys" && len(ld.keysProblems(v)) > 0 {
 				continue
 			}
+			if v.IsStruct() && ld.plugins[plugin].ByKey(name) {
+				v = v.Keep(func(f fleet.Field) bool { return !f.IsNull() })
+			}
 			yield(plugin, param{name, v})
 		}
 	})

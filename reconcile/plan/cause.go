@@ -116,6 +116,9 @@ func (b *builder) settings(plugin string, was, is map[string]rules.Settings) (ou
 			out = append(out, appended(cause, parts(old), parts(now))...)
 			continue
 		}
+		if p != nil && p.ByKey(name) {
+			before, after = fields(before), fields(after)
+		}
 		for _, v := range lacking(after, before) {
 			cause.At, cause.Gone = v.Pos, false
 			out = append(out, cause)
@@ -144,6 +147,16 @@ func parts(s *rules.Setting) (out []fleet.Value) {
 	}
 	for _, p := range s.Parts {
 		out = append(out, p.Value)
+	}
+	return out
+}
+
+// fields are those of structs, each as a struct of its own.
+func fields(structs []fleet.Value) (out []fleet.Value) {
+	for _, v := range structs {
+		for _, f := range v.Fields {
+			out = append(out, fleet.StructOf(f.Pos, []fleet.Field{f}))
+		}
 	}
 	return out
 }

@@ -57,7 +57,7 @@ func (r *resolver) given(res *Result) (out []given) {
 	s := subject{host: res.Host, site: res.Site, platform: res.Platform}
 	for _, plugin := range plugins(res.Host) {
 		combined := combinePlugin(r.fleet, s, plugin)
-		r.observe(combined)
+		r.observe(plugin, combined, res.Host)
 		if combined.present() {
 			out = append(out, given{plugin: plugin, combined: combined})
 		}

@@ -16,7 +16,7 @@ import (
 // attributes resolves platform, format, site, ring and retireAfter; nil if one that is needed is not set.
 func (r *resolver) attributes(h *fleet.Host) *Result {
 	combined := combineAttributes(h)
-	r.observe(combined)
+	r.observe(fleet.HostAttributes, combined, h)
 	settings := combined.params
 	text := func(name string) string {
 		if s := settings[name]; s != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,7 +97,7 @@ func (m *model) resolve(t *testing.T) *Resolved {
 	return r
 }
 
-// jsonOf is v as a value. Lists have their items.
+// jsonOf is v as a value. Lists have their items, structs their fields.
 func jsonOf(v any) fleet.Value {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -109,6 +111,15 @@ func jsonOf(v any) fleet.Value {
 		}
 		for _, item := range items {
 			out.Items = append(out.Items, fleet.Value{JSON: item})
+		}
+	}
+	if out.IsStruct() {
+		fields := map[string]json.RawMessage{}
+		if err := json.Unmarshal(b, &fields); err != nil {
+			panic(err)
+		}
+		for _, name := range slices.Sorted(maps.Keys(fields)) {
+			out.Fields = append(out.Fields, fleet.Field{Name: name, Value: fleet.Value{JSON: fields[name]}})
 		}
 	}
 	return out

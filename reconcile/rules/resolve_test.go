@@ -3,6 +3,7 @@ package rules
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -148,6 +149,17 @@ func drawFleet(t *rapid.T) refFleet {
 		if rapid.Bool().Draw(t, what+" list") {
 			out["list"] = rapid.SliceOfN(rapid.IntRange(1, 9), 0, 2).Draw(t, "items")
 		}
+		if rapid.Bool().Draw(t, what+" struct") {
+			fields := rapid.MapOfN(rapid.SampledFrom([]string{"a", "b", "c"}),
+				rapid.IntRange(0, 9), 0, 2).Draw(t, "fields")
+			given := map[string]any{}
+			for name, v := range fields {
+				if given[name] = v; v == 0 {
+					given[name] = nil // null: leave it out
+				}
+			}
+			out["struct"] = given
+		}
 		if rapid.IntRange(0, 4).Draw(t, what+" switch") == 0 {
 			out["enabled"] = rapid.Bool().Draw(t, "enabled")
 		}
@@ -190,15 +202,17 @@ func (f refFleet) model() *model {
 			to.Set = map[string]*fleet.Rule{"p": {Value: valuesOf(h.set)}}
 		}
 	}
-	m.plugin("p", func(_ fleet.Inputs, params map[string]fleet.Value) fleet.Output {
+	p := m.plugin("p", func(_ fleet.Inputs, params map[string]fleet.Value) fleet.Output {
 		or := func(name, standard string) string {
 			if v, ok := params[name]; ok {
 				return string(v.JSON)
 			}
 			return standard
 		}
-		return fleet.Output{Files: []fleet.File{inline("/p", or("p1", "0")+" "+or("p2", "0")+" "+or("list", "[]"))}}
-	}).Combine = fleet.Combine(f.combine)
+		return fleet.Output{Files: []fleet.File{inline("/p",
+			or("p1", "0")+" "+or("p2", "0")+" "+or("list", "[]")+" "+or("struct", "{}"))}}
+	})
+	p.Combine, p.Params = fleet.Combine(f.combine), []fleet.Param{{Name: "struct", ByKey: true}}
 	for plugin, rules := range map[string][]refRule{"p": f.rules, fleet.HostAttributes: f.attrs} {
 		for _, r := range rules {
 			m.rule(r.folder, plugin, fleet.Rule{When: whenOf(r.when, m.Conditions), Value: valuesOf(r.value), Disabled: r.off})
@@ -306,9 +320,20 @@ func (f refFleet) resolve(h refHost) (attributes, params map[string]any, present
 	}
 	list = append(list, applies(f.rules, attributes["site"].(string), attributes["platform"].(string))...)
 	params = first(list)
+	deciding := list
+	if f.combine == "first-rule" {
+		deciding = list[:min(1, len(list))]
+		params = first(deciding)
+	}
+	fields := map[string]any{}
+	for _, values := range slices.Backward(deciding) {
+		if given, ok := values["struct"]; ok {
+			maps.Copy(fields, given.(map[string]any))
+		}
+	}
+	maps.DeleteFunc(fields, func(_ string, v any) bool { return v == nil })
+	params["struct"] = fields
 	switch f.combine {
-	case "first-rule":
-		params = first(list[:min(1, len(list))])
 	case "append":
 		all := []int{}
 		for _, values := range list {
@@ -350,7 +375,11 @@ func TestResolutionEqualsANaiveReference(t *testing.T) {
 				if err != nil || params["list"] == nil {
 					items = []byte("[]")
 				}
-				want += fmt.Sprintf(" %d %d %s", value("p1"), value("p2"), items)
+				fields, err := json.Marshal(params["struct"])
+				if err != nil {
+					t.Fatal(err)
+				}
+				want += fmt.Sprintf(" %d %d %s %s", value("p1"), value("p2"), items, fields)
 			}
 			is := r.Recipe.Platform.String()
 			for _, o := range r.Recipe.Outputs {

@@ -58,6 +58,14 @@ type use struct {
 	matched bool
 	decides bool        // it sets something on some host, or is the first that asks for its plugin
 	beaten  *fleet.Rule // the strongest rule on some host where it does not
+	lost    []loss      // what of it stronger rules replace on some host
+}
+
+// loss is a value of a rule that a stronger rule replaces.
+type loss struct {
+	what string // the parameter, and the fields of one that adds up by key
+	host string // the first where it is so
+	by   fleet.Pos
 }
 
 // blame notes what is wrong with a plugin's evaluation, with the host that shows it and a rule that asks for it.

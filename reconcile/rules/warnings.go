@@ -23,7 +23,10 @@ func (r *resolver) watch() {
 }
 
 // observe notes which rules had a say on a host. Rules that are not watched, such as a host's own, are passed over.
-func (r *resolver) observe(s *combined) {
+func (r *resolver) observe(plugin string, s *combined, h *fleet.Host) {
+	if r.uses == nil {
+		return
+	}
 	for i, rule := range s.rules {
 		u := r.uses[rule]
 		if u == nil || u.decides {
@@ -33,6 +36,41 @@ func (r *resolver) observe(s *combined) {
 		if u.decides = i == 0 || s.decides(rule); !u.decides && u.beaten == nil {
 			u.beaten = s.rules[0]
 		}
+	}
+	for name, set := range s.params {
+		r.replaced(plugin, name, s.by[name], set, h)
+	}
+}
+
+// replaced notes what weaker rules lose: lists and structs, whose author may have thought that they add up. That a text
+// or a number takes the place of another is what rules are for; and what a host itself sets is meant.
+func (r *resolver) replaced(plugin, name string, by *fleet.Rule, set *Setting, h *fleet.Host) {
+	for _, p := range set.Shadowed {
+		u := r.uses[p.Rule]
+		if u == nil || !p.IsList() && !p.IsStruct() || string(p.JSON) == string(set.JSON) {
+			continue
+		}
+		what, by := name, by
+		if f := r.fleet.Plugins[plugin]; f != nil && f.ByKey(name) {
+			if len(p.Fields) == 0 {
+				continue
+			}
+			field := p.Fields[0].Name
+			what = fmt.Sprintf("%s: %q", name, field)
+			if n := len(p.Fields) - 1; n > 0 {
+				what += fmt.Sprintf(" (and %d more)", n)
+			}
+			for _, stronger := range set.Parts {
+				if stronger.has(field) {
+					by = stronger.Rule
+				}
+			}
+		}
+		if r.uses[by] == nil || by.Override ||
+			slices.ContainsFunc(u.lost, func(l loss) bool { return l.what == what }) {
+			continue
+		}
+		u.lost = append(u.lost, loss{what, h.Name, by.Pos})
 	}
 }
 
@@ -70,6 +108,13 @@ func (r *resolver) warnings(res *Resolved) (ps fleet.Problems) {
 						p.Also = []fleet.Pos{u.beaten.Pos}
 					}
 					ps = append(ps, p)
+				default:
+					for _, l := range u.lost {
+						ps = append(ps, fleet.Problem{Pos: rule.Pos, Also: []fleet.Pos{l.by},
+							Msg: fmt.Sprintf("host %s gets nothing of %s.%s of this rule: a stronger rule sets it",
+								l.host, plugin, l.what),
+							Hint: "`override: true` in the stronger rule says that this is meant"})
+					}
 				}
 			}
 		}

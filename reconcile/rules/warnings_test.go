@@ -68,6 +68,34 @@ func TestWarningsNameRulesWithoutEffect(t *testing.T) {
 		m.rule("", fleet.HostAttributes, fleet.Rule{Value: set(fleet.AttrRing, "all"), Pos: at(3, 15)})
 		m.checkWarnings(t, "hosts/r.cue:3:15: this rule for host is shadowed")
 	})
+	t.Run("a list that a stronger rule replaces on one host", func(t *testing.T) {
+		for override, want := range map[bool]string{true: "",
+			false: "hosts/r.cue:2:1: host a gets nothing of p.l of this rule: a stronger rule sets it "+
+				"(see also hosts/r.cue:1:1)"} {
+			m := newModel()
+			m.rule("", "p", fleet.Rule{When: hosts(false, "a"), Value: set("l", []string{"a"}), Pos: at(1, 1),
+				Override: override})
+			m.rule("", "p", fleet.Rule{Value: set("l", []string{"b"}), Pos: at(2, 1)})
+			m.checkWarnings(t, want)
+		}
+	})
+	t.Run("a list that a host replaces by itself", func(t *testing.T) {
+		m := newModel()
+		m.Hosts[0].Set = map[string]*fleet.Rule{"p": {Value: set("l", []string{"a"})}}
+		m.rule("", "p", fleet.Rule{Value: set("l", []string{"b"}), Pos: at(2, 1)})
+		m.checkWarnings(t, "")
+	})
+	t.Run("of a struct by key, only the fields that both rules have", func(t *testing.T) {
+		m := newModel()
+		m.rule("", "p", fleet.Rule{When: hosts(false, "a"), Pos: at(1, 1),
+			Value: set("s", map[string]int{"x": 1, "y": 2})})
+		m.rule("", "p", fleet.Rule{Value: set("s", map[string]int{"y": 3, "z": 4}), Pos: at(2, 1)})
+		m.Plugins["p"].Params = []fleet.Param{{Name: "s", ByKey: true}}
+		m.checkWarnings(t, `hosts/r.cue:2:1: host a gets nothing of p.s: "y" of this rule: a stronger rule sets it `+
+			"(see also hosts/r.cue:1:1)")
+		m.Folders[""].Rules["p"][1].Value = set("s", map[string]int{"z": 4})
+		m.checkWarnings(t, "")
+	})
 	t.Run("lists that are appended all count", func(t *testing.T) {
 		m := newModel()
 		m.rule("", "p", fleet.Rule{Value: set("l", []string{"a"})})

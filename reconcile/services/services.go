@@ -101,7 +101,8 @@ func commandOf(name, exec, environment string) (setup, command string, err error
 		return "", "", err
 	}
 	if environment != "" {
-		setup = fmt.Sprintf("set -a; . %s; set +a; ", quote(environment))
+		// systemd parts the value of $NAME into words, but takes none of them for the names of files.
+		setup = fmt.Sprintf("set -a; . %s; set +a; set -f; ", quote(environment))
 	}
 	command, err = shellCommand(exec)
 	return setup, command, err

@@ -54,9 +54,13 @@ func TestACommandLineMeansToShWhatItMeansToSystemd(t *testing.T) {
 
 func TestManifestsAreWellFormedAndSayWhatTheServiceIs(t *testing.T) {
 	for os, want := range map[string][]string{
-		"darwin": {"<string>bakehouse.exporter</string>", "set -a; . /etc/default/exporter; set +a; exec /usr/local/bin/exporter", "<key>KeepAlive</key>\n\t<true/>",
+		"darwin": {"<string>bakehouse.exporter</string>",
+			"set -a; . /etc/default/exporter; set +a; set -f; exec /usr/local/bin/exporter",
+			"<key>KeepAlive</key>\n\t<true/>",
 			"<key>UserName</key>\n\t<string>nobody</string>"},
-		"solaris": {`<service name="site/exporter"`, "set -a; . /etc/default/exporter; set +a; exec /usr/local/bin/exporter", `user="nobody"`, `value="child"`, "Exporter &amp; co", "5%%"},
+		"solaris": {`<service name="site/exporter"`,
+			"set -a; . /etc/default/exporter; set +a; set -f; exec /usr/local/bin/exporter",
+			`user="nobody"`, `value="child"`, "Exporter &amp; co", "5%%"},
 	} {
 		u, err := Service(os, "p", exporter)
 		if err != nil {

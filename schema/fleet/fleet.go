@@ -126,6 +126,7 @@ type Rule struct {
 	When     When
 	Value    map[string]Value
 	Disabled bool // it is for no host
+	Override bool // it is meant to replace lists and structs of weaker rules
 	Comment  string
 	Owner    string
 	Pos      Pos

@@ -43,7 +43,9 @@ type Param struct {
 	Doc      string `json:"doc"`               // the comment above it
 	// it has the attribute @secret(): neither errors nor explain print its value
 	Secret bool `json:"secret,omitempty"`
-	Pos    Pos  `json:"pos,omitzero"`
+	// it has the attribute @byKey(): each field of the struct is set by the first rule that has it
+	ByKey bool `json:"byKey,omitempty"`
+	Pos   Pos  `json:"pos,omitzero"`
 }
 
 // implicit is the parameter that every plugin has.
@@ -53,6 +55,11 @@ var implicit = Param{Name: Enabled, Type: "bool", Default: "true",
 // Secret reports whether a parameter is one whose value is not printed.
 func (p *Plugin) Secret(name string) bool {
 	return slices.ContainsFunc(p.Params, func(param Param) bool { return param.Name == name && param.Secret })
+}
+
+// ByKey reports whether rules add up in a parameter, field by field.
+func (p *Plugin) ByKey(name string) bool {
+	return slices.ContainsFunc(p.Params, func(param Param) bool { return param.Name == name && param.ByKey })
 }
 
 // All are the parameters by name, with the one that every plugin has.

@@ -17,6 +17,7 @@ func paramOf(name string, v cue.Value, optional bool, most int) fleet.Param {
 	p := fleet.Param{Name: name, Type: v.IncompleteKind().String(), Doc: docOf(v), Pos: posOf(repoPos(v))}
 	for _, a := range v.Attributes(cue.FieldAttr) {
 		p.Secret = p.Secret || a.Name() == "secret"
+		p.ByKey = p.ByKey || a.Name() == "byKey"
 	}
 	if f, ok := v.Source().(*ast.Field); ok {
 		p.Type, p.Default = typeOf(f.Value)

@@ -103,6 +103,7 @@ func (e *encoder) plugin(p *Plugin) {
 		e.text(p.Doc)
 		e.bool(p.Required)
 		e.bool(p.Secret)
+		e.bool(p.ByKey)
 		e.pos(p.Pos)
 	})
 	list(e, slices.Sorted(maps.Keys(p.Reads)), func(input string) {
@@ -293,7 +294,7 @@ func (u *decoder) plugin() *Plugin {
 	p := &Plugin{Doc: u.text(), Combine: fleet.Combine(u.text())}
 	p.Params = items(u, func() fleet.Param {
 		return fleet.Param{Name: u.text(), Type: u.text(), Default: u.text(), Doc: u.text(), Required: u.bool(),
-			Secret: u.bool(), Pos: u.pos()}
+			Secret: u.bool(), ByKey: u.bool(), Pos: u.pos()}
 	})
 	p.Reads = map[string][]string{}
 	for range u.count() {

@@ -177,14 +177,8 @@ func (n *Node) write(b *bytes.Buffer) {
 	}
 }
 
-// Quote is s as JSON, without the escapes that encoding/json adds for HTML.
-func Quote(s string) []byte {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	_ = enc.Encode(s) // a string always encodes
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-}
+// Quote is fleet.Quote.
+func Quote(s string) []byte { return fleet.Quote(s) }
 
 // Values are the fields of a struct as the model has them.
 func (n *Node) Values() map[string]fleet.Value {
