@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -261,7 +263,7 @@ func remark(v rules.Explained) string {
 // brief is a value on one line of bearable length.
 func brief(v json.RawMessage) string {
 	const most = 60
-	s := string(v)
+	s := octal(string(v))
 	if s == `""` {
 		return "none"
 	}
@@ -269,4 +271,17 @@ func brief(v json.RawMessage) string {
 		return string(r[:most-1]) + "…"
 	}
 	return s
+}
+
+var fileMode = regexp.MustCompile(`"mode":([0-9]+)\b`)
+
+// octal is JSON with the modes of files as people write them.
+func octal(s string) string {
+	return fileMode.ReplaceAllStringFunc(s, func(field string) string {
+		n, err := strconv.ParseUint(fileMode.FindStringSubmatch(field)[1], 10, 16)
+		if err != nil {
+			return field
+		}
+		return fmt.Sprintf(`"mode":%O`, n)
+	})
 }

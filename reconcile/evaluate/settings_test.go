@@ -39,3 +39,24 @@ programs: "linux/amd64": {version: "v1.2", sha256: "sha256:` + strings.Repeat("1
 		t.Error(got)
 	}
 }
+
+func TestAModeInDecimalIsRefusedWithTheOneThatIsMeant(t *testing.T) {
+	t.Parallel()
+	for mode, want := range map[string]string{
+		"440": "4:41: mode: 440 is written in decimal, and is 0o670\n\thint: modes are octal, as chmod has them: write 0o440, " +
+			"or 0o670 if that is meant",
+		"493":   "mode: 493 is written in decimal, and is 0o755\n\thint: modes are octal: write 0o755",
+		"644":   "write 0o644",
+		"0o440": "", "0": "", "0x120": "",
+	} {
+		fsys := repo(map[string]string{"hosts/m/r.cue": "package m\n\nrules: files: [{value: files: {\n" +
+			"	\"/etc/agent/key\": {content: \"k\", mode: " + mode + "}\n}}]\n"})
+		if want == "" {
+			loaded(t, fsys)
+			continue
+		}
+		if got := refused(t, fsys); !strings.Contains(got, want) {
+			t.Errorf("%s: %s, want %s", mode, got, want)
+		}
+	}
+}

@@ -165,7 +165,7 @@ func (p *PassphraseSource) Passphrase(ctx context.Context) Passphrase {
 		name := passphraseVariable(key)
 		what := "the passphrase of key " + key
 		if v, ok := fromEnvironment(ctx, name); ok {
-			return notEmpty([]byte(v), what)
+			return notEmpty(bytes.TrimRight([]byte(v), "\r\n"), what) // as from a file
 		}
 		hint := fmt.Sprintf("set %s, give --%s-file or --%s-fd, or run on a terminal", name, p.Flag, p.Flag)
 		return p.Get(what, hint, confirm)

@@ -60,6 +60,7 @@ func (r *resolver) given(res *Result) (out []given) {
 		r.observe(plugin, combined, res.Host)
 		if combined.present() {
 			out = append(out, given{plugin: plugin, combined: combined})
+			r.observeThreshold(plugin, combined)
 		}
 	}
 	return out

@@ -19,11 +19,12 @@ type resolver struct {
 	ps      fleet.Problems
 	noted   map[string]bool
 	uses    map[*fleet.Rule]*use // nil: nobody asks
+	anyKeys map[fleet.Pos]bool   // thresholds of hosts for which no rule says whose keys count
 }
 
 func newResolver(f *fleet.Fleet, plugins Evaluator) *resolver {
 	return &resolver{fleet: f, plugins: plugins, classes: map[*fleet.Folder]class{}, groups: map[string]*group{},
-		outputs: map[string]*output{},
+		outputs: map[string]*output{}, anyKeys: map[fleet.Pos]bool{},
 		recipes: map[string]*Recipe{}, byID: map[schema.RecipeID]*Recipe{}, noted: map[string]bool{}}
 }
 

@@ -119,7 +119,20 @@ func (r *resolver) warnings(res *Resolved) (ps fleet.Problems) {
 			}
 		}
 	}
+	for at := range r.anyKeys {
+		ps = append(ps, fleet.Problem{Pos: at, Msg: "threshold counts the signatures of any package keys, " +
+			"since no rule sets keys for these hosts: one party that has two of them meets it alone",
+			Hint: "name the keys that count, as in `keys: [\"ci\", \"reviewer\"]`"})
+	}
 	return append(ps, r.homeless(res)...).Sorted()
+}
+
+// observeThreshold notes a threshold above 1 of hosts that accept every key with the use package.
+func (r *resolver) observeThreshold(plugin string, s *combined) {
+	threshold := s.params["threshold"]
+	if plugin == fleet.UpdaterPlugin && threshold != nil && string(threshold.JSON) != "1" && s.params["keys"] == nil {
+		r.anyKeys[threshold.Pos] = true
+	}
 }
 
 func belowFolder(h *fleet.Host, path string) bool { return below(h.Folder.Path, path) }

@@ -70,7 +70,7 @@ func TestWarningsNameRulesWithoutEffect(t *testing.T) {
 	})
 	t.Run("a list that a stronger rule replaces on one host", func(t *testing.T) {
 		for override, want := range map[bool]string{true: "",
-			false: "hosts/r.cue:2:1: host a gets nothing of p.l of this rule: a stronger rule sets it "+
+			false: "hosts/r.cue:2:1: host a gets nothing of p.l of this rule: a stronger rule sets it " +
 				"(see also hosts/r.cue:1:1)"} {
 			m := newModel()
 			m.rule("", "p", fleet.Rule{When: hosts(false, "a"), Value: set("l", []string{"a"}), Pos: at(1, 1),
@@ -129,5 +129,24 @@ func (m *model) checkWarnings(t *testing.T, want string) {
 	}
 	if text := strings.Join(got, "\n"); (want == "") != (text == "") || !strings.Contains(text, want) {
 		t.Errorf("got\n%s\nwant\n%s", text, want)
+	}
+}
+
+func TestAThresholdThatAnyKeysMeetIsWarnedOf(t *testing.T) {
+	for name, c := range map[string]struct {
+		value map[string]any
+		warns bool
+	}{
+		"no keys are named":      {map[string]any{"threshold": 2}, true},
+		"the keys are named":     {map[string]any{"threshold": 2, "keys": []string{"ci", "reviewer"}}, false},
+		"one signature is to do": {map[string]any{"threshold": 1}, false},
+		"nothing is said":        {map[string]any{}, false},
+	} {
+		m := newModel()
+		m.rule("", fleet.UpdaterPlugin, fleet.Rule{Value: valuesOf(c.value), Pos: at(1, 1)})
+		warned := strings.Contains(m.resolve(t).Warnings.Error(), "threshold counts the signatures of any package keys")
+		if warned != c.warns {
+			t.Errorf("%s: warned %v", name, warned)
+		}
 	}
 }

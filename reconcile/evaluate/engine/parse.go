@@ -43,6 +43,7 @@ func parseDir(src *result.Source) (*dir, fleet.Problems) {
 		if len(found) > 0 {
 			continue
 		}
+		ps = append(ps, s.modes...)
 		if d.pkg != "" && s.pkg != d.pkg {
 			ps = append(ps, fleet.Problem{Pos: s.clause,
 				Msg:  fmt.Sprintf("package %s, but other files of this folder say package %s", s.pkg, d.pkg),
@@ -67,6 +68,7 @@ type checked struct {
 	file
 	pkg   string
 	lists []ruleList
+	modes fleet.Problems // of files, written in decimal
 }
 
 // ruleList is where a file writes a list of rules.
@@ -139,7 +141,7 @@ func check(from result.File) (checked, fleet.Problems) {
 				Hint: fleet.Nearest("did you mean %q?", imported, builtins)})
 		}
 	}
-	c.lists = ruleLists(f.Decls)
+	c.lists, c.modes = ruleLists(f.Decls), decimalModes(f)
 	return c, ps
 }
 
