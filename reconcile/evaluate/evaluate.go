@@ -6,8 +6,8 @@
 // what crosses directories is checked here: a rule against its plugin's parameters, a host against the sites, names
 // against one another. What a plugin puts on a host is evaluated when rules ask for it, by Repo.Output.
 //
-// Subpackages: engine evaluates CUE, and nothing else links it; result is the data that crosses; cache keeps it; output
-// reads what a plugin yields; sourcefile and archive read the files of the repo that packages ship.
+// Subpackages: engine evaluates CUE, in processes that confine starts; result is the data that crosses; cache keeps it;
+// output reads what a plugin yields; sourcefile and archive read the files of the repo that packages ship.
 //
 // Nothing is read but the fs.FS, and neither time nor the machine is visible, so equal files give equal fleets.
 package evaluate
@@ -17,6 +17,7 @@ import (
 	"io/fs"
 
 	"bakehouse/reconcile/evaluate/cache"
+	"bakehouse/reconcile/evaluate/confine"
 	"bakehouse/reconcile/evaluate/engine"
 	"bakehouse/reconcile/evaluate/result"
 	"bakehouse/schema/fleet"
@@ -26,7 +27,7 @@ import (
 // before. The error is a fleet.Problems with every error, unless the repo could not be read at all or ctx ended; after
 // an error in fleet.cue, its neighbours, keys/ or sites/, neither hosts nor plugins are evaluated.
 func Load(ctx context.Context, fsys fs.FS, c *cache.Cache) (*Repo, error) {
-	return load(ctx, fsys, c, engine.New(engine.DefaultLimits))
+	return load(ctx, fsys, c, confine.New(engine.DefaultLimits))
 }
 
 func load(ctx context.Context, fsys fs.FS, c *cache.Cache, e Engine) (*Repo, error) {
@@ -64,7 +65,7 @@ func load(ctx context.Context, fsys fs.FS, c *cache.Cache, e Engine) (*Repo, err
 // LoadTop is Load of fleet.cue, its neighbours, keys/ and trust/ alone. What refers to other directories is not
 // checked, and Hosts, Plugins and Sites are not read, so it is quick in a repo of any size.
 func LoadTop(ctx context.Context, fsys fs.FS) (*fleet.Fleet, error) {
-	ld := newLoader(fsys, nil, engine.New(engine.DefaultLimits))
+	ld := newLoader(fsys, nil, confine.New(engine.DefaultLimits))
 	jobs, err := ld.discover()
 	if err != nil {
 		return nil, err
@@ -77,7 +78,7 @@ func LoadTop(ctx context.Context, fsys fs.FS) (*fleet.Fleet, error) {
 
 // Shipped loads the plugins that come with the tool, whether or not a fleet has rules for them.
 func Shipped(ctx context.Context) (map[string]*fleet.Plugin, error) {
-	ld := newLoader(shipped, nil, engine.New(engine.DefaultLimits))
+	ld := newLoader(shipped, nil, confine.New(engine.DefaultLimits))
 	for _, name := range ShippedNames() {
 		ld.wanted[name] = true
 	}

@@ -35,8 +35,12 @@ func (d *dir) main() fleet.Pos {
 func (d *dir) build(ctx *cue.Context) (cue.Value, error) {
 	inst := build.NewContext().NewInstance(d.path, nil)
 	inst.PkgName = d.pkg
+	some := d.parts
 	for _, s := range d.files {
 		f, err := parse(s.Name, s.Data)
+		if err == nil && some.keep > 0 {
+			some.decls(f.Decls)
+		}
 		if err == nil {
 			err = inst.AddSyntax(f)
 		}

@@ -2,13 +2,24 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/metrics"
 	"time"
 )
 
+// ErrExceeded is that evaluation exceeded its limits.
+var ErrExceeded = errors.New("limits exceeded")
+
+// exceeded is ErrExceeded, in words.
+type exceeded string
+
+func (e exceeded) Error() string { return string(e) }
+
+func (e exceeded) Is(target error) bool { return target == ErrExceeded }
+
 // Limits bound what hostile files can cost. CUE cannot be interrupted, so what exceeds Time or Memory is left running
-// in its goroutine and the caller gives up: right for a command, which then ends.
+// in its goroutine and the caller gives up: right for a process that then ends, as those of confine do.
 type Limits struct {
 	Time   time.Duration // per directory or evaluation
 	Memory uint64        // heap of the whole process, in bytes
@@ -17,7 +28,7 @@ type Limits struct {
 }
 
 // DefaultLimits are those of the commands.
-var DefaultLimits = Limits{Time: 30 * time.Second, Memory: 4 << 30, Nodes: 4 << 20, Uses: 2000}
+var DefaultLimits = Limits{Time: 30 * time.Second, Memory: 2 << 30, Nodes: 4 << 20, Uses: 2000}
 
 // bounded runs work, gives up on it when it exceeds the limits, and turns its panics into errors.
 func (l Limits) bounded(ctx context.Context, work func()) error {
@@ -25,7 +36,7 @@ func (l Limits) bounded(ctx context.Context, work func()) error {
 	go func() {
 		defer func() {
 			if r := recover(); r != nil {
-				done <- fmt.Errorf("CUE fails on it: %v", r)
+				done <- exceeded(fmt.Sprintf("CUE fails on it: %v", r))
 			}
 		}()
 		work()
@@ -42,10 +53,10 @@ func (l Limits) bounded(ctx context.Context, work func()) error {
 		case <-ctx.Done():
 			return fmt.Errorf("evaluation stopped: %w", context.Cause(ctx))
 		case <-deadline.C:
-			return fmt.Errorf("evaluation takes longer than %s", l.Time)
+			return exceeded(fmt.Sprintf("evaluation takes longer than %s", l.Time))
 		case <-tick.C:
 			if heap() > l.Memory {
-				return fmt.Errorf("evaluation takes more than %d MB of memory", l.Memory>>20)
+				return exceeded(fmt.Sprintf("evaluation takes more than %d MB of memory", l.Memory>>20))
 			}
 		}
 	}

@@ -18,6 +18,7 @@ type dir struct {
 	path  string // in the repo; "." for the top
 	pkg   string
 	files []file
+	parts parts // how many to evaluate
 }
 
 // file is one of them. Each context parses it again, because building annotates the syntax tree.
@@ -35,7 +36,7 @@ var builtins = []string{"crypto/hmac", "crypto/md5", "crypto/sha1", "crypto/sha2
 // parseDir parses the files of a directory.
 func parseDir(src *result.Source) (*dir, fleet.Problems) {
 	var ps fleet.Problems
-	d := &dir{path: src.Path}
+	d := &dir{path: src.Path, parts: parts{keep: src.Parts}}
 	lists := map[string]fleet.Pos{}
 	for _, f := range src.Files {
 		s, found := check(f)

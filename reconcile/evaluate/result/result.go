@@ -15,6 +15,7 @@ type Source struct {
 	Path       string // in the repo; "." for the top
 	Definition string // such as "#Folder"
 	Files      []File // by name
+	Parts      int    // how many values of the files are evaluated, the rest being left open; 0: all
 }
 
 // PluginDefinition is the Definition of a plugin's directory.
