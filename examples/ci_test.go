@@ -279,7 +279,7 @@ func (o *operator) job(bare, ref, script string, env ...string) (code int, out s
 	cmd := o.command("bash", "-eo", "pipefail", "-c", script)
 	cmd.Dir = work
 	keyless := slices.DeleteFunc(o.env(), func(v string) bool { return strings.HasPrefix(v, "BAKEHOUSE_PASSPHRASE_") })
-	cmd.Env = append(keyless, env...)
+	cmd.Env = append(append(keyless, "CI_PROJECT_DIR="+work), env...)
 	b, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -298,6 +298,42 @@ func (o *operator) job(bare, ref, script string, env ...string) (code int, out s
 	}
 	o.t.Logf("exit code %d:\n%s", cmd.ProcessState.ExitCode(), b)
 	return cmd.ProcessState.ExitCode(), string(b)
+}
+
+// whereAPlanBelongs runs the job of pull request 7, which has its comment, as forges do besides.
+func (o *operator) whereAPlanBelongs(bare string, j jobs, f *forge) {
+	o.t.Helper()
+	token := "BAKEHOUSE_CI_COMMENT_TOKEN=" + f.token
+	run := func(what, want string, calls int, f *forge, env ...string) {
+		o.t.Helper()
+		f.calls = nil
+		code, out := o.job(bare, "refs/pull/7/merge", j.plan, append(slices.Clone(j.env), env...)...)
+		if code != 0 || !strings.Contains(out, want) || !strings.Contains(out, "+DISK=77") || len(f.calls) != calls {
+			o.t.Errorf("%s: exit code %d, and %q", what, code, f.calls)
+		}
+	}
+	// Whoever may push can start an old run again: its plan is of what nobody is about to merge.
+	before, _ := f.plan(o.t)
+	head := f.head
+	f.head = strings.Repeat("0", 40)
+	run("an old run", head[:12]+" is no longer the head of this pull request", 0, f, token)
+	f.head = head
+	run("a fork", "writes no comment", 0, f, token, "BAKEHOUSE_CI_FORK=true")
+	run("a merge queue", "writes no comment", 0, f, token, "BAKEHOUSE_CI_PULL_REQUEST=", "GITHUB_EVENT_NAME=merge_group")
+	f.readOnly = true
+	run("a token that may only read", "may not write comments", 1, f, token)
+	f.readOnly = false
+	if after, _ := f.plan(o.t); after != before {
+		o.t.Errorf("the comment was changed to\n%s", after)
+	}
+	// A forge that answers with all comments whatever the page, and with an error to what it did.
+	gitea := newForge(o.t, "gitea-actions")
+	gitea.endless, gitea.broken, gitea.head = true, 1, head
+	run("a forge that breaks down", marker, 2, gitea, "BAKEHOUSE_CI_COMMENT_TOKEN="+gitea.token,
+		"GITHUB_API_URL="+gitea.URL, "GITEA_ACTIONS=true")
+	if _, calls := gitea.plan(o.t); calls != "POST PATCH" {
+		o.t.Errorf("it was asked to %s", calls)
+	}
 }
 
 func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.T) {
@@ -335,6 +371,7 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 					o.git("push", "-q", "-f", "origin", "HEAD:"+ref)
 					o.git("checkout", "-q", hostile)
 				}
+				f.head = o.rev(hostile)
 				env := append(j.env, "BAKEHOUSE_CI_COMMENT_TOKEN="+f.token, "CI_MERGE_REQUEST_DIFF_BASE_SHA="+o.rev("main"))
 				got, out := o.job(bare, ref, j.plan, env...)
 				if got != code {
@@ -344,7 +381,7 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 				if how != calls {
 					t.Errorf("%s: the forge was asked to %q, not %q", message, how, calls)
 				}
-				for _, w := range append(want, marker+"\n") {
+				for _, w := range append(want, marker+"\n", "\nHead of the change: "+f.head+"\n") {
 					if !strings.Contains(text, w) {
 						t.Errorf("%s: the comment has no %q:\n%s", message, w, text)
 					}
@@ -359,13 +396,13 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 			j.env = append(j.env, "PATH="+o.built()+":"+os.Getenv("PATH")) // built once is enough
 
 			o.replace("hosts/rules.cue", "disk: 76", `disk: "7,6%: ::x"`)
-			out := ci("not a number", 1, "POST "+of.update, "No Bakehouse plan")
+			out := ci("not a number", 1, "POST "+of.update, "No Bakehouse plan", "\n    hosts/rules.cue:8:")
 			if at := "::error file=hosts/rules.cue,line=8,col="; name == "GitHub" &&
 				(!strings.Contains("\n"+out, "\n"+at) || !strings.Contains(out, "7,6%25: ::x")) {
 				t.Errorf("no annotation %s", at)
 			}
-			if name == "GitLab" && !strings.Contains(out, "hosts/rules.cue:8: ") {
-				t.Error("the error is not in the log")
+			if !strings.Contains(out, "hosts/rules.cue:8:") || !strings.Contains(out, `"7,6%: ::x" is not an int`) {
+				t.Error("the error is not in the log, in words")
 			}
 
 			o.replace("hosts/rules.cue", `disk: "7,6%: ::x"`, "disk: 77")
@@ -380,8 +417,11 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 			// A job that may not write comments says what it would have written.
 			if code, out := o.job(bare, "refs/heads/"+hostile, j.plan,
 				append(j.env, "CI_MERGE_REQUEST_DIFF_BASE_SHA="+o.rev("main"))...); code != 0 ||
-				!strings.Contains(out, "may not write comments") || !strings.Contains(out, marker) {
+				!strings.Contains(out, "writes no comment") || !strings.Contains(out, marker) {
 				t.Errorf("without a token: exit code %d", code)
+			}
+			if name == "GitHub" {
+				o.whereAPlanBelongs(bare, j, f)
 			}
 			if code, _ := o.job(bare, "refs/heads/"+hostile, j.plan,
 				append(j.env, "CI_MERGE_REQUEST_DIFF_BASE_SHA="+o.rev("main"), "BAKEHOUSE_CI_COMMENT_TOKEN=wrong")...); code == 0 {

@@ -24,6 +24,11 @@ type forge struct {
 	*httptest.Server
 	token string // who has it is the author called bot
 	bot   string
+	head  string // of the pull request
+
+	readOnly bool // the token may read alone
+	broken   int  // so many writes are answered with 502, and done nevertheless
+	endless  bool // "page" is ignored, as Gitea does
 
 	mu    sync.Mutex
 	notes []note
@@ -48,15 +53,34 @@ func newForge(t *testing.T, bot string) *forge {
 	mux.HandleFunc("GET /api/v4/user", func(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(map[string]string{"username": f.bot})
 	})
+	mux.HandleFunc("GET /user", func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, `{"message": "Resource not accessible by integration"}`, http.StatusForbidden)
+	})
+	mux.HandleFunc("GET /repos/our/fleet/pulls/7", func(w http.ResponseWriter, r *http.Request) {
+		_ = json.NewEncoder(w).Encode(map[string]any{"head": map[string]string{"sha": f.head}})
+	})
+	mux.HandleFunc("GET /api/v4/projects/42/merge_requests/7", func(w http.ResponseWriter, r *http.Request) {
+		_ = json.NewEncoder(w).Encode(map[string]string{"sha": f.head})
+	})
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+f.token && r.Header.Get("Private-Token") != f.token {
-			http.Error(w, "{}", http.StatusForbidden)
+			http.Error(w, "{}", http.StatusUnauthorized)
 			return
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if r.Method != http.MethodGet {
 			f.calls = append(f.calls, r.Method)
+			if f.readOnly {
+				http.Error(w, "{}", http.StatusForbidden)
+				return
+			}
+			if f.broken > 0 {
+				f.broken--
+				mux.ServeHTTP(httptest.NewRecorder(), r)
+				http.Error(w, "{}", http.StatusBadGateway)
+				return
+			}
 		}
 		mux.ServeHTTP(w, r)
 	}))
@@ -75,6 +99,9 @@ func (f *forge) list(w http.ResponseWriter, r *http.Request) {
 	if page < 1 || per < 1 {
 		http.Error(w, "{}", http.StatusBadRequest)
 		return
+	}
+	if f.endless {
+		page, per = 1, len(f.notes)
 	}
 	from := min((page-1)*per, len(f.notes))
 	_ = json.NewEncoder(w).Encode(f.notes[from:min(from+per, len(f.notes))])
