@@ -145,7 +145,7 @@ func (s *State) Evaluate(ctx context.Context) error {
 	}
 	s.Fleet = repo.Fleet
 	if s.Resolved, err = rules.Resolve(ctx, s.Fleet, repo); err != nil {
-		return err
+		return s.complain(err)
 	}
 	s.Hosts = make(map[string]plan.Desired, len(s.Resolved.Hosts))
 	for name, h := range s.Resolved.Hosts {
@@ -163,7 +163,18 @@ func (s *State) Evaluate(ctx context.Context) error {
 
 // Load evaluates the files, and resolves no host.
 func (s *State) Load(ctx context.Context) (*evaluate.Repo, error) {
-	return evaluate.Load(ctx, s.Files, s.Cache)
+	repo, err := evaluate.Load(ctx, s.Files, s.Cache)
+	return repo, s.complain(err)
+}
+
+// complain is err, or the one error that the repository lacks objects, of which many files could complain.
+func (s *State) complain(err error) error {
+	if s.Revision != nil && err != nil {
+		if missing := s.Revision.Missing(); missing != nil {
+			return missing
+		}
+	}
+	return err
 }
 
 // Complete is an error if no package can be built for some host.

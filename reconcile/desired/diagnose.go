@@ -70,6 +70,7 @@ func (s *State) Diagnose(ctx context.Context, e schema.KeyExpiry, now time.Time)
 		f = repo.Fleet
 		e = schema.KeyExpiry{Warn: cmp.Or(e.Warn, f.KeyExpiry.Warn), Critical: cmp.Or(e.Critical, f.KeyExpiry.Critical)}
 		resolved, err = rules.Resolve(ctx, f, repo)
+		err = s.complain(err)
 		d.Diagnostics = findings(f, resolved, e, now)
 	}
 	var problems fleet.Problems
@@ -87,6 +88,7 @@ func (s *State) Diagnose(ctx context.Context, e schema.KeyExpiry, now time.Time)
 			}
 		}
 	}
+	d.Diagnostics = append(d.Diagnostics, diagnostics(Warning, s.deleted())...)
 	if d.Errors() > 0 {
 		d.Summary = nil
 	}
@@ -237,7 +239,7 @@ const maxWarned = 20
 
 // Warn writes to log what `check` would warn of, a line each.
 func (s *State) Warn(log io.Writer, now time.Time) {
-	all := slices.Concat(s.Fleet.Warnings, s.Resolved.Warnings)
+	all := slices.Concat(s.deleted(), s.Fleet.Warnings, s.Resolved.Warnings)
 	for _, d := range ofKeys(s.Fleet, s.Fleet.KeyExpiry, now) {
 		if d.Level == Warning { // from keyExpiry.critical on
 			all = append(all, d.Problem)

@@ -40,7 +40,15 @@ func Anchor(w Where) ([]byte, error) {
 	return b, err
 }
 
+// rootless is the error for files without a first root. Where there once was one it is never to be made again: hosts
+// accept what chains from the first only.
 func (s *State) rootless() error {
+	if s.Revision != nil {
+		if had := s.Repo.LastWith(s.Revision, firstRoot); had != "" {
+			return fault.Hint(fmt.Errorf("%s has no %s: it was deleted, commit %.12s has it", s.Name, firstRoot, had),
+				"restore it, because hosts trust no other: git checkout %.12s -- %s", had, s.Revision.Path(firstRoot))
+		}
+	}
 	return fault.Hint(fmt.Errorf("%s has no %s", s.Name, firstRoot),
 		"make the root with `bakehouse root init` and commit it")
 }

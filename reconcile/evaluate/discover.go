@@ -34,7 +34,11 @@ func (ld *loader) discover() (jobs, error) {
 	for _, e := range top {
 		name := e.Name()
 		if name[0] == '.' || !e.IsDir() {
-			if name == "trust" || slices.Contains(folders, name) {
+			switch {
+			case name != "trust" && !slices.Contains(folders, name):
+			case e.Type()&fs.ModeIrregular != 0:
+				ld.ps = append(ld.ps, submoduleProblem(name))
+			default:
 				ld.ps = append(ld.ps, fleet.Problem{Pos: fleet.Pos{File: name}, Msg: "is not a folder",
 					Hint: "symbolic links are not followed"})
 			}
@@ -169,5 +173,16 @@ func (ld *loader) readDir(name string) []fs.DirEntry {
 	if err != nil {
 		ld.ps = append(ld.ps, fleet.Problem{Pos: fleet.Pos{File: name}, Msg: sourcefile.Plain(err).Error()})
 	}
-	return entries
+	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+		submodule := e.Type()&fs.ModeIrregular != 0
+		if submodule {
+			ld.ps = append(ld.ps, submoduleProblem(path.Join(name, e.Name())))
+		}
+		return submodule
+	})
+}
+
+func submoduleProblem(name string) fleet.Problem {
+	return fleet.Problem{Pos: fleet.Pos{File: name}, Msg: "is a submodule",
+		Hint: "submodules are not read: put the folder itself here"}
 }

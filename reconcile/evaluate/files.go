@@ -12,6 +12,7 @@ import (
 
 	"bakehouse/reconcile/evaluate/result"
 	"bakehouse/reconcile/evaluate/sourcefile"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
@@ -97,7 +98,11 @@ func (d *directory) source(definition string) (*result.Source, fleet.Problems) {
 		data, err := d.read(name)
 		switch {
 		case err != nil:
-			ps = append(ps, fleet.Problem{Pos: fleet.Pos{File: file}, Msg: err.Error()})
+			ps = append(ps, fleet.Problem{Pos: fleet.Pos{File: file}, Msg: err.Error(), Hint: fault.HintOf(err)})
+		case conflict(data) > 0:
+			ps = append(ps, fleet.Problem{Pos: fleet.Pos{File: file, Line: conflict(data), Col: 1},
+				Msg:  "a merge conflict is not resolved here",
+				Hint: "resolve it: `git diff` and `git status` show such places; then commit"})
 		case sourcefile.IsPointer(data):
 			ps = append(ps, pointerProblem(fleet.Pos{File: file}))
 		default:
@@ -105,6 +110,24 @@ func (d *directory) source(definition string) (*result.Source, fleet.Problems) {
 		}
 	}
 	return src, ps
+}
+
+// conflict is the line at which git left both sides of a merge, 0 if there is none.
+func conflict(data []byte) int {
+	at, marks, next := 0, []string{"<<<<<<< ", "=======", ">>>>>>> "}, 0
+	n := 0
+	for line := range bytes.Lines(data) {
+		if n++; next < len(marks) && bytes.HasPrefix(line, []byte(marks[next])) {
+			if next == 0 {
+				at = n
+			}
+			next++
+		}
+	}
+	if next < len(marks) {
+		return 0
+	}
+	return at
 }
 
 // withLF is CUE text with Unix line ends, as the commit has it of which a work tree has it with CRLF: they are white

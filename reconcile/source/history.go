@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"bakehouse/schema/fault"
 
@@ -26,6 +27,23 @@ func (r *Repo) Parent(rev *Revision) (*Revision, error) {
 			"fetch it: git fetch --deepen=1")
 	}
 	return parent, nil
+}
+
+// LastWith is the newest commit among the first parents of rev that has a file of the fleet; empty if none of the last
+// thousand has it.
+func (r *Repo) LastWith(rev *Revision, name string) string {
+	const most = 1000
+	for range most {
+		parent, err := r.Parent(rev)
+		if err != nil || parent == nil {
+			return ""
+		}
+		if _, err := fs.Stat(parent.FS, name); err == nil {
+			return parent.Commit
+		}
+		rev = parent
+	}
+	return ""
 }
 
 // Messages are those of the commits that are reachable from the commit to but not from the commit from; only to's own

@@ -26,6 +26,7 @@ type largeFile struct {
 
 	r     io.ReadCloser // nil: at the start
 	sum   plumbing.Hasher
+	begun bool
 	spool *os.File
 }
 
@@ -54,6 +55,11 @@ func (l *largeFile) Read(b []byte) (int, error) {
 	}
 	n, err := l.r.Read(b)
 	_, _ = l.sum.Write(b[:n])
+	if !l.begun {
+		if l.begun = true; encrypted(b[:n]) != nil {
+			return 0, l.failed(encrypted(b[:n]))
+		}
+	}
 	switch {
 	case err == io.EOF && l.sum.Sum() != l.hash:
 		return n, otherBytes(plumbing.BlobObject, l.hash)

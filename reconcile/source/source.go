@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
@@ -34,6 +33,9 @@ type Revision struct {
 	Folder  string    // of the fleet, seen from the top of the repository; "." for the top
 	FS      fs.FS     // the tree of that folder; safe for concurrent use
 }
+
+// Path is where a file of the fleet is in the repository.
+func (r *Revision) Path(name string) string { return path.Join(r.Folder, name) }
 
 // Revision pins ref: a branch, tag, commit or HEAD.
 func (r *Repo) Revision(ref string) (*Revision, error) {
@@ -64,34 +66,44 @@ func (r *Repo) Revision(ref string) (*Revision, error) {
 		Key:     namedKey(commit.PGPSignature),
 		Time:    commit.Committer.When,
 	}
-	rev.Folder, tree, err = r.folder(tree)
-	if err != nil {
+	files := newTreeFS(r.git.Objects, tree, commit.Committer.When)
+	files.absent = func(kind string, hash plumbing.Hash, name string) error {
+		return r.absent(kind, hash, fmt.Sprintf("%s of commit %.12s", name, rev.Commit))
+	}
+	if err := r.enter(files); err != nil {
 		return nil, fmt.Errorf("commit %s: %w", commit.Hash, err)
 	}
-	rev.FS = newTreeFS(r.git.Objects, tree, commit.Committer.When)
+	rev.Folder, rev.FS = files.filters.folder, files
 	return rev, nil
 }
 
-// folder is the folder that has the fleet: the first with a fleet.cue from where the repository was opened to its top,
-// and the top if there is none.
-func (r *Repo) folder(root *object.Tree) (string, *object.Tree, error) {
-	name, at := ".", root
-	found, tree := ".", root
-	for part := range strings.SplitSeq(r.below, "/") {
-		if part == "." {
+// enter makes a folder the top of f, that which has the fleet: the first with a fleet.cue from where the repository was
+// opened to its top, and the top if there is none.
+func (r *Repo) enter(f *treeFS) error {
+	f.filters.folder = "."
+	folder := r.below
+	for ; folder != "."; folder = path.Dir(folder) {
+		_, _, err := f.lookup("stat", path.Join(folder, topFile))
+		if err == nil {
 			break
 		}
-		e, err := find(at, part)
-		if err != nil || e.Mode != filemode.Dir {
-			break
-		}
-		if at, err = readTree(r.git.Objects, e.Hash); err != nil {
-			return "", nil, err
-		}
-		name = path.Join(name, part)
-		if _, err := find(at, topFile); err == nil {
-			found, tree = name, at
+		if f.lacks != nil {
+			return f.lacks
 		}
 	}
-	return found, tree, nil
+	if folder == "." {
+		return nil
+	}
+	// Attributes of the directories above count in it.
+	if err := f.filter(path.Join(folder, topFile)); err != nil && f.lacks != nil {
+		return f.lacks
+	}
+	above := f.filters.dirs[path.Dir(folder)]
+	f.dirs = map[string]*object.Tree{".": f.dirs[folder]}
+	f.filters = filters{folder: folder, above: above}
+	absent := f.absent
+	f.absent = func(kind string, hash plumbing.Hash, name string) error {
+		return absent(kind, hash, path.Join(folder, name))
+	}
+	return nil
 }

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -20,13 +18,15 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/storer"
 )
 
-// treeFS is a git tree as fs.FS. go-git's object store is not safe for concurrent use, so every read of it is locked.
+// treeFS is a git tree as fs.FS.
 type treeFS struct {
-	mu    sync.Mutex
-	store storer.EncodedObjectStorer
-	root  *object.Tree
-	dirs  map[string]*object.Tree
-	time  time.Time
+	mu      sync.Mutex
+	store   storer.EncodedObjectStorer
+	dirs    map[string]*object.Tree
+	time    time.Time
+	filters filters
+	absent  func(kind string, hash plumbing.Hash, name string) error // of an object that is not there
+	lacks   error                                                    // the first of these
 }
 
 var (
@@ -36,11 +36,34 @@ var (
 )
 
 func newTreeFS(store storer.EncodedObjectStorer, root *object.Tree, t time.Time) *treeFS {
-	return &treeFS{store: store, root: root, dirs: map[string]*object.Tree{".": root}, time: t}
+	return &treeFS{store: store, dirs: map[string]*object.Tree{".": root}, time: t}
 }
 
 // errNotPlain is what a symbolic link or a submodule is refused with.
 var errNotPlain = errors.New("symbolic links and submodules are not read: commit the file itself")
+
+// missing is err, or if an object is not there what says so; f.mu is held.
+func (f *treeFS) missing(err error, kind string, hash plumbing.Hash, name string) error {
+	if f.absent == nil || !errors.Is(err, plumbing.ErrObjectNotFound) {
+		return err
+	}
+	err = f.absent(kind, hash, name)
+	if f.lacks == nil {
+		f.lacks = err
+	}
+	return err
+}
+
+// Missing is the error for the first object that was needed and that the repository lacks; nil if there was none.
+func (r *Revision) Missing() error {
+	f, ok := r.FS.(*treeFS)
+	if !ok {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lacks
+}
 
 // tree returns the tree of a directory; f.mu is held.
 func (f *treeFS) tree(name string) (*object.Tree, error) {
@@ -60,15 +83,33 @@ func (f *treeFS) tree(name string) (*object.Tree, error) {
 	}
 	t, err := readTree(f.store, e.Hash)
 	if err != nil {
-		return nil, err
+		return nil, f.missing(err, "tree", e.Hash, name)
 	}
 	f.dirs[name] = t
 	return t, nil
 }
 
+// filter returns why what is committed of a regular file is not the file that its author sees; f.mu is held.
+func (f *treeFS) filter(name string) error {
+	return f.filters.check(name, func(name string) ([]byte, error) {
+		dir, err := f.tree(path.Dir(name))
+		if err != nil {
+			return nil, err
+		}
+		e, err := find(dir, path.Base(name))
+		if err != nil || !e.Mode.IsRegular() {
+			return nil, err
+		}
+		_, b, err := readObject(f.store, plumbing.BlobObject, e.Hash)
+		return b, f.missing(err, "blob", e.Hash, name)
+	})
+}
+
 // readObject reads an object and checks that its bytes have its hash, which go-git does not: a file that somebody put
 // into .git could pass for what was committed, and signed. Git itself looks when it fetches.
-func readObject(store storer.EncodedObjectStorer, kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, []byte, error) {
+func readObject(
+	store storer.EncodedObjectStorer, kind plumbing.ObjectType, hash plumbing.Hash,
+) (plumbing.EncodedObject, []byte, error) {
 	o, err := store.EncodedObject(kind, hash)
 	if err != nil {
 		return nil, nil, fmt.Errorf("git %s %s: %w", kind, hash, err)
@@ -182,17 +223,10 @@ func (f *treeFS) lookup(op, name string) (info, plumbing.Hash, error) {
 	return i, e.Hash, nil
 }
 
-// size returns a blob's size; f.mu is held. go-git looks for sizes in no alternate, but reads objects from them.
-func (f *treeFS) size(hash plumbing.Hash) (int64, error) {
+// size returns the size of a file; f.mu is held.
+func (f *treeFS) size(hash plumbing.Hash, name string) (int64, error) {
 	n, err := f.store.EncodedObjectSize(hash)
-	if !errors.Is(err, plumbing.ErrObjectNotFound) {
-		return n, err
-	}
-	blob, err := object.GetBlob(f.store, hash)
-	if err != nil {
-		return 0, err
-	}
-	return blob.Size, nil
+	return n, f.missing(err, "blob", hash, name)
 }
 
 // Stat describes name without following anything.
@@ -204,7 +238,7 @@ func (f *treeFS) Stat(name string) (fs.FileInfo, error) {
 		return nil, err
 	}
 	if i.mode.IsRegular() {
-		if i.size, err = f.size(hash); err != nil {
+		if i.size, err = f.size(hash, name); err != nil {
 			return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
 		}
 	}
@@ -247,7 +281,15 @@ func (f *treeFS) ReadFile(name string) ([]byte, error) {
 		}
 		return nil, &fs.PathError{Op: "open", Path: name, Err: why}
 	}
-	_, b, err := readObject(f.store, plumbing.BlobObject, hash)
+	err = f.filter(name)
+	var b []byte
+	if err == nil {
+		_, b, err = readObject(f.store, plumbing.BlobObject, hash)
+		err = f.missing(err, "blob", hash, name)
+	}
+	if err == nil {
+		err = encrypted(b)
+	}
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
@@ -262,6 +304,9 @@ func (f *treeFS) HashOf(name string) (string, error) {
 	if err == nil && !i.mode.IsRegular() {
 		err = &fs.PathError{Op: "hash", Path: name, Err: errNotPlain}
 	}
+	if err == nil {
+		err = f.filter(name)
+	}
 	return hash.String(), err
 }
 
@@ -270,9 +315,15 @@ func (f *treeFS) Open(name string) (fs.File, error) {
 	f.mu.Lock()
 	i, hash, err := f.lookup("open", name)
 	if err == nil && i.mode.IsRegular() {
-		if i.size, err = f.size(hash); err == nil && i.size > maxHeld {
+		if err = f.filter(name); err == nil {
+			i.size, err = f.size(hash, name)
+		}
+		if err == nil && i.size > maxHeld {
 			defer f.mu.Unlock()
 			return f.large(hash, i), nil
+		}
+		if err != nil {
+			err = &fs.PathError{Op: "open", Path: name, Err: err}
 		}
 	}
 	f.mu.Unlock()
@@ -326,62 +377,4 @@ func (d *dirFile) ReadDir(n int) ([]fs.DirEntry, error) {
 	l := d.list[:n]
 	d.list = d.list[n:]
 	return l, nil
-}
-
-// Worktree is the fleet's files as they lie on disk, for commands that look at or write what is not committed yet.
-// Symbolic links are refused as in a Revision, and .git is not seen.
-func Worktree(dir string) (fs.FS, error) {
-	st, err := os.Stat(dir)
-	if err != nil {
-		return nil, err
-	}
-	if !st.IsDir() {
-		return nil, &fs.PathError{Op: "open", Path: dir, Err: errors.New("not a directory")}
-	}
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, err
-	}
-	return worktree{abs}, nil
-}
-
-type worktree struct{ dir string }
-
-func (w worktree) Open(name string) (fs.File, error) {
-	if !fs.ValidPath(name) {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
-	}
-	if name == ".git" || strings.HasPrefix(name, ".git/") {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
-	}
-	// Every step of the path is looked at, so that no directory on the way is a link either.
-	for at := name; at != "."; at = path.Dir(at) {
-		st, err := os.Lstat(filepath.Join(w.dir, filepath.FromSlash(at)))
-		if err != nil {
-			return nil, &fs.PathError{Op: "open", Path: name, Err: errors.Unwrap(err)}
-		}
-		if !st.IsDir() && !st.Mode().IsRegular() {
-			return nil, &fs.PathError{Op: "open", Path: name, Err: errNotPlain}
-		}
-	}
-	return os.DirFS(w.dir).Open(name)
-}
-
-// ReadDir hides .git, so that a walk does not run into it.
-func (w worktree) ReadDir(name string) ([]fs.DirEntry, error) {
-	f, err := w.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	d, ok := f.(fs.ReadDirFile)
-	if !ok {
-		return nil, &fs.PathError{Op: "readdir", Path: name, Err: errors.New("not a directory")}
-	}
-	list, err := d.ReadDir(-1)
-	slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
-	if name == "." {
-		list = slices.DeleteFunc(list, func(e fs.DirEntry) bool { return e.Name() == ".git" })
-	}
-	return list, err
 }

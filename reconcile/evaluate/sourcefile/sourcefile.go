@@ -177,6 +177,8 @@ func Open(fsys fs.FS, name string) (fs.File, error) {
 			return nil, fmt.Errorf("%s: %w", name, Plain(err))
 		case info.Mode()&fs.ModeSymlink != 0:
 			return nil, fmt.Errorf("%s is a symbolic link, which is not followed: commit the file itself", at)
+		case info.Mode()&fs.ModeIrregular != 0:
+			return nil, fmt.Errorf("%s is a submodule, which is not read: commit the file itself", at)
 		case at != name && !info.IsDir():
 			return nil, fmt.Errorf("there is no file %s in the repo: %s is not a folder", name, at)
 		case at == name && !info.Mode().IsRegular():

@@ -189,6 +189,9 @@ func (p *configParser) value() (string, error) {
 		switch {
 		case c == 0 || c == '\n':
 			if quoted {
+				if c == '\n' {
+					p.line--
+				}
 				return "", fmt.Errorf("a quote does not end")
 			}
 			return b.String()[:kept], nil

@@ -76,6 +76,17 @@ func Of(r *gitdir.Repo, folder string) (s Status, err error) {
 	return s, nil
 }
 
+// Submodules are the paths of other repositories in the work tree of a git directory, as its index has them.
+func Submodules(gitDir string) (names []string, err error) {
+	index, err := readIndex(gitDir)
+	for _, e := range index.entries {
+		if e.mode&kindMask == gitlink {
+			names = append(names, e.name)
+		}
+	}
+	return names, err
+}
+
 // comparison is one run of Of. Paths are seen from the top of the work tree.
 type comparison struct {
 	repo      *gitdir.Repo
