@@ -23,6 +23,7 @@ import (
 	"bakehouse/schema/fault"
 	"bakehouse/serve/certificate"
 	"bakehouse/serve/inventory"
+	"bakehouse/serve/limit"
 	"bakehouse/serve/store"
 )
 
@@ -30,6 +31,7 @@ type options struct {
 	store, listen, cert, key, selfSigned, database, root string
 	logFormat, logLevel                                  string
 	watch, shutdown                                      time.Duration
+	connections                                          limit.Connections
 }
 
 // Command is `bakehouse serve`.
@@ -67,10 +69,14 @@ the requests in flight are answered.`,
 		"trust/1.root.json (default: the store's first)")
 	f.DurationVar(&o.watch, "watch", 2*time.Second, "how often to look for a new release")
 	f.DurationVar(&o.shutdown, "shutdown-timeout", 20*time.Second, "how long requests in flight may take at the end")
+	f.IntVar(&o.connections.Max, "max-connections", limit.MaxConnections, "how many connections may be open at a time")
+	f.IntVar(&o.connections.Address, "max-connections-per-address", 0,
+		"how many of them from one address (default a quarter)")
 	f.StringVar(&o.logFormat, "log-format", "text", "form of the log: text or json")
 	f.StringVar(&o.logLevel, "log-level", "info",
 		"least level that is logged: debug, info, warn or error (-v: debug, -q: warn)")
-	settings.Setting(f, "listen", "watch", "shutdown-timeout", "log-format", "log-level")
+	settings.Setting(f, "listen", "watch", "shutdown-timeout", "max-connections", "max-connections-per-address",
+		"log-format", "log-level")
 	settings.Trust(f, "store", "root", "database", "tls-cert", "tls-key", "tls-self-signed")
 	c.AddCommand(seenCommand())
 	return c
@@ -85,6 +91,15 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	}
 	if o.watch <= 0 {
 		return fault.Hint(fmt.Errorf("--watch %s is not a time", o.watch), "give a duration such as 2s")
+	}
+	if o.connections.Max < 1 || o.connections.Address < 0 {
+		return fault.Hint(errors.New("a server without connections serves nobody"),
+			"set --max-connections and --max-connections-per-address to 1 or more")
+	}
+	var lowered bool
+	if o.connections, lowered = o.connections.Fit(); lowered {
+		log.Warn("fewer connections than --max-connections have room", "limit", o.connections.Max,
+			"hint", "let the process open more files: ulimit -n, or LimitNOFILE in its unit")
 	}
 	cert, err := certificateOf(o, log)
 	if err != nil {
@@ -110,7 +125,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	if _, err := fmt.Fprintf(stdout, "listening on https://%s\n", listener.Addr()); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	return server.serve(ctx, stop, listener, cert, o)
+	return server.serve(ctx, stop, o.connections.Listen(listener, log), cert, o)
 }
 
 // serve answers on listener until ctx ends, then lets the requests in flight end.

@@ -9,7 +9,7 @@
 //	server.go    routes, options, health
 //	exchange.go  one request: deadlines, problems, the log line
 //	hosts.go     who the host is, and what it may read
-//	users.go     who the user is; bounds on the work that guessing passwords causes
+//	users.go     who the user is; serve/limit bounds what guessing passwords costs
 //	metadata.go  TUF metadata, in full, gzipped, or as the difference to what the host holds
 //	objects.go   top-level targets, manifests, segments, statements, whole packages
 //	exchange with hosts: register.go, poll.go

@@ -10,6 +10,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/inventory"
+	"bakehouse/serve/limit"
 	"bakehouse/serve/store"
 )
 
@@ -37,7 +38,7 @@ type Server struct {
 	inventory Inventory
 	log       *slog.Logger
 	releases  *watcher
-	users     *gate
+	users     *limit.Gate
 	timeouts  timeouts
 	speaks    schema.Versions
 	nobody    schema.Digest // stands in for the secret of an unknown host
@@ -70,7 +71,7 @@ func newServer(ctx context.Context, o Options, l *loader) (*Server, error) {
 	}
 	s := &Server{
 		store: o.Store, inventory: o.Inventory, log: o.Log,
-		users:     newGate(o.Log),
+		users:     limit.NewGate(o.Log),
 		timeouts:  timeouts{header: headerTimeout, body: bodyTimeout},
 		speaks:    schema.WireVersions(),
 		nobody:    randomDigest(),
@@ -86,7 +87,7 @@ func newServer(ctx context.Context, o Options, l *loader) (*Server, error) {
 }
 
 func (s *Server) announce(r *release) {
-	s.users.prepare(r.access)
+	s.users.Prepare(r.access)
 	s.log.Info("release", "timestamp", r.timestamp, "root", r.root, "hosts", len(r.hosts), "expires", r.expires)
 	if !time.Now().Before(r.expires) {
 		s.log.Warn("the timestamp is expired: hosts install nothing new until bakehouse reconcile has run", "expires", r.expires)
