@@ -112,7 +112,7 @@ func rememberManifest(known *cache.Cache, d schema.Digest, made plan.Package) er
 // checkRemovals refuses a difference that removes more hosts than limits.removed of the new state, unless a commit
 // message since the state before says so.
 func checkRemovals(repo *source.Repo, diff *plan.Plan, before, after *desired.State) error {
-	limit := after.Fleet.Limits.Removed
+	limit := after.Fleet.Limits.Removable(diff.Published())
 	folders := map[string]string{}
 	listed := plan.ListedIn(after.Fleet)
 	for _, c := range diff.Changes {

@@ -84,7 +84,7 @@ func (p *Preview) Report(ctx context.Context, log io.Writer) (r *plan.Report, re
 			r.Notes = append(r.Notes, a.String())
 		}
 	}
-	if diff.Count(plan.Removed) > p.head.Fleet.Limits.Removed {
+	if diff.Count(plan.Removed) > p.head.Fleet.Limits.Removable(diff.Published()) {
 		if refusal = checkRemovals(p.git, diff, p.before, p.head); refusal != nil {
 			r.Refused = refusal.Error()
 			if hint := fault.HintOf(refusal); hint != "" {

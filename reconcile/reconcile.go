@@ -166,7 +166,7 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 			return nil, due, err
 		}
 	}
-	if c.Diff.Count(plan.Removed) > p.head.Fleet.Limits.Removed {
+	if c.Diff.Count(plan.Removed) > p.head.Fleet.Limits.Removable(c.Diff.Published()) {
 		before, err := desired.Earlier(ctx, p.head.Repo, c.Release.Commit(), p.head.Cache)
 		if err == nil {
 			err = checkRemovals(p.head.Repo, c.Diff, before, p.head)

@@ -34,8 +34,8 @@ It compares with the commit's first parent, which for the merge commit of a pull
 --base REF as that commit is; with --against STORE with what is published there, verified from the repository's trust/,
 where the content of packages comes from the commit of that release if the clone has it.
 
-Like reconcile, it refuses to remove more hosts than limits.removed in fleet.cue (default 50), unless a commit message
-since the base accounts for them: "Bakehouse-Remove: hosts/web 120".
+Like reconcile, it refuses to remove more hosts than limits.removed in fleet.cue (default 50, and half), unless a commit
+message since the base accounts for them: "Bakehouse-Remove: hosts/web 120".
 
 Exit codes: 0 done, 1 error; with --detailed-exitcode 0 no changes, 1 error, 2 changes; 3 something did not verify.`),
 		Example: `  bakehouse plan

@@ -45,8 +45,9 @@ func (b *builder) takeRoot(n *result.Node) {
 		}
 	}
 	f.KeyExpiry = b.keyExpiry(n.Get("keyExpiry"))
-	f.Limits.Removed = defaultRemoved
+	f.Limits = fleet.Limits{Removed: defaultRemoved, Half: true}
 	if v := n.Get("limits").Get("removed"); v != nil {
+		f.Limits.Half = false
 		if f.Limits.Removed, _ = strconv.Atoi(v.Text); v.Text != strconv.Itoa(f.Limits.Removed) {
 			b.problem(v, "limits: removed: %s is too large", v.Text)
 		}

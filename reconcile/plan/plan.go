@@ -73,6 +73,9 @@ type Plan struct {
 	Reuse     map[Package]schema.Candidate // published packages that stay in use
 }
 
+// Published is how many hosts were there before.
+func (p *Plan) Published() int { return p.Unchanged + len(p.Changes) - p.Count(Added) }
+
 // Diff compares published with desired, both by host name.
 func Diff(published map[string]Published, desired map[string]Desired) *Plan {
 	have := map[Package]schema.Candidate{}

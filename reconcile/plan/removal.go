@@ -105,7 +105,7 @@ func CheckRemovals(folders map[string]string, limit int, lines []Removal) error 
 		count[worst] = len(folders) // it covers all below it
 	}
 	slices.Sort(wrong)
-	return fault.Hint(fmt.Errorf("this removes %d hosts, more than the %d of limits.removed%s", total, limit,
+	return fault.Hint(fmt.Errorf("this removes %d hosts, more than the %d that limits.removed allows%s", total, limit,
 		strings.Join(slices.Compact(wrong), "")),
 		"if that is meant, say so in the commit's message, a line for each folder: %s %s %d", RemovalTrailer, worst,
 		count[worst])

@@ -8,6 +8,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/fleet"
 )
 
 func TestWhatACommitMessageLetsGo(t *testing.T) {
@@ -134,6 +135,24 @@ func TestASavedPlanIsRefusedOnceAnythingMovedOn(t *testing.T) {
 			if err != nil && fault.HintOf(err) == "" {
 				t.Errorf("%s: no hint on %v", name, err)
 			}
+		}
+	}
+}
+
+func TestHalfOfAFleetIsNotRemovedByMistakeUnlessFleetCUESaysHowManyMayBe(t *testing.T) {
+	for _, c := range []struct {
+		limits     fleet.Limits
+		hosts, may int
+	}{
+		{fleet.Limits{Removed: 50, Half: true}, 1, 1},
+		{fleet.Limits{Removed: 50, Half: true}, 3, 1},
+		{fleet.Limits{Removed: 50, Half: true}, 40, 20},
+		{fleet.Limits{Removed: 50, Half: true}, 1000, 50},
+		{fleet.Limits{Removed: 50}, 3, 50},
+		{fleet.Limits{}, 3, 0},
+	} {
+		if got := c.limits.Removable(c.hosts); got != c.may {
+			t.Errorf("%+v of %d: %d, want %d", c.limits, c.hosts, got, c.may)
 		}
 	}
 }

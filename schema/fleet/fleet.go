@@ -61,7 +61,16 @@ type Lifetimes struct{ Timestamp, Snapshot, Targets, Root time.Duration }
 
 // Limits bound what one change may do.
 type Limits struct {
-	Removed int // hosts that may be removed at once without being named in a commit message
+	Removed int  // hosts that may be removed at once without being named in a commit message
+	Half    bool // nor more than half of them: so unless fleet.cue sets a number
+}
+
+// Removable is how many of so many hosts may be removed at once.
+func (l Limits) Removable(hosts int) int {
+	if l.Half {
+		return min(l.Removed, max(hosts/2, 1))
+	}
+	return l.Removed
 }
 
 // Keep is what gc leaves in the store.
