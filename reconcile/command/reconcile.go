@@ -36,7 +36,8 @@ nothing that hosts see, and the next run converges. A run without changes publis
 the last 24 hours did so for the same commit, program and store, it does not read the whole store again (--full does).
 
 It refuses to remove more hosts than limits.removed in fleet.cue (default 50, and half), unless a commit message since
-the published release accounts for them: "Bakehouse-Remove: hosts/web 120" names the folder and how many of its hosts go.
+the published release accounts for them: "Bakehouse-Remove: hosts/web 120" names the folder and how many of its hosts
+go.
 
 With --allowed-signers or --keyring, nothing is published unless every commit from the last published one to the head is
 signed by someone named there, over all parents of merges, and the head descends from the published commit. SSH: the
