@@ -18,7 +18,7 @@ import (
 	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/manual"
 	"bakehouse/reconcile/settings"
-	"bakehouse/reconcile/source"
+	"bakehouse/reconcile/source/gitdir"
 	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
 	"bakehouse/serve"
@@ -87,7 +87,7 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 }
 
 func fill(cmd *cobra.Command, unread func([]string)) (taken []string, err error) {
-	return settings.Sources{Environ: os.Environ(), Outside: source.Outside, Unread: unread}.Fill(cmd)
+	return settings.Sources{Environ: os.Environ(), Outside: gitdir.Outside, Unread: unread}.Fill(cmd)
 }
 
 // prepare fills the flags of cmd from the settings, before it runs.

@@ -9,7 +9,7 @@ import (
 
 	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/settings"
-	"bakehouse/reconcile/source"
+	"bakehouse/reconcile/source/gitdir"
 )
 
 // KeyFlags are the flags of a command that signs.
@@ -45,7 +45,7 @@ func (k *KeyFlags) addPlugins() {
 func (k *KeyFlags) Access(repo string) (keys.Access, error) {
 	plugins, err := keys.ParsePlugins(k.plugins)
 	for _, file := range slices.Sorted(maps.Values(plugins)) {
-		if err := source.Outside(repo, file); err != nil {
+		if err := gitdir.Outside(repo, file); err != nil {
 			return keys.Access{}, fmt.Errorf("--kms-plugin: %w", err)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/evaluate/cache"
-	"bakehouse/reconcile/source"
+	"bakehouse/reconcile/source/gitdir"
 	"bakehouse/schema/fault"
 )
 
@@ -29,7 +29,7 @@ func OpenCache(repo, dir string, log io.Writer) (*cache.Cache, error) {
 		return nil, nil
 	}
 	if _, err := os.Stat(repo); err == nil { // whoever opens the repository reports that it is not there
-		if err := source.Outside(repo, dir); err != nil {
+		if err := gitdir.Outside(repo, dir); err != nil {
 			return nil, fault.Hint(fmt.Errorf("--cache-dir: %w", err),
 				"choose a directory outside of the repository, or none: --cache-dir \"\"")
 		}

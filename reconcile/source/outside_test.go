@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"bakehouse/reconcile/source/gitdir"
 	"bakehouse/schema/fault"
 )
 
@@ -47,7 +48,7 @@ func TestWhatTheRepositoryAroundAFolderCouldSupplyIsRefused(t *testing.T) {
 		"in the repository, seen from no git folder":  {away, filepath.Join(dir, "sub", "a"), false},
 		"in a link's folder that is in no repository": {away, filepath.Join(linked, "a"), false},
 	} {
-		err := Outside(c.dir, c.name)
+		err := gitdir.Outside(c.dir, c.name)
 		if fault.IsRefusal(err) != c.refused || err != nil && !c.refused {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -56,10 +57,10 @@ func TestWhatTheRepositoryAroundAFolderCouldSupplyIsRefused(t *testing.T) {
 		}
 	}
 	t.Chdir(filepath.Join(dir, "sub"))
-	if err := Outside(".", "new/cache"); !fault.IsRefusal(err) {
+	if err := gitdir.Outside(".", "new/cache"); !fault.IsRefusal(err) {
 		t.Errorf("a relative name: %v", err)
 	}
-	if err := Outside(filepath.Join(away, "nowhere"), "x"); err == nil || fault.IsRefusal(err) {
+	if err := gitdir.Outside(filepath.Join(away, "nowhere"), "x"); err == nil || fault.IsRefusal(err) {
 		t.Errorf("a folder that does not exist: %v", err)
 	}
 }
