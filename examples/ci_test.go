@@ -143,7 +143,8 @@ func TestEverythingButHostsHasOwners(t *testing.T) {
 	}
 	for _, file := range []string{"fleet.cue", "programs.cue", "access.cue", "keys/online.cue", "trust/2.root.json",
 		"plugins/vitals/vitals.sh", "sites/muc.cue", ".github/workflows/publish.yml", ".gitlab-ci.yml", "bakehouse.yaml",
-		".gitea/workflows/plan.yml", ".forgejo/workflows/plan.yml", ".woodpecker/plan.yml", ".woodpecker.yml", "Jenkinsfile",
+		".gitea/workflows/plan.yml", ".forgejo/workflows/plan.yml", ".woodpecker/plan.yml", ".woodpecker.yml",
+		"Jenkinsfile",
 		".gitattributes", "files/motd", "hosts/web/secret.key", "CODEOWNERS", ".github/CODEOWNERS", "docs/CODEOWNERS"} {
 		if !owned(file) {
 			t.Errorf("%s has no owner", file)
@@ -320,7 +321,8 @@ func (o *operator) whereAPlanBelongs(bare string, j jobs, f *forge) {
 	run("an old run", head[:12]+" is no longer the head of this pull request", 0, f, token)
 	f.head = head
 	run("a fork", "writes no comment", 0, f, token, "BAKEHOUSE_CI_FORK=true")
-	run("a merge queue", "writes no comment", 0, f, token, "BAKEHOUSE_CI_PULL_REQUEST=", "GITHUB_EVENT_NAME=merge_group")
+	run("a merge queue", "writes no comment", 0, f, token, "BAKEHOUSE_CI_PULL_REQUEST=",
+		"GITHUB_EVENT_NAME=merge_group")
 	f.readOnly = true
 	run("a token that may only read", "may not write comments", 1, f, token)
 	f.readOnly = false

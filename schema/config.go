@@ -111,8 +111,8 @@ func (e *FieldError) Error() string { return e.Field + ": " + e.Err.Error() }
 func (e *FieldError) Unwrap() error { return e.Err }
 
 // DecodeAgentConfig reads and checks ConfigFile, with everything in it that a host will use. Whoever makes the file
-// asks the same function, so that no host meets settings that it refuses. The error is a FieldError where one setting is to
-// blame.
+// asks the same function, so that no host meets settings that it refuses. The error is a FieldError where one setting
+// is to blame.
 func DecodeAgentConfig(b []byte) (*AgentConfig, error) {
 	// What is text in JSON has a form of its own, which is checked like all else.
 	var raw struct {

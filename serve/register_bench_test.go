@@ -23,7 +23,8 @@ func BenchmarkRegister300AtOnce(b *testing.B) {
 		var asking sync.WaitGroup
 		for range 300 {
 			asking.Go(func() {
-				if r := w.do(installer, http.MethodPost, schema.RegisterPath, registration("web01")); r.status != http.StatusOK {
+				r := w.do(installer, http.MethodPost, schema.RegisterPath, registration("web01"))
+				if r.status != http.StatusOK {
 					b.Errorf("%d: %s", r.status, r.body)
 				}
 			})

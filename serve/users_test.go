@@ -72,14 +72,17 @@ func TestGuessingPasswordsIsCutOffForThatUserAtThatAddressOnly(t *testing.T) {
 	w.register("web01")
 	var last reply
 	for i := 0; last.status != http.StatusTooManyRequests && i < 50; i++ {
-		last = w.do(caller{"installer", "guess" + strconv.Itoa(i)}, http.MethodPost, schema.RegisterPath, registration("web02"))
+		last = w.do(caller{"installer", "guess" + strconv.Itoa(i)}, http.MethodPost, schema.RegisterPath,
+			registration("web02"))
 	}
 	wantStatus(t, last, http.StatusTooManyRequests, "too many attempts")
 	if s, err := strconv.Atoi(last.header.Get("Retry-After")); err != nil || s < 1 || s > 10 {
 		t.Errorf("Retry-After %q", last.header.Get("Retry-After"))
 	}
-	wantStatus(t, w.do(caller{"webteam", password}, http.MethodPost, schema.RegisterPath, registration("web02")), http.StatusOK, "")
-	wantStatus(t, w.do(installer, http.MethodPost, schema.RegisterPath, registration("web02")), http.StatusOK, "") // it was right before
+	wantStatus(t, w.do(caller{"webteam", password}, http.MethodPost, schema.RegisterPath, registration("web02")),
+		http.StatusOK, "")
+	// it was right before
+	wantStatus(t, w.do(installer, http.MethodPost, schema.RegisterPath, registration("web02")), http.StatusOK, "")
 }
 
 func TestADownloadIsTheNewestPackageThatIsNotRevoked(t *testing.T) {

@@ -96,7 +96,8 @@ var (
 )
 
 const settings = `{"schema":1,"fleet":"example","package":"bakehouse-agent","version":"0.1.0","server":"https://bakehouse.example",
-"interval":"1h","proxy":{"mode":"none"},"threshold":1,"certificates":[],"keys":[{"name":"ci","public":"-----BEGIN PUBLIC KEY-----\n` +
+"interval":"1h","proxy":{"mode":"none"},"threshold":1,"certificates":[],` +
+	`"keys":[{"name":"ci","public":"-----BEGIN PUBLIC KEY-----\n` +
 	`MCowBQYDK2VwAyEACpWPfLV87m8DTxVwf5zaOQ7k1gvGWOrd8q9PMtOCgLw=\n-----END PUBLIC KEY-----\n"}]}`
 
 // example is a recipe of two plugins: the updater with its host program, and an exporter whose options vary.

@@ -43,7 +43,8 @@ programs: "linux/amd64": {version: "v1.2", sha256: "sha256:` + strings.Repeat("1
 func TestAModeInDecimalIsRefusedWithTheOneThatIsMeant(t *testing.T) {
 	t.Parallel()
 	for mode, want := range map[string]string{
-		"440": "4:41: mode: 440 is written in decimal, and is 0o670\n\thint: modes are octal, as chmod has them: write 0o440, " +
+		"440": "4:41: mode: 440 is written in decimal, and is 0o670\n\thint: modes are octal, as chmod has them: " +
+			"write 0o440, " +
 			"or 0o670 if that is meant",
 		"493":   "mode: 493 is written in decimal, and is 0o755\n\thint: modes are octal: write 0o755",
 		"644":   "write 0o644",

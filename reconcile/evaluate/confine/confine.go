@@ -145,7 +145,8 @@ func (e *Engine) ask(ctx context.Context, src *result.Source, r request) (*respo
 // problem is where the values begin that cannot be evaluated within the limits.
 func (e *Engine) problem(ctx context.Context, src *result.Source, r request, why *exceededError) fleet.Problem {
 	p := fleet.Problem{Pos: fleet.Pos{File: src.Path}, Msg: why.Error(),
-		Hint: "look for large numbers, for large disjunctions and for references that multiply, here or in what is used here"}
+		Hint: "look for large numbers, for large disjunctions and for references that multiply, here or in what is " +
+			"used here"}
 	ctx, cancel := context.WithTimeout(ctx, e.search)
 	defer cancel()
 	alone := &pool{slots: make(chan struct{}, 1)} // of processes with other limits, which die here

@@ -32,7 +32,8 @@ func decimalModes(f *ast.File) (ps fleet.Problems) {
 			Msg:  fmt.Sprintf("mode: %s is written in decimal, and is %O", lit.Value, value),
 			Hint: fmt.Sprintf("modes are octal: write %O", value)}
 		if !strings.ContainsAny(lit.Value, "89") {
-			p.Hint = fmt.Sprintf("modes are octal, as chmod has them: write 0o%s, or %O if that is meant", lit.Value, value)
+			p.Hint = fmt.Sprintf("modes are octal, as chmod has them: write 0o%s, or %O if that is meant",
+				lit.Value, value)
 		}
 		ps = append(ps, p)
 		return true

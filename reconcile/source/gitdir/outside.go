@@ -26,7 +26,8 @@ func (r *Repo) outside(name, shown string) error {
 		for dir := at; ; dir = filepath.Dir(dir) {
 			for _, place := range ours {
 				if same(dir, place) {
-					return fault.Refuse(fmt.Errorf("%s lies in the fleet repository (%s), which would vouch for itself", shown, place),
+					return fault.Refuse(fmt.Errorf("%s lies in the fleet repository (%s), which would vouch for itself",
+						shown, place),
 						"keep it where no commit can change it, outside the repository")
 				}
 			}
@@ -34,8 +35,8 @@ func (r *Repo) outside(name, shown string) error {
 				break
 			}
 			if common, ok := commonDirOf(dir); ok && same(common, ours[0]) {
-				return fault.Refuse(fmt.Errorf("%s lies in %s, a work tree of the fleet repository, which would vouch for itself",
-					shown, dir),
+				return fault.Refuse(fmt.Errorf("%s lies in %s, a work tree of the fleet repository, which would vouch "+
+					"for itself", shown, dir),
 					"keep it where no commit can change it, outside the repository")
 			}
 		}
