@@ -10,6 +10,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"bakehouse/reconcile/source/gitdir"
+	"bakehouse/reconcile/source/pattern"
 	"bakehouse/schema/fault"
 )
 
@@ -56,8 +57,8 @@ func (l *largeFile) Read(b []byte) (int, error) {
 	n, err := l.r.Read(b)
 	_, _ = l.sum.Write(b[:n])
 	if !l.begun {
-		if l.begun = true; encrypted(b[:n]) != nil {
-			return 0, l.failed(encrypted(b[:n]))
+		if l.begun = true; pattern.Encrypted(b[:n]) != nil {
+			return 0, l.failed(pattern.Encrypted(b[:n]))
 		}
 	}
 	switch {

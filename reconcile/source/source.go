@@ -34,6 +34,17 @@ type Revision struct {
 	FS      fs.FS     // the tree of that folder; safe for concurrent use
 }
 
+// Missing is the error for the first object that was needed and that the repository lacks; nil if there was none.
+func (r *Revision) Missing() error {
+	f, ok := r.FS.(*treeFS)
+	if !ok {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lacks
+}
+
 // Path is where a file of the fleet is in the repository.
 func (r *Revision) Path(name string) string { return path.Join(r.Folder, name) }
 
@@ -73,14 +84,14 @@ func (r *Repo) Revision(ref string) (*Revision, error) {
 	if err := r.enter(files); err != nil {
 		return nil, fmt.Errorf("commit %s: %w", commit.Hash, err)
 	}
-	rev.Folder, rev.FS = files.filters.folder, files
+	rev.Folder, rev.FS = files.filters.Folder, files
 	return rev, nil
 }
 
 // enter makes a folder the top of f, that which has the fleet: the first with a fleet.cue from where the repository was
 // opened to its top, and the top if there is none.
 func (r *Repo) enter(f *treeFS) error {
-	f.filters.folder = "."
+	f.filters.Folder = "."
 	folder := r.below
 	for ; folder != "."; folder = path.Dir(folder) {
 		_, _, err := f.lookup("stat", path.Join(folder, topFile))
@@ -98,9 +109,8 @@ func (r *Repo) enter(f *treeFS) error {
 	if err := f.filter(path.Join(folder, topFile)); err != nil && f.lacks != nil {
 		return f.lacks
 	}
-	above := f.filters.dirs[path.Dir(folder)]
 	f.dirs = map[string]*object.Tree{".": f.dirs[folder]}
-	f.filters = filters{folder: folder, above: above}
+	f.filters = f.filters.In(folder)
 	absent := f.absent
 	f.absent = func(kind string, hash plumbing.Hash, name string) error {
 		return absent(kind, hash, path.Join(folder, name))

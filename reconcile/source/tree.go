@@ -12,6 +12,9 @@ import (
 	"sync"
 	"time"
 
+	"bakehouse/reconcile/source/pattern"
+	"bakehouse/reconcile/source/worktree"
+
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
@@ -24,7 +27,7 @@ type treeFS struct {
 	store   storer.EncodedObjectStorer
 	dirs    map[string]*object.Tree
 	time    time.Time
-	filters filters
+	filters pattern.Filters
 	absent  func(kind string, hash plumbing.Hash, name string) error // of an object that is not there
 	lacks   error                                                    // the first of these
 }
@@ -40,7 +43,7 @@ func newTreeFS(store storer.EncodedObjectStorer, root *object.Tree, t time.Time)
 }
 
 // errNotPlain is what a symbolic link or a submodule is refused with.
-var errNotPlain = errors.New("symbolic links and submodules are not read: commit the file itself")
+var errNotPlain = worktree.ErrNotPlain
 
 // missing is err, or if an object is not there what says so; f.mu is held.
 func (f *treeFS) missing(err error, kind string, hash plumbing.Hash, name string) error {
@@ -52,17 +55,6 @@ func (f *treeFS) missing(err error, kind string, hash plumbing.Hash, name string
 		f.lacks = err
 	}
 	return err
-}
-
-// Missing is the error for the first object that was needed and that the repository lacks; nil if there was none.
-func (r *Revision) Missing() error {
-	f, ok := r.FS.(*treeFS)
-	if !ok {
-		return nil
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.lacks
 }
 
 // tree returns the tree of a directory; f.mu is held.
@@ -91,7 +83,7 @@ func (f *treeFS) tree(name string) (*object.Tree, error) {
 
 // filter returns why what is committed of a regular file is not the file that its author sees; f.mu is held.
 func (f *treeFS) filter(name string) error {
-	return f.filters.check(name, func(name string) ([]byte, error) {
+	return f.filters.Check(name, func(name string) ([]byte, error) {
 		dir, err := f.tree(path.Dir(name))
 		if err != nil {
 			return nil, err
@@ -288,7 +280,7 @@ func (f *treeFS) ReadFile(name string) ([]byte, error) {
 		err = f.missing(err, "blob", hash, name)
 	}
 	if err == nil {
-		err = encrypted(b)
+		err = pattern.Encrypted(b)
 	}
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}

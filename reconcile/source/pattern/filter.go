@@ -1,4 +1,4 @@
-package source
+package pattern
 
 import (
 	"bytes"
@@ -7,27 +7,26 @@ import (
 	"io/fs"
 	"path"
 
-	"bakehouse/reconcile/source/pattern"
 	"bakehouse/schema/fault"
 )
 
-// attributesFile says in each directory how git changes files between a work tree and what is committed.
-const attributesFile = ".gitattributes"
+// AttributesFile says in each directory how git changes files between a work tree and what is committed.
+const AttributesFile = ".gitattributes"
 
-// filters are the attributes of files. Only committed ones count, so that a commit means the same in every clone.
-type filters struct {
-	folder string             // of the fleet, in the repository
-	above  pattern.Attributes // of the directories above it
-	dirs   map[string]pattern.Attributes
+// Filters are the attributes of files. Only committed ones count, so that a commit means the same in every clone.
+type Filters struct {
+	Folder string     // of the fleet, in the repository; "." for all of it
+	Above  Attributes // of the directories above it
+	dirs   map[string]Attributes
 }
 
-// check refuses a file of which git commits other bytes than its author sees. read reads a file of the fleet.
-func (f *filters) check(name string, read func(string) ([]byte, error)) error {
+// Check refuses a file of which git commits other bytes than its author sees. read reads a file of the fleet.
+func (f *Filters) Check(name string, read func(string) ([]byte, error)) error {
 	rules, err := f.of(path.Dir(name), read)
 	if err != nil || len(rules) == 0 {
 		return err
 	}
-	get := func(attr string) string { return rules.Get(path.Join(f.folder, name), attr) }
+	get := func(attr string) string { return rules.Get(path.Join(f.Folder, name), attr) }
 	const hint = "a package is made of what is committed: exempt this file in .gitattributes (-%s), and commit it as is"
 	// Of a file under Git LFS a pointer is committed, which its reader knows, or the file itself.
 	if by := get("filter"); by != "" && by != "false" && by != "true" && by != "lfs" {
@@ -41,36 +40,41 @@ func (f *filters) check(name string, read func(string) ([]byte, error)) error {
 	return nil
 }
 
+// In are those of a folder alone, in which a file was checked.
+func (f *Filters) In(folder string) Filters {
+	return Filters{Folder: folder, Above: f.dirs[path.Dir(folder)]}
+}
+
 // of are the attributes that count in a directory.
-func (f *filters) of(dir string, read func(string) ([]byte, error)) (pattern.Attributes, error) {
+func (f *Filters) of(dir string, read func(string) ([]byte, error)) (Attributes, error) {
 	if rules, ok := f.dirs[dir]; ok {
 		return rules, nil
 	}
-	rules := f.above
+	rules := f.Above
 	if dir != "." {
 		var err error
 		if rules, err = f.of(path.Dir(dir), read); err != nil {
 			return nil, err
 		}
 	}
-	data, err := read(path.Join(dir, attributesFile))
+	data, err := read(path.Join(dir, AttributesFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w", path.Join(dir, attributesFile), err)
+		return nil, fmt.Errorf("%s: %w", path.Join(dir, AttributesFile), err)
 	}
-	in := path.Join(f.folder, dir)
+	in := path.Join(f.Folder, dir)
 	if in == "." {
 		in = ""
 	}
-	rules = append(rules[:len(rules):len(rules)], pattern.ParseAttributes(data, in, false)...)
+	rules = append(rules[:len(rules):len(rules)], ParseAttributes(data, in, false)...)
 	if f.dirs == nil {
-		f.dirs = map[string]pattern.Attributes{}
+		f.dirs = map[string]Attributes{}
 	}
 	f.dirs[dir] = rules
 	return rules, nil
 }
 
-// encrypted refuses what git-crypt stores of a file.
-func encrypted(data []byte) error {
+// Encrypted refuses what git-crypt stores of a file.
+func Encrypted(data []byte) error {
 	if bytes.HasPrefix(data, []byte("\x00GITCRYPT\x00")) {
 		return fault.Hint(errors.New("is encrypted by git-crypt: its encrypted form is committed, not the file that "+
 			"its author sees"), "a package is made of what is committed: keep this file out of git-crypt")

@@ -1,4 +1,5 @@
-package source
+// Package worktree is a fleet's files as they are on disk, refused where they would be refused once they are committed.
+package worktree
 
 import (
 	"errors"
@@ -10,16 +11,17 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/go-git/go-git/v5/plumbing/filemode"
-
 	"bakehouse/reconcile/source/gitdir"
 	"bakehouse/reconcile/source/pattern"
 	"bakehouse/reconcile/source/status"
 )
 
-// Worktree is the fleet's files as they lie on disk, for commands that look at or write what is not committed yet.
+// ErrNotPlain is what a symbolic link or a submodule is refused with.
+var ErrNotPlain = errors.New("symbolic links and submodules are not read: commit the file itself")
+
+// Open is the files of a directory, for commands that look at or write what is not committed yet.
 // Symbolic links are refused as in a Revision, and .git is not seen.
-func Worktree(dir string) (fs.FS, error) {
+func Open(dir string) (fs.FS, error) {
 	st, err := os.Stat(dir)
 	if err != nil {
 		return nil, err
@@ -32,7 +34,7 @@ func Worktree(dir string) (fs.FS, error) {
 		return nil, err
 	}
 	w := &worktree{dir: abs, submodules: map[string]bool{}}
-	w.filters.folder = "."
+	w.filters.Folder = "."
 	if top, gitDir, err := gitdir.Locate(abs); err == nil && top != "" {
 		w.placed(top, gitDir)
 	}
@@ -44,7 +46,7 @@ type worktree struct {
 	submodules map[string]bool // by path
 
 	mu      sync.Mutex
-	filters filters
+	filters pattern.Filters
 }
 
 // placed finds out what the repository around the directory says of it. A repository that cannot be read says nothing:
@@ -54,20 +56,20 @@ func (w *worktree) placed(top, gitDir string) {
 	if err != nil {
 		return
 	}
-	w.filters.folder = filepath.ToSlash(folder)
-	if w.filters.folder != "." {
+	w.filters.Folder = filepath.ToSlash(folder)
+	if w.filters.Folder != "." {
 		at := ""
-		for part := range strings.SplitSeq(w.filters.folder, "/") {
-			data, _ := os.ReadFile(filepath.Join(top, at, attributesFile))
-			w.filters.above = append(w.filters.above, pattern.ParseAttributes(data, at, false)...)
+		for part := range strings.SplitSeq(w.filters.Folder, "/") {
+			data, _ := os.ReadFile(filepath.Join(top, at, pattern.AttributesFile))
+			w.filters.Above = append(w.filters.Above, pattern.ParseAttributes(data, at, false)...)
 			at = path.Join(at, part)
 		}
 	}
 	names, _ := status.Submodules(gitDir)
 	for _, name := range names {
-		if w.filters.folder == "." {
+		if w.filters.Folder == "." {
 			w.submodules[name] = true
-		} else if below, ok := strings.CutPrefix(name, w.filters.folder+"/"); ok {
+		} else if below, ok := strings.CutPrefix(name, w.filters.Folder+"/"); ok {
 			w.submodules[below] = true
 		}
 	}
@@ -97,7 +99,7 @@ func (w *worktree) look(op, name string) (fs.FileInfo, error) {
 		case found.Mode().IsRegular():
 			return failed(fs.ErrNotExist)
 		default:
-			return failed(errNotPlain)
+			return failed(ErrNotPlain)
 		}
 		at = path.Join(at, part)
 		st, err := os.Lstat(filepath.Join(w.dir, filepath.FromSlash(at)))
@@ -105,7 +107,7 @@ func (w *worktree) look(op, name string) (fs.FileInfo, error) {
 			return failed(errors.Unwrap(err))
 		}
 		if found = st; st.IsDir() && at != "." && w.isSubmodule(at) {
-			found = info{name: st.Name(), mode: mode(filemode.Submodule), time: st.ModTime()}
+			found = submodule{st}
 		}
 	}
 	return found, nil
@@ -114,7 +116,7 @@ func (w *worktree) look(op, name string) (fs.FileInfo, error) {
 func (w *worktree) Open(name string) (fs.File, error) {
 	st, err := w.look("open", name)
 	if err == nil && !st.IsDir() && !st.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: name, Err: errNotPlain}
+		err = &fs.PathError{Op: "open", Path: name, Err: ErrNotPlain}
 	}
 	if err == nil && !st.IsDir() {
 		if why := w.filter(name); why != nil {
@@ -134,7 +136,7 @@ func (w *worktree) Stat(name string) (fs.FileInfo, error) { return w.look("stat"
 func (w *worktree) filter(name string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.filters.check(name, func(name string) ([]byte, error) {
+	return w.filters.Check(name, func(name string) ([]byte, error) {
 		return os.ReadFile(filepath.Join(w.dir, filepath.FromSlash(name)))
 	})
 }
@@ -157,8 +159,25 @@ func (w *worktree) ReadDir(name string) ([]fs.DirEntry, error) {
 	}
 	for i, e := range list {
 		if at := path.Join(name, e.Name()); e.IsDir() && w.isSubmodule(at) {
-			list[i] = fs.FileInfoToDirEntry(info{name: e.Name(), mode: mode(filemode.Submodule)})
+			list[i] = entry{e}
 		}
 	}
 	return list, err
+}
+
+// submodule is a directory that is another repository: no file, and nothing in it is read.
+type submodule struct{ fs.FileInfo }
+
+func (submodule) Mode() fs.FileMode { return fs.ModeIrregular }
+func (submodule) IsDir() bool       { return false }
+
+// entry is that in a list.
+type entry struct{ fs.DirEntry }
+
+func (entry) Type() fs.FileMode { return fs.ModeIrregular }
+func (entry) IsDir() bool       { return false }
+
+func (e entry) Info() (fs.FileInfo, error) {
+	st, err := e.DirEntry.Info()
+	return submodule{st}, err
 }
