@@ -57,8 +57,9 @@ func tamperedStatement(b *besieged) {
 		// Its signature: one digit of the base64.
 		b.alter(key, func(content []byte) []byte {
 			at := strings.Index(string(content), `"sig":"`) + len(`"sig":"`) + 10
-			if content[at]++; content[at] > 'z' || content[at] > '9' && content[at] < 'A' || content[at] > 'Z' &&
-				content[at] < 'a' {
+			if content[at] == 'A' {
+				content[at] = 'B'
+			} else {
 				content[at] = 'A'
 			}
 			return content
