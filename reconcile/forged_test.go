@@ -456,6 +456,47 @@ func TestWhatAnotherVersionMadeOtherwiseCannotBeJudged(t *testing.T) {
 	}
 }
 
+// Of two runs that finish in the other order, the one of the older commit changes nothing. It is told that it is older,
+// and what to do, before anybody looks for a thief; so is a clone that lacks the newer commit.
+func TestARunThatANewerOneOvertookTakesNoHostBack(t *testing.T) {
+	l := newLab(t)
+	at := filepath.Join(l.dir, "store")
+	l.publish(at, "first")
+	old := filepath.Join(t.TempDir(), "old")
+	l.git("clone", "-q", l.repo(), old)
+	l.disk(80)
+	l.publish(at, "second")
+	l.now = l.now.Add(time.Hour)
+	before := l.objects(at)
+	refused := func(what string, o Options, message, hint string) {
+		t.Helper()
+		for _, cache := range []string{o.CacheDir, ""} { // on the machine that published it, and on another one
+			o.CacheDir = cache
+			_, err := Run(t.Context(), o, io.Discard)
+			if !fault.IsRefusal(err) || !strings.Contains(err.Error(), message) ||
+				!strings.HasPrefix(fault.HintOf(err), hint) {
+				t.Errorf("%s: %v; hint %s", what, err, fault.HintOf(err))
+			}
+		}
+		if !maps.Equal(l.objects(at), before) {
+			t.Errorf("%s: the store changed", what)
+		}
+	}
+	o := l.options(at)
+	o.Ref = "main~1"
+	refused("an older commit", o, "is older than what is published", "run it at the head of the branch; to go back, "+
+		"commit the reverse there (git revert)")
+	o.Repo, o.Ref = old, "main"
+	refused("a clone of before", o, "does not exist in the repository", "another run may have been faster: git fetch")
+
+	// The reverse is a commit like any other.
+	l.git("revert", "--no-edit", "HEAD")
+	l.now = l.now.Add(time.Hour)
+	if out, err := Run(t.Context(), l.options(at), io.Discard); err != nil || out.Release != 3 {
+		t.Errorf("after git revert: %+v, %v", out, err)
+	}
+}
+
 // What on-call does after a thief: new keys in a next root, or the same keys in safe hands again. Nothing of what the
 // thief published is carried forward, and what follows is clean; what is built upon it knowingly is not.
 func TestAfterAThiefTheCommitAloneIsPublished(t *testing.T) {

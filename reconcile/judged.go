@@ -151,11 +151,7 @@ func (p *pass) judgeHead(ctx context.Context, release *publish.State) error {
 		}
 		switch v.Status {
 		case judge.Alarm:
-			return fault.Refuse(
-				fmt.Errorf("what is published does not follow from a reviewed commit, and nothing is built upon it: %s",
-					summary(v)),
-				"find out who published it (bakehouse monitor), and take the keys from them (bakehouse root next); "+
-					"then publish from the commit alone: bakehouse reconcile recover --after-alarm")
+			return p.alarmed(v)
 		case judge.Unjudged:
 			console.Note(p.log, "cannot judge what is published, and build upon it: %s", summary(v))
 		default:
@@ -165,6 +161,34 @@ func (p *pass) judgeHead(ctx context.Context, release *publish.State) error {
 		}
 	}
 	return nil
+}
+
+// alarmed refuses to build upon v. To a job that another one overtook, what that one published looks like what a thief
+// publishes from a branch of their own: whether the newer commit was reviewed is not known here, so the hint has both.
+func (p *pass) alarmed(v *judge.Verdict) error {
+	const (
+		atHead = "run it at the head of the branch"
+		thief  = "find out who published it (bakehouse monitor), and take the keys from them (bakehouse root next); " +
+			"then publish from the commit alone: bakehouse reconcile recover --after-alarm"
+	)
+	err := fmt.Errorf("what is published does not follow from a reviewed commit, and nothing is built upon it: %s",
+		summary(v))
+	if len(v.Alarms) > 1 || v.Alarms[0].Field != "commit" || source.CheckCommit(v.Commit) != nil {
+		return fault.Refuse(err, thief)
+	}
+	head := p.head.Commit()
+	if _, lacking := p.head.Repo.Revision(v.Commit); lacking != nil {
+		return fault.Refuse(err, "another run may have been faster: git fetch, and "+atHead+
+			"; if the commit does not exist then either: "+thief)
+	}
+	if newer, failed := p.head.Repo.Contains(v.Commit, head); failed == nil && newer && v.Commit != head {
+		return fault.Refuse(
+			fmt.Errorf("commit %.12s is older than what is published, and would take hosts back: release %d is of "+
+				"commit %.12s, which descends from it", head, v.Release, v.Commit),
+			atHead+"; to go back, commit the reverse there (git revert). If commit %.12s is not on the branch: "+thief,
+			v.Commit)
+	}
+	return fault.Refuse(err, thief)
 }
 
 // remember notes that the head is this pass's own.
