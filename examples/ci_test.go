@@ -306,10 +306,11 @@ func (o *operator) job(bare, ref, script string, env ...string) (code int, out s
 func (o *operator) whereAPlanBelongs(bare string, j jobs, f *forge) {
 	o.t.Helper()
 	token := "BAKEHOUSE_CI_COMMENT_TOKEN=" + f.token
+	ref := "refs/pull/7/merge"
 	run := func(what, want string, calls int, f *forge, env ...string) {
 		o.t.Helper()
 		f.calls = nil
-		code, out := o.job(bare, "refs/pull/7/merge", j.plan, append(slices.Clone(j.env), env...)...)
+		code, out := o.job(bare, ref, j.plan, append(slices.Clone(j.env), env...)...)
 		if code != 0 || !strings.Contains(out, want) || !strings.Contains(out, "+DISK=77") || len(f.calls) != calls {
 			o.t.Errorf("%s: exit code %d, and %q", what, code, f.calls)
 		}
@@ -321,21 +322,74 @@ func (o *operator) whereAPlanBelongs(bare string, j jobs, f *forge) {
 	run("an old run", head[:12]+" is no longer the head of this pull request", 0, f, token)
 	f.head = head
 	run("a fork", "writes no comment", 0, f, token, "BAKEHOUSE_CI_FORK=true")
-	run("a merge queue", "writes no comment", 0, f, token, "BAKEHOUSE_CI_PULL_REQUEST=",
-		"GITHUB_EVENT_NAME=merge_group")
 	f.readOnly = true
 	run("a token that may only read", "may not write comments", 1, f, token)
 	f.readOnly = false
 	if after, _ := f.plan(o.t); after != before {
 		o.t.Errorf("the comment was changed to\n%s", after)
 	}
+	// What is checked out may be no merge. The last commit of the change alone changes nothing.
+	ref = "refs/heads/" + hostile
+	itself := []string{token, "BAKEHOUSE_CI_HEAD=" + head, "BAKEHOUSE_CI_BASE=" + o.rev("main")}
+	run("a merge queue", "writes no comment", 0, f, append(itself, "BAKEHOUSE_CI_PULL_REQUEST=",
+		"GITHUB_EVENT_NAME=merge_group")...)
+	if code, out := o.job(bare, ref, j.plan, append(slices.Clone(j.env), append(itself,
+		"BAKEHOUSE_CI_BASE="+strings.Repeat("1", 40))...)...); code == 0 ||
+		!strings.Contains(out, "fetch the whole history") {
+		o.t.Errorf("a base that the clone lacks: exit code %d", code)
+	}
 	// A forge that answers with all comments whatever the page, and with an error to what it did.
 	gitea := newForge(o.t, "gitea-actions")
 	gitea.endless, gitea.broken, gitea.head = true, 1, head
-	run("a forge that breaks down", marker, 2, gitea, "BAKEHOUSE_CI_COMMENT_TOKEN="+gitea.token,
-		"GITHUB_API_URL="+gitea.URL, "GITEA_ACTIONS=true")
+	run("a forge that breaks down", marker, 2, gitea, append(itself, "BAKEHOUSE_CI_COMMENT_TOKEN="+gitea.token,
+		"GITHUB_API_URL="+gitea.URL, "GITEA_ACTIONS=true")...)
 	if _, calls := gitea.plan(o.t); calls != "POST PATCH" {
 		o.t.Errorf("it was asked to %s", calls)
+	}
+}
+
+// plainCommands are the guide's for forges without a job of ours: of a pull request, and of the protected branch.
+func (o *operator) plainCommands() (plan, publish string) {
+	o.t.Helper()
+	guide, err := os.ReadFile("ci/README.md")
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(guide)) {
+		switch {
+		case strings.HasPrefix(line, "bakehouse check && bakehouse plan "):
+			plan = line
+		case strings.HasPrefix(line, "bakehouse reconcile "):
+			publish = line
+		}
+	}
+	if plan == "" || publish == "" {
+		o.t.Fatal("the guide has no plain commands")
+	}
+	return plan, publish
+}
+
+// plainly runs the guide's commands. What a change brings along does not decide what is planned of it.
+func (o *operator) plainly(bare string) {
+	o.t.Helper()
+	plan, _ := o.plainCommands()
+	path := "PATH=" + filepath.Dir(o.program) + ":" + os.Getenv("PATH")
+	settings := []string{"ref: origin/main", "base: HEAD", "worktree: false", "repo: ."}
+	for _, setting := range settings {
+		o.write("bakehouse.yaml", setting+"\n")
+		o.commit(setting)
+		o.git("push", "-q", "-f", "origin", "HEAD:refs/heads/plain")
+		if code, out := o.job(bare, "refs/heads/plain", plan, path); code == 0 ||
+			!strings.Contains(out, "error: bakehouse.yaml:1:") {
+			o.t.Errorf("%s: exit code %d", setting, code)
+		}
+	}
+	o.git("reset", "-q", "--hard", fmt.Sprintf("HEAD~%d", len(settings)))
+	o.git("rm", "-q", "bakehouse.yaml")
+	o.commit("no settings")
+	o.git("push", "-q", "-f", "origin", "HEAD:refs/heads/plain")
+	if code, out := o.job(bare, "refs/heads/plain", plan, path); code != 0 || !strings.Contains(out, "+DISK=77") {
+		o.t.Errorf("the plain plan: exit code %d", code)
 	}
 }
 
@@ -425,6 +479,7 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 			}
 			if name == "GitHub" {
 				o.whereAPlanBelongs(bare, j, f)
+				o.plainly(bare)
 			}
 			if code, _ := o.job(bare, "refs/heads/"+hostile, j.plan,
 				append(j.env, "CI_MERGE_REQUEST_DIFF_BASE_SHA="+o.rev("main"), "BAKEHOUSE_CI_COMMENT_TOKEN=wrong")...); code == 0 {
@@ -455,6 +510,13 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 			if code, out := o.job(bare, "main", j.publish, env...); code != 0 ||
 				!strings.Contains(out, "nothing to publish: release 2") {
 				t.Errorf("a run without a change: exit code %d", code)
+			}
+			_, plain := o.plainCommands()
+			keyed := append(env, "BAKEHOUSE_KEY_DIR="+keyDir+".offline", "BAKEHOUSE_CONFIG=/dev/null",
+				"PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"))
+			if code, out := o.job(bare, "main", plain, keyed...); code != 0 ||
+				!strings.Contains(out, "nothing to publish: release 2") {
+				t.Errorf("the plain command publishes otherwise: exit code %d", code)
 			}
 			if code, out := o.job(bare, "main", j.publish, append(env, "BAKEHOUSE_STORE="+o.store+"x")...); code != 1 ||
 				!strings.Contains(out, "has no release") {
