@@ -322,6 +322,12 @@ func (o *operator) whereAPlanBelongs(bare string, j jobs, f *forge) {
 	run("an old run", head[:12]+" is no longer the head of this pull request", 0, f, token)
 	f.head = head
 	run("a fork", "writes no comment", 0, f, token, "BAKEHOUSE_CI_FORK=true")
+	signers := "BAKEHOUSE_CI_ALLOWED_SIGNERS=alice@example.com ssh-ed25519 " +
+		"AAAAC3NzaC1lZDI1NTE5AAAAIG5vIGtleTogbm9ib2R5IGhhcyBhIHByaXZhdGUgb25l"
+	if code, out := o.job(bare, ref, j.plan, append(slices.Clone(j.env), signers)...); code != 3 ||
+		!strings.Contains(out, "Refused:") || !strings.Contains(out, "is not signed") {
+		o.t.Errorf("a change that is not signed could not be published, and has the exit code %d", code)
+	}
 	f.readOnly = true
 	run("a token that may only read", "may not write comments", 1, f, token)
 	f.readOnly = false

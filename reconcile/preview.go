@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"time"
 
 	"bakehouse/reconcile/console"
@@ -27,6 +28,7 @@ type Preview struct {
 	Against  string // store to compare with; empty: none
 	Out      string // file for the saved plan; empty: none
 	Version  string // of this program
+	Commits  source.CommitCheck
 
 	git    *source.Repo
 	cache  *cache.Cache
@@ -84,15 +86,41 @@ func (p *Preview) Report(ctx context.Context, log io.Writer) (r *plan.Report, re
 			r.Notes = append(r.Notes, a.String())
 		}
 	}
+	var refusals []error
 	if diff.Count(plan.Removed) > p.head.Fleet.Limits.Removable(diff.Published()) {
-		if refusal = checkRemovals(p.git, diff, p.before, p.head); refusal != nil {
-			r.Refused = refusal.Error()
-			if hint := fault.HintOf(refusal); hint != "" {
-				r.Refused += "; " + hint
-			}
+		refusals = append(refusals, checkRemovals(p.git, diff, p.before, p.head))
+	}
+	unsigned, err := p.unsigned(before.Commit)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, err := range append(refusals, unsigned) {
+		if err == nil {
+			continue
 		}
+		text := err.Error()
+		if hint := fault.HintOf(err); hint != "" {
+			text += "; " + hint
+		}
+		text = strings.ReplaceAll(text, "\n", "; ")
+		r.Refused, refusal = strings.TrimPrefix(r.Refused+"; "+text, "; "), errors.Join(refusal, err)
 	}
 	return r, refusal, nil
+}
+
+// unsigned is why the commits since base do not verify, nil if they do or need not.
+func (p *Preview) unsigned(base string) (refusal, err error) {
+	if p.Worktree {
+		return nil, nil
+	}
+	v, err := p.Commits.Open(p.git, p.head.Commit(), time.Now())
+	if v != nil && err == nil {
+		_, err = v.Since(base)
+	}
+	if fault.IsRefusal(err) {
+		return err, nil
+	}
+	return nil, err
 }
 
 // side is s as one side of a plan.

@@ -35,7 +35,8 @@ It compares with the commit's first parent, which for the merge commit of a pull
 where the content of packages comes from the commit of that release if the clone has it.
 
 Like reconcile, it refuses to remove more hosts than limits.removed in fleet.cue (default 50, and half), unless a commit
-message since the base accounts for them: "Bakehouse-Remove: hosts/web 120".
+message since the base accounts for them: "Bakehouse-Remove: hosts/web 120". With --allowed-signers or --keyring it says
+whether reconcile would take the commits since the base: in the job of a pull request, before they are merged.
 
 Exit codes: 0 done, 1 error; with --detailed-exitcode 0 no changes, 1 error, 2 changes; 3 something did not verify.`),
 		Example: `  bakehouse plan
@@ -76,6 +77,7 @@ Exit codes: 0 done, 1 error; with --detailed-exitcode 0 no changes, 1 error, 2 c
 		},
 	}
 	state.add(cmd)
+	commitFlags(cmd, &p.Commits)
 	f := cmd.Flags()
 	f.StringVar(&p.Base, "base", "", "commit, branch or tag to compare with (default the first parent; with --against "+
 		"the published commit)")

@@ -42,8 +42,9 @@ go.
 With --allowed-signers or --keyring, nothing is published unless every commit from the last published one to the head is
 signed by someone named there, over all parents of merges, and the head descends from the published commit. SSH: the
 line must allow the namespace "git" and match the committer's address; the key must be valid at the commit's date. End a
-retired key with valid-before, remove a stolen one. OpenPGP: the key must not be expired or revoked now. The files must
-be outside of the repository. A refusal exits with 3 and changes nothing.
+retired key with valid-before, remove a stolen one. OpenPGP: the key must not be expired or revoked now. A merge commit,
+as a forge's button makes it, needs no signature if its branch was up to date: its second parent descends from its first
+and has the same files. The key files must be outside of the repository. A refusal exits with 3 and changes nothing.
 
 What it builds upon it judges first, as "bakehouse monitor" does, unless it was published or judged here before: if that
 does not follow from a commit which --ref descends from, it exits with 3 and changes nothing.

@@ -32,6 +32,9 @@ import (
 //	  its commits back. The hole that remains: on top of commits that are all older than the key's end. A key that was
 //	  stolen, rather than retired, has to leave the file.
 //	- OpenPGP: the key must be in the keyring and, as for gpg and git, not be expired or revoked now.
+//
+// A merge that a forge's button made needs no signature of its own if it only takes over what its second parent signed:
+// see takesOver.
 type Verifier struct {
 	repo    *Repo
 	signers *Signers
@@ -57,7 +60,7 @@ func (v *Verifier) Commit(commit string) (Signed, error) {
 	if err != nil {
 		return Signed{}, err
 	}
-	return v.verify(c, v.at(c.Committer.When))
+	return v.verify(c, v.at(c.Committer.When), nil)
 }
 
 // Since verifies every commit that head descends from (itself included) and base does not, over all parents of merges.
@@ -98,9 +101,12 @@ func (v *Verifier) all(w *walk) ([]Signed, error) {
 			}
 		}
 		times[c.Hash] = at
-		s, err := v.verify(c, v.at(at))
+		s, err := v.verify(c, v.at(at), times)
 		if err != nil {
-			refused = append(refused, err)
+			said := func(r error) bool { return r.Error() == err.Error() } // of the branch that this merges
+			if !slices.ContainsFunc(refused, said) {
+				refused = append(refused, err)
+			}
 			continue
 		}
 		signed = append(signed, s)
@@ -119,15 +125,58 @@ func (v *Verifier) at(t time.Time) time.Time {
 	return t
 }
 
-// verify checks one commit, at being the instant at which it counts as signed.
-func (v *Verifier) verify(c *object.Commit, at time.Time) (Signed, error) {
+// verify checks one commit, at being the instant at which it counts as signed, and times those of commits that it
+// descends from, as far as they are known.
+func (v *Verifier) verify(c *object.Commit, at time.Time, times map[plumbing.Hash]time.Time) (Signed, error) {
 	who, err := v.signer(c, at)
-	if err != nil {
-		return Signed{}, fault.Refuse(fmt.Errorf("commit %s (author %s, committer %s): %w", c.Hash, person(c.Author),
-			person(c.Committer), err),
-			"nothing was changed; what is not published yet can be rebased, each commit signed by someone who may sign")
+	if err == nil {
+		return Signed{Commit: c.Hash.String(), Signer: who}, nil
 	}
-	return Signed{Commit: c.Hash.String(), Signer: who}, nil
+	hint := "nothing was changed; what is not published yet can be rebased, each commit signed by someone who may sign"
+	if len(c.ParentHashes) == 2 {
+		head, why := v.takesOver(c)
+		if why == nil {
+			at, ok := times[head.Hash]
+			if !ok {
+				at = head.Committer.When
+			}
+			s, err := v.verify(head, v.at(at), times)
+			return Signed{Commit: c.Hash.String(), Signer: s.Signer}, err
+		}
+		err = fmt.Errorf("%w, and it is more than the merge of a signed branch: %w", err, why)
+		hint = "nothing was changed; let the forge merge only branches that are up to date, by a merge commit; what " +
+			"is not published yet can be merged again, signed by someone who may sign"
+	}
+	return Signed{}, fault.Refuse(fmt.Errorf("commit %s (author %s, committer %s): %w", c.Hash, person(c.Author),
+		person(c.Committer), err), "%s", hint)
+}
+
+// takesOver returns the second parent of a merge that adds nothing to it: that parent descends from the first one, and
+// has the merge's tree. This is the merge of a branch that was up to date, as forges make it without the signature of
+// anyone who may sign. Publishing it is publishing the branch's head, which is verified in its place, so that neither
+// the forge nor its key decides what is published.
+func (v *Verifier) takesOver(merge *object.Commit) (head *object.Commit, why error) {
+	_, raw, err := readObject(v.repo.git.Objects, plumbing.CommitObject, merge.Hash)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkOrder(raw); err != nil {
+		return nil, err
+	}
+	base := merge.ParentHashes[0]
+	if head, err = v.repo.load(merge.ParentHashes[1]); err != nil {
+		return nil, fmt.Errorf("commit %s: %w", merge.ParentHashes[1], err)
+	}
+	current, err := v.repo.Contains(head.Hash.String(), base.String())
+	switch {
+	case err != nil:
+		return nil, err
+	case !current:
+		return nil, fmt.Errorf("its second parent %.12s does not descend from its first, %.12s", head.Hash, base)
+	case head.TreeHash != merge.TreeHash:
+		return nil, fmt.Errorf("its files are not those of its second parent %.12s", head.Hash)
+	}
+	return head, nil
 }
 
 func person(s object.Signature) string { return fmt.Sprintf("%.100q", s.Name+" <"+s.Email+">") }
@@ -222,9 +271,27 @@ func (r *Repo) payload(c *object.Commit) ([]byte, error) {
 	return content(stripped)
 }
 
-// checkHeaders refuses a commit object whose headers git would not write. The signature's place is not covered by the
-// signature: put between the parents, it hides those below it from whoever reads headers in order.
+// checkHeaders refuses a commit object whose headers git would not write, or that has not one signature.
 func checkHeaders(raw []byte) error {
+	if err := checkOrder(raw); err != nil {
+		return err
+	}
+	head, _, _ := bytes.Cut(raw, []byte("\n\n"))
+	signatures := 0
+	for line := range bytes.Lines(head) {
+		if bytes.HasPrefix(line, []byte("gpgsig")) {
+			signatures++
+		}
+	}
+	if signatures != 1 {
+		return fmt.Errorf("has %d signatures", signatures)
+	}
+	return nil
+}
+
+// checkOrder refuses a commit object whose headers git would not write. The signature's place is not covered by the
+// signature: put between the parents, it hides those below it from whoever reads headers in order.
+func checkOrder(raw []byte) error {
 	head, _, ok := bytes.Cut(raw, []byte("\n\n"))
 	if !ok {
 		return errors.New("has no end of headers")
@@ -241,21 +308,14 @@ func checkHeaders(raw []byte) error {
 	for next("parent") {
 	}
 	good = good && next("author") && next("committer")
-	signatures := 0
 	for i, line := range lines {
 		name, _, _ := strings.Cut(line, " ")
-		switch {
-		case slices.Contains([]string{"tree", "parent", "author", "committer"}, name), name == "" && i == 0:
+		if slices.Contains([]string{"tree", "parent", "author", "committer"}, name) || name == "" && i == 0 {
 			good = false
-		case strings.HasPrefix(name, "gpgsig"):
-			signatures++
 		}
 	}
 	if !good {
 		return errors.New("has headers in an order that git does not write, which can hide parents")
-	}
-	if signatures != 1 {
-		return fmt.Errorf("has %d signatures", signatures)
 	}
 	return nil
 }
