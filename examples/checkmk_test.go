@@ -26,6 +26,7 @@ lib=/usr/lib/check_mk_agent etc=/etc/check_mk var=/var/lib/check_mk_agent
 echo '<<<check_mk>>>'
 echo "Version: stand-in"
 echo "User: $(id -un)"
+[ "$MK_READ_REMOTE" != true ] || { read -r remote && echo "Remote: $remote"; }
 [ -f $etc/encryption.cfg ] && . $etc/encryption.cfg && echo "Encrypted: $ENCRYPTED ${#PASSPHRASE}"
 for p in $lib/plugins/*; do [ -f "$p" ] && [ -x "$p" ] && "$p"; done
 mkdir -p $var/cache
@@ -42,6 +43,25 @@ echo '<<<mrpe>>>'
 	case "$line" in "("*) interval="${line%%)*}" line="${line#*) }" ;; esac
 	echo "$name $interval) $($line)"
 done <$etc/mrpe.cfg
+`
+
+// controllerStandIn answers on the port that its settings name, if there is a registration: what it writes to the
+// agent's socket and reads from there is as the controller does it. There is no TLS in it.
+const controllerStandIn = `#!/usr/bin/perl
+use strict;
+use IO::Socket::INET;
+use IO::Socket::UNIX;
+my $home = (getpwnam('cmk-agent'))[7];
+sub slurp { local $/; open(my $f, '<', $_[0]) or return ''; <$f> }
+my ($port) = slurp("$home/cmk-agent-ctl.toml") =~ /^pull_port = (\d+)$/m;
+my $door = IO::Socket::INET->new(Listen => 5, LocalPort => $port, ReuseAddr => 1) or die $!;
+while (my $c = $door->accept) {
+	my $registered = slurp("$home/registered_connections.json");
+	my $agent = IO::Socket::UNIX->new('/run/check-mk-agent.socket');
+	print $agent $c->peerhost . "\n";
+	print $c "by " . getpwuid($>) . " for $registered", <$agent> if $registered;
+	close $c;
+}
 `
 
 const checkmkRules = `package hosts
@@ -122,6 +142,13 @@ func TestCheckmkAnswersOnARealHost(t *testing.T) {
 	}
 	release("The fleet")
 
+	// As Checkmk's own package leaves a host that is registered.
+	const registration = "/var/lib/cmk-agent/registered_connections.json"
+	h.Run("useradd", "--system", "--home-dir", "/var/lib/cmk-agent", "--shell", "/bin/false", "cmk-agent")
+	h.Run("install", "-d", "-o", "cmk-agent", "-g", "cmk-agent", "/var/lib/cmk-agent")
+	h.Write(registration, 0o600, []byte("the site\n"))
+	h.Run("chown", "cmk-agent:cmk-agent", registration)
+
 	// Checkmk's own package gives way.
 	h.Copy("/root/vendor.deb", 0o644, filepath.Join(o.repo, "vendor/check-mk-agent.deb"))
 	h.Run("dpkg", "--install", "/root/vendor.deb")
@@ -190,7 +217,31 @@ func TestCheckmkAnswersOnARealHost(t *testing.T) {
 	}
 	h.Run("rm", "/root/steps")
 
+	// With the controller, a registration of before the switch is valid, and nobody else reads what the agent says.
+	o.replace("hosts/rules.cue", `agent: {`,
+		`controller: {archive: "vendor/check-mk-agent.deb", member: "usr/bin/cmk-agent-ctl"}
+		agent: {`)
+	o.replace("hosts/rules.cue", `only_from:`, "//")
+	release("With the controller")
+	h.Run("dpkg", "--install", "/root/web01.deb")
+	until(t, h, func() bool {
+		got, err := dial(door)
+		return err == nil && strings.HasPrefix(got, "by cmk-agent for the site\n")
+	})
+	if got := answer(t, door); !strings.Contains(got, "User: cmk\n") ||
+		!strings.Contains(got, "Remote: "+h.Gateway.String()+"\n") {
+		t.Errorf("the agent says by its controller\n%s", got)
+	}
+	if got := h.Run("stat", "--format=%a %U %n", registration, "/run/check-mk-agent.socket"); got != "600 cmk-agent "+
+		registration+"\n600 cmk-agent /run/check-mk-agent.socket\n" {
+		t.Error(got)
+	}
+	h.Run("rm", "/root/steps")
+
 	h.Run("dpkg", "--remove", "bakehouse-agent")
+	if got := h.Run("cat", registration); got != "the site\n" {
+		t.Errorf("after a removal the registration is %q", got)
+	}
 	steps("a removal", "prerm remove steps", "postrm remove steps")
 	until(t, h, func() bool { _, err := dial(door); return err != nil })
 	if got, _ := h.Try("systemctl", "is-active", "steps-beat.timer", "checkmk.socket"); got != "inactive\ninactive\n" {
@@ -207,6 +258,7 @@ func vendorAgent(t *testing.T, to string) {
 	for name, text := range map[string]string{
 		"DEBIAN/control":         "Package: check-mk-agent\nVersion: 2.3.0-1\nArchitecture: all\nMaintainer: nobody <nobody@example.com>\nDescription: a stand-in\n",
 		"usr/bin/check_mk_agent": agentStandIn,
+		"usr/bin/cmk-agent-ctl":  controllerStandIn,
 		// Its units leave with it, after ours came.
 		"lib/systemd/system/check-mk-agent.socket":   "[Socket]\nListenStream=6556\nAccept=yes\n",
 		"lib/systemd/system/check-mk-agent@.service": "[Service]\nExecStart=/usr/bin/check_mk_agent\n",

@@ -205,6 +205,10 @@ func connectionUnits(plugin string, s fleet.Service, u *unitText) ([]unit, error
 	for _, at := range s.Listen {
 		door.set("ListenStream", at)
 	}
+	if s.ListenUser != "" {
+		door.set("SocketUser", s.ListenUser)
+		door.set("SocketMode", "0600")
+	}
 	door.set("Accept", "yes")
 	door.allow(s.Allow)
 	door.section("Install")

@@ -11,7 +11,8 @@ import (
 // checkmkFleet has the plugin, and an agent's script.
 func checkmkFleet(t *testing.T) *Repo {
 	t.Helper()
-	return loaded(t, repo(map[string]string{"vendor/agent": "#!/bin/sh\n", "vendor/mk_apt": "#!/bin/sh\n",
+	return loaded(t, repo(map[string]string{"vendor/agent": "#!/bin/sh\n", "vendor/ctl": "#!/bin/sh\n",
+		"vendor/mk_apt":   "#!/bin/sh\n",
 		"hosts/all/r.cue": "package all\nrules: checkmk: [{when: hosts: [], value: {}}]\n"}))
 }
 
@@ -61,13 +62,13 @@ func TestCheckmkPutsEverythingWhereTheAgentLooks(t *testing.T) {
 }
 
 func TestCheckmkRunsAsAUserOfItsOwn(t *testing.T) {
-	out, err := checkmk(t, `agent: "vendor/agent", user: "cmk", passphrase: "12345678"`)
+	out, err := checkmk(t, `agent: "vendor/agent", user: "cmk", passphrase: "12345678", only_from: "::/0"`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(out.Users) != 1 || out.Users[0].Name != "cmk" || out.Services[0].User != "cmk" ||
 		fileOf(t, out, "/etc/check_mk/encryption.cfg").Owner != "cmk" ||
-		!strings.Contains(out.Scripts["postinst"], "chown -R cmk:cmk") || len(out.Services[0].Allow) != 0 ||
+		!strings.Contains(out.Scripts["postinst"], "chown -R cmk:cmk") || len(out.Services[0].Allow) != 1 ||
 		out.Services[0].Listen[0] != "6556" {
 		t.Errorf("%+v", out)
 	}
@@ -77,7 +78,7 @@ func TestCheckmkRefusesWhatTheAgentWouldMisread(t *testing.T) {
 	f := checkmkFleet(t)
 	for name, c := range map[string]struct{ value, want string }{
 		"no agent":                       {``, "needs the parameter agent"},
-		"an agent that is not there":     {`agent: "vendor/none"`, "there is no file vendor/none"},
+		"an agent that is not there":     {`agent: "vendor/none", only_from: "::1"`, "there is no file vendor/none"},
 		"a passphrase with a line break": {`agent: "vendor/agent", passphrase: "12345678\nx"`, "passphrase"},
 		"a short passphrase":             {`agent: "vendor/agent", passphrase: "1234567"`, "passphrase"},
 		"an MRPE command with a line break": {`agent: "vendor/agent", mrpe: [{name: "a", command: "/bin/x\ny"}]`,
@@ -85,7 +86,7 @@ func TestCheckmkRefusesWhatTheAgentWouldMisread(t *testing.T) {
 		"an MRPE name with a line break": {`agent: "vendor/agent", mrpe: [{name: "a\nb", command: "/bin/x"}]`, "name"},
 		"an MRPE line that is a comment": {`agent: "vendor/agent", mrpe: [{name: "#a", command: "/bin/x"}]`, "name"},
 		"a plug-in outside its folder":   {`agent: "vendor/agent", plugins: [{name: "../x", content: ""}]`, "name"},
-		"a plug-in without bytes": {`agent: "vendor/agent", plugins: [{name: "x"}]`,
+		"a plug-in without bytes": {`agent: "vendor/agent", only_from: "::1", plugins: [{name: "x"}]`,
 			"not exactly one of content, source and program"},
 		"an interval without a unit": {`agent: "vendor/agent", plugins: [{name: "x", content: "", interval: "300"}]`,
 			"interval"},
@@ -96,7 +97,7 @@ func TestCheckmkRefusesWhatTheAgentWouldMisread(t *testing.T) {
 		"only_from that is a name":      {`agent: "vendor/agent", only_from: "monitoring.example"`, "only_from"},
 		"only_from that is no address": {`agent: "vendor/agent", only_from: "1.2.3"`,
 			"neither an address nor a network"},
-		"a port that is none": {`agent: "vendor/agent", listen: "99999"`, "is not a port"},
+		"a port that is none": {`agent: "vendor/agent", only_from: "::1", listen: "99999"`, "is not a port"},
 		"a field that executables do not have": {`agent: "vendor/agent", plugins: [{name: "x", content: "", every: "5m"}]`,
 			"every"},
 	} {
@@ -111,5 +112,51 @@ func TestCheckmkRefusesWhatTheAgentWouldMisread(t *testing.T) {
 				t.Errorf("got %v, want %s", err, c.want)
 			}
 		})
+	}
+}
+
+func TestCheckmkWithItsControllerIsAsItsOwnPackageHadIt(t *testing.T) {
+	out, err := checkmk(t, `agent: "vendor/agent", controller: "vendor/ctl", listen: "6557"
+		only_from: "192.0.2.7 10.0.0.0/8"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ctl := fileOf(t, out, "/usr/bin/cmk-agent-ctl"); ctl.Repo != "vendor/ctl" || ctl.Mode != 0o755 {
+		t.Errorf("%+v", ctl)
+	}
+	if got := string(fileOf(t, out, "/var/lib/cmk-agent/cmk-agent-ctl.toml").Content); !strings.HasSuffix(got,
+		"\npull_port = 6557\nallowed_ip = [\"192.0.2.7\",\"10.0.0.0/8\"]\n") {
+		t.Error(got)
+	}
+	// The agent answers the controller alone; that one opens the port.
+	agent, ctl := out.Services[0], out.Services[1]
+	if agent.Name != "checkmk" || !reflect.DeepEqual(agent.Listen, []string{"/run/check-mk-agent.socket"}) ||
+		agent.ListenUser != "cmk-agent" || len(agent.Allow) != 0 ||
+		!strings.Contains(agent.Exec, "MK_READ_REMOTE=true") {
+		t.Errorf("%+v", agent)
+	}
+	if ctl.Name != "checkmk-controller" || ctl.Exec != "/usr/bin/cmk-agent-ctl daemon" || ctl.User != "cmk-agent" {
+		t.Errorf("%+v", ctl)
+	}
+	if u := out.Users[0]; u.Name != "cmk-agent" || u.Home != "/var/lib/cmk-agent" || len(out.Warnings) != 0 {
+		t.Errorf("%+v, warnings %q", u, out.Warnings)
+	}
+	if _, err := checkmk(t, `agent: "vendor/agent", controller: "vendor/ctl", listen: "127.0.0.1:6556"`); err == nil {
+		t.Error("the controller listens on every address")
+	}
+}
+
+func TestCheckmkWithoutItsControllerIsUnencryptedAndNamesWhoMayConnect(t *testing.T) {
+	if _, err := checkmk(t, `agent: "vendor/agent"`); err == nil ||
+		!strings.Contains(err.Error(), "needs the parameter only_from") {
+		t.Error(err)
+	}
+	out, err := checkmk(t, `agent: "vendor/agent", only_from: "192.0.2.7"`)
+	if err != nil || len(out.Warnings) != 1 || !strings.Contains(out.Warnings[0], "unencrypted") {
+		t.Errorf("%v %+v", err, out)
+	}
+	out, err = checkmk(t, `agent: "vendor/agent", only_from: "192.0.2.7", passphrase: "12345678"`)
+	if err != nil || len(out.Warnings) != 0 {
+		t.Errorf("with a passphrase: %v %+v", err, out)
 	}
 }

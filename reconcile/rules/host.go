@@ -105,6 +105,9 @@ func (r *resolver) output(ctx context.Context, res *Result, p given) (*output, e
 	var err error
 	if out.Output, err = r.plugins.Output(ctx, p.plugin, in, values(p.params)); err == nil {
 		out.ok = true
+		for _, w := range out.Warnings {
+			r.warn(fleet.Problem{Pos: p.rules[0].Pos, Msg: "plugin " + p.plugin + ": " + w}, res.Host)
+		}
 	} else if err := r.blame(err, res.Host, p.rules[0].Pos); err != nil {
 		return nil, err
 	}

@@ -50,6 +50,7 @@ func TestARecipeIsNamedByAllThatIsInIt(t *testing.T) {
 		"another command":    func(o *fleet.Output) { o.Services[0].Exec = "/bin/t" },
 		"another run-as":     func(o *fleet.Output) { o.Services[0].User = "u" },
 		"a listener":         func(o *fleet.Output) { o.Services[0].Listen = []string{"6556"} },
+		"a socket's user":    func(o *fleet.Output) { o.Services[0].ListenUser = "u" },
 		"who may connect":    func(o *fleet.Output) { o.Services[0].Allow = []string{"10.0.0.0/8"} },
 		"another script":     func(o *fleet.Output) { o.Scripts["postinst"] = "false" },
 		"another step":       func(o *fleet.Output) { o.Scripts = map[string]string{"posttrans": "true"} },

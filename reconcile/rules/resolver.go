@@ -17,6 +17,7 @@ type resolver struct {
 	recipes map[string]*Recipe // by the numbers of the outputs
 	byID    map[schema.RecipeID]*Recipe
 	ps      fleet.Problems
+	told    fleet.Problems // what plugins warn of
 	noted   map[string]bool
 	uses    map[*fleet.Rule]*use // nil: nobody asks
 	anyKeys map[fleet.Pos]bool   // thresholds of hosts for which no rule says whose keys count
@@ -85,12 +86,17 @@ func (r *resolver) blame(err error, h *fleet.Host, at fleet.Pos) error {
 }
 
 // note keeps a problem once, with the first host that shows it.
-func (r *resolver) note(p fleet.Problem, h *fleet.Host) {
+func (r *resolver) note(p fleet.Problem, h *fleet.Host) { r.once(&r.ps, p, h) }
+
+// warn keeps a warning likewise.
+func (r *resolver) warn(p fleet.Problem, h *fleet.Host) { r.once(&r.told, p, h) }
+
+func (r *resolver) once(to *fleet.Problems, p fleet.Problem, h *fleet.Host) {
 	key := p.Pos.String() + p.Msg
 	if r.noted[key] {
 		return
 	}
 	r.noted[key] = true
 	p.Msg += " (host " + h.Name + ")"
-	r.ps = append(r.ps, p)
+	*to = append(*to, p)
 }

@@ -58,6 +58,6 @@ func Resolve(ctx context.Context, f *fleet.Fleet, plugins Evaluator) (*Resolved,
 			h.Lacks = ""
 		}
 	}
-	res.Warnings = slices.Concat(without, unstarted(res), r.warnings(res))
+	res.Warnings = slices.Concat(without, unstarted(res), r.told.Sorted(), r.warnings(res))
 	return res, nil
 }

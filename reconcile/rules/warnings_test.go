@@ -96,6 +96,17 @@ func TestWarningsNameRulesWithoutEffect(t *testing.T) {
 		m.Folders[""].Rules["p"][1].Value = set("s", map[string]int{"z": 4})
 		m.checkWarnings(t, "")
 	})
+	t.Run("what a plugin warns of, once per rule and with the first host", func(t *testing.T) {
+		m := newModel()
+		m.plugin("p", func(fleet.Inputs, map[string]fleet.Value) fleet.Output {
+			return fleet.Output{Warnings: []string{"w"}}
+		})
+		m.rule("", "p", fleet.Rule{Pos: at(2, 1)})
+		m.checkWarnings(t, "hosts/r.cue:2:1: plugin p: w (host a)")
+		if n := len(m.resolve(t).Warnings); n != 1 {
+			t.Errorf("%d warnings", n)
+		}
+	})
 	t.Run("lists that are appended all count", func(t *testing.T) {
 		m := newModel()
 		m.rule("", "p", fleet.Rule{Value: set("l", []string{"a"})})

@@ -59,6 +59,8 @@ func Service(os, plugin string, s fleet.Service) (Unit, error) {
 	case err != nil:
 	case s.Directories != fleet.Directories{}:
 		err = errors.New("directories are made by systemd only")
+	case s.ListenUser != "":
+		err = errors.New("who may connect to a Unix socket (listenUser) is seen to by systemd only")
 	case len(s.Allow) > 0:
 		err = errors.New("who may connect (allow) is seen to by systemd only")
 	}

@@ -24,6 +24,7 @@ type Output struct {
 	Relations Relations
 	Scripts   map[string]string // by step, one of Steps; POSIX shell
 	Health    *schema.HealthCheck
+	Warnings  []string // for people: no part of what is on the host
 }
 
 // Steps are the steps of installing and removing at which scripts run. A format that lacks pretrans and posttrans runs
@@ -78,7 +79,9 @@ type Service struct {
 	Restart         string   `json:"restart"`          // as systemd's Restart=
 	Enable          bool     `json:"enable"`           // start it at installation and at boot
 	Listen          []string `json:"listen,omitempty"` // as systemd's ListenStream=
-	Allow           []string `json:"allow,omitempty"`  // addresses and networks in canonical form; none: all
+	// who may connect to Unix sockets; empty: all
+	ListenUser string   `json:"listenUser,omitempty"`
+	Allow      []string `json:"allow,omitempty"` // addresses and networks in canonical form; none: all
 	// Its own folders, by their names below /run, /var/lib, /var/cache and /var/log.
 	Directories Directories `json:"directories,omitzero"`
 	Pos         Pos         `json:"-"`

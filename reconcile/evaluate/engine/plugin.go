@@ -20,7 +20,8 @@ import (
 )
 
 // Sections are the fields of a plugin that say what it puts on a host.
-var Sections = []string{"files", "services", "intervals", "users", "groups", "relations", "scripts", "health"}
+var Sections = []string{"files", "services", "intervals", "users", "groups", "relations", "scripts", "health",
+	"warnings"}
 
 var (
 	pluginPath = cue.ParsePath("plugin")

@@ -52,6 +52,7 @@ func (d *decoder) service(name string, n *result.Node) fleet.Service {
 	}
 	d.program(n, "service", name)
 	s.Listen, s.Allow = d.listen(name, n.Get("listen")), d.allow(name, n.Get("allow"))
+	s.ListenUser = d.account(n.Get("listenUser"), "service "+name)
 	s.Directories = d.directories(name, n)
 	return s
 }
