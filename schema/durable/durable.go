@@ -18,6 +18,80 @@ type Disk struct {
 	// Around, if set, is called instead of each system call that changes something, and decides whether do is called
 	// and what the call returns. It is how tests fail each step, before or after it took effect.
 	Around func(c Call, do func() error) error
+
+	// In, if set, says through what a path is reached, and under which name there: a directory whose writer is not
+	// trusted is changed through its os.Root, so that no link in it leads elsewhere.
+	In func(path string) (files Files, name string, err error)
+}
+
+// Files makes the calls on files; *os.Root does.
+type Files interface {
+	Open(name string) (*os.File, error)
+	OpenFile(name string, flag int, perm fs.FileMode) (*os.File, error)
+	Lstat(name string) (fs.FileInfo, error)
+	Stat(name string) (fs.FileInfo, error)
+	Mkdir(name string, perm fs.FileMode) error
+	Link(from, name string) error
+	Rename(from, name string) error
+	Symlink(target, name string) error
+	Remove(name string) error
+}
+
+// Machine is the whole file system, as package os has it.
+var Machine Files = machine{}
+
+type machine struct{}
+
+func (machine) Open(name string) (*os.File, error) { return os.Open(name) }
+func (machine) OpenFile(name string, flag int, perm fs.FileMode) (*os.File, error) {
+	return os.OpenFile(name, flag, perm)
+}
+func (machine) Lstat(name string) (fs.FileInfo, error)    { return os.Lstat(name) }
+func (machine) Stat(name string) (fs.FileInfo, error)     { return os.Stat(name) }
+func (machine) Mkdir(name string, perm fs.FileMode) error { return os.Mkdir(name, perm) }
+func (machine) Link(from, name string) error              { return os.Link(from, name) }
+func (machine) Rename(from, name string) error            { return os.Rename(from, name) }
+func (machine) Symlink(target, name string) error         { return os.Symlink(target, name) }
+func (machine) Remove(name string) error                  { return os.Remove(name) }
+
+// at is what a path is reached through.
+func (d Disk) at(path string) (Files, string, error) {
+	if d.In == nil {
+		return Machine, path, nil
+	}
+	return d.In(path)
+}
+
+// on makes one call on a path.
+func (d Disk) on(path string, do func(files Files, name string) error) error {
+	files, name, err := d.at(path)
+	if err != nil {
+		return err
+	}
+	return do(files, name)
+}
+
+// onTwo makes one call on two paths below the same directory.
+func (d Disk) onTwo(from, path string, do func(files Files, from, name string) error) error {
+	return d.on(path, func(files Files, name string) error {
+		return d.on(from, func(_ Files, from string) error { return do(files, from, name) })
+	})
+}
+
+func (d Disk) lstat(path string) (info fs.FileInfo, err error) {
+	err = d.on(path, func(files Files, name string) error {
+		info, err = files.Lstat(name)
+		return err
+	})
+	return info, err
+}
+
+func (d Disk) stat(path string) (info fs.FileInfo, err error) {
+	err = d.on(path, func(files Files, name string) error {
+		info, err = files.Stat(name)
+		return err
+	})
+	return info, err
 }
 
 // Call names a system call and the path that it is about; for link and rename, From is the path that is there.
@@ -85,15 +159,17 @@ func (d Disk) Create(path string, r io.Reader, perm fs.FileMode) error {
 
 // CreateVia is Create with the temporary file in another directory of the same file system.
 func (d Disk) CreateVia(tempDir, path string, r io.Reader, perm fs.FileMode) error {
-	if _, err := os.Lstat(path); err == nil {
+	if _, err := d.lstat(path); err == nil {
 		return d.exists(path)
 	}
 	temp, err := d.writeTemp(tempDir, r, perm)
 	if err != nil {
 		return err
 	}
-	err = d.around(Call{Name: "link", Path: path, From: temp}, func() error { return os.Link(temp, path) })
-	if errors.Is(err, fs.ErrExist) && sameFile(temp, path) {
+	err = d.around(Call{Name: "link", Path: path, From: temp}, func() error {
+		return d.onTwo(temp, path, Files.Link)
+	})
+	if errors.Is(err, fs.ErrExist) && d.sameFile(temp, path) {
 		err = nil // NFS: the first answer was lost and the repeated request met its own link
 	}
 	d.discard(temp)
@@ -116,7 +192,9 @@ func (d Disk) exists(path string) error {
 
 // Rename is the function of that name.
 func (d Disk) Rename(from, path string) error {
-	err := d.around(Call{Name: "rename", Path: path, From: from}, func() error { return os.Rename(from, path) })
+	err := d.around(Call{Name: "rename", Path: path, From: from}, func() error {
+		return d.onTwo(from, path, Files.Rename)
+	})
 	if err != nil {
 		return err
 	}
@@ -130,7 +208,9 @@ func (d Disk) Rename(from, path string) error {
 // Symlink is the function of that name.
 func (d Disk) Symlink(target, path string) error {
 	temp := filepath.Join(filepath.Dir(path), tempName())
-	if err := d.call("symlink", temp, func() error { return os.Symlink(target, temp) }); err != nil {
+	if err := d.call("symlink", temp, func() error {
+		return d.on(temp, func(files Files, name string) error { return files.Symlink(target, name) })
+	}); err != nil {
 		d.discard(temp)
 		return err
 	}
@@ -147,12 +227,12 @@ func (d Disk) Remove(path string) error {
 
 // Unlink is Remove without the sync, for many files of a directory: SyncDir has to follow.
 func (d Disk) Unlink(path string) error {
-	return d.call("unlink", path, func() error { return os.Remove(path) })
+	return d.call("unlink", path, func() error { return d.on(path, Files.Remove) })
 }
 
 // MkdirAll is the function of that name.
 func (d Disk) MkdirAll(path string, perm fs.FileMode) error {
-	if info, err := os.Stat(path); err == nil {
+	if info, err := d.stat(path); err == nil {
 		if !info.IsDir() {
 			return &fs.PathError{Op: "mkdir", Path: path, Err: syscall.ENOTDIR}
 		}
@@ -169,9 +249,11 @@ func (d Disk) MkdirAll(path string, perm fs.FileMode) error {
 // Mkdir creates a directory whose parent exists. Unlike os.Mkdir it accepts one that is there and syncs the parent in
 // any case, so that after nil the directory is durable no matter who created it.
 func (d Disk) Mkdir(path string, perm fs.FileMode) error {
-	err := d.call("mkdir", path, func() error { return os.Mkdir(path, perm) })
+	err := d.call("mkdir", path, func() error {
+		return d.on(path, func(files Files, name string) error { return files.Mkdir(name, perm) })
+	})
 	if errors.Is(err, fs.ErrExist) {
-		if info, statErr := os.Stat(path); statErr == nil && info.IsDir() {
+		if info, statErr := d.stat(path); statErr == nil && info.IsDir() {
 			err = nil
 		}
 	}
@@ -187,7 +269,11 @@ func (d Disk) SyncDir(path string) error {
 		if runtime.GOOS == "windows" {
 			return nil
 		}
-		f, err := os.Open(path)
+		files, name, err := d.at(path)
+		if err != nil {
+			return err
+		}
+		f, err := files.Open(name)
 		if err != nil {
 			return err
 		}
@@ -206,15 +292,27 @@ const tempPrefix = ".tmp-"
 func tempName() string { return tempPrefix + rand.Text() }
 
 // Sweep removes what crashed calls left in dir. Only for a directory in which nobody else is writing.
-func Sweep(dir string) error {
-	entries, err := os.ReadDir(dir)
+func Sweep(dir string) error { return Disk{}.Sweep(dir) }
+
+// Sweep is the function of that name.
+func (d Disk) Sweep(dir string) error {
+	var entries []fs.DirEntry
+	err := d.on(dir, func(files Files, name string) error {
+		f, err := files.Open(name)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		entries, err = f.ReadDir(-1)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	var all []error
 	for _, e := range entries {
 		if IsTemp(e.Name()) {
-			all = append(all, os.Remove(filepath.Join(dir, e.Name())))
+			all = append(all, d.on(filepath.Join(dir, e.Name()), Files.Remove))
 		}
 	}
 	return errors.Join(all...)
@@ -229,9 +327,11 @@ func IsTemp(name string) bool {
 func (d Disk) writeTemp(dir string, r io.Reader, perm fs.FileMode) (path string, err error) {
 	path = filepath.Join(dir, tempName())
 	var f *os.File
-	err = d.call("open", path, func() (err error) {
-		f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		return err
+	err = d.call("open", path, func() error {
+		return d.on(path, func(files Files, name string) (err error) {
+			f, err = files.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+			return err
+		})
 	})
 	if err != nil {
 		if f != nil {
@@ -264,7 +364,9 @@ func (d Disk) writeTemp(dir string, r io.Reader, perm fs.FileMode) (path string,
 
 // install renames a temporary file to its place.
 func (d Disk) install(temp, path string) error {
-	err := d.around(Call{Name: "rename", Path: path, From: temp}, func() error { return os.Rename(temp, path) })
+	err := d.around(Call{Name: "rename", Path: path, From: temp}, func() error {
+		return d.onTwo(temp, path, Files.Rename)
+	})
 	if err != nil {
 		d.discard(temp)
 		return err
@@ -274,15 +376,15 @@ func (d Disk) install(temp, path string) error {
 
 // discard removes a temporary file as far as that is possible; what stays is harmless.
 func (d Disk) discard(temp string) {
-	_ = d.call("unlink", temp, func() error { return os.Remove(temp) })
+	_ = d.call("unlink", temp, func() error { return d.on(temp, Files.Remove) })
 }
 
-func sameFile(a, b string) bool {
-	x, err := os.Lstat(a)
+func (d Disk) sameFile(a, b string) bool {
+	x, err := d.lstat(a)
 	if err != nil {
 		return false
 	}
-	y, err := os.Lstat(b)
+	y, err := d.lstat(b)
 	return err == nil && os.SameFile(x, y)
 }
 

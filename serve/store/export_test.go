@@ -8,6 +8,6 @@ func OpenDisk(dir string, disk durable.Disk) (Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.disk = disk
+	l.disk.Around = disk.Around
 	return l, nil
 }

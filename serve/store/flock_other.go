@@ -13,7 +13,7 @@ var errLocked = errors.New("locked")
 
 // flock has no equivalent here that dies with the process. Writers need none; the exclusive lock and clearing
 // temporary files are refused.
-func flock(path string, how int) (unlock func() error, err error) {
+func (l *Local) flock(path string, how int) (unlock func() error, err error) {
 	if how == exclusive {
 		return nil, errors.New("this system has no file locks that end with the process")
 	}

@@ -18,11 +18,11 @@ var errLocked = errors.New("locked")
 
 // flock locks the file at path, creating it if need be. The kernel drops the lock when the process dies, and it holds
 // between two opens in one process too.
-func flock(path string, how int) (unlock func() error, err error) {
+func (l *Local) flock(path string, how int) (unlock func() error, err error) {
 	// Read access is enough to lock, and all that a reader of somebody else's store may have.
-	f, err := os.Open(path)
+	f, err := l.open(path, os.O_RDONLY)
 	if errors.Is(err, os.ErrNotExist) {
-		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, filePerm)
+		f, err = l.open(path, os.O_RDWR|os.O_CREATE)
 	}
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,6 +27,9 @@ import (
 // would replace, and O_EXCL would show a half-written file) and the directory fsynced. So a name that is there stands
 // for whole bytes on disk, whatever crashed.
 //
+// Whoever may write to the directory is not thereby trusted with what this user can read and write elsewhere: all below
+// it is reached through os.Root, which no link leads out of, and an object or a lock is a regular file at its name.
+//
 //	.lock        held by flock during a reconcile or a gc; its text says by whom
 //	.tmp/        files being written; nothing reads them
 //	.tmp/lock    flock: shared by whoever writes, exclusive for whoever clears .tmp, so no live writer is hurt
@@ -35,6 +39,10 @@ type Local struct {
 
 	mu   sync.Mutex
 	made map[string]bool // directories that are known to be durable
+
+	opening sync.Mutex
+	opened  *os.Root // of dir, once it exists
+	is      fs.FileInfo
 }
 
 const (
@@ -54,9 +62,71 @@ func openLocal(dir string) (*Local, error) {
 		return nil, hinted(fmt.Errorf("store: %w", err), dir)
 	}
 	l := &Local{dir: dir, made: map[string]bool{}}
+	l.disk.In = l.in
 	l.clearTemp()
 	return l, nil
 }
+
+// root is the directory, which may have been replaced by another since it was opened, as by a restore or a mount. It is
+// fs.ErrNotExist if there is none.
+func (l *Local) root() (*os.Root, error) {
+	l.opening.Lock()
+	defer l.opening.Unlock()
+	is, err := os.Stat(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	if l.opened != nil && os.SameFile(is, l.is) {
+		return l.opened, nil
+	}
+	opened, err := os.OpenRoot(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	if l.is, err = opened.Stat("."); err != nil {
+		return nil, errors.Join(err, opened.Close())
+	}
+	l.opened = opened // an earlier one is closed with its last user, by the collector
+	return l.opened, nil
+}
+
+// in is how the disk reaches a path: through the root what is below the directory, else as it is.
+func (l *Local) in(path string) (durable.Files, string, error) {
+	name, err := filepath.Rel(l.dir, path)
+	if err != nil || !filepath.IsLocal(name) || name == "." {
+		return durable.Machine, path, nil
+	}
+	root, err := l.root()
+	return root, name, err
+}
+
+// open opens a file of the store, which must be a regular one and no link.
+func (l *Local) open(path string, flag int) (*os.File, error) {
+	root, name, err := l.in(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := root.OpenFile(name, flag|syscall.O_NONBLOCK, filePerm) // a pipe must not hang us
+	if err != nil {
+		if info, lerr := root.Lstat(name); lerr == nil && !info.Mode().IsRegular() {
+			err = errNotRegular
+		}
+		return nil, err
+	}
+	is, err := f.Stat()
+	if err == nil {
+		var there fs.FileInfo
+		if there, err = root.Lstat(name); err == nil && (!there.Mode().IsRegular() || !os.SameFile(is, there)) {
+			err = errNotRegular
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+var errNotRegular = errors.New("not a regular file")
 
 func (l *Local) path(key string) (string, error) {
 	if err := schema.CheckKey(key); err != nil {
@@ -74,17 +144,9 @@ func (l *Local) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	// Whoever may write to the folder shall not have us hand out a file elsewhere, or hang on a pipe.
-	info, err := os.Lstat(path)
+	f, err := l.open(path, os.O_RDONLY)
 	if errors.Is(err, syscall.ENOTDIR) {
 		err = fs.ErrNotExist
-	}
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("not a regular file")
-	}
-	var f *os.File
-	if err == nil {
-		f, err = os.Open(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", key, reason(err))
@@ -119,7 +181,7 @@ func (l *Local) create(ctx context.Context, path string, r io.Reader) error {
 	if err := l.mkdir(temp); err != nil {
 		return err
 	}
-	unlock, err := flock(filepath.Join(temp, "lock"), shared)
+	unlock, err := l.flock(filepath.Join(temp, "lock"), shared)
 	if err != nil {
 		return err
 	}
@@ -208,7 +270,7 @@ func (l *Local) Now() (now time.Time, err error) {
 	if err := l.mkdir(temp); err != nil {
 		return now, err
 	}
-	f, err := os.OpenFile(filepath.Join(temp, "lock"), os.O_WRONLY|os.O_CREATE, filePerm)
+	f, err := l.open(filepath.Join(temp, "lock"), os.O_WRONLY|os.O_CREATE)
 	if err != nil {
 		return now, err
 	}
@@ -235,7 +297,11 @@ func (l *Local) walk(ctx context.Context, sub, prefix string, yield func(Entry, 
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	entries, err := os.ReadDir(filepath.Join(l.dir, filepath.FromSlash(sub)))
+	root, err := l.root()
+	var entries []fs.DirEntry
+	if err == nil {
+		entries, err = readDir(root, path.Clean(sub))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
 	}
@@ -266,7 +332,7 @@ func (l *Local) walk(ctx context.Context, sub, prefix string, yield func(Entry, 
 			}
 			continue
 		}
-		info, err := os.Lstat(filepath.Join(l.dir, filepath.FromSlash(key)))
+		info, err := root.Lstat(filepath.FromSlash(key))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // deleted meanwhile
 		}
@@ -280,15 +346,25 @@ func (l *Local) walk(ctx context.Context, sub, prefix string, yield func(Entry, 
 	return true, nil
 }
 
+// readDir lists a directory in the order of the disk.
+func readDir(root *os.Root, name string) ([]fs.DirEntry, error) {
+	f, err := root.Open(filepath.FromSlash(name))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.ReadDir(-1)
+}
+
 // Lock is the back end's part of the function Lock.
 func (l *Local) Lock(ctx context.Context) (func() error, error) {
 	if err := l.mkdir(filepath.Clean(l.dir)); err != nil {
 		return nil, hinted(fmt.Errorf("store: lock: %w", err), l.dir)
 	}
 	path := filepath.Join(l.dir, lockName)
-	release, err := flock(path, exclusive)
+	release, err := l.flock(path, exclusive)
 	if errors.Is(err, errLocked) {
-		holder, _ := os.ReadFile(path)
+		holder := l.holder(path)
 		return nil, fault.Hint(fmt.Errorf("another reconcile is running on store %s, or a gc", l.dir),
 			"wait for it to end%s", holderText(holder))
 	}
@@ -297,8 +373,24 @@ func (l *Local) Lock(ctx context.Context) (func() error, error) {
 	}
 	// For the hint only: the lock is the flock, so this text may be stale or missing.
 	name, _ := os.Hostname()
-	_ = os.WriteFile(path, fmt.Appendf(nil, "process %d on %s", os.Getpid(), name), filePerm)
+	if f, err := l.open(path, os.O_WRONLY); err == nil {
+		if f.Truncate(0) == nil {
+			_, _ = fmt.Fprintf(f, "process %d on %s", os.Getpid(), name)
+		}
+		_ = f.Close()
+	}
 	return release, nil
+}
+
+// holder reads who says to have the lock.
+func (l *Local) holder(path string) []byte {
+	f, err := l.open(path, os.O_RDONLY)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	b, _ := io.ReadAll(io.LimitReader(f, 301))
+	return b
 }
 
 func holderText(b []byte) string {
@@ -313,15 +405,15 @@ func holderText(b []byte) string {
 func (l *Local) clearTemp() {
 	temp := filepath.Join(l.dir, tempDir)
 	lock := filepath.Join(temp, "lock")
-	if _, err := os.Stat(lock); err != nil {
+	if f, err := l.open(lock, os.O_RDONLY); err != nil || f.Close() != nil {
 		return
 	}
-	unlock, err := flock(lock, exclusive)
+	unlock, err := l.flock(lock, exclusive)
 	if err != nil {
 		return
 	}
 	defer unlock()
-	_ = durable.Sweep(temp)
+	_ = l.disk.Sweep(temp)
 }
 
 // reason takes the path off an error: the key has been named already.
@@ -366,18 +458,17 @@ func (c contextReader) Read(b []byte) (int, error) {
 // Strays lists what lies in the store's directory and is neither an object nor the store's own, as slash-separated
 // paths in it.
 func (l *Local) Strays() (paths []string, err error) {
-	err = filepath.WalkDir(l.dir, func(path string, e fs.DirEntry, err error) error {
+	root, err := l.root()
+	if err != nil {
+		return nil, hinted(fmt.Errorf("store: %w", err), l.dir)
+	}
+	err = fs.WalkDir(root.FS(), ".", func(rel string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 		if err != nil {
 			return hinted(fmt.Errorf("store: %w", err), l.dir)
 		}
-		rel, err := filepath.Rel(l.dir, path)
-		if err != nil {
-			return err
-		}
-		rel = filepath.ToSlash(rel)
 		switch {
 		case e.IsDir() && (rel == "." || rel == tempDir || schema.CheckKey(rel+"/x") == nil):
 		case rel == lockName || rel == tempDir+"/lock":
