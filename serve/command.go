@@ -45,6 +45,8 @@ func Command() *cobra.Command {
 New releases are noticed without a restart. A store that is altered, or older than what was served, is not served: the
 last verified release goes on being served, and /healthz says so.
 
+The certificate is read again when its files change. SIGHUP looks at them and at the store at once.
+
 Once it listens, one line "listening on URL" is printed to stdout; logs go to stderr. SIGINT or SIGTERM ends it when
 the requests in flight are answered.`,
 		Example: `  bakehouse serve --store store --tls-cert server.pem --tls-key server.key --listen :8443
@@ -114,7 +116,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	server, err := New(ctx, Options{Store: st, Inventory: db, Anchor: anchor, Log: log})
+	server, err := New(ctx, Options{Store: st, Inventory: db, Anchor: anchor, Certificate: cert, Log: log})
 	if err != nil {
 		return fmt.Errorf("store %s: %w", o.store, err)
 	}
@@ -129,14 +131,29 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 }
 
 // serve answers on listener until ctx ends, then lets the requests in flight end.
-func (s *Server) serve(ctx context.Context, stop func(), listener net.Listener, cert tls.Certificate, o options) error {
+func (s *Server) serve(ctx context.Context, stop func(), listener net.Listener, cert *certificate.Certificate,
+	o options) error {
 	h := s.HTTPServer()
 	h.TLSConfig = tlsConfig(cert)
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	watchCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	watching.Go(func() { s.Watch(watchCtx, o.watch) })
+	watching.Go(func() {
+		for {
+			select {
+			case <-watchCtx.Done():
+				return
+			case <-hangup:
+				s.log.Info("hangup: looking at the certificate and the store")
+				s.look(watchCtx)
+			}
+		}
+	})
 
 	failed := make(chan error, 1)
 	go func() { failed <- h.ServeTLS(listener, "", "") }()
@@ -188,25 +205,26 @@ func newLog(o options, w io.Writer) (*slog.Logger, error) {
 	return nil, fault.Hint(fmt.Errorf("--log-format %q is unknown", o.logFormat), "text or json")
 }
 
-func certificateOf(o options, log *slog.Logger) (tls.Certificate, error) {
+func certificateOf(o options, log *slog.Logger) (*certificate.Certificate, error) {
 	switch {
 	case o.selfSigned != "" && (o.cert != "" || o.key != ""):
-		return tls.Certificate{}, fault.Hint(errors.New("both --tls-self-signed and a certificate are given"),
+		return nil, fault.Hint(errors.New("both --tls-self-signed and a certificate are given"),
 			"give one of them")
 	case o.selfSigned != "" && !isLoopback(o.listen):
-		return tls.Certificate{}, fault.Hint(fmt.Errorf("--tls-self-signed is for loopback, and --listen is %s", o.listen),
+		return nil, fault.Hint(fmt.Errorf("--tls-self-signed is for loopback, and --listen is %s", o.listen),
 			"give --tls-cert and --tls-key, or listen on 127.0.0.1")
 	case o.selfSigned != "":
 		cert, ca, err := certificate.SelfSigned(o.selfSigned, time.Now())
-		if err == nil {
-			log.Info("self-signed certificate", "ca", ca, "expires", cert.Leaf.NotAfter)
+		if err != nil {
+			return nil, err
 		}
-		return cert, err
+		log.Info("self-signed certificate", "ca", ca, "expires", cert.Leaf.NotAfter)
+		return certificate.Fixed(cert), nil
 	case o.cert == "" || o.key == "":
-		return tls.Certificate{}, fault.Hint(errors.New("no TLS certificate"),
+		return nil, fault.Hint(errors.New("no TLS certificate"),
 			"give --tls-cert and --tls-key, or --tls-self-signed DIR to try it on this machine")
 	}
-	return certificate.Load(o.cert, o.key)
+	return certificate.Open(o.cert, o.key, log)
 }
 
 // openStore opens the store, which must hold a release, and returns the root to verify it from.
@@ -254,8 +272,8 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	return nil, fault.Hint(err, "--listen is an address of this machine and a port, such as 127.0.0.1:8443")
 }
 
-func tlsConfig(cert tls.Certificate) *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+func tlsConfig(cert *certificate.Certificate) *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.Get}
 }
 
 // isLoopback reports whether a listen address can only be reached from this machine.

@@ -96,7 +96,7 @@ func TestHeadersBeyondTheBoundAreRefused(t *testing.T) {
 func TestOldTLSIsRefused(t *testing.T) {
 	f, _ := standardFleet(t)
 	w := start(t, f)
-	w.http.TLS.MinVersion = tlsConfig(tls.Certificate{}).MinVersion
+	w.http.TLS.MinVersion = tlsConfig(nil).MinVersion
 	conn, err := net.Dial("tcp", w.http.Listener.Addr().String())
 	check(t, err)
 	defer conn.Close()

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -78,7 +79,8 @@ func (w *site) reader(f *fleet, c caller, dir string) *reader {
 	check(w.t, err)
 	ca, err := os.ReadFile(caFile)
 	check(w.t, err)
-	h.http.TLS = tlsConfig(cert)
+	h.http.TLS = tlsConfig(certificate.Fixed(cert))
+	h.http.TLS.Certificates = []tls.Certificate{cert} // or httptest takes its own
 	h.http.StartTLS()
 	w.t.Cleanup(h.http.Close)
 	h.conf = wire.Config{Server: h.http.URL, Certificates: []string{string(ca)}, User: c.name, Password: c.secret,

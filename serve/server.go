@@ -3,8 +3,12 @@ package serve
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
 	"runtime"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"bakehouse/schema"
@@ -24,12 +28,20 @@ type Inventory interface {
 	Ping(ctx context.Context) error
 }
 
-// Options of a server. All but Log must be given.
+// Certificate is what the server presents; *certificate.Certificate is one.
+type Certificate interface {
+	Look()                                           // at its files, for what changed
+	Problem(urls []string, now time.Time) (s string) // why hosts that call the server so refuse it; empty: they do not
+}
+
+// Options of a server. All but Certificate and Log must be given.
 type Options struct {
 	Store     store.Store
 	Inventory Inventory
 	Anchor    []byte // the root from which releases are verified
 	Log       *slog.Logger
+
+	Certificate Certificate
 }
 
 // Server answers hosts and users from one store. Make it with New.
@@ -40,8 +52,12 @@ type Server struct {
 	releases  *watcher
 	users     *limit.Gate
 	timeouts  timeouts
+	cert      Certificate // may be nil
 	speaks    schema.Versions
 	nobody    schema.Digest // stands in for the secret of an unknown host
+
+	certMu      sync.Mutex
+	certProblem string // told last
 
 	manifests *cache[schema.Digest, *packed]
 	metadata  *cache[encoding, []byte]
@@ -70,7 +86,7 @@ func newServer(ctx context.Context, o Options, l *loader) (*Server, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		store: o.Store, inventory: o.Inventory, log: o.Log,
+		store: o.Store, inventory: o.Inventory, log: o.Log, cert: o.Certificate,
 		users:     limit.NewGate(o.Log),
 		timeouts:  timeouts{header: headerTimeout, body: bodyTimeout},
 		speaks:    schema.WireVersions(),
@@ -83,6 +99,7 @@ func newServer(ctx context.Context, o Options, l *loader) (*Server, error) {
 	if err := s.releases.follow(ctx); err != nil {
 		return nil, err
 	}
+	s.noteCertificate()
 	return s, nil
 }
 
@@ -103,9 +120,42 @@ func (s *Server) Watch(ctx context.Context, every time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			s.noteTrouble(s.releases.tick(ctx))
+			s.look(ctx)
 		}
 	}
+}
+
+// look follows what changes outside: the store's head, and the certificate.
+func (s *Server) look(ctx context.Context) {
+	s.noteTrouble(s.releases.tick(ctx))
+	if s.cert != nil {
+		s.cert.Look()
+		s.noteCertificate()
+	}
+}
+
+// certificateProblem says why hosts refuse the certificate, if they do.
+func (s *Server) certificateProblem() string {
+	if s.cert == nil {
+		return ""
+	}
+	rel, _ := s.releases.now()
+	var urls []string
+	for _, name := range slices.Sorted(maps.Keys(rel.policy.Sites)) {
+		urls = append(urls, rel.policy.Sites[name].URL)
+	}
+	return s.cert.Problem(urls, time.Now())
+}
+
+// noteCertificate logs what is wrong with the certificate, once.
+func (s *Server) noteCertificate() {
+	problem := s.certificateProblem()
+	s.certMu.Lock()
+	defer s.certMu.Unlock()
+	if problem != s.certProblem && problem != "" {
+		s.log.Warn(problem, "hint", "get one that names the host of the fleet's url as subjectAltName, and is valid")
+	}
+	s.certProblem = problem
 }
 
 func (s *Server) noteTrouble(err error) {
@@ -158,13 +208,22 @@ func (s *Server) serveHealth(x *exchange, r *http.Request) {
 	rel, trouble := s.releases.now()
 	h := health{Status: "ok", Timestamp: rel.timestamp, Root: rel.root}
 	status := http.StatusOK
-	switch {
-	case s.inventory.Ping(r.Context()) != nil:
+	var problems []string
+	if trouble != "" {
+		problems = append(problems, "the store's head is unreadable, altered or older than what is served; "+
+			"the last verified release is served")
+	}
+	if !time.Now().Before(rel.expires) {
+		problems = append(problems, "the timestamp is expired: hosts install nothing new until bakehouse reconcile has run")
+	}
+	if p := s.certificateProblem(); p != "" {
+		problems = append(problems, p)
+	}
+	if len(problems) > 0 {
+		h.Status, h.Problem = "degraded", strings.Join(problems, "; ")
+	}
+	if s.inventory.Ping(r.Context()) != nil {
 		h.Status, h.Problem, status = "failing", "the inventory database does not answer", http.StatusServiceUnavailable
-	case trouble != "":
-		h.Status, h.Problem = "degraded", "the store's head is unreadable, altered or older than what is served; the last verified release is served"
-	case !time.Now().Before(rel.expires):
-		h.Status, h.Problem = "degraded", "the timestamp is expired: hosts install nothing new until bakehouse reconcile has run"
 	}
 	x.Header().Set("Cache-Control", "no-store")
 	x.answer(status, h)

@@ -32,21 +32,6 @@ const (
 
 const selfSignedLife = 365 * 24 * time.Hour
 
-// Load reads a certificate chain and its key from PEM files.
-func Load(certPath, keyPath string) (tls.Certificate, error) {
-	cert, err := tls.LoadX509KeyPair(certPath, keyPath)
-	if err != nil {
-		return cert, fault.Hint(fmt.Errorf("TLS certificate: %w", err),
-			"--tls-cert names a PEM file with the certificate and its chain, --tls-key one with its private key")
-	}
-	if now := time.Now(); now.After(cert.Leaf.NotAfter) {
-		return cert, fault.Hint(fmt.Errorf("TLS certificate %s expired at %s", certPath,
-			cert.Leaf.NotAfter.UTC().Format(time.RFC3339)),
-			"hosts refuse an expired certificate: renew it")
-	}
-	return cert, nil
-}
-
 // SelfSigned returns the certificate in dir, for loopback only, and makes it first if there is none or it is about to
 // expire. It is signed by an authority of its own, ca.pem in dir, whose key is thrown away: trusting that authority
 // trusts this one certificate.

@@ -61,7 +61,7 @@ func TestAnExpiredCertificateIsSaidToBe(t *testing.T) {
 	for name, b := range pems {
 		check(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
 	}
-	if _, err := Load(filepath.Join(dir, certFile), filepath.Join(dir, keyFile)); err == nil ||
+	if _, err := Open(filepath.Join(dir, certFile), filepath.Join(dir, keyFile), nil); err == nil ||
 		fault.HintOf(err) == "" {
 		t.Errorf("got %v", err)
 	}

@@ -21,7 +21,9 @@ func must(t *testing.T, errs ...error) {
 // Whoever may write to the store may not make others read or write what only they can.
 func TestALinkInTheStoreLeadsNowhereElse(t *testing.T) {
 	t.Parallel()
-	for name, from := range map[string]string{"a directory of objects": "segments", "the directory of files being written": ".tmp"} {
+	for name, from := range map[string]string{
+		"a directory of objects": "segments", "the directory of files being written": ".tmp",
+	} {
 		t.Run(name, func(t *testing.T) {
 			dir, outside := published(t, 1), t.TempDir()
 			link := filepath.Join(dir, from)
