@@ -257,16 +257,16 @@ func TestEveryCommandAndFlagIsExplained(t *testing.T) {
 
 // The commands that need the whole program are shown by scripts, which run it as a user does.
 func TestScripts(t *testing.T) {
-	scripttest.Run(t, "reconcile/testdata/script", map[string]scripttest.Command{"reported": reported})
+	scripttest.Run(t, "reconcile/testdata/script", map[string]scripttest.Command{"served": served})
 }
 
-// reported FILE HOST VERSION notes in a server's database that the host has verified that timestamp.
-func reported(ts *testscript.TestScript, neg bool, args []string) {
+// served FILE VERSION notes in a server's database that the server has served that timestamp.
+func served(ts *testscript.TestScript, neg bool, args []string) {
 	db, err := inventory.Open(context.Background(), ts.MkAbs(args[0]))
 	ts.Check(err)
-	version, err := strconv.ParseInt(args[2], 10, 64)
+	version, err := strconv.ParseInt(args[1], 10, 64)
 	ts.Check(err)
-	ts.Check(db.Report(args[1], inventory.Seen{At: time.Now(), Timestamp: version, Root: 1}))
+	ts.Check(db.Serve(context.Background(), inventory.Served{Timestamp: version, At: time.Now()}))
 	ts.Check(db.Close())
 }
 

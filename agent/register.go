@@ -27,7 +27,7 @@ type RegisterOptions struct {
 	CA     string   // file of certificates
 	Anchor string   // file of root metadata, for a host without a package
 	Keys   []string // files of public keys, likewise
-	Force  bool     // even if the host is registered already
+	Force  bool     // even if the host is registered already, here or at the server
 	// Password is asked for last, once everything else is right. It is sent and forgotten.
 	Password func() (string, error)
 }
@@ -121,7 +121,10 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 	s.Registration = next
 	certificates := s.Certificates()
 	conf := wire.Config{Server: next.Server, Certificates: certificates, Proxy: s.Proxy(), Program: a.program(),
-		User: o.User, Now: a.opts.Now, Stall: a.opts.Stall}
+		User: o.User, Now: a.opts.Now, Stall: a.opts.Stall,
+		Waiting: func(wait time.Duration) {
+			a.warn("the server accepts no more attempts for now; trying again in %s", wait.Round(time.Second))
+		}}
 	switch {
 	case strings.HasPrefix(next.Server, "http:"):
 		a.warn("%s is plain HTTP: others on the network can read the password and this host's secret", next.Server)
@@ -141,7 +144,7 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 	}
 	defer c.Close()
 	answer, err := c.Register(ctx, schema.RegisterRequest{
-		Host: o.Host, Platform: a.platform, Agent: a.opts.Version})
+		Host: o.Host, Platform: a.platform, Agent: a.opts.Version, Replace: o.Force})
 	if err != nil {
 		return nil, explainRegister(err, o)
 	}
@@ -177,6 +180,9 @@ func explainRegister(err error, o RegisterOptions) error {
 	case http.StatusNotFound:
 		return fault.Hint(fmt.Errorf("the server does not know the host %s", o.Host),
 			"add it under hosts/ in the fleet's repository and reconcile, or set --host to its name there")
+	case http.StatusConflict:
+		return fault.Hint(err, "if %s is this host, set up again, register with --force; another one that polls under the "+
+			"name is locked out then. If it is not, set --host to this host's name in the fleet's repository", o.Host)
 	case http.StatusTooManyRequests:
 		return fault.Hint(errors.New("the server accepts no more attempts for now"),
 			"%s", cmp.Or(server, "wait a while and try again"))

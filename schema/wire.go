@@ -35,6 +35,10 @@ type RegisterRequest struct {
 	Host     string   `json:"host"`
 	Platform Platform `json:"platform"`
 	Agent    string   `json:"agent"` // version of the host program
+
+	// Replace says that the registration of a host that polls is to be replaced: it was set up again. Without it the
+	// answer is 409, so that nobody takes a host's place by a typo.
+	Replace bool `json:"replace,omitempty"`
 }
 
 // RegisterAnswer carries the host secret, which nobody else ever sees again, and the host's site if it is known.

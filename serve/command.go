@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -66,7 +68,8 @@ the requests in flight are answered.`,
 	f.StringVar(&o.key, "tls-key", "", "`FILE` with the certificate's private key, PEM")
 	f.StringVar(&o.selfSigned, "tls-self-signed", "",
 		"loopback only: use the certificate in `DIR`, made if absent; hosts trust DIR/"+certificate.CAFile)
-	f.StringVar(&o.database, "database", "inventory.db", "`FILE` with registrations and reports, made if absent")
+	f.StringVar(&o.database, "database", "",
+		"`FILE` with registrations and reports, made if absent (default STORE-inventory.db)")
 	f.StringVar(&o.root, "root", "", "`FILE` with the root metadata to verify the store from, such as "+
 		"trust/1.root.json (default: the store's first)")
 	f.DurationVar(&o.watch, "watch", 2*time.Second, "how often to look for a new release")
@@ -111,9 +114,16 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	if o.database == "" {
+		o.database = databaseOf(o.store)
+	}
 	db, err := inventory.Open(ctx, o.database)
 	if err != nil {
 		return err
+	}
+	if db.Created() {
+		log.Warn("a new database was made: no host is registered in it", "file", o.database,
+			"hint", "if hosts were registered here before, name their database with --database")
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	server, err := New(ctx, Options{Store: st, Inventory: db, Anchor: anchor, Certificate: cert, Log: log})
@@ -171,6 +181,11 @@ func (s *Server) serve(ctx context.Context, stop func(), listener net.Listener, 
 		return errors.Join(ignoreClosed(h.Close()), ignoreClosed(<-failed))
 	}
 	return ignoreClosed(<-failed)
+}
+
+// databaseOf is the database of a store if none is named: beside it, wherever the server is started.
+func databaseOf(store string) string {
+	return filepath.Clean(strings.TrimPrefix(store, "file://")) + "-inventory.db"
 }
 
 func ignoreClosed(err error) error {

@@ -208,6 +208,24 @@ func TestRegisteringAgainReplacesTheSecretAndARestartKeepsIt(t *testing.T) {
 	if r := w.get(second, schema.MetadataPath+"timestamp.json"); r.status != http.StatusOK {
 		t.Errorf("%d %s", r.status, r.body)
 	}
+	w.poll(second, schema.PollRequest{MetadataVersions: held(1, 1)})
+	q := registration("web01")
+	again := w.do(installer, http.MethodPost, schema.RegisterPath, q)
+	wantStatus(t, again, http.StatusConflict, "host web01 is registered, by installer, and polled at ")
+	if hint := again.problem().Hint; !strings.Contains(hint, "--force") {
+		t.Errorf("hint %q", hint)
+	}
+	if r := w.get(second, schema.MetadataPath+"timestamp.json"); r.status != http.StatusOK {
+		t.Errorf("the host that polls is locked out: %d %s", r.status, r.body)
+	}
+	q.Replace = true
+	wantStatus(t, w.do(installer, http.MethodPost, schema.RegisterPath, q), http.StatusOK, "")
+	wantStatus(t, w.get(second, schema.MetadataPath+"timestamp.json"), http.StatusUnauthorized, "")
+	for _, want := range []string{"registration replaced", "by=installer", "polled=", "from=127.0.0.1:"} {
+		if !strings.Contains(w.log.String(), want) {
+			t.Errorf("the log does not say %q", want)
+		}
+	}
 }
 
 func TestAHostTakenOutOfTheFleetIsHeldButNotForgotten(t *testing.T) {

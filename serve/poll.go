@@ -29,7 +29,8 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 	rel, _ := s.releases.now()
 
 	report := tidy(q.Report)
-	if err := s.inventory.Report(host, inventory.Seen{At: time.Now(), Timestamp: q.Timestamp, Root: q.Root, Report: report}); err != nil {
+	if err := s.inventory.Report(host, inventory.Seen{At: time.Now(), Address: r.RemoteAddr,
+		Timestamp: q.Timestamp, Root: q.Root, Report: report}); err != nil {
 		s.log.Error("inventory", "error", err) // a lost report is no reason to keep an update from the host
 	}
 	// A package that was installed by hand was never asked for here; its later differences build on it all the same.

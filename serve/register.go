@@ -2,6 +2,8 @@ package serve
 
 import (
 	"crypto/rand"
+	"errors"
+	"fmt"
 	"mime"
 	"net/http"
 	"regexp"
@@ -12,7 +14,8 @@ import (
 	"bakehouse/serve/inventory"
 )
 
-// serveRegister gives a host of the fleet a new secret; an earlier one no longer counts.
+// serveRegister gives a host of the fleet a new secret; an earlier one no longer counts. One that the host polls with is
+// replaced only if the request says so.
 func (s *Server) serveRegister(x *exchange, r *http.Request, name string, u schema.User) {
 	var q schema.RegisterRequest
 	if !x.decode(r, &q) {
@@ -39,14 +42,27 @@ func (s *Server) serveRegister(x *exchange, r *http.Request, name string, u sche
 		return
 	}
 	secret := rand.Text() + rand.Text() // 260 random bits
-	err := s.inventory.Register(r.Context(), inventory.Registration{Host: q.Host, Secret: schema.DigestOf([]byte(secret)), User: name,
-		Platform: q.Platform, Agent: clean(q.Agent, 64), At: time.Now()})
+	before, err := s.inventory.Register(r.Context(), inventory.Registration{Host: q.Host,
+		Secret: schema.DigestOf([]byte(secret)), User: name, Platform: q.Platform, Agent: clean(q.Agent, 64),
+		At: time.Now()}, q.Replace)
+	if errors.Is(err, inventory.ErrLive) {
+		x.problem(http.StatusConflict, fmt.Sprintf("host %s is registered, by %s, and polled at %s from %s", q.Host,
+			before.User, before.Seen.At.Format(time.RFC3339), before.Seen.Address),
+			"if it was set up again, register it with --force; the one that polls now is locked out then")
+		return
+	}
 	if err != nil {
 		s.log.Error("inventory", "error", err)
 		x.unavailable()
 		return
 	}
-	s.log.Info("registered", "host", q.Host, "user", name, "platform", q.Platform.String())
+	if before == nil {
+		s.log.Info("registered", "host", q.Host, "user", name, "platform", q.Platform.String(), "address", r.RemoteAddr)
+	} else {
+		s.log.Warn("registration replaced", "host", q.Host, "user", name, "platform", q.Platform.String(),
+			"address", r.RemoteAddr, "registered", before.At, "by", before.User, "polled", before.Seen.At,
+			"from", before.Seen.Address)
+	}
 	x.Header().Set("Cache-Control", cacheNever)
 	x.answer(http.StatusOK, schema.RegisterAnswer{Schema: version, Secret: secret, Site: a.Site})
 }

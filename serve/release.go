@@ -205,11 +205,12 @@ func (r *recorder) Target(ctx context.Context, name string, d schema.Digest, lim
 // watcher holds the current release and follows the store's head.
 type watcher struct {
 	*loader
-	changed func(*release) // called with each new release before it is served
+	changed func(*release, store.Mark) // called with each new release before it is served
 
 	mu      sync.Mutex // held while the store is looked at
+	mark    store.Mark // the newest timestamp that was ever served, also before a restart
 	current *release   // guarded by state
-	trouble string     // why the head is not served; guarded by state
+	trouble string     // why the head is not served, for everybody to read; guarded by state
 	state   sync.RWMutex
 	retry   time.Time     // not before, after a failure
 	backoff time.Duration // of the last failure
@@ -227,7 +228,8 @@ func (w *watcher) now() (*release, string) {
 const maxBackoff = 30 * time.Second
 
 // follow looks at the store's head and serves it if it is newer and verifies. The error says why not; it has been
-// recorded as the current trouble.
+// recorded as the current trouble. A server that has nothing else serves a store that was set back, too: hosts take
+// nothing older than what they have, and new ones can be registered.
 func (w *watcher) follow(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -240,7 +242,10 @@ func (w *watcher) followLocked(ctx context.Context) error {
 	w.state.Lock()
 	defer w.state.Unlock()
 	if err != nil {
-		w.trouble = err.Error()
+		w.trouble = publicTrouble(err)
+		if w.current == nil {
+			w.current = next
+		}
 		w.backoff = min(max(2*w.backoff, time.Second), maxBackoff)
 		w.retry = time.Now().Add(w.backoff)
 		return err
@@ -252,16 +257,27 @@ func (w *watcher) followLocked(ctx context.Context) error {
 	return nil
 }
 
-// newer returns the store's release if it is newer than cur, nil if it is the same.
+// publicTrouble names no path: anybody may read it.
+func publicTrouble(err error) string {
+	if back := (*store.SetBackError)(nil); errors.As(err, &back) {
+		return back.Error() + "; " + fault.HintOf(err)
+	}
+	return "the store's head is unreadable, altered or older than what is served; the last verified release is served"
+}
+
+// newer returns the store's release if it is newer than cur, nil if it is the same. With an error it returns one if
+// there is no cur and the store was set back.
 func (w *watcher) newer(ctx context.Context, cur *release) (*release, error) {
 	head, err := w.head(ctx)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case cur != nil && head == cur.timestamp:
+	}
+	setBack := w.mark.Check(ctx, w.store, head)
+	switch {
+	case cur != nil && setBack != nil:
+		return nil, setBack
+	case cur != nil && head <= cur.timestamp:
 		return w.newerRoot(ctx, cur), nil
-	case cur != nil && head < cur.timestamp:
-		return nil, fmt.Errorf("the store's newest timestamp is %d, and %d was served before", head, cur.timestamp)
 	case head == 0:
 		return nil, fault.Hint(errors.New("the store holds no release"), "publish one with bakehouse reconcile")
 	}
@@ -273,10 +289,19 @@ func (w *watcher) newer(ctx context.Context, cur *release) (*release, error) {
 		return nil, fault.Refuse(fmt.Errorf("what the store has as timestamp %d is timestamp %d", head, next.timestamp),
 			"run bakehouse store fsck")
 	}
-	if w.changed != nil {
-		w.changed(next)
+	w.serving(next)
+	return next, setBack
+}
+
+// serving notes that next is about to be served.
+func (w *watcher) serving(next *release) {
+	mark := store.Mark{Version: next.timestamp, SHA256: schema.DigestOf(next.stamp)}
+	if mark.Version > w.mark.Version {
+		w.mark = mark
 	}
-	return next, nil
+	if w.changed != nil {
+		w.changed(next, mark)
+	}
 }
 
 // newerRoot returns cur under the root that follows its own, if there is one by which it still verifies. If it does
@@ -290,9 +315,7 @@ func (w *watcher) newerRoot(ctx context.Context, cur *release) *release {
 	if err != nil || next.timestamp != cur.timestamp {
 		return nil
 	}
-	if w.changed != nil {
-		w.changed(next)
-	}
+	w.serving(next)
 	return next
 }
 

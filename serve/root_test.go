@@ -5,13 +5,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
-	"bakehouse/serve/inventory"
 )
 
 // nextRoot puts a second root into the store: with new keys for all roles but root, or with the old ones.
@@ -91,12 +89,12 @@ func TestAGapInTheNumbersOfTimestampsIsFollowed(t *testing.T) {
 	}
 }
 
-func TestTheHighestTimestampThatAHostReportedIsPrinted(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "inventory.db")
-	seen := func() (out, beside string, err error) {
+func TestTheHighestTimestampThatTheServerHasServedIsPrinted(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "store-inventory.db")
+	seen := func(flags ...string) (out, beside string, err error) {
 		var stdout, stderr strings.Builder
 		c := seenCommand()
-		c.SetArgs([]string{"--database", file})
+		c.SetArgs(append(flags, "--store", strings.TrimSuffix(file, "-inventory.db")))
 		c.SetOut(&stdout)
 		c.SetErr(&stderr)
 		err = c.ExecuteContext(t.Context())
@@ -105,19 +103,20 @@ func TestTheHighestTimestampThatAHostReportedIsPrinted(t *testing.T) {
 	if _, _, err := seen(); err == nil || fault.HintOf(err) == "" {
 		t.Errorf("no database: %v", err)
 	}
-	db, err := inventory.Open(t.Context(), file)
-	check(t, err)
-	if _, _, err := seen(); err == nil || !strings.Contains(fault.HintOf(err), "bakehouse-agent status") {
-		t.Errorf("no reports: %v", err)
-	}
-	at := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-	for host, version := range map[string]int64{"web01": 41, "web02": 42, "db01": 7} {
-		check(t, db.Report(host, inventory.Seen{At: at, Timestamp: version, Root: 2}))
-	}
-	check(t, db.Close())
+	f, _ := standardFleet(t)
+	f.publish()
+	w := startWith(t, f, file, nil)
+	c := w.register("web01")
+	w.poll(c, schema.PollRequest{MetadataVersions: held(499_999_999_999, 1)}) // which nobody published
+	w.stop()
 	out, beside, err := seen()
 	check(t, err)
-	if out != "42\n" || !strings.HasPrefix(beside, "web02\ttimestamp 42, root 2, at 2030-01-02T03:04:05Z\nweb01\t") {
+	if out != "2\n" || !strings.HasPrefix(beside, "web01 claims timestamp 499999999999, root 1, at ") {
 		t.Errorf("printed %q and %q", out, beside)
+	}
+	out, _, err = seen("--json")
+	check(t, err)
+	if !strings.Contains(out, `"timestamp": 2,`) || !strings.Contains(out, `"timestamp": 499999999999,`) {
+		t.Errorf("printed %s", out)
 	}
 }

@@ -11,22 +11,27 @@ import (
 	"github.com/spf13/cobra"
 
 	"bakehouse/reconcile/settings"
+	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/inventory"
 )
 
 // seenCommand is `bakehouse serve seen`.
 func seenCommand() *cobra.Command {
-	var database string
+	var database, storeAt string
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "seen",
-		Short: "Print the highest timestamp version that a host has reported",
+		Short: "Print the highest timestamp version that this server has served",
 		Long: strings.TrimSpace(`
-Print the highest timestamp version that a host has reported, for reconcile recover. The hosts that are ahead are
-listed beside it: one that claims far more than the others may not be telling the truth.`),
+Print the highest timestamp version that this server has served, for reconcile recover. What hosts report is not counted:
+any of them could make up a number. Those that claim to have verified a higher one are listed on stderr. That can be
+true if the fleet has another server, or if the database was restored from a backup.`),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if database == "" {
+				database = databaseOf(storeAt)
+			}
 			if _, err := os.Stat(database); err != nil {
 				return fault.Hint(fmt.Errorf("database: %w", err), "name the server's with --database")
 			}
@@ -35,34 +40,39 @@ listed beside it: one that claims far more than the others may not be telling th
 				return err
 			}
 			defer db.Close() // nothing was written
-			ahead, err := db.Ahead(cmd.Context(), 5)
+			served, err := db.Served(cmd.Context(), schema.Digest{})
 			if err != nil {
 				return err
 			}
-			if len(ahead) == 0 {
-				return fault.Hint(fmt.Errorf("database %s: no host has reported yet", database),
+			ahead, err := db.Ahead(cmd.Context(), served.Timestamp, 5)
+			if err != nil {
+				return err
+			}
+			for _, h := range ahead {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s claims timestamp %d, root %d, at %s; this server has not served it\n",
+					h.Host, h.Seen.Timestamp, h.Seen.Root, h.Seen.At.Format(time.RFC3339))
+			}
+			if served.Timestamp == 0 {
+				return fault.Hint(fmt.Errorf("database %s: the server has served nothing yet", database),
 					"look on a host: bakehouse-agent status")
 			}
 			if asJSON {
-				return writeSeen(cmd.OutOrStdout(), ahead)
+				return writeSeen(cmd.OutOrStdout(), served, ahead)
 			}
-			for _, h := range ahead {
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s\ttimestamp %d, root %d, at %s\n", h.Host, h.Seen.Timestamp, h.Seen.Root,
-					h.Seen.At.Format(time.RFC3339))
-			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), ahead[0].Seen.Timestamp)
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), served.Timestamp)
 			return err
 		},
 	}
-	c.Flags().StringVar(&database, "database", "inventory.db", "`FILE` with registrations and reports")
+	c.Flags().StringVar(&database, "database", "", "`FILE` with registrations and reports (default STORE-inventory.db)")
+	c.Flags().StringVar(&storeAt, "store", "store", "the store: `LOCATION` of what the server serves")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the result, or the error, as JSON")
-	settings.Trust(c.Flags(), "database")
+	settings.Trust(c.Flags(), "database", "store")
 	settings.Setting(c.Flags(), "json")
 	return c
 }
 
-// writeSeen prints the hosts that are ahead as JSON, the one with the highest timestamp first.
-func writeSeen(w io.Writer, ahead []inventory.Host) error {
+// writeSeen prints what was served and the hosts that claim to be ahead of it as JSON.
+func writeSeen(w io.Writer, served inventory.Served, ahead []inventory.Host) error {
 	type host struct {
 		Host      string    `json:"host"`
 		Timestamp int64     `json:"timestamp"`
@@ -70,11 +80,12 @@ func writeSeen(w io.Writer, ahead []inventory.Host) error {
 		At        time.Time `json:"at"`
 	}
 	result := struct {
-		Timestamp int64  `json:"timestamp"`
-		Hosts     []host `json:"hosts"`
-	}{Timestamp: ahead[0].Seen.Timestamp}
+		Timestamp int64     `json:"timestamp"`
+		At        time.Time `json:"at"`
+		Ahead     []host    `json:"ahead"`
+	}{served.Timestamp, served.At, []host{}}
 	for _, h := range ahead {
-		result.Hosts = append(result.Hosts, host{h.Host, h.Seen.Timestamp, h.Seen.Root, h.Seen.At})
+		result.Ahead = append(result.Ahead, host{h.Host, h.Seen.Timestamp, h.Seen.Root, h.Seen.At})
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")

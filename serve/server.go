@@ -20,11 +20,13 @@ import (
 
 // Inventory is what a server remembers; *inventory.DB is one.
 type Inventory interface {
-	Secret(ctx context.Context, host string) (schema.Digest, error) // fs.ErrNotExist: not registered
-	Register(ctx context.Context, r inventory.Registration) error   // durable; replaces
-	Report(host string, s inventory.Seen) error                     // does not block
+	Secret(ctx context.Context, host string) (schema.Digest, error)                                           // fs.ErrNotExist: not registered
+	Register(ctx context.Context, r inventory.Registration, replace bool) (before *inventory.Host, err error) // durable
+	Report(host string, s inventory.Seen) error                                                               // does not block
 	Remember(ctx context.Context, host string, p inventory.Package, at time.Time) error
 	Packages(ctx context.Context, host string) ([]inventory.Package, error)
+	Serve(ctx context.Context, s inventory.Served) error // durable
+	Served(ctx context.Context, anchor schema.Digest) (inventory.Served, error)
 	Ping(ctx context.Context) error
 }
 
@@ -95,9 +97,25 @@ func newServer(ctx context.Context, o Options, l *loader) (*Server, error) {
 		metadata:  newCache[encoding, []byte](metadataCache),
 		deflating: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
-	s.releases = &watcher{loader: l, changed: s.announce}
-	if err := s.releases.follow(ctx); err != nil {
+	anchor := schema.DigestOf(o.Anchor)
+	served, err := o.Inventory.Served(ctx, anchor)
+	if err != nil {
 		return nil, err
+	}
+	s.releases = &watcher{loader: l, mark: store.Mark{Version: served.Timestamp, SHA256: served.SHA256},
+		changed: func(r *release, mark store.Mark) {
+			s.announce(r)
+			err := s.inventory.Serve(context.WithoutCancel(ctx), inventory.Served{Anchor: anchor, Timestamp: mark.Version,
+				SHA256: mark.SHA256, At: time.Now()})
+			if err != nil {
+				s.log.Error("inventory", "error", err)
+			}
+		}}
+	if err := s.releases.follow(ctx); err != nil {
+		if rel, _ := s.releases.now(); rel == nil {
+			return nil, err
+		}
+		s.noteTrouble(err)
 	}
 	s.noteCertificate()
 	return s, nil
@@ -210,8 +228,7 @@ func (s *Server) serveHealth(x *exchange, r *http.Request) {
 	status := http.StatusOK
 	var problems []string
 	if trouble != "" {
-		problems = append(problems, "the store's head is unreadable, altered or older than what is served; "+
-			"the last verified release is served")
+		problems = append(problems, trouble)
 	}
 	if !time.Now().Before(rel.expires) {
 		problems = append(problems, "the timestamp is expired: hosts install nothing new until bakehouse reconcile has run")

@@ -181,7 +181,9 @@ func registration(host string) schema.RegisterRequest {
 
 func (w *site) register(host string) caller {
 	w.t.Helper()
-	r := w.do(installer, http.MethodPost, schema.RegisterPath, registration(host))
+	q := registration(host)
+	q.Replace = true
+	r := w.do(installer, http.MethodPost, schema.RegisterPath, q)
 	if r.status != http.StatusOK {
 		w.t.Fatalf("register %s: %d %s", host, r.status, r.body)
 	}

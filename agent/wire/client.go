@@ -33,8 +33,9 @@ type Config struct {
 	Program      string // for User-Agent, such as bakehouse-agent/1.2
 	User         string // host, or the user that registers one; empty: no credentials are sent
 	Password     string
-	Now          func() time.Time // for certificates; nil: time.Now
-	Stall        time.Duration    // how long a server may send nothing in the middle of an answer; 0: 30 seconds
+	Now          func() time.Time    // for certificates; nil: time.Now
+	Waiting      func(time.Duration) // is told how long a busy server is waited for; may be nil
+	Stall        time.Duration       // how long a server may send nothing in the middle of an answer; 0: 30 seconds
 }
 
 // Client asks one server. Redirects are not followed: the credentials and the authority are for this server. Segments

@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"bakehouse/schema"
 	"bakehouse/schema/delta"
@@ -312,4 +314,34 @@ func TestNobodyFollowsARedirectWithoutOrigins(t *testing.T) {
 	if _, err := asked(t, r).Segment(t.Context(), schema.DigestOf(nil), 9, 0, named); err == nil || len(r.asked) != 2 {
 		t.Errorf("with certificates that are none: %v after %d requests", err, len(r.asked))
 	}
+}
+
+func TestARegistrationWaitsForABusyServerAsLongAsThatSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		register := func(after string, busy int) (waits []time.Duration, took time.Duration, err error) {
+			asks := 0
+			c := asked(t, &roundTrips{answer: func(*http.Request) replies {
+				if asks++; asks <= busy {
+					return replies{status: 429, header: http.Header{"Retry-After": {after}}}
+				}
+				return replies{status: 200, body: []byte(`{"schema":1,"secret":"s"}`)}
+			}})
+			c.conf.Waiting = func(d time.Duration) { waits = append(waits, d) }
+			began := time.Now()
+			_, err = c.Register(t.Context(), schema.RegisterRequest{})
+			return waits, time.Since(began), err
+		}
+		waits, took, err := register("7", 3)
+		if err != nil || len(waits) != 3 || took < 21*time.Second || took > 42*time.Second {
+			t.Errorf("after %v and %s: %v", waits, took, err)
+		}
+		for _, after := range []string{"", "0", "-1", "soon", "Sun, 29 Nov 2026 05:00:00 GMT", "99999999999999999999"} {
+			if waits, _, err := register(after, 1); err == nil || len(waits) > 0 {
+				t.Errorf("Retry-After %q: waited %v, %v", after, waits, err)
+			}
+		}
+		if _, took, err := register("60", 1000); err == nil || took > mostPatience {
+			t.Errorf("a server that is busy for good was asked for %s: %v", took, err)
+		}
+	})
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -46,7 +47,8 @@ type StatusError struct {
 	Path    string
 	Message string
 
-	location *url.URL // of a redirect
+	location *url.URL      // of a redirect
+	after    time.Duration // when to come again, as Retry-After says it; 0: it does not
 }
 
 func (e *StatusError) Error() string {
@@ -76,7 +78,7 @@ func problem(res *http.Response) error {
 		p = schema.Problem{}
 	}
 	e := &StatusError{Status: res.StatusCode, Path: Printable(res.Request.URL.Path), Message: Printable(p.Error),
-		location: location(res)}
+		location: location(res), after: retryAfter(res.Header)}
 	if e.location != nil {
 		e.Message = "redirects to " + place(e.location) + ", which is not followed"
 	}
@@ -84,6 +86,15 @@ func problem(res *http.Response) error {
 		return fault.Hint(e, "%s", Printable(p.Hint))
 	}
 	return e
+}
+
+// retryAfter is in whole seconds; the form with a date is not for a host whose clock may be wrong.
+func retryAfter(h http.Header) time.Duration {
+	seconds, err := strconv.Atoi(h.Get("Retry-After"))
+	if err != nil || seconds < 0 || seconds > int(mostPatience/time.Second) {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
 }
 
 // explain turns what the HTTP client says into what failed and what to do.

@@ -7,21 +7,46 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"bakehouse/schema"
 	"bakehouse/schema/delta"
 )
 
-// Register asks for a host's secret as the client's user. The request's Schema is filled in.
+// mostPatience is how long a registration waits for a busy server in all.
+const mostPatience = 5 * time.Minute
+
+// Register asks for a host's secret as the client's user. The request's Schema is filled in. A server that is busy, as
+// when many hosts are set up at once, is asked again when it says.
 func (c *Client) Register(ctx context.Context, r schema.RegisterRequest) (*schema.RegisterAnswer, error) {
 	var answer schema.RegisterAnswer
 	r.Schema = c.speaks
-	if _, err := c.post(ctx, schema.RegisterPath, r, &answer); err != nil {
-		return nil, err
+	for waited := time.Duration(0); ; {
+		_, err := c.post(ctx, schema.RegisterPath, r, &answer)
+		if err == nil {
+			break
+		}
+		var busy *StatusError
+		if !errors.As(err, &busy) || busy.Status != http.StatusTooManyRequests || busy.after == 0 {
+			return nil, err
+		}
+		wait := busy.after + rand.N(busy.after) // the others were told the same
+		if waited += wait; waited > mostPatience {
+			return nil, err
+		}
+		if c.conf.Waiting != nil {
+			c.conf.Waiting(wait)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 	if err := c.understands(answer.Schema); err != nil {
 		return nil, err

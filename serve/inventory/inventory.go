@@ -44,6 +44,7 @@ type Registration struct {
 // came before.
 type Seen struct {
 	At        time.Time
+	Address   string // whence
 	Timestamp int64
 	Root      int64
 	Report    schema.Report
@@ -72,6 +73,7 @@ type DB struct {
 	write *sql.DB // one connection: SQLite has one writer, and waiting in Go is fairer than in busy_timeout
 
 	secret, packages *sql.Stmt // asked at every request
+	created          bool
 
 	mu      sync.Mutex
 	queue   map[string]Seen
@@ -81,7 +83,7 @@ type DB struct {
 	done    chan struct{}
 }
 
-const schemaVersion = 1
+const schemaVersion = 2
 
 const tables = `
 CREATE TABLE hosts (
@@ -90,13 +92,16 @@ CREATE TABLE hosts (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE reports (
 	host TEXT PRIMARY KEY, at INTEGER NOT NULL, timestamp INTEGER NOT NULL, root INTEGER NOT NULL, report TEXT NOT NULL,
-	details TEXT
+	details TEXT, address TEXT NOT NULL
 ) STRICT;
+CREATE TABLE served (
+	anchor BLOB PRIMARY KEY, timestamp INTEGER NOT NULL, sha256 BLOB NOT NULL, at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE packages (
 	host TEXT NOT NULL, package BLOB NOT NULL, manifest BLOB NOT NULL, seen INTEGER NOT NULL,
 	PRIMARY KEY (host, package)
 ) STRICT, WITHOUT ROWID;
-PRAGMA user_version = 1;`
+PRAGMA user_version = 2;`
 
 // Open opens or creates the inventory in file, whose directory must exist.
 func Open(ctx context.Context, file string) (*DB, error) {
@@ -164,9 +169,11 @@ func (d *DB) migrate(ctx context.Context) error {
 	switch {
 	case version == schemaVersion:
 		return nil
-	case version > schemaVersion:
-		return fmt.Errorf("it has version %d, this program reads %d: it was written by a newer bakehouse", version, schemaVersion)
+	case version != 0:
+		return fmt.Errorf("it has version %d, this program reads %d: it was written by another bakehouse", version,
+			schemaVersion)
 	}
+	d.created = true
 	if _, err := tx.ExecContext(ctx, tables); err != nil {
 		return err
 	}
@@ -181,19 +188,13 @@ func (d *DB) Close() error {
 	return errors.Join(err, d.read.Close(), d.write.Close())
 }
 
+// Created reports whether Open made the database: no host is registered in it.
+func (d *DB) Created() bool { return d.created }
+
 // Ping reports whether the database answers.
 func (d *DB) Ping(ctx context.Context) error {
 	var n int
 	return d.read.QueryRowContext(ctx, "SELECT count(*) FROM (SELECT 1 FROM hosts LIMIT 1)").Scan(&n)
-}
-
-// Register records r, replacing any earlier registration of the host. It is durable when it returns nil.
-func (d *DB) Register(ctx context.Context, r Registration) error {
-	_, err := d.write.ExecContext(ctx, `INSERT INTO hosts (name, secret, user, platform, agent, registered) VALUES (?,?,?,?,?,?)
-		ON CONFLICT (name) DO UPDATE SET secret=excluded.secret, user=excluded.user, platform=excluded.platform,
-		agent=excluded.agent, registered=excluded.registered`,
-		r.Host, r.Secret[:], r.User, r.Platform.String(), r.Agent, r.At.Unix())
-	return wrap("register", r.Host, err)
 }
 
 // Secret returns the digest of the host's secret, or an error that wraps fs.ErrNotExist.
@@ -208,6 +209,11 @@ func (d *DB) Secret(ctx context.Context, host string) (schema.Digest, error) {
 
 // Host returns what is known of a registered host, or an error that wraps fs.ErrNotExist. Reports still queued count.
 func (d *DB) Host(ctx context.Context, name string) (*Host, error) {
+	return d.host(ctx, d.read.QueryRowContext, name)
+}
+
+func (d *DB) host(ctx context.Context, query func(context.Context, string, ...any) *sql.Row, name string) (*Host,
+	error) {
 	h := Host{Registration: Registration{Host: name}}
 	d.mu.Lock() // before the file: what leaves the queue in between is then found there
 	queued, isQueued := d.queue[name]
@@ -216,10 +222,10 @@ func (d *DB) Host(ctx context.Context, name string) (*Host, error) {
 	var platform string
 	var registered int64
 	var at, timestamp, root sql.NullInt64
-	var report, details sql.NullString
-	err := d.read.QueryRowContext(ctx, `SELECT secret, user, platform, agent, registered, at, timestamp, root, report,
-		details FROM hosts LEFT JOIN reports ON host = name WHERE name = ?`, name).
-		Scan(&secret, &h.User, &platform, &h.Agent, &registered, &at, &timestamp, &root, &report, &details)
+	var report, details, address sql.NullString
+	err := query(ctx, `SELECT secret, user, platform, agent, registered, at, timestamp, root, report,
+		details, address FROM hosts LEFT JOIN reports ON host = name WHERE name = ?`, name).
+		Scan(&secret, &h.User, &platform, &h.Agent, &registered, &at, &timestamp, &root, &report, &details, &address)
 	if err != nil {
 		return nil, wrap("look up", name, err)
 	}
@@ -231,7 +237,7 @@ func (d *DB) Host(ctx context.Context, name string) (*Host, error) {
 	}
 	h.At = time.Unix(registered, 0).UTC()
 	if report.Valid {
-		h.Seen = Seen{At: time.Unix(at.Int64, 0).UTC(), Timestamp: timestamp.Int64, Root: root.Int64}
+		h.Seen = Seen{At: time.Unix(at.Int64, 0).UTC(), Address: address.String, Timestamp: timestamp.Int64, Root: root.Int64}
 		if err := json.Unmarshal([]byte(report.String), &h.Seen.Report); err != nil {
 			return nil, wrap("read the report of", name, err)
 		}

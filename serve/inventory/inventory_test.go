@@ -38,7 +38,7 @@ func registration(host, secret string) Registration {
 func TestARegistrationAndTheLastReportSurviveARestart(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "odd name?#%.db")
 	db := openAt(t, file)
-	if err := db.Register(t.Context(), registration("web01", "s3cret")); err != nil {
+	if _, err := db.Register(t.Context(), registration("web01", "s3cret"), true); err != nil {
 		t.Fatal(err)
 	}
 	seen := Seen{At: t0.Add(time.Hour), Timestamp: 7, Root: 2, Report: schema.Report{State: schema.StateCurrent, Installed: sum("pkg"), LastCheck: t0}}
@@ -76,7 +76,7 @@ func TestARegistrationAndTheLastReportSurviveARestart(t *testing.T) {
 func TestAReportWithoutDetailsKeepsThoseBeforeQueuedOrWritten(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "i.db")
 	db := openAt(t, file)
-	if err := db.Register(t.Context(), registration("web01", "s")); err != nil {
+	if _, err := db.Register(t.Context(), registration("web01", "s"), true); err != nil {
 		t.Fatal(err)
 	}
 	version := int64(0)
@@ -127,7 +127,7 @@ func TestReRegistrationReplacesTheSecretAndKeepsTheReport(t *testing.T) {
 		t.Fatalf("unknown host: %v", err)
 	}
 	for _, secret := range []string{"one", "two"} {
-		if err := db.Register(t.Context(), registration("web01", secret)); err != nil {
+		if _, err := db.Register(t.Context(), registration("web01", secret), true); err != nil {
 			t.Fatal(err)
 		}
 		if err := db.Report("web01", Seen{At: t0, Timestamp: 3}); err != nil {
@@ -149,7 +149,7 @@ func TestAHostSeesItsOwnReportAtOnceWhileOthersWrite(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			host := fmt.Sprintf("web%02d", i)
-			if err := db.Register(t.Context(), registration(host, host)); err != nil {
+			if _, err := db.Register(t.Context(), registration(host, host), true); err != nil {
 				t.Error(err)
 			}
 			for v := int64(1); v <= 30; v++ {
@@ -207,7 +207,7 @@ func TestTwoProcessesShareOneFile(t *testing.T) {
 	for i, db := range []*DB{a, b} {
 		wg.Go(func() {
 			for j := range 20 {
-				if err := db.Register(t.Context(), registration(fmt.Sprintf("h%d-%d", i, j), "s")); err != nil {
+				if _, err := db.Register(t.Context(), registration(fmt.Sprintf("h%d-%d", i, j), "s"), true); err != nil {
 					t.Error(err)
 				}
 			}
@@ -235,7 +235,7 @@ func TestAnUnusableFileIsOneErrorWithAHint(t *testing.T) {
 	}
 	for file, want := range map[string]string{
 		garbage:                          "not a database",
-		newer:                            "newer bakehouse",
+		newer:                            "another bakehouse",
 		filepath.Join(dir, "no", "i.db"): "no such file",
 		dir:                              "is a directory",
 	} {
@@ -258,7 +258,7 @@ func BenchmarkSecretThenReport(b *testing.B) {
 	}
 	defer db.Close()
 	for i := range 1000 {
-		if err := db.Register(b.Context(), registration(fmt.Sprint("h", i), "s")); err != nil {
+		if _, err := db.Register(b.Context(), registration(fmt.Sprint("h", i), "s"), true); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -273,4 +273,67 @@ func BenchmarkSecretThenReport(b *testing.B) {
 			}
 		}
 	})
+}
+
+func TestARegistrationThatAHostPollsWithIsReplacedOnlyOnDemand(t *testing.T) {
+	db := openAt(t, filepath.Join(t.TempDir(), "i.db"))
+	defer db.Close()
+	register := func(secret string, replace bool, want error) *Host {
+		t.Helper()
+		before, err := db.Register(t.Context(), registration("web01", secret), replace)
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v", secret, err)
+		}
+		return before
+	}
+	if before := register("first", false, nil); before != nil {
+		t.Errorf("before the first there was %+v", before)
+	}
+	// The answer was lost: the host never had the secret.
+	if before := register("second", false, nil); before == nil || before.Secret != sum("first") {
+		t.Errorf("before the second there was %+v", before)
+	}
+	polled := Seen{At: t0.Add(time.Hour), Address: "192.0.2.7:4711"}
+	if err := db.Report("web01", polled); err != nil {
+		t.Fatal(err)
+	}
+	for _, replace := range []bool{false, true} {
+		want := ErrLive
+		if replace {
+			want = nil
+		}
+		if before := register("third", replace, want); before == nil || before.Seen.Address != polled.Address ||
+			!before.Seen.At.Equal(polled.At) {
+			t.Errorf("before the third there was %+v", before)
+		}
+		if got, err := db.Secret(t.Context(), "web01"); err != nil || got == sum("third") != replace {
+			t.Errorf("the secret was replaced: %v, %v", got == sum("third"), err)
+		}
+	}
+}
+
+func TestWhatWasServedOfAFleetOnlyRises(t *testing.T) {
+	db := openAt(t, filepath.Join(t.TempDir(), "i.db"))
+	defer db.Close()
+	if !db.Created() {
+		t.Error("it was not made")
+	}
+	for i, version := range []int64{7, 9, 8, 9} {
+		s := Served{Anchor: sum("ours"), Timestamp: version, SHA256: sum(fmt.Sprint(i)), At: t0}
+		if err := db.Serve(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	later := Served{Anchor: sum("another's"), Timestamp: 2, SHA256: sum("x"), At: t0.Add(time.Hour)}
+	if err := db.Serve(t.Context(), later); err != nil {
+		t.Fatal(err)
+	}
+	for anchor, want := range map[schema.Digest]Served{
+		sum("ours"):     {Anchor: sum("ours"), Timestamp: 9, SHA256: sum("1"), At: t0},
+		sum("nobody's"): {}, {}: later,
+	} {
+		if got, err := db.Served(t.Context(), anchor); err != nil || got != want {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
 }

@@ -76,9 +76,10 @@ func (d *DB) writeGroup(group map[string]Seen) error {
 		return err
 	}
 	defer tx.Rollback()
-	stmt, err := tx.PrepareContext(ctx, `INSERT INTO reports (host, at, timestamp, root, report, details)
-		VALUES (?,?,?,?,?,?) ON CONFLICT (host) DO UPDATE SET at=excluded.at, timestamp=excluded.timestamp,
-		root=excluded.root, report=excluded.report, details=coalesce(excluded.details, reports.details)`)
+	stmt, err := tx.PrepareContext(ctx, `INSERT INTO reports (host, at, timestamp, root, report, details, address)
+		VALUES (?,?,?,?,?,?,?) ON CONFLICT (host) DO UPDATE SET at=excluded.at, timestamp=excluded.timestamp,
+		root=excluded.root, report=excluded.report, details=coalesce(excluded.details, reports.details),
+		address=excluded.address`)
 	if err != nil {
 		return err
 	}
@@ -105,14 +106,15 @@ func writeReport(ctx context.Context, stmt *sql.Stmt, host string, s Seen) error
 	if err != nil {
 		return err
 	}
-	_, err = stmt.ExecContext(ctx, host, s.At.Unix(), s.Timestamp, s.Root, string(b), details)
+	_, err = stmt.ExecContext(ctx, host, s.At.Unix(), s.Timestamp, s.Root, string(b), details, s.Address)
 	return err
 }
 
-// Ahead lists the hosts that reported the highest timestamp versions, the highest first, at most limit; of each only name,
-// time and versions.
-func (d *DB) Ahead(ctx context.Context, limit int) ([]Host, error) {
-	rows, err := d.read.QueryContext(ctx, "SELECT host, at, timestamp, root FROM reports ORDER BY timestamp DESC, host LIMIT ?", limit)
+// Ahead lists the hosts that claim a higher timestamp version than that, the highest first, at most limit; of each only
+// name, time and versions.
+func (d *DB) Ahead(ctx context.Context, of int64, limit int) ([]Host, error) {
+	rows, err := d.read.QueryContext(ctx, `SELECT host, at, timestamp, root FROM reports WHERE timestamp > ?
+		ORDER BY timestamp DESC, host LIMIT ?`, of, limit)
 	if err != nil {
 		return nil, fmt.Errorf("inventory: %w", err)
 	}

@@ -31,6 +31,8 @@ func registerCommand(g *global) *cobra.Command {
 Values that neither a flag nor the installed package sets are asked for on the terminal; with --server, --host, --user
 and a password, nothing is. The password is sent once and not stored.
 
+A server that knows the host already, and is polled by it, refuses: after the host was set up again, use --force.
+
 If the host's package is installed, that is all. If not, --anchor and --key are what its first package is verified with,
 and the first update installs it:
 
@@ -48,7 +50,7 @@ and the first update installs it:
 	f.StringVar(&o.Anchor, "anchor", "", "`FILE` with the fleet's root metadata, for a host without a package")
 	f.StringArrayVar(&o.Keys, "key", nil,
 		"`FILE` with a signature key to accept (PEM, public), for a host without a package; repeatable")
-	f.BoolVar(&o.Force, "force", false, "replace an existing registration")
+	f.BoolVar(&o.Force, "force", false, "replace an existing registration, here and at the server")
 	f.BoolVar(&remove, "delete", false, "remove the registration; the installed package stays")
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {

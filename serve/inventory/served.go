@@ -1,0 +1,83 @@
+package inventory
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"bakehouse/schema"
+)
+
+// Served is the newest timestamp that a server has handed out of the fleet with that first root. What hosts claim to
+// have verified is not counted: any of them could make up a number.
+type Served struct {
+	Anchor    schema.Digest // of the first root
+	Timestamp int64
+	SHA256    schema.Digest // of the timestamp
+	At        time.Time
+}
+
+// Serve records s, unless a newer one is. It is durable when it returns nil.
+func (d *DB) Serve(ctx context.Context, s Served) error {
+	_, err := d.write.ExecContext(ctx, `INSERT INTO served (anchor, timestamp, sha256, at) VALUES (?,?,?,?)
+		ON CONFLICT (anchor) DO UPDATE SET timestamp=excluded.timestamp, sha256=excluded.sha256, at=excluded.at
+		WHERE excluded.timestamp > timestamp`, s.Anchor[:], s.Timestamp, s.SHA256[:], s.At.Unix())
+	if err != nil {
+		return fmt.Errorf("inventory: served: %w", err)
+	}
+	return nil
+}
+
+// Served is what was served last of the fleet with that first root, or of any for the zero digest; zero if nothing was.
+func (d *DB) Served(ctx context.Context, anchor schema.Digest) (s Served, err error) {
+	var root, sum []byte
+	var at int64
+	err = d.read.QueryRowContext(ctx, `SELECT anchor, timestamp, sha256, at FROM served WHERE anchor = ?1 OR ?2
+		ORDER BY at DESC, timestamp DESC LIMIT 1`, anchor[:], anchor.IsZero()).Scan(&root, &s.Timestamp, &sum, &at)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Served{}, nil
+	}
+	if err == nil {
+		s.Anchor, err = digest(root)
+	}
+	if err == nil {
+		s.SHA256, err = digest(sum)
+	}
+	if err != nil {
+		return Served{}, fmt.Errorf("inventory: served: %w", err)
+	}
+	s.At = time.Unix(at, 0).UTC()
+	return s, nil
+}
+
+// ErrLive says that a host is registered and has polled since.
+var ErrLive = errors.New("the host is registered, and polls")
+
+// Register records r and returns the registration that it takes the place of, if there is one, with the host's last
+// poll. One that the host has polled with stays, and the error is ErrLive, unless replace is true. What is recorded is
+// durable.
+func (d *DB) Register(ctx context.Context, r Registration, replace bool) (before *Host, err error) {
+	tx, err := d.write.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, wrap("register", r.Host, err)
+	}
+	defer tx.Rollback()
+	before, err = d.host(ctx, tx.QueryRowContext, r.Host)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if err == nil && !replace && !before.Seen.At.Before(before.At) {
+		return before, ErrLive
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO hosts (name, secret, user, platform, agent, registered) VALUES (?,?,?,?,?,?)
+		ON CONFLICT (name) DO UPDATE SET secret=excluded.secret, user=excluded.user, platform=excluded.platform,
+		agent=excluded.agent, registered=excluded.registered`,
+		r.Host, r.Secret[:], r.User, r.Platform.String(), r.Agent, r.At.Unix())
+	if err == nil {
+		err = tx.Commit()
+	}
+	return before, wrap("register", r.Host, err)
+}
