@@ -266,7 +266,7 @@ func served(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	version, err := strconv.ParseInt(args[1], 10, 64)
 	ts.Check(err)
-	ts.Check(db.Serve(context.Background(), inventory.Served{Timestamp: version, At: time.Now()}))
+	ts.Check(db.Serve(context.Background(), inventory.Served{Timestamp: version, File: []byte("{}"), At: time.Now()}))
 	ts.Check(db.Close())
 }
 

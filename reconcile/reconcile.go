@@ -148,6 +148,13 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 	if err := p.head.Complete(); err != nil {
 		return nil, due, err
 	}
+	high, err := p.highWaterOf(p.head.Fleet)
+	if err == nil {
+		err = high.check(ctx, p.store, p.head.Fleet, &p.Recovery)
+	}
+	if err != nil {
+		return nil, due, err
+	}
 	c, err := Compare(ctx, p.head, p.store, p.now, p.Recovery)
 	if err != nil {
 		return nil, due, err
@@ -210,6 +217,7 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 	if err != nil {
 		return nil, due, err
 	}
+	p.keepHighWater(ctx, high)
 	if summary.Published {
 		if err := p.remember(ctx, summary.Head); err != nil {
 			console.Note(p.log, "%v", err)

@@ -41,6 +41,13 @@ func Refresh(ctx context.Context, o Options, log io.Writer) (out *Refreshed, err
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
+	high, err := p.highWaterOf(f)
+	if err == nil {
+		err = high.check(ctx, p.store, f, &publish.Recovery{})
+	}
+	if err != nil {
+		return nil, err
+	}
 	head, err := publish.ReadHead(ctx, p.store, f, p.now)
 	if err != nil {
 		return nil, err
@@ -63,6 +70,7 @@ func Refresh(ctx context.Context, o Options, log io.Writer) (out *Refreshed, err
 	if err != nil {
 		return nil, err
 	}
+	p.keepHighWater(ctx, high)
 	if mind.has(timestamp) { // what a renewal follows from was judged
 		if err := p.remember(ctx, summary.Head); err != nil {
 			console.Note(log, "%v", err)

@@ -39,6 +39,7 @@ var publicTargets = []string{schema.PolicyTarget, schema.ReleaseTarget}
 type loader struct {
 	store  store.Store
 	anchor []byte
+	first  int // version of the anchor
 	verify *trust.Client
 
 	mu   sync.Mutex
@@ -50,8 +51,12 @@ func newLoader(st store.Store, anchor []byte) (*loader, error) {
 	if err != nil {
 		return nil, err
 	}
+	root, err := trust.ParseRoot(anchor)
+	if err != nil {
+		return nil, err
+	}
 	client.AllowExpired() // see the package comment
-	return &loader{store: st, anchor: anchor, verify: client, sums: map[string]schema.Digest{}}, nil
+	return &loader{store: st, anchor: anchor, first: int(root.Signed.Version), verify: client, sums: map[string]schema.Digest{}}, nil
 }
 
 func (l *loader) head(ctx context.Context) (int64, error) { return store.Head(ctx, l.store) }
@@ -205,7 +210,8 @@ func (r *recorder) Target(ctx context.Context, name string, d schema.Digest, lim
 // watcher holds the current release and follows the store's head.
 type watcher struct {
 	*loader
-	changed func(*release, store.Mark) // called with each new release before it is served
+	changed func(*release)   // called with each new release before it is served
+	record  func(store.Mark) // and with the newest timestamp that ever was
 
 	mu      sync.Mutex // held while the store is looked at
 	mark    store.Mark // the newest timestamp that was ever served, also before a restart
@@ -272,11 +278,16 @@ func (w *watcher) newer(ctx context.Context, cur *release) (*release, error) {
 	if err != nil {
 		return nil, err
 	}
-	setBack := w.mark.Check(ctx, w.store, head)
+	forgotten, setBack := w.mark.Check(ctx, w.store, head, func() ([][]byte, error) {
+		return store.Roots(ctx, w.store, w.anchor, w.first)
+	})
+	if forgotten {
+		w.mark = store.Mark{}
+	}
 	switch {
 	case cur != nil && setBack != nil:
 		return nil, setBack
-	case cur != nil && head <= cur.timestamp:
+	case cur != nil && head == cur.timestamp && !forgotten:
 		return w.newerRoot(ctx, cur), nil
 	case head == 0:
 		return nil, fault.Hint(errors.New("the store holds no release"), "publish one with bakehouse reconcile")
@@ -295,12 +306,12 @@ func (w *watcher) newer(ctx context.Context, cur *release) (*release, error) {
 
 // serving notes that next is about to be served.
 func (w *watcher) serving(next *release) {
-	mark := store.Mark{Version: next.timestamp, SHA256: schema.DigestOf(next.stamp)}
-	if mark.Version > w.mark.Version {
-		w.mark = mark
+	if next.timestamp > w.mark.Version {
+		w.mark = store.Mark{Version: next.timestamp, Timestamp: next.stamp}
+		w.record(w.mark)
 	}
 	if w.changed != nil {
-		w.changed(next, mark)
+		w.changed(next)
 	}
 }
 

@@ -102,11 +102,11 @@ func newServer(ctx context.Context, o Options, l *loader) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.releases = &watcher{loader: l, mark: store.Mark{Version: served.Timestamp, SHA256: served.SHA256},
-		changed: func(r *release, mark store.Mark) {
-			s.announce(r)
-			err := s.inventory.Serve(context.WithoutCancel(ctx), inventory.Served{Anchor: anchor, Timestamp: mark.Version,
-				SHA256: mark.SHA256, At: time.Now()})
+	s.releases = &watcher{loader: l, changed: s.announce,
+		mark: store.Mark{Version: served.Timestamp, Timestamp: served.File},
+		record: func(m store.Mark) {
+			err := s.inventory.Serve(context.WithoutCancel(ctx), inventory.Served{Anchor: anchor, Timestamp: m.Version,
+				File: m.Timestamp, At: time.Now()})
 			if err != nil {
 				s.log.Error("inventory", "error", err)
 			}

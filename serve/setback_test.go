@@ -65,3 +65,34 @@ func (f *fleet) overwriteNew(key string, b []byte) {
 	f.t.Helper()
 	check(f.t, os.WriteFile(filepath.Join(f.dir, filepath.FromSlash(key)), b, 0o600))
 }
+
+// A thief of the key signed a huge number. A root that drops the key makes hosts forget it, and the server too.
+func TestANumberThatADroppedKeySignedIsForgotten(t *testing.T) {
+	t.Parallel()
+	f, _ := standardFleet(t)
+	database := filepath.Join(t.TempDir(), "i.db")
+	was := f.Timestamp.Signed.Version
+	f.Timestamp.Signed.Version = 7_000_000
+	f.publish()
+	w := startWith(t, f, database, nil)
+	if h := w.health(); h.Timestamp != 7_000_001 {
+		t.Fatalf("healthz: %+v", h)
+	}
+	f.removeKey(schema.TimestampKey(7_000_001))
+	if err := w.server.releases.follow(t.Context()); err == nil {
+		t.Error("the number is forgotten though its key is trusted")
+	}
+	f.Timestamp.Signed.Version = was
+	f.nextRoot(true)
+	f.publish()
+	check(t, w.server.releases.follow(t.Context()))
+	ok := func(w *site) {
+		t.Helper()
+		if h := w.health(); h.Status != "ok" || h.Root != 2 || h.Timestamp != was+1 {
+			t.Errorf("healthz: %+v", h)
+		}
+	}
+	ok(w)
+	w.stop()
+	ok(startWith(t, f, database, nil))
+}

@@ -16,15 +16,14 @@ import (
 type Served struct {
 	Anchor    schema.Digest // of the first root
 	Timestamp int64
-	SHA256    schema.Digest // of the timestamp
+	File      []byte // the timestamp
 	At        time.Time
 }
 
-// Serve records s, unless a newer one is. It is durable when it returns nil.
+// Serve records s in the place of what was served before. It is durable when it returns nil.
 func (d *DB) Serve(ctx context.Context, s Served) error {
-	_, err := d.write.ExecContext(ctx, `INSERT INTO served (anchor, timestamp, sha256, at) VALUES (?,?,?,?)
-		ON CONFLICT (anchor) DO UPDATE SET timestamp=excluded.timestamp, sha256=excluded.sha256, at=excluded.at
-		WHERE excluded.timestamp > timestamp`, s.Anchor[:], s.Timestamp, s.SHA256[:], s.At.Unix())
+	_, err := d.write.ExecContext(ctx, `INSERT INTO served (anchor, timestamp, file, at) VALUES (?,?,?,?)
+		ON CONFLICT (anchor) DO UPDATE SET timestamp=excluded.timestamp, file=excluded.file, at=excluded.at`, s.Anchor[:], s.Timestamp, s.File, s.At.Unix())
 	if err != nil {
 		return fmt.Errorf("inventory: served: %w", err)
 	}
@@ -33,18 +32,15 @@ func (d *DB) Serve(ctx context.Context, s Served) error {
 
 // Served is what was served last of the fleet with that first root, or of any for the zero digest; zero if nothing was.
 func (d *DB) Served(ctx context.Context, anchor schema.Digest) (s Served, err error) {
-	var root, sum []byte
+	var root []byte
 	var at int64
-	err = d.read.QueryRowContext(ctx, `SELECT anchor, timestamp, sha256, at FROM served WHERE anchor = ?1 OR ?2
-		ORDER BY at DESC, timestamp DESC LIMIT 1`, anchor[:], anchor.IsZero()).Scan(&root, &s.Timestamp, &sum, &at)
+	err = d.read.QueryRowContext(ctx, `SELECT anchor, timestamp, file, at FROM served WHERE anchor = ?1 OR ?2
+		ORDER BY at DESC, timestamp DESC LIMIT 1`, anchor[:], anchor.IsZero()).Scan(&root, &s.Timestamp, &s.File, &at)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Served{}, nil
 	}
 	if err == nil {
 		s.Anchor, err = digest(root)
-	}
-	if err == nil {
-		s.SHA256, err = digest(sum)
 	}
 	if err != nil {
 		return Served{}, fmt.Errorf("inventory: served: %w", err)

@@ -31,16 +31,9 @@ func OpenHistory(ctx context.Context, s Store, anchor []byte) (*History, error) 
 	if err != nil {
 		return nil, fmt.Errorf("the fleet's root: %w", err)
 	}
-	h := &History{store: s, roots: [][]byte{anchor}, first: int(root.Signed.Version)}
-	for n := h.first + 1; ; n++ {
-		b, err := Read(ctx, s, schema.MetadataKey("root", int64(n)), schema.MaxRoot)
-		if errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		h.roots = append(h.roots, b)
+	h := &History{store: s, first: int(root.Signed.Version)}
+	if h.roots, err = Roots(ctx, s, anchor, h.first); err != nil {
+		return nil, err
 	}
 	if _, err := trust.VerifyRoots(h.roots); err != nil {
 		return nil, err
@@ -55,6 +48,21 @@ func OpenHistory(ctx context.Context, s Store, anchor []byte) (*History, error) 
 	}
 	slices.SortFunc(h.versions, func(a, b int64) int { return cmp.Compare(b, a) })
 	return h, nil
+}
+
+// Roots are the anchor, whose version that is, and the roots that follow it in the store. They are not verified.
+func Roots(ctx context.Context, s Store, anchor []byte, version int) (roots [][]byte, err error) {
+	roots = [][]byte{anchor}
+	for n := version + 1; ; n++ {
+		b, err := Read(ctx, s, schema.MetadataKey("root", int64(n)), schema.MaxRoot)
+		if errors.Is(err, fs.ErrNotExist) {
+			return roots, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		roots = append(roots, b)
+	}
 }
 
 // Versions are those of the timestamps, the newest first.

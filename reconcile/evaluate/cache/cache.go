@@ -30,6 +30,17 @@ type Cache struct {
 // InMemory is a cache that ends with the process: for one that evaluates a few commits, most of whose files are equal.
 func InMemory() *Cache { return &Cache{held: map[string]string{}} }
 
+// Kept is a directory beside the entries for what is not worked out but remembered, and is not removed for its age;
+// empty if the cache has no directory. It need not exist.
+func (c *Cache) Kept() string {
+	if c == nil || c.dir == "" {
+		return ""
+	}
+	return filepath.Join(c.dir, keptDir)
+}
+
+const keptDir = "kept"
+
 // keptFor is how long an entry stays that nothing asks for.
 const keptFor = 5 * 24 * time.Hour
 
@@ -146,6 +157,9 @@ func (c *Cache) trim(now time.Time) {
 	}
 	_ = os.Chtimes(stamp, now, now)
 	_ = filepath.WalkDir(c.dir, func(name string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() && name == c.Kept() {
+			return fs.SkipDir
+		}
 		if err != nil || e.IsDir() || name == stamp {
 			return nil
 		}
