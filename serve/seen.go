@@ -24,9 +24,9 @@ func seenCommand() *cobra.Command {
 		Use:   "seen",
 		Short: "Print the highest timestamp version that this server has served",
 		Long: strings.TrimSpace(`
-Print the highest timestamp version that this server has served, for reconcile recover. What hosts report is not counted:
-any of them could make up a number. Those that claim to have verified a higher one are listed on stderr. That can be
-true if the fleet has another server, or if the database was restored from a backup.`),
+Print the highest timestamp version that this server has served, for reconcile recover. What hosts report is not
+counted: any of them could make up a number. Those that claim to have verified a higher one are listed on stderr. That
+can be true if the fleet has another server, or if the database was restored from a backup.`),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if database == "" {

@@ -52,8 +52,8 @@ does not follow from a commit which --ref descends from, it exits with 3 and cha
 A store without a release is an error, so that neither a typo nor a disk that is not mounted starts a second store from
 release 1. The first release of a fleet takes --init.
 
-A machine remembers the newest timestamp that it published or verified, beside --cache-dir. A store that was set back, as
-by a restore from a backup, is refused: "bakehouse reconcile recover" is what publishes into it.
+A machine remembers the newest timestamp that it published or verified, in --cache-dir. A store that was set back, as by
+a restore from a backup, is refused: "bakehouse reconcile recover" publishes into it.
 
 Any run renews the roles that are past half of their lifetime if it holds their keys, and warns of the others.
 
