@@ -181,8 +181,9 @@ func explainRegister(err error, o RegisterOptions) error {
 		return fault.Hint(fmt.Errorf("the server does not know the host %s", o.Host),
 			"add it under hosts/ in the fleet's repository and reconcile, or set --host to its name there")
 	case http.StatusConflict:
-		return fault.Hint(err, "if %s is this host, set up again, register with --force; another one that polls under the "+
-			"name is locked out then. If it is not, set --host to this host's name in the fleet's repository", o.Host)
+		return fault.Hint(err, "if %s is this host, set up again, register with --force; another one that polls under "+
+			"that name is locked out then. If it is not, "+
+			"set --host to this host's name in the fleet's repository", o.Host)
 	case http.StatusTooManyRequests:
 		return fault.Hint(errors.New("the server accepts no more attempts for now"),
 			"%s", cmp.Or(server, "wait a while and try again"))

@@ -14,8 +14,8 @@ import (
 	"bakehouse/serve/inventory"
 )
 
-// serveRegister gives a host of the fleet a new secret; an earlier one no longer counts. One that the host polls with is
-// replaced only if the request says so.
+// serveRegister gives a host of the fleet a new secret; an earlier one no longer counts. One that the host polls with
+// is replaced only if the request says so.
 func (s *Server) serveRegister(x *exchange, r *http.Request, name string, u schema.User) {
 	var q schema.RegisterRequest
 	if !x.decode(r, &q) {

@@ -56,7 +56,8 @@ func newLoader(st store.Store, anchor []byte) (*loader, error) {
 		return nil, err
 	}
 	client.AllowExpired() // see the package comment
-	return &loader{store: st, anchor: anchor, first: int(root.Signed.Version), verify: client, sums: map[string]schema.Digest{}}, nil
+	return &loader{store: st, anchor: anchor, first: int(root.Signed.Version), verify: client,
+		sums: map[string]schema.Digest{}}, nil
 }
 
 func (l *loader) head(ctx context.Context) (int64, error) { return store.Head(ctx, l.store) }

@@ -42,7 +42,10 @@ func TestAStoreThatGoesWrongIsReportedAndTheLastReleaseServed(t *testing.T) {
 		"a bin that is another's": {func(f *fleet) {
 			f.overwrite(schema.MetadataKey(f.Bin("web01"), 2), f.read(schema.MetadataKey(f.Bin("web01"), 1)))
 		}, "bin-"},
-		"the whole store set back":         {func(f *fleet) { f.removeKey(schema.TimestampKey(2)); f.removeKey(schema.TimestampKey(1)) }, "there was 1 before"},
+		"the whole store set back": {func(f *fleet) {
+			f.removeKey(schema.TimestampKey(2))
+			f.removeKey(schema.TimestampKey(1))
+		}, "there was 1 before"},
 		"the store's directory taken away": {func(f *fleet) { check(f.t, os.Rename(f.dir, f.dir+".away")) }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

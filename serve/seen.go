@@ -49,8 +49,9 @@ can be true if the fleet has another server, or if the database was restored fro
 				return err
 			}
 			for _, h := range ahead {
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s claims timestamp %d, root %d, at %s; this server has not served it\n",
-					h.Host, h.Seen.Timestamp, h.Seen.Root, h.Seen.At.Format(time.RFC3339))
+				fmt.Fprintf(cmd.ErrOrStderr(),
+					"%s claims timestamp %d, root %d, at %s; this server has not served it\n", h.Host,
+					h.Seen.Timestamp, h.Seen.Root, h.Seen.At.Format(time.RFC3339))
 			}
 			if served.Timestamp == 0 {
 				return fault.Hint(fmt.Errorf("database %s: the server has served nothing yet", database),

@@ -20,12 +20,16 @@ import (
 
 // Inventory is what a server remembers; *inventory.DB is one.
 type Inventory interface {
-	Secret(ctx context.Context, host string) (schema.Digest, error)                                           // fs.ErrNotExist: not registered
-	Register(ctx context.Context, r inventory.Registration, replace bool) (before *inventory.Host, err error) // durable
-	Report(host string, s inventory.Seen) error                                                               // does not block
+	// Secret is fs.ErrNotExist if the host is not registered.
+	Secret(ctx context.Context, host string) (schema.Digest, error)
+	// Register is durable. It is inventory.ErrLive if the host polls and its registration is not to be replaced.
+	Register(ctx context.Context, r inventory.Registration, replace bool) (before *inventory.Host, err error)
+	// Report does not block.
+	Report(host string, s inventory.Seen) error
 	Remember(ctx context.Context, host string, p inventory.Package, at time.Time) error
 	Packages(ctx context.Context, host string) ([]inventory.Package, error)
-	Serve(ctx context.Context, s inventory.Served) error // durable
+	// Serve is durable.
+	Serve(ctx context.Context, s inventory.Served) error
 	Served(ctx context.Context, anchor schema.Digest) (inventory.Served, error)
 	Ping(ctx context.Context) error
 }
@@ -231,7 +235,8 @@ func (s *Server) serveHealth(x *exchange, r *http.Request) {
 		problems = append(problems, trouble)
 	}
 	if !time.Now().Before(rel.expires) {
-		problems = append(problems, "the timestamp is expired: hosts install nothing new until bakehouse reconcile has run")
+		problems = append(problems,
+			"the timestamp is expired: hosts install nothing new until bakehouse reconcile has run")
 	}
 	if p := s.certificateProblem(); p != "" {
 		problems = append(problems, p)

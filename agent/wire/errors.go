@@ -88,6 +88,9 @@ func problem(res *http.Response) error {
 	return e
 }
 
+// mostPatience is how long a registration waits for a busy server in all.
+const mostPatience = 5 * time.Minute
+
 // retryAfter is in whole seconds; the form with a date is not for a host whose clock may be wrong.
 func retryAfter(h http.Header) time.Duration {
 	seconds, err := strconv.Atoi(h.Get("Retry-After"))

@@ -18,9 +18,6 @@ import (
 	"bakehouse/schema/delta"
 )
 
-// mostPatience is how long a registration waits for a busy server in all.
-const mostPatience = 5 * time.Minute
-
 // Register asks for a host's secret as the client's user. The request's Schema is filled in. A server that is busy, as
 // when many hosts are set up at once, is asked again when it says.
 func (c *Client) Register(ctx context.Context, r schema.RegisterRequest) (*schema.RegisterAnswer, error) {

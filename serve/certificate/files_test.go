@@ -77,7 +77,8 @@ func TestACertificateThatHostsRejectIsSaidToBeOne(t *testing.T) {
 	check(t, err)
 	with := func(dns string, ip ...net.IP) *Certificate {
 		x := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "bakehouse.example"},
-			NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour), DNSNames: strings.Fields(dns), IPAddresses: ip}
+			NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+			DNSNames: strings.Fields(dns), IPAddresses: ip}
 		der, err := x509.CreateCertificate(rand.Reader, x, x, &key.PublicKey, key)
 		check(t, err)
 		leaf, err := x509.ParseCertificate(der)
@@ -98,7 +99,8 @@ func TestACertificateThatHostsRejectIsSaidToBeOne(t *testing.T) {
 		"address":               {with("", net.IPv4(192, 0, 2, 1)), []string{"https://192.0.2.1"}, now, ""},
 		"a fleet without a URL": {with("a.example"), []string{""}, now, ""},
 		"common name alone":     {with(""), fleet, now, "no subjectAltName"},
-		"another name":          {with("a.example"), fleet, now, "is for a.example, and hosts call the server bakehouse.example"},
+		"another name": {with("a.example"), fleet, now,
+			"is for a.example, and hosts call the server bakehouse.example"},
 		"name for an address":   {with("", net.IPv4(192, 0, 2, 1)), fleet, now, "is for 192.0.2.1, and hosts call"},
 		"expired while serving": {with("bakehouse.example"), fleet, now.Add(time.Hour), "expired at"},
 	} {

@@ -237,7 +237,8 @@ func (d *DB) host(ctx context.Context, query func(context.Context, string, ...an
 	}
 	h.At = time.Unix(registered, 0).UTC()
 	if report.Valid {
-		h.Seen = Seen{At: time.Unix(at.Int64, 0).UTC(), Address: address.String, Timestamp: timestamp.Int64, Root: root.Int64}
+		h.Seen = Seen{At: time.Unix(at.Int64, 0).UTC(), Address: address.String, Timestamp: timestamp.Int64,
+			Root: root.Int64}
 		if err := json.Unmarshal([]byte(report.String), &h.Seen.Report); err != nil {
 			return nil, wrap("read the report of", name, err)
 		}

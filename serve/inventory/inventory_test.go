@@ -208,7 +208,8 @@ func TestTwoProcessesShareOneFile(t *testing.T) {
 	for i, db := range []*DB{a, b} {
 		wg.Go(func() {
 			for j := range 20 {
-				if _, err := db.Register(t.Context(), registration(fmt.Sprintf("h%d-%d", i, j), "s"), true); err != nil {
+				_, err := db.Register(t.Context(), registration(fmt.Sprintf("h%d-%d", i, j), "s"), true)
+				if err != nil {
 					t.Error(err)
 				}
 			}

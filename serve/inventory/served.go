@@ -23,7 +23,8 @@ type Served struct {
 // Serve records s in the place of what was served before. It is durable when it returns nil.
 func (d *DB) Serve(ctx context.Context, s Served) error {
 	_, err := d.write.ExecContext(ctx, `INSERT INTO served (anchor, timestamp, file, at) VALUES (?,?,?,?)
-		ON CONFLICT (anchor) DO UPDATE SET timestamp=excluded.timestamp, file=excluded.file, at=excluded.at`, s.Anchor[:], s.Timestamp, s.File, s.At.Unix())
+		ON CONFLICT (anchor) DO UPDATE SET timestamp=excluded.timestamp, file=excluded.file, at=excluded.at`,
+		s.Anchor[:], s.Timestamp, s.File, s.At.Unix())
 	if err != nil {
 		return fmt.Errorf("inventory: served: %w", err)
 	}
@@ -68,8 +69,9 @@ func (d *DB) Register(ctx context.Context, r Registration, replace bool) (before
 	if err == nil && !replace && !before.Seen.At.Before(before.At) {
 		return before, ErrLive
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO hosts (name, secret, user, platform, agent, registered) VALUES (?,?,?,?,?,?)
-		ON CONFLICT (name) DO UPDATE SET secret=excluded.secret, user=excluded.user, platform=excluded.platform,
+	_, err = tx.ExecContext(ctx, `INSERT INTO hosts (name, secret, user, platform, agent, registered)
+		VALUES (?,?,?,?,?,?) ON CONFLICT (name) DO UPDATE SET secret=excluded.secret, user=excluded.user,
+		platform=excluded.platform,
 		agent=excluded.agent, registered=excluded.registered`,
 		r.Host, r.Secret[:], r.User, r.Platform.String(), r.Agent, r.At.Unix())
 	if err == nil {

@@ -38,8 +38,8 @@ func (e *SetBackError) Error() string {
 
 // Check refuses, with a *SetBackError, a store whose head does not follow from m. It does if it is m, or a later one: m
 // is then in the store as it was, or too old to be, or what is there in its place was recovered from by a release above
-// all numbers. roots are the fleet's, from one that is trusted on: as hosts do, m is forgotten once the newest drops the
-// keys that signed it, and forgotten is true.
+// all numbers. roots are the fleet's, from one that is trusted on: as hosts do, m is forgotten once the newest drops
+// the keys that signed it, and forgotten is true.
 func (m Mark) Check(ctx context.Context, s Store, head int64, roots func() ([][]byte, error)) (forgotten bool,
 	err error) {
 	if m.Version == 0 {
@@ -62,9 +62,9 @@ func (m Mark) Check(ctx context.Context, s Store, head int64, roots func() ([][]
 	if chain, err := roots(); err == nil && m.dropped(chain) {
 		return true, nil
 	}
-	return false, fault.Refuse(&SetBackError{m, head}, "if the store was restored from a backup, publish above all numbers "+
-		"that were given: bakehouse reconcile recover --above %d; if it is another one by mistake, check --store",
-		max(m.Version, head))
+	return false, fault.Refuse(&SetBackError{m, head}, "if the store was restored from a backup, publish above all "+
+		"numbers that were given: bakehouse reconcile recover --above %d; if it is another one by mistake, "+
+		"check --store", max(m.Version, head))
 }
 
 // dropped reports whether the newest of these roots no longer trusts the keys that signed m.
