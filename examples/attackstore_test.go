@@ -39,14 +39,14 @@ func tamperedManifest(b *besieged) {
 // statements are the files that hold the statements on web01's package.
 func (b *besieged) statements() (keys []string) {
 	b.t.Helper()
-	m, _ := b.manifest("web01")
-	files, err := filepath.Glob(b.file(schema.StatementsPrefix(m.SHA256) + "*"))
+	_, digest := b.manifest("web01")
+	files, err := filepath.Glob(b.file(schema.StatementsPrefix(digest) + "*"))
 	must(b.t, err)
 	if len(files) != 2 {
 		b.t.Fatalf("%d statements", len(files))
 	}
 	for _, f := range files {
-		keys = append(keys, schema.StatementsPrefix(m.SHA256)+filepath.Base(f))
+		keys = append(keys, schema.StatementsPrefix(digest)+filepath.Base(f))
 	}
 	return keys
 }

@@ -311,8 +311,8 @@ func (b *besieged) hand(w http.ResponseWriter, r *http.Request) bool {
 		if r.Header.Get(schema.HaveManifest) == d.Hex() {
 			a.Manifest = nil
 		}
-		if m, err := schema.DecodeManifest(packed, d); err == nil { // or else it does not matter who signed it
-			files, _ := filepath.Glob(b.file(schema.StatementsPrefix(m.SHA256) + "*"))
+		if _, err := schema.DecodeManifest(packed, d); err == nil { // or else it does not matter who signed it
+			files, _ := filepath.Glob(b.file(schema.StatementsPrefix(d) + "*"))
 			for _, f := range files {
 				if s, err := os.ReadFile(f); err == nil && json.Valid(s) {
 					a.Statements = append(a.Statements, s)

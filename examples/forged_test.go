@@ -135,7 +135,7 @@ func (b *besieged) plant(m *schema.Manifest) {
 	b.put(schema.ManifestKey(digest), gzipped(b.t, content))
 	for _, name := range []string{"release", "second"} {
 		key := b.signers[name]
-		b.put(schema.StatementKey(m.SHA256, key.ID()), trusttest.Statement(schema.StatementFor(m, digest), key))
+		b.put(schema.StatementKey(digest, key.ID()), trusttest.Statement(schema.StatementFor(m, digest), key))
 	}
 	b.usurp(func(bin, _ *metadata.TargetsType, _ *metadata.SnapshotType, _ *metadata.TimestampType) {
 		file := custom(b.t, bin, func(target *schema.Target) {

@@ -87,13 +87,14 @@ func PayloadKey(payload Digest, codec string) string {
 // ContentsKey is the store key of the Contents of a package, by its manifest, or of a segment.
 func ContentsKey(d Digest) string { return sharded(ContentsDir, d) }
 
-// StatementKey is the store key of one key's statement on a package.
-func StatementKey(pkg Digest, keyID string) string {
-	return StatementDir + pkg.Hex() + "/" + keyID + ".json"
+// StatementKey is the store key of one key's statement on the package of a manifest. A statement names both, and
+// another bake version can make the same package with another manifest.
+func StatementKey(manifest Digest, keyID string) string {
+	return StatementsPrefix(manifest) + keyID + ".json"
 }
 
-// StatementsPrefix is the common prefix of all statements on a package.
-func StatementsPrefix(pkg Digest) string { return StatementDir + pkg.Hex() + "/" }
+// StatementsPrefix is the common prefix of all statements on the package of a manifest.
+func StatementsPrefix(manifest Digest) string { return StatementDir + manifest.Hex() + "/" }
 
 // SourceFileKey is the store key of a source file.
 func SourceFileKey(d Digest) string { return sharded(SourceFileDir, d) }

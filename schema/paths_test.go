@@ -27,7 +27,7 @@ func TestEveryKeyThatWeMakeIsWellFormedAndItsOwn(t *testing.T) {
 			seen[key] = true
 		}
 		if !strings.HasPrefix(StatementKey(d, other.Hex()), StatementsPrefix(d)) {
-			r.Fatal("a statement lies outside its package's prefix")
+			r.Fatal("a statement lies outside its manifest's prefix")
 		}
 	})
 }

@@ -149,8 +149,8 @@ func (f *fleet) bake(own string) pack {
 		p.segments = append(p.segments, ref.Digest)
 	}
 	// Written by hand, so that it can be seen whether the server changes a byte of it.
-	f.PutStatements(p.digest, nil)
-	f.Objects[schema.StatementKey(p.digest, "key1")] = []byte("{\n \"payloadType\": \"" + schema.StatementType +
+	f.PutStatements(p.manifest, nil)
+	f.Objects[schema.StatementKey(p.manifest, "key1")] = []byte("{\n \"payloadType\": \"" + schema.StatementType +
 		"\", \"of\": \"" + p.digest.Short() + "\" }\n")
 	f.save()
 	return p

@@ -141,11 +141,11 @@ func TestABrokenStatementDoesNotHideTheOthers(t *testing.T) {
 	w := start(t, f)
 	c, p := w.register("web01"), packs["web01"]
 	before := w.packageAnswer(c, p.manifest)
-	f.create(schema.StatementKey(p.digest, "key0"), []byte(`{"half":`))
+	f.create(schema.StatementKey(p.manifest, "key0"), []byte(`{"half":`))
 	if a := w.packageAnswer(c, p.manifest); !reflect.DeepEqual(a, before) {
 		t.Errorf("%s", a.Statements)
 	}
-	f.create(schema.StatementKey(p.digest, "key2"), []byte(`{"second": true}`))
+	f.create(schema.StatementKey(p.manifest, "key2"), []byte(`{"second": true}`))
 	if a := w.packageAnswer(c, p.manifest); len(a.Statements) != 2 || string(a.Statements[1]) != `{"second":true}` {
 		t.Errorf("%s", a.Statements)
 	}
@@ -160,7 +160,7 @@ func TestAHostThatHasTheManifestIsSentTheStatementsAlone(t *testing.T) {
 	if a := w.packageAnswer(c, p.manifest); a.Manifest == nil || len(a.Statements) != 1 {
 		t.Fatalf("%d bytes of manifest, %s", len(a.Manifest), a.Statements)
 	}
-	f.create(schema.StatementKey(p.digest, "key2"), []byte(`{"second": true}`))
+	f.create(schema.StatementKey(p.manifest, "key2"), []byte(`{"second": true}`))
 	a := w.packageAnswer(c, p.manifest, schema.HaveManifest, p.manifest.Hex())
 	if a.Manifest != nil || len(a.Statements) != 2 {
 		t.Errorf("%d bytes of manifest, %s", len(a.Manifest), a.Statements)

@@ -151,8 +151,8 @@ func (s *Server) serveManifest(x *exchange, r *http.Request, host string) {
 			a.Manifest, a.Against = b, have
 		}
 	}
-	if a.Statements, err = s.statements(r.Context(), p.SHA256); err != nil {
-		s.storeTrouble("statements", p.SHA256.Hex(), err)
+	if a.Statements, err = s.statements(r.Context(), d); err != nil {
+		s.storeTrouble("statements", d.Hex(), err)
 		x.unavailable()
 		return
 	}
@@ -231,10 +231,10 @@ func (s *Server) serveSegment(x *exchange, r *http.Request, host string) {
 	}
 }
 
-func (s *Server) statements(ctx context.Context, pkg schema.Digest) ([]json.RawMessage, error) {
+func (s *Server) statements(ctx context.Context, manifest schema.Digest) ([]json.RawMessage, error) {
 	list := []json.RawMessage{} // never null
 	room := int64(schema.MaxStatement - 2)
-	for e, err := range s.store.List(ctx, schema.StatementsPrefix(pkg)) {
+	for e, err := range s.store.List(ctx, schema.StatementsPrefix(manifest)) {
 		if err != nil {
 			return nil, err
 		}

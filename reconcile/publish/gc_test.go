@@ -122,7 +122,7 @@ func (h *history) check(states []published) {
 			if err != nil || m.SHA256 != c.SHA256 {
 				h.t.Fatalf("release %d: package %s does not assemble: %v", s.number, c.SHA256.Short(), err)
 			}
-			if len(h.keys(schema.StatementsPrefix(c.SHA256))) == 0 {
+			if len(h.keys(schema.StatementsPrefix(c.Manifest))) == 0 {
 				h.t.Fatalf("release %d: package %s has no statement", s.number, c.SHA256.Short())
 			}
 		}

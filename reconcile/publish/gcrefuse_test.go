@@ -167,7 +167,7 @@ func TestGCLeavesWhatARunHasJustWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	if h.segmentOf(schema.Candidate{Manifest: old.Manifest}) == "" ||
-		len(h.keys(schema.StatementsPrefix(old.SHA256))) == 0 {
+		len(h.keys(schema.StatementsPrefix(old.Manifest))) == 0 {
 		t.Error("something of the new package is gone")
 	}
 	h.check([]published{{packages: map[schema.Candidate]bool{{SHA256: old.SHA256, Manifest: old.Manifest}: true}}})

@@ -49,7 +49,7 @@ func TestKeysOfEveryTypeSignEveryRoleAndPackagesForAHost(t *testing.T) {
 				t.Fatal(err)
 			}
 			accepted := []schema.AcceptedKey{{Name: "package", Public: f.Keys["package"].Public}}
-			by, err := statement.Verify(envelopes(t, st, m.SHA256), schema.StatementFor(m, d), accepted, 1)
+			by, err := statement.Verify(envelopes(t, st, d), schema.StatementFor(m, d), accepted, 1)
 			if err != nil || !slices.Equal(by, []string{"package"}) {
 				t.Errorf("signed by %q: %v", by, err)
 			}

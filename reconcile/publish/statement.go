@@ -43,7 +43,7 @@ func Statement(
 		if err != nil {
 			return err
 		}
-		at := schema.StatementKey(want.Package, id)
+		at := schema.StatementKey(manifest, id)
 		err = checkStatement(ctx, st, at, want, key)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = addStatement(ctx, st, at, signer, id, payload)

@@ -27,10 +27,10 @@ func testManifest(anchor schema.Digest) (*schema.Manifest, schema.Digest) {
 	return m, d
 }
 
-func envelopes(t *testing.T, st store.Store, pkg schema.Digest) [][]byte {
+func envelopes(t *testing.T, st store.Store, manifest schema.Digest) [][]byte {
 	t.Helper()
 	var envs [][]byte
-	for e, err := range st.List(t.Context(), schema.StatementsPrefix(pkg)) {
+	for e, err := range st.List(t.Context(), schema.StatementsPrefix(manifest)) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,6 +41,28 @@ func envelopes(t *testing.T, st store.Store, pkg schema.Digest) [][]byte {
 		envs = append(envs, b)
 	}
 	return envs
+}
+
+// A program with a new bake version makes most packages as before, and a manifest that says so.
+func TestAPackageThatAnotherBakeVersionMakesAlikeIsSignedAgain(t *testing.T) {
+	f, st := newFleet(t), memStore{}
+	m, d := testManifest(schema.DigestOf(f.Anchor()))
+	next := *m
+	next.Bake++
+	_, nd, err := next.Encode()
+	if err != nil || nd == d {
+		t.Fatalf("%s after %s: %v", nd, d, err)
+	}
+	keys := []schema.AcceptedKey{{Name: "package", Public: f.Keys["package"].Public}}
+	for manifest, m := range map[schema.Digest]*schema.Manifest{d: m, nd: &next} {
+		if err := Statement(t.Context(), st, f.keys, []string{"package"}, m, manifest); err != nil {
+			t.Fatal(err)
+		}
+		want := schema.StatementFor(m, manifest)
+		if _, err := statement.Verify(envelopes(t, st, manifest), want, keys, 1); err != nil {
+			t.Errorf("bake version %d: %v", m.Bake, err)
+		}
+	}
 }
 
 func TestStatementsAreOnlyEverAdded(t *testing.T) {
@@ -55,7 +77,7 @@ func TestStatementsAreOnlyEverAdded(t *testing.T) {
 		if err := Statement(t.Context(), st, f.keys, names, m, d); err != nil {
 			t.Fatal(err)
 		}
-		envs := envelopes(t, st, m.SHA256)
+		envs := envelopes(t, st, d)
 		if len(envs) != len(slices.Compact(names)) {
 			t.Errorf("signed by %q: %d envelopes", names, len(envs))
 		}

@@ -37,7 +37,7 @@ func installs(ts *testscript.TestScript, neg bool, args []string) {
 			want = schema.StatementFor(m, id)
 		}
 	}
-	envelopes, err := statements(ctx, st, digest)
+	envelopes, err := statements(ctx, st, want.Manifest)
 	ts.Check(err)
 	by, err := statement.Verify(envelopes, want, c.Keys, c.Threshold)
 	ts.Logf("%s, %v", strings.Join(by, ", "), err)

@@ -65,7 +65,7 @@ func (v *verified) install(ctx context.Context, c schema.Candidate, by *schema.A
 		return nil, err
 	}
 	if by != nil {
-		envelopes, err := statements(ctx, v.store, c.SHA256)
+		envelopes, err := statements(ctx, v.store, c.Manifest)
 		if err != nil {
 			return nil, err
 		}
@@ -86,9 +86,9 @@ func (v *verified) install(ctx context.Context, c schema.Candidate, by *schema.A
 	return &running{c.SHA256, c.Release, config}, err
 }
 
-// statements reads the signatures on a package.
-func statements(ctx context.Context, st store.Store, pkg schema.Digest) (envelopes [][]byte, err error) {
-	for e, err := range st.List(ctx, schema.StatementsPrefix(pkg)) {
+// statements reads the signatures on the package of a manifest.
+func statements(ctx context.Context, st store.Store, manifest schema.Digest) (envelopes [][]byte, err error) {
+	for e, err := range st.List(ctx, schema.StatementsPrefix(manifest)) {
 		if err != nil {
 			return nil, err
 		}

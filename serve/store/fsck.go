@@ -48,7 +48,7 @@ type Summary struct {
 func Fsck(ctx context.Context, s Store, assemble bool, report func(Finding)) (Summary, error) {
 	c := &checker{ctx: ctx, store: s, assemble: assemble,
 		present: map[string]int64{}, altered: map[string]bool{}, used: map[string]bool{},
-		packages: map[string]schema.Digest{}, stated: map[schema.Digest]bool{},
+		packages: map[string]schema.Digest{}, stated: map[string]bool{},
 		sums: map[string]schema.Digest{}, trees: map[string]tree.Tree{}}
 	c.report = func(f Finding) {
 		if f.Note {
@@ -73,7 +73,7 @@ type checker struct {
 	altered  map[string]bool          // keys with an error of their own, so that it is reported once
 	used     map[string]bool          // keys that something leads to
 	packages map[string]schema.Digest // by manifest key, of the manifests that decode
-	stated   map[schema.Digest]bool   // packages with a statement
+	stated   map[string]bool          // manifest keys with a statement
 
 	sums  map[string]schema.Digest // of metadata files, by key
 	trees map[string]tree.Tree     // by key, of those that decode

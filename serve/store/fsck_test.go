@@ -153,7 +153,7 @@ func TestFsckFinds(t *testing.T) {
 		{"a package without a statement", func(m memory) { delete(m, statement) },
 			map[string]string{manifest: "has no sound statement"}},
 		{"a statement on another package", func(m memory) { m[statement] = release(1)[5].data },
-			map[string]string{statement: "is a statement on package", manifest: "has no sound statement"}},
+			map[string]string{statement: "is a statement on manifest", manifest: "has no sound statement"}},
 		{"a statement that is none", func(m memory) { m[statement] = []byte(`{"payloadType":"x"}`) },
 			map[string]string{statement: "is no statement", manifest: "has no sound statement"}},
 		{"a claim to another valid segment", func(m memory) { resegment(m, release(1)[0].data) },

@@ -143,10 +143,10 @@ func (c *checker) contents(key string) error {
 	return err
 }
 
-// statement checks that an envelope holds a statement on the package that its key names.
+// statement checks that an envelope holds a statement on the package of the manifest that its key names.
 func (c *checker) statement(key string) error {
 	hex, _, _ := strings.Cut(strings.TrimPrefix(key, schema.StatementDir), "/")
-	pkg, err := schema.ParseHex(hex)
+	manifest, err := schema.ParseHex(hex)
 	if err != nil {
 		return err
 	}
@@ -169,9 +169,9 @@ func (c *checker) statement(key string) error {
 	if err != nil {
 		return err
 	}
-	if st.Package != pkg {
-		return fmt.Errorf("is a statement on package %s", st.Package)
+	if st.Manifest != manifest {
+		return fmt.Errorf("is a statement on manifest %s", st.Manifest)
 	}
-	c.stated[pkg] = true
+	c.stated[schema.ManifestKey(manifest)] = true
 	return nil
 }

@@ -246,7 +246,7 @@ func (c *checker) wholeFrom(head int64, seen map[string]bool) error {
 			}
 			if !ok {
 				c.report(Finding{Key: to.key, Err: fmt.Errorf("is missing: %s, which %s of %s names", to.what, key, release)})
-			} else if pkg, isPackage := c.packages[to.key]; isPackage && !c.stated[pkg] {
+			} else if pkg, isPackage := c.packages[to.key]; isPackage && !c.stated[to.key] {
 				c.report(Finding{Key: to.key, Err: fmt.Errorf("package %s has no sound statement, so every host refuses it: %s", pkg, to.what)})
 			} else if strings.HasPrefix(to.key, schema.MetadataDir) {
 				todo = append(todo, to.key)
@@ -258,10 +258,6 @@ func (c *checker) wholeFrom(head int64, seen map[string]bool) error {
 
 // orphans notes what nothing leads to. Payload claims and source files are caches that stand for themselves.
 func (c *checker) orphans(keys []string) {
-	described := map[string]bool{}
-	for _, pkg := range c.packages {
-		described[pkg.Hex()] = true
-	}
 	const text = "is not part of any release: left by a run that did not finish, or of one that is under way"
 	for _, key := range keys {
 		if c.used[key] || c.altered[key] {
@@ -278,7 +274,8 @@ func (c *checker) orphans(keys []string) {
 			}
 		case schema.StatementDir:
 			hex, _, _ := strings.Cut(rest, "/")
-			if !described[hex] {
+			d, err := schema.ParseHex(hex)
+			if _, decodes := c.packages[schema.ManifestKey(d)]; err != nil || !decodes {
 				c.note(key, text)
 			}
 		case schema.MetadataDir, schema.TreeDir, schema.TargetDir, schema.ManifestDir, schema.SegmentDir:

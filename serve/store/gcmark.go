@@ -134,7 +134,7 @@ func (g *collector) keepPackage(c schema.Candidate) error {
 			return fmt.Errorf("package %s: %w", c.SHA256.Short(), err)
 		}
 	}
-	g.under(schema.StatementsPrefix(c.SHA256), g.live)
+	g.under(schema.StatementsPrefix(c.Manifest), g.live)
 	return nil
 }
 
@@ -261,7 +261,7 @@ func (g *collector) spareOne(key string) error {
 				return err
 			}
 		}
-		g.under(schema.StatementsPrefix(m.SHA256), g.spared)
+		g.under(schema.StatementsPrefix(d), g.spared)
 	}
 	return nil
 }

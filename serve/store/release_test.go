@@ -66,7 +66,7 @@ func release(n int64) []object {
 		panic(err)
 	}
 	signature := []map[string]string{{"keyid": "k1", "sig": "c2ln"}}
-	add(schema.StatementKey(m.SHA256, "k1"), asJSON(map[string]any{"payloadType": schema.StatementType,
+	add(schema.StatementKey(digest, "k1"), asJSON(map[string]any{"payloadType": schema.StatementType,
 		"payload": statement, "signatures": signature}))
 	policy := asJSON(map[string]any{"schema": 1, "release": n})
 	add(schema.TargetKey(schema.DigestOf(policy)), policy)

@@ -83,7 +83,7 @@ func give(ts *testscript.TestScript, neg bool, args []string) {
 func alter(ts *testscript.TestScript, neg bool, args []string) {
 	f := fleet(ts)
 	for _, a := range f.Given {
-		f.PutStatements(a.SHA256, nil)
+		f.PutStatements(a.Manifest, nil)
 	}
 }
 

@@ -158,7 +158,7 @@ func (f *Fleet) packageAnswer(r *http.Request, host string, manifest schema.Dige
 	given := f.Given[host]
 	for _, c := range given.Candidates() {
 		if c.Manifest == manifest {
-			for _, e := range f.Statements(c.SHA256) {
+			for _, e := range f.Statements(c.Manifest) {
 				a.Statements = append(a.Statements, e)
 			}
 		}

@@ -71,7 +71,7 @@ func (f *Fleet) Put(p *Package) schema.Digest {
 	for _, k := range signers {
 		envelopes = append(envelopes, Statement(statement, k))
 	}
-	f.PutStatements(p.Manifest.SHA256, envelopes)
+	f.PutStatements(d, envelopes)
 	return d
 }
 
@@ -84,9 +84,9 @@ func (f *Fleet) PutManifest(d schema.Digest, b []byte) {
 	f.Objects[schema.ManifestKey(d)] = z.Bytes()
 }
 
-// Statements are the envelopes beside a package, in order.
-func (f *Fleet) Statements(pkg schema.Digest) (envelopes [][]byte) {
-	prefix := schema.StatementsPrefix(pkg)
+// Statements are the envelopes on the package of a manifest, in order.
+func (f *Fleet) Statements(manifest schema.Digest) (envelopes [][]byte) {
+	prefix := schema.StatementsPrefix(manifest)
 	for _, key := range slices.Sorted(maps.Keys(f.Objects)) {
 		if strings.HasPrefix(key, prefix) {
 			envelopes = append(envelopes, f.Objects[key])
@@ -95,12 +95,12 @@ func (f *Fleet) Statements(pkg schema.Digest) (envelopes [][]byte) {
 	return envelopes
 }
 
-// PutStatements replaces the envelopes beside a package.
-func (f *Fleet) PutStatements(pkg schema.Digest, envelopes [][]byte) {
-	prefix := schema.StatementsPrefix(pkg)
+// PutStatements replaces the envelopes on the package of a manifest.
+func (f *Fleet) PutStatements(manifest schema.Digest, envelopes [][]byte) {
+	prefix := schema.StatementsPrefix(manifest)
 	maps.DeleteFunc(f.Objects, func(key string, _ []byte) bool { return strings.HasPrefix(key, prefix) })
 	for i, e := range envelopes {
-		f.Objects[schema.StatementKey(pkg, fmt.Sprintf("%03d", i))] = e
+		f.Objects[schema.StatementKey(manifest, fmt.Sprintf("%03d", i))] = e
 	}
 }
 
