@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
 
 	"golang.org/x/term"
@@ -75,6 +76,8 @@ type PassphraseSource struct {
 	Flag     string // what the settings are called: "passphrase" for --passphrase-file and --passphrase-fd
 	File, FD string // whose first line it is; if neither is set, the terminal is asked
 
+	Context context.Context // whose end, as by Ctrl-C, gives the prompt up; nil: nothing does
+
 	line []byte // the first line; a descriptor can be read only once
 	read bool
 }
@@ -96,6 +99,13 @@ func notEmpty(pass []byte, what string) ([]byte, error) {
 	return pass, nil
 }
 
+func (p *PassphraseSource) context() context.Context {
+	if p.Context != nil {
+		return p.Context
+	}
+	return context.Background()
+}
+
 func (p *PassphraseSource) find(what, hint string, confirm bool) ([]byte, error) {
 	switch fd := int(os.Stdin.Fd()); {
 	case p.File != "" && p.FD != "":
@@ -111,11 +121,11 @@ func (p *PassphraseSource) find(what, hint string, confirm bool) ([]byte, error)
 		}
 		return p.line, nil
 	case term.IsTerminal(fd):
-		pass, err := ask(fd, what+": ")
+		pass, err := ask(p.context(), what+": ")
 		if err != nil || !confirm {
 			return pass, err
 		}
-		again, err := ask(fd, "the same again: ")
+		again, err := ask(p.context(), "the same again: ")
 		if err == nil && !bytes.Equal(pass, again) {
 			err = errors.New("the two passphrases differ")
 		}
@@ -161,6 +171,7 @@ func openDescriptor(number string) (*os.File, error) {
 
 // Passphrase looks in the environment, then in p.
 func (p *PassphraseSource) Passphrase(ctx context.Context) Passphrase {
+	p.Context = ctx
 	return func(key string, confirm bool) ([]byte, error) {
 		name := passphraseVariable(key)
 		what := "the passphrase of key " + key
@@ -172,9 +183,9 @@ func (p *PassphraseSource) Passphrase(ctx context.Context) Passphrase {
 	}
 }
 
-func ask(fd int, prompt string) ([]byte, error) {
+func ask(ctx context.Context, prompt string) ([]byte, error) {
 	fmt.Fprint(os.Stderr, prompt)
-	b, err := term.ReadPassword(fd)
+	b, err := cli.ReadPassword(ctx, os.Stdin)
 	fmt.Fprintln(os.Stderr)
 	return b, err
 }

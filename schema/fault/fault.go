@@ -17,10 +17,15 @@ const (
 	ExitRefused = 3 // something did not verify
 
 	ExitUnjudged = 4 // it cannot be told whether something verifies
+
+	ExitInterrupted = 130 // as of a program that SIGINT ends
 )
 
 // ErrUnjudged is wrapped by what a command returns if it cannot tell, as another version of the program could.
 var ErrUnjudged = errors.New("cannot judge")
+
+// ErrInterrupted is wrapped by what a command returns whose prompt was given up, as by Ctrl-C.
+var ErrInterrupted = errors.New("interrupted")
 
 // ErrChanges is what a command returns under --detailed-exitcode to say that changes are pending. It is no failure and
 // is not reported: only the exit code tells.
@@ -95,6 +100,8 @@ func ExitCode(err error) int {
 		return ExitOK
 	case IsRefusal(err):
 		return ExitRefused
+	case errors.Is(err, ErrInterrupted):
+		return ExitInterrupted
 	case errors.Is(err, ErrChanges):
 		return ExitChanges
 	case errors.Is(err, ErrUnjudged):

@@ -17,6 +17,7 @@ import (
 
 	"bakehouse/reconcile/settings"
 	"bakehouse/schema"
+	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/passhash"
 )
@@ -207,7 +208,7 @@ func readPassword(c *cobra.Command, file string, stdin bool) ([]byte, error) {
 	ask := func(prompt string) ([]byte, error) {
 		fmt.Fprint(c.ErrOrStderr(), prompt)
 		defer fmt.Fprintln(c.ErrOrStderr())
-		return term.ReadPassword(int(in.Fd()))
+		return cli.ReadPassword(c.Context(), in)
 	}
 	given, err := ask("Password: ")
 	if err != nil {

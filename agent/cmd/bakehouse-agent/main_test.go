@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"bakehouse-agent": func() { os.Exit(run(context.Background(), os.Args[1:])) },
+		"bakehouse-agent": main,
 	})
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -124,11 +125,12 @@ type prompt struct {
 	in       io.Reader
 	out      io.Writer
 	terminal bool
+	ctx      context.Context // whose end gives a prompt up
 	lines    *bufio.Reader
 }
 
 func newPrompt(c *cobra.Command) *prompt {
-	p := &prompt{in: c.InOrStdin(), out: c.ErrOrStderr()}
+	p := &prompt{in: c.InOrStdin(), out: c.ErrOrStderr(), ctx: c.Context()}
 	if f, ok := p.in.(*os.File); ok {
 		p.terminal = term.IsTerminal(int(f.Fd()))
 	}
@@ -145,9 +147,24 @@ func (p *prompt) line(what, proposal, flag string) (string, error) {
 	} else {
 		fmt.Fprintf(p.out, "%s: ", what)
 	}
-	s, err := p.lines.ReadString('\n')
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", what, err)
+	type answer struct {
+		line string
+		err  error
+	}
+	read := make(chan answer, 1)
+	go func() {
+		line, err := p.lines.ReadString('\n')
+		read <- answer{line, err}
+	}()
+	var s string
+	select {
+	case a := <-read:
+		if a.err != nil {
+			return "", fmt.Errorf("%s: %w", what, a.err)
+		}
+		s = a.line
+	case <-p.ctx.Done():
+		return "", fault.ErrInterrupted
 	}
 	if s = strings.TrimSpace(s); s == "" {
 		s = proposal
@@ -193,7 +210,7 @@ func (from passwordFrom) read(p *prompt, user string) (string, error) {
 			"set it with --password-file, --password-fd or %s", passwordEnv)
 	}
 	fmt.Fprintf(p.out, "password of %s: ", user)
-	b, err := term.ReadPassword(int(f.Fd()))
+	b, err := cli.ReadPassword(p.ctx, f)
 	fmt.Fprintln(p.out)
 	if err != nil {
 		return "", fmt.Errorf("password: %w", err)

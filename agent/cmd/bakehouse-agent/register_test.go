@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"os"
 	"strings"
 	"syscall"
@@ -14,7 +15,8 @@ import (
 // typed is a terminal on which somebody types.
 func typed(text string) (*prompt, *bytes.Buffer) {
 	var out bytes.Buffer
-	return &prompt{out: &out, terminal: true, lines: bufio.NewReader(strings.NewReader(text))}, &out
+	return &prompt{ctx: context.Background(), out: &out, terminal: true,
+		lines: bufio.NewReader(strings.NewReader(text))}, &out
 }
 
 func TestOnATerminalRegisterAsksOnlyForWhatIsMissing(t *testing.T) {
