@@ -309,18 +309,20 @@ func (o *operator) whereAPlanBelongs(bare string, j jobs, f *forge) {
 	ref := "refs/pull/7/merge"
 	run := func(what, want string, calls int, f *forge, env ...string) {
 		o.t.Helper()
-		f.calls = nil
+		f.set(func(f *forge) { f.calls = nil })
 		code, out := o.job(bare, ref, j.plan, append(slices.Clone(j.env), env...)...)
-		if code != 0 || !strings.Contains(out, want) || !strings.Contains(out, "+DISK=77") || len(f.calls) != calls {
-			o.t.Errorf("%s: exit code %d, and %q", what, code, f.calls)
-		}
+		f.set(func(f *forge) {
+			if code != 0 || !strings.Contains(out, want) || !strings.Contains(out, "+DISK=77") || len(f.calls) != calls {
+				o.t.Errorf("%s: exit code %d, and %q", what, code, f.calls)
+			}
+		})
 	}
 	// Whoever may push can start an old run again: its plan is of what nobody is about to merge.
 	before, _ := f.plan(o.t)
 	head := f.head
-	f.head = strings.Repeat("0", 40)
+	f.set(func(f *forge) { f.head = strings.Repeat("0", 40) })
 	run("an old run", head[:12]+" is no longer the head of this pull request", 0, f, token)
-	f.head = head
+	f.set(func(f *forge) { f.head = head })
 	run("a fork", "writes no comment", 0, f, token, "BAKEHOUSE_CI_FORK=true")
 	signers := "BAKEHOUSE_CI_ALLOWED_SIGNERS=alice@example.com ssh-ed25519 " +
 		"AAAAC3NzaC1lZDI1NTE5AAAAIG5vIGtleTogbm9ib2R5IGhhcyBhIHByaXZhdGUgb25l"
@@ -328,9 +330,9 @@ func (o *operator) whereAPlanBelongs(bare string, j jobs, f *forge) {
 		!strings.Contains(out, "Refused:") || !strings.Contains(out, "is not signed") {
 		o.t.Errorf("a change that is not signed could not be published, and has the exit code %d", code)
 	}
-	f.readOnly = true
+	f.set(func(f *forge) { f.readOnly = true })
 	run("a token that may only read", "may not write comments", 1, f, token)
-	f.readOnly = false
+	f.set(func(f *forge) { f.readOnly = false })
 	if after, _ := f.plan(o.t); after != before {
 		o.t.Errorf("the comment was changed to\n%s", after)
 	}
@@ -346,7 +348,7 @@ func (o *operator) whereAPlanBelongs(bare string, j jobs, f *forge) {
 	}
 	// A forge that answers with all comments whatever the page, and with an error to what it did.
 	gitea := newForge(o.t, "gitea-actions")
-	gitea.endless, gitea.broken, gitea.head = true, 1, head
+	gitea.set(func(f *forge) { f.endless, f.broken, f.head = true, 1, head })
 	run("a forge that breaks down", marker, 2, gitea, append(itself, "BAKEHOUSE_CI_COMMENT_TOKEN="+gitea.token,
 		"GITHUB_API_URL="+gitea.URL, "GITEA_ACTIONS=true")...)
 	if _, calls := gitea.plan(o.t); calls != "POST PATCH" {
@@ -434,7 +436,7 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 					o.git("push", "-q", "-f", "origin", "HEAD:"+ref)
 					o.git("checkout", "-q", hostile)
 				}
-				f.head = o.rev(hostile)
+				f.set(func(f *forge) { f.head = o.rev(hostile) })
 				env := append(j.env, "BAKEHOUSE_CI_COMMENT_TOKEN="+f.token, "CI_MERGE_REQUEST_DIFF_BASE_SHA="+o.rev("main"))
 				got, out := o.job(bare, ref, j.plan, env...)
 				if got != code {

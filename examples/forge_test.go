@@ -88,6 +88,13 @@ func newForge(t *testing.T, bot string) *forge {
 	return f
 }
 
+// set changes what the forge knows or does, between two jobs.
+func (f *forge) set(change func(*forge)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f)
+}
+
 func (f *forge) add(author, body string) {
 	who := map[string]string{"login": author, "username": author}
 	f.notes = append(f.notes, note{ID: int64(1000 + len(f.notes)), Body: body, User: who, Author: who})
