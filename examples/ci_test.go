@@ -312,7 +312,8 @@ func (o *operator) whereAPlanBelongs(bare string, j jobs, f *forge) {
 		f.set(func(f *forge) { f.calls = nil })
 		code, out := o.job(bare, ref, j.plan, append(slices.Clone(j.env), env...)...)
 		f.set(func(f *forge) {
-			if code != 0 || !strings.Contains(out, want) || !strings.Contains(out, "+DISK=77") || len(f.calls) != calls {
+			if code != 0 || !strings.Contains(out, want) || !strings.Contains(out, "+DISK=77") ||
+				len(f.calls) != calls {
 				o.t.Errorf("%s: exit code %d, and %q", what, code, f.calls)
 			}
 		})

@@ -41,7 +41,7 @@ The old passphrase comes from where every command takes it; the new one from --n
 		}
 		ring := keys.Open(f, flags.dir, old.Passphrase(cmd.Context()))
 		path, err := ring.ChangePassphrase(args[0], func() ([]byte, error) {
-			return fresh.Get("the new passphrase of key "+args[0],
+			return fresh.Get(cmd.Context(), "the new passphrase of key "+args[0],
 				"give --new-passphrase-file or --new-passphrase-fd, or run on a terminal", true)
 		})
 		if err != nil {

@@ -86,7 +86,7 @@ func (a *Access) ImportPrivate(ctx context.Context, f *fleet.Fleet, i Import) (*
 	if err != nil {
 		return nil, err
 	}
-	priv, err := i.private()
+	priv, err := i.private(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func (i *Import) halves(
 ) (priv crypto.PrivateKey, pub crypto.PublicKey, err error) {
 	switch {
 	case i.File != "":
-		if priv, err = i.private(); err == nil {
+		if priv, err = i.private(ctx); err == nil {
 			s, ok := priv.(crypto.Signer)
 			if !ok {
 				return nil, nil, fmt.Errorf("%s: a %T signs nothing", i.File, priv)
@@ -177,7 +177,7 @@ func readPublic(file string) (crypto.PublicKey, error) {
 }
 
 // private reads the private half from File.
-func (i *Import) private() (crypto.PrivateKey, error) {
+func (i *Import) private(ctx context.Context) (crypto.PrivateKey, error) {
 	from := i.Stdin
 	if i.File != "-" {
 		f, err := os.Open(i.File)
@@ -199,7 +199,7 @@ func (i *Import) private() (crypto.PrivateKey, error) {
 	asked := false
 	priv, err := parsePrivate(block, func() ([]byte, error) {
 		asked = true
-		return i.Passphrase.Get("the passphrase of "+i.File,
+		return i.Passphrase.Get(ctx, "the passphrase of "+i.File,
 			"give --from-passphrase-file or --from-passphrase-fd, or run on a terminal", false)
 	})
 	switch {

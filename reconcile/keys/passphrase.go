@@ -13,8 +13,8 @@ import (
 	"strings"
 	"syscall"
 
-	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/terminal"
 
 	"golang.org/x/term"
 )
@@ -76,16 +76,15 @@ type PassphraseSource struct {
 	Flag     string // what the settings are called: "passphrase" for --passphrase-file and --passphrase-fd
 	File, FD string // whose first line it is; if neither is set, the terminal is asked
 
-	Context context.Context // whose end, as by Ctrl-C, gives the prompt up; nil: nothing does
-
 	line []byte // the first line; a descriptor can be read only once
 	read bool
 }
 
 // Get returns the passphrase, which what says whose it is. An empty one is refused: it would encrypt, to no purpose.
-// The hint says what to do if there is none; confirm has the terminal ask twice.
-func (p *PassphraseSource) Get(what, hint string, confirm bool) ([]byte, error) {
-	pass, err := p.find(what, hint, confirm)
+// The hint says what to do if there is none; confirm has the terminal ask twice. The end of ctx, as by Ctrl-C, gives
+// the prompt up.
+func (p *PassphraseSource) Get(ctx context.Context, what, hint string, confirm bool) ([]byte, error) {
+	pass, err := p.find(ctx, what, hint, confirm)
 	if err != nil {
 		return nil, err
 	}
@@ -99,14 +98,7 @@ func notEmpty(pass []byte, what string) ([]byte, error) {
 	return pass, nil
 }
 
-func (p *PassphraseSource) context() context.Context {
-	if p.Context != nil {
-		return p.Context
-	}
-	return context.Background()
-}
-
-func (p *PassphraseSource) find(what, hint string, confirm bool) ([]byte, error) {
+func (p *PassphraseSource) find(ctx context.Context, what, hint string, confirm bool) ([]byte, error) {
 	switch fd := int(os.Stdin.Fd()); {
 	case p.File != "" && p.FD != "":
 		return nil, fault.Hint(fmt.Errorf("--%s-file and --%s-fd are both given", p.Flag, p.Flag),
@@ -121,11 +113,11 @@ func (p *PassphraseSource) find(what, hint string, confirm bool) ([]byte, error)
 		}
 		return p.line, nil
 	case term.IsTerminal(fd):
-		pass, err := ask(p.context(), what+": ")
+		pass, err := ask(ctx, what+": ")
 		if err != nil || !confirm {
 			return pass, err
 		}
-		again, err := ask(p.context(), "the same again: ")
+		again, err := ask(ctx, "the same again: ")
 		if err == nil && !bytes.Equal(pass, again) {
 			err = errors.New("the two passphrases differ")
 		}
@@ -171,7 +163,6 @@ func openDescriptor(number string) (*os.File, error) {
 
 // Passphrase looks in the environment, then in p.
 func (p *PassphraseSource) Passphrase(ctx context.Context) Passphrase {
-	p.Context = ctx
 	return func(key string, confirm bool) ([]byte, error) {
 		name := passphraseVariable(key)
 		what := "the passphrase of key " + key
@@ -179,13 +170,13 @@ func (p *PassphraseSource) Passphrase(ctx context.Context) Passphrase {
 			return notEmpty(bytes.TrimRight([]byte(v), "\r\n"), what) // as from a file
 		}
 		hint := fmt.Sprintf("set %s, give --%s-file or --%s-fd, or run on a terminal", name, p.Flag, p.Flag)
-		return p.Get(what, hint, confirm)
+		return p.Get(ctx, what, hint, confirm)
 	}
 }
 
 func ask(ctx context.Context, prompt string) ([]byte, error) {
 	fmt.Fprint(os.Stderr, prompt)
-	b, err := cli.ReadPassword(ctx, os.Stdin)
+	b, err := terminal.ReadPassword(ctx, os.Stdin)
 	fmt.Fprintln(os.Stderr)
 	return b, err
 }

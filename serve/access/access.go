@@ -17,9 +17,9 @@ import (
 
 	"bakehouse/reconcile/settings"
 	"bakehouse/schema"
-	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/passhash"
+	"bakehouse/schema/terminal"
 )
 
 const hintPattern = "a pattern is a host's name, or ~ and a regular expression for whole names such as ~web.*"
@@ -208,7 +208,7 @@ func readPassword(c *cobra.Command, file string, stdin bool) ([]byte, error) {
 	ask := func(prompt string) ([]byte, error) {
 		fmt.Fprint(c.ErrOrStderr(), prompt)
 		defer fmt.Fprintln(c.ErrOrStderr())
-		return cli.ReadPassword(c.Context(), in)
+		return terminal.ReadPassword(c.Context(), in)
 	}
 	given, err := ask("Password: ")
 	if err != nil {

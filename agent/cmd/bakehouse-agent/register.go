@@ -12,6 +12,7 @@ import (
 	"bakehouse/agent"
 	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/terminal"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -210,7 +211,7 @@ func (from passwordFrom) read(p *prompt, user string) (string, error) {
 			"set it with --password-file, --password-fd or %s", passwordEnv)
 	}
 	fmt.Fprintf(p.out, "password of %s: ", user)
-	b, err := cli.ReadPassword(p.ctx, f)
+	b, err := terminal.ReadPassword(p.ctx, f)
 	fmt.Fprintln(p.out)
 	if err != nil {
 		return "", fmt.Errorf("password: %w", err)
