@@ -44,7 +44,7 @@ func newLab(t *testing.T) *lab {
 	needs.Tool(t, "git")
 	keystest.Cheap()
 	l := &lab{t: t, dir: t.TempDir(), now: start, tool: "1.0.0"}
-	for _, name := range []string{"ROOT", "ONLINE", "RELEASE", "AUDIT", "ONLINE2"} {
+	for _, name := range []string{"ROOT", "ONLINE", "RELEASE", "AUDIT", "NEXT", "ONLINE2"} {
 		t.Setenv("BAKEHOUSE_PASSPHRASE_"+name, "secret")
 	}
 	l.must((&starter.Repo{Dir: l.repo(), Example: "quickstart"}).Write())

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/reconcile/accept"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/evaluate/cache"
@@ -86,6 +87,11 @@ func (p *Preview) Report(ctx context.Context, log io.Writer) (r *plan.Report, re
 			r.Notes = append(r.Notes, a.String())
 		}
 	}
+	stranded, err := p.stranded(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.Strand(stranded)
 	var refusals []error
 	if diff.Count(plan.Removed) > p.head.Fleet.Limits.Removable(diff.Published()) {
 		refusals = append(refusals, checkRemovals(p.git, diff, p.before, p.head))
@@ -106,6 +112,21 @@ func (p *Preview) Report(ctx context.Context, log io.Writer) (r *plan.Report, re
 		r.Refused, refusal = strings.TrimPrefix(r.Refused+"; "+text, "; "), errors.Join(refusal, err)
 	}
 	return r, refusal, nil
+}
+
+// stranded lists the hosts that would not accept the next package.
+func (p *Preview) stranded(ctx context.Context) ([]plan.Stranded, error) {
+	if p.found == nil {
+		return accept.Since(p.before, p.head, time.Now())
+	}
+	before, err := p.before, error(nil)
+	if p.Base != "" {
+		before, err = desired.Earlier(ctx, p.git, p.found.Release.Commit(), p.cache)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return accept.Beside(ctx, p.store, p.found.Release, before, p.head, time.Now())
 }
 
 // unsigned is why the commits since base do not verify, nil if they do or need not.

@@ -128,6 +128,7 @@ type Outcome struct {
 	Reused    int              `json:"reused"`   // packages that stay as published
 	SignedBy  []string         `json:"signedBy"`
 	Aging     []publish.Aging  `json:"aging"` // roles that should have been renewed, or will have to soon
+	Stranded  []plan.Stranded  `json:"stranded,omitempty"`
 }
 
 // PackageBaked is one new package.
@@ -182,9 +183,13 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 			return nil, due, err
 		}
 	}
+	stranded, err := p.warnStranded(ctx, c.Release)
+	if err != nil {
+		return nil, due, err
+	}
 	hosts, diff := p.head.Hosts, c.Diff
 	out = &Outcome{Commit: p.head.Revision.Commit, Verified: verified, Hosts: len(hosts), Changes: diff.Changes,
-		Reused: len(diff.Reuse)}
+		Reused: len(diff.Reuse), Stranded: stranded}
 
 	ring := p.Keys.Open(ctx, p.head.Fleet)
 	packages := diff.Reuse

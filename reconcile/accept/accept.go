@@ -14,6 +14,7 @@ import (
 	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
+	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 )
 
@@ -68,14 +69,30 @@ func ofConfig(config []byte) (*Rule, error) {
 
 // OfRecipe reads it from a recipe, nil for a host that no package can be made for.
 func OfRecipe(r *rules.Recipe) (*Rule, error) {
-	if r == nil {
+	o := updater(r)
+	if o == nil {
 		return nil, nil
 	}
+	return ofOutput(o)
+}
+
+// updater is the updater's part of a recipe, which may be nil.
+func updater(r *rules.Recipe) *fleet.Output {
+	if r == nil {
+		return nil
+	}
 	for _, o := range r.Outputs {
-		for _, f := range o.Files {
-			if f.Path == schema.ConfigFile {
-				return ofConfig(f.Content)
-			}
+		if o.Plugin == fleet.UpdaterPlugin {
+			return o
+		}
+	}
+	return nil
+}
+
+func ofOutput(o *fleet.Output) (*Rule, error) {
+	for _, f := range o.Files {
+		if f.Path == schema.ConfigFile {
+			return ofConfig(f.Content)
 		}
 	}
 	return nil, nil

@@ -14,6 +14,7 @@ import (
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/evaluate/engine"
+	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema/durable"
@@ -112,24 +113,9 @@ func (r Retirement) after(ctx context.Context, path string, text []byte) (*desir
 
 // unreachable finds the hosts that the keys which are left cannot reach.
 func (r Retirement) unreachable(ctx context.Context, after *desired.State) (unreachable, error) {
-	left := map[string]bool{} // public halves that sign packages
-	for _, k := range after.Fleet.Keys {
-		if k.Has(fleet.UsePackage) && !r.Now.Before(k.NotBefore) && (k.Expires.IsZero() || r.Now.Before(k.Expires)) {
-			left[k.Public] = true
-		}
-	}
-	found := unreachable{}
-	note := func(host, why string, by *Rule) {
-		if !by.By(left) {
-			found[host] = append(found[host], fmt.Sprintf("%s, which accepts %s", why, by))
-		}
-	}
-	for name, h := range after.Resolved.Hosts {
-		by, err := OfRecipe(h.Recipe)
-		if err != nil {
-			return nil, fmt.Errorf("host %s: %w", name, err)
-		}
-		note(name, "by the rules in the repo it gets a package", by)
+	found, err := newSearch(after, r.Now)
+	if err != nil {
+		return nil, err
 	}
 	st, err := store.OpenExisting(ctx, r.Store)
 	if err != nil {
@@ -151,24 +137,27 @@ func (r Retirement) unreachable(ctx context.Context, after *desired.State) (unre
 			return nil, err
 		}
 	}
-	accepted := NewFinder(st, from)
-	for a := range published.InOrder() {
-		for i, c := range a.Candidates() {
-			if i > 0 && r.Updated {
-				break
-			}
-			by, err := accepted.Of(ctx, c)
-			if err != nil {
-				return nil, err
-			}
-			why := "it is given package " + c.SHA256.Short()
-			if i > 0 {
-				why = "it may still run package " + c.SHA256.Short()
-			}
-			note(a.Host, why, by)
+	if err := found.published(ctx, published, NewFinder(st, from), !r.Updated); err != nil {
+		return nil, err
+	}
+	hosts := unreachable{}
+	for host, all := range found.found {
+		for _, u := range all {
+			hosts[host] = append(hosts[host], u.String())
 		}
 	}
-	return found, nil
+	return hosts, nil
+}
+
+func (u unmet) String() string {
+	why := "by the rules in the repo it gets a package"
+	switch u.when {
+	case plan.StrandedNow:
+		why = "it is given package " + u.pkg.Short()
+	case plan.StrandedPerhaps:
+		why = "it may still run package " + u.pkg.Short()
+	}
+	return fmt.Sprintf("%s, which accepts %s", why, u.by)
 }
 
 // maxListed bounds how many hosts are listed.

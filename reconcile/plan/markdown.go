@@ -83,6 +83,10 @@ func (r *Report) head() string {
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, "\n%s\n", escape(clip(note, 500)))
 	}
+	list(&b, len(r.Stranded), func(i int) string {
+		s := &r.Stranded[i]
+		return fmt.Sprintf("\n> **⚠️ %s**\n> %s\n", escape(clip(s.String(), 500)), escape(clip(s.Hint, 500)))
+	})
 	if root := r.RootItems(); len(root) > 0 {
 		b.WriteString("\n**⚠️ Acts as root**\n\n")
 		list(&b, len(root), func(i int) string {

@@ -47,6 +47,8 @@ type Report struct {
 	Groups   []Group   `json:"groups"`
 	Notes    []string  `json:"notes"`             // what limits the report, and what must be renewed
 	Refused  string    `json:"refused,omitempty"` // why reconcile would not do this
+
+	Stranded []Stranded `json:"stranded,omitempty"`
 }
 
 // Summary counts hosts, and what acts as root.
@@ -59,6 +61,7 @@ type Summary struct {
 	Unchanged  int `json:"unchanged"`
 	Bake       int `json:"bake"` // distinct packages to make
 	Root       int `json:"root"` // distinct items that act as root
+	Stranded   int `json:"stranded,omitempty"`
 }
 
 // Setting is a value that is not as it was: an attribute of hosts, or a setting of the whole fleet.

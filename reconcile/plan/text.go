@@ -48,6 +48,10 @@ func (r *Report) top(t *text) {
 	for _, note := range r.Notes {
 		t.line(0, "note: %s", note)
 	}
+	for i := range r.Stranded {
+		t.line(0, "warning: %s", &r.Stranded[i])
+		t.line(1, "hint: %s", r.Stranded[i].Hint)
+	}
 	if root := r.RootItems(); len(root) > 0 {
 		t.line(0, "")
 		t.line(0, "acts as root:")
