@@ -183,7 +183,7 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 			return nil, due, err
 		}
 	}
-	stranded, err := p.warnStranded(ctx, c.Release)
+	stranded, err := warnStranded(ctx, p.store, c.Release, p.head, p.now, p.log)
 	if err != nil {
 		return nil, due, err
 	}

@@ -28,8 +28,8 @@ func TestHostsThatWouldNotAcceptThePackageAreCounted(t *testing.T) {
 	}
 	at := func(name string) string { return filepath.Join(l.dir, name) }
 
-	// Three states with a store each: one key; a second one, which packages of the first state do not know; and one that
-	// demands both.
+	// Three states with a store each: one key; a second one, which packages of the first state do not know; both
+	// demanded.
 	l.publish(at("one"), "one")
 	one := l.git("rev-parse", "HEAD")
 	l.must(os.CopyFS(at("two"), os.DirFS(at("one"))))
@@ -55,7 +55,8 @@ func TestHostsThatWouldNotAcceptThePackageAreCounted(t *testing.T) {
 				"and key release is in keys/ no more: db01, web01, web02", "restore keys/release.cue from git"}},
 		{name: "a key deleted that hosts demand", base: both, store: "both",
 			change: func() { l.must(os.Remove(key("audit"))); rule(`keys: ["release"]`) },
-			hosts:  3, says: []string{"what is installed accepts 2 of release, audit, and key audit is in keys/ no more"}},
+			hosts:  3, says: []string{"what is installed accepts 2 of release, audit, and key audit is in keys/ no " +
+				"more"}},
 		{name: "a threshold lowered while both sign", base: both, store: "both",
 			change: func() { rule(`keys: ["release", "audit"], threshold: 1`) }},
 		{name: "a threshold raised to keys of which one cannot sign", base: two, store: "two",
@@ -106,20 +107,20 @@ func TestHostsThatWouldNotAcceptThePackageAreCounted(t *testing.T) {
 			p, err := o.open(&bytes.Buffer{})
 			l.must(err)
 			var log bytes.Buffer
-			p.log = &log
 			l.must(p.head.Evaluate(t.Context()))
 			l.must(p.openStore(t.Context()))
 			found, err := Compare(t.Context(), p.head, p.store, p.now, p.Recovery)
 			l.must(err)
-			_, err = p.warnStranded(t.Context(), found.Release)
+			_, err = warnStranded(t.Context(), p.store, found.Release, p.head, p.now, &log)
 			l.must(err)
 			level, want := "warning", append(c.says, c.beside...)
 			if c.hosts == 0 {
 				level = "note"
 			}
 			for _, s := range want {
-				if !strings.Contains(log.String(), s) || !strings.Contains(log.String(), "bakehouse: "+level+": 3 hosts would ") {
-					t.Errorf("reconcile does not say: %s\n%s", s, &log)
+				said := log.String()
+				if !strings.Contains(said, s) || !strings.Contains(said, "bakehouse: "+level+": 3 hosts would ") {
+					t.Errorf("reconcile does not say: %s\n%s", s, said)
 				}
 			}
 			if len(want) == 0 && log.Len() > 0 {

@@ -183,7 +183,8 @@ func (s *search) grouped(now time.Time) []plan.Stranded {
 		out = append(out, *g)
 	}
 	slices.SortFunc(out, func(x, y plan.Stranded) int {
-		return cmp.Or(cmp.Compare(rank(unmet{when: x.When}), rank(unmet{when: y.When})), cmp.Compare(x.Accepts, y.Accepts))
+		return cmp.Or(cmp.Compare(rank(unmet{when: x.When}), rank(unmet{when: y.When})),
+			cmp.Compare(x.Accepts, y.Accepts))
 	})
 	return out
 }

@@ -284,3 +284,17 @@ func (r *Report) RootItems() []RootItem {
 	}
 	return out
 }
+
+// Strand adds stranded hosts to the report, and counts those that certainly are.
+func (r *Report) Strand(all []Stranded) {
+	r.Stranded = all
+	hosts := map[string]bool{}
+	for _, s := range all {
+		for _, h := range s.Hosts {
+			if s.When != StrandedPerhaps {
+				hosts[h] = true
+			}
+		}
+	}
+	r.Summary.Stranded = len(hosts)
+}

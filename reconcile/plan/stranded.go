@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 
 	"bakehouse/reconcile/console"
 )
@@ -12,6 +13,9 @@ const (
 	StrandedPerhaps = "perhaps" // what they are given does, but they may not have installed that yet
 	StrandedNext    = "next"    // they install the next package, which accepts none after it
 )
+
+// maxStranded bounds how many hosts are named.
+const maxStranded = 10
 
 // Stranded are hosts whose updater knows too few of the keys that sign their next package.
 type Stranded struct {
@@ -33,19 +37,9 @@ func (s *Stranded) String() string {
 	default:
 		what = "would accept no package after this one, which accepts"
 	}
-	return fmt.Sprintf("%s %s %s, and %s: %s", n, what, s.Accepts, s.Why, some(s.Hosts))
-}
-
-// Strand adds stranded hosts to the report, and counts those that certainly are.
-func (r *Report) Strand(all []Stranded) {
-	r.Stranded = all
-	hosts := map[string]bool{}
-	for _, s := range all {
-		for _, h := range s.Hosts {
-			if s.When != StrandedPerhaps {
-				hosts[h] = true
-			}
-		}
+	few, more := s.Hosts, ""
+	if len(few) > maxStranded {
+		few, more = few[:maxStranded], ", …"
 	}
-	r.Summary.Stranded = len(hosts)
+	return fmt.Sprintf("%s %s %s, and %s: %s%s", n, what, s.Accepts, s.Why, strings.Join(few, ", "), more)
 }
