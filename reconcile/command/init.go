@@ -1,11 +1,14 @@
 package command
 
 import (
+	"fmt"
 	"strings"
 
 	"bakehouse/examples"
 	"bakehouse/reconcile/program"
+	"bakehouse/reconcile/source"
 	"bakehouse/reconcile/starter"
+	"bakehouse/schema/fault"
 
 	"github.com/spf13/cobra"
 )
@@ -34,6 +37,10 @@ ends in CUE and scripts.`,
 			r.Dir = "."
 			if len(args) == 1 {
 				r.Dir = args[0]
+			}
+			if lost := source.LostHere(r.Dir, "fleet.cue"); lost != nil {
+				return fault.Hint(fmt.Errorf("%s had a fleet: %v", r.Dir, lost),
+					"restore it: git checkout %.12s -- .", lost.Last)
 			}
 			if err := r.Write(); err != nil {
 				return err

@@ -1,11 +1,14 @@
 package command
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"bakehouse/reconcile/keys"
+	"bakehouse/reconcile/source"
+	"bakehouse/schema/fault"
 )
 
 func keyCreate() *cobra.Command {
@@ -32,6 +35,10 @@ Uses: root, targets, snapshot, timestamp (the roles of TUF), package (signatures
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := n.parse(args[0]); err != nil {
 			return err
+		}
+		if lost := source.LostHere(n.Repo, "keys/"+n.Name+".cue"); lost != nil {
+			return fault.Hint(fmt.Errorf("there was a key %s: %v", n.Name, lost),
+				"hosts may accept that one only: restore it (%s), or give the new one another name", lost.Restore())
 		}
 		if n.KMS != "" && !cmd.Flag("type").Changed {
 			n.Type = ""

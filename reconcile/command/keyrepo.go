@@ -11,6 +11,7 @@ import (
 
 	"bakehouse/reconcile/evaluate"
 	"bakehouse/reconcile/settings"
+	"bakehouse/reconcile/source"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
@@ -24,6 +25,9 @@ func worktreeFlag(c *cobra.Command, repo *string) {
 func checkRepo(repo string) error {
 	if _, err := os.Lstat(filepath.Join(repo, "fleet.cue")); err != nil {
 		if errors.Is(err, os.ErrNotExist) {
+			if lost := source.LostHere(repo, "fleet.cue"); lost != nil {
+				return fault.Hint(fmt.Errorf("%s holds no fleet.cue: %v", repo, lost), "restore it: %s", lost.Restore())
+			}
 			err = nil
 		}
 		return fault.Hint(errors.Join(fmt.Errorf("%s holds no fleet.cue", repo), err),

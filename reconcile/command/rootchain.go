@@ -8,14 +8,36 @@ import (
 
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/roots"
+	"bakehouse/reconcile/source"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
 
-// openCeremony is one over the work tree. Keys are at hand only if there are flags for them.
-func openCeremony(ctx context.Context, repo string, flags *KeyFlags) (*roots.Ceremony, error) {
+const firstRoot = "trust/1.root.json"
+
+// noRoot is the error of a work tree that had a root and has none; nil if it has one, or never had. No host would
+// accept another one.
+func noRoot(repo string, f *fleet.Fleet) error {
+	if len(f.Roots) > 0 {
+		return nil
+	}
+	lost := source.LostHere(repo, firstRoot)
+	if lost == nil {
+		return nil
+	}
+	return fault.Hint(fmt.Errorf("%w: %v", roots.ErrNoRoot, lost), "restore it, because hosts trust no other: %s",
+		lost.Restore())
+}
+
+// openCeremony is one over the work tree. Keys are at hand only if there are flags for them. anew is whether it may go
+// on where there was a root once.
+func openCeremony(ctx context.Context, repo string, flags *KeyFlags, anew bool) (*roots.Ceremony, error) {
 	f, err := loadTop(ctx, repo)
 	if err != nil {
+		return nil, err
+	}
+	if err := noRoot(repo, f); err != nil && !anew {
 		return nil, err
 	}
 	c := &roots.Ceremony{Fleet: f, Repo: repo, Now: time.Now()}
@@ -34,6 +56,9 @@ func openRoots(
 	ctx context.Context, repo string, args []string,
 ) (f *fleet.Fleet, c *roots.Chain, asked []*roots.Root, err error) {
 	if f, err = loadTop(ctx, repo); err != nil {
+		return nil, nil, nil, err
+	}
+	if err = noRoot(repo, f); err != nil {
 		return nil, nil, nil, err
 	}
 	if c, err = roots.Read(f); err != nil {

@@ -9,6 +9,7 @@ import (
 func rootInit() *cobra.Command {
 	var repo string
 	var bins int
+	var anew bool
 	c := &cobra.Command{
 		Use:   "init",
 		Short: "Make trust/1.root.json from the uses and thresholds in keys/",
@@ -24,8 +25,10 @@ The number of bins is fixed for the fleet's life. A host reads one bin: about a 
 	flags := AddKeyFlags(c)
 	asJSON := addJSON(c)
 	c.Flags().IntVar(&bins, "bins", 64, "number of hashed bins, a power of two")
+	c.Flags().BoolVar(&anew, "anew", false, "make another first root than the repository had: hosts that are "+
+		"installed accept nothing by it, and have to be installed again")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := openCeremony(cmd.Context(), repo, flags)
+		c, err := openCeremony(cmd.Context(), repo, flags, anew)
 		if err != nil {
 			return err
 		}

@@ -26,7 +26,7 @@ While it lacks signatures it can be made again, after another change to keys/.`,
 	c.Flags().BoolVar(&discard, "discard-signatures", false,
 		"replace a root that lacks signatures, and lose those that it has")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := openCeremony(cmd.Context(), repo, nil)
+		c, err := openCeremony(cmd.Context(), repo, nil, false)
 		if err != nil {
 			return err
 		}

@@ -31,7 +31,7 @@ A complete root gets no further signature, because packages and the store know a
 	c.Flags().StringVar(&private, "private", "",
 		"where the private half of a key is that keys/ no longer lists (default NAME.key in the key directory)")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := openCeremony(cmd.Context(), repo, flags)
+		c, err := openCeremony(cmd.Context(), repo, flags, false)
 		if err != nil {
 			return err
 		}

@@ -40,6 +40,7 @@ type State struct {
 	Revision *source.Revision // nil likewise
 	Files    fs.FS
 	Cache    *cache.Cache // of what was evaluated before; may be nil
+	dir      string       // of a work tree
 
 	// These are there after Evaluate.
 
@@ -80,7 +81,7 @@ func worktree(dir string, cache *cache.Cache) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &State{Name: "the files in " + dir, Files: files, Cache: cache}, nil
+	return &State{Name: "the files in " + dir, Files: files, Cache: cache, dir: dir}, nil
 }
 
 // At pins a state and evaluates it.
@@ -147,6 +148,7 @@ func (s *State) Evaluate(ctx context.Context) error {
 	if s.Resolved, err = rules.Resolve(ctx, s.Fleet, repo); err != nil {
 		return s.complain(err)
 	}
+	s.recall(s.Resolved.Missing)
 	s.Hosts = make(map[string]plan.Desired, len(s.Resolved.Hosts))
 	for name, h := range s.Resolved.Hosts {
 		if h.Lacks != "" {
@@ -163,6 +165,9 @@ func (s *State) Evaluate(ctx context.Context) error {
 
 // Load evaluates the files, and resolves no host.
 func (s *State) Load(ctx context.Context) (*evaluate.Repo, error) {
+	if err := s.fleetless(); err != nil {
+		return nil, err
+	}
 	repo, err := evaluate.Load(ctx, s.Files, s.Cache)
 	return repo, s.complain(err)
 }

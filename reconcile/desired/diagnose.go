@@ -71,6 +71,9 @@ func (s *State) Diagnose(ctx context.Context, e schema.KeyExpiry, now time.Time)
 		e = schema.KeyExpiry{Warn: cmp.Or(e.Warn, f.KeyExpiry.Warn), Critical: cmp.Or(e.Critical, f.KeyExpiry.Critical)}
 		resolved, err = rules.Resolve(ctx, f, repo)
 		err = s.complain(err)
+		if resolved != nil {
+			s.recall(resolved.Missing)
+		}
 		d.Diagnostics = findings(f, resolved, e, now)
 	}
 	var problems fleet.Problems
@@ -174,6 +177,7 @@ func ofKeys(f *fleet.Fleet, e schema.KeyExpiry, now time.Time) (out []Diagnostic
 			continue
 		case state == schema.KeyExpired:
 			level, p.Msg = Warning, fmt.Sprintf("key %s has expired on %s: reconcile does not sign with it", k.Name, end)
+			p.Hint = "set a later `expires` until hosts accept the key that follows it, or retire it"
 		default:
 			p.Msg = fmt.Sprintf("key %s expires in %s, on %s", k.Name, console.Days(left), end)
 			if state == schema.KeyCritical {
@@ -196,11 +200,16 @@ func noneValid(f *fleet.Fleet, now time.Time) (out []Diagnostic) {
 				valid = valid || k.Has(use) && (k.Expires.IsZero() || now.Before(k.Expires))
 			}
 		}
-		if last != nil && !valid {
-			out = append(out, Diagnostic{Warning, fleet.Problem{Pos: last.Pos,
-				Msg:  fmt.Sprintf("no key with the use %s is valid any more, so nothing can be signed for it", use),
-				Hint: "make one: bakehouse key create NAME --use " + use}})
+		if last == nil || valid {
+			continue
 		}
+		p := fleet.Problem{Pos: last.Pos,
+			Msg:  fmt.Sprintf("no key with the use %s is valid any more, so nothing can be signed for it", use),
+			Hint: "make one: bakehouse key create NAME --use " + use}
+		if use == fleet.UsePackage || use == fleet.UseRoot { // hosts accept what a key that they know signs
+			p.Hint = "set a later `expires`, or take `retired` out: hosts accept nothing that a new key alone signs"
+		}
+		out = append(out, Diagnostic{Warning, p})
 	}
 	return out
 }

@@ -99,7 +99,7 @@ func (k *Keyring) Names(use string) ([]string, error) {
 			hintKeyDir)
 	}
 	return nil, fault.Hint(fmt.Errorf("no key has the use %s", use),
-		"make one: bakehouse key create NAME --use %s", use)
+		"restore it from git if the fleet had one, or make one: bakehouse key create NAME --use %s", use)
 }
 
 // path is the file of the key's private half. The name comes from the repo, which must not point out of the directory.

@@ -48,7 +48,7 @@ func checkEncrypted(b []byte) error {
 	block, _ := pem.Decode(b)
 	if block == nil || !slices.Contains(sealedTypes, block.Type) {
 		return fault.Hint(errors.New("not an encrypted private key"),
-			"make keys with bakehouse key create, or import them with bakehouse key import")
+			"restore the file from a backup, or import the key that it is: bakehouse key import")
 	}
 	if !json.Valid(block.Bytes) { // see package box
 		return errors.New("the key file is damaged")

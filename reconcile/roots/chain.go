@@ -211,7 +211,7 @@ func (c *Chain) Refusal() error {
 func (c *Chain) verify(r *Root) error {
 	if r.fault != nil {
 		return fault.Refuse(fmt.Errorf("%s: %w", r, r.fault),
-			"restore it from the repo's history, or make it again: bakehouse root next")
+			"restore it from the repo's history; one that was never published can be made again: bakehouse root next")
 	}
 	if r.Complete() {
 		return nil
@@ -329,8 +329,11 @@ func Verify(f *fleet.Fleet) (*metadata.Metadata[metadata.RootType], error) {
 	return root, nil
 }
 
+// ErrNoRoot is the error of a fleet without a root.
+var ErrNoRoot = errors.New("the repo has no trust/1.root.json")
+
 func errNoRoot() error {
-	return fault.Hint(errors.New("the repo has no trust/1.root.json"), "make it: bakehouse root init")
+	return fault.Hint(ErrNoRoot, "restore it from git if the fleet had one; for a new fleet: bakehouse root init")
 }
 
 // Same reports whether two files hold the same root: one may have a signature more.

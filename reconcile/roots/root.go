@@ -59,7 +59,7 @@ func New(f *fleet.Fleet, version int64, bins int, now time.Time) (*metadata.Meta
 	if len(missing) > 0 {
 		use := strings.Join(missing, ",")
 		return nil, fault.Hint(fmt.Errorf("no key in keys/ has the use %s", strings.Join(missing, ", nor ")),
-			"make one: bakehouse key create NAME --use %s", use)
+			"restore it from git if the fleet had one, or make one: bakehouse key create NAME --use %s", use)
 	}
 	// What a root says besides TUF's own fields: trust.RootInfo, and for people who is who where keys/ no longer does.
 	root.Signed.UnrecognizedFields = map[string]any{

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 
 	"bakehouse/schema/fault"
 
@@ -29,21 +30,68 @@ func (r *Repo) Parent(rev *Revision) (*Revision, error) {
 	return parent, nil
 }
 
-// LastWith is the newest commit among the first parents of rev that has a file of the fleet; empty if none of the last
-// thousand has it.
-func (r *Repo) LastWith(rev *Revision, name string) string {
-	const most = 1000
-	for range most {
-		parent, err := r.Parent(rev)
-		if err != nil || parent == nil {
-			return ""
-		}
-		if _, err := fs.Stat(parent.FS, name); err == nil {
-			return parent.Commit
-		}
-		rev = parent
+// Loss is a file that the fleet had.
+type Loss struct {
+	Path   string // in the repository
+	Folder string // of the fleet
+	Last   string // the newest commit that has it
+	By     string // the commit that deleted it; empty: it is gone from the work tree only
+}
+
+func (l *Loss) String() string {
+	if l.By == "" {
+		return fmt.Sprintf("commit %.12s has %s, and the work tree has not", l.Last, l.Path)
 	}
-	return ""
+	return fmt.Sprintf("commit %.12s deleted %s", l.By, l.Path)
+}
+
+// Restore is the command that brings it back.
+func (l *Loss) Restore() string {
+	spec := l.Path
+	if l.Folder != "." {
+		spec = ":/" + spec // wherever it is run
+	}
+	return fmt.Sprintf("git checkout %.12s -- %s", l.Last, spec)
+}
+
+// Lost finds a file of the fleet that matches pattern, as fs.Glob has it, and is not in now: in from, or else in its
+// first parents, a thousand at most; nil if there is none.
+func (r *Repo) Lost(now fs.FS, from *Revision, pattern string) *Loss {
+	const most = 1000
+	by := ""
+	for range most {
+		names, err := fs.Glob(from.FS, pattern)
+		if err != nil {
+			return nil
+		}
+		for _, name := range names {
+			if _, err := fs.Stat(now, name); errors.Is(err, fs.ErrNotExist) {
+				return &Loss{from.Path(name), from.Folder, from.Commit, by}
+			}
+		}
+		by = from.Commit
+		if from, err = r.Parent(from); err != nil || from == nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// LostHere is Lost for a work tree; nil also where there is no repository.
+func LostHere(dir, pattern string) *Loss {
+	r, err := Open(dir)
+	if err != nil {
+		return nil
+	}
+	head, err := r.Revision("HEAD")
+	if err != nil {
+		return nil
+	}
+	lost := r.Lost(os.DirFS(dir), head, pattern)
+	if lost != nil && lost.Folder != r.below {
+		return nil // of another fleet
+	}
+	return lost
 }
 
 // Messages are those of the commits that are reachable from the commit to but not from the commit from; only to's own

@@ -170,10 +170,24 @@ git commit -q --allow-empty -m 4
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := r.LastWith(rev, "trust/1"); got != had.Commit {
-		t.Errorf("%q", got)
+	by, err := r.Revision("HEAD~1")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got := r.LastWith(rev, "trust/2"); got != "" {
-		t.Errorf("%q has what never was", got)
+	for _, pattern := range []string{"trust/1", "trust/*"} {
+		got := r.Lost(rev.FS, rev, pattern)
+		if got == nil || *got != (Loss{"trust/1", ".", had.Commit, by.Commit}) ||
+			got.Restore() != "git checkout "+had.Commit[:12]+" -- trust/1" {
+			t.Errorf("%s: %v", pattern, got)
+		}
+		if got := r.Lost(had.FS, rev, pattern); got != nil {
+			t.Errorf("%s: %v, where it is", pattern, got)
+		}
+	}
+	if got := r.Lost(rev.FS, rev, "trust/2"); got != nil {
+		t.Errorf("%v never was", got)
+	}
+	if got := LostHere(dir, "trust/*"); got == nil || got.By != by.Commit {
+		t.Errorf("work tree: %v", got)
 	}
 }

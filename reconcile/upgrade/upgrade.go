@@ -151,6 +151,9 @@ func packageName(repo string) (string, error) {
 	path := filepath.Join(repo, "fleet.cue")
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if lost := source.LostHere(repo, "fleet.cue"); lost != nil {
+			return "", fault.Hint(fmt.Errorf("%s has no fleet.cue: %v", repo, lost), "restore it: %s", lost.Restore())
+		}
 		return "", fault.Hint(fmt.Errorf("%s is not a fleet repo: it has no fleet.cue", repo),
 			"name its folder by --repo; `bakehouse init` makes a new one")
 	}
