@@ -197,7 +197,11 @@ func (p Proxy) Check() error {
 			return errors.New("invalid URL: want http://proxy.example:3128 or socks5://proxy.example:1080, " +
 				"special characters in user and password as %XX")
 		}
-		return checkHostPort(u)
+		if checkHostPort(u) != nil { // whose error prints what may be half of a password with odd characters
+			return errors.New("invalid URL: its host is neither a name of a machine nor an IP address, or its port " +
+				"is out of range")
+		}
+		return nil
 	}
 	return fmt.Errorf("unknown mode %.40q: want none, environment or explicit", p.Mode)
 }

@@ -195,6 +195,9 @@ func (p pluginShown) text(w io.Writer) error {
 		case param.Default != "":
 			fmt.Fprintf(&b, "    default: %s\n", strings.ReplaceAll(param.Default, "\n", "\n    "))
 		}
+		for _, part := range param.Secrets {
+			fmt.Fprintf(&b, "    secret: %s; neither errors nor explain tell it\n", part)
+		}
 		for line := range strings.Lines(param.Doc) {
 			b.WriteString(strings.TrimRight("    "+line, " \n") + "\n")
 		}

@@ -42,11 +42,12 @@ func load(ctx context.Context, fsys fs.FS, c *cache.Cache, e Engine) (*Repo, err
 		return nil, err
 	}
 	if ld.checkReferences(); len(ld.ps) > before {
-		return nil, ld.ps.Err()
+		return nil, ld.err()
 	}
 	if err := ld.evaluate(ctx, jobs.only("#Folder", result.PluginDefinition)); err != nil {
 		return nil, err
 	}
+	ld.wantNamed()
 	// Which of the shipped plugins are needed is known now.
 	if err := ld.evaluate(ctx, ld.shippedJobs()); err != nil {
 		return nil, err
@@ -55,10 +56,10 @@ func load(ctx context.Context, fsys fs.FS, c *cache.Cache, e Engine) (*Repo, err
 	if err := ld.checkParams(ctx); err != nil {
 		return nil, err
 	}
-	if err := ld.ps.Err(); err != nil {
+	if err := ld.err(); err != nil {
 		return nil, err
 	}
-	ld.fleet.Warnings = ld.fleet.Warnings.Sorted()
+	ld.fleet.Warnings = ld.fleet.Warnings.WithoutTexts(nil).Sorted()
 	return &Repo{ld.fleet, ld.plugins, ld.engine, ld.cache, newSources(fsys, c)}, nil
 }
 
@@ -73,7 +74,7 @@ func LoadTop(ctx context.Context, fsys fs.FS) (*fleet.Fleet, error) {
 	if err := ld.evaluate(ctx, jobs.only("#Root", "#Keys")); err != nil {
 		return nil, err
 	}
-	return ld.fleet, ld.ps.Err()
+	return ld.fleet, ld.err()
 }
 
 // Shipped loads the plugins that come with the tool, whether or not a fleet has rules for them.
@@ -85,5 +86,5 @@ func Shipped(ctx context.Context) (map[string]*fleet.Plugin, error) {
 	if err := ld.evaluate(ctx, ld.shippedJobs()); err != nil {
 		return nil, err
 	}
-	return ld.fleet.Plugins, ld.ps.Err()
+	return ld.fleet.Plugins, ld.err()
 }

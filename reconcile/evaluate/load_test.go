@@ -577,7 +577,7 @@ func TestTextThatWasNotWrittenAsCUESaysSo(t *testing.T) {
 		"YAML with nested maps": {"hosts/a.cue", "hosts:\n  web02:\n    site: central\n",
 			"hosts/a.cue:1:1: \"hosts:\" looks like YAML, and the file is read as CUE\n\thint: CUE writes {…}"},
 		"YAML with a list": {"hosts/a.cue", "# mine\nrules:\n- updater: {}\n",
-			"hosts/a.cue:3:1: \"- updater: {}\" looks like YAML"},
+			"hosts/a.cue:3:1: \"- updater: …\" looks like YAML"},
 		"YAML in the flow style that is CUE by chance": {"hosts/a.cue", "hosts: {web02: {}}\n",
 			"hosts/a.cue:1:1: no package clause"},
 		"a mistake beside quotes in a string": {"hosts/a.cue", "package hosts\nhosts: web02: {address: \"“\" \"”\"}\n",

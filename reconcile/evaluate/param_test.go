@@ -1,6 +1,7 @@
 package evaluate
 
 import (
+	"reflect"
 	"testing"
 
 	"bakehouse/schema/fleet"
@@ -48,7 +49,7 @@ plugin: {
 			t.Errorf("%s stands at %s", name, p.Pos)
 		}
 		p.Pos, want.Name = fleet.Pos{}, name
-		if p != want {
+		if !reflect.DeepEqual(p, want) {
 			t.Errorf("%s is\n%+v, want\n%+v", name, p, want)
 		}
 	}

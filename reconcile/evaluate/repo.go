@@ -44,6 +44,9 @@ func (r *Repo) Output(ctx context.Context, plugin string, in fleet.Inputs,
 	}
 	out, pending, err := output.Decode(p.Plugin, in, n)
 	if err != nil {
+		if ps := (fleet.Problems)(nil); errors.As(err, &ps) {
+			err = ps.WithoutTexts(p.SecretsOf(params)).Err()
+		}
 		return nil, err
 	}
 	return out, r.fill(ctx, p, out, pending)

@@ -44,7 +44,7 @@ PidFile=/run/zabbix/zabbix_agent2.pid
 }
 
 func TestZabbixAgent2TakesEveryOption(t *testing.T) {
-	const pem = "-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\\n"
+	cert, key := pair(t, "PRIVATE KEY", pkcs8)
 	f := fleetWithZabbix(t)
 	for name, c := range map[string]struct {
 		value string
@@ -56,8 +56,8 @@ func TestZabbixAgent2TakesEveryOption(t *testing.T) {
 			[]string{"tls/psk 600 zabbix"}},
 		"a key that is on the host": {`tls: {mode: "psk", identity: "x"}`, []string{"TLSPSKFile=/etc/zabbix_agent2/tls/psk"},
 			nil},
-		"certificates": {`tls: {mode: "certificate", ca: "` + pem + `", certificate: "` + pem + `", privateKey: "` + pem +
-			`", issuer: "CN=ca", subject: "CN=server"}`,
+		"certificates": {`tls: {mode: "certificate", ca: ` + cert + `, certificate: ` + cert + `, privateKey: ` + key +
+			`, issuer: "CN=ca", subject: "CN=server"}`,
 			[]string{"TLSConnect=cert", "TLSCAFile=/etc/zabbix_agent2/tls/ca.pem", "TLSServerCertIssuer=CN=ca",
 				"TLSServerCertSubject=CN=server"},
 			[]string{"tls/ca.pem 644 ", "tls/certificate.pem 644 ", "tls/key.pem 600 zabbix"}},

@@ -239,11 +239,11 @@ func owner(f *fleet.File) string {
 	return cmp.Or(f.Owner, "root") + ":" + cmp.Or(f.Group, "root")
 }
 
-// fileText is the file if it can be shown: inline, or a text of the repo of bearable size. What only its owner may read
+// fileText is the file if it can be shown: inline, or a text of the repo of bearable size. What not everybody may read
 // on the host is not: a plan ends in comments and logs.
 func fileText(f *fleet.File, repo fs.FS) ([]byte, bool) {
 	switch {
-	case f.Mode&0o077 == 0:
+	case f.Mode&0o004 == 0:
 		return nil, false
 	case f.Size > maxText:
 		return nil, false

@@ -166,11 +166,10 @@ func explainParams(ctx context.Context, r *resolver, plugin string, res *Result,
 		}
 	}
 	for i := range out {
-		if p.Secret(out[i].Name) {
-			out[i].each(func(json.RawMessage) json.RawMessage { return json.RawMessage(`"(secret)"`) })
-		} else {
-			out[i].each(withoutUser)
+		if param, ok := p.Param(out[i].Name); ok {
+			out[i].each(param.Shown)
 		}
+		out[i].each(withoutUser)
 	}
 	slices.SortFunc(out, func(a, b Explained) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil

@@ -43,6 +43,8 @@ type Param struct {
 	Doc      string `json:"doc"`               // the comment above it
 	// it has the attribute @secret(): neither errors nor explain print its value
 	Secret bool `json:"secret,omitempty"`
+	// parts of it that have the attribute
+	Secrets []SecretPath `json:"secrets,omitempty"`
 	// it has the attribute @byKey(): each field of the struct is set by the first rule that has it
 	ByKey bool `json:"byKey,omitempty"`
 	Pos   Pos  `json:"pos,omitzero"`
@@ -51,11 +53,6 @@ type Param struct {
 // implicit is the parameter that every plugin has.
 var implicit = Param{Name: Enabled, Type: "bool", Default: "true",
 	Doc: "Whether hosts that rules give the plugin get it."}
-
-// Secret reports whether a parameter is one whose value is not printed.
-func (p *Plugin) Secret(name string) bool {
-	return slices.ContainsFunc(p.Params, func(param Param) bool { return param.Name == name && param.Secret })
-}
 
 // ByKey reports whether rules add up in a parameter, field by field.
 func (p *Plugin) ByKey(name string) bool {

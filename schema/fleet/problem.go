@@ -40,6 +40,10 @@ type Problem struct {
 	Msg  string
 	Hint string
 	Also []Pos // other places that take part
+
+	// Path is the way to the value that it is about, as CUE writes it; empty where that is not known. It is for whoever
+	// hides secrets.
+	Path []string `json:"-"`
 }
 
 func (p Problem) Error() string {

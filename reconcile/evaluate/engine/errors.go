@@ -45,7 +45,11 @@ func locate(err error, in cue.Value, above ...string) (ps []located) {
 		if inside(path, above) {
 			path = path[len(above):]
 		}
-		ps = append(ps, located{problemOf(groups[key], in, path), path})
+		p := problemOf(groups[key], in, path)
+		if p.Path = path; len(path) == 0 {
+			p = withoutValues(p) // whose value it is, nobody knows
+		}
+		ps = append(ps, located{p, path})
 	}
 	// A default list has another length than the one that is given, which is not what is wrong with its items.
 	return slices.DeleteFunc(ps, func(l located) bool {
@@ -92,6 +96,9 @@ func problemOf(group []errors.Error, in cue.Value, path []string) fleet.Problem 
 	}
 	format, args := first.Msg()
 	p.Msg = fmt.Sprintf(format, args...)
+	if strings.HasSuffix(format, "found '%s' %s") && len(args) == 3 {
+		p.Msg = fmt.Sprintf("expected %s, found '%s'", args[0], args[1]) // the rest may be half of a secret
+	}
 	name := lastOf(path)
 	given := at(in, path)
 	if p.Pos.IsZero() {

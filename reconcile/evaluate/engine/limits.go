@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime/metrics"
 	"time"
+
+	"bakehouse/schema/fleet"
 )
 
 // ErrExceeded is that evaluation exceeded its limits.
@@ -36,7 +38,7 @@ func (l Limits) bounded(ctx context.Context, work func()) error {
 	go func() {
 		defer func() {
 			if r := recover(); r != nil {
-				done <- exceeded(fmt.Sprintf("CUE fails on it: %v", r))
+				done <- exceeded("CUE fails on it: " + fleet.WithoutValues(fmt.Sprint(r)))
 			}
 		}()
 		work()

@@ -19,6 +19,9 @@ func paramOf(name string, v cue.Value, optional bool, most int) fleet.Param {
 		p.Secret = p.Secret || a.Name() == "secret"
 		p.ByKey = p.ByKey || a.Name() == "byKey"
 	}
+	if !p.Secret {
+		p.Secrets = secretsIn(v)
+	}
 	if f, ok := v.Source().(*ast.Field); ok {
 		p.Type, p.Default = typeOf(f.Value)
 	}
@@ -76,6 +79,19 @@ func cueOf(e ast.Expr) string {
 		return ""
 	}
 	return strings.TrimSpace(string(b))
+}
+
+// docAt is the first sentence on what is at a path, or on what it is in.
+func docAt(v cue.Value, path []string) (doc string) {
+	for _, name := range path {
+		if v = v.LookupPath(cue.MakePath(cue.Str(name).Optional())); !v.Exists() {
+			break
+		}
+		if text := docOf(v); text != "" {
+			doc, _, _ = strings.Cut(strings.ReplaceAll(text, "\n", " "), ". ")
+		}
+	}
+	return doc
 }
 
 func docOf(v cue.Value) string {

@@ -125,7 +125,11 @@ func (p *plugin) check(ctx context.Context, info fleet.Info, name string, v flee
 		given := c.BuildExpr(placesOf(only).fields(only))
 		err := params.Unify(given).LookupPath(cue.MakePath(cue.Str(name))).Validate()
 		for _, found := range problemsOf(err, given, "plugin", "params") {
-			ps = append(ps, p.atRule(found, name, v))
+			doc := docAt(params, names(found.Path))
+			if found = p.atRule(found, name, v); found.Hint == "" {
+				found.Hint = doc
+			}
+			ps = append(ps, found)
 		}
 		if len(ps) == 0 && !p.declares(params, name) {
 			ps = append(ps, p.unknown(name, v))
@@ -153,7 +157,7 @@ func (p *plugin) evaluate(ctx context.Context, in fleet.Inputs, params map[strin
 			return
 		}
 		if err := value.LookupPath(pluginPath).Validate(cue.Concrete(true)); err != nil {
-			failed = p.problems(err, value)
+			failed = p.problems(err, value, params)
 			return
 		}
 		out, failed = p.sections(value)
@@ -188,10 +192,13 @@ func (p *plugin) sections(value cue.Value) (*result.Node, error) {
 var unset = regexp.MustCompile(`^plugin\.params\.(\S+?): (incomplete value|\S+ is missing)`)
 
 // problems words what CUE says of an evaluation: a parameter without a value is the rules' fault, all else follows.
-func (p *plugin) problems(err error, value cue.Value) fleet.Problems {
+func (p *plugin) problems(err error, value cue.Value, params map[string]fleet.Value) fleet.Problems {
 	var missing fleet.Problems
 	all := problemsOf(err, value)
-	for _, found := range all {
+	declared := fleet.Plugin{Params: p.Params}
+	secrets := declared.SecretsOf(params)
+	for i, found := range all {
+		all[i] = p.hidden(found, len(secrets) > 0)
 		if m := unset.FindStringSubmatch(found.Msg); m != nil {
 			missing = append(missing, fleet.Problem{Pos: found.Pos,
 				Msg:  fmt.Sprintf("plugin %s needs the parameter %s, which no rule sets", p.name, m[1]),
@@ -204,7 +211,24 @@ func (p *plugin) problems(err error, value cue.Value) fleet.Problems {
 	for i := range all {
 		all[i].Msg = "plugin " + p.name + ": " + strings.TrimPrefix(all[i].Msg, "plugin.")
 	}
-	return all
+	return all.WithoutTexts(secrets)
+}
+
+// hidden is what CUE says of an evaluation without secrets: what it says of parameters that are none can stay, unless
+// it is of what the plugin makes of all of them.
+func (p *plugin) hidden(found fleet.Problem, secrets bool) fleet.Problem {
+	if len(found.Path) > 2 && found.Path[0] == "plugin" && found.Path[1] == "params" {
+		name := names(found.Path[2:3])[0]
+		i := slices.IndexFunc(p.Params, func(param fleet.Param) bool { return param.Name == name })
+		if i >= 0 && p.Params[i].Hides(names(found.Path[3:])) && !tellsNoValue(found) {
+			return withoutValues(found)
+		}
+		return found
+	}
+	if secrets && !tellsNoValue(found) {
+		return withoutValues(found)
+	}
+	return found
 }
 
 // declares reports whether params has a field of that name, or a pattern that lets it in.
@@ -226,13 +250,10 @@ func (p *plugin) atRule(found fleet.Problem, name string, v fleet.Value) fleet.P
 		return p.unknown(name, v)
 	}
 	i := slices.IndexFunc(p.Params, func(param fleet.Param) bool { return param.Name == name })
-	if i >= 0 && p.Params[i].Secret {
-		found.Msg = name + ": it is not of the form that the plugin asks for"
+	if i >= 0 {
+		found = hide(found, p.Params[i], found.Path[min(1, len(found.Path)):])
 	}
 	found.Msg = p.name + "." + found.Msg
-	if i >= 0 && found.Hint == "" {
-		found.Hint, _, _ = strings.Cut(strings.ReplaceAll(p.Params[i].Doc, "\n", " "), ". ")
-	}
 	all := append([]fleet.Pos{found.Pos}, found.Also...)
 	found.Pos, found.Also = v.Pos, nil
 	for i := len(all) - 1; i >= 0; i-- {

@@ -41,6 +41,11 @@ func encoding(f result.File) fleet.Problems {
 func unparsed(f result.File, ps fleet.Problems) fleet.Problems {
 	lines := strings.Split(string(f.Data), "\n")
 	if at, line := yamlAt(lines); at > 0 {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(value) != "" {
+			line = key + ": …" // which may be a password
+		} else if !ok && yamlItem.MatchString(line) {
+			line = "- …"
+		}
 		return fleet.Problems{{Pos: fleet.Pos{File: f.Name, Line: at, Col: 1},
 			Msg: fmt.Sprintf("%.40q looks like YAML, and the file is read as CUE", line),
 			Hint: "CUE writes {…} and […] around what YAML indents, and a file begins with `package " +

@@ -16,6 +16,7 @@ func Decode(p *fleet.Plugin, in fleet.Inputs, n *result.Node) (*fleet.Output, []
 		d.index = len(out.Files)
 		out.Files = append(out.Files, d.file(name, v))
 	}
+	d.pems(n.Get("files"))
 	for name, v := range n.Get("services").ByName() {
 		out.Services = append(out.Services, d.service(name, v))
 	}

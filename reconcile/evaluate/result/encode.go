@@ -25,6 +25,7 @@ func Encode(d *Directory) []byte {
 		e.text(p.Msg)
 		e.text(p.Hint)
 		list(e, p.Also, e.pos)
+		list(e, p.Path, e.text)
 	})
 	e.bool(d.Broken)
 	return e.b
@@ -103,6 +104,7 @@ func (e *encoder) plugin(p *Plugin) {
 		e.text(p.Doc)
 		e.bool(p.Required)
 		e.bool(p.Secret)
+		list(e, p.Secrets, func(s fleet.SecretPath) { list(e, s, e.text) })
 		e.bool(p.ByKey)
 		e.pos(p.Pos)
 	})
@@ -178,7 +180,8 @@ func Decode(s string) (*Directory, error) {
 		d.Plugin = u.plugin()
 	}
 	d.Problems = items(u, func() fleet.Problem {
-		return fleet.Problem{Pos: u.pos(), Msg: u.text(), Hint: u.text(), Also: items(u, u.pos)}
+		return fleet.Problem{Pos: u.pos(), Msg: u.text(), Hint: u.text(), Also: items(u, u.pos),
+			Path: items(u, u.text)}
 	})
 	d.Broken = u.bool()
 	return d, u.end()
@@ -294,7 +297,8 @@ func (u *decoder) plugin() *Plugin {
 	p := &Plugin{Doc: u.text(), Combine: fleet.Combine(u.text())}
 	p.Params = items(u, func() fleet.Param {
 		return fleet.Param{Name: u.text(), Type: u.text(), Default: u.text(), Doc: u.text(), Required: u.bool(),
-			Secret: u.bool(), ByKey: u.bool(), Pos: u.pos()}
+			Secret: u.bool(), Secrets: items(u, func() fleet.SecretPath { return items(u, u.text) }), ByKey: u.bool(),
+			Pos: u.pos()}
 	})
 	p.Reads = map[string][]string{}
 	for range u.count() {

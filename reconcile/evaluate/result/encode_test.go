@@ -26,9 +26,11 @@ func sample() *Directory {
 		Plugin: &Plugin{Doc: "doc", Combine: fleet.CombineAppend,
 			Reads: map[string][]string{"host": {"name"}, "fleet": {"url", "keys"}},
 			Params: []fleet.Param{{Name: "p", Type: "string", Default: "\"x\"", Required: true, Doc: "d", Secret: true,
-				Pos: at(8)}, {Name: "q"}}},
-		Problems: fleet.Problems{{Pos: at(9), Msg: "wrong", Hint: "right", Also: []fleet.Pos{at(1)}}, {Msg: "nowhere"}},
-		Broken:   true,
+				Pos: at(8)}, {Name: "q", Secrets: []fleet.SecretPath{{"a", "*"}, {"b"}}}}},
+		Problems: fleet.Problems{{Pos: at(9), Msg: "wrong", Hint: "right", Also: []fleet.Pos{at(1)},
+			Path: []string{"a", "0"}},
+			{Msg: "nowhere"}},
+		Broken: true,
 	}
 }
 

@@ -1,0 +1,182 @@
+package fleet
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// SecretPath is the way from a parameter to a part of it that is a secret: names of fields, each as it is written or as
+// "~" and the regular expression that names meet, and "*" for any field or item.
+type SecretPath []string
+
+// String is the path in words: fields with dots between them.
+func (s SecretPath) String() string { return strings.Join(s, ".") }
+
+// AnyPart is the element of a SecretPath that every field and item meets.
+const AnyPart = "*"
+
+// Hidden stands where a secret is not shown.
+const Hidden = "(secret)"
+
+// covers reports whether path, as far as both go, is the secret's.
+func (s SecretPath) covers(path []string) bool {
+	for i := range min(len(s), len(path)) {
+		if s[i] == AnyPart || s[i] == path[i] {
+			continue
+		}
+		re, ok := strings.CutPrefix(s[i], "~")
+		if !ok {
+			return false
+		}
+		if matched, err := regexp.MatchString(re, path[i]); err == nil && !matched {
+			return false
+		}
+	}
+	return true
+}
+
+// HasSecret reports whether the parameter is a secret or some part of it is.
+func (p Param) HasSecret() bool { return p.Secret || len(p.Secrets) > 0 }
+
+// Hides reports whether what is at path inside the parameter is not to be shown: a secret, a part of one, or what has
+// one inside, which is not of the form of the plugin's when it is text.
+func (p Param) Hides(path []string) bool {
+	return p.Secret || slices.ContainsFunc(p.Secrets, func(s SecretPath) bool { return s.covers(path) })
+}
+
+// within reports whether path is that of a secret or of a part of one.
+func (p Param) within(path []string) bool {
+	return p.Secret || slices.ContainsFunc(p.Secrets, func(s SecretPath) bool {
+		return len(path) >= len(s) && s.covers(path)
+	})
+}
+
+// Shown is a value of the parameter as it can be shown: secrets are replaced.
+func (p Param) Shown(value json.RawMessage) json.RawMessage {
+	if !p.HasSecret() {
+		return value
+	}
+	out := value
+	p.eachSecret(value, func(shown any) {
+		var b bytes.Buffer
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(false)
+		if enc.Encode(shown) == nil {
+			out = bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+		}
+	}, func(string) {})
+	return out
+}
+
+// SecretsOf are the texts in a value of the parameter that are not to be shown.
+func (p Param) SecretsOf(value json.RawMessage) (texts []string) {
+	if p.HasSecret() {
+		p.eachSecret(value, func(any) {}, func(s string) { texts = append(texts, s) })
+	}
+	return texts
+}
+
+// eachSecret yields the scalars of a value that are hidden, and then the value with Hidden in their places.
+func (p Param) eachSecret(value json.RawMessage, shown func(any), secret func(string)) {
+	dec := json.NewDecoder(bytes.NewReader(value))
+	dec.UseNumber()
+	var v any
+	if dec.Decode(&v) != nil {
+		return
+	}
+	var walk func(v any, path []string) any
+	walk = func(v any, path []string) any {
+		at := func(name string) []string { return append(path[:len(path):len(path)], name) }
+		switch part := v.(type) {
+		case map[string]any:
+			for name, field := range part {
+				part[name] = walk(field, at(name))
+			}
+		case []any:
+			for i, item := range part {
+				part[i] = walk(item, at(strconv.Itoa(i)))
+			}
+		case string:
+			if p.Hides(path) {
+				secret(part)
+				return Hidden
+			}
+		case json.Number:
+			if p.Hides(path) {
+				secret(part.String())
+				return Hidden
+			}
+		}
+		return v
+	}
+	v = walk(v, nil)
+	if p.within(nil) {
+		v = Hidden
+	}
+	shown(v)
+}
+
+// Param is the parameter of that name.
+func (p *Plugin) Param(name string) (Param, bool) {
+	i := slices.IndexFunc(p.Params, func(param Param) bool { return param.Name == name })
+	if i < 0 {
+		return Param{}, false
+	}
+	return p.Params[i], true
+}
+
+// SecretsOf are the texts in values of parameters that are not to be shown.
+func (p *Plugin) SecretsOf(params map[string]Value) (texts []string) {
+	for name, v := range params {
+		if param, ok := p.Param(name); ok {
+			texts = append(texts, param.SecretsOf(v.JSON)...)
+		}
+	}
+	return texts
+}
+
+// literal is text, bytes or a number as CUE writes values, and text that was cut off.
+var literal = regexp.MustCompile(`#*"""[\s\S]*?"""#*|#*'''[\s\S]*?'''#*|"(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\\n])*'|` +
+	`\b[0-9][0-9A-Za-z_.]*\b`)
+
+// token is what a parser has words for, such as 'EOF', ':' and 'STRING'.
+var token = regexp.MustCompile(`^'(?:IDENT|STRING|INTERPOLATION|INT|FLOAT|EOF|[a-z]{2,3}|[^A-Za-z0-9]{1,3})'$`)
+
+// WithoutValues is a message without the values that it quotes as CUE writes them.
+func WithoutValues(msg string) string {
+	return literal.ReplaceAllStringFunc(msg, func(s string) string {
+		if token.MatchString(s) {
+			return s
+		}
+		return Hidden
+	})
+}
+
+// WithoutTexts is ps without texts that are secrets, and without users and passwords of URLs.
+func (ps Problems) WithoutTexts(secrets []string) Problems {
+	// The longest first: one may be inside another.
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
+	var pairs []string
+	for _, s := range secrets {
+		if len(s) < 3 {
+			continue // too short to tell from other text, or to be a secret
+		}
+		quoted := strings.Trim(string(Quote(s)), `"`)
+		goQuoted := strings.Trim(strconv.Quote(s), `"`)
+		pairs = append(pairs, s, Hidden, quoted, Hidden, goQuoted, Hidden)
+	}
+	out := strings.NewReplacer(pairs...)
+	for i := range ps {
+		for _, text := range []*string{&ps[i].Msg, &ps[i].Hint} {
+			*text = userInText.ReplaceAllString(out.Replace(*text), "://hidden@")
+		}
+	}
+	return ps
+}
+
+// userInText is what may hold a password in a URL that somebody mistyped, too.
+var userInText = regexp.MustCompile(`://[^\s"'…]*@`)
