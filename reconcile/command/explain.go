@@ -211,7 +211,7 @@ func explain(out io.Writer, e *rules.Explanation, root []rootItem) error {
 		}
 	}
 	if len(root) > 0 {
-		fmt.Fprintln(out, "acts as root:")
+		fmt.Fprintln(out, "acts as root, or may:")
 	}
 	for _, it := range root {
 		if _, err := fmt.Fprintf(out, "  %s %s (%s, plugin %s)\n", it.Kind, it.Name, it.Why, it.Plugin); err != nil {

@@ -129,12 +129,15 @@ func compare(was, is map[place]*Content) []Item {
 		case old.SHA256 == now.SHA256 && old.Mode == now.Mode && old.Owner == now.Owner:
 			continue
 		default:
-			it.Root = cmp.Or(now.root, old.root)
+			it.Root = now.root
+			if it.weight() > weight(old.root) {
+				it.Root = old.root
+			}
 		}
 		it.Diff, it.Cut = textDiff(old, now)
 		items = append(items, it)
 	}
-	slices.SortStableFunc(items, func(x, y Item) int { return first(x.Root != "", y.Root != "") })
+	slices.SortStableFunc(items, func(x, y Item) int { return cmp.Compare(x.weight(), y.weight()) })
 	return items
 }
 
@@ -195,7 +198,7 @@ func contents(r *rules.Recipe, repo fs.FS) map[place]*Content {
 		for i := range o.Files {
 			f := &o.Files[i]
 			out[place{ItemFile, o.Plugin, f.Path}] = &Content{Mode: fmt.Sprintf("%#o", bits(f.Mode)), Owner: owner(f), Size: f.Size, SHA256: f.SHA256, Origin: origin(f),
-				root: rootFile(f, o), text: func() ([]byte, bool) { return fileText(f, repo) }}
+				root: rootFile(f, r.Outputs), text: func() ([]byte, bool) { return fileText(f, repo) }}
 		}
 	}
 	return out

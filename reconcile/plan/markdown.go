@@ -88,7 +88,7 @@ func (r *Report) head() string {
 		return fmt.Sprintf("\n> **⚠️ %s**\n> %s\n", escape(clip(s.String(), 500)), escape(clip(s.Hint, 500)))
 	})
 	if root := r.RootItems(); len(root) > 0 {
-		b.WriteString("\n**⚠️ Acts as root**\n\n")
+		b.WriteString("\n**⚠️ Acts as root, or may**\n\n")
 		list(&b, len(root), func(i int) string {
 			it := root[i]
 			return fmt.Sprintf("- %s %s %s: %s, plugin %s, %s\n", it.Kind, code(line(it.Name)), it.Action,

@@ -86,6 +86,14 @@ type Group struct {
 // Root reports whether the group changes what acts as root.
 func (g *Group) Root() bool { return len(g.Items) > 0 && g.Items[0].new() }
 
+// weight orders groups by what they do as root.
+func (g *Group) weight() int {
+	if !g.Root() {
+		return weight("")
+	}
+	return g.Items[0].weight()
+}
+
 // new reports whether the item acts as root and no host has had it.
 func (it *Item) new() bool { return it.Root != "" && !it.Known }
 
@@ -125,7 +133,7 @@ func Build(before, after Side, diff *Plan) *Report {
 		r.Groups = append(r.Groups, *g)
 	}
 	slices.SortFunc(r.Groups, func(x, y Group) int {
-		return cmp.Or(first(x.Root(), y.Root()), cmp.Compare(rank(x.Kind), rank(y.Kind)), cmp.Compare(len(y.Hosts), len(x.Hosts)),
+		return cmp.Or(cmp.Compare(x.weight(), y.weight()), cmp.Compare(rank(x.Kind), rank(y.Kind)), cmp.Compare(len(y.Hosts), len(x.Hosts)),
 			strings.Compare(x.Hosts[0], y.Hosts[0]))
 	})
 	r.Summary.Root = len(r.RootItems())
@@ -263,7 +271,7 @@ type RootItem struct {
 	Hosts int
 }
 
-// RootItems lists each item that acts as root once, in the order of the groups.
+// RootItems lists each item that acts as root, or may, once: in the order of the groups, those that may behind.
 func (r *Report) RootItems() []RootItem {
 	var out []RootItem
 	at := map[string]int{}
@@ -282,6 +290,7 @@ func (r *Report) RootItems() []RootItem {
 			out[i].Hosts += len(g.Hosts)
 		}
 	}
+	slices.SortStableFunc(out, func(x, y RootItem) int { return cmp.Compare(x.weight(), y.weight()) })
 	return out
 }
 

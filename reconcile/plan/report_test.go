@@ -63,7 +63,7 @@ func drawOutputs(t *rapid.T, label string) []*fleet.Output {
 			continue
 		}
 		o := &fleet.Output{Plugin: plugin, Scripts: map[string]string{}}
-		for _, name := range []string{"/etc/a", "/usr/bin/b"} {
+		for _, name := range []string{"/etc/a", "/usr/bin/b", "/usr/share/doc/c"} {
 			if rapid.Bool().Draw(t, label+plugin+name) {
 				mode := rapid.SampledFrom([]fs.FileMode{0o644, 0o755, 0o600}).Draw(t, "mode")
 				o.Files = append(o.Files, textFile(name+plugin, text.Draw(t, "text"), mode))
@@ -249,17 +249,19 @@ func TestApplyingAPlanToTheStateBeforeGivesTheDesiredState(t *testing.T) {
 func TestWhatActsAsRootComesFirst(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := build(drawSide(t, "before"), drawSide(t, "after"))
-		if !slices.IsSortedFunc(r.Groups, func(x, y Group) int { return first(x.Root(), y.Root()) }) {
+		if !slices.IsSortedFunc(r.Groups, func(x, y Group) int { return x.weight() - y.weight() }) {
 			t.Fatalf("a group without root stands before one with: %+v", r.Groups)
 		}
 		for _, g := range r.Groups {
 			fresh, known := g.split()
-			if !slices.IsSortedFunc(fresh, func(x, y Item) int { return first(x.Root != "", y.Root != "") }) {
+			if !slices.IsSortedFunc(fresh, func(x, y Item) int { return x.weight() - y.weight() }) {
 				t.Fatalf("items: %+v", g.Items)
 			}
 			for _, it := range fresh {
-				if (it.Kind != ItemFile || it.After != nil && it.After.Mode == "0755" ||
-					it.Before != nil && it.Before.Mode == "0755") != (it.Root != "") {
+				certain := it.Kind != ItemFile || it.After != nil && it.After.Mode == "0755" ||
+					it.Before != nil && it.Before.Mode == "0755"
+				text := strings.HasPrefix(it.Name, "/usr/share/doc/")
+				if certain != (it.Root != "" && it.Root != Unproved) || (!certain && text) != (it.Root == "") {
 					t.Fatalf("root is %q for %+v", it.Root, it)
 				}
 			}
@@ -275,12 +277,20 @@ func TestWhatActsAsRootComesFirst(t *testing.T) {
 func TestEachWayToActAsRootIsNamed(t *testing.T) {
 	o := &fleet.Output{Plugin: "p", Services: []fleet.Service{{Name: "s", Exec: "/bin/sh /opt/run.txt", EnvironmentFile: "/etc/env"}},
 		Health: &schema.HealthCheck{Command: []string{"/bin/sh", "/opt/check"}}}
+	other := &fleet.Output{Plugin: "q", Services: []fleet.Service{{Name: "of-another",
+		Exec: "/usr/bin/run /usr/share/doc/x/args"}}}
 	for name, c := range map[string]struct {
 		path string
 		mode fs.FileMode
 		want string
 	}{
-		"a plain file":                      {"/etc/x.conf", 0o644, ""},
+		"a plain file":                    {"/etc/x.conf", 0o644, Unproved},
+		"a text for people":               {"/usr/share/doc/x/README", 0o644, ""},
+		"a greeting":                      {"/etc/motd", 0o644, ""},
+		"an executable among texts":       {"/usr/share/doc/x/run", 0o755, "executable"},
+		"what is run before the greeting": {"/etc/motd.sh", 0o644, Unproved},
+		"what a service of another plugin reads": {"/usr/share/doc/x/args", 0o644,
+			"service of-another is started with it"},
 		"an executable for its owner only":  {"/opt/x", 0o700, "executable"},
 		"setuid, as Go has it":              {"/opt/x", 0o755 | fs.ModeSetuid, "setuid"},
 		"setuid, as chmod has it":           {"/opt/x", 0o4755, "setuid"},
@@ -293,11 +303,36 @@ func TestEachWayToActAsRootIsNamed(t *testing.T) {
 		"the environment of a service":      {"/etc/env", 0o644, "environment of service s"},
 		"what a service hands to a shell":   {"/opt/run.txt", 0o644, "service s is started with it"},
 		"what the health check is given":    {"/opt/check", 0o644, "the health check is started with it"},
-		"a name that only begins like root": {"/rooted/x", 0o644, ""},
+		"a name that only begins like root": {"/rooted/x", 0o644, Unproved},
 		"a preload of the dynamic linker":   {"/etc/ld.so.preload", 0o644, "the dynamic linker reads it"},
 	} {
-		if got := rootFile(&fleet.File{Path: c.path, Mode: c.mode}, o); got != c.want {
+		if got := rootFile(&fleet.File{Path: c.path, Mode: c.mode}, []*fleet.Output{o, other}); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// Each of these files made its author root on a Debian host, and none of them is executable.
+func TestNoWayToRootGoesUnmarked(t *testing.T) {
+	for _, path := range []string{
+		"/etc/udev/rules.d/99-x.rules", "/usr/lib/udev/rules.d/99-x.rules", "/etc/modprobe.d/x.conf",
+		"/usr/lib/modprobe.d/x.conf", "/usr/lib/python3/dist-packages/x.pth", "/usr/local/lib/python3.11/dist-packages/x.pth",
+		"/usr/lib/python3.11/sitecustomize.py", "/etc/sudo.conf", "/etc/ld.so.conf.d/x.conf", "/etc/ld.so.preload",
+		"/etc/rsyslog.d/x.conf", "/etc/dbus-1/system.d/x.conf", "/etc/initramfs-tools/conf.d/x", "/etc/default/cron",
+		"/etc/default/grub.d/x.cfg", "/etc/binfmt.d/x.conf", "/etc/vim/vimrc.local", "/etc/perl/sitecustomize.pl",
+		"/etc/apparmor.d/local/usr.sbin.x", "/etc/snmp/snmpd.conf", "/etc/postfix/main.cf", "/etc/aliases",
+		"/etc/exports.d/x.exports", "/etc/ssl/openssl.cnf", "/etc/krb5.conf.d/x", "/etc/gitconfig", "/etc/lvm/lvm.conf",
+		"/etc/multipath.conf", "/etc/skel/.profile", "/etc/at.allow", "/etc/incron.d/x", "/etc/zsh/zshenv", "/opt/x/lib.so",
+	} {
+		for _, it := range Effective(&rules.Recipe{Outputs: []*fleet.Output{
+			{Plugin: "files", Files: []fleet.File{{Path: path, Mode: 0o644}}}}}) {
+			if it.Name != path || it.Root == "" {
+				t.Errorf("%+v", it)
+			}
+			path = ""
+		}
+		if path != "" {
+			t.Errorf("%s is not marked", path)
 		}
 	}
 }
@@ -372,7 +407,7 @@ func TestAnAddedHostShowsOnlyWhatNoHostHasHad(t *testing.T) {
 	}
 	was := map[string][]*fleet.Output{"a": outputs("a")}
 	r := build(side(was, nil), side(map[string][]*fleet.Output{"a": outputs("a"), "b": outputs("b"), "c": outputs("a")}, nil))
-	if len(r.Groups) != 2 || r.Groups[0].Hosts[0] != "b" || r.Summary.Root != 0 {
+	if len(r.Groups) != 2 || r.Groups[0].Hosts[0] != "b" || r.Summary.Root != 1 {
 		t.Fatalf("%+v", r)
 	}
 	fresh, known := r.Groups[0].split()
@@ -404,13 +439,13 @@ func TestUsersIntervalsAndOtherPackagesAreToldFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"acts as root:\n  ! script posttrans added (runs as root when the package is installed or removed, plugin m, 1 host)\n" +
+		"acts as root, or may:\n  ! script posttrans added (runs as root when the package is installed or removed, plugin m, 1 host)\n" +
 			"  ! service door added (runs as monitor, for whoever connects to 6556, plugin m, 1 host)\n" +
 			"  ! interval tidy added (runs as root every 1h0m0s, plugin m, 1 host)\n" +
 			"  ! user monitor added (is made on the host, plugin m, 1 host)\n" +
 			"  ! group readers added (is made on the host, plugin m, 1 host)\n" +
 			"  ! other packages m added (the package manager goes by it, plugin m, 1 host)\n",
-		`"docker"`, `"name": "other-agent"`, "file /etc/m/token added: mode 0600, owner monitor:root, 7 bytes, sha256 ",
+		`"docker"`, `"name": "other-agent"`, "file /etc/m/token added (" + Unproved + "): mode 0600, owner monitor:root, 7 bytes, sha256 ",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %s in\n%s", want, b.String())

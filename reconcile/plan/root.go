@@ -8,15 +8,23 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-// steering are the places whose files tell programs that run as root what to do, executable or not.
+// harmless are the only places where a file that cannot be executed provably steers nothing: what is there is shown to
+// people, and no program takes orders from it. Nothing is proved of any other place: udev, modprobe, Python's .pth, sudo
+// and dozens of other programs that run as root read folders that no list knows whole.
+var harmless = []string{
+	"/etc/motd", "/etc/motd.d/", "/etc/issue.net", "/usr/share/doc/", "/usr/share/info/", "/usr/share/licenses/",
+	"/usr/share/man/", "/usr/local/share/man/",
+}
+
+// steering are the places of which it can be said who reads them. It only words the reason: a place that is missing here
+// is told in general.
 var steering = map[string]string{
 	"/etc/bakehouse/":          "steers the updater, which runs as root",
 	"/etc/cron":                "cron reads it",
 	"/var/spool/cron/":         "cron reads it",
-	"/etc/sudoers":             "sudo reads it",
+	"/etc/sudo":                "sudo reads it",
 	"/etc/doas.conf":           "doas reads it",
 	"/etc/systemd/":            "systemd reads it",
-	"/lib/systemd/":            "systemd reads it",
 	"/usr/lib/systemd/":        "systemd reads it",
 	"/usr/local/lib/systemd/":  "systemd reads it",
 	"/etc/tmpfiles.d/":         "systemd reads it",
@@ -34,9 +42,6 @@ var steering = map[string]string{
 	"/root/":                   "it is root's own",
 	"/etc/profile":             "root's shells read it",
 	"/etc/bash":                "root's shells read it",
-	"/etc/passwd":              "it says who users are",
-	"/etc/shadow":              "it says who users are",
-	"/etc/group":               "it says who users are",
 	"/etc/apt/":                "the package manager reads it",
 	"/etc/dpkg/":               "the package manager reads it",
 	"/etc/yum":                 "the package manager reads it",
@@ -55,8 +60,12 @@ var steering = map[string]string{
 	"/usr/share/dbus-1/system": "it starts services as root",
 }
 
-// rootFile says why a file acts as root, or may: nothing tells whether root will run an executable. Empty: it does not.
-func rootFile(f *fleet.File, o *fleet.Output) string {
+// Unproved is the reason of a file of which nothing shows that root does not act by it.
+const Unproved = "a program that runs as root may read it"
+
+// rootFile says why a file of a host with these outputs acts as root, or may: nothing tells whether root will run an
+// executable. Empty: it provably does not.
+func rootFile(f *fleet.File, outputs []*fleet.Output) string {
 	switch {
 	case bits(f.Mode)&0o4000 != 0:
 		return "setuid"
@@ -65,36 +74,61 @@ func rootFile(f *fleet.File, o *fleet.Output) string {
 	case f.Mode&0o111 != 0:
 		return "executable"
 	}
-	longest, why := "", ""
+	if why := startedWith(f.Path, outputs); why != "" {
+		return why
+	}
+	longest, why := "", Unproved
 	for prefix, reads := range steering {
 		if strings.HasPrefix(f.Path, prefix) && len(prefix) > len(longest) {
 			longest, why = prefix, reads
 		}
 	}
-	if why != "" {
-		return why
+	if longest == "" && slices.ContainsFunc(harmless, func(place string) bool {
+		return f.Path == place || strings.HasSuffix(place, "/") && strings.HasPrefix(f.Path, place)
+	}) {
+		return ""
 	}
-	for _, s := range o.Services {
-		if f.Path == s.EnvironmentFile {
-			return "environment of service " + s.Name
+	return why
+}
+
+// startedWith names the command of any plugin that is given the file.
+func startedWith(path string, outputs []*fleet.Output) string {
+	for _, o := range outputs {
+		for _, s := range o.Services {
+			switch {
+			case path == s.EnvironmentFile:
+				return "environment of service " + s.Name
+			case slices.Contains(strings.Fields(s.Exec), path):
+				return "service " + s.Name + " is started with it"
+			}
 		}
-		if slices.Contains(strings.Fields(s.Exec), f.Path) {
-			return "service " + s.Name + " is started with it"
+		for _, i := range o.Intervals {
+			switch {
+			case path == i.EnvironmentFile:
+				return "environment of interval " + i.Name
+			case slices.Contains(strings.Fields(i.Exec), path):
+				return "interval " + i.Name + " is started with it"
+			}
 		}
-	}
-	for _, i := range o.Intervals {
-		if f.Path == i.EnvironmentFile {
-			return "environment of interval " + i.Name
+		if o.Health != nil && slices.Contains(o.Health.Command, path) {
+			return "the health check is started with it"
 		}
-		if slices.Contains(strings.Fields(i.Exec), f.Path) {
-			return "interval " + i.Name + " is started with it"
-		}
-	}
-	if o.Health != nil && slices.Contains(o.Health.Command, f.Path) {
-		return "the health check is started with it"
 	}
 	return ""
 }
+
+// weight orders reasons: of what acts as root, of what may, of the rest.
+func weight(root string) int {
+	switch root {
+	case "":
+		return 2
+	case Unproved:
+		return 1
+	}
+	return 0
+}
+
+func (it *Item) weight() int { return weight(it.Root) }
 
 // Effective is what of a recipe's content acts as root, in the order of a report; a nil recipe has nothing.
 func Effective(r *rules.Recipe) []Item {

@@ -52,8 +52,9 @@ func TestASummaryNamesHostsReasonsAndItemsAndShowsNoText(t *testing.T) {
 	want := `plan for f: a side, compared with a side
 2 hosts: 2 added; 2 packages to bake
 
-acts as root:
+acts as root, or may:
   ! file /usr/bin/p added (executable, plugin p, 2 hosts)
+  ! file /etc/own added (a program that runs as root may read it, plugin p, 2 hosts)
 
 1 host added: a
   by host added  hosts/hosts.cue

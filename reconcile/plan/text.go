@@ -54,7 +54,7 @@ func (r *Report) top(t *text) {
 	}
 	if root := r.RootItems(); len(root) > 0 {
 		t.line(0, "")
-		t.line(0, "acts as root:")
+		t.line(0, "acts as root, or may:")
 		for _, it := range root {
 			t.line(1, "! %s %s %s (%s, plugin %s, %s)", it.Kind, it.Name, it.Action, it.Root, it.Plugin,
 				console.Count(it.Hosts, "host"))

@@ -79,7 +79,7 @@ func (r *resolver) recipe(ctx context.Context, res *Result, plugins []given) (*R
 		return known, nil
 	}
 	rec := &Recipe{Platform: res.Platform, Outputs: outputs}
-	for _, p := range conflicts(outputs) {
+	for _, p := range conflicts(res.Platform.OS, outputs) {
 		r.note(p, res.Host)
 	}
 	rec.ID = identify(rec)

@@ -138,6 +138,22 @@ func TestHostsAlikeShareARecipeUnlessThePluginAsksWhoTheyAre(t *testing.T) {
 	}
 }
 
+func TestAPlaceHasOneName(t *testing.T) {
+	for path, real := range map[string]string{"/lib/udev/rules.d/x": "/usr/lib/udev/rules.d/x", "/bin/x": "/usr/bin/x",
+		"/sbin/x": "/usr/sbin/x", "/lib64/x.so": "/usr/lib64/x.so", "/library/x": "", "/srv/bin/x": "", "/usr/lib/x": ""} {
+		m := newModel()
+		m.always("p", fleet.Output{Files: []fleet.File{inline(path, "")}})
+		_, err := Resolve(t.Context(), m.Fleet, m)
+		var ps fleet.Problems
+		switch {
+		case real == "" && err != nil:
+			t.Errorf("%s: %v", path, err)
+		case real != "" && (!errors.As(err, &ps) || !strings.Contains(ps[0].Msg, "another name of "+real)):
+			t.Errorf("%s: %v, want that it is %s", path, err, real)
+		}
+	}
+}
+
 func TestTwoPluginsCannotHaveOnePlace(t *testing.T) {
 	file := func(path, content string) fleet.Output {
 		return fleet.Output{Files: []fleet.File{inline(path, content)}}
@@ -152,6 +168,12 @@ func TestTwoPluginsCannotHaveOnePlace(t *testing.T) {
 		"a file":         {file("/etc/x", "1"), file("/etc/x", "2"), "plugins p and q both have the file /etc/x"},
 		"the same bytes": {file("/etc/x", "1"), file("/etc/x", "1"), "plugins p and q both have the file /etc/x"},
 		"a service":      {service("/x"), service("/y"), "plugins p and q both have the service s"},
+		"a unit that hides another": {service("/x"), file("/etc/systemd/system/s.service", "1"),
+			"/etc/systemd/system/s.service is a unit of service s"},
+		"a socket of a service": {service("/x"), file("/usr/local/lib/systemd/system/s.socket", "1"),
+			"/usr/local/lib/systemd/system/s.socket is a unit of service s"},
+		"an instance of a service": {service("/x"), file("/etc/systemd/system/s@.service", "1"),
+			"/etc/systemd/system/s@.service is a unit of service s"},
 		"a file and a folder": {file("/etc/x", "1"), file("/etc/x/y", "2"),
 			"/etc/x is a file and cannot hold /etc/x/y"},
 		"a file, deeper below": {file("/etc/x/y/z", "1"), file("/etc/x", "2"),

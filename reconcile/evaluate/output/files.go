@@ -60,9 +60,15 @@ func checkPath(name, plugin string) error {
 			return fmt.Errorf("a part of the path is longer than 255 bytes")
 		}
 	}
-	for _, dir := range []string{schema.StateDir, schema.VersionDir, "/proc", "/sys", "/dev", "/run"} {
+	for _, dir := range nobodys {
 		if name == dir || strings.HasPrefix(name, dir+"/") {
 			return fmt.Errorf("nothing can be installed in %s", dir)
+		}
+	}
+	for _, place := range hosts {
+		if name == place || strings.HasPrefix(name, place+"/") {
+			return fmt.Errorf("%s is the host's own: it would go with the package. "+
+				"Let a script change what you need, or a file that it includes", place)
 		}
 	}
 	if dir := path.Dir(schema.ConfigFile); plugin != fleet.UpdaterPlugin &&
@@ -70,4 +76,21 @@ func checkPath(name, plugin string) error {
 		return fmt.Errorf("%s is the updater's alone", dir)
 	}
 	return nil
+}
+
+// nobodys are folders that no package has files in: they are not on disk, are swept, or are the updater's.
+var nobodys = []string{schema.StateDir, schema.VersionDir, "/proc", "/sys", "/dev", "/run", "/var/run", "/var/lock",
+	"/tmp", "/var/tmp", "/lost+found"}
+
+// hosts are places that say who the host and its users are, how it starts, and what is installed. Their content is made
+// by the installation and by commands, so that no package owns them and no package manager would keep them from ours.
+var hosts = []string{
+	"/etc/passwd", "/etc/passwd-", "/etc/shadow", "/etc/shadow-", "/etc/group", "/etc/group-", "/etc/gshadow",
+	"/etc/gshadow-", "/etc/subuid", "/etc/subgid", "/etc/master.passwd", "/etc/pwd.db", "/etc/spwd.db",
+	"/etc/machine-id", "/etc/hostname", "/etc/hostid", "/etc/localtime", "/etc/adjtime", "/etc/mtab", "/etc/fstab",
+	"/etc/vfstab", "/etc/crypttab", "/etc/ld.so.cache", "/etc/alternatives", "/etc/nsswitch.conf",
+	"/usr/bin/dpkg", "/usr/bin/dpkg-deb", "/usr/bin/apt", "/usr/bin/apt-get", "/usr/bin/rpm", "/usr/bin/dnf",
+	"/usr/bin/yum", "/usr/bin/zypper", "/usr/sbin/pkgadd", "/usr/sbin/pkgrm",
+	"/var/lib/dpkg", "/var/lib/apt", "/var/lib/rpm", "/usr/lib/sysimage/rpm", "/var/lib/dnf", "/var/sadm",
+	"/usr/lib/dpkg", "/usr/lib/rpm", "/var/lib/systemd", "/boot/grub", "/boot/grub2", "/boot/loader",
 }
