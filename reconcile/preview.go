@@ -96,6 +96,7 @@ func (p *Preview) Report(ctx context.Context, log io.Writer) (r *plan.Report, re
 	if diff.Count(plan.Removed) > p.head.Fleet.Limits.Removable(diff.Published()) {
 		refusals = append(refusals, checkRemovals(p.git, diff, p.before, p.head))
 	}
+	refusals = append(refusals, plan.TurnedBetween(before, side(p.head), diff))
 	unsigned, err := p.unsigned(before.Commit)
 	if err != nil {
 		return nil, nil, err

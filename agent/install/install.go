@@ -20,7 +20,7 @@ import (
 // System is the host that packages are installed on.
 type System struct {
 	Root string       // directory in place of /; empty: the real one
-	Log  *slog.Logger // what installers print, at debug level
+	Log  *slog.Logger // what installers print, at debug level, and what whoever looks after the host should know
 
 	fail func(step string, done bool) error // tests: called before and after each step of a version switch
 }
@@ -166,6 +166,12 @@ func (e *touchedError) Unwrap() error { return e.err }
 func Touched(err error) bool {
 	var t *touchedError
 	return errors.As(err, &t)
+}
+
+func (s *System) warn(msg string, args ...any) {
+	if s.Log != nil {
+		s.Log.Warn(msg, args...)
+	}
 }
 
 func (s *System) debug(msg string, args ...any) {

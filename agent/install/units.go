@@ -62,6 +62,9 @@ func (s *System) syncUnits(ctx context.Context, list []byte) (before []byte, err
 	}
 	ctl("daemon-reload")
 	for _, u := range want {
+		s.noteHidden(u.name)
+	}
+	for _, u := range want {
 		switch same := slices.Contains(had, u); {
 		case same && u.state == "enable":
 			ctl("--no-block", "start", u.name)
@@ -80,6 +83,21 @@ const (
 	adminUnits   = "/etc/systemd/system"
 	packageUnits = "/usr/lib/systemd/system"
 )
+
+// noteHidden says so if a unit is not in force as the package has it, because systemd finds another one first.
+func (s *System) noteHidden(unit string) {
+	for _, dir := range []string{adminUnits, "/run/systemd/system", "/usr/local/lib/systemd/system"} {
+		file := s.path(filepath.Join(dir, unit))
+		if to, err := os.Readlink(file); err == nil && to == os.DevNull {
+			s.warn("a unit of the package is masked: it does not run", "unit", unit, "link", file)
+			return
+		}
+		if _, err := os.Stat(file); err == nil {
+			s.warn("a unit of the package is not in force, another one of its name is", "unit", unit, "file", file)
+			return
+		}
+	}
+}
 
 // setWanted has systemd start a unit at boot, or not. `systemctl enable` would do more: where packages have a link to
 // the version in use, it makes links into that very version, which lead nowhere when it is pruned, and then systemd finds

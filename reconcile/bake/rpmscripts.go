@@ -9,7 +9,7 @@ import (
 
 // rpmUnits, rpmNoUnits and rpmPostun say when rpm's scripts call what dpkg's call, too.
 var (
-	rpmUnits   = "root=\n" + syncUnits + "units\n"
+	rpmUnits   = "root=\n" + hiddenUnits + syncUnits + "units\n"
 	rpmNoUnits = "root=\n" + stopUnits + "[ \"$1\" -gt 0 ] || nounits\n"
 	rpmPostun  = "if [ \"$1\" -lt 1 ] && [ -d /run/systemd/system ]; then systemctl --quiet daemon-reload </dev/null || true; fi\n"
 )
@@ -60,8 +60,12 @@ func rpmScripts(l *layout) []rpmScript {
 	}
 	add(rpmScript{tag: rpmheader.TagPretrans, prog: rpmheader.TagPretransProg, sense: depPretrans},
 		rpmActions[pretrans], "", early, "")
+	look := ""
+	if names := l.unitNames(); names != "" {
+		look = hiddenUnits + "hidden ''" + names + "\n"
+	}
 	add(rpmScript{tag: rpmheader.TagPrein, prog: rpmheader.TagPreinProg, sense: depPre},
-		begins, l.accounts.shell(), begin, "")
+		begins, look+l.accounts.shell(), begin, "")
 	add(rpmScript{tag: rpmheader.TagPostin, prog: rpmheader.TagPostinProg, sense: depPost},
 		rpmActions[postinst], "", l.parts(postinst), "")
 	add(rpmScript{tag: rpmheader.TagPreun, prog: rpmheader.TagPreunProg, sense: depPreun},

@@ -120,6 +120,16 @@ func TestAnRpmsUnitsAreEnabledRestartedAndStopped(t *testing.T) {
 	expect("--no-block stop bakehouse-agent.service", "--no-reload disable bakehouse-agent.service", "daemon-reload")
 	update(gone)
 	expect("daemon-reload", "--no-reload enable bakehouse-agent.service", "--no-block restart bakehouse-agent.service")
+
+	// What hides a unit is said before and after.
+	if err := os.MkdirAll(filepath.Join(root.root, "etc/systemd/system"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	root.write("etc/systemd/system/bakehouse-agent.service", 0o644, "")
+	out, err := root.do("--upgrade", "--oldpackage", "--replacepkgs", root.pack(gone, src))
+	if err != nil || strings.Count(out, "warning: /etc/systemd/system/bakehouse-agent.service is in force") != 2 {
+		t.Errorf("%v: %s", err, out)
+	}
 }
 
 func TestRpmMakesUsersBeforeTheirFiles(t *testing.T) {

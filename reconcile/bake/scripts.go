@@ -28,6 +28,12 @@ const (
 //go:embed scripts/units.sh
 var syncUnits string
 
+//go:embed scripts/hidden.sh
+var hiddenUnits string
+
+//go:embed scripts/preinst.sh
+var debPreinst string
+
 //go:embed scripts/nounits.sh
 var stopUnits string
 
@@ -36,7 +42,7 @@ var debPostrm string
 
 // debUnits and debNoUnits say when dpkg's scripts call them.
 var (
-	debUnits = "root=${DPKG_ROOT:-}\n" + syncUnits +
+	debUnits = "root=${DPKG_ROOT:-}\n" + hiddenUnits + syncUnits +
 		"case \"$1\" in configure | abort-upgrade | abort-remove | abort-deconfigure) units ;; esac\n"
 	debNoUnits = "root=${DPKG_ROOT:-}\n" + stopUnits + "case \"$1\" in remove) nounits ;; esac\n"
 )
@@ -56,6 +62,15 @@ func unitList(units []unit) []byte {
 		fmt.Fprintf(&b, "%s %s %s\n", u.name, u.inputs, state)
 	}
 	return b.Bytes()
+}
+
+// unitNames is the names of all units, quoted for a shell, each behind a blank.
+func (l *layout) unitNames() string {
+	var b strings.Builder
+	for _, u := range l.units {
+		b.WriteString(" '" + u.name + "'")
+	}
+	return b.String()
 }
 
 // parts are the plugins' scripts of some steps, one behind another; empty if there are none. Each runs in a subshell, so
@@ -120,7 +135,7 @@ func maintainerScripts(l *layout) []*file {
 	vars := strings.NewReplacer("@STATE@", schema.StateDir, "@UNITS@", schema.UnitsFile("linux"))
 	var out []*file
 	for _, s := range []struct{ step, text string }{
-		{preinst, early + users + begin},
+		{preinst, hiddenUnits + debPreinst + early + users + begin},
 		{postinst, ready + vars.Replace(debUnits) + late},
 		{prerm, vars.Replace(debNoUnits) + before},
 		{postrm, after + vars.Replace(debPostrm)},

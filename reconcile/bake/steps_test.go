@@ -101,11 +101,84 @@ func TestDpkgRunsEachStepOnceAndSaysWhatHappens(t *testing.T) {
 	notes("its second try", install[3:]...)
 }
 
+// A distribution's package of Debian 12 has its unit in /lib, which is a link, and ours is in /usr/lib: dpkg sees two
+// files, and whichever package went last took the other's unit away.
+func TestWhatAnotherPackageHasUnderTheOtherNameOfItsFolderIsNotOverwritten(t *testing.T) {
+	root, dpkg := dpkgRoot(t)
+	do := func(args ...string) (string, error) {
+		out, err := exec.Command(dpkg[0], append(slices.Clone(dpkg[1:]), args...)...).CombinedOutput()
+		return string(out), err
+	}
+	const unit = "lib/systemd/system/vendor.service"
+	vendor := func(name string) string {
+		dir := t.TempDir()
+		for f, text := range map[string]string{unit: "[Service]\nExecStart=/bin/true\n", "DEBIAN/control": "Package: " + name +
+			"\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.com>\nDescription: x\n"} {
+			if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(f)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, f), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		deb := filepath.Join(t.TempDir(), "vendor.deb")
+		run(t, needs.Tool(t, "dpkg-deb"), "--root-owner-group", "--build", dir, deb)
+		return deb
+	}
+	if err := os.MkdirAll(filepath.Join(root, "usr/lib"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("usr/lib", filepath.Join(root, "lib")); err != nil {
+		t.Fatal(err)
+	}
+	ours := func(r fleet.Relations) string {
+		st := newMemory()
+		return write(t, "p.deb", assembled(t, st, baked(t, st, repo{}, &rules.Recipe{ID: someID,
+			Platform: schema.Platform{OS: "linux", Arch: runtime.GOARCH}, Outputs: []*fleet.Output{{Plugin: "p",
+				Services: []fleet.Service{{Name: "vendor", Exec: "/bin/x"}}, Relations: r}}}, schema.Deb)))
+	}
+	content := func() string {
+		b, _ := os.ReadFile(filepath.Join(root, unit))
+		return string(b)
+	}
+	if out, err := do("--install", vendor("vendor")); err != nil {
+		t.Fatal(out)
+	}
+	before := content()
+	out, err := do("--install", ours(fleet.Relations{}))
+	if err == nil || !strings.Contains(out, "vendor: /"+unit) || content() != before {
+		t.Errorf("%v: %s\n%s", err, out, content())
+	}
+	if out, _ := do("--status", "bakehouse-agent"); strings.Contains(out, "install ok installed") {
+		t.Errorf("it is installed: %s", out)
+	}
+	// Whoever means to take over says so, as in any package.
+	other := fleet.RelationSet{Conflicts: []fleet.Relation{{Name: "vendor"}}, Replaces: []fleet.Relation{{Name: "vendor"}}}
+	if out, err := do("--install", "--auto-deconfigure", ours(fleet.Relations{Deb: other})); err != nil {
+		t.Fatal(out)
+	}
+	if !strings.Contains(content(), "/bin/x") {
+		t.Errorf("the unit of the package is not there:\n%s", content())
+	}
+	// An upgrade of itself is none of that, and a unit that the administrator has is said before and after.
+	if err := os.MkdirAll(filepath.Join(root, "etc/systemd/system"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "etc/systemd/system/vendor.service"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err = do("--install", ours(fleet.Relations{}))
+	if err != nil || strings.Count(out, "warning: /etc/systemd/system/vendor.service is in force") != 2 {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 func TestAPackageWithoutScriptsSharesThemWithAllOthers(t *testing.T) {
 	st, src := newMemory(), repo{}
 	deb := assembled(t, st, baked(t, st, src, example(src, someID, ":9100"), schema.Deb))
 	for _, e := range readTar(t, readAr(t, deb)[1].data, false) {
-		if strings.Contains(string(e.data), fleet.ActionVariable) || e.Name == "./preinst" {
+		if strings.Contains(string(e.data), fleet.ActionVariable) || e.Name == "./preinst" &&
+			strings.Contains(string(e.data), "node_exporter") {
 			t.Errorf("%s:\n%s", e.Name, e.data)
 		}
 	}
@@ -203,7 +276,8 @@ func TestUsersAreMadeOnceByWhateverTheHostHas(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for _, program := range []string{"systemd-sysusers", "useradd", "groupadd", "usermod", "grep", "getent", "cat"} {
+			for _, program := range []string{"systemd-sysusers", "useradd", "groupadd", "usermod", "grep", "getent", "cat",
+				"sed", "xargs", "dpkg-query"} {
 				if p, err := exec.LookPath(program); err == nil && program != hide {
 					if err := os.Symlink(p, filepath.Join(bin, program)); err != nil {
 						t.Fatal(err)

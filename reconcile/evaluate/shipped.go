@@ -4,6 +4,8 @@ import (
 	"embed"
 	"io/fs"
 	"strings"
+
+	"bakehouse/schema/fleet"
 )
 
 //go:embed plugins
@@ -11,7 +13,7 @@ var shippedFiles embed.FS
 
 // shippedDir is where positions say that shipped plugins are; no repo can have such a folder in the way.
 const (
-	shippedPrefix = "bakehouse:"
+	shippedPrefix = fleet.Builtin
 	shippedDir    = shippedPrefix + "plugins"
 )
 

@@ -133,8 +133,8 @@ func Build(before, after Side, diff *Plan) *Report {
 		r.Groups = append(r.Groups, *g)
 	}
 	slices.SortFunc(r.Groups, func(x, y Group) int {
-		return cmp.Or(cmp.Compare(x.weight(), y.weight()), cmp.Compare(rank(x.Kind), rank(y.Kind)), cmp.Compare(len(y.Hosts), len(x.Hosts)),
-			strings.Compare(x.Hosts[0], y.Hosts[0]))
+		return cmp.Or(cmp.Compare(x.weight(), y.weight()), cmp.Compare(rank(x.Kind), rank(y.Kind)),
+			cmp.Compare(len(y.Hosts), len(x.Hosts)), strings.Compare(x.Hosts[0], y.Hosts[0]))
 	})
 	r.Summary.Root = len(r.RootItems())
 	return r

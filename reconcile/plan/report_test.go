@@ -316,13 +316,15 @@ func TestEachWayToActAsRootIsNamed(t *testing.T) {
 func TestNoWayToRootGoesUnmarked(t *testing.T) {
 	for _, path := range []string{
 		"/etc/udev/rules.d/99-x.rules", "/usr/lib/udev/rules.d/99-x.rules", "/etc/modprobe.d/x.conf",
-		"/usr/lib/modprobe.d/x.conf", "/usr/lib/python3/dist-packages/x.pth", "/usr/local/lib/python3.11/dist-packages/x.pth",
+		"/usr/lib/modprobe.d/x.conf", "/usr/lib/python3/dist-packages/x.pth",
+		"/usr/local/lib/python3.11/dist-packages/x.pth",
 		"/usr/lib/python3.11/sitecustomize.py", "/etc/sudo.conf", "/etc/ld.so.conf.d/x.conf", "/etc/ld.so.preload",
 		"/etc/rsyslog.d/x.conf", "/etc/dbus-1/system.d/x.conf", "/etc/initramfs-tools/conf.d/x", "/etc/default/cron",
 		"/etc/default/grub.d/x.cfg", "/etc/binfmt.d/x.conf", "/etc/vim/vimrc.local", "/etc/perl/sitecustomize.pl",
 		"/etc/apparmor.d/local/usr.sbin.x", "/etc/snmp/snmpd.conf", "/etc/postfix/main.cf", "/etc/aliases",
 		"/etc/exports.d/x.exports", "/etc/ssl/openssl.cnf", "/etc/krb5.conf.d/x", "/etc/gitconfig", "/etc/lvm/lvm.conf",
-		"/etc/multipath.conf", "/etc/skel/.profile", "/etc/at.allow", "/etc/incron.d/x", "/etc/zsh/zshenv", "/opt/x/lib.so",
+		"/etc/multipath.conf", "/etc/skel/.profile", "/etc/at.allow", "/etc/incron.d/x",
+		"/etc/zsh/zshenv", "/opt/x/lib.so",
 	} {
 		for _, it := range Effective(&rules.Recipe{Outputs: []*fleet.Output{
 			{Plugin: "files", Files: []fleet.File{{Path: path, Mode: 0o644}}}}}) {
@@ -439,13 +441,15 @@ func TestUsersIntervalsAndOtherPackagesAreToldFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"acts as root, or may:\n  ! script posttrans added (runs as root when the package is installed or removed, plugin m, 1 host)\n" +
+		"acts as root, or may:\n" +
+			"  ! script posttrans added (runs as root when the package is installed or removed, plugin m, 1 host)\n" +
 			"  ! service door added (runs as monitor, for whoever connects to 6556, plugin m, 1 host)\n" +
 			"  ! interval tidy added (runs as root every 1h0m0s, plugin m, 1 host)\n" +
 			"  ! user monitor added (is made on the host, plugin m, 1 host)\n" +
 			"  ! group readers added (is made on the host, plugin m, 1 host)\n" +
 			"  ! other packages m added (the package manager goes by it, plugin m, 1 host)\n",
-		`"docker"`, `"name": "other-agent"`, "file /etc/m/token added (" + Unproved + "): mode 0600, owner monitor:root, 7 bytes, sha256 ",
+		`"docker"`, `"name": "other-agent"`,
+		"file /etc/m/token added (" + Unproved + "): mode 0600, owner monitor:root, 7 bytes, sha256 ",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %s in\n%s", want, b.String())

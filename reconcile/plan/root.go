@@ -9,15 +9,15 @@ import (
 )
 
 // harmless are the only places where a file that cannot be executed provably steers nothing: what is there is shown to
-// people, and no program takes orders from it. Nothing is proved of any other place: udev, modprobe, Python's .pth, sudo
+// people, and no program takes orders from it. Nothing is proved of any other place: udev, modprobe, sudo, Python (.pth)
 // and dozens of other programs that run as root read folders that no list knows whole.
 var harmless = []string{
 	"/etc/motd", "/etc/motd.d/", "/etc/issue.net", "/usr/share/doc/", "/usr/share/info/", "/usr/share/licenses/",
 	"/usr/share/man/", "/usr/local/share/man/",
 }
 
-// steering are the places of which it can be said who reads them. It only words the reason: a place that is missing here
-// is told in general.
+// steering are the places of which it can be said who reads them. It only words the reason: of a place that is missing
+// here it is told in general.
 var steering = map[string]string{
 	"/etc/bakehouse/":          "steers the updater, which runs as root",
 	"/etc/cron":                "cron reads it",

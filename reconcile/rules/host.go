@@ -79,7 +79,11 @@ func (r *resolver) recipe(ctx context.Context, res *Result, plugins []given) (*R
 		return known, nil
 	}
 	rec := &Recipe{Platform: res.Platform, Outputs: outputs}
-	for _, p := range conflicts(res.Platform.OS, outputs) {
+	at := func(plugin, file string, other fleet.Pos) fleet.Pos {
+		i := slices.IndexFunc(plugins, func(p given) bool { return p.plugin == plugin })
+		return plugins[i].fieldPos(file, other)
+	}
+	for _, p := range conflicts(res.Platform.OS, outputs, at) {
 		r.note(p, res.Host)
 	}
 	rec.ID = identify(rec)

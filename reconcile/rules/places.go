@@ -11,24 +11,27 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-// conflicts are places that two plugins claim on one host, and names of a place that are not the one it goes by.
-func conflicts(os string, outputs []*fleet.Output) (ps fleet.Problems) {
+// conflicts are places that two plugins claim on one host, and names of a place that are not the one it goes by. at is
+// where a plugin's file is written: in a rule, or where the plugin itself has it.
+func conflicts(
+	os string, outputs []*fleet.Output, at func(plugin, file string, other fleet.Pos) fleet.Pos,
+) (ps fleet.Problems) {
 	type claim struct {
 		plugin string
 		pos    fleet.Pos
 	}
 	files, services, users := map[string]claim{}, map[string]claim{}, map[string]fleet.User{}
 	clash := func(what string, at fleet.Pos, plugin string, first claim) {
-		ps = append(ps, fleet.Problem{Pos: at, Msg: fmt.Sprintf("plugins %s and %s both have the %s", first.plugin, plugin,
-			what),
-			Also: []fleet.Pos{first.pos}})
+		ps = append(ps, fleet.Problem{Pos: at, Also: []fleet.Pos{first.pos},
+			Msg: fmt.Sprintf("plugins %s and %s both have the %s", first.plugin, plugin, what)})
 	}
 	for _, o := range outputs {
 		for _, f := range o.Files {
+			pos := at(o.Plugin, f.Path, f.Pos)
 			if first, ok := files[f.Path]; ok {
-				clash("file "+f.Path, f.Pos, o.Plugin, first)
+				clash("file "+f.Path, pos, o.Plugin, first)
 			}
-			files[f.Path] = claim{o.Plugin, f.Pos}
+			files[f.Path] = claim{o.Plugin, pos}
 		}
 		for _, s := range o.Services {
 			if first, ok := services[s.Name]; ok {
@@ -48,7 +51,8 @@ func conflicts(os string, outputs []*fleet.Output) (ps fleet.Problems) {
 			if at := first.Pos; ok {
 				if first.Pos = u.Pos; !reflect.DeepEqual(first, u) {
 					ps = append(ps, fleet.Problem{Pos: u.Pos,
-						Msg: fmt.Sprintf("user %s is described otherwise by another plugin of the host", u.Name), Also: []fleet.Pos{at}})
+						Msg:  fmt.Sprintf("user %s is described otherwise by another plugin of the host", u.Name),
+						Also: []fleet.Pos{at}})
 				}
 				continue
 			}
@@ -58,7 +62,8 @@ func conflicts(os string, outputs []*fleet.Output) (ps fleet.Problems) {
 	for _, file := range slices.Sorted(maps.Keys(files)) {
 		if real := canonical(os, file); real != file {
 			ps = append(ps, fleet.Problem{Pos: files[file].pos,
-				Msg:  fmt.Sprintf("%s is another name of %s: on most hosts the one folder is a link to the other", file, real),
+				Msg: fmt.Sprintf("%s is another name of %s: on most hosts the one folder is a link to the other",
+					file, real),
 				Hint: "name it " + real})
 		}
 		if name := unitName(os, file); services[name].plugin != "" {
@@ -71,8 +76,8 @@ func conflicts(os string, outputs []*fleet.Output) (ps fleet.Problems) {
 		for dir := range parents(file) {
 			if first, ok := files[dir]; ok {
 				c := files[file]
-				ps = append(ps, fleet.Problem{Pos: c.pos, Msg: fmt.Sprintf("%s is a file and cannot hold %s", dir, file),
-					Also: []fleet.Pos{first.pos}})
+				ps = append(ps, fleet.Problem{Pos: c.pos, Also: []fleet.Pos{first.pos},
+					Msg: fmt.Sprintf("%s is a file and cannot hold %s", dir, file)})
 			}
 		}
 	}

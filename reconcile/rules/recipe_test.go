@@ -140,7 +140,8 @@ func TestHostsAlikeShareARecipeUnlessThePluginAsksWhoTheyAre(t *testing.T) {
 
 func TestAPlaceHasOneName(t *testing.T) {
 	for path, real := range map[string]string{"/lib/udev/rules.d/x": "/usr/lib/udev/rules.d/x", "/bin/x": "/usr/bin/x",
-		"/sbin/x": "/usr/sbin/x", "/lib64/x.so": "/usr/lib64/x.so", "/library/x": "", "/srv/bin/x": "", "/usr/lib/x": ""} {
+		"/sbin/x": "/usr/sbin/x", "/lib64/x.so": "/usr/lib64/x.so",
+		"/library/x": "", "/srv/bin/x": "", "/usr/lib/x": ""} {
 		m := newModel()
 		m.always("p", fleet.Output{Files: []fleet.File{inline(path, "")}})
 		_, err := Resolve(t.Context(), m.Fleet, m)

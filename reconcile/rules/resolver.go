@@ -77,7 +77,11 @@ func (r *resolver) blame(err error, h *fleet.Host, at fleet.Pos) error {
 		return err
 	}
 	for _, p := range ps {
-		if !at.IsZero() && at.File != p.Pos.File {
+		switch {
+		case at.IsZero() || at.File == p.Pos.File:
+		case p.Pos.IsBuiltin(): // which nobody can change
+			p.Pos, p.Also = at, append([]fleet.Pos{p.Pos}, p.Also...)
+		default:
 			p.Also = append(p.Also, at)
 		}
 		r.note(p, h)

@@ -1,6 +1,9 @@
 package rules
 
 import (
+	"maps"
+	"slices"
+
 	"bakehouse/schema/fleet"
 )
 
@@ -27,6 +30,31 @@ func (r *Result) Settings() map[string]Settings {
 		out[plugin] = set
 	}
 	return out
+}
+
+// FilePos is where the host is given the file: in a rule, if one names the path, or else in the plugin.
+func (r *Resolved) FilePos(host *Result, file string) fleet.Pos {
+	s := subject{host: host.Host, site: host.Site, platform: host.Platform}
+	for _, o := range host.Recipe.Outputs {
+		for _, f := range o.Files {
+			if f.Path == file {
+				return combinePlugin(r.Fleet, s, o.Plugin).fieldPos(file, f.Pos)
+			}
+		}
+	}
+	return fleet.Pos{}
+}
+
+// fieldPos is where a rule has a field of that name in a struct, or other.
+func (s *combined) fieldPos(name string, other fleet.Pos) fleet.Pos {
+	for _, param := range slices.Sorted(maps.Keys(s.params)) {
+		for _, f := range s.params[param].Fields {
+			if f.Name == name && !f.Pos.IsZero() {
+				return f.Pos
+			}
+		}
+	}
+	return other
 }
 
 // AttributePos is where the fleet says what the attribute (a fleet.Attr… name) of the host is; no place if it is a

@@ -13,6 +13,12 @@ type Pos struct {
 	Line, Col int
 }
 
+// Builtin starts the names of files that come with the program, and are nobody's to change.
+const Builtin = "bakehouse:"
+
+// IsBuiltin reports whether the place is in such a file.
+func (p Pos) IsBuiltin() bool { return strings.HasPrefix(p.File, Builtin) }
+
 func (p Pos) String() string {
 	switch {
 	case p.Line == 0:

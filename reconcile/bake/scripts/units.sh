@@ -28,6 +28,7 @@ units() {
 	echo "$want" | while read -r unit inputs state; do
 		[ -n "$unit" ] || continue
 		ctl --no-reload "$state" "$unit"
+		hidden "$root" "$unit"
 		[ -n "$live" ] || continue
 		case "$state $nl$had$nl" in
 		"enable "*"$nl$unit $inputs $state$nl"*) ctl --no-block start "$unit" ;;

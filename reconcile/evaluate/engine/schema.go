@@ -8,10 +8,11 @@ import (
 
 	"bakehouse/reconcile/evaluate/result"
 	"bakehouse/schema"
+	"bakehouse/schema/fleet"
 )
 
 // schemaPrefix starts the file names of the published schema in positions.
-const schemaPrefix = "bakehouse:schema/"
+const schemaPrefix = fleet.Builtin + "schema/"
 
 // schemaFiles are the published schema.
 var schemaFiles = func() (files []result.File) {

@@ -1,0 +1,48 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"bakehouse/reconcile/rules"
+	"bakehouse/schema"
+	"bakehouse/schema/fleet"
+)
+
+func TestAPathThatChangesItsKindIsToldWhereThePackageManagerCannotFollow(t *testing.T) {
+	result := func(format schema.Format, paths ...string) *rules.Resolved {
+		o := &fleet.Output{Plugin: "p"}
+		for i, p := range paths {
+			o.Files = append(o.Files, fleet.File{Path: p, Pos: fleet.Pos{File: "hosts/rules.cue", Line: i + 1, Col: 1}})
+		}
+		return &rules.Resolved{Fleet: &fleet.Fleet{Plugins: map[string]*fleet.Plugin{"p": {}}},
+			Hosts: map[string]*rules.Result{"a": {Host: &fleet.Host{Folder: &fleet.Folder{}}, Format: format,
+				Recipe: &rules.Recipe{Outputs: []*fleet.Output{o}}}}}
+	}
+	for name, c := range map[string]struct {
+		before, after []string
+		format        schema.Format
+		want          string
+	}{
+		"a folder becomes a file": {[]string{"/etc/x/conf/main"}, []string{"/a", "/etc/x/conf"}, schema.Rpm,
+			"hosts/rules.cue:2:1: /etc/x/conf is a file, and is a folder in the package before (hosts with rpm: 3)"},
+		"a file becomes a folder": {[]string{"/etc/x/conf"}, []string{"/etc/x/conf/d/main"}, schema.Rpm,
+			"hosts/rules.cue:1:1: /etc/x/conf is a folder, and is a file in the package before (hosts with rpm: 3)"},
+		"dpkg can follow":       {[]string{"/etc/x/conf"}, []string{"/etc/x/conf/main"}, schema.Deb, ""},
+		"a neighbour":           {[]string{"/etc/x/conf"}, []string{"/etc/x/config/main", "/etc/x/conf"}, schema.Rpm, ""},
+		"a release in between":  {[]string{"/etc/y"}, []string{"/etc/x/conf/main"}, schema.Rpm, ""},
+		"nothing is known":      {nil, []string{"/etc/x/conf/main"}, schema.Rpm, ""},
+		"another file of a dir": {[]string{"/etc/x/conf/a"}, []string{"/etc/x/conf/b"}, schema.Rpm, ""},
+	} {
+		for _, before := range [][]string{c.before, slices.Concat(c.before, []string{"/z"})} {
+			var turned Turned
+			turned.Add(before, result(c.format, c.after...), "a", 1)
+			turned.Add(before, result(c.format, c.after...), "a", 2)
+			err := turned.Err()
+			if (err == nil) != (c.want == "") || err != nil && !strings.HasPrefix(err.Error(), c.want) {
+				t.Errorf("%s: %v, want %s", name, err, c.want)
+			}
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"bakehouse/reconcile/plan"
+	"bakehouse/schema"
+	"bakehouse/serve/store"
+)
+
+// refuseTurned refuses paths that are a file in one of a host's packages and a folder in the other, where the host's
+// package manager cannot follow. What the packages before hold is what the store says of them; one that it says nothing
+// of is not looked at.
+func (p *pass) refuseTurned(ctx context.Context, was map[string]plan.Published, diff *plan.Plan) error {
+	var t plan.Turned
+	shared := map[schema.Digest][]string{}
+	for host, n := range diff.Steps() {
+		if was[host].Format != schema.Rpm {
+			continue
+		}
+		files, err := filesOf(ctx, p.store, was[host].Current.Manifest, shared)
+		if err != nil {
+			return err
+		}
+		t.Add(files, p.head.Resolved, host, n)
+	}
+	return t.Err()
+}
+
+// filesOf lists the files of a package by its manifest, or of a segment; none if the store has no list.
+func filesOf(ctx context.Context, s store.Store, d schema.Digest, shared map[schema.Digest][]string) ([]string, error) {
+	b, err := store.Read(ctx, s, schema.ContentsKey(d), schema.MaxContents)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	list, err := schema.DecodeContents(b)
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, f := range list.Files {
+		files = append(files, f.Path)
+	}
+	for _, d := range list.Shared {
+		if _, known := shared[d]; !known {
+			if shared[d], err = filesOf(ctx, s, d, shared); err != nil {
+				return nil, err
+			}
+		}
+		files = append(files, shared[d]...)
+	}
+	return files, nil
+}
