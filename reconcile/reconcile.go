@@ -183,7 +183,7 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 			return nil, due, err
 		}
 	}
-	if err := p.refuseTurned(ctx, c.Was, c.Diff); err != nil {
+	if err := refuseTurned(ctx, p.store, p.head, c.Was, c.Diff); err != nil {
 		return nil, due, err
 	}
 	stranded, err := warnStranded(ctx, p.store, c.Release, p.head, p.now, p.log)

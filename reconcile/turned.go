@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 
+	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/plan"
 	"bakehouse/schema"
 	"bakehouse/serve/store"
@@ -13,18 +14,20 @@ import (
 // refuseTurned refuses paths that are a file in one of a host's packages and a folder in the other, where the host's
 // package manager cannot follow. What the packages before hold is what the store says of them; one that it says nothing
 // of is not looked at.
-func (p *pass) refuseTurned(ctx context.Context, was map[string]plan.Published, diff *plan.Plan) error {
+func refuseTurned(
+	ctx context.Context, st store.Store, head *desired.State, was map[string]plan.Published, diff *plan.Plan,
+) error {
 	var t plan.Turned
 	shared := map[schema.Digest][]string{}
 	for host, n := range diff.Steps() {
 		if was[host].Format != schema.Rpm {
 			continue
 		}
-		files, err := filesOf(ctx, p.store, was[host].Current.Manifest, shared)
+		files, err := filesOf(ctx, st, was[host].Current.Manifest, shared)
 		if err != nil {
 			return err
 		}
-		t.Add(files, p.head.Resolved, host, n)
+		t.Add(files, head.Resolved, host, n)
 	}
 	return t.Err()
 }

@@ -112,8 +112,8 @@ func TestWhatAnotherPackageHasUnderTheOtherNameOfItsFolderIsNotOverwritten(t *te
 	const unit = "lib/systemd/system/vendor.service"
 	vendor := func(name string) string {
 		dir := t.TempDir()
-		for f, text := range map[string]string{unit: "[Service]\nExecStart=/bin/true\n", "DEBIAN/control": "Package: " + name +
-			"\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.com>\nDescription: x\n"} {
+		for f, text := range map[string]string{unit: "[Service]\nExecStart=/bin/true\n", "DEBIAN/control": "Package: " +
+			name + "\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.com>\nDescription: x\n"} {
 			if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(f)), 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -153,7 +153,8 @@ func TestWhatAnotherPackageHasUnderTheOtherNameOfItsFolderIsNotOverwritten(t *te
 		t.Errorf("it is installed: %s", out)
 	}
 	// Whoever means to take over says so, as in any package.
-	other := fleet.RelationSet{Conflicts: []fleet.Relation{{Name: "vendor"}}, Replaces: []fleet.Relation{{Name: "vendor"}}}
+	named := []fleet.Relation{{Name: "vendor"}}
+	other := fleet.RelationSet{Conflicts: named, Replaces: named}
 	if out, err := do("--install", "--auto-deconfigure", ours(fleet.Relations{Deb: other})); err != nil {
 		t.Fatal(out)
 	}
@@ -276,8 +277,8 @@ func TestUsersAreMadeOnceByWhateverTheHostHas(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for _, program := range []string{"systemd-sysusers", "useradd", "groupadd", "usermod", "grep", "getent", "cat",
-				"sed", "xargs", "dpkg-query"} {
+			for _, program := range []string{"systemd-sysusers", "useradd", "groupadd", "usermod", "grep", "getent",
+				"cat", "sed", "xargs", "dpkg-query"} {
 				if p, err := exec.LookPath(program); err == nil && program != hide {
 					if err := os.Symlink(p, filepath.Join(bin, program)); err != nil {
 						t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 )
 
 // harmless are the only places where a file that cannot be executed provably steers nothing: what is there is shown to
-// people, and no program takes orders from it. Nothing is proved of any other place: udev, modprobe, sudo, Python (.pth)
+// people, and no program takes orders from it. Nothing is proved of any other place: udev, modprobe, sudo, Python
 // and dozens of other programs that run as root read folders that no list knows whole.
 var harmless = []string{
 	"/etc/motd", "/etc/motd.d/", "/etc/issue.net", "/usr/share/doc/", "/usr/share/info/", "/usr/share/licenses/",

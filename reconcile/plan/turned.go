@@ -49,7 +49,8 @@ func (t *Turned) add(file string, pos fleet.Pos, hosts int, what string) {
 	}
 	if t.found[file] == nil {
 		t.found[file] = &turned{Problem: fleet.Problem{Pos: pos, Msg: file + " " + what,
-			Hint: "give one of them another name, or leave it out of one release first: rpm cannot follow, or not go back"}}
+			Hint: "give one of them another name, or leave it out of one release first: rpm cannot follow, or not go " +
+				"back"}}
 	}
 	t.found[file].hosts += hosts
 }

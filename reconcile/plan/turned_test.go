@@ -30,7 +30,7 @@ func TestAPathThatChangesItsKindIsToldWhereThePackageManagerCannotFollow(t *test
 		"a file becomes a folder": {[]string{"/etc/x/conf"}, []string{"/etc/x/conf/d/main"}, schema.Rpm,
 			"hosts/rules.cue:1:1: /etc/x/conf is a folder, and is a file in the package before (hosts with rpm: 3)"},
 		"dpkg can follow":       {[]string{"/etc/x/conf"}, []string{"/etc/x/conf/main"}, schema.Deb, ""},
-		"a neighbour":           {[]string{"/etc/x/conf"}, []string{"/etc/x/config/main", "/etc/x/conf"}, schema.Rpm, ""},
+		"a neighbour":           {[]string{"/etc/x/conf"}, []string{"/etc/x/config/m", "/etc/x/conf"}, schema.Rpm, ""},
 		"a release in between":  {[]string{"/etc/y"}, []string{"/etc/x/conf/main"}, schema.Rpm, ""},
 		"nothing is known":      {nil, []string{"/etc/x/conf/main"}, schema.Rpm, ""},
 		"another file of a dir": {[]string{"/etc/x/conf/a"}, []string{"/etc/x/conf/b"}, schema.Rpm, ""},
