@@ -183,7 +183,7 @@ func (o *operator) github(f *forge) jobs {
 			"GITHUB_API_URL=" + f.URL,
 			"GITHUB_REPOSITORY=our/fleet", "GITHUB_STEP_SUMMARY=" + filepath.Join(o.home, "summary"),
 			"BAKEHOUSE_CI_PULL_REQUEST=7", "BAKEHOUSE_CI_FORK=false",
-			"GITHUB_HEAD_REF=" + hostile},
+			"GITHUB_HEAD_REF=" + hostile, "GITHUB_BASE_REF=main"},
 	}
 }
 
@@ -206,6 +206,7 @@ func (o *operator) gitlab(f *forge) jobs {
 	}
 	script := func(lines []string) string { return strings.Join(slices.Concat(ci.Bakehouse.Before, lines), "\n") }
 	env := []string{"GITLAB_CI=true", "CI_API_V4_URL=" + f.URL + "/api/v4", "CI_PROJECT_ID=42", "CI_MERGE_REQUEST_IID=7",
+		"CI_MERGE_REQUEST_TARGET_BRANCH_NAME=main",
 		"CI_DEFAULT_BRANCH=main",
 		"CI_MERGE_REQUEST_EVENT_TYPE=detached", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME=" + hostile, "TMPDIR=" + o.home}
 	for name := range maps.Keys(ci.Variables) {
@@ -324,6 +325,29 @@ func (o *operator) whereAPlanBelongs(bare string, j jobs, f *forge) {
 	f.set(func(f *forge) { f.head = strings.Repeat("0", 40) })
 	run("an old run", head[:12]+" is no longer the head of this pull request", 0, f, token)
 	f.set(func(f *forge) { f.head = head })
+	f.set(func(f *forge) { f.goes = "release" })
+	run("an old run of a pull request that goes elsewhere now", "goes to release now", 0, f, token)
+	f.set(func(f *forge) { f.goes = "main" })
+	// The branch that it goes to went on, and so did the plan of the same head; then the run from before starts again.
+	old, later := ref, "refs/pull/7/later"
+	ref = later
+	o.git("checkout", "-q", "--detach", "main")
+	o.git("commit", "-q", "--allow-empty", "-m", "main goes on")
+	o.git("push", "-q", "origin", "HEAD:refs/heads/next")
+	o.git("merge", "-q", "--no-ff", "-m", "Merge", hostile)
+	o.git("push", "-q", "-f", "origin", "HEAD:"+ref)
+	o.git("checkout", "-q", hostile)
+	run("a newer base", marker, 1, f, token)
+	newer, _ := f.plan(o.t)
+	if newer == before || !strings.Contains(newer, "\nHead of the change: "+head+"\n") {
+		o.t.Errorf("the comment of the newer base is\n%s", newer)
+	}
+	ref = old
+	run("an old run of the same head", "which is newer than "+o.rev("main")[:12]+": it stays as it is", 0, f, token)
+	if text, _ := f.plan(o.t); text != newer {
+		o.t.Errorf("an old run of the same head changed the comment to\n%s", text)
+	}
+	before, ref = newer, later
 	run("a fork", "writes no comment", 0, f, token, "BAKEHOUSE_CI_FORK=true")
 	signers := "BAKEHOUSE_CI_ALLOWED_SIGNERS=alice@example.com ssh-ed25519 " +
 		"AAAAC3NzaC1lZDI1NTE5AAAAIG5vIGtleTogbm9ib2R5IGhhcyBhIHByaXZhdGUgb25l"
@@ -447,7 +471,8 @@ func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.
 				if how != calls {
 					t.Errorf("%s: the forge was asked to %q, not %q", message, how, calls)
 				}
-				for _, w := range append(want, marker+"\n", "\nHead of the change: "+f.head+"\n") {
+				of := fmt.Sprintf("\nHead of the change: %s\n\nCompared with: %s (main)\n", f.head, o.rev("main"))
+				for _, w := range append(want, marker+"\n", of) {
 					if !strings.Contains(text, w) {
 						t.Errorf("%s: the comment has no %q:\n%s", message, w, text)
 					}

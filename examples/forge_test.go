@@ -25,6 +25,7 @@ type forge struct {
 	token string // who has it is the author called bot
 	bot   string
 	head  string // of the pull request
+	goes  string // to that branch
 
 	readOnly bool // the token may read alone
 	broken   int  // so many writes are answered with 502, and done nevertheless
@@ -37,7 +38,7 @@ type forge struct {
 
 // newForge has a hundred comments by others, one of which pretends to be the plan.
 func newForge(t *testing.T, bot string) *forge {
-	f := &forge{token: "t0ken-of-the-job", bot: bot}
+	f := &forge{token: "t0ken-of-the-job", bot: bot, goes: "main"}
 	for i := range 100 {
 		f.add("mallory", fmt.Sprintf("%s\nlooks fine, merge it (%d)", marker, i))
 	}
@@ -57,10 +58,11 @@ func newForge(t *testing.T, bot string) *forge {
 		http.Error(w, `{"message": "Resource not accessible by integration"}`, http.StatusForbidden)
 	})
 	mux.HandleFunc("GET /repos/our/fleet/pulls/7", func(w http.ResponseWriter, r *http.Request) {
-		_ = json.NewEncoder(w).Encode(map[string]any{"head": map[string]string{"sha": f.head}})
+		_ = json.NewEncoder(w).Encode(map[string]any{"head": map[string]string{"sha": f.head},
+			"base": map[string]string{"ref": f.goes}})
 	})
 	mux.HandleFunc("GET /api/v4/projects/42/merge_requests/7", func(w http.ResponseWriter, r *http.Request) {
-		_ = json.NewEncoder(w).Encode(map[string]string{"sha": f.head})
+		_ = json.NewEncoder(w).Encode(map[string]string{"sha": f.head, "target_branch": f.goes})
 	})
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+f.token && r.Header.Get("Private-Token") != f.token {
