@@ -20,7 +20,7 @@ func refuseTurned(
 	var t plan.Turned
 	shared := map[schema.Digest][]string{}
 	for host, n := range diff.Steps() {
-		if was[host].Format != schema.Rpm {
+		if now := head.Resolved.Hosts[host]; !plan.Strict(now) || now.Format != was[host].Format {
 			continue
 		}
 		files, err := filesOf(ctx, st, was[host].Current.Manifest, shared)

@@ -18,12 +18,13 @@ type Contents struct {
 	Shared  []Digest        `json:"shared,omitempty"`  // segments with the other files, each with its own Contents
 }
 
-// ContentsEntry is a file of a package. Directories are not listed.
+// ContentsEntry is a file of a package, or a directory that a plugin has. Those that files need are not listed.
 type ContentsEntry struct {
-	Path   string      `json:"path"`
+	Path   string      `json:"path"`             // of a directory, with a slash at its end
 	Plugin string      `json:"plugin,omitempty"` // that it comes from; empty: made for the package
 	Mode   fs.FileMode `json:"mode"`             // permissions
 	Owner  string      `json:"owner,omitempty"`  // user:group; empty: root's
+	Link   string      `json:"link,omitempty"`   // of a symbolic link, its target: Size and SHA256 are of that
 	Size   int64       `json:"size"`
 	SHA256 Digest      `json:"sha256"`
 }

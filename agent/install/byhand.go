@@ -59,6 +59,9 @@ func (v *switching) adopt(context.Context) (func() error, error) {
 		if who != byHand && (who != ours || old == byHandName) {
 			continue
 		}
+		if who == ours {
+			link = filepath.Join(t.base, currentLink, filepath.FromSlash(f))
+		}
 		if err := duplicate(link, filepath.Join(dir, f)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return undo, err
 		}
@@ -90,12 +93,11 @@ func settingsLast(files []string) []string {
 	return append(slices.Delete(slices.Clone(files), i, i+1), settings[1:])
 }
 
-// duplicate puts the file that from leads to at the path to as well, replacing what is there: by a hard link, or by a
-// copy where that is another file system.
+// duplicate puts a file or link at the path to as well, replacing what is there: by a hard link, or by a copy where
+// that is another file system.
 func duplicate(from, to string) error {
-	from, err := filepath.EvalSymlinks(from)
-	if err != nil {
-		return err
+	if target, err := os.Readlink(from); err == nil {
+		return errors.Join(durable.MkdirAll(filepath.Dir(to), 0o755), durable.Symlink(target, to))
 	}
 	f, err := os.Open(from)
 	if err != nil {

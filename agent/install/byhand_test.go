@@ -1,6 +1,7 @@
 package install
 
 import (
+	"archive/tar"
 	"errors"
 	"maps"
 	"os"
@@ -31,7 +32,13 @@ func unpackHere(t testing.TB, s *System, entries []entry) {
 		if strings.HasPrefix(e.name, "./lib/") {
 			name = filepath.Join("usr/lib", name)
 		}
-		if err := errors.Join(root.MkdirAll(filepath.Dir(name), 0o755), root.WriteFile(name, []byte(e.data), 0o755)); err != nil {
+		err := root.MkdirAll(filepath.Dir(name), 0o755)
+		if e.kind == tar.TypeSymlink {
+			err = errors.Join(err, root.Symlink(e.link, name))
+		} else {
+			err = errors.Join(err, root.WriteFile(name, []byte(e.data), 0o755))
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -81,6 +88,32 @@ func TestAPackageUnpackedByHandIsTakenOverAndCanBeReturnedTo(t *testing.T) {
 	mustInstall(t, s, stage(t, schema.Tgz, archive(t, append(slices.Clone(handNew), entry{name: "./etc/more", data: "more"})...)))
 	if s.ByHand() {
 		t.Error("the second update keeps what was unpacked by hand before the first")
+	}
+}
+
+func TestALinkUnpackedByHandIsTakenOverAsALink(t *testing.T) {
+	s := sandbox(t)
+	with := func(entries []entry, to string) []entry {
+		return append(slices.Clone(entries), entry{name: "./etc/alias", kind: tar.TypeSymlink, link: to})
+	}
+	leads := func(when, want string) {
+		t.Helper()
+		if to, err := os.Readlink(filepath.Join(s.Root, "opt/bakehouse/current/etc/alias")); err != nil || to != want {
+			t.Errorf("%s: it leads to %q, %v, want %q", when, to, err, want)
+		}
+	}
+	unpackHere(t, s, with(handOld, "/nowhere/1"))
+	revert := mustInstall(t, s, stage(t, schema.Tgz, archive(t, with(handNew, "/nowhere/2")...)))
+	leads("after the first update", "/nowhere/2")
+	if err := s.ReturnToByHand(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	leads("back at what was unpacked by hand", "/nowhere/1")
+	if err := revert(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if to, err := os.Readlink(filepath.Join(s.Root, "etc/alias")); err != nil || to != "/nowhere/1" {
+		t.Errorf("taken back, it leads to %q, %v", to, err)
 	}
 }
 

@@ -29,7 +29,8 @@ var defaultLimits = limits{bytes: 8 << 30, entries: 65536, name: 1024}
 // extract unpacks a gzipped tar into dir, an empty directory, and returns the paths of its files (slash-separated,
 // without a leading slash, sorted). Every write goes through os.Root, so no entry can leave dir, whatever its name and
 // whatever links came before it. Refused outright: names with "..", control characters or twice the same path, devices
-// and other special files, set-id bits, links that point out of the tree, and more than the limits allow.
+// and other special files, set-id bits, relative links that point out of the tree, and more than the limits allow. An
+// absolute link is a file of the host: what it leads to is the host's, too.
 func extract(ctx context.Context, r io.Reader, dir *os.Root, lim limits) ([]string, error) {
 	z, err := gzip.NewReader(r)
 	if err != nil {
@@ -117,7 +118,7 @@ func (x *extraction) entry(h *tar.Header, r io.Reader) error {
 	case tar.TypeReg:
 		err = x.file(name, mode, h.Size, r)
 	case tar.TypeSymlink:
-		if path.IsAbs(h.Linkname) || !local(path.Join(path.Dir(name), h.Linkname)) {
+		if !path.IsAbs(h.Linkname) && !local(path.Join(path.Dir(name), h.Linkname)) {
 			return fmt.Errorf("links to %.200q, outside of the tree", h.Linkname)
 		}
 		err = x.dir.Symlink(h.Linkname, name)

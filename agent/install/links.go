@@ -89,7 +89,7 @@ type occupant int
 const (
 	vacant  occupant = iota
 	ours             // the link that place asks for
-	byHand           // a plain file of a package that was unpacked manually
+	byHand           // a plain file or a link of a package that was unpacked manually
 	self             // this running program, copied there manually: a package may take its place
 	foreign          // anything else
 )
@@ -104,6 +104,9 @@ func (t *tree) occupied(link, target string) (occupant, error) {
 	case fi.Mode()&fs.ModeSymlink != 0:
 		if to, err := os.Readlink(link); err != nil || to == target {
 			return ours, err
+		}
+		if t.byHand {
+			return byHand, nil
 		}
 	case fi.Mode().IsRegular() && t.byHand:
 		return byHand, nil

@@ -110,48 +110,48 @@ func (b *Baker) bake(ctx context.Context, r *rules.Recipe, format schema.Format,
 }
 
 func (b *Baker) tgz(ctx context.Context, l *layout, baked *Baked) ([]part, error) {
-	switch f := updaterScripts(l); {
+	switch f := updaterScripts(l, true); {
 	case f == nil:
 	case services.Made(l.recipe.Platform.OS): // long, and alike in many packages
 		l.shared = append(l.shared, []*file{f})
 	default:
 		l.own = slices.Insert(l.own, 0, f)
 	}
+	absoluteLinks(append(l.shared, l.own)...)
 	if err := oldTar(l); err != nil {
 		return nil, err
 	}
 	if l.recipe.Platform.OS == "darwin" {
 		l.shared[0] = ownedDirs(l.shared[0]) // the system's /etc is a link, and tar would put a directory in its place
 	}
-	data, _, err := b.archive(ctx, tarArchive, l.shared, l.own, baked)
+	data, _, _, err := b.archive(ctx, tarArchive, l.shared, l.own, baked)
 	if err != nil {
 		return nil, err
 	}
 	return data.parts, nil
 }
 
-// archive puts an archive's stream together. It returns what reading the files yielded, that of own last.
-func (b *Baker) archive(ctx context.Context, as *archiver, shared [][]*file, own []*file, baked *Baked) (*stream, []fileSum, error) {
-	s := newStream()
-	var sums []fileSum
+// archive puts an archive's stream together. It returns what reading the files yielded.
+func (b *Baker) archive(ctx context.Context, as *archiver, shared [][]*file, own []*file, baked *Baked) (s *stream,
+	sums, last []fileSum, err error) {
+	s = newStream()
 	for _, files := range shared {
 		g, err := b.segment(ctx, as.payload(files), baked)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		s.splice(g)
 		sums = append(sums, g.sums...)
 		baked.list(g.ref.Digest, files, g.sums)
 	}
 	var tail bytes.Buffer
-	last, err := as.write(ctx, &tail, own)
-	if err != nil {
-		return nil, nil, err
+	if last, err = as.write(ctx, &tail, own); err != nil {
+		return nil, nil, nil, err
 	}
 	tail.Write(as.end)
 	s.end(tail.Bytes())
 	baked.list(schema.Digest{}, own, last)
-	return s, append(sums, last...), nil
+	return s, sums, last, nil
 }
 
 // segment makes or finds the segment of a payload, and notes which it was.
@@ -276,10 +276,17 @@ func (l listed) entries() []schema.ContentsEntry {
 	}
 	for _, f := range l.files {
 		s, ok := read[f.path]
-		if f.mode.IsDir() || !ok {
+		if f.isLink() {
+			s, ok = fileSum{size: int64(len(f.link)), sha: schema.DigestOf([]byte(f.link))}, true
+		}
+		name := f.path
+		if f.mode.IsDir() && !f.implied() {
+			name, s, ok = name+"/", fileSum{sha: schema.DigestOf(nil)}, true
+		}
+		if !ok {
 			continue
 		}
-		e := schema.ContentsEntry{Path: f.path, Mode: f.mode.Perm(), Size: s.size, SHA256: s.sha}
+		e := schema.ContentsEntry{Path: name, Mode: f.mode.Perm(), Link: f.link, Size: s.size, SHA256: s.sha}
 		if f.plugin != madeHere {
 			e.Plugin = f.plugin
 		}

@@ -27,6 +27,7 @@ const maxCpio = 1<<32 - 1
 const (
 	modeDir     = 0o040000
 	modeRegular = 0o100000
+	modeLink    = 0o120000
 )
 
 // cpioHeader is everything of an entry before its content. All entries have the inode number 0 and one link: numbers would
@@ -57,6 +58,14 @@ func cpioFiles(ctx context.Context, w io.Writer, dir string, files []*file) ([]f
 		name := strings.TrimPrefix(dir+f.path, "/")
 		if f.mode.IsDir() {
 			if _, err := io.WriteString(w, cpioHeader(name, modeDir|uint32(f.mode.Perm()), 0)); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if f.isLink() {
+			size := int64(len(f.link))
+			head := cpioHeader(name, modeLink|uint32(f.mode.Perm()), size)
+			if _, err := io.WriteString(w, head+f.link+cpioPadding(size)); err != nil {
 				return nil, err
 			}
 			continue

@@ -25,12 +25,11 @@ func (b *Baker) deb(ctx context.Context, l *layout, baked *Baked) ([]part, error
 	if !ok || p.OS != "linux" {
 		return nil, fault.Hint(fmt.Errorf("format deb is not made for %s", p), "give these hosts another format, such as tgz")
 	}
-	data, sums, err := b.archive(ctx, tarArchive, l.shared, l.own, baked)
+	data, shared, own, err := b.archive(ctx, tarArchive, l.shared, l.own, baked)
 	if err != nil {
 		return nil, err
 	}
-	n := len(sums) - len(l.own)
-	control, err := b.debControl(ctx, l, arch, sums[:n], sums[n:], baked)
+	control, err := b.debControl(ctx, l, arch, shared, own, baked)
 	if err != nil {
 		return nil, err
 	}

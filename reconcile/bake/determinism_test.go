@@ -28,7 +28,7 @@ const (
 )
 
 const (
-	goldenPkg = "sha256:6ee65cd5cd1df4aa07c6b1751fb240882e63e0326acb3be03d1a590c2f70c572"
+	goldenPkg = "sha256:1c6f6263c2e3d33c82dc201676099d4f419fdec7451554d362196e55d9b7a16e"
 	goldenMac = "sha256:7824bd72c5f8bd9b620a1c6b52b7b6ab4cc43291f6d2305cad5294790105638c"
 )
 

@@ -28,6 +28,7 @@ type layout struct {
 	program       bool   // the host program is in it
 	recipe        *rules.Recipe
 	dirCount      int
+	directories   []*file   // that plugins have
 	shared        [][]*file // directories, files per plugin, what every package of the fleet has, the updater's settings
 	own           []*file   // config last
 	units         []unit
@@ -53,6 +54,10 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 			f, err := b.file(o.Plugin, ff, r.Platform)
 			if err != nil {
 				return nil, fmt.Errorf("plugin %s: file %.200q: %w", o.Plugin, ff.Path, err)
+			}
+			if f.mode.IsDir() {
+				l.directories = append(l.directories, f)
+				continue
 			}
 			all = append(all, f)
 			l.program = l.program || ff.Program
@@ -119,7 +124,9 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 		}
 		seen[f.path] = f
 	}
-	dirs, err := dirsOf(all)
+	slices.SortStableFunc(l.directories, byPath)
+	l.directories = slices.CompactFunc(l.directories, func(a, b *file) bool { return a.path == b.path })
+	dirs, err := dirsOf(all, l.directories)
 	if err != nil {
 		return nil, err
 	}
@@ -182,11 +189,15 @@ func (b *Baker) file(plugin string, f fleet.File, p schema.Platform) (*file, err
 	if err := checkPath(f.Path); err != nil {
 		return nil, err
 	}
-	if f.Mode&^fs.ModePerm != 0 {
-		return nil, fmt.Errorf("mode %v is more than permissions", f.Mode)
+	if kind := f.Mode &^ fs.ModePerm; kind != 0 && kind != fs.ModeDir && kind != fs.ModeSymlink {
+		return nil, fmt.Errorf("mode %v is more than permissions of a file, directory or link", f.Mode)
 	}
 	if f.SHA256.IsZero() {
 		return nil, errors.New("has no digest")
+	}
+	if !f.Regular() {
+		return &file{plugin: plugin, path: f.Path, mode: f.Mode, link: f.Link, owner: f.Owner, group: f.Group,
+			sum: f.SHA256}, nil
 	}
 	open := func() (io.ReadCloser, error) { return b.sources.Open(f, p) }
 	size := f.Size

@@ -48,6 +48,9 @@ func (b *Baker) pkg(ctx context.Context, l *layout, baked *Baked) ([]part, error
 		files [][]*file
 	}{{pkgInstall, [][]*file{scripts}}, {pkgRoot, l.shared[1:]}} { // without directories: pkgmap says what they are
 		for _, files := range a.files {
+			if files = withBytes(files); len(files) == 0 {
+				continue
+			}
 			payload := a.as.payload(files)
 			payload.plain = true
 			g, err := b.segment(ctx, payload, baked)
@@ -62,7 +65,7 @@ func (b *Baker) pkg(ctx context.Context, l *layout, baked *Baked) ([]part, error
 		}
 	}
 	var own bytes.Buffer
-	last, err := pkgRoot.write(ctx, &own, l.own)
+	last, err := pkgRoot.write(ctx, &own, withBytes(l.own))
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +97,11 @@ func (b *Baker) pkg(ctx context.Context, l *layout, baked *Baked) ([]part, error
 	head.embed(objects)
 	head.write(make([]byte, -(head.size-before+int64(len(second)))&(pkgBlock-1)))
 	return head.parts, nil
+}
+
+// withBytes is files without links, which stand in pkgmap only.
+func withBytes(files []*file) []*file {
+	return slices.DeleteFunc(slices.Clone(files), (*file).isLink)
 }
 
 // padded brings b to whole blocks.
@@ -166,10 +174,18 @@ func pkgMap(l *layout, scripts []*file, info []byte, sums []fileSum) ([]byte, in
 			if f.path == "/" {
 				continue
 			}
+			if f.isLink() {
+				blocks++
+				if err := pkgPath(f.link); err != nil {
+					return nil, 0, fmt.Errorf("plugin %s: link %.200q: %w", f.plugin, f.path, err)
+				}
+				lines = append(lines, [2]string{f.path, fmt.Sprintf("1 s none %s=%s", f.path, f.link)})
+				continue
+			}
 			if f.mode.IsDir() {
 				blocks++
-				who := "0755 root root"
-				if solarisDir(f.path) {
+				who := fmt.Sprintf("%04o %s %s", f.mode.Perm(), cmp.Or(f.owner, "root"), cmp.Or(f.group, "root"))
+				if f.implied() && solarisDir(f.path) {
 					who = "? ? ?" // as it is
 				}
 				lines = append(lines, [2]string{f.path, fmt.Sprintf("1 d none %s %s", f.path, who)})
@@ -199,10 +215,11 @@ func pkgPath(p string) error {
 
 // solarisDir reports whether a directory belongs to the system, or is shared by packages.
 func solarisDir(p string) bool {
-	return systemDir(p) || slices.ContainsFunc([]string{"/lib/svc", "/var/svc"}, func(t string) bool { return p == t || strings.HasPrefix(p, t+"/") })
+	return fleet.SystemDir(p) || slices.ContainsFunc([]string{"/lib/svc", "/var/svc"},
+		func(t string) bool { return p == t || strings.HasPrefix(p, t+"/") })
 }
 
-// pkgPaths is pkgList.
+// pkgPaths is pkgList. Directories that plugins have end in a slash and come last, each before those that it is in.
 func pkgPaths(l *layout) []byte {
 	paths := []string{pkgList}
 	for _, files := range append(slices.Clone(l.shared), l.own) {
@@ -213,6 +230,9 @@ func pkgPaths(l *layout) []byte {
 		}
 	}
 	slices.Sort(paths)
+	for _, d := range slices.Backward(l.directories) {
+		paths = append(paths, d.path+"/")
+	}
 	return []byte(strings.Join(paths, "\n") + "\n")
 }
 
@@ -220,7 +240,7 @@ func pkgPaths(l *layout) []byte {
 // the files are there, preinstall makes it. An upgrade is a pkgadd over what is installed: the steps of the package before
 // come from its own file, which preinstall keeps.
 func pkgScripts(l *layout) ([]*file, error) {
-	steps := updaterScripts(l)
+	steps := updaterScripts(l, false)
 	l.shared = append(l.shared, []*file{steps})
 	r, err := steps.open()
 	if err != nil {

@@ -38,8 +38,11 @@ if [ -f "$old/files" ]; then
 	while read -r f; do
 		case "$nl$now$nl" in *"$nl$f$nl"*) continue ;; esac
 		gone=1
-		removef ${root:+-R "$root"} "$PKGINST" "$f" </dev/null >/dev/null 2>&1
-		rm -f "$root$f"
+		removef ${root:+-R "$root"} "$PKGINST" "${f%/}" </dev/null >/dev/null 2>&1
+		case "$f" in
+		*/) rmdir "$root$f" 2>/dev/null ;;
+		*) rm -f "$root$f" ;;
+		esac
 	done <"$old/files"
 	[ -z "$gone" ] || removef ${root:+-R "$root"} -f "$PKGINST" >/dev/null 2>&1
 fi

@@ -39,7 +39,7 @@ func (b *Baker) rpm(ctx context.Context, l *layout, baked *Baked) ([]part, error
 	version, release := strings.TrimSuffix(l.version, "+"+string(l.recipe.ID)), string(l.recipe.ID)
 	l.version = version + "-" + release
 	shared := rpmShared(l.shared)
-	payload, sums, err := b.archive(ctx, cpioArchive, shared, l.own, baked)
+	payload, sums, last, err := b.archive(ctx, cpioArchive, shared, l.own, baked)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func (b *Baker) rpm(ctx context.Context, l *layout, baked *Baked) ([]part, error
 		return nil, err
 	}
 	h, own := rpmMetadata(l, version, arch.name), &rpmheader.Header{}
-	addFiles(h, rpmFiles(shared, l.own, sums), own)
+	addFiles(h, rpmFiles(shared, l.own, append(sums, last...)), own)
 	h.Text(rpmheader.TagPayloadFormat, "cpio")
 	h.Text(rpmheader.TagPayloadCompressor, "gzip")
 	h.Text(rpmheader.TagPayloadFlags, fmt.Sprint(level))

@@ -14,7 +14,8 @@ type rpmFile struct {
 	dir, base string // dir ends in a slash
 	mode      uint16
 	size      int64
-	digest    string // SHA-256 in hex; empty for a directory
+	digest    string // SHA-256 in hex; empty for what has no bytes
+	link      string
 	owner     string
 	group     string
 }
@@ -31,7 +32,10 @@ func rpmFiles(shared [][]*file, own []*file, sums []fileSum) []rpmFile {
 			dir, base := path.Split(f.path)
 			r := rpmFile{dir: dir, base: base, mode: modeDir | uint16(f.mode.Perm()), size: 4096,
 				owner: cmp.Or(f.owner, "root"), group: cmp.Or(f.group, "root")}
-			if !f.mode.IsDir() {
+			switch {
+			case f.isLink():
+				r.mode, r.size, r.link = modeLink|uint16(f.mode.Perm()), int64(len(f.link)), f.link
+			case f.mode.IsRegular():
 				s := read[f.path]
 				r.mode, r.size, r.digest = modeRegular|uint16(f.mode.Perm()), s.size, s.sha.Hex()
 			}
@@ -46,7 +50,7 @@ func rpmFiles(shared [][]*file, own []*file, sums []fileSum) []rpmFile {
 // config: what is baked belongs to the repo.
 func (f rpmFile) kind() uint32 {
 	switch {
-	case f.mode&modeDir != 0:
+	case f.mode&modeRegular == 0:
 	case strings.HasPrefix(f.dir, "/usr/share/licenses/"):
 		return 1 << 7
 	case strings.HasPrefix(f.dir, "/usr/share/doc/"), strings.HasPrefix(f.dir, "/usr/share/man/"), strings.HasPrefix(f.dir, "/usr/share/info/"):
@@ -60,7 +64,7 @@ func addFiles(h *rpmheader.Header, files []rpmFile, own *rpmheader.Header) {
 	n := len(files)
 	var sizes, flags, times, indexes, inodes, verify []uint32
 	var modes []uint16
-	var digests, owners, groups, bases, dirs []string
+	var digests, links, owners, groups, bases, dirs []string
 	seen := map[string]uint32{}
 	total := int64(0)
 	for i, f := range files {
@@ -69,6 +73,7 @@ func addFiles(h *rpmheader.Header, files []rpmFile, own *rpmheader.Header) {
 		flags = append(flags, f.kind())
 		times = append(times, uint32(epoch.Unix()))
 		digests = append(digests, f.digest)
+		links = append(links, f.link)
 		owners = append(owners, f.owner)
 		groups = append(groups, f.group)
 		inodes = append(inodes, uint32(i+1)) // equal numbers would be links to one file
@@ -88,7 +93,7 @@ func addFiles(h *rpmheader.Header, files []rpmFile, own *rpmheader.Header) {
 	h.Int16s(rpmheader.TagFileModes, modes...)
 	h.Int16s(rpmheader.TagFileRdevs, make([]uint16, n)...)
 	h.Int32s(rpmheader.TagFileMtimes, times...)
-	h.Texts(rpmheader.TagFileLinktos, repeat("")...)
+	h.Texts(rpmheader.TagFileLinktos, links...)
 	h.Int32s(rpmheader.TagFileFlags, flags...)
 	h.Texts(rpmheader.TagFileUserName, owners...)
 	h.Texts(rpmheader.TagFileGroupName, groups...)

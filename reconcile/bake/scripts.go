@@ -5,6 +5,7 @@ import (
 	"cmp"
 	_ "embed"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -136,7 +137,7 @@ func maintainerScripts(l *layout) []*file {
 	var out []*file
 	for _, s := range []struct{ step, text string }{
 		{preinst, hiddenUnits + debPreinst + early + users + begin},
-		{postinst, ready + vars.Replace(debUnits) + late},
+		{postinst, configured(l.debDirectories()) + ready + vars.Replace(debUnits) + late},
 		{prerm, vars.Replace(debNoUnits) + before},
 		{postrm, after + vars.Replace(debPostrm)},
 	} {
@@ -151,9 +152,18 @@ func maintainerScripts(l *layout) []*file {
 	return out
 }
 
+// configured has dpkg run text when the package is being installed, and not when something is taken back.
+func configured(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "if [ \"$1\" = configure ]; then\n" + text + "fi\n"
+}
+
 // updaterScripts is schema.ScriptsFile, for formats without such scripts; nil if there is nothing to do. The
-// updater says which step it is and what happens, and in which folder the package's files lie.
-func updaterScripts(l *layout) *file {
+// updater says which step it is and what happens, and in which folder the package's files lie. In a tgz, versioned, the
+// steps see to directories as well.
+func updaterScripts(l *layout, versioned bool) *file {
 	var b strings.Builder
 	step := func(name, text string) {
 		if text != "" {
@@ -161,9 +171,17 @@ func updaterScripts(l *layout) *file {
 		}
 	}
 	step("users", l.accounts.shell())
-	step("owners", l.owners())
+	made, left := "", ""
+	if versioned {
+		made, left = l.tgzDirectories(), l.leaveDirectories()
+	}
+	step("owners", made+l.owners())
 	for _, name := range fleet.Steps {
-		step(name, l.parts(name))
+		text := l.parts(name)
+		if name == postrm {
+			text += left
+		}
+		step(name, text)
 	}
 	if os := l.recipe.Platform.OS; services.Made(os) { // without any, too: those of the package before have to stop
 		shell := services.Shell(os, schema.UnitsFile(os))
@@ -185,8 +203,9 @@ func (l *layout) owners() string {
 	}
 	for _, files := range slices.Concat(l.shared, [][]*file{l.own}) {
 		for _, f := range files {
-			if f.owner+f.group != "" {
-				fmt.Fprintf(&b, "chown %s:%s \"$2\"'%s'\n", cmp.Or(f.owner, "root"), cmp.Or(f.group, group), strings.ReplaceAll(f.path, "'", `'\''`))
+			if f.owner+f.group != "" && f.mode.IsRegular() {
+				fmt.Fprintf(&b, "chown %s:%s \"$2\"%s\n", cmp.Or(f.owner, "root"), cmp.Or(f.group, group),
+					quoted(f.path))
 			}
 		}
 	}
@@ -194,4 +213,68 @@ func (l *layout) owners() string {
 		return ""
 	}
 	return "[ -z \"${DPKG_ROOT:-}\" ] || exit 0\n" + b.String()
+}
+
+//go:embed scripts/directories.sh
+var directoriesShell string
+
+// debDirectories gives the package's own directories their mode and owner, and tgzDirectories makes them, too. dpkg
+// leaves a directory that was there as it was, and a version of a tgz is put in place by links to files. rpm and pkgadd
+// need no help. Both are shell text, empty if there is none, for which $root is the folder that stands for /.
+func (l *layout) debDirectories() string {
+	if len(l.directories) == 0 {
+		return ""
+	}
+	return "root=${DPKG_ROOT:-}\n" + directoriesShell + l.eachDirectory("directory", "root") + "\n"
+}
+
+func (l *layout) tgzDirectories() string {
+	if len(l.directories) == 0 {
+		return ""
+	}
+	group := "root"
+	if l.recipe.Platform.OS != "linux" {
+		group = "0" // which has other names there: wheel, system
+	}
+	return "root=${DPKG_ROOT:-}\n" + directoriesShell + l.eachDirectory("make_directory", group)
+}
+
+func (l *layout) eachDirectory(call, root string) string {
+	var b strings.Builder
+	for _, d := range l.directories {
+		fmt.Fprintf(&b, "%s %04o %s:%s %s\n", call, d.mode.Perm(), cmp.Or(d.owner, "root"), cmp.Or(d.group, root),
+			quoted(d.path))
+	}
+	return b.String()
+}
+
+// leaveDirectories takes away, after an update, the directories that the next version has not, unless something is in
+// them.
+func (l *layout) leaveDirectories() string {
+	var b strings.Builder
+	for _, d := range slices.Backward(l.directories) {
+		fmt.Fprintf(&b, "[ -d \"$root%s/current\"%s ] || rmdir \"$root\"%[2]s 2>/dev/null || true\n", schema.VersionDir,
+			quoted(d.path))
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "root=${DPKG_ROOT:-}\n" + b.String()
+}
+
+// quoted is a path as one word of a shell.
+func quoted(p string) string { return "'" + strings.ReplaceAll(p, "'", `'\''`) + "'" }
+
+// absoluteLinks turns links' targets to absolute ones. A version of a tgz lies in a folder of its own, to which the
+// paths of its files are links: there, a relative target would lead elsewhere.
+func absoluteLinks(groups ...[]*file) {
+	for _, files := range groups {
+		for i, f := range files {
+			if f.isLink() && !path.IsAbs(f.link) {
+				to := *f
+				to.link = path.Join(path.Dir(f.path), f.link)
+				files[i] = &to
+			}
+		}
+	}
 }

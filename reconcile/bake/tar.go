@@ -19,11 +19,12 @@ import (
 	"bakehouse/schema/fault"
 )
 
-// file is an entry of a package: a regular file, or a directory (by its mode), of which only path and mode count.
+// file is an entry of a package: by its mode a regular file, a directory or a symbolic link.
 type file struct {
-	plugin string
+	plugin string // empty: a directory that no plugin has, but files need
 	path   string // absolute and clean
 	mode   fs.FileMode
+	link   string // of a symbolic link: its target
 	owner  string // by name; empty: root
 	group  string
 	size   int64 // -1: not known before it is read
@@ -32,6 +33,11 @@ type file struct {
 	vouched bool
 	open    func() (io.ReadCloser, error)
 }
+
+// implied reports whether it is a directory only because something lies in it.
+func (f *file) implied() bool { return f.mode.IsDir() && f.plugin == "" }
+
+func (f *file) isLink() bool { return f.mode&fs.ModeSymlink != 0 }
 
 // epoch is the time of everything in a package. Not zero: GNU tar and lintian complain of files that old.
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -77,6 +83,11 @@ func ustarName(name string) bool {
 	return i > 0 && len(name)-i-1 <= 100
 }
 
+// ustarLink reports whether a link's target fits ustar: ASCII, 100 bytes.
+func ustarLink(to string) bool {
+	return len(to) <= 100 && !strings.ContainsFunc(to, func(r rune) bool { return r >= 0x80 })
+}
+
 // oldTar says which name the tar of a system that has not GNU's cannot read. Whoever installs a host's first package by hand
 // unpacks it with that.
 func oldTar(l *layout) error {
@@ -86,8 +97,9 @@ func oldTar(l *layout) error {
 	}
 	for _, files := range append(slices.Clone(l.shared), l.own) {
 		for _, f := range files {
-			if !ustarName("." + f.path) {
-				return fault.Hint(fmt.Errorf("plugin %s: file %.200q: the tar of %s reads only names in ASCII, of 100 bytes or of 155 and 100 around a slash", f.plugin, f.path, os),
+			if !ustarName("."+f.path) || !ustarLink(f.link) {
+				return fault.Hint(fmt.Errorf("plugin %s: file %.200q: the tar of %s reads only names in ASCII, of 100 "+
+					"bytes or of 155 and 100 around a slash, and links to names of 100 bytes", f.plugin, f.path, os),
 					"name the file otherwise on these hosts")
 			}
 		}
@@ -95,12 +107,20 @@ func oldTar(l *layout) error {
 	return nil
 }
 
-// dirsOf is all directories that files need, parents first.
-func dirsOf(files []*file) ([]*file, error) {
+// dirsOf is all directories that plugins have and files need, parents first.
+func dirsOf(files, own []*file) ([]*file, error) {
 	seen := map[string]*file{}
-	for _, f := range files {
-		for d := path.Dir(f.path); seen[d] == nil; d = path.Dir(d) {
-			seen[d] = &file{path: d, mode: fs.ModeDir | 0o755}
+	for _, d := range own {
+		seen[d.path] = d
+	}
+	for _, f := range slices.Concat(files, own) {
+		if f.path == "/" {
+			continue
+		}
+		for d := path.Dir(f.path); seen[d] == nil || seen[d].plugin != "" && d != "/"; d = path.Dir(d) {
+			if seen[d] == nil {
+				seen[d] = &file{path: d, mode: fs.ModeDir | 0o755}
+			}
 		}
 	}
 	for _, f := range files {
@@ -147,9 +167,9 @@ func tarFiles(ctx context.Context, w io.Writer, files []*file) ([]fileSum, error
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if f.mode.IsDir() {
-			if err := tw.WriteHeader(tarHeader("."+strings.TrimSuffix(f.path, "/")+"/", tar.TypeDir, f.mode, 0)); err != nil {
-				return nil, fmt.Errorf("directory %s: %w", f.path, err)
+		if !f.mode.IsRegular() {
+			if err := tw.WriteHeader(tarOther(f)); err != nil {
+				return nil, fmt.Errorf("plugin %s: %s: %w", f.plugin, f.path, err)
 			}
 			continue
 		}
@@ -162,14 +182,30 @@ func tarFiles(ctx context.Context, w io.Writer, files []*file) ([]fileSum, error
 	return sums, tw.Flush()
 }
 
+// owned says whose it is. Whoever unpacks goes by the name if the system knows it; preinst sees to that.
+func (f *file) owned(h *tar.Header) *tar.Header {
+	h.Uname, h.Gname = cmp.Or(f.owner, h.Uname), cmp.Or(f.group, h.Gname)
+	return h
+}
+
+// tarOther is the header, and all, of a directory or link.
+func tarOther(f *file) *tar.Header {
+	if f.mode.IsDir() {
+		return f.owned(tarHeader("."+strings.TrimSuffix(f.path, "/")+"/", tar.TypeDir, f.mode, 0))
+	}
+	h := tarHeader("."+f.path, tar.TypeSymlink, f.mode, 0)
+	if h.Linkname = f.link; !ustarLink(f.link) {
+		h.Format = tar.FormatGNU
+	}
+	return h
+}
+
 func tarFile(tw *tar.Writer, f *file) (fileSum, error) {
 	size, err := f.measure()
 	if err != nil {
 		return fileSum{}, err
 	}
-	h := tarHeader("."+f.path, tar.TypeReg, f.mode, size)
-	// Whoever unpacks goes by the name if the system knows it; preinst sees to that.
-	h.Uname, h.Gname = cmp.Or(f.owner, h.Uname), cmp.Or(f.group, h.Gname)
+	h := f.owned(tarHeader("."+f.path, tar.TypeReg, f.mode, size))
 	if err := tw.WriteHeader(h); err != nil {
 		return fileSum{}, err
 	}

@@ -24,10 +24,11 @@ import (
 // File is one entry of a package. A maintainer script of a deb has a path such as "DEBIAN/postinst".
 type File struct {
 	Path   string        `json:"path"`
-	Mode   fs.FileMode   `json:"mode"`            // fs.ModeDir for a directory, and permissions
+	Mode   fs.FileMode   `json:"mode"`            // fs.ModeDir or fs.ModeSymlink, and permissions
 	Owner  string        `json:"owner,omitempty"` // user:group, where the archive says so
+	Link   string        `json:"link,omitempty"`  // of a symbolic link, what it leads to
 	Size   int64         `json:"size"`
-	SHA256 schema.Digest `json:"sha256,omitzero"` // zero for a directory
+	SHA256 schema.Digest `json:"sha256,omitzero"` // zero for a directory or link
 
 	config []byte // of schema.ConfigFile, what it holds
 }
@@ -47,6 +48,9 @@ const maxConfig = 1 << 20
 
 // ErrFormat says that packages of a format cannot be listed.
 var ErrFormat = errors.New("cannot list what packages of this format hold")
+
+// maxLink bounds a link's target, in bytes.
+const maxLink = 64 << 10
 
 // maxFiles bounds how many entries are listed.
 const maxFiles = 1 << 20
@@ -90,7 +94,7 @@ func tgz(r io.Reader, under string) (files []File, err error) {
 			return nil, err
 		}
 		f := File{Path: under + strings.TrimPrefix(h.Name, "."), Mode: h.FileInfo().Mode() & (fs.ModeType | fs.ModePerm),
-			Owner: h.Uname + ":" + h.Gname, Size: h.Size}
+			Owner: h.Uname + ":" + h.Gname, Link: h.Linkname, Size: h.Size}
 		if files, err = add(files, f, t); err != nil {
 			return nil, err
 		}
@@ -104,6 +108,10 @@ func add(files []File, f File, content io.Reader) ([]File, error) {
 	}
 	if f.Mode.IsDir() {
 		f.Path = strings.TrimSuffix(f.Path, "/") + "/"
+		return append(files, f), nil
+	}
+	if f.Mode&fs.ModeSymlink != 0 {
+		f.Size = int64(len(f.Link))
 		return append(files, f), nil
 	}
 	h := sha256.New()
@@ -161,8 +169,16 @@ func rpm(r io.Reader) (files []File, err error) {
 	}
 	err = cpio(z, func(m stream.CpioMember, content io.Reader) error {
 		f := File{Path: strings.TrimPrefix(m.Name, "."), Mode: permissions(m), Size: m.Size}
-		if m.Mode&0o170000 == 0o040000 {
+		switch m.Mode & 0o170000 {
+		case 0o040000:
 			f.Mode |= fs.ModeDir
+		case 0o120000:
+			f.Mode |= fs.ModeSymlink
+			to, err := io.ReadAll(io.LimitReader(content, maxLink))
+			if err != nil {
+				return err
+			}
+			f.Link = string(to)
 		}
 		files, err = add(files, f, content)
 		return err
@@ -227,7 +243,7 @@ func pkg(r io.Reader) (files []File, err error) {
 		}
 	}
 	for _, f := range said {
-		if f.Mode.IsDir() {
+		if !f.Mode.IsRegular() {
 			if files, err = add(files, f, nil); err != nil {
 				return nil, err
 			}
@@ -243,6 +259,10 @@ func pkgMap(b []byte) map[string]File {
 	said := map[string]File{}
 	for line := range strings.Lines(string(b)) {
 		w := strings.Fields(line)
+		if len(w) == 4 && w[1] == "s" {
+			name, to, _ := strings.Cut(w[3], "=")
+			said[name] = File{Path: name, Mode: fs.ModeSymlink | 0o777, Link: to}
+		}
 		if len(w) < 7 {
 			continue
 		}
@@ -296,8 +316,11 @@ func Difference(a, b []File) (lines []string) {
 }
 
 func (f File) String() string {
-	if f.Mode.IsDir() {
+	switch {
+	case f.Mode.IsDir():
 		return fmt.Sprintf("%s %v", f.Path, f.Mode)
+	case f.Mode&fs.ModeSymlink != 0:
+		return fmt.Sprintf("%s %v to %s", f.Path, f.Mode, f.Link)
 	}
 	return fmt.Sprintf("%s %v, %d bytes, %s", f.Path, f.Mode, f.Size, f.SHA256)
 }
@@ -312,6 +335,7 @@ func (f File) against(g File) string {
 	}
 	part("mode", f.Mode, g.Mode)
 	part("owner", f.Owner, g.Owner)
+	part("link", f.Link, g.Link)
 	part("size", f.Size, g.Size)
 	part("digest", f.SHA256, g.SHA256)
 	return strings.Join(parts, "; ")

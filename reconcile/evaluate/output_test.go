@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -248,8 +249,8 @@ func TestPluginOutputIsRefused(t *testing.T) {
 		"what is installed":                {`files: "/var/lib/dpkg/status": content: ""`, `is the host's own`},
 		"a set-user-ID mode":               {`files: "/x": {content: "", mode: 0o4755}`, `mode: invalid value 2541`},
 		"two kinds of bytes": {`files: "/x": {content: "", source: "f"}`,
-			`not exactly one of content, source and program`},
-		"no bytes": {`files: "/x": mode: 0o644`, `not exactly one of content, source and program`},
+			`not exactly one of content, source, program, directory and link`},
+		"no bytes": {`files: "/x": mode: 0o644`, `not exactly one of content, source, program, directory and link`},
 		"a source that climbs": {`files: "/x": source: "../../fleet.cue"`,
 			`is not a clean path inside the repo`},
 		"a source that is not there": {`files: "/x": source: "missing"`,
@@ -288,6 +289,55 @@ func TestPluginOutputIsRefused(t *testing.T) {
 			if !errors.As(err, &ps) || !strings.Contains(err.Error(), c.want) ||
 				!strings.HasPrefix(ps[0].Pos.File, "plugins/p") {
 				t.Errorf("got %v, want %s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestDirectoriesAndLinksAreMade(t *testing.T) {
+	f := loaded(t, repo(nil))
+	out, err := outputOf(t, f, "files", `files: {"/var/lib/x": {directory: true, mode: 0o750, owner: "x", group: "adm"}
+		"/srv/x": directory: true
+		"/etc/x": link: "../opt/$x/y z"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range out.Files {
+		got = append(got, fmt.Sprint(f.Path, " ", f.Mode, " ", f.Owner, ":", f.Group, " ", f.Link))
+		if f.SHA256.IsZero() || f.Regular() || f.Shared() || f.Content != nil {
+			t.Errorf("%+v", f)
+		}
+	}
+	want := []string{"/etc/x Lrwxrwxrwx : ../opt/$x/y z", "/srv/x drwxr-xr-x : ", "/var/lib/x drwxr-x--- x:adm "}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestDirectoriesAndLinksAreRefusedWhereTheyAreWritten(t *testing.T) {
+	for name, c := range map[string]struct{ value, want string }{
+		"a link to nothing":         {`"/etc/x": link: ""`, "link /etc/x: it has no target"},
+		"a NUL in a target":         {`"/etc/x": link: "a\u0000"`, "holds control characters or backslashes"},
+		"a line break in a target":  {`"/etc/x": link: "a\nb"`, "holds control characters or backslashes"},
+		"an endless target":         {`"/etc/x": link: "` + strings.Repeat("x", 1025) + `"`, "longer than 1024 bytes"},
+		"a link with a mode":        {`"/etc/x": {link: "/y", mode: 0o644}`, "a symbolic link has no mode"},
+		"a link with an owner":      {`"/etc/x": {link: "/y", owner: "x"}`, "a symbolic link has no owner"},
+		"a link with content":       {`"/etc/x": {link: "/y", content: ""}`, "has not exactly one of content"},
+		"a directory that is none":  {`"/etc/x": directory: false`, "files.\"/etc/x\".directory"},
+		"the system's directory":    {`"/usr/bin": {directory: true, mode: 0o700}`, "is one that the system has"},
+		"a directory of the kernel": {`"/run/x": directory: true`, "nothing can be installed in /run"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := loaded(t, repo(map[string]string{"hosts/given.cue": "package hosts\nrules: files: [{value: {}}]\n"}))
+			ps := checked(t, f, "files", "files: {"+c.value+"}")
+			err := ps.Err()
+			if err == nil {
+				_, err = outputOf(t, f, "files", "files: {"+c.value+"}")
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) ||
+				!strings.HasPrefix(err.Error(), "hosts/given.cue:2:") {
+				t.Errorf("got %v, want hosts/given.cue:2: … %s", err, c.want)
 			}
 		})
 	}

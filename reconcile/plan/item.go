@@ -59,9 +59,11 @@ type Content struct {
 	Size   int64         `json:"size"`
 	SHA256 schema.Digest `json:"sha256"`
 	// Origin is where the bytes come from, if SHA256 is not of them but of that (fleet.File.ByProvenance).
-	Origin string                `json:"origin,omitempty"`
-	text   func() ([]byte, bool) // nil or false: not to be shown
-	root   string
+	Origin string `json:"origin,omitempty"`
+	// What it is, if no regular file: a directory, or a symbolic link and where it leads.
+	What string                `json:"what,omitempty"`
+	text func() ([]byte, bool) // nil or false: not to be shown
+	root string
 }
 
 // place is what an item is called within a package.
@@ -197,8 +199,13 @@ func contents(r *rules.Recipe, repo fs.FS) map[place]*Content {
 		}
 		for i := range o.Files {
 			f := &o.Files[i]
-			out[place{ItemFile, o.Plugin, f.Path}] = &Content{Mode: fmt.Sprintf("%#o", bits(f.Mode)), Owner: owner(f), Size: f.Size, SHA256: f.SHA256, Origin: origin(f),
-				root: rootFile(f, r.Outputs), text: func() ([]byte, bool) { return fileText(f, repo) }}
+			c := &Content{Mode: fmt.Sprintf("%#o", bits(f.Mode)), Owner: owner(f), Size: f.Size, SHA256: f.SHA256,
+				Origin: origin(f), What: kindOf(f), root: rootFile(f, r.Outputs),
+				text: func() ([]byte, bool) { return fileText(f, repo) }}
+			if f.Link != "" {
+				c.Mode = ""
+			}
+			out[place{ItemFile, o.Plugin, f.Path}] = c
 		}
 	}
 	return out
@@ -235,6 +242,17 @@ func origin(f *fleet.File) string {
 	return fmt.Sprintf("%s of the archive %s at %s", f.Member, f.Archive.Short(), f.URL)
 }
 
+// kindOf says what a file is that has no bytes.
+func kindOf(f *fleet.File) string {
+	switch {
+	case f.Mode.IsDir():
+		return "directory"
+	case f.Link != "":
+		return "symbolic link to " + f.Link
+	}
+	return ""
+}
+
 func owner(f *fleet.File) string {
 	if f.Owner+f.Group == "" {
 		return ""
@@ -246,7 +264,7 @@ func owner(f *fleet.File) string {
 // on the host is not: a plan ends in comments and logs.
 func fileText(f *fleet.File, repo fs.FS) ([]byte, bool) {
 	switch {
-	case f.Mode&0o004 == 0:
+	case !f.Regular() || f.Mode&0o004 == 0:
 		return nil, false
 	case f.Size > maxText:
 		return nil, false

@@ -195,8 +195,8 @@ func (it *Item) markdown(diff bool) string {
 	}
 	s := fmt.Sprintf("\n%s %s %s%s", it.Kind, code(line(it.Name)), it.Action, root)
 	if detail := it.change(); detail != "" {
-		if it.Before != nil && it.Before.Origin != "" || it.After != nil && it.After.Origin != "" {
-			detail = code(clip(detail, 500)) // a name inside an archive is anyone's
+		if it.Before.named() || it.After.named() {
+			detail = code(clip(detail, 500)) // a name inside an archive, or that a link leads to, is anyone's
 		} else {
 			detail = escape(detail)
 		}

@@ -339,6 +339,40 @@ func TestNoWayToRootGoesUnmarked(t *testing.T) {
 	}
 }
 
+func TestDirectoriesAndLinksAreToldForWhatTheyAre(t *testing.T) {
+	dir := func(path, owner string, mode fs.FileMode) fleet.File {
+		f := fleet.Directory(path, mode)
+		f.Owner = owner
+		return f
+	}
+	having := func(f fleet.File) map[place]*Content {
+		return contents(&rules.Recipe{Outputs: []*fleet.Output{{Plugin: "p", Files: []fleet.File{f}}}}, nil)
+	}
+	for name, c := range map[string]struct {
+		file           fleet.File
+		detail, asRoot string
+	}{
+		"a directory": {dir("/var/lib/x", "", 0o750), "mode 0750, directory", ""},
+		"one of somebody": {dir("/var/lib/x", "x", 0o750), "mode 0750, owner x:root, directory",
+			"others than root can put files there: " + Unproved},
+		"one that root reads": {dir("/etc/cron.d/x", "", 0o755), "mode 0755, directory", ""},
+		"one that others fill": {dir("/etc/cron.d", "x", 0o755), "mode 0755, owner x:root, directory",
+			"others than root can put files there: cron reads it"},
+		"one that anybody fills": {dir("/etc/cron.d", "", 0o777), "mode 0777, directory",
+			"others than root can put files there: cron reads it"},
+		"a link": {fleet.SymbolicLink("/etc/x", "../y"), "symbolic link to ../y", "leads to ../y"},
+	} {
+		items := compare(nil, having(c.file))
+		if len(items) != 1 || items[0].change() != c.detail || items[0].Root != c.asRoot {
+			t.Errorf("%s: %+v", name, items)
+		}
+	}
+	same := compare(having(dir("/x", "", 0o755)), having(fleet.SymbolicLink("/x", "y")))
+	if len(same) != 1 || !strings.Contains(same[0].change(), "directory -> symbolic link to y") {
+		t.Errorf("%+v", same)
+	}
+}
+
 func TestEqualChangesOfUnlikePackagesAreOneGroup(t *testing.T) {
 	outputs := func(own, common string) []*fleet.Output {
 		return []*fleet.Output{{Plugin: "p", Files: []fleet.File{textFile("/etc/own", own, 0o644), textFile("/etc/common", common, 0o644)}}}

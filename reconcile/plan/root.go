@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -67,6 +68,10 @@ const Unproved = "a program that runs as root may read it"
 // executable. Empty: it provably does not.
 func rootFile(f *fleet.File, outputs []*fleet.Output) string {
 	switch {
+	case f.Mode.IsDir():
+		return rootDirectory(f)
+	case f.Link != "":
+		return "leads to " + f.Link
 	case bits(f.Mode)&0o4000 != 0:
 		return "setuid"
 	case bits(f.Mode)&0o2000 != 0:
@@ -77,18 +82,13 @@ func rootFile(f *fleet.File, outputs []*fleet.Output) string {
 	if why := startedWith(f.Path, outputs); why != "" {
 		return why
 	}
-	longest, why := "", Unproved
-	for prefix, reads := range steering {
-		if strings.HasPrefix(f.Path, prefix) && len(prefix) > len(longest) {
-			longest, why = prefix, reads
-		}
-	}
-	if longest == "" && slices.ContainsFunc(harmless, func(place string) bool {
+	why := steers(f.Path)
+	if why == "" && slices.ContainsFunc(harmless, func(place string) bool {
 		return f.Path == place || strings.HasSuffix(place, "/") && strings.HasPrefix(f.Path, place)
 	}) {
 		return ""
 	}
-	return why
+	return cmp.Or(why, Unproved)
 }
 
 // startedWith names the command of any plugin that is given the file.
@@ -129,6 +129,25 @@ func weight(root string) int {
 }
 
 func (it *Item) weight() int { return weight(it.Root) }
+
+// steers says who goes by what lies at a path.
+func steers(name string) string {
+	longest, why := "", ""
+	for prefix, reads := range steering {
+		if strings.HasPrefix(name, prefix) && len(prefix) > len(longest) {
+			longest, why = prefix, reads
+		}
+	}
+	return why
+}
+
+// rootDirectory says what a directory does: nothing, unless others than root can put files where root reads them.
+func rootDirectory(f *fleet.File) string {
+	if f.Owner == "" && f.Mode&0o022 == 0 {
+		return ""
+	}
+	return "others than root can put files there: " + cmp.Or(steers(f.Path+"/"), Unproved)
+}
 
 // Effective is what of a recipe's content acts as root, in the order of a report; a nil recipe has nothing.
 func Effective(r *rules.Recipe) []Item {

@@ -11,9 +11,10 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-// Turned finds what a package manager cannot follow: paths that are a file in one package of a host and a folder in the
-// next. rpm refuses to put a file where the package before has a folder, so the host would stay behind for good; and
-// where a file becomes a folder, rpm could not go back. It is fed with pairs of packages and keeps each path once.
+// Turned finds what a package manager cannot follow: paths that are a file in one package of a host and a folder in
+// the next. dpkg never puts a symbolic link where a folder is, and says nothing. rpm refuses to put a file where the
+// package before has a folder, so the host would stay behind for good; and where a file becomes a folder, rpm could not
+// go back. It is fed with pairs of packages and keeps each path once.
 type Turned struct {
 	found map[string]*turned // by path
 }
@@ -23,14 +24,29 @@ type turned struct {
 	hosts int
 }
 
+// Strict reports whether a host's package manager may not follow to its next package, so that Add is worth its price.
+func Strict(next *rules.Result) bool {
+	return next != nil && next.Recipe != nil &&
+		(next.Format == schema.Rpm || next.Format == schema.Deb && len(linksOf(next.Recipe)) > 0)
+}
+
 // Add looks at a package by the paths of its files, and at what a host gets next that stands for so many hosts.
 func (t *Turned) Add(before []string, after *rules.Resolved, host string, hosts int) {
 	next := after.Hosts[host]
-	if next == nil || next.Recipe == nil || next.Format != schema.Rpm {
+	if !Strict(next) {
 		return
 	}
 	is := filesOf(next.Recipe)
 	were, are := folders(before), folders(is)
+	if next.Format == schema.Deb {
+		for _, link := range linksOf(next.Recipe) {
+			if were[link] != "" {
+				t.add(link, after.FilePos(next, link), hosts,
+					"is a symbolic link, and is a folder in the package before, which dpkg keeps")
+			}
+		}
+		return
+	}
 	for _, file := range is {
 		if were[file] != "" {
 			t.add(file, after.FilePos(next, file), hosts, "is a file, and is a folder in the package before")
@@ -38,7 +54,8 @@ func (t *Turned) Add(before []string, after *rules.Resolved, host string, hosts 
 	}
 	for _, file := range before {
 		if below := are[file]; below != "" {
-			t.add(file, after.FilePos(next, below), hosts, "is a folder, and is a file in the package before")
+			t.add(file, after.FilePos(next, strings.TrimSuffix(below, "/")), hosts,
+				"is a folder, and is a file in the package before")
 		}
 	}
 }
@@ -49,8 +66,8 @@ func (t *Turned) add(file string, pos fleet.Pos, hosts int, what string) {
 	}
 	if t.found[file] == nil {
 		t.found[file] = &turned{Problem: fleet.Problem{Pos: pos, Msg: file + " " + what,
-			Hint: "give one of them another name, or leave it out of one release first: rpm cannot follow, or not go " +
-				"back"}}
+			Hint: "give one of them another name, or leave it out of one release first: the package manager cannot " +
+				"follow, or not go back"}}
 	}
 	t.found[file].hosts += hosts
 }
@@ -60,13 +77,13 @@ func (t *Turned) Err() error {
 	var ps fleet.Problems
 	for _, file := range slices.Sorted(maps.Keys(t.found)) {
 		p := t.found[file].Problem
-		p.Msg += fmt.Sprintf(" (hosts with rpm: %d)", t.found[file].hosts)
+		p.Msg += fmt.Sprintf(" (hosts concerned: %d)", t.found[file].hosts)
 		ps = append(ps, p)
 	}
 	return ps.Err()
 }
 
-// folders has every folder that files are in, each with one of these files.
+// folders has every folder that files are in, each with one of these files. A path that ends in a slash is a folder.
 func folders(files []string) map[string]string {
 	in := map[string]string{}
 	for _, file := range files {
@@ -87,7 +104,8 @@ func folders(files []string) map[string]string {
 func TurnedBetween(before, after Side, diff *Plan) error {
 	var t Turned
 	for host, n := range diff.Steps() {
-		if old := before.recipe(before.Hosts[host].Recipe); old != nil && before.Hosts[host].Format == schema.Rpm {
+		old := before.recipe(before.Hosts[host].Recipe)
+		if old != nil && Strict(after.Resolved.Hosts[host]) && before.Hosts[host].Format == after.Hosts[host].Format {
 			t.Add(filesOf(old), after.Resolved, host, n)
 		}
 	}
@@ -118,8 +136,23 @@ func (p *Plan) Steps() map[string]int {
 func filesOf(r *rules.Recipe) (files []string) {
 	for _, o := range r.Outputs {
 		for _, f := range o.Files {
-			files = append(files, f.Path)
+			name := f.Path
+			if f.Mode.IsDir() {
+				name += "/" // so it is a folder, also without a file in it
+			}
+			files = append(files, name)
 		}
 	}
 	return files
+}
+
+func linksOf(r *rules.Recipe) (links []string) {
+	for _, o := range r.Outputs {
+		for _, f := range o.Files {
+			if f.Link != "" {
+				links = append(links, f.Path)
+			}
+		}
+	}
+	return links
 }

@@ -14,7 +14,15 @@ func TestAPathThatChangesItsKindIsToldWhereThePackageManagerCannotFollow(t *test
 	result := func(format schema.Format, paths ...string) *rules.Resolved {
 		o := &fleet.Output{Plugin: "p"}
 		for i, p := range paths {
-			o.Files = append(o.Files, fleet.File{Path: p, Pos: fleet.Pos{File: "hosts/rules.cue", Line: i + 1, Col: 1}})
+			f := fleet.File{Path: p}
+			if dir, ok := strings.CutSuffix(p, "/"); ok {
+				f = fleet.Directory(dir, 0o755)
+			}
+			if link, ok := strings.CutSuffix(p, "@"); ok {
+				f = fleet.SymbolicLink(link, "y")
+			}
+			f.Pos = fleet.Pos{File: "hosts/rules.cue", Line: i + 1, Col: 1}
+			o.Files = append(o.Files, f)
 		}
 		return &rules.Resolved{Fleet: &fleet.Fleet{Plugins: map[string]*fleet.Plugin{"p": {}}},
 			Hosts: map[string]*rules.Result{"a": {Host: &fleet.Host{Folder: &fleet.Folder{}}, Format: format,
@@ -26,9 +34,15 @@ func TestAPathThatChangesItsKindIsToldWhereThePackageManagerCannotFollow(t *test
 		want          string
 	}{
 		"a folder becomes a file": {[]string{"/etc/x/conf/main"}, []string{"/a", "/etc/x/conf"}, schema.Rpm,
-			"hosts/rules.cue:2:1: /etc/x/conf is a file, and is a folder in the package before (hosts with rpm: 3)"},
+			"hosts/rules.cue:2:1: /etc/x/conf is a file, and is a folder in the package before (hosts concerned: 3)"},
 		"a file becomes a folder": {[]string{"/etc/x/conf"}, []string{"/etc/x/conf/d/main"}, schema.Rpm,
-			"hosts/rules.cue:1:1: /etc/x/conf is a folder, and is a file in the package before (hosts with rpm: 3)"},
+			"hosts/rules.cue:1:1: /etc/x/conf is a folder, and is a file in the package before (hosts concerned: 3)"},
+		"an empty folder becomes a file": {[]string{"/etc/x/"}, []string{"/etc/x"}, schema.Rpm,
+			"hosts/rules.cue:1:1: /etc/x is a file, and is a folder in the package before (hosts concerned: 3)"},
+		"a file becomes an empty folder": {[]string{"/etc/x"}, []string{"/etc/x/"}, schema.Rpm,
+			"hosts/rules.cue:1:1: /etc/x is a folder, and is a file in the package before (hosts concerned: 3)"},
+		"dpkg keeps a folder": {[]string{"/etc/x/conf"}, []string{"/etc/x@"}, schema.Deb,
+			"hosts/rules.cue:1:1: /etc/x is a symbolic link, and is a folder in the package before, which dpkg keeps"},
 		"dpkg can follow":       {[]string{"/etc/x/conf"}, []string{"/etc/x/conf/main"}, schema.Deb, ""},
 		"a neighbour":           {[]string{"/etc/x/conf"}, []string{"/etc/x/config/m", "/etc/x/conf"}, schema.Rpm, ""},
 		"a release in between":  {[]string{"/etc/y"}, []string{"/etc/x/conf/main"}, schema.Rpm, ""},

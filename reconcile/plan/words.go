@@ -136,10 +136,13 @@ func (it *Item) change() string {
 	return strings.Join(parts, ", ")
 }
 
+// named reports whether its brief holds a name.
+func (c *Content) named() bool { return c != nil && c.What+c.Origin != "" }
+
 // brief is size and digest, or else where the bytes will come from.
 func (c *Content) brief() string {
-	if c.Origin != "" {
-		return c.Origin
+	if c.What != "" || c.Origin != "" {
+		return cmp.Or(c.What, c.Origin)
 	}
 	sum := "sha256 " + c.SHA256.Short()
 	if c.SHA256.IsZero() {

@@ -19,6 +19,7 @@ func conflicts(
 	type claim struct {
 		plugin string
 		pos    fleet.Pos
+		file   fleet.File
 	}
 	files, services, users := map[string]claim{}, map[string]claim{}, map[string]fleet.User{}
 	clash := func(what string, at fleet.Pos, plugin string, first claim) {
@@ -28,22 +29,22 @@ func conflicts(
 	for _, o := range outputs {
 		for _, f := range o.Files {
 			pos := at(o.Plugin, f.Path, f.Pos)
-			if first, ok := files[f.Path]; ok {
+			if first, ok := files[f.Path]; ok && !sameDirectory(f, first.file) {
 				clash("file "+f.Path, pos, o.Plugin, first)
 			}
-			files[f.Path] = claim{o.Plugin, pos}
+			files[f.Path] = claim{o.Plugin, pos, f}
 		}
 		for _, s := range o.Services {
 			if first, ok := services[s.Name]; ok {
 				clash("service "+s.Name, s.Pos, o.Plugin, first)
 			}
-			services[s.Name] = claim{o.Plugin, s.Pos}
+			services[s.Name] = claim{plugin: o.Plugin, pos: s.Pos}
 		}
 		for _, i := range o.Intervals {
 			if first, ok := services[i.Name]; ok {
 				clash("service "+i.Name, i.Pos, o.Plugin, first)
 			}
-			services[i.Name] = claim{o.Plugin, i.Pos}
+			services[i.Name] = claim{plugin: o.Plugin, pos: i.Pos}
 		}
 		// Two may well need one user, if they agree on who that is.
 		for _, u := range o.Users {
@@ -74,14 +75,23 @@ func conflicts(
 				Also: []fleet.Pos{services[name].pos}})
 		}
 		for dir := range parents(file) {
-			if first, ok := files[dir]; ok {
+			if first, ok := files[dir]; ok && !first.file.Mode.IsDir() {
+				what := "file"
+				if first.file.Link != "" {
+					what = "symbolic link"
+				}
 				c := files[file]
 				ps = append(ps, fleet.Problem{Pos: c.pos, Also: []fleet.Pos{first.pos},
-					Msg: fmt.Sprintf("%s is a file and cannot hold %s", dir, file)})
+					Msg: fmt.Sprintf("%s is a %s and cannot hold %s", dir, what, file)})
 			}
 		}
 	}
 	return ps
+}
+
+// sameDirectory reports whether both are one directory, which two plugins may well need.
+func sameDirectory(a, b fleet.File) bool {
+	return a.Mode.IsDir() && a.Mode == b.Mode && a.Owner == b.Owner && a.Group == b.Group
 }
 
 // parents yields the folders that path is in, but the root.

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"encoding/json"
+	"io/fs"
 	"maps"
 	"slices"
 
@@ -17,6 +18,8 @@ func identify(r *Recipe) schema.RecipeID {
 		SHA256 schema.Digest `json:"sha256"`
 		Owner  string        `json:"owner,omitempty"`
 		Group  string        `json:"group,omitempty"`
+		Kind   string        `json:"kind,omitempty"` // of what is no regular file
+		Link   string        `json:"link,omitempty"`
 	}
 	type output struct {
 		Plugin    string              `json:"plugin"`
@@ -37,7 +40,8 @@ func identify(r *Recipe) schema.RecipeID {
 		out := output{Plugin: o.Plugin, Services: o.Services, Intervals: o.Intervals, Users: o.Users, Groups: o.Groups,
 			Relations: o.Relations, Scripts: o.Scripts, Health: o.Health}
 		for _, f := range o.Files {
-			out.Files = append(out.Files, file{f.Path, uint32(f.Mode.Perm()), f.SHA256, f.Owner, f.Group})
+			kind := map[fs.FileMode]string{fs.ModeDir: "directory", fs.ModeSymlink: "link"}[f.Mode.Type()]
+			out.Files = append(out.Files, file{f.Path, uint32(f.Mode.Perm()), f.SHA256, f.Owner, f.Group, kind, f.Link})
 		}
 		form.Outputs = append(form.Outputs, out)
 	}

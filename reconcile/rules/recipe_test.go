@@ -179,6 +179,13 @@ func TestTwoPluginsCannotHaveOnePlace(t *testing.T) {
 			"/etc/x is a file and cannot hold /etc/x/y"},
 		"a file, deeper below": {file("/etc/x/y/z", "1"), file("/etc/x", "2"),
 			"/etc/x is a file and cannot hold /etc/x/y/z"},
+		"a link and what lies below": {fleet.Output{Files: []fleet.File{fleet.SymbolicLink("/etc/x", "y")}},
+			file("/etc/x/y", "2"), "/etc/x is a symbolic link and cannot hold /etc/x/y"},
+		"a directory and a file": {fleet.Output{Files: []fleet.File{fleet.Directory("/etc/x", 0o755)}},
+			file("/etc/x", ""), "plugins p and q both have the file /etc/x"},
+		"a directory of two modes": {fleet.Output{Files: []fleet.File{fleet.Directory("/etc/x", 0o755)}},
+			fleet.Output{Files: []fleet.File{fleet.Directory("/etc/x", 0o700)}},
+			"plugins p and q both have the file /etc/x"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newModel()
@@ -202,7 +209,8 @@ func TestTwoPluginsCannotHaveOnePlace(t *testing.T) {
 	// Neighbours are no conflict, and neither are plugins that no host has both of.
 	m := newModel()
 	m.plugin("p", func(fleet.Inputs, map[string]fleet.Value) fleet.Output {
-		return fleet.Output{Files: []fleet.File{inline("/etc/x", ""), inline("/etc/xy/z", "")}}
+		return fleet.Output{Files: []fleet.File{inline("/etc/x", ""), inline("/etc/xy/z", ""),
+			fleet.Directory("/etc/xy", 0o700)}}
 	})
 	m.plugin("q", func(fleet.Inputs, map[string]fleet.Value) fleet.Output { return file("/etc/x", "") })
 	m.rule("", "p", fleet.Rule{When: hosts(false, "a")})

@@ -34,10 +34,12 @@ var Steps = []string{"pretrans", "preinst", "postinst", "prerm", "postrm", "post
 // ActionVariable is the variable of scripts' environment that says what happens: install, upgrade or remove.
 const ActionVariable = "BAKEHOUSE_ACTION"
 
-// File is a regular file on the host. It has exactly one of Content, Repo, URL and Program.
+// File is a file on the host: a regular one, which has exactly one of Content, Repo, URL and Program, or by its Mode a
+// directory or a symbolic link, which has none of them. What these are is the whole of SHA256.
 type File struct {
 	Path    string      // absolute and clean
-	Mode    fs.FileMode // permission bits only
+	Mode    fs.FileMode // permission bits, and fs.ModeDir or fs.ModeSymlink
+	Link    string      // of a symbolic link: its target, as it is written
 	Owner   string      // user, by name; empty: root
 	Group   string      // by name; empty: root
 	SHA256  schema.Digest
@@ -48,8 +50,22 @@ type File struct {
 	Archive schema.Digest // of what URL has, if Member is taken from it
 	Member  string        // the file is this member of the archive at Repo or URL
 	Program bool          // the pinned host program of the platform
-	Pos     Pos           // where the plugin declares it
+	Pos     Pos           // where the plugin declares it, or the rule that a shipped plugin takes it from
 	Source  Pos           // where URL, or Member if there is one, is named
+}
+
+// Regular reports whether it is neither a directory nor a link, so that it has bytes.
+func (f *File) Regular() bool { return f.Mode.IsRegular() }
+
+// Directory is a directory of its own, which a package makes also if it has no file in it.
+func Directory(name string, mode fs.FileMode) File {
+	return File{Path: name, Mode: fs.ModeDir | mode.Perm(), SHA256: schema.DigestOf([]byte("directory"))}
+}
+
+// SymbolicLink is a link. It has no mode and no owner that anybody looks at.
+func SymbolicLink(name, target string) File {
+	return File{Path: name, Mode: fs.ModeSymlink | 0o777, Link: target, Size: int64(len(target)),
+		SHA256: schema.DigestOf([]byte("link " + target))}
 }
 
 // Shared reports whether the bytes are the same in every package that has the file, whatever its parameters.

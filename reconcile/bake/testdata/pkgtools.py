@@ -88,6 +88,11 @@ def read(file, spool):
                 objects.append((path, None, mode, owner, group))
                 total += 1
                 continue
+            if kind == "s":
+                path, target = words[3].split("=", 1)
+                objects.append((path, "-> " + target, "?", "?", "?"))
+                total += 1
+                continue
             if kind == "i":
                 path, size, total_sum, time = words[2:]
                 at = path if path == "pkginfo" else "install/" + path
@@ -153,12 +158,19 @@ def main(tool, args):
                 to = root + path
                 if source is None:
                     os.makedirs(to, exist_ok=True)
+                    if mode != "?":
+                        os.chmod(to, int(mode, 8))
+                elif source.startswith("-> "):
+                    os.makedirs(os.path.dirname(to), exist_ok=True)
+                    if os.path.lexists(to):
+                        os.remove(to)
+                    os.symlink(source[3:], to)
                 else:
                     os.makedirs(os.path.dirname(to), exist_ok=True)
                     shutil.copy2(source, to + ".new")
                     os.chmod(to + ".new", int(mode, 8))
                     os.rename(to + ".new", to)
-            keep(root, contents(root) + [o[0] for o in objects if o[1]])
+            keep(root, contents(root) + [o[0] for o in objects if o[1] or o[2] != "?"])
             shutil.rmtree(saved, ignore_errors=True)
             shutil.copytree(base, saved, ignore=lambda d, names: [n for n in names if n == "root"])
             script(os.path.join(saved, "install"), "postinstall", root, info)
@@ -168,8 +180,14 @@ def main(tool, args):
     elif tool == "pkgrm":
         info = parameters(os.path.join(saved, "pkginfo"))
         script(os.path.join(saved, "install"), "preremove", root, info)
-        for p in contents(root):
-            os.remove(root + p)
+        for p in reversed(contents(root)):
+            if os.path.isdir(root + p) and not os.path.islink(root + p):
+                try:
+                    os.rmdir(root + p)
+                except OSError:
+                    pass
+            else:
+                os.remove(root + p)
         keep(root, [])
         script(os.path.join(saved, "install"), "postremove", root, info)
         shutil.rmtree(saved)

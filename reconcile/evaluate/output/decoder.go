@@ -29,11 +29,24 @@ type decoder struct {
 }
 
 func (d *decoder) refuse(n *result.Node, format string, args ...any) {
-	at := n.At()
+	at := d.place(n)
 	if at.IsZero() {
 		at = fleet.Pos{File: d.p.Home}
 	}
 	d.ps = append(d.ps, fleet.Problem{Pos: at, Msg: "plugin " + d.p.Name + ": " + fmt.Sprintf(format, args...)})
+}
+
+// place is where n is written: of what a shipped plugin takes from a rule as it is, where the rule has a part of it.
+func (d *decoder) place(n *result.Node) fleet.Pos {
+	at := n.At()
+	if d.p.Shipped && n != nil && strings.HasPrefix(at.File, d.p.Home) {
+		for _, part := range n.Parts {
+			if in := d.place(part); !in.IsZero() && !strings.HasPrefix(in.File, d.p.Home) {
+				return in
+			}
+		}
+	}
+	return at
 }
 
 // control reports whether s holds characters that mean something to whoever reads units, scripts or terminals.

@@ -14,7 +14,7 @@ import (
 )
 
 func (d *decoder) file(name string, n *result.Node) fleet.File {
-	f := fleet.File{Path: name, Mode: 0o644, Pos: n.At()}
+	f := fleet.File{Path: name, Mode: 0o644, Pos: d.place(n)}
 	if err := checkPath(name, d.p.Name); err != nil {
 		d.refuse(n, "file %s: %v", result.Quote(name), err)
 	}
@@ -26,16 +26,20 @@ func (d *decoder) file(name string, n *result.Node) fleet.File {
 		f.Mode = fs.FileMode(bits)
 	}
 	f.Owner, f.Group = d.owner(n.Get("owner"), name), d.owner(n.Get("group"), name)
-	content, source, program := n.Get("content"), n.Get("source"), n.Get("program")
+	content, source, program, link := n.Get("content"), n.Get("source"), n.Get("program"), n.Get("link")
 	kinds := 0
-	for _, part := range []*result.Node{content, source, program} {
+	for _, part := range []*result.Node{content, source, program, link, n.Get("directory")} {
 		if part != nil {
 			kinds++
 		}
 	}
 	switch {
 	case kinds != 1:
-		d.refuse(n, "file %s has not exactly one of content, source and program", name)
+		d.refuse(n, "file %s has not exactly one of content, source, program, directory and link", name)
+	case link != nil:
+		return d.link(name, n)
+	case n.Get("directory") != nil:
+		return d.directory(f, n)
 	case content != nil:
 		f.Content = []byte(content.Text)
 		f.SHA256, f.Size = schema.DigestOf(f.Content), int64(len(f.Content))
@@ -44,6 +48,39 @@ func (d *decoder) file(name string, n *result.Node) fleet.File {
 	default:
 		d.source(&f, source)
 	}
+	return f
+}
+
+// directory is f as a directory.
+func (d *decoder) directory(f fleet.File, n *result.Node) fleet.File {
+	if n.Get("mode") == nil {
+		f.Mode = 0o755
+	}
+	if fleet.StandardDir(f.Path) {
+		d.refuse(n, "directory %s is one that the system has, with an owner and a mode of the system's", f.Path)
+	}
+	dir := fleet.Directory(f.Path, f.Mode)
+	dir.Owner, dir.Group, dir.Pos = f.Owner, f.Group, f.Pos
+	return dir
+}
+
+func (d *decoder) link(name string, n *result.Node) fleet.File {
+	to := n.Get("link")
+	switch {
+	case to.Text == "":
+		d.refuse(to, "link %s: it has no target", name)
+	case control(to.Text) || strings.Contains(to.Text, "\\"):
+		d.refuse(to, "link %s: target %s holds control characters or backslashes", name, result.Quote(to.Text))
+	case len(to.Text) > 1024:
+		d.refuse(to, "link %s: the target is longer than 1024 bytes", name)
+	}
+	for _, field := range []string{"mode", "owner", "group"} {
+		if n.Get(field) != nil {
+			d.refuse(n.Get(field), "link %s: a symbolic link has no %s: what it leads to has", name, field)
+		}
+	}
+	f := fleet.SymbolicLink(name, to.Text)
+	f.Pos = d.place(n)
 	return f
 }
 
