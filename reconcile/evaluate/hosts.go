@@ -51,6 +51,11 @@ func (b *builder) takeFolder(folder *fleet.Folder, n *result.Node) {
 		h := &fleet.Host{Name: name, Folder: folder, Address: v.Get("address").Str(),
 			Retired: v.Get("state").Str() == "retired", Attributes: attributesOf(v), Pos: v.At(),
 			Labels: overlay(own.labels, v.Get("labels")), Tags: overlay(own.tags, v.Get("tags"))}
+		if h.Address != "" {
+			if err := schema.CheckHost(h.Address); err != nil {
+				b.problem(v.Get("address"), "host %s: address %v", name, err)
+			}
+		}
 		if h.Pos.IsZero() {
 			h.Pos = n.At()
 		}

@@ -72,7 +72,14 @@ func (ld *loader) check(ctx context.Context, p *plugin, info fleet.Info, given p
 	if err != nil {
 		return nil, fmt.Errorf("plugin %s: %w", p.Name, err)
 	}
-	return ld.engine.Check(ctx, src, info, given.name, given.value)
+	ps, err := ld.engine.Check(ctx, src, info, given.name, given.value)
+	if declared, ok := p.Param(given.name); ok && err == nil && len(ps) == 0 {
+		for _, found := range declared.CheckForms(given.value) {
+			found.Msg = p.Name + "." + found.Msg
+			ps = append(ps, found)
+		}
+	}
+	return ps, err
 }
 
 // param is a value that a rule gives to a parameter.

@@ -44,7 +44,9 @@ type Param struct {
 	// it has the attribute @secret(): neither errors nor explain print its value
 	Secret bool `json:"secret,omitempty"`
 	// parts of it that have the attribute
-	Secrets []SecretPath `json:"secrets,omitempty"`
+	Secrets []PartPath `json:"secrets,omitempty"`
+	// what texts in it have to be, besides what the type says
+	Forms []Form `json:"-"`
 	// it has the attribute @byKey(): each field of the struct is set by the first rule that has it
 	ByKey bool `json:"byKey,omitempty"`
 	Pos   Pos  `json:"pos,omitzero"`

@@ -9,21 +9,21 @@ import (
 	"strings"
 )
 
-// SecretPath is the way from a parameter to a part of it that is a secret: names of fields, each as it is written or as
+// PartPath is the way from a parameter to a part of it, such as a secret: names of fields, each as it is written or as
 // "~" and the regular expression that names meet, and "*" for any field or item.
-type SecretPath []string
+type PartPath []string
 
 // String is the path in words: fields with dots between them.
-func (s SecretPath) String() string { return strings.Join(s, ".") }
+func (s PartPath) String() string { return strings.Join(s, ".") }
 
-// AnyPart is the element of a SecretPath that every field and item meets.
+// AnyPart is the element of a PartPath that every field and item meets.
 const AnyPart = "*"
 
 // Hidden stands where a secret is not shown.
 const Hidden = "(secret)"
 
-// covers reports whether path, as far as both go, is the secret's.
-func (s SecretPath) covers(path []string) bool {
+// covers reports whether path, as far as both go, is the part's.
+func (s PartPath) covers(path []string) bool {
 	for i := range min(len(s), len(path)) {
 		if s[i] == AnyPart || s[i] == path[i] {
 			continue
@@ -45,12 +45,12 @@ func (p Param) HasSecret() bool { return p.Secret || len(p.Secrets) > 0 }
 // Hides reports whether what is at path inside the parameter is not to be shown: a secret, a part of one, or what has
 // one inside, which is not of the form of the plugin's when it is text.
 func (p Param) Hides(path []string) bool {
-	return p.Secret || slices.ContainsFunc(p.Secrets, func(s SecretPath) bool { return s.covers(path) })
+	return p.Secret || slices.ContainsFunc(p.Secrets, func(s PartPath) bool { return s.covers(path) })
 }
 
 // within reports whether path is that of a secret or of a part of one.
 func (p Param) within(path []string) bool {
-	return p.Secret || slices.ContainsFunc(p.Secrets, func(s SecretPath) bool {
+	return p.Secret || slices.ContainsFunc(p.Secrets, func(s PartPath) bool {
 		return len(path) >= len(s) && s.covers(path)
 	})
 }

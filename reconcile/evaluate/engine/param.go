@@ -22,6 +22,7 @@ func paramOf(name string, v cue.Value, optional bool, most int) fleet.Param {
 	if !p.Secret {
 		p.Secrets = secretsIn(v)
 	}
+	p.Forms = formsIn(v)
 	if f, ok := v.Source().(*ast.Field); ok {
 		p.Type, p.Default = typeOf(f.Value)
 	}

@@ -92,6 +92,12 @@ func (p *plugin) declare(e *evaluated) (ps fleet.Problems) {
 		if param.Name == fleet.Enabled {
 			ps = append(ps, fleet.Problem{Pos: param.Pos, Msg: "every plugin has the parameter enabled, so none declares it"})
 		}
+		for _, f := range param.Forms {
+			if all := fleet.FormNames(); !slices.Contains(all, f.Name) {
+				ps = append(ps, fleet.Problem{Pos: param.Pos, Msg: fmt.Sprintf("unknown form %q", f.Name),
+					Hint: "there are " + strings.Join(all, ", ")})
+			}
+		}
 		p.Params = append(p.Params, param)
 	}
 	slices.SortFunc(p.Params, func(a, b fleet.Param) int { return strings.Compare(a.Name, b.Name) })

@@ -11,11 +11,42 @@ import (
 )
 
 // secretsIn are the ways from v to the fields that have the attribute @secret().
-func secretsIn(v cue.Value) (found []fleet.SecretPath) {
-	left := 10000                  // a type may refer to itself
-	var unknown []fleet.SecretPath // what is too deep to tell
-	var walk func(v cue.Value, path fleet.SecretPath)
-	walk = func(v cue.Value, path fleet.SecretPath) {
+func secretsIn(v cue.Value) (found []fleet.PartPath) {
+	unknown := eachPart(v, func(part cue.Value, path fleet.PartPath) bool {
+		if secret(part) {
+			found = append(found, path)
+			return false
+		}
+		return true
+	})
+	if len(found) > 0 {
+		found = append(found, unknown...)
+	}
+	slices.SortFunc(found, slices.Compare)
+	return slices.CompactFunc(found, func(a, b fleet.PartPath) bool { return slices.Equal(a, b) })
+}
+
+// formsIn are the attributes @form(NAME) of v and its parts.
+func formsIn(v cue.Value) (found []fleet.Form) {
+	note := func(part cue.Value, path fleet.PartPath) bool {
+		for _, a := range part.Attributes(cue.FieldAttr) {
+			if a.Name() == "form" {
+				found = append(found, fleet.Form{Path: path, Name: a.Contents()})
+			}
+		}
+		return true
+	}
+	note(v, nil)
+	eachPart(v, note)
+	return found
+}
+
+// eachPart yields the fields inside of v, and what is in them if yield says so. It returns the ways to what is too deep
+// to tell.
+func eachPart(v cue.Value, yield func(cue.Value, fleet.PartPath) bool) (unknown []fleet.PartPath) {
+	left := 10000 // a type may refer to itself
+	var walk func(v cue.Value, path fleet.PartPath)
+	walk = func(v cue.Value, path fleet.PartPath) {
 		if left--; left < 0 || len(path) > 8 {
 			unknown = append(unknown, path)
 			return
@@ -23,7 +54,7 @@ func secretsIn(v cue.Value) (found []fleet.SecretPath) {
 		if root, to := v.ReferencePath(); v.Err() != nil && len(to.Selectors()) > 0 {
 			v = root.LookupPath(to) // a type that refers to itself is evaluated only as far as values reach
 		}
-		at := func(name string) fleet.SecretPath { return append(path[:len(path):len(path)], name) }
+		at := func(name string) fleet.PartPath { return append(path[:len(path):len(path)], name) }
 		if op, args := v.Expr(); op == cue.OrOp {
 			for _, arg := range args {
 				walk(arg, path)
@@ -45,9 +76,7 @@ func secretsIn(v cue.Value) (found []fleet.SecretPath) {
 			}
 			for it, err := v.Fields(cue.Optional(true), cue.Patterns(true)); err == nil && it.Next(); {
 				way := at(elementOf(it.Selector(), patterns > 1))
-				if secret(it.Value()) {
-					found = append(found, way)
-				} else {
+				if yield(it.Value(), way) {
 					walk(it.Value(), way)
 				}
 			}
@@ -59,18 +88,14 @@ func secretsIn(v cue.Value) (found []fleet.SecretPath) {
 		}
 	}
 	walk(v, nil)
-	if len(found) > 0 {
-		found = append(found, unknown...)
-	}
-	slices.SortFunc(found, slices.Compare)
-	return slices.CompactFunc(found, func(a, b fleet.SecretPath) bool { return slices.Equal(a, b) })
+	return unknown
 }
 
 func secret(v cue.Value) bool {
 	return slices.ContainsFunc(v.Attributes(cue.FieldAttr), func(a cue.Attribute) bool { return a.Name() == "secret" })
 }
 
-// elementOf is a field or pattern as a SecretPath names it. A pattern that is the only one of its struct, or is more
+// elementOf is a field or pattern as a PartPath names it. A pattern that is the only one of its struct, or is more
 // than a regular expression, is that of any field.
 func elementOf(s cue.Selector, several bool) string {
 	switch {

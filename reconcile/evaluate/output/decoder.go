@@ -25,6 +25,7 @@ type decoder struct {
 	ps fleet.Problems
 
 	pending []Pending
+	runs    []runs
 	index   int // of the file
 }
 

@@ -34,6 +34,7 @@ func Decode(p *fleet.Plugin, in fleet.Inputs, n *result.Node) (*fleet.Output, []
 	if h := n.Get("health"); h != nil && len(h.Names) > 0 {
 		out.Health = d.health(h)
 	}
+	d.executable(out)
 	out.Warnings = n.Get("warnings").Strs()
 	if err := d.ps.Err(); err != nil {
 		return nil, nil, err

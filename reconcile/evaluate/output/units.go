@@ -28,11 +28,17 @@ func (d *decoder) program(n *result.Node, what, name string) {
 			d.refuse(n.Get(field), "%s %s: %s holds control characters", what, name, field)
 		}
 	}
-	if !strings.HasPrefix(n.Get("exec").Str(), "/") {
-		d.refuse(n.Get("exec"), "%s %s: exec does not start with an absolute path", what, name)
+	words, err := commandLine(n.Get("exec").Str())
+	if err != nil {
+		d.refuse(n.Get("exec"), "%s %s: %v", what, name, err)
+	} else {
+		d.runs = append(d.runs, runs{what + " " + name, words[0].text, n.Get("user").Str(), n.Get("exec")})
 	}
 	if e := n.Get("environmentFile").Str(); e != "" && (!path.IsAbs(e) || path.Clean(e) != e) {
 		d.refuse(n.Get("environmentFile"), "%s %s: environmentFile is not absolute and clean", what, name)
+	} else if strings.ContainsAny(e, "%*?[\\") {
+		d.refuse(n.Get("environmentFile"), "%s %s: environmentFile has one of %%*?[\\, which systemd takes for more "+
+			"than the name of a file", what, name)
 	}
 	d.account(n.Get("user"), what+" "+name)
 }
@@ -188,6 +194,9 @@ func (d *decoder) health(n *result.Node) *schema.HealthCheck {
 	}
 	if slices.ContainsFunc(h.Command, control) {
 		d.refuse(n.Get("command"), "health: command holds control characters")
+	}
+	if len(h.Command) > 0 {
+		d.runs = append(d.runs, runs{"health check", h.Command[0], "", n.Get("command")})
 	}
 	return h
 }

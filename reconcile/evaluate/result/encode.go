@@ -104,7 +104,11 @@ func (e *encoder) plugin(p *Plugin) {
 		e.text(p.Doc)
 		e.bool(p.Required)
 		e.bool(p.Secret)
-		list(e, p.Secrets, func(s fleet.SecretPath) { list(e, s, e.text) })
+		list(e, p.Secrets, func(s fleet.PartPath) { list(e, s, e.text) })
+		list(e, p.Forms, func(f fleet.Form) {
+			list(e, f.Path, e.text)
+			e.text(f.Name)
+		})
 		e.bool(p.ByKey)
 		e.pos(p.Pos)
 	})
@@ -297,8 +301,9 @@ func (u *decoder) plugin() *Plugin {
 	p := &Plugin{Doc: u.text(), Combine: fleet.Combine(u.text())}
 	p.Params = items(u, func() fleet.Param {
 		return fleet.Param{Name: u.text(), Type: u.text(), Default: u.text(), Doc: u.text(), Required: u.bool(),
-			Secret: u.bool(), Secrets: items(u, func() fleet.SecretPath { return items(u, u.text) }), ByKey: u.bool(),
-			Pos: u.pos()}
+			Secret: u.bool(), Secrets: items(u, func() fleet.PartPath { return items(u, u.text) }),
+			Forms: items(u, func() fleet.Form { return fleet.Form{Path: items(u, u.text), Name: u.text()} }),
+			ByKey: u.bool(), Pos: u.pos()}
 	})
 	p.Reads = map[string][]string{}
 	for range u.count() {
