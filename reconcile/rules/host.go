@@ -45,6 +45,15 @@ func (r *resolver) attributes(h *fleet.Host) *Result {
 		r.ps = append(r.ps, fleet.Problem{Pos: settings[fleet.AttrPlatform].Pos, Msg: err.Error()})
 		return nil
 	}
+	if formats := res.Platform.Formats(); len(formats) > 0 && !slices.Contains(formats, res.Format) {
+		p := fleet.Problem{Pos: settings[fleet.AttrFormat].Pos, Hint: "set its format to " + anyOf(formats),
+			Msg: fmt.Sprintf("host %s has the format %s, which is not made for %s", h.Name, res.Format, res.Platform)}
+		if at := settings[fleet.AttrPlatform].Pos; at != p.Pos {
+			p.Also = []fleet.Pos{at}
+		}
+		r.ps = append(r.ps, p)
+		return nil
+	}
 	s := subject{host: h, site: res.Site, platform: res.Platform}
 	res.Selected = s.matches(&r.fleet.Rollout.Select)
 	for _, ring := range r.fleet.Rollout.Rings {

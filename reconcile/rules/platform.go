@@ -28,11 +28,8 @@ func Platforms(f *fleet.Fleet) map[schema.Platform]int {
 // a platform, format and recipe.
 func lacks(f *fleet.Fleet, res *Result) string {
 	p := res.Platform
-	switch formats := p.Formats(); {
-	case len(formats) == 0:
+	if len(p.Formats()) == 0 {
 		return fmt.Sprintf("packages for %s are not made yet", p)
-	case !slices.Contains(formats, res.Format):
-		return fmt.Sprintf("format %s is not made for %s", res.Format, p)
 	}
 	for _, o := range res.Recipe.Outputs {
 		if p.OS != "linux" && len(o.Users)+len(o.Groups) > 0 {
@@ -57,20 +54,22 @@ const unpinned = "no host program is pinned for "
 
 // remedy is what to do about what a host lacks.
 func remedy(res *Result) string {
-	switch formats := res.Platform.Formats(); {
-	case len(formats) == 0:
+	if len(res.Platform.Formats()) == 0 {
 		return "leave the hosts as they are for a later version, or mark them `state: \"retired\"`"
-	case !slices.Contains(formats, res.Format):
-		var names []string
-		for _, f := range formats {
-			names = append(names, fmt.Sprintf("%q", f))
-		}
-		return fmt.Sprintf("set their format to %s", strings.Join(names, " or "))
 	}
 	if strings.HasPrefix(res.Lacks, unpinned) {
 		return fmt.Sprintf("bakehouse upgrade --platform %s", res.Platform)
 	}
 	return "take the plugin from these hosts by a rule with `when: platform`"
+}
+
+// anyOf are formats as a rule has them.
+func anyOf(formats []schema.Format) string {
+	var names []string
+	for _, f := range formats {
+		names = append(names, fmt.Sprintf("%q", f))
+	}
+	return strings.Join(names, " or ")
 }
 
 // named is how many hosts a warning names before it only counts.

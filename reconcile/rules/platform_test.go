@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -20,12 +21,8 @@ func TestHostsWithoutAPackageAreWarnedOfAndKeepNobodyElseFromTheirs(t *testing.T
 			"fleet.cue: host c gets no package: no host program is pinned for linux/arm64"},
 		"more hosts than are named": {5, "linux/s390x", "deb", "",
 			"fleet.cue: hosts c, d, e and 2 more get no package: no host program is pinned for linux/s390x"},
-		"a format that the platform has not": {1, "solaris/amd64", "deb", "",
-			"hosts/r.cue:2:9: host c gets no package: format deb is not made for solaris/amd64"},
 		"a platform without any format": {1, "windows/amd64", "deb", "",
 			"hosts/r.cue:2:9: host c gets no package: packages for windows/amd64 are not made yet"},
-		"an architecture that no deb has": {1, "linux/mips", "deb", "",
-			"host c gets no package: format deb is not made for linux/mips"},
 		"a file where macOS lets nobody write": {1, "darwin/arm64", "tgz", "q",
 			"host c gets no package: plugin q has the file /usr/bin/q, where macOS lets nobody write"},
 		"users where nobody makes them": {1, "solaris/amd64", "tgz", "p",
@@ -66,10 +63,10 @@ func TestHostsWithoutAPackageAreWarnedOfAndKeepNobodyElseFromTheirs(t *testing.T
 	}
 	t.Run("no package at all is an error of the fleet", func(t *testing.T) {
 		m := newModel()
-		m.folder("").Defaults[fleet.AttrPlatform] = jsonOf("solaris/amd64")
+		m.folder("").Defaults[fleet.AttrPlatform] = jsonOf("windows/amd64")
 		got := m.resolve(t).Missing.Error()
-		if !strings.Contains(got, "hosts a, b get no package: format deb is not made for solaris/amd64") ||
-			!strings.Contains(got, `set their format to "pkg" or "tgz"`) {
+		if !strings.Contains(got, "hosts a, b get no package: packages for windows/amd64 are not made yet") ||
+			!strings.Contains(got, `mark them `) {
 			t.Errorf("got\n%s", got)
 		}
 	})
@@ -108,5 +105,34 @@ func TestPlatformsCountsHosts(t *testing.T) {
 	if len(got) != 2 || got[schema.Platform{OS: "linux", Arch: "amd64"}] != 2 ||
 		got[schema.Platform{OS: "aix", Arch: "ppc64"}] != 1 {
 		t.Errorf("got %v", got)
+	}
+}
+
+// It is a mistake, where a platform that no package is made for yet is none.
+func TestAFormatThatAPlatformHasNotIsAnErrorWhereItIsSet(t *testing.T) {
+	for _, c := range [][3]string{
+		{"solaris/amd64", "rpm",
+			`host c has the format rpm, which is not made for solaris/amd64: set its format to "pkg" or "tgz"`},
+		{"linux/mips", "deb", `host c has the format deb, which is not made for linux/mips: set its format to "tgz"`},
+		{"linux/amd64", "pkg",
+			`host c has the format pkg, which is not made for linux/amd64: set its format to "deb" or "rpm" or "tgz"`},
+		{"darwin/arm64", "tgz", ""},
+	} {
+		m := newModel()
+		m.elsewhere("c", c[0], c[1])
+		format := m.Hosts[2].Attributes[fleet.AttrFormat]
+		format.Pos = fleet.Pos{File: "hosts/f.cue", Line: 7, Col: 3}
+		m.Hosts[2].Attributes[fleet.AttrFormat] = format
+		_, err := Resolve(t.Context(), m.Fleet, m)
+		got := ""
+		var ps fleet.Problems
+		if errors.As(err, &ps) {
+			if got = ps[0].Msg + ": " + ps[0].Hint; ps[0].Pos != format.Pos {
+				t.Errorf("%v: at %s", c, ps[0].Pos)
+			}
+		}
+		if got != c[2] {
+			t.Errorf("%v:\n%s", c, got)
+		}
 	}
 }
