@@ -133,6 +133,35 @@ func TestNoTwoSettingsShareAVariable(t *testing.T) {
 	}
 }
 
+// What a change under review may set for its own job says how something is told and how much of the machine it takes.
+func TestWhatTheRepositoryMaySetDecidesNothingThatIsTrustedOrLost(t *testing.T) {
+	harmless := []string{"assemble", "format", "jobs", "json", "key-notice", "key-warning", "log-format", "log-level",
+		"max-connections", "max-connections-per-address", "quiet", "shutdown-timeout", "verbose", "watch"}
+	var plain []string
+	settings.Walk(rootCommand(), func(c *cobra.Command, all []*pflag.Flag) {
+		for _, f := range all {
+			if settings.ClassOf(f) == settings.Plain && !slices.Contains(plain, f.Name) {
+				plain = append(plain, f.Name)
+			}
+		}
+	})
+	slices.Sort(plain)
+	if !slices.Equal(plain, harmless) {
+		t.Errorf("a bakehouse.yaml in the repository may set %v; known as harmless are %v", plain, harmless)
+	}
+	t.Chdir(t.TempDir())
+	if out, err := exec.Command("git", "init", "-q").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for command, setting := range map[string]string{"store gc": "keep: 1", "serve": "listen: \":0\""} {
+		write(t, "bakehouse.yaml", setting+"\n")
+		code, _, stderr := bakehouse(t, append(strings.Fields(command), "--store", "nowhere")...)
+		if code != fault.ExitRefused || !strings.Contains(stderr, "error: bakehouse.yaml:1:") {
+			t.Errorf("%s: exit code %d: %s", setting, code, stderr)
+		}
+	}
+}
+
 const tableOfSettings = ".github/SETTINGS.md"
 
 func TestTheTableOfSettingsIsWhatTheFlagsAre(t *testing.T) {

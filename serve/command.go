@@ -80,9 +80,9 @@ the requests in flight are answered.`,
 	f.StringVar(&o.logFormat, "log-format", "text", "form of the log: text or json")
 	f.StringVar(&o.logLevel, "log-level", "info",
 		"least level that is logged: debug, info, warn or error (-v: debug, -q: warn)")
-	settings.Setting(f, "listen", "watch", "shutdown-timeout", "max-connections", "max-connections-per-address",
+	settings.Setting(f, "watch", "shutdown-timeout", "max-connections", "max-connections-per-address",
 		"log-format", "log-level")
-	settings.Trust(f, "store", "root", "database", "tls-cert", "tls-key", "tls-self-signed")
+	settings.Trust(f, "store", "root", "database", "tls-cert", "tls-key", "tls-self-signed", "listen")
 	c.AddCommand(seenCommand())
 	return c
 }

@@ -75,8 +75,7 @@ Exit codes: 0 done, 1 error, 3 the store does not verify.`),
 	f.IntVar(&o.keep, "keep", 0, "how many releases to keep, the newest included (default keep.releases in fleet.cue, "+
 		"or 10)")
 	f.TextVar(&o.grace, "grace", o.grace, "leave what is newer than that, such as 24h or 7d")
-	settings.Setting(f, "keep")
-	settings.Trust(f, "root", "grace")
+	settings.Trust(f, "root", "grace", "keep") // keep and grace decide what is lost
 	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be deleted, and delete nothing")
 	asJSON = addJSON(cmd)
 	return cmd

@@ -20,6 +20,7 @@ import (
 	"bakehouse/reconcile/evaluate/confine"
 	"bakehouse/reconcile/evaluate/engine"
 	"bakehouse/reconcile/evaluate/result"
+	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
 
@@ -75,6 +76,28 @@ func LoadTop(ctx context.Context, fsys fs.FS) (*fleet.Fleet, error) {
 		return nil, err
 	}
 	return ld.fleet, ld.err()
+}
+
+// LoadPins is what a file of the top says of host programs, and reads no other. What is wrong with a pin may stand: the
+// caller is about to replace it.
+func LoadPins(ctx context.Context, file string, text []byte) (map[string]fleet.Program, error) {
+	d, err := confine.New(engine.DefaultLimits).Directory(ctx, &result.Source{Path: ".", Definition: "#Pins",
+		Files: []result.File{{Name: file, Data: text}}})
+	if err != nil {
+		return nil, err
+	}
+	if len(d.Problems) > 0 {
+		return nil, d.Problems
+	}
+	pins := map[string]fleet.Program{}
+	for platform, v := range d.Tree().Get("programs").Fields() {
+		sum, err := schema.ParseDigest(v.Get("sha256").Str())
+		if err != nil {
+			return nil, fleet.Problems{{Pos: v.At(), Msg: err.Error()}}
+		}
+		pins[platform] = fleet.Program{Version: v.Get("version").Str(), SHA256: sum}
+	}
+	return pins, nil
 }
 
 // Shipped loads the plugins that come with the tool, whether or not a fleet has rules for them.

@@ -38,10 +38,10 @@ In the environment a list is separated by commas; in the file it is a YAML list,
 A setting that does not exist is an error; so is a ` + "`BAKEHOUSE_`" + ` variable that looks like one misspelt.
 Others that nothing reads are warned of.
 
-**Trusted settings** decide what is trusted, run, read as a secret or overwritten. They are refused from a settings file
-that is in the git repository under review: the repository of ` + "`--repo`" +
-	`, or of the working directory. Whoever can get
-a change merged could otherwise choose them. Keep them in the environment or in a file outside of the repository.
+**Trusted settings** decide what is trusted, run, read as a secret, overwritten, deleted or open to the network.
+They are refused from a settings file that is in the git repository under review: the repository of ` + "`--repo`" + `,
+or of the working directory. Whoever can get a change merged could otherwise choose them. Keep them in the environment
+or in a file outside of the repository.
 
 Other variables:
 

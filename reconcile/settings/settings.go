@@ -57,8 +57,8 @@ func ClassOf(f *pflag.Flag) Class {
 // Setting declares flags that may also be set in the environment and in any settings file.
 func Setting(flags *pflag.FlagSet, names ...string) { declare(flags, "setting", names) }
 
-// Trust declares flags that decide what is trusted, run, read as a secret or overwritten. A settings file that lies in
-// the repository under review may not set them.
+// Trust declares flags that decide what is trusted, run, read as a secret, overwritten, deleted or open to the network.
+// A settings file that lies in the repository under review may not set them.
 func Trust(flags *pflag.FlagSet, names ...string) { declare(flags, "trust", names) }
 
 // declare panics on a name that is no flag: that is a mistake in the program, which every start of it shows.

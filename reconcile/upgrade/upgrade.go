@@ -14,12 +14,8 @@ import (
 	"slices"
 	"strings"
 
-	"cuelang.org/go/cue"
-	"cuelang.org/go/cue/ast"
-	"cuelang.org/go/cue/cuecontext"
-	"cuelang.org/go/cue/parser"
-
 	"bakehouse/reconcile/evaluate"
+	"bakehouse/reconcile/evaluate/engine"
 	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/rules"
 	"bakehouse/reconcile/source"
@@ -87,7 +83,7 @@ func Upgrade(
 		return nil, err
 	}
 	path := filepath.Join(repo, FileName)
-	pins, err := readPins(path)
+	pins, err := readPins(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -160,27 +156,22 @@ func packageName(repo string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	f, err := parser.ParseFile(path, b)
+	name, fields, err := engine.Fields("fleet.cue", b)
 	if err != nil {
 		return "", err
 	}
-	name := f.PackageName()
 	if name == "" {
 		return "", fmt.Errorf("%s has no package clause", path)
 	}
-	for _, d := range f.Decls {
-		if field, ok := d.(*ast.Field); ok {
-			if label, _, err := ast.LabelName(field.Label); err == nil && label == "programs" {
-				return "", fault.Hint(fmt.Errorf("%s: programs are pinned here, where upgrade does not write", field.Pos()),
-					"remove the field; upgrade writes it to %s", FileName)
-			}
-		}
+	if at, ok := fields["programs"]; ok {
+		return "", fault.Hint(fmt.Errorf("%s: programs are pinned here, where upgrade does not write", at),
+			"remove the field; upgrade writes it to %s", FileName)
 	}
 	return name, nil
 }
 
 // readPins reads FileName; no file is no pins.
-func readPins(path string) (map[schema.Platform]fleet.Program, error) {
+func readPins(ctx context.Context, path string) (map[schema.Platform]fleet.Program, error) {
 	pins := map[schema.Platform]fleet.Program{}
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -189,29 +180,16 @@ func readPins(path string) (map[schema.Platform]fleet.Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := cuecontext.New().CompileBytes(b, cue.Filename(path))
-	if err := v.Err(); err != nil {
-		return nil, err
+	found, err := evaluate.LoadPins(ctx, FileName, b)
+	if err != nil {
+		return nil, fault.Hint(err, "correct the file, or remove it and run upgrade again")
 	}
-	var file struct {
-		Programs map[string]struct {
-			Version string `json:"version"`
-			SHA256  string `json:"sha256"`
-		} `json:"programs"`
-	}
-	if err := v.Decode(&file); err != nil {
-		return nil, fault.Hint(fmt.Errorf("%s: %w", path, err), "remove the file and run upgrade again")
-	}
-	for k, p := range file.Programs {
-		platform, err := schema.ParsePlatform(k)
+	for name, p := range found {
+		platform, err := schema.ParsePlatform(name)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, fault.Hint(fmt.Errorf("%s: %w", path, err), "correct the file, or remove it and run upgrade again")
 		}
-		sum, err := schema.ParseDigest(p.SHA256)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", path, k, err)
-		}
-		pins[platform] = fleet.Program{Version: p.Version, SHA256: sum}
+		pins[platform] = p
 	}
 	return pins, nil
 }

@@ -104,3 +104,28 @@ func TestAnUpgradeThatFailsWritesNothing(t *testing.T) {
 		})
 	}
 }
+
+// The pins are evaluated as everything else is: by a process that may die of them.
+func TestPinsThatCannotBeReadAreAnErrorAtTheirLine(t *testing.T) {
+	alone(t)
+	for _, c := range []struct{ pins, want string }{
+		{"package acme\nimport \"math/bits\"\nx: bits.Lsh(1, 1000000000000000)\n", "programs.cue:3:4: "},
+		{"package acme\n\nprograms: \"linux/amd64\": version: 1\n", "programs.cue:3:35: "},
+		{"package acme\n\nprograms: {\n", "programs.cue:3:13: "},
+		{"package acme\n\nprograms: \"linux/amd64\": {version: \"1\", sha256: \"x\"}\n", "programs.cue:3:"},
+	} {
+		dir := repo(t, "package acme\n")
+		path := filepath.Join(dir, upgrade.FileName)
+		if err := os.WriteFile(path, []byte(c.pins), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := upgrade.Upgrade(t.Context(), dir, program.Places{Dir: folder(t, "x")}, "1.0.0", nil)
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) || fault.ExitCode(err) != fault.ExitError ||
+			fault.HintOf(err) == "" {
+			t.Errorf("%v, hint %q; want %s", err, fault.HintOf(err), c.want)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != c.pins {
+			t.Errorf("it wrote %s", got)
+		}
+	}
+}

@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"time"
 
+	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/format"
 	"cuelang.org/go/cue/parser"
+
+	"bakehouse/schema/fleet"
 )
 
 // RetireKey adds `retired` to a key in a file of keys/, whose other text stays but for how cue fmt would have it. The
@@ -48,4 +51,22 @@ func structAt(decls []ast.Decl, path ...string) *ast.StructLit {
 		}
 	}
 	return nil
+}
+
+// Fields are the fields that a file has at its top, as far as they are written with a name of their own, and its
+// package; nothing is evaluated.
+func Fields(file string, text []byte) (pkg string, at map[string]fleet.Pos, err error) {
+	f, err := parse(file, text)
+	if err != nil {
+		return "", nil, problemsOf(err, cue.Value{})
+	}
+	at = map[string]fleet.Pos{}
+	for _, d := range f.Decls {
+		if field, ok := d.(*ast.Field); ok {
+			if label, _, err := ast.LabelName(field.Label); err == nil {
+				at[label] = posOf(field.Pos())
+			}
+		}
+	}
+	return f.PackageName(), at, nil
 }
