@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 const (
 	unregisteredPause = time.Minute
+	firstRetry        = 30 * time.Second // after an update that reached no server; each further pause is twice as long
 	detachedUnit      = "bakehouse-agent-update"
 )
 
@@ -27,6 +29,8 @@ type RunOptions struct {
 	Note func(string)
 	// Ended reports how each update in this process ended; nil: not reported.
 	Ended func(Result)
+	// Check has the loop update now instead of at the interval's end; nil: nothing does.
+	Check <-chan os.Signal
 	// Replaced reports, after an update, that this program's file is another now; the loop then ends. nil: never.
 	Replaced func() bool
 }
@@ -35,7 +39,8 @@ type RunOptions struct {
 var ErrReplaced = errors.New("this program was replaced by an update")
 
 // Run updates at each interval until ctx ends. The settings are read again each time, since an update changes them.
-// What fails is noted and tried again at the next interval: nothing stops the loop.
+// What fails is noted and tried again at the next interval: nothing stops the loop. Where no server was reached, as
+// before the network is up, it is tried again soon, after pauses that grow to the interval.
 func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 	if o.Note == nil {
 		o.Note = func(string) {}
@@ -57,6 +62,8 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 		}
 		said = s
 	}
+	wait := func(d time.Duration) error { return wait(ctx, d, o.Check) }
+	retry := time.Duration(0)
 	for {
 		pause := unregisteredPause
 		s, err := a.files.Load()
@@ -67,14 +74,16 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 			note("this host is not registered: run bakehouse-agent register; the next look is in " + pause.String())
 		default:
 			pause = dueIn(a.opts.Now(), s.LastCheck, s.Interval())
+			if retry > 0 {
+				pause = min(retry, jitter(s.Interval()))
+			}
 		}
-		if err := wait(ctx, pause); err != nil {
+		if err := wait(pause); err != nil {
 			return nil
 		}
 		if err != nil || s.Registration == nil {
 			continue
 		}
-		// An attempt counts for the pace even if no server is reached: the next one is an interval away.
 		began := a.opts.Now()
 		if err := o.Update(ctx); err != nil && ctx.Err() == nil {
 			note("error: " + err.Error())
@@ -88,9 +97,9 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 			return ErrReplaced
 		}
 		if s, err := a.files.Load(); err == nil && s.LastCheck.Before(began.Truncate(time.Second)) {
-			if wait(ctx, jitter(s.Interval())) != nil {
-				return nil
-			}
+			retry = jitter(min(max(2*retry, firstRetry), s.Interval()))
+		} else {
+			retry = 0
 		}
 	}
 }
@@ -108,11 +117,14 @@ func dueIn(now, last time.Time, interval time.Duration) time.Duration {
 
 func jitter(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) }
 
-func wait(ctx context.Context, d time.Duration) error {
+// wait ends after d, or when somebody asks for a check, or with the error of ctx.
+func wait(ctx context.Context, d time.Duration, check <-chan os.Signal) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
+		return nil
+	case <-check:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -120,7 +132,9 @@ func wait(ctx context.Context, d time.Duration) error {
 }
 
 // Detached returns an Update for Run that runs program with args in its own unit, so that the package manager may
-// restart the service that Run runs in; nil if there is no systemd to do that, or the root is a sandbox.
+// restart the service that Run runs in; nil if there is no systemd to do that, or the root is a sandbox. That unit has
+// the proxy and certificates of our environment, which is where an administrator's drop-in puts them. A stop, as of the
+// whole system, is for the updater alone: it lets the package manager come to its end.
 func (a *Agent) Detached(program string, args ...string) func(context.Context) error {
 	if fi, err := os.Stat("/run/systemd/system"); a.opts.Root != "" || err != nil || !fi.IsDir() {
 		return nil
@@ -129,8 +143,10 @@ func (a *Agent) Detached(program string, args ...string) func(context.Context) e
 		return nil
 	}
 	return func(ctx context.Context) error {
-		c := exec.CommandContext(ctx, "systemd-run", append([]string{"--collect", "--wait", "--quiet",
-			"--unit=" + detachedUnit, "--description=Update of this host's monitoring agent", "--", program}, args...)...)
+		run := []string{"--collect", "--wait", "--quiet", "--unit=" + detachedUnit,
+			"--description=Update of this host's monitoring agent",
+			"--property=KillMode=mixed", "--property=TimeoutStopSec=" + stopTimeout}
+		c := exec.CommandContext(ctx, "systemd-run", slices.Concat(run, connecting(), []string{"--", program}, args)...)
 		// When our own service stops, only the waiting ends; the update goes on. systemd-run does not end for less than a
 		// kill, and systemd would wait for it.
 		c.WaitDelay = time.Second
@@ -141,6 +157,21 @@ func (a *Agent) Detached(program string, args ...string) func(context.Context) e
 		}
 		return nil
 	}
+}
+
+// stopTimeout is how long a package manager has to come to its end when the system goes down, as systemd has it.
+const stopTimeout = "10min"
+
+// connecting passes on the variables by which programs are told how to reach servers.
+func connecting() (args []string) {
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
+		for _, name := range []string{name, strings.ToLower(name)} {
+			if v, ok := os.LookupEnv(name); ok {
+				args = append(args, "--setenv="+name+"="+v)
+			}
+		}
+	}
+	return args
 }
 
 // ReplacedProgram returns a check for Run of whether the file that program names is still the one that it is now.

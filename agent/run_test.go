@@ -58,10 +58,7 @@ func TestTheLoopKeepsTheIntervalGiveOrTakeATenth(t *testing.T) {
 		var at []time.Duration
 		err := a.Run(ctx, RunOptions{Update: func(context.Context) error {
 			at = append(at, time.Since(began))
-			switch len(at) {
-			case 3, 4: // two that reach no server
-				return errors.New("unreachable")
-			case 8:
+			if len(at) == 8 {
 				stop()
 			}
 			checked(t, a)
@@ -86,6 +83,79 @@ func TestTheLoopKeepsTheIntervalGiveOrTakeATenth(t *testing.T) {
 			t.Errorf("the gaps %s do not vary", gaps)
 		}
 	})
+}
+
+// The network of a notebook or a virtual machine comes some time after the service.
+func TestAServerThatWasNotReachedIsAskedAgainSoonAndThenLessAndLess(t *testing.T) {
+	root := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		a := looping(t, root, true)
+		ctx, stop := context.WithCancel(t.Context())
+		began := time.Now()
+		var at []time.Duration
+		err := a.Run(ctx, RunOptions{Update: func(context.Context) error {
+			at = append(at, time.Since(began))
+			switch {
+			case len(at) == 12: // the network is there
+				checked(t, a)
+				return nil
+			case len(at) == 14:
+				stop()
+			case len(at) > 12:
+				checked(t, a)
+				return nil
+			}
+			return errors.New("unreachable")
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range at[1:] {
+			gap, want := at[i+1]-at[i], min(firstRetry<<min(i, 20), time.Hour)
+			if i >= 11 {
+				want = time.Hour
+			}
+			if gap < want/2 || gap > want*5/4 {
+				t.Errorf("tries %d and %d are %s apart, want about %s", i, i+1, gap, want)
+			}
+		}
+	})
+}
+
+func TestTheLoopChecksAtOnceWhenItIsAsked(t *testing.T) {
+	root := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		a := looping(t, root, true)
+		checked(t, a)
+		ctx, stop := context.WithCancel(t.Context())
+		check := make(chan os.Signal, 1)
+		began := time.Now()
+		time.AfterFunc(time.Minute, func() { check <- os.Interrupt })
+		err := a.Run(ctx, RunOptions{Check: check, Update: func(context.Context) error {
+			stop()
+			return nil
+		}})
+		if d := time.Since(began); err != nil || d != time.Minute {
+			t.Errorf("%v after %s", err, d)
+		}
+	})
+}
+
+func TestADetachedUpdateGetsThereAsTheServiceDoes(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "http://proxy.example:3128")
+	t.Setenv("no_proxy", "a b")
+	t.Setenv("SSL_CERT_FILE", "")
+	t.Setenv("LD_PRELOAD", "/x")
+	got := connecting()
+	for _, want := range []string{"--setenv=HTTPS_PROXY=http://proxy.example:3128", "--setenv=no_proxy=a b",
+		"--setenv=SSL_CERT_FILE="} {
+		if !slices.Contains(got, want) {
+			t.Errorf("%q has no %s", got, want)
+		}
+	}
+	if slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "LD_PRELOAD") }) {
+		t.Errorf("%q", got)
+	}
 }
 
 func TestTheLoopWaitsForARegistrationAndSaysSoOnce(t *testing.T) {

@@ -22,19 +22,19 @@ import (
 // docs/bakehouse-agent.8 is the page that the host program's own test writes.
 const (
 	goldenVersion = 11
-	goldenDeb     = "sha256:36dfa226ab34cb8cc1e7e33952bd452d5efa2f576bd30d580085852e003f8081"
-	goldenRpm     = "sha256:72958ff60bbd08de934fb97954206eb35ee3bc69fa95f4323ddedd59672ff248"
-	goldenTgz     = "sha256:6b50ef60911ecf904253ad6a35f113ee24ca88498d10b196c9826fb492086392"
+	goldenDeb     = "sha256:fd89add412a84496edf790481ee18230847ccc337bc922cba9ca03f1484e60fe"
+	goldenRpm     = "sha256:aa2da153f53b2ebbb20d02faa72cdc38ec73dbc0dfedc88c323c243168f90a34"
+	goldenTgz     = "sha256:6c507fc33aac7c403f153b26201dff07a71acda9b274e1024cd9afb31db4d3bf"
 )
 
 const (
-	goldenPkg = "sha256:1c6f6263c2e3d33c82dc201676099d4f419fdec7451554d362196e55d9b7a16e"
-	goldenMac = "sha256:7824bd72c5f8bd9b620a1c6b52b7b6ab4cc43291f6d2305cad5294790105638c"
+	goldenPkg = "sha256:0f844afde58f957053e16236b4bcdba8531220d584350a51fac0dfdacf8be6d5"
+	goldenMac = "sha256:19cbc25fb1a7366e0aedcddc90187885a1a8a2ff7f8202c5bb01219dadfd5c49"
 )
 
 var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef",
-	"0585aa8028d6cd24", "8b5b0d465fd64466", "edba94ee197c8e30", "73f7758fccaafe30", "6c3eec0b8ce904b6",
-	"3347265b6c603c55", "1ecde6da7b6f888c", "ff424d2b6122cc0e", "122294680cfcfdac"}
+	"7796aaaa2bb983ef", "b4cdff47a66761ba", "1204e3bffead6c1f", "aaf4b2fe853cb1ab", "6c3eec0b8ce904b6",
+	"3347265b6c603c55", "73f334c8a31aa452", "ff424d2b6122cc0e", "122294680cfcfdac"}
 
 func TestTheBytesOfThisBakeVersionHaveNotChanged(t *testing.T) {
 	st, src := newMemory(), repo{}

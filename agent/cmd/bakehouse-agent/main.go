@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,8 +26,8 @@ import (
 var version = "dev"
 
 func main() {
-	// A terminal that goes away ends an update like Ctrl-C does: before the installation, or after it.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	syscall.Umask(0o022) // what is private is made so: an administrator's umask is not for what a package brings
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
@@ -58,11 +59,13 @@ func command() *cobra.Command {
 Register the host once. From then on the service ("bakehouse-agent run"), or "bakehouse-agent update", asks the server
 for the host's package, verifies it against signed metadata and the accepted signature keys, and installs it.
 
-Exit codes: 0 done or nothing to do, 1 error, 3 something could not be verified and was refused.`,
+Exit codes: 0 done or nothing to do, 1 error, or the release failed here, 3 something could not be verified and was
+refused.`,
 		Version:           version,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		PersistentPreRun:  endWithTerminal,
 	}
 	f := c.PersistentFlags()
 	f.StringVar(&g.root, "root", "", "use `DIR` as / (a sandbox)")
@@ -74,6 +77,16 @@ Exit codes: 0 done or nothing to do, 1 error, 3 something could not be verified 
 		rollbackCommand(&g), versionCommand(), tufCommand())
 	cli.ExplainMistakes(c)
 	return c
+}
+
+// endWithTerminal has a command end like at Ctrl-C when its terminal goes away: before an installation, or after it.
+// nohup keeps it going. In run, the signal is for something else.
+func endWithTerminal(c *cobra.Command, _ []string) {
+	if c.Name() == "run" || signal.Ignored(syscall.SIGHUP) {
+		return
+	}
+	ctx, _ := signal.NotifyContext(c.Context(), syscall.SIGHUP)
+	c.SetContext(ctx)
 }
 
 // agent makes the updater that a command drives.
@@ -152,6 +165,10 @@ func (g *global) finish(w io.Writer, r agent.Result, asJSON bool, err error) err
 	if err != nil {
 		return err
 	}
+	if r.State == schema.StateFailed { // an earlier run found out, and nothing has changed since
+		return fault.Hint(errors.New("this host is not on the release that it should have: "+r.Error),
+			"mend what is wrong, then: bakehouse-agent update --retry")
+	}
 	return werr
 }
 
@@ -159,7 +176,7 @@ func runCommand(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
 		Short: "Update at each interval (the service)",
-		Long: `Update at each interval until stopped. This is what the service runs.
+		Long: `Update at each interval until stopped. This is what the service runs. SIGHUP means: check now.
 
 Under systemd, each update runs in its own unit, so that installing a new version of this program does not stop it.`,
 		Args: cobra.NoArgs,
@@ -177,7 +194,11 @@ Under systemd, each update runs in its own unit, so that installing a new versio
 				args = append(args, "--logfile", g.logFile)
 			}
 			note := func(s string) { fmt.Fprintln(c.ErrOrStderr(), strings.TrimSpace(s)) }
-			o := agent.RunOptions{Update: a.Detached(program, args...), Note: note, Replaced: agent.ReplacedProgram(program)}
+			check := make(chan os.Signal, 1)
+			if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+				signal.Notify(check, syscall.SIGHUP)
+			}
+			o := agent.RunOptions{Check: check, Update: a.Detached(program, args...), Note: note, Replaced: agent.ReplacedProgram(program)}
 			if !g.quiet {
 				o.Ended = func(r agent.Result) { note(r.String()) }
 			}
