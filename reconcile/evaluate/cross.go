@@ -153,10 +153,15 @@ func (b *builder) updater(value map[string]fleet.Value) {
 
 // keysProblems checks the names of keys in a rule for the updater, whose own error would not say where the key is.
 func (b *builder) keysProblems(v fleet.Value) (ps fleet.Problems) {
+	seen := map[string]fleet.Pos{}
 	for _, item := range v.Items {
 		name := item.Text()
 		p := fleet.Problem{Pos: item.Pos}
+		first, twice := seen[name]
+		seen[name] = item.Pos
 		switch k := b.fleet.Keys[name]; {
+		case twice && item.IsText():
+			p.Msg, p.Also = fmt.Sprintf("key %q is here twice, and counts once", name), []fleet.Pos{first}
 		case k == nil && item.IsText():
 			p.Msg = fmt.Sprintf("there is no key %q", name)
 			if near := fleet.Nearest("%s", name, slices.Collect(maps.Keys(b.fleet.Keys))); near != "" {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"bakehouse/reconcile/evaluate/archive"
 	"bakehouse/reconcile/evaluate/cache"
@@ -45,11 +46,48 @@ func (r *Repo) Output(ctx context.Context, plugin string, in fleet.Inputs,
 	out, pending, err := output.Decode(p.Plugin, in, n)
 	if err != nil {
 		if ps := (fleet.Problems)(nil); errors.As(err, &ps) {
+			blame(ps, p.Plugin, params)
 			err = ps.WithoutTexts(p.SecretsOf(params)).Err()
 		}
 		return nil, err
 	}
 	return out, r.fill(ctx, p, out, pending)
+}
+
+// blame moves what is wrong with what a shipped plugin makes from its own lines to those of a rule: nobody can change
+// the plugin, so it is the values. An empty struct has no place of its own in the output, and is the likeliest.
+func blame(ps fleet.Problems, p *fleet.Plugin, params map[string]fleet.Value) {
+	if !p.Shipped {
+		return
+	}
+	var first, empty fleet.Pos
+	var walk func(v fleet.Value)
+	walk = func(v fleet.Value) {
+		if first.IsZero() {
+			first = v.Pos
+		}
+		if v.IsStruct() && len(v.Fields) == 0 {
+			empty = v.Pos
+		}
+		for _, item := range v.Items {
+			walk(item)
+		}
+		for _, f := range v.Fields {
+			walk(f.Value)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		walk(params[name])
+	}
+	at := empty
+	if at.IsZero() {
+		at = first
+	}
+	for i := range ps {
+		if strings.HasPrefix(ps[i].Pos.File, p.Home) && !at.IsZero() {
+			ps[i].Also, ps[i].Pos = append([]fleet.Pos{ps[i].Pos}, ps[i].Also...), at
+		}
+	}
 }
 
 // Settings are all parameters of a plugin of the fleet with their values in force, defaults included.

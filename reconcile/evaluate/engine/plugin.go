@@ -7,6 +7,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -206,9 +207,14 @@ func (p *plugin) problems(err error, value cue.Value, params map[string]fleet.Va
 	for i, found := range all {
 		all[i] = p.hidden(found, len(secrets) > 0)
 		if m := unset.FindStringSubmatch(found.Msg); m != nil {
-			missing = append(missing, fleet.Problem{Pos: found.Pos,
+			lacks := fleet.Problem{Pos: found.Pos,
 				Msg:  fmt.Sprintf("plugin %s needs the parameter %s, which no rule sets", p.name, m[1]),
-				Hint: "set it by a rule, or give it a default in the plugin"})
+				Hint: "set it by a rule, or give it a default in the plugin"}
+			if at := givenAt(params, names(found.Path[min(2, len(found.Path)):])); !at.IsZero() {
+				lacks.Pos, lacks.Also = at, []fleet.Pos{found.Pos}
+				lacks.Hint = "set it beside what the rule gives there"
+			}
+			missing = append(missing, lacks)
 		}
 	}
 	if len(missing) > 0 {
@@ -218,6 +224,32 @@ func (p *plugin) problems(err error, value cue.Value, params map[string]fleet.Va
 		all[i].Msg = "plugin " + p.name + ": " + strings.TrimPrefix(all[i].Msg, "plugin.")
 	}
 	return all.WithoutTexts(secrets)
+}
+
+// givenAt is where rules give what is at a path of the parameters, or what it would be in.
+func givenAt(params map[string]fleet.Value, path []string) (at fleet.Pos) {
+	if len(path) == 0 {
+		return at
+	}
+	v, ok := params[path[0]]
+	for _, name := range path[1:] {
+		if !ok {
+			break
+		}
+		at, ok = v.Pos, false
+		for _, f := range v.Fields {
+			if f.Name == name {
+				v, ok = f.Value, true
+			}
+		}
+		if i, err := strconv.Atoi(name); err == nil && i < len(v.Items) && !ok {
+			v, ok = v.Items[i], true
+		}
+	}
+	if ok {
+		at = v.Pos
+	}
+	return at
 }
 
 // hidden is what CUE says of an evaluation without secrets: what it says of parameters that are none can stay, unless
