@@ -87,7 +87,7 @@ func TestCheckmkRefusesWhatTheAgentWouldMisread(t *testing.T) {
 		"an MRPE line that is a comment": {`agent: "vendor/agent", mrpe: [{name: "#a", command: "/bin/x"}]`, "name"},
 		"a plug-in outside its folder":   {`agent: "vendor/agent", plugins: [{name: "../x", content: ""}]`, "name"},
 		"a plug-in without bytes": {`agent: "vendor/agent", only_from: "::1", plugins: [{name: "x"}]`,
-			"not exactly one of content, source, program, directory and link"},
+			"not exactly one of content, source, program, directory, link and tree"},
 		"an interval without a unit": {`agent: "vendor/agent", plugins: [{name: "x", content: "", interval: "300"}]`,
 			"interval"},
 		"an interval of none": {`agent: "vendor/agent", plugins: [{name: "x", content: "", interval: "0s"}]`,

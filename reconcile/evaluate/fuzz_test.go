@@ -86,7 +86,7 @@ func checkLoad(t *testing.T, fsys fs.FS, l engine.Limits) {
 			if !path.IsAbs(file.Path) || path.Clean(file.Path) != file.Path || strings.ContainsAny(file.Path, "\n\x00") {
 				t.Errorf("path %q", file.Path)
 			}
-			if (file.Content == nil) == (file.Repo == "" && file.URL == "" && !file.Program) || file.Mode&^0o777 != 0 {
+			if file.Regular() != (file.Content != nil || file.Repo != "" || file.URL != "" || file.Program) {
 				t.Errorf("file %+v", file)
 			}
 			if file.Member != "" && (file.Repo == "") == (file.URL == "") || file.ByProvenance() == file.Archive.IsZero() {

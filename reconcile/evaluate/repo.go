@@ -160,28 +160,67 @@ func paramsKey(params map[string]fleet.Value) string {
 	return string(b)
 }
 
-// fill takes size and digest of what the output takes from the repo.
+// fill takes size and digest of what the output takes from the repo, and puts the files of trees in.
 func (r *Repo) fill(ctx context.Context, p *plugin, out *fleet.Output, pending []output.Pending) error {
 	var ps fleet.Problems
+	trees := map[int]bool{} // in out.Files
 	for _, s := range pending {
-		f := &out.Files[s.File]
-		err := r.sources.fill(ctx, f)
-		if err == nil {
+		if s.Tree {
+			trees[s.File] = true
 			continue
 		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		if err := r.sources.fill(ctx, &out.Files[s.File]); err != nil {
+			ps = append(ps, sourceProblem(p, out.Files[s.File], s, err))
 		}
-		at := s.Pos
-		if m := (*archive.MissingError)(nil); errors.As(err, &m) {
-			at = s.Member
+	}
+	if len(trees) > 0 {
+		taken := map[string]bool{}
+		files := []fleet.File{}
+		for i, f := range out.Files {
+			if !trees[i] {
+				taken[f.Path], files = true, append(files, f)
+			}
 		}
-		found := fleet.Problem{Pos: at, Msg: fmt.Sprintf("plugin %s: file %s: %s: %v", p.Name, f.Path, s.Source, err),
-			Hint: fault.HintOf(err)}
-		if found.Pos.IsZero() {
-			found.Pos = fleet.Pos{File: p.Home}
+		from := map[string]fleet.File{}
+		for _, s := range pending {
+			if !s.Tree {
+				continue
+			}
+			top := out.Files[s.File]
+			more, err := r.sources.tree(ctx, p.Name, top, s, taken)
+			if err != nil {
+				ps = append(ps, sourceProblem(p, top, s, err))
+			}
+			for _, f := range more {
+				if first, ok := from[f.Path]; ok {
+					ps = append(ps, fleet.Problem{Pos: top.Pos, Also: []fleet.Pos{first.Pos},
+						Msg: fmt.Sprintf("plugin %s: the trees at %s and %s both have %s", p.Name, first.Path, top.Path,
+							f.Path)})
+					break
+				}
+				from[f.Path] = top
+			}
+			files = append(files, more...)
 		}
-		ps = append(ps, found)
+		slices.SortFunc(files, func(a, b fleet.File) int { return strings.Compare(a.Path, b.Path) })
+		out.Files = files
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	return ps.Err()
+}
+
+// sourceProblem says where what is wrong with a source is written.
+func sourceProblem(p *plugin, f fleet.File, s output.Pending, err error) fleet.Problem {
+	at := s.Pos
+	if m := (*archive.MissingError)(nil); errors.As(err, &m) && !s.Member.IsZero() {
+		at = s.Member
+	}
+	found := fleet.Problem{Pos: at, Msg: fmt.Sprintf("plugin %s: file %s: %s: %v", p.Name, f.Path, s.Source, err),
+		Hint: fault.HintOf(err)}
+	if found.Pos.IsZero() {
+		found.Pos = fleet.Pos{File: p.Home}
+	}
+	return found
 }

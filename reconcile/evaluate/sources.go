@@ -20,6 +20,7 @@ type sources struct {
 	cache *cache.Cache
 	mu    sync.Mutex
 	seen  map[sourceName]sourceFile
+	trees map[sourceName][]sourcefile.Node
 }
 
 // sourceName is a file of the repo, or a member of it.
@@ -32,7 +33,8 @@ type sourceFile struct {
 }
 
 func newSources(fsys fs.FS, c *cache.Cache) *sources {
-	return &sources{fsys: fsys, cache: c, repo: sourcefile.New(fsys), seen: map[sourceName]sourceFile{}}
+	return &sources{fsys: fsys, cache: c, repo: sourcefile.New(fsys), seen: map[sourceName]sourceFile{},
+		trees: map[sourceName][]sourcefile.Node{}}
 }
 
 // fill takes size and digest of a file that is in the repo, or in an archive there.

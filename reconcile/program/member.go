@@ -1,6 +1,7 @@
 package program
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"sync"
 
 	"bakehouse/reconcile/evaluate/archive"
+	"bakehouse/reconcile/evaluate/sourcefile"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
@@ -44,13 +46,22 @@ func (s *Sources) Close() error {
 			errs = append(errs, a.bytes.Close())
 		}
 	}
+	for _, w := range s.wholes {
+		if w.bytes != nil {
+			errs = append(errs, w.bytes.Close())
+		}
+	}
 	clear(s.members)
+	clear(s.wholes)
 	clear(s.archives)
 	return errors.Join(errs...)
 }
 
 // member opens a file that a plugin takes from an archive.
 func (s *Sources) member(f fleet.File) (io.ReadCloser, error) {
+	if f.Tree {
+		return s.piece(f)
+	}
 	m := lookup(s, s.members, f.SHA256)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -66,6 +77,38 @@ func (s *Sources) member(f fleet.File) (io.ReadCloser, error) {
 		m.bytes, m.size = out, int64(size)
 	}
 	return io.NopCloser(io.NewSectionReader(m.bytes, 0, m.size)), nil
+}
+
+// whole is all files of an archive of the repo, taken out in one go.
+type whole struct {
+	mu     sync.Mutex
+	bytes  *os.File
+	pieces sourcefile.Pieces
+}
+
+// piece opens a file that comes with others of an archive of the repo: of thousands, each by itself would take an open
+// file and a walk through the archive.
+func (s *Sources) piece(f fleet.File) (io.ReadCloser, error) {
+	w := lookup(s, s.wholes, schema.DigestOf([]byte(f.Repo)))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.bytes == nil {
+		out, err := private()
+		if err != nil {
+			return nil, err
+		}
+		buffered := bufio.NewWriterSize(out, 1<<20)
+		pieces, err := s.repo.CopyAll(s.ctx, buffered, f.Repo)
+		if err = errors.Join(err, buffered.Flush()); err != nil {
+			return nil, errors.Join(err, out.Close())
+		}
+		w.bytes, w.pieces = out, pieces
+	}
+	p, ok := w.pieces[f.Member]
+	if !ok {
+		return nil, fmt.Errorf("%s has no member %q", f.Repo, f.Member)
+	}
+	return io.NopCloser(io.NewSectionReader(w.bytes, p.At, p.Size)), nil
 }
 
 // take copies a member out of its archive.

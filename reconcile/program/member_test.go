@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -135,4 +136,52 @@ func (l *lockedMemory) Create(ctx context.Context, key string, r io.Reader) erro
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.memory.Create(ctx, key, r)
+}
+
+// Thousands of files of one archive are taken out in one go, and the limit on open files does not count.
+func TestTheFilesOfATreeAreTakenOutTogether(t *testing.T) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	text := func(i int) string { return strings.Repeat(fmt.Sprint(i, " "), i%9) }
+	const n = 3000
+	for i := range n {
+		h := &tar.Header{Name: fmt.Sprintf("app/%d", i), Mode: 0o644, Size: int64(len(text(i)))}
+		if i == 7 { // a hard link in between counts for nothing
+			h = &tar.Header{Name: "app/7", Typeflag: tar.TypeLink, Linkname: "app/6"}
+		}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, text(i)[:h.Size]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	src := program.Places{}.Sources(t.Context(), nil, fstest.MapFS{"x.tar": {Data: b.Bytes()}}, &fleet.Fleet{})
+	defer src.Close()
+	var open []io.Closer
+	for i := range n {
+		name := i
+		if i == 7 {
+			name = 6
+		}
+		r, err := src.Open(fleet.File{Repo: "x.tar", Member: fmt.Sprintf("app/%d", name), Tree: true}, amd64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, r)
+		if got, err := io.ReadAll(r); err != nil || string(got) != text(name) {
+			t.Fatalf("%d: %q, %v", i, got, err)
+		}
+	}
+	if _, err := src.Open(fleet.File{Repo: "x.tar", Member: "app/none", Tree: true}, amd64); err == nil {
+		t.Error("a member that is not there opens")
+	}
+	for _, r := range open {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }

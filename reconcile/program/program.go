@@ -73,7 +73,8 @@ func (l lineWriter) Write(b []byte) (int, error) {
 func (p Places) Sources(ctx context.Context, st Store, repo fs.FS, f *fleet.Fleet) *Sources {
 	return &Sources{ctx: ctx, places: p, store: st, most: maxFetched, repo: sourcefile.New(repo), pins: f.Programs,
 		found: map[schema.Platform]*find{}, urls: map[schema.Digest]*find{},
-		members: map[schema.Digest]*member{}, archives: map[schema.Digest]*fetchedArchive{}}
+		members: map[schema.Digest]*member{}, archives: map[schema.Digest]*fetchedArchive{},
+		wholes: map[schema.Digest]*whole{}}
 }
 
 // Sources implements bake.Sources. It is safe for concurrent use if the repo's FS is. Close it after use.
@@ -90,6 +91,7 @@ type Sources struct {
 
 	members  map[schema.Digest]*member // by File.SHA256
 	archives map[schema.Digest]*fetchedArchive
+	wholes   map[schema.Digest]*whole // by File.Repo
 }
 
 type find struct {

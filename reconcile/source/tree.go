@@ -288,6 +288,21 @@ func (f *treeFS) ReadFile(name string) ([]byte, error) {
 	return b, nil
 }
 
+// ReadLink is where a symbolic link leads, as it is committed.
+func (f *treeFS) ReadLink(name string) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i, hash, err := f.lookup("readlink", name)
+	if err == nil && i.mode&fs.ModeSymlink == 0 {
+		err = &fs.PathError{Op: "readlink", Path: name, Err: errors.New("not a link")}
+	}
+	if err != nil {
+		return "", err
+	}
+	_, b, err := readObject(f.store, plumbing.BlobObject, hash)
+	return string(b), f.missing(err, "blob", hash, name)
+}
+
 // HashOf is the name of a blob, which is a hash of its bytes.
 func (f *treeFS) HashOf(name string) (string, error) {
 	f.mu.Lock()

@@ -49,6 +49,7 @@ type File struct {
 	URL     string        // where reconcile fetches it, once
 	Archive schema.Digest // of what URL has, if Member is taken from it
 	Member  string        // the file is this member of the archive at Repo or URL
+	Tree    bool          // it comes with others of the archive at Repo
 	Program bool          // the pinned host program of the platform
 	Pos     Pos           // where the plugin declares it, or the rule that a shipped plugin takes it from
 	Source  Pos           // where URL, or Member if there is one, is named

@@ -34,6 +34,7 @@ type Table struct {
 
 type entry struct {
 	kind  kind
+	exec  bool
 	inode [3]uint32
 	link  string
 	name  string
@@ -79,7 +80,7 @@ func read(ctx context.Context, r io.ReaderAt, size int64, b bounds) (*Table, err
 			return nil, fmt.Errorf("an archive with too many members or too long names: at most %d, and %d bytes", b.Members,
 				b.Names)
 		}
-		e := entry{kind: it.kind, inode: it.inode, link: it.link}
+		e := entry{kind: it.kind, exec: it.exec, inode: it.inode, link: it.link}
 		if e.kind == regular {
 			h := sha256.New()
 			if e.size, err = io.Copy(h, inflated.reader(w)); err != nil {

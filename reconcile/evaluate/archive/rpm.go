@@ -46,7 +46,7 @@ func (w *cpioWalker) next() (item, error) {
 	if err != nil {
 		return item{}, err
 	}
-	it := item{name: m.Name}
+	it := item{name: m.Name, exec: m.Mode&0o111 != 0}
 	switch m.Mode & 0o170000 {
 	case 0o100000:
 		it.kind = regular

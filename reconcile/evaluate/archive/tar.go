@@ -58,7 +58,7 @@ func (w *tarWalker) next() (item, error) {
 	if err != nil {
 		return item{}, err
 	}
-	it := item{name: h.Name, link: h.Linkname}
+	it := item{name: h.Name, link: h.Linkname, exec: h.Mode&0o111 != 0}
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
 		it.kind = regular

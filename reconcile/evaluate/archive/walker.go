@@ -33,6 +33,7 @@ type item struct {
 	name string // as the archive writes it
 	kind kind
 	link string // where a link leads, as the archive writes it
+	exec bool   // somebody may execute it
 	// inode tells members that share their content; all but one of them may be without. Zero: it shares nothing.
 	inode [3]uint32
 }

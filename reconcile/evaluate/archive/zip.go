@@ -49,7 +49,7 @@ func (w *zipWalker) next() (item, error) {
 	}
 	f := w.files[0]
 	w.files = w.files[1:]
-	it := item{name: f.Name}
+	it := item{name: f.Name, exec: f.Mode()&0o111 != 0}
 	switch mode := f.Mode(); mode.Type() {
 	case fs.ModeDir:
 		it.kind = directory

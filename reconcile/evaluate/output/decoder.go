@@ -16,6 +16,9 @@ type Pending struct {
 	Pos    fleet.Pos // of the source
 	Member fleet.Pos // of the member, if the source is an archive
 	Source string    // as the plugin gives it
+	// Tree is that File stands for all that lies in the folder Repo, or with Archive in the folder Member of that
+	// archive. With Folders, the directories among them are the package's own.
+	Tree, Archive, Folders bool
 }
 
 // decoder checks what a plugin yields. Parameters have gone into it, so nothing is taken to be well-formed.

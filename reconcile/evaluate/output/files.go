@@ -15,7 +15,7 @@ import (
 
 func (d *decoder) file(name string, n *result.Node) fleet.File {
 	f := fleet.File{Path: name, Mode: 0o644, Pos: d.place(n)}
-	if err := checkPath(name, d.p.Name); err != nil {
+	if err := CheckPath(name, d.p.Name); err != nil {
 		d.refuse(n, "file %s: %v", result.Quote(name), err)
 	}
 	if mode := n.Get("mode"); mode != nil {
@@ -27,19 +27,21 @@ func (d *decoder) file(name string, n *result.Node) fleet.File {
 	}
 	f.Owner, f.Group = d.owner(n.Get("owner"), name), d.owner(n.Get("group"), name)
 	content, source, program, link := n.Get("content"), n.Get("source"), n.Get("program"), n.Get("link")
-	kinds := 0
-	for _, part := range []*result.Node{content, source, program, link, n.Get("directory")} {
+	tree, kinds := n.Get("tree"), 0
+	for _, part := range []*result.Node{content, source, program, link, tree, n.Get("directory")} {
 		if part != nil {
 			kinds++
 		}
 	}
 	switch {
 	case kinds != 1:
-		d.refuse(n, "file %s has not exactly one of content, source, program, directory and link", name)
+		d.refuse(n, "file %s has not exactly one of content, source, program, directory, link and tree", name)
 	case link != nil:
 		return d.link(name, n)
 	case n.Get("directory") != nil:
 		return d.directory(f, n)
+	case tree != nil:
+		d.tree(&f, tree, n)
 	case content != nil:
 		f.Content = []byte(content.Text)
 		f.SHA256, f.Size = schema.DigestOf(f.Content), int64(len(f.Content))
@@ -84,17 +86,17 @@ func (d *decoder) link(name string, n *result.Node) fleet.File {
 	return f
 }
 
-// checkPath accepts what a package may put on a host.
-func checkPath(name, plugin string) error {
+// CheckPath accepts what a package may put on a host.
+func CheckPath(name, plugin string) error {
 	switch {
 	case !path.IsAbs(name) || path.Clean(name) != name || name == "/":
 		return fmt.Errorf("the path is not absolute and clean")
-	case len(name) > 1024 || !utf8.ValidString(name) || control(name):
-		return fmt.Errorf("the path is too long or holds control characters")
+	case len(name) > 1024 || !utf8.ValidString(name) || control(name) || strings.Contains(name, "\\"):
+		return fmt.Errorf("the path is too long or holds control characters or backslashes")
 	}
 	for part := range strings.SplitSeq(name, "/") {
-		if len(part) > 255 {
-			return fmt.Errorf("a part of the path is longer than 255 bytes")
+		if len(part) > 246 { // dpkg and rpm unpack to a name that is 9 longer, and 255 is all
+			return fmt.Errorf("a part of the path is longer than 246 bytes")
 		}
 	}
 	for _, dir := range nobodys {

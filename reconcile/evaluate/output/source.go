@@ -61,6 +61,35 @@ func (d *decoder) source(f *fleet.File, n *result.Node) {
 	}
 }
 
+// tree decodes where all files below f come from.
+func (d *decoder) tree(f *fleet.File, n, owns *result.Node) {
+	before := len(d.pending)
+	if n.Kind != result.Struct {
+		d.repo(f, n, "tree", fleet.Pos{})
+	} else {
+		from, member := n.Get("archive"), n.Get("member")
+		if from == nil || n.Get("url") != nil || n.Get("sha256") != nil {
+			d.refuse(n, "file %s: a tree is a folder of the repo or of an archive there: what an archive at a URL "+
+				"holds is not known before it is fetched, so commit it", f.Path)
+			return
+		}
+		if member != nil {
+			if f.Member = archive.Clean(member.Text); f.Member == "" || control(member.Text) {
+				d.refuse(member, "file %s: member %s is not the path of a folder inside an archive", f.Path,
+					result.Quote(member.Text))
+			}
+		}
+		d.repo(f, from, "archive", member.At())
+	}
+	for i := range d.pending[before:] {
+		p := &d.pending[before+i]
+		p.Tree, p.Archive = true, n.Kind == result.Struct
+		for _, field := range []string{"mode", "owner", "group"} {
+			p.Folders = p.Folders || owns.Get(field) != nil
+		}
+	}
+}
+
 // repo decodes a path in the repo; field says which it is.
 func (d *decoder) repo(f *fleet.File, n *result.Node, field string, member fleet.Pos) {
 	f.Repo = inRepo(d.p, n.Text)
@@ -68,7 +97,8 @@ func (d *decoder) repo(f *fleet.File, n *result.Node, field string, member fleet
 		d.refuse(n, "file %s: %s %s is not a clean path inside the repo", f.Path, field, result.Quote(n.Text))
 		return
 	}
-	d.pending = append(d.pending, Pending{d.index, n.At(), member, field + " " + string(result.Quote(n.Text))})
+	d.pending = append(d.pending, Pending{File: d.index, Pos: n.At(), Member: member,
+		Source: field + " " + string(result.Quote(n.Text))})
 }
 
 // inRepo is where in the repo a plugin's source is: beside the plugin, or from the top if it says so or is shipped.

@@ -132,6 +132,19 @@ func (w *worktree) Open(name string) (fs.File, error) {
 // Stat describes name without following anything.
 func (w *worktree) Stat(name string) (fs.FileInfo, error) { return w.look("stat", name) }
 
+// ReadLink is where a symbolic link leads.
+func (w *worktree) ReadLink(name string) (string, error) {
+	st, err := w.look("readlink", name)
+	if err == nil && st.Mode()&fs.ModeSymlink == 0 {
+		err = &fs.PathError{Op: "readlink", Path: name, Err: errors.New("not a link")}
+	}
+	if err != nil {
+		return "", err
+	}
+	to, err := os.Readlink(filepath.Join(w.dir, filepath.FromSlash(name)))
+	return filepath.ToSlash(to), err
+}
+
 // filter refuses what would be refused once it is committed.
 func (w *worktree) filter(name string) error {
 	w.mu.Lock()
