@@ -46,11 +46,18 @@ func (s *stage) repository(ctx context.Context) error {
 	s.env["BAKEHOUSE_KEY_DIR"] = s.path("private")
 	s.env["BAKEHOUSE_STORE"] = s.path("store")
 	s.env["BAKEHOUSE_SERVE_WATCH"] = "200ms" // nobody shall wait for the server to look at the store
-	// What the commands keep for their next run goes with the demo; the go command's own cache stays where it is.
-	s.env["XDG_CACHE_HOME"] = s.path("cache")
-	if cache, err := exec.CommandContext(ctx, "go", "env", "GOCACHE").Output(); err == nil {
+	// What the commands keep for their next run goes with the demo, as do the go command's counters; its settings and
+	// its cache stay where they are.
+	if config, err := os.UserConfigDir(); err == nil && os.Getenv("GOENV") == "" {
+		s.env["GOENV"] = filepath.Join(config, "go", "env")
+	}
+	s.env["XDG_CONFIG_HOME"] = s.path("config")
+	ask := exec.CommandContext(ctx, "go", "env", "GOCACHE")
+	ask.Env = append(os.Environ(), "XDG_CONFIG_HOME="+s.env["XDG_CONFIG_HOME"])
+	if cache, err := ask.Output(); err == nil {
 		s.env["GOCACHE"] = strings.TrimSpace(string(cache))
 	}
+	s.env["XDG_CACHE_HOME"] = s.path("cache")
 	if err := os.WriteFile(s.path("password"), []byte(rand.Text()+"\n"), 0o600); err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func Command() *cobra.Command {
 		Short: "Show the main job on this machine: a fleet baked, served, updated and attacked",
 		Long: `Makes a fleet repository in a temporary directory, creates keys, reconciles, serves on loopback over TLS, registers
 three hosts in sandbox directories, installs and updates them, and then shows four refusals. Nothing outside the
-temporary directory and Go's build cache is touched, and no service is installed. It needs git, and Go unless the host
+temporary directory and Go's caches is touched, and no service is installed. It needs git, and Go unless the host
 programs are in the directory "programs" beside the executable. Interrupt it at any moment: it cleans up.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

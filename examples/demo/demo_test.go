@@ -70,8 +70,14 @@ func perform(t *testing.T, interruptAt string, hit func(printed string), args ..
 	}
 	cmd.Stdout, cmd.Stderr = w, &errs
 	err = cmd.Run()
-	if _, err := os.Lstat(filepath.Join(filepath.Dir(exe), ".cache")); err == nil {
-		t.Error("it wrote into the user's cache directory")
+	home, readErr := os.ReadDir(filepath.Dir(exe))
+	if readErr != nil {
+		t.Fatal(readErr)
+	}
+	for _, e := range home {
+		if e.Name() != filepath.Base(exe) {
+			t.Errorf("it wrote into the user's home: %s", e.Name())
+		}
 	}
 	left, readErr := os.ReadDir(tmp)
 	if readErr != nil {

@@ -22,8 +22,9 @@ func keyList() *cobra.Command {
 called.
 
 States: usable; elsewhere (its private half is not on this machine); corrupt; exposed (others can read its file);
-not yet valid; expired; retired. EXPIRES adds "expiring" or "critical" as keyExpiry in fleet.cue has it (default 90
-and 30 days before).`,
+mismatch (its file is of another key); not yet valid; expired; retired. A file of an earlier version does not show
+which key it is of without its passphrase: usable (not checked). "key passphrase" writes it again. EXPIRES adds
+"expiring" or "critical" as keyExpiry in fleet.cue has it (default 90 and 30 days before).`,
 		Example: "  bakehouse key list\n  bakehouse key list --json",
 		Args:    cobra.NoArgs,
 	}
@@ -57,7 +58,8 @@ func printKeys(out io.Writer, infos []keys.Info) error {
 	w := console.NewTable(out)
 	fmt.Fprintln(w, "NAME\tUSES\tTYPE\tID\tEXPIRES\tSTATE")
 	for _, i := range infos {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%.16s\t%s\t%s\n", i.Name, strings.Join(i.Uses, ","), i.Type, i.ID, keyEnd(&i), i.State)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.16s\t%s\t%s\n", i.Name, strings.Join(i.Uses, ","), i.Type, i.ID, keyEnd(&i),
+			i.StateText())
 	}
 	return w.Flush()
 }

@@ -63,7 +63,7 @@ func printKey(out io.Writer, i *keys.Info) error {
 	if i.Retired != nil {
 		row("retired", i.Retired.Format(time.RFC3339))
 	}
-	row("state", i.State)
+	row("state", i.StateText())
 	if i.Why != "" {
 		row("why", i.Why)
 	}

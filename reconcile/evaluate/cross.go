@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -142,6 +143,18 @@ func (b *builder) noPlugin(name string, at fleet.Pos) {
 func (b *builder) updater(value map[string]fleet.Value) {
 	if v, ok := value["keys"]; ok {
 		b.ps = append(b.ps, b.keysProblems(v)...)
+	}
+	if v, ok := value["threshold"]; ok {
+		most := 0
+		for _, k := range b.fleet.Keys {
+			if k.Retired.IsZero() && k.Has(fleet.UsePackage) {
+				most++
+			}
+		}
+		if n, err := strconv.Atoi(string(v.JSON)); err == nil && n > most && most > 0 {
+			b.problemAt(v.Pos, "updater.threshold: %d is out of range: want 1 to %d, the number of keys that sign "+
+				"packages", n, most)
+		}
 	}
 	if v, ok := value["interval"]; ok {
 		if d, err := schema.ParseDuration(v.Text()); err == nil && time.Duration(d) < 10*time.Minute {

@@ -41,7 +41,8 @@ func (e edge) plugin() string {
 
 // wrongAnywhere are values that are at the edge of what most parameters take, or of another type.
 var wrongAnywhere = []string{`""`, `" "`, `" x"`, `"x "`, `"a\nb"`, `"a\tb"`, `"\u0000"`, `"é"`, `"\u2028"`, `"-x"`,
-	`"../x"`, `"%n"`, `"$(id)"`, `"a'b\"c\\d"`, `"` + strings.Repeat("a", 5000) + `"`, `0`, `-1`, `99999999999999999999`,
+	`"../x"`, `"%n"`, `"$(id)"`, `"a'b\"c\\d"`,
+	`"` + strings.Repeat("a", 5000) + `"`, `0`, `-1`, `99999999999999999999`,
 	`1.5`, `true`, `null`, `[]`, `[""]`, `["a", "a"]`, `["a\nb"]`, `{}`, `{a: 1}`}
 
 // base is what a plugin needs besides, in the repo of repoOfEdges.

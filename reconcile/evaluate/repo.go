@@ -84,6 +84,12 @@ func blame(ps fleet.Problems, p *fleet.Plugin, params map[string]fleet.Value) {
 		at = first
 	}
 	for i := range ps {
+		at := at
+		for name, v := range params {
+			if strings.HasPrefix(ps[i].Msg, "plugin "+p.Name+": "+name+": ") {
+				at = v.Pos
+			}
+		}
 		if strings.HasPrefix(ps[i].Pos.File, p.Home) && !at.IsZero() {
 			ps[i].Also, ps[i].Pos = append([]fleet.Pos{ps[i].Pos}, ps[i].Also...), at
 		}

@@ -206,10 +206,14 @@ func samePublic(s signature.PublicKeyProvider, key *fleet.Key) error {
 		return err
 	}
 	if got != want {
-		return fault.Hint(fmt.Errorf("key %s: the private half does not belong to the public half in keys/", key.Name),
-			"another key of that name may be in the directory of --key-dir")
+		return mismatch(key)
 	}
 	return nil
+}
+
+func mismatch(key *fleet.Key) error {
+	return fault.Hint(fmt.Errorf("key %s: the private half does not belong to the public half in keys/", key.Name),
+		"another key of that name may be in the directory of --key-dir")
 }
 
 // ID is the TUF key id of the key's public half.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"bakehouse/agent/trust/statement"
@@ -28,6 +29,7 @@ type Info struct {
 	Retired   *time.Time `json:"retired,omitempty"`
 	Certified bool       `json:"certified,omitempty"` // the repo holds its certificate
 	State     string     `json:"state"`               // a State… constant
+	Checked   bool       `json:"checked"`             // the private half says that it belongs to the public one, or not
 	Why       string     `json:"why,omitempty"`       // it is not usable
 	Expiry    string     `json:"expiry,omitempty"`    // a schema.Key… constant
 	Public    string     `json:"public"`              // PEM
@@ -70,11 +72,19 @@ func (k *Keyring) Info(name string, expiry schema.KeyExpiry) (Info, error) {
 	if !key.Retired.IsZero() {
 		info.Retired = &key.Retired
 	}
-	info.State, err = k.inspect(key)
+	info.State, info.Checked, err = k.inspect(key)
 	if err != nil {
 		info.Why = err.Error()
 	}
 	return info, nil
+}
+
+// StateText is the state for people: a file that was written before files said which key they are of is not checked.
+func (i *Info) StateText() string {
+	if i.State == StateUsable && !i.Checked && !strings.Contains(i.Private, "://") {
+		return i.State + " (not checked)"
+	}
+	return i.State
 }
 
 // keyType names the type of a public key, as --type has it.

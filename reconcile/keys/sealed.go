@@ -14,6 +14,7 @@ import (
 
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 
+	"bakehouse/agent/trust/statement"
 	"bakehouse/reconcile/keys/internal/box"
 	"bakehouse/schema/fault"
 )
@@ -100,5 +101,17 @@ func encrypt(priv crypto.PrivateKey, pass []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: sealedTypes[0], Bytes: sealed}), nil
+	block := &pem.Block{Type: sealedTypes[0], Bytes: sealed}
+	if signer, ok := priv.(crypto.Signer); ok {
+		id, err := statement.KeyID(signer.Public())
+		if err != nil {
+			return nil, err
+		}
+		block.Headers = map[string]string{publicHeader: id}
+	}
+	return pem.EncodeToMemory(block), nil
 }
+
+// publicHeader says in a file of a private half which public half it belongs to, so that a mix-up shows without the
+// passphrase. Nothing else goes by it: who signs compares the halves themselves.
+const publicHeader = "Public-Key-Id"

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,6 +19,7 @@ const (
 	StateElsewhere = "elsewhere"     // its private half is not on this machine
 	StateCorrupt   = "corrupt"       // its file is no encrypted private key, or cannot be read
 	StateExposed   = "exposed"       // others can read its file
+	StateMismatch  = "mismatch"      // its file is of another key
 	StateEarly     = "not yet valid" // its certificate begins later
 	StateExpired   = "expired"
 	StateRetired   = "retired"
@@ -61,25 +63,37 @@ func (k *Keyring) state(key *fleet.Key) (string, error) {
 	return StateUsable, nil
 }
 
-// inspect is state, and also looks into the key's file.
-func (k *Keyring) inspect(key *fleet.Key) (string, error) {
-	state, err := k.state(key)
+// inspect is state, and also looks into the key's file. checked reports whether that says which public half it belongs
+// to.
+func (k *Keyring) inspect(key *fleet.Key) (state string, checked bool, err error) {
+	state, err = k.state(key)
 	if err != nil || strings.Contains(key.Private, "://") {
-		return state, err
+		return state, false, err
 	}
 	path, err := k.path(key)
 	if err != nil {
-		return StateElsewhere, err
+		return StateElsewhere, false, err
 	}
 	b, err := readPrivate(path)
 	switch {
 	case errors.Is(err, errExposed):
-		return StateExposed, err
+		return StateExposed, false, err
 	case err == nil:
 		err = checkEncrypted(b)
 	}
 	if err != nil {
-		return StateCorrupt, fmt.Errorf("key %s (%s): %w", key.Name, path, err)
+		return StateCorrupt, false, fmt.Errorf("key %s (%s): %w", key.Name, path, err)
 	}
-	return StateUsable, nil
+	block, _ := pem.Decode(b)
+	got, ok := block.Headers[publicHeader]
+	want, err := ID(key)
+	switch {
+	case err != nil:
+		return StateCorrupt, false, err
+	case !ok:
+		return StateUsable, false, nil
+	case got != want:
+		return StateMismatch, true, mismatch(key)
+	}
+	return StateUsable, true, nil
 }

@@ -85,7 +85,7 @@ func (d *dir) evaluate(definition string, loose bool) *evaluated {
 	unknown := unknownFields(e.ctx, e.raw, def, nil)
 	for _, l := range append(unknown, locate(err, e.raw)...) {
 		if !slices.ContainsFunc(unknown, func(u located) bool { return inside(l.path, u.path) && l.Msg != u.Msg }) {
-			e.ps = append(e.ps, l.Problem)
+			e.ps = append(e.ps, withRange(l.Problem, partAt(def, names(l.path))))
 		}
 	}
 	e.broken = len(e.ps) > 0

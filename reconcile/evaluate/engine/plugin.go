@@ -133,6 +133,7 @@ func (p *plugin) check(ctx context.Context, info fleet.Info, name string, v flee
 		err := params.Unify(given).LookupPath(cue.MakePath(cue.Str(name))).Validate()
 		for _, found := range problemsOf(err, given, "plugin", "params") {
 			doc := docAt(params, names(found.Path))
+			found = withRange(found, partAt(params, names(found.Path)))
 			if found = p.atRule(found, name, v); found.Hint == "" {
 				found.Hint = doc
 			}
