@@ -428,11 +428,7 @@ func (o *operator) plainly(bare string) {
 
 func TestAPullRequestIsPlannedInOneCommentAndPublishedWhenItIsMerged(t *testing.T) {
 	needs.Tools(t, "bash", "git", "curl", "jq", "base64", "tar")
-	program := filepath.Join(t.TempDir(), "bakehouse")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program,
-		"bakehouse").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	program := filepath.Join(programs(t), "bakehouse")
 	for name, of := range map[string]struct {
 		bot    string
 		update string

@@ -49,15 +49,45 @@ type operator struct {
 	keys      []namedKey
 }
 
-// newOperator builds the program and copies an example, with a server at that address and a user who may register.
+// built has bakehouse and bakehouse-agent, which are linked once for all tests: that takes seconds of a processor.
+var built = sync.OnceValues(func() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "bakehouse-test-"); err != nil {
+		return "", err
+	}
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-ldflags=-s", "-o", dir, "bakehouse",
+		"bakehouse/agent/cmd/bakehouse-agent").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return dir, err
+})
+
+func programs(t *testing.T) string {
+	t.Helper()
+	dir, err := built()
+	builtIn = dir
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+var builtIn string // is removed at the end
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if builtIn != "" {
+		os.RemoveAll(builtIn)
+	}
+	os.Exit(code)
+}
+
+// newOperator copies an example, with a server at that address and a user who may register.
 func newOperator(t *testing.T, example string, listen netip.AddrPort) *operator {
 	t.Helper()
 	dir := t.TempDir()
-	o := &operator{t: t, program: filepath.Join(dir, "bakehouse"), repo: filepath.Join(dir, "fleet"), store: filepath.Join(dir, "store"),
+	o := &operator{t: t, program: filepath.Join(programs(t), "bakehouse"), repo: filepath.Join(dir, "fleet"), store: filepath.Join(dir, "store"),
 		home: filepath.Join(dir, "home"), keys: keys, cert: filepath.Join(dir, "server.pem"), key: filepath.Join(dir, "server.key")}
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", o.program, "bakehouse").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
 	if err := os.CopyFS(o.repo, os.DirFS(example)); err != nil {
 		t.Fatal(err)
 	}

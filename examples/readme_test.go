@@ -34,12 +34,7 @@ func guides(t *testing.T) map[string]string {
 // The commands of the guides, in blocks and in sentences, with --help appended: cobra reads all flags first, so a
 // command or flag that does not exist fails, and nothing is run.
 func TestCommandsAndFlagsInTheGuidesExist(t *testing.T) {
-	bin := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin,
-		"bakehouse", "bakehouse/agent/cmd/bakehouse-agent")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	bin := programs(t)
 	checked := map[string]bool{}
 	for file, text := range guides(t) {
 		for _, line := range append(shellLines(text), inSentences(text)...) {
@@ -71,7 +66,7 @@ func wrongUsage(t *testing.T, bin string, words []string) string {
 		args = append(args, word)
 	}
 	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, words[0]), append(args, "--help")...)
-	cmd.Dir = bin
+	cmd.Dir = t.TempDir()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return err.Error() + "\n" + string(out)

@@ -50,8 +50,12 @@ func Run(t *testing.T, dir string, more map[string]Command) {
 		"snapshot": snapshot, "unchanged": unchanged, "flip": flip, "unflip": unflip, "holdlock": holdLock, "droplock": dropLock,
 	}
 	maps.Copy(commands, more)
+	some := files(dir)
+	if some != nil {
+		dir = ""
+	}
 	testscript.Run(t, testscript.Params{
-		Dir:           dir,
+		Dir: dir, Files: some,
 		UpdateScripts: os.Getenv("BAKEHOUSE_TEST_UPDATE") != "", // writes what the programs print into the goldens
 		Condition:     condition,
 		Setup: func(env *testscript.Env) error {
