@@ -159,8 +159,9 @@ func repoOfEdges(t *testing.T) *Repo {
 		"trust/1.root.json": "{}\n",
 		"programs.cue": "package fleet\nprograms: \"linux/amd64\": {version: \"1.2.3\", sha256: \"" +
 			schema.DigestOf([]byte(someProgram)).String() + "\"}\n",
-		"p": someProgram, "z.tar": tarOf(t, "./usr/sbin/zabbix_agent2", someProgram),
+		"p": someProgram, "tree/x": someProgram, "z.tar": tarOf(t, "./usr/sbin/zabbix_agent2", someProgram),
 		"hosts/all/r.cue": "package all\nrules: {updater: [{value: {}}], files: [{value: {}}], " +
+			"host_files: [{value: {}}], " +
 			"checkmk: [{value: {}}], node_exporter: [{value: {}}], zabbix_agent2: [{value: {}}]}\n",
 	})
 	f, err := load(t.Context(), fsys, nil, engine.New(engine.DefaultLimits))

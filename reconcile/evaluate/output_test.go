@@ -56,7 +56,9 @@ func outputOf(t *testing.T, f *Repo, plugin, value string) (*fleet.Output, error
 	t.Helper()
 	in := fleet.Inputs{Platform: amd64, Host: map[string]string{}, Fleet: f.Info(amd64)}
 	for _, field := range f.Plugins[plugin].HostFields() {
-		in.Host[field] = "the-" + field
+		if in.Host[field] = "the-" + field; field == "labels" || field == "tags" {
+			in.Host[field] = "{}"
+		}
 	}
 	return f.Output(t.Context(), plugin, in, given(t, value))
 }

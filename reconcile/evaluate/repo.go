@@ -39,11 +39,22 @@ type plugin struct {
 func (r *Repo) Output(ctx context.Context, plugin string, in fleet.Inputs,
 	params map[string]fleet.Value) (*fleet.Output, error) {
 	p := r.plugins[plugin]
+	templates := p.Shipped && p.Name == hostFiles
+	if templates {
+		if err := checkTemplates(params); err != nil {
+			return nil, err
+		}
+	}
 	n, err := r.evaluate(ctx, p, in, params)
 	if err != nil {
 		return nil, err
 	}
 	out, pending, err := output.Decode(p.Plugin, in, n)
+	if err == nil && templates {
+		if err := checkTexts(params, in, out); err != nil {
+			return nil, err
+		}
+	}
 	if err != nil {
 		if ps := (fleet.Problems)(nil); errors.As(err, &ps) {
 			blame(ps, p.Plugin, params)

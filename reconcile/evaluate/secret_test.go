@@ -126,7 +126,9 @@ func whole(t *testing.T, fsys fs.FS, plugin string) string {
 	if err == nil {
 		in := fleet.Inputs{Platform: amd64, Host: map[string]string{}, Fleet: f.Info(amd64)}
 		for _, field := range f.Plugins[plugin].HostFields() {
-			in.Host[field] = "the-" + field
+			if in.Host[field] = "the-" + field; field == "labels" || field == "tags" {
+				in.Host[field] = "{}"
+			}
 		}
 		value := f.Folders["r"].Rules[plugin][0].Value
 		_, err = f.Output(t.Context(), plugin, in, value)

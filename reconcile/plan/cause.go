@@ -268,7 +268,7 @@ func (b *builder) inputs(plugin string, old, now *rules.Result) (out []Cause) {
 		return nil
 	}
 	for _, field := range p.HostFields() {
-		if was, is := hostField(old, field), hostField(now, field); was != is {
+		if was, is := old.Host.Field(field), now.Host.Field(field); was != is {
 			out = append(out, Cause{Plugin: plugin, What: "host's " + field, At: now.Host.Pos})
 		}
 	}
@@ -317,8 +317,4 @@ func keyCauses(plugin string, was, is map[string]string, f *fleet.Fleet) (out []
 		out = append(out, cause)
 	}
 	return out
-}
-
-func hostField(r *rules.Result, field string) string {
-	return map[string]string{"name": r.Host.Name, "address": r.Host.Address, "folder": r.Host.Folder.Path}[field]
 }

@@ -131,8 +131,7 @@ func (r *resolver) output(ctx context.Context, res *Result, p given) (*output, e
 func inputs(f *fleet.Fleet, plugin string, res *Result) fleet.Inputs {
 	in := fleet.Inputs{Platform: res.Platform, Host: map[string]string{}}
 	for _, field := range f.Plugins[plugin].HostFields() {
-		in.Host[field] = map[string]string{"name": res.Host.Name, "address": res.Host.Address,
-			"folder": res.Host.Folder.Path}[field]
+		in.Host[field] = res.Host.Field(field)
 	}
 	return in
 }

@@ -6,6 +6,7 @@
 package fleet
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"time"
@@ -128,6 +129,33 @@ type Host struct {
 	Attributes   map[string]Value // the Attr… that the host itself sets
 	Set          map[string]*Rule // its own first rules, by plugin
 	Pos          Pos
+}
+
+// Field is a field that a plugin may declare of a host: a text, or of labels and tags a JSON object.
+func (h *Host) Field(name string) string {
+	object := func(m map[string]string) string {
+		if m == nil {
+			return "{}"
+		}
+		b, err := json.Marshal(m)
+		if err != nil {
+			panic(err) // strings always encode
+		}
+		return string(b)
+	}
+	switch name {
+	case "name":
+		return h.Name
+	case "address":
+		return h.Address
+	case "folder":
+		return h.Folder.Path
+	case "labels":
+		return object(h.Labels)
+	case "tags":
+		return object(h.Tags)
+	}
+	return ""
 }
 
 // Rule sets parameters of a plugin, or attributes (HostAttributes), for the hosts that When matches.

@@ -9,7 +9,7 @@ import (
 // Inputs is everything besides its parameters that a plugin's output may depend on.
 type Inputs struct {
 	Platform schema.Platform
-	Host     map[string]string // exactly the fields that HostFields names
+	Host     map[string]string // exactly the fields that HostFields names, as Host.Field has them
 	Fleet    Info
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"path"
@@ -52,7 +53,7 @@ func newPlugin(home string, e *evaluated, l Limits) *plugin {
 // available are the inputs that a plugin may declare, besides params.
 var available = map[string][]string{
 	"platform": {"os", "arch"},
-	"host":     {"name", "address", "folder"},
+	"host":     {"name", "address", "folder", "labels", "tags"},
 	"fleet":    {"name", "url", "certificates", "package", "version", "keys", "expires", "keyExpiry", "anchor"},
 }
 
@@ -327,10 +328,18 @@ func (p *plugin) fill(ctx *cue.Context, value *cue.Value, in fleet.Inputs, param
 			return map[string]string{"os": in.Platform.OS, "arch": in.Platform.Arch}[name]
 		}
 		given["host"] = func(name string) any {
-			if v, ok := in.Host[name]; ok {
-				return v
+			v, ok := in.Host[name]
+			if !ok {
+				return nil
 			}
-			return nil
+			if name == "labels" || name == "tags" {
+				var m map[string]string
+				if json.Unmarshal([]byte(v), &m) != nil {
+					return nil // so that it stays incomplete
+				}
+				return m
+			}
+			return v
 		}
 	}
 	all := &ast.StructLit{}
