@@ -21,6 +21,7 @@ var programFile = schema.ProgramFile(runtime.GOOS)
 // apply installs a staged package, asks the host whether it is well, and goes back if it is not. It runs to its end
 // even if the updater is asked to stop: a package manager must not be cut off.
 func (u *update) apply(ctx context.Context, next state.Installed, s *staged, attempt int) (state.Outcome, error) {
+	begun := u.host.Pending // by an earlier run that did not come to its end
 	u.host.Pending = &state.Pending{Installed: next, Attempts: attempt}
 	if err := u.host.Save(); err != nil {
 		return state.Outcome{}, err
@@ -28,12 +29,10 @@ func (u *update) apply(ctx context.Context, next state.Installed, s *staged, att
 	u.say("installing %s %s (%s, release %d)", next.Name, next.Version, next.Format, next.Release)
 	sys := u.system()
 	revert, err := sys.Install(ctx, s.Package)
-	if err != nil && !install.Touched(err) {
-		// The old package runs as before, and what is in the way may go away: the next update tries again.
-		u.host.Pending = nil
-		return state.Outcome{Code: codeInstall}, err
+	touched, code := err == nil || install.Touched(err), codeInstall
+	if err != nil && !install.OfRelease(err) {
+		return state.Outcome{Code: codeHost}, u.hindered(ctx, err, next, begun, revert)
 	}
-	code := codeInstall
 	if err == nil {
 		code = codeUnhealthy
 		// An updater that does not start, or cannot read the settings it came with, could never be fixed by an update.
@@ -52,14 +51,39 @@ func (u *update) apply(ctx context.Context, next state.Installed, s *staged, att
 		return state.Outcome{State: schema.StateCurrent, Code: codeInstalled, Why: "up to date"}, nil
 	}
 	u.say("release %d failed here: %v", next.Release, err)
+	err = fmt.Errorf("release %d failed here: %w", next.Release, err)
 	// Written before anything is taken back: after a crash it must not be tried again.
-	u.host.MarkFailed(next.Release)
+	u.host.MarkFailed(next.Release, cut(err.Error(), 2000))
 	if err := u.host.Save(); err != nil {
 		return state.Outcome{Code: code}, err
 	}
-	err = fmt.Errorf("release %d failed here: %w", next.Release, err)
-	u.host.FailedWhy = cut(err.Error(), 2000)
+	if !touched {
+		u.host.Pending = begun
+		return state.Outcome{Code: code}, err
+	}
 	return state.Outcome{Code: code}, errors.Join(err, u.undo(ctx, revert))
+}
+
+// hindered is the end of an installation that a condition of the host stopped: nothing is held against the release.
+// Where nothing was touched, the next update looks again, and what an earlier run left half done stays known. Where the
+// package manager had begun, it goes back to the old package, and tries again after pauses that grow to a day.
+func (u *update) hindered(
+	ctx context.Context, err error, next state.Installed, begun *state.Pending, revert install.Revert,
+) error {
+	u.say("release %d cannot be installed now: %v", next.Release, err)
+	if !install.Touched(err) {
+		u.host.Pending = begun
+		return err
+	}
+	w := &state.Waiting{Package: next.Package, Why: cut(err.Error(), 2000)}
+	if old := u.host.Waiting; old != nil && old.Package == next.Package {
+		w.Tries = old.Tries
+	}
+	pause := min(u.host.Interval()<<min(w.Tries, 10), 24*time.Hour)
+	w.Tries++
+	w.Next = u.opts.Now().UTC().Truncate(time.Second).Add(pause)
+	u.host.Waiting = w
+	return errors.Join(err, u.undo(ctx, revert))
 }
 
 // undo takes an installation back, by its own way if it has one.
@@ -169,14 +193,17 @@ func (a *Agent) rollback(ctx context.Context) (Result, error) {
 		a.say("%v", err)
 	}
 	h.Installed, h.Previous, h.Pending = to, from, nil
-	h.Failed = slices.DeleteFunc(h.Failed, func(r int64) bool { return r == to.Release })
-	h.MarkFailed(from.Release)
+	h.Forgive(to.Release)
+	h.MarkFailed(from.Release, byHand(from.Release))
 	h.Last = state.Outcome{State: schema.StateHeld, Code: codeRolledBack,
-		Why:    fmt.Sprintf("release %d was rolled back manually", from.Release),
+		Why:    byHand(from.Release),
 		Target: h.Last.Target, Downloaded: h.Last.Downloaded}
 	r.Outcome, r.Package = h.Last, to
 	return r, h.Save()
 }
+
+// byHand is why a release that somebody rolled back is not installed again.
+func byHand(release int64) string { return fmt.Sprintf("release %d was rolled back manually", release) }
 
 // returnToByHand is the rollback of a host's first update: to what was unpacked manually, which is not a package that
 // the updater knows.
@@ -194,7 +221,7 @@ func (a *Agent) returnToByHand(ctx context.Context, h *state.Host) (Result, erro
 	err := a.system().ReturnToByHand(context.WithoutCancel(ctx))
 	if err == nil {
 		h.Installed, h.Previous = nil, from
-		h.MarkFailed(from.Release)
+		h.MarkFailed(from.Release, byHand(from.Release))
 		h.Last = state.Outcome{State: schema.StateHeld, Code: codeRolledBack,
 			Target: h.Last.Target, Downloaded: h.Last.Downloaded,
 			Why: fmt.Sprintf("release %d was rolled back to what was installed manually", from.Release)}

@@ -276,7 +276,7 @@ func (a *Agent) stage(m *schema.Manifest) (*staged, error) {
 	}
 	s := &staged{install.Package{File: filepath.Join(dir, m.SHA256.Hex()+"."+string(m.Format)),
 		SHA256: m.SHA256, Size: m.Size, Name: m.Name, Version: m.Version, Recipe: m.Recipe,
-		Format: m.Format, Payload: payload(m)}}
+		Format: m.Format}}
 	f, err := os.OpenFile(s.File, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
@@ -293,18 +293,6 @@ func (a *Agent) stage(m *schema.Manifest) (*staged, error) {
 	}
 	a.say("assembled %d bytes, %s", m.Size, m.SHA256)
 	return s, nil
-}
-
-// payload estimates what a package takes on disk: what its segments inflate to, and its literals.
-func payload(m *schema.Manifest) int64 {
-	var n int64
-	for _, p := range m.Parts {
-		n += 4 * int64(len(p.Data))
-		if p.Segment != nil {
-			n = min(n+min(p.Segment.PayloadSize, schema.MaxPackage), 1<<40)
-		}
-	}
-	return n
 }
 
 // prune removes segments and manifests that neither the installed nor the previous package needs. What cannot be read

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -182,12 +181,12 @@ func FuzzStateFile(f *testing.F) {
 		h.Record = s
 		a.report(h, "https://bakehouse.example")
 		s.Standing()
-		s.MarkFailed(7)
+		s.MarkFailed(7, "why")
 		a.prune(s)
 		if err := a.files.Write(s); err != nil {
 			return // a time of the year 10000 is read and cannot be written
 		}
-		if again, err := a.files.Record(); err != nil || !slices.Contains(again.Failed, 7) {
+		if again, err := a.files.Record(); err != nil || again.WhyFailed(7) == "" {
 			t.Errorf("written and not read: %v", err)
 		}
 	})

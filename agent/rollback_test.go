@@ -3,7 +3,6 @@ package agent
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,7 +58,7 @@ func TestAFirstPackageThatIsUnhealthyIsTakenBack(t *testing.T) {
 		t.Errorf("update ended with %v: %s", err, r)
 	}
 	h.runs("absent")
-	if s := h.stateOf(); s.Pending != nil || !slices.Equal(s.Failed, []int64{1}) {
+	if s := h.stateOf(); s.Pending != nil || len(s.Failed) != 1 || s.WhyFailed(1) == "" {
 		t.Errorf("state %+v", s)
 	}
 }

@@ -45,8 +45,10 @@ func (a *Agent) Status() (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Status{Agent: a.opts.Version, Last: st.Last, Installed: st.Installed, Previous: st.Previous, Failed: st.Failed,
-		Root: st.Root, Timestamp: st.Timestamp, LastCheck: st.LastCheck, LastUpdate: st.LastUpdate, Fetched: st.Fetched}
+	out := &Status{Agent: a.opts.Version, Last: st.Last, Installed: st.Installed, Previous: st.Previous,
+		Failed: st.Standing().Failed,
+		Root:   st.Root, Timestamp: st.Timestamp, LastCheck: st.LastCheck, LastUpdate: st.LastUpdate,
+		Fetched: st.Fetched}
 	if out.Last.State == "" {
 		out.Last.State = schema.StateNew
 	}

@@ -27,6 +27,7 @@ const (
 	codeSiteBehind  = "site-behind"
 	codeUnverified  = "unverified"
 	codeInstall     = "install-failed"
+	codeHost        = "host-condition" // of the host's own, which stopped an installation; it is tried again by itself
 	codeUnhealthy   = "unhealthy"
 	codeBroken      = "error"
 )
@@ -108,7 +109,7 @@ func (a *Agent) Update(ctx context.Context, o UpdateOptions) (Result, error) {
 		return failed(err), err
 	}
 	if o.Retry {
-		u.host.Failed = nil
+		u.host.Failed, u.host.Waiting = nil, nil
 	}
 	out, err := u.run(ctx)
 	return u.conclude(ctx, out, err)
@@ -224,7 +225,7 @@ func (u *update) run(ctx context.Context) (out state.Outcome, err error) {
 		out.State = schema.StateCurrent
 		u.adopt(verdict.Package)
 	case schema.CodeFailed:
-		out.State, out.Error = schema.StateFailed, cmp.Or(u.host.FailedWhy, verdict.Why)
+		out.State, out.Error = schema.StateFailed, cmp.Or(u.host.WhyFailed(verdict.Package.Release), verdict.Why)
 	}
 	if u.behind != "" && out.State != schema.StateFailed {
 		out = state.Outcome{State: schema.StateHeld, Code: codeSiteBehind,
@@ -330,9 +331,13 @@ func (u *update) install(ctx context.Context, c schema.Candidate) (state.Outcome
 		attempts = p.Attempts
 	}
 	if attempts >= maxAttempts {
-		u.host.MarkFailed(c.Release)
 		err := fmt.Errorf("installing release %d failed %d times without completing", c.Release, attempts)
+		u.host.MarkFailed(c.Release, err.Error())
 		return state.Outcome{Code: codeInstall}, errors.Join(err, u.goBack(context.WithoutCancel(ctx), "rolling back"))
+	}
+	if w := u.host.Waiting; w != nil && w.Package == c.SHA256 && u.opts.Now().Before(w.Next) {
+		return state.Outcome{Code: codeHost}, fault.Hint(errors.New(w.Why),
+			"it is tried again from %s on; at once: bakehouse-agent update --retry", w.Next.UTC().Format(time.RFC3339))
 	}
 	m, envelopes, err := u.manifest(ctx, c)
 	if err != nil {
@@ -368,7 +373,7 @@ func (u *update) accept(next state.Installed) {
 	if i := u.host.Installed; i != nil && i.Package != next.Package {
 		u.host.Previous = i
 	}
-	u.host.Installed, u.host.Pending = &next, nil
+	u.host.Installed, u.host.Pending, u.host.Waiting = &next, nil, nil
 	u.host.LastUpdate = next.At
-	u.host.Failed = slices.DeleteFunc(u.host.Failed, func(r int64) bool { return r == next.Release })
+	u.host.Forgive(next.Release)
 }

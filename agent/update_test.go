@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -223,7 +222,7 @@ func TestACrashDuringInstallationConverges(t *testing.T) {
 		t.Errorf("begun too often: %v, %s", err, r)
 	}
 	h.runs("two")
-	if s := h.stateOf(); s.Pending != nil || !slices.Contains(s.Failed, 3) {
+	if s := h.stateOf(); s.Pending != nil || s.WhyFailed(3) == "" {
 		t.Errorf("state %+v", s)
 	}
 }
@@ -264,7 +263,7 @@ func TestAForeignFileInTheWayIsNoFailedRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Give("web01", version(f, "one"))
-	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeInstall ||
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeHost ||
 		!strings.Contains(err.Error(), "was not created by bakehouse-agent") {
 		t.Errorf("update: %v, %s", err, r)
 	}

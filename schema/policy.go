@@ -102,7 +102,8 @@ const (
 	CodeInstall     = "install"
 )
 
-// Verdict is what a host may do now, and why. Package is set for CodeInstall and CodeCurrent.
+// Verdict is what a host may do now, and why. Package is set for CodeInstall, CodeCurrent
+// and CodeFailed.
 type Verdict struct {
 	Code    string
 	Why     string
@@ -133,7 +134,8 @@ func (p *Policy) Decide(a *Assignment, s Standing, now time.Time) Verdict {
 		case slices.Contains(p.Revoked, c.SHA256):
 			v = Verdict{Code: CodeRevoked, Why: "package " + c.SHA256.Short() + " is revoked"}
 		case slices.Contains(s.Failed, c.Release):
-			v = Verdict{Code: CodeFailed, Why: "release " + strconv.FormatInt(c.Release, 10) + " failed on this host and was rolled back"}
+			v = Verdict{Code: CodeFailed, Package: c, Why: "release " +
+				strconv.FormatInt(c.Release, 10) + " failed on this host and was rolled back"}
 		case c.SHA256 == s.Installed:
 			if held.Code == CodeFailed || held.Code == CodeWaiting {
 				return held // it runs an older candidate because of that, and shall not look up to date

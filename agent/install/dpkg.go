@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,28 +43,70 @@ func (s *System) installDeb(ctx context.Context, p Package) error {
 	defer lock.Close()
 	ctx, cancel := context.WithTimeout(ctx, dpkgLimit)
 	defer cancel()
-	return s.dpkg(ctx, "--force-confdef", "--force-confold", "--install", p.File)
+	// What packages are missing or in conflict is found without touching anything.
+	if err := s.checkDepends(ctx, p); err != nil {
+		return err
+	}
+	if out, err := s.dpkg(ctx, "--no-act", "--install", p.File); err != nil {
+		return fault.Hint(fmt.Errorf("dpkg would fail (%w): %s", err, dpkgReason(out)),
+			"the last lines of its output:\n%s", tail(out))
+	}
+	out, err := s.dpkg(ctx, "--force-confdef", "--force-confold", "--install", p.File)
+	if err == nil {
+		return nil
+	}
+	return s.dpkgFailed(ctx, p, out, err)
 }
 
-// dpkg runs dpkg without terminal and questions. Its output goes to the log, and the last of it into the error.
-func (s *System) dpkg(ctx context.Context, args ...string) error {
+// dpkg runs dpkg without terminal and questions, and returns the end of what it printed, which also goes to the log.
+func (s *System) dpkg(ctx context.Context, args ...string) ([]byte, error) {
 	if s.sandboxed() {
 		args = append([]string{"--root=" + s.Root, "--log=" + s.path(dpkgLog)}, args...)
 		if os.Geteuid() != 0 {
 			args = append([]string{"--force-not-root"}, args...)
 		}
 	}
-	out, err := s.command(ctx, []string{"DEBIAN_FRONTEND=noninteractive", "DPKG_FRONTEND_LOCKED=1"}, "dpkg", args...)
-	if err == nil {
+	return s.command(ctx, []string{"DEBIAN_FRONTEND=noninteractive", "DPKG_FRONTEND_LOCKED=1"}, "dpkg", args...)
+}
+
+// dpkgStatus is what dpkg's database says of a package; empty if it knows none.
+func (s *System) dpkgStatus(ctx context.Context, name string) (status, version string) {
+	out, err := s.command(ctx, nil, "dpkg-query", "--admindir="+s.path(dpkgDir), "--show",
+		"--showformat=${db:Status-Status} ${Version}", name)
+	if err != nil {
+		return "", ""
+	}
+	status, version, _ = strings.Cut(strings.TrimSpace(string(out)), " ")
+	return status, version
+}
+
+// ownScript finds what dpkg says when a script of the new package has failed: of its exit status, not of a signal,
+// which comes from whoever stops the system.
+var ownScript = regexp.MustCompile(`(new|installed) (\S+) package (pre|post)-installation script subprocess returned ` +
+	`error exit status (\d+)`)
+
+// dpkgFailed says what a failure of dpkg means for the package. What dpkg says of this package decides, not its exit
+// code: another package's trigger may have failed.
+func (s *System) dpkgFailed(ctx context.Context, p Package, out []byte, err error) error {
+	status, version := s.dpkgStatus(context.WithoutCancel(ctx), p.Name)
+	if status == "installed" && version == p.Version &&
+		bytes.Contains(out, fmt.Appendf(nil, "Setting up %s (%s)", p.Name, p.Version)) {
+		s.warn("dpkg failed, but not with the package of the fleet, which is installed", "error", err,
+			"output", tail(out))
 		return nil
 	}
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	hung := errors.Is(ctx.Err(), context.DeadlineExceeded)
+	if hung {
 		err = fmt.Errorf("stopped after %s", dpkgLimit)
 	}
 	reason := dpkgReason(out)
 	err = fault.Hint(fmt.Errorf("dpkg failed (%w): %s", err, reason), "the last lines of its output:\n%s", tail(out))
-	if strings.Contains(reason, "locked by another process") {
-		return err // somebody runs dpkg itself, without the frontend lock
+	m := ownScript.FindSubmatch(out)
+	if hung || m != nil && string(m[2]) == p.Name && string(m[4]) != strconv.Itoa(NotReady) {
+		err = &releaseError{err}
+	}
+	if status == "installed" && m == nil && !hung || strings.Contains(reason, "locked by another process") {
+		return err // what was installed is there as before
 	}
 	return &touchedError{err}
 }
@@ -70,11 +114,7 @@ func (s *System) dpkg(ctx context.Context, args ...string) error {
 // command runs a program in a process group of its own, with nothing on stdin and only the environment given, and
 // returns what it printed, bounded, its last part if it is too long.
 func (s *System) command(ctx context.Context, env []string, name string, args ...string) ([]byte, error) {
-	c := exec.CommandContext(ctx, name, args...)
-	c.Env = append([]string{systemPath, "LC_ALL=C.UTF-8", "HOME=/root", "TERM=dumb"}, env...)
-	// A Ctrl-C on the terminal is for the updater; a time limit is for the program and all its children.
-	ownGroup(c)
-	c.WaitDelay = 5 * time.Second
+	c := s.program(ctx, env, name, args...)
 	var out lastBytes
 	c.Stdout, c.Stderr = &out, &out
 	s.debug("run", "program", name, "args", args)
@@ -84,6 +124,15 @@ func (s *System) command(ctx context.Context, env []string, name string, args ..
 	}
 	s.debug("ended", "program", name, "error", err, "output", string(out.b))
 	return out.b, err
+}
+
+func (s *System) program(ctx context.Context, env []string, name string, args ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, name, args...)
+	c.Env = append([]string{systemPath, "LC_ALL=C.UTF-8", "HOME=/root", "TERM=dumb"}, env...)
+	// A Ctrl-C on the terminal is for the updater; a time limit is for the program and all its children.
+	ownGroup(c)
+	c.WaitDelay = 5 * time.Second
+	return c
 }
 
 // prepareAdmin makes the least database that dpkg needs in a fresh sandbox.

@@ -30,7 +30,6 @@ type Package struct {
 	File    string
 	SHA256  schema.Digest
 	Size    int64 // bytes of File
-	Payload int64 // upper bound of what its contents take on disk, for the check of free space
 	Name    string
 	Version string
 	Recipe  schema.RecipeID
@@ -96,6 +95,9 @@ func (s *System) Install(ctx context.Context, p Package) (Revert, error) {
 		return nil, err
 	}
 	defer f.Close()
+	if err := s.ready(ctx, p); err != nil {
+		return nil, err
+	}
 	switch p.Format {
 	case schema.Deb:
 		return nil, s.installDeb(ctx, p)
@@ -167,6 +169,23 @@ func Touched(err error) bool {
 	var t *touchedError
 	return errors.As(err, &t)
 }
+
+// releaseError marks a failure that speaks against the package: its own script failed. All else may be the host's.
+type releaseError struct{ err error }
+
+func (e *releaseError) Error() string { return e.err.Error() }
+func (e *releaseError) Unwrap() error { return e.err }
+
+// OfRelease reports whether a failed Install speaks against the package. If not, it may well succeed once the host is
+// in another condition.
+func OfRelease(err error) bool {
+	var r *releaseError
+	return errors.As(err, &r)
+}
+
+// NotReady is the exit status by which a package's own script says that the host is not ready for it (sysexits.h:
+// EX_TEMPFAIL), which is no failure of the release.
+const NotReady = 75
 
 func (s *System) warn(msg string, args ...any) {
 	if s.Log != nil {

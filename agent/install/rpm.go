@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,15 +34,22 @@ func (s *System) installRpm(ctx context.Context, p Package, wait time.Duration) 
 		return s.verifyRpm(ctx, p)
 	}
 	reason := rpmReason(out)
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	hung := errors.Is(ctx.Err(), context.DeadlineExceeded)
+	if hung {
 		err = fmt.Errorf("stopped after %s", rpmLimit)
 	}
 	err = fault.Hint(fmt.Errorf("rpm failed (%w): %s", err, reason), "the last lines of its output:\n%s", tail(out))
 	if rpmRefused(out) || rpmLocked(out) {
 		return err
 	}
+	if m := rpmScript.FindSubmatch(out); hung || m != nil && string(m[1]) != strconv.Itoa(NotReady) {
+		err = &releaseError{err}
+	}
 	return &touchedError{err}
 }
+
+// rpmScript finds what rpm says when a script has failed by its exit status, and not by a signal.
+var rpmScript = regexp.MustCompile(`%(?:pretrans|pre|post|posttrans)\(\S+\) scriptlet failed, exit status (\d+)`)
 
 // rpmWaiting runs rpm, which does not wait for its lock when it has no terminal: it is run again until the lock is free, at
 // most for wait.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -79,6 +80,11 @@ func (v *switching) script(ctx context.Context, version, step, action string) er
 	if errors.Is(limited.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
 		err = fmt.Errorf("stopped after %s", scriptLimit)
 	}
-	return fault.Hint(fmt.Errorf("the package's script for %s failed: %w", step, err),
+	err = fault.Hint(fmt.Errorf("the package's script for %s failed: %w", step, err),
 		"the last lines of its output:\n%s", tail(out))
+	var exit *exec.ExitError
+	if version == v.version && (!errors.As(err, &exit) || exit.Exited() && exit.ExitCode() != NotReady) {
+		return &releaseError{err}
+	}
+	return err // of the version before, or ended by a signal, which comes from whoever stops the system
 }

@@ -1,8 +1,20 @@
 package install
 
+import (
+	"fmt"
+
+	"bakehouse/schema/fault"
+)
+
 // reserve is left free on a disk that we write to.
 const reserve = 16 << 20
 
-// CheckSpace says so if dir's file system cannot take n more bytes, before anything is written. Where Go's library does not
-// ask the system (AIX, Solaris), a disk that is full is found by the write that fails.
-func CheckSpace(dir string, n int64) error { return checkSpace(dir, n) }
+// CheckSpace returns an error unless dir's file system has room for n bytes.
+func CheckSpace(dir string, n int64) error {
+	m, err := fileSystem(existing(dir))
+	if err != nil || m == nil || m.free >= n+reserve {
+		return err
+	}
+	return fault.Hint(fmt.Errorf("not enough disk space: %s has %d MB free and %d MB are needed", dir, m.free>>20,
+		(n+reserve)>>20+1), "free some space; nothing was fetched or changed")
+}

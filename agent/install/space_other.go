@@ -2,4 +2,11 @@
 
 package install
 
-func checkSpace(string, int64) error { return nil }
+// mounted is what a folder is on; here nothing tells.
+type mounted struct {
+	device           uint64
+	free, inodes     int64
+	readOnly, noexec bool
+}
+
+func fileSystem(string) (*mounted, error) { return nil, nil }

@@ -4,20 +4,33 @@ package install
 
 import (
 	"fmt"
+	"os"
 	"syscall"
-
-	"bakehouse/schema/fault"
 )
 
-func checkSpace(dir string, n int64) error {
+// mounted is what a folder is on.
+type mounted struct {
+	device           uint64
+	free, inodes     int64 // bytes for whoever asks; inodes is -1 if they are not counted
+	readOnly, noexec bool
+}
+
+func fileSystem(dir string) (*mounted, error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
-		return fmt.Errorf("free space of %s: %w", dir, err)
+		return nil, fmt.Errorf("file system of %s: %w", dir, err)
 	}
-	if free := int64(st.Bavail) * int64(st.Bsize); free < n+reserve {
-		return fault.Hint(fmt.Errorf("not enough disk space: %s has %d MB free and %d MB are needed", dir, free>>20,
-			(n+reserve)>>20+1),
-			"free some space; nothing was fetched or changed")
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	m := &mounted{free: int64(st.Bavail) * int64(st.Bsize), inodes: int64(st.Ffree),
+		readOnly: uint64(st.Flags)&flagReadOnly != 0, noexec: uint64(st.Flags)&flagNoexec != 0}
+	if st.Files == 0 { // Btrfs
+		m.inodes = -1
+	}
+	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
+		m.device = uint64(sys.Dev)
+	}
+	return m, nil
 }

@@ -46,11 +46,6 @@ type step struct {
 // it the old version is what runs, after it the new one, and either is whole. If a step fails, those before it are taken
 // back; after a crash the next run starts over and converges.
 func (s *System) installVersion(ctx context.Context, p Package, r io.Reader) (Revert, error) {
-	if p.Payload > 0 {
-		if err := checkSpace(existing(s.path(schema.VersionDir)), p.Payload); err != nil {
-			return nil, err
-		}
-	}
 	if err := durable.MkdirAll(s.path(schema.VersionDir), 0o755); err != nil {
 		return nil, fmt.Errorf("version directory: %w", err)
 	}

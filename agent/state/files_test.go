@@ -20,8 +20,8 @@ func TestWhatIsSavedIsLoadedAgain(t *testing.T) {
 	}
 	h := f.Fresh()
 	h.Registration = &Registration{Server: "https://bakehouse.example", Host: "web01", Secret: "s3cret"}
-	h.MarkFailed(7)
-	h.MarkFailed(7)
+	h.MarkFailed(7, "why")
+	h.MarkFailed(7, "why")
 	if err := h.Save(); err != nil {
 		t.Fatal(err)
 	}

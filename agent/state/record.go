@@ -37,8 +37,8 @@ type Record struct {
 	Installed    *Installed    `json:"installed,omitempty"`
 	Previous     *Installed    `json:"previous,omitempty"`
 	Pending      *Pending      `json:"pending,omitempty"`
-	Failed       []int64       `json:"failed,omitempty"` // releases that failed here or were rolled back manually
-	FailedWhy    string        `json:"failedWhy,omitempty"`
+	Failed       []Failure     `json:"failed,omitempty"` // releases that failed here or were rolled back manually
+	Waiting      *Waiting      `json:"waiting,omitempty"`
 	Hold         string        `json:"hold,omitempty"` // why the server holds this host back, as it last said
 	Withheld     *Withheld     `json:"withheld,omitempty"`
 	Root         int64         `json:"root,omitempty"` // verified versions, for status
@@ -53,6 +53,20 @@ type Record struct {
 	Reported     *Reported     `json:"reported,omitempty"`
 
 	Ignored []schema.IgnoredSignature `json:"ignored,omitempty"` // on the package that was last looked at
+}
+
+// Failure is a release that must not be installed again by itself, and why.
+type Failure struct {
+	Release int64  `json:"release"`
+	Why     string `json:"why,omitempty"`
+}
+
+// Waiting is a package that the host itself stopped in the middle, and which is tried again by itself.
+type Waiting struct {
+	Package schema.Digest `json:"package"`
+	Tries   int           `json:"tries"`
+	Next    time.Time     `json:"next"` // not before
+	Why     string        `json:"why"`
 }
 
 // Reported says which details of its reports the host last gave to a server.
@@ -195,19 +209,35 @@ func (f Files) Write(r *Record) error {
 
 // Standing is what schema.Policy.Decide needs to know.
 func (r *Record) Standing() schema.Standing {
-	st := schema.Standing{Failed: r.Failed}
+	var st schema.Standing
+	for _, f := range r.Failed {
+		st.Failed = append(st.Failed, f.Release)
+	}
 	if r.Installed != nil {
 		st.Installed, st.Release = r.Installed.Package, r.Installed.Release
 	}
 	return st
 }
 
-// MarkFailed remembers a release that must not be installed again.
-func (r *Record) MarkFailed(release int64) {
-	if slices.Contains(r.Failed, release) {
-		return
-	}
-	r.Failed = append(r.Failed, release)
+// MarkFailed remembers a release that must not be installed again, and why.
+func (r *Record) MarkFailed(release int64, why string) {
+	r.Forgive(release)
+	r.Failed = append(r.Failed, Failure{release, why})
 	// Newest releases matter: older ones are no candidates any more.
 	r.Failed = r.Failed[max(0, len(r.Failed)-maxFailed):]
+}
+
+// Forgive forgets that a release failed here.
+func (r *Record) Forgive(release int64) {
+	r.Failed = slices.DeleteFunc(r.Failed, func(f Failure) bool { return f.Release == release })
+}
+
+// WhyFailed is why a release failed here; empty if it did not.
+func (r *Record) WhyFailed(release int64) string {
+	for _, f := range r.Failed {
+		if f.Release == release {
+			return f.Why
+		}
+	}
+	return ""
 }

@@ -14,7 +14,7 @@ case "$1" in install | upgrade)
 	if [ -n "$taken" ]; then
 		echo "error: another package has this under the other name of its folder:" >&2
 		echo "$taken" >&2
-		exit 1
+		exit 75 # a condition of the host: EX_TEMPFAIL
 	fi
 	hidden "${DPKG_ROOT:-}" $(sed -n 's#^[0-9a-f]*  usr/lib/systemd/system/\([^/ ]*\)$#\1#p' "$new/md5sums")
 	;;

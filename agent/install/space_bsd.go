@@ -1,0 +1,9 @@
+//go:build darwin || freebsd
+
+package install
+
+// MNT_RDONLY and MNT_NOEXEC of sys/mount.h.
+const (
+	flagReadOnly = 0x1
+	flagNoexec   = 0x4
+)

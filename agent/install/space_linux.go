@@ -1,0 +1,7 @@
+package install
+
+// Of statfs(2).
+const (
+	flagReadOnly = 0x1
+	flagNoexec   = 0x8
+)
