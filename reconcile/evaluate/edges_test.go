@@ -152,6 +152,10 @@ func repoOfEdges(t *testing.T) *Repo {
 		return string(fleet.KeyFile(fleet.Key{Name: name, Public: strings.Replace(testKey, "Gb9E", text, 1),
 			Uses: []string{use}}))
 	}
+	rules := "package all\nrules: {"
+	for _, plugin := range ShippedNames() {
+		rules += plugin + ": [{value: {}}]\n"
+	}
 	fsys := repo(map[string]string{
 		"keys/keys.cue":     key("one", "Gb9E", fleet.UsePackage),
 		"keys/two.cue":      key("two", "Hb9E", fleet.UsePackage),
@@ -159,10 +163,8 @@ func repoOfEdges(t *testing.T) *Repo {
 		"trust/1.root.json": "{}\n",
 		"programs.cue": "package fleet\nprograms: \"linux/amd64\": {version: \"1.2.3\", sha256: \"" +
 			schema.DigestOf([]byte(someProgram)).String() + "\"}\n",
-		"p": someProgram, "tree/x": someProgram, "z.tar": tarOf(t, "./usr/sbin/zabbix_agent2", someProgram),
-		"hosts/all/r.cue": "package all\nrules: {updater: [{value: {}}], files: [{value: {}}], " +
-			"host_files: [{value: {}}], " +
-			"checkmk: [{value: {}}], node_exporter: [{value: {}}], zabbix_agent2: [{value: {}}]}\n",
+		"p": someProgram, "z.tar": tarOf(t, "./usr/sbin/zabbix_agent2", someProgram),
+		"tree/x": someProgram, "hosts/all/r.cue": rules + "}\n",
 	})
 	f, err := load(t.Context(), fsys, nil, engine.New(engine.DefaultLimits))
 	if err != nil {
