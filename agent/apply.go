@@ -29,6 +29,9 @@ func (u *update) apply(ctx context.Context, next state.Installed, s *staged, att
 	u.say("installing %s %s (%s, release %d)", next.Name, next.Version, next.Format, next.Release)
 	sys := u.system()
 	revert, err := sys.Install(ctx, s.Package)
+	if begun != nil {
+		revert = nil // what ran before this attempt is not what was accepted: an earlier one may have switched to it
+	}
 	touched, code := err == nil || install.Touched(err), codeInstall
 	if err != nil && !install.OfRelease(err) {
 		return state.Outcome{Code: codeHost}, u.hindered(ctx, err, next, begun, revert)
@@ -48,6 +51,7 @@ func (u *update) apply(ctx context.Context, next state.Installed, s *staged, att
 			return state.Outcome{}, err
 		}
 		u.prune(u.host.Record)
+		u.pruneVersions()
 		return state.Outcome{State: schema.StateCurrent, Code: codeInstalled, Why: "up to date"}, nil
 	}
 	u.say("release %d failed here: %v", next.Release, err)
@@ -100,9 +104,29 @@ func (u *update) undo(ctx context.Context, revert install.Revert) error {
 	return nil
 }
 
+// pruneVersions removes what nobody can want back, now that the package that runs is accepted.
+func (u *update) pruneVersions() {
+	if u.host.Installed.Format != schema.Tgz {
+		return
+	}
+	var before *install.Package
+	if p := u.host.Previous; p != nil {
+		before = &install.Package{Recipe: p.Recipe, SHA256: p.Package}
+	}
+	u.system().Prune(before, before == nil)
+}
+
 // goBack installs the package that state.json calls installed once more, so that nothing half done stays.
 func (u *update) goBack(ctx context.Context, why string) error {
 	i := u.host.Installed
+	if i == nil && u.system().ByHand() {
+		if err := u.system().ReturnToByHand(ctx); err != nil {
+			return fmt.Errorf("roll back to what was installed manually: %w", err)
+		}
+		u.host.Pending = nil
+		u.say("rolled back to what was installed manually")
+		return nil
+	}
 	if i == nil {
 		u.host.Pending = nil
 		u.say("there is no previous package to roll back to")

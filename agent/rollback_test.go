@@ -7,7 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"bakehouse/agent/install"
 	"bakehouse/agent/internal/testfleet"
+	"bakehouse/agent/state"
+	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/needs"
@@ -44,6 +47,63 @@ func TestUnhealthyMeansThePreviousPackageAndNoSecondTry(t *testing.T) {
 	f.Give("web01", version(f, "three"))
 	h.update()
 	h.runs("three")
+}
+
+// A crash after the switch, and a second attempt that finds the release unhealthy: what runs then is what was accepted,
+// not what the first attempt left.
+func TestWhatACrashLeftIsNotTakenForWhatWasAccepted(t *testing.T) {
+	t.Parallel()
+	sickly := func(f *testfleet.Fleet) *trusttest.Package {
+		sick := script("#!/bin/sh\nexit 1\n")
+		sick.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"},
+			Within: schema.Duration(30 * time.Millisecond)}}
+		return f.Pack(sick)
+	}
+	crash := func(h *host, p *trusttest.Package, manifest schema.Digest, release int64) {
+		s := h.stateOf()
+		s.Pending = &state.Pending{Attempts: 1, Installed: state.Installed{Package: p.Manifest.SHA256, Manifest: manifest,
+			Recipe: p.Manifest.Recipe, Release: release, Format: schema.Tgz}}
+		if err := h.files.Write(s); err != nil {
+			t.Fatal(err)
+		}
+		m := p.Manifest
+		if _, err := h.system().Install(t.Context(), install.Package{File: file(t, p.Bytes), SHA256: m.SHA256, Size: m.Size,
+			Name: m.Name, Version: m.Version, Recipe: m.Recipe, Format: m.Format}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("an accepted package", func(t *testing.T) {
+		f := testfleet.New(t)
+		h := registered(t, f, "web01")
+		one := version(f, "one")
+		f.Give("web01", one)
+		h.update()
+		sick := sickly(f)
+		f.Give("web01", sick)
+		crash(h, sick, f.ManifestOf("web01"), 2)
+		if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeUnhealthy {
+			t.Errorf("update ended with %v: %s", err, r)
+		}
+		h.runs("one")
+		f.Give("web01", one)
+		h.update()
+		h.runs("one")
+	})
+	t.Run("what was unpacked by hand", func(t *testing.T) {
+		f := testfleet.New(t)
+		h := registered(t, f, "web01")
+		h.unpack(version(f, "by hand"))
+		sick := sickly(f)
+		f.Give("web01", sick)
+		crash(h, sick, f.ManifestOf("web01"), 1)
+		if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeUnhealthy {
+			t.Errorf("update ended with %v: %s", err, r)
+		}
+		h.runs("by hand")
+		f.Give("web01", version(f, "two"))
+		h.update()
+		h.runs("two")
+	})
 }
 
 func TestAFirstPackageThatIsUnhealthyIsTakenBack(t *testing.T) {

@@ -55,9 +55,9 @@ func TestWhatAHostMayDo(t *testing.T) {
 		{"where nothing is due yet it waits", func(p *Policy, a *Assignment) { late(p, a); a.Older = nil }, Standing{}, 0, CodeWaiting, Digest{}},
 
 		{"a release that failed here is passed over", nil, Standing{Failed: []int64{7}}, 0, CodeInstall, older},
-		{"after going back the host does not look up to date", nil, Standing{Installed: older, Release: 5, Failed: []int64{7}}, 0, CodeFailed, Digest{}},
+		{"after going back the host does not look up to date", nil, Standing{Installed: older, Release: 5, Failed: []int64{7}}, 0, CodeFailed, newer},
 		{"a release that failed elsewhere in time does not matter", nil, Standing{Failed: []int64{6}}, 0, CodeInstall, newer},
-		{"where all failed it holds", nil, Standing{Failed: []int64{5, 7}}, 0, CodeFailed, Digest{}},
+		{"where all failed it holds", nil, Standing{Failed: []int64{5, 7}}, 0, CodeFailed, newer},
 
 		{"a revoked newest is passed over", func(p *Policy, _ *Assignment) { p.Revoked = []Digest{newer} }, Standing{}, 0, CodeInstall, older},
 		{"with the newest revoked the older is up to date", func(p *Policy, _ *Assignment) { p.Revoked = []Digest{newer} },
@@ -69,7 +69,7 @@ func TestWhatAHostMayDo(t *testing.T) {
 		{"a revoked older candidate is passed over too", func(p *Policy, a *Assignment) { late(p, a); p.Revoked = []Digest{older} },
 			Standing{}, 0, CodeWaiting, Digest{}},
 		{"what failed says more than what is revoked", func(p *Policy, _ *Assignment) { p.Revoked = []Digest{newer} },
-			Standing{Failed: []int64{5}}, 0, CodeFailed, Digest{}},
+			Standing{Failed: []int64{5}}, 0, CodeFailed, older},
 
 		{"an older candidate is no way back", func(p *Policy, a *Assignment) { late(p, a) }, Standing{Installed: newer, Release: 7}, 0, CodeCurrent, newer},
 		{"nor from a package that is not a candidate any more", nil, Standing{Installed: foreign, Release: 9}, 0, CodeCurrent, Digest{}},

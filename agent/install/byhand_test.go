@@ -84,8 +84,17 @@ func TestAPackageUnpackedByHandIsTakenOverAndCanBeReturnedTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	sameRuns(t, s, handOldRuns)
-	mustInstall(t, s, stage(t, schema.Tgz, archive(t, handNew...)))
+	first := stage(t, schema.Tgz, archive(t, handNew...))
+	mustInstall(t, s, first)
+	s.Prune(nil, true)
+	if !s.ByHand() {
+		t.Error("the first update that is accepted does not keep what was unpacked by hand")
+	}
 	mustInstall(t, s, stage(t, schema.Tgz, archive(t, append(slices.Clone(handNew), entry{name: "./etc/more", data: "more"})...)))
+	if !s.ByHand() {
+		t.Error("what was unpacked by hand is gone before the second update is accepted")
+	}
+	s.Prune(&first, false)
 	if s.ByHand() {
 		t.Error("the second update keeps what was unpacked by hand before the first")
 	}

@@ -65,7 +65,6 @@ func (s *System) installVersion(ctx context.Context, p Package, r io.Reader) (Re
 		{"switch", v.exchange},
 		{"unlink", v.unlink},
 		{"forget", v.forget},
-		{"prune", v.prune},
 		{"settle", v.settle},
 		{"units", v.sync},
 		{"finish", v.finish},
@@ -181,7 +180,7 @@ func (v *switching) extract(ctx context.Context) (func() error, error) {
 // freeName is the directory for the new version. What a crashed switch left under the name is removed; what runs is not
 // touched, even if it is this very package.
 func (v *switching) freeName() (string, error) {
-	plain := fmt.Sprintf("%s-%s", v.pkg.Recipe, v.pkg.SHA256.Hex()[:8])
+	plain := v.pkg.versionName()
 	for n := 1; ; n++ {
 		name := filepath.Join(versionsDir, plain)
 		if n > 1 {
@@ -239,19 +238,30 @@ func (v *switching) forget(context.Context) (func() error, error) {
 	return func() error { return v.tree.writeLinks(all) }, v.tree.writeLinks(v.files)
 }
 
-// prune keeps the new version and what there is to go back to. Failing to remove an old one harms nothing, so it is no error.
-func (v *switching) prune(context.Context) (func() error, error) {
-	entries, err := os.ReadDir(filepath.Join(v.tree.base, versionsDir))
+// Prune removes versions once the one that runs is accepted: all others but that of the package before, and what was
+// unpacked by hand if byHand. Failing to remove one harms nothing, so it is no error.
+func (s *System) Prune(before *Package, byHand bool) {
+	t, err := s.openTree()
 	if err != nil {
-		return nil, err
+		return
+	}
+	entries, err := os.ReadDir(filepath.Join(t.base, versionsDir))
+	if err != nil {
+		return
 	}
 	for _, e := range entries {
-		if name := filepath.Join(versionsDir, e.Name()); name != v.version && name != v.tree.current && name != v.was {
-			os.RemoveAll(filepath.Join(v.tree.base, name))
+		name := filepath.Join(versionsDir, e.Name())
+		kept := name == t.current || byHand && name == byHandName ||
+			before != nil && strings.HasPrefix(e.Name(), before.versionName())
+		if !kept {
+			err := os.RemoveAll(filepath.Join(t.base, name))
+			s.debug("removed a version", "version", name, "error", err)
 		}
 	}
-	return nil, nil
 }
+
+// versionName is the name of its version's directory, or the beginning of it.
+func (p *Package) versionName() string { return fmt.Sprintf("%s-%s", p.Recipe, p.SHA256.Hex()[:8]) }
 
 // Current returns the files of the version that current leads to, as absolute paths; none if there is no version.
 func (s *System) Current() ([]string, error) {
