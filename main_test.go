@@ -39,6 +39,7 @@ import (
 var update = flag.Bool("update", false, "write the files that are made from the commands")
 
 func TestMain(m *testing.M) {
+	needs.Memory()
 	programs := scripttest.Programs()
 	programs["bakehouse"] = func() {
 		keystest.Cheap()

@@ -75,6 +75,7 @@ func programs(t *testing.T) string {
 var builtIn string // is removed at the end
 
 func TestMain(m *testing.M) {
+	needs.Memory()
 	code := m.Run()
 	if builtIn != "" {
 		os.RemoveAll(builtIn)

@@ -23,6 +23,7 @@ import (
 	"bakehouse/reconcile/keys/keystest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/needs"
 	"bakehouse/serve/access"
 	"bakehouse/serve/certificate"
 )
@@ -42,6 +43,7 @@ func programMain() {
 }
 
 func TestMain(m *testing.M) {
+	needs.Memory()
 	keystest.Cheap()
 	testscript.Main(m, map[string]func(){"bakehouse": programMain})
 }

@@ -22,6 +22,7 @@ import (
 const lockHolder = "BAKEHOUSE_TEST_HOLD_LOCK"
 
 func TestMain(m *testing.M) {
+	needs.Memory()
 	if name := os.Getenv(lockHolder); name != "" {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o640)
 		if err == nil {

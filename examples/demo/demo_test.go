@@ -36,6 +36,7 @@ var build = sync.OnceValues(func() (exe string, err error) {
 })
 
 func TestMain(m *testing.M) {
+	needs.Memory()
 	code := m.Run()
 	if exe, _ := build(); exe != "" {
 		os.RemoveAll(filepath.Dir(exe))

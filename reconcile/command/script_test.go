@@ -31,6 +31,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	needs.Memory()
 	testscript.Main(m, map[string]func(){"bakehouse": bakehouse})
 }
 

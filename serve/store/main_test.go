@@ -12,10 +12,12 @@ import (
 
 	"bakehouse/reconcile/command"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/needs"
 	"bakehouse/serve/store/storetest"
 )
 
 func TestMain(m *testing.M) {
+	needs.Memory()
 	storetest.Child()
 	crashChild()
 	testscript.Main(m, map[string]func(){"bakehouse": bakehouse, "publish": publishCommand})

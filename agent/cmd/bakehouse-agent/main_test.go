@@ -11,10 +11,12 @@ import (
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 
+	"bakehouse/schema/needs"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 func TestMain(m *testing.M) {
+	needs.Memory()
 	testscript.Main(m, map[string]func(){
 		"bakehouse-agent": main,
 	})

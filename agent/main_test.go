@@ -1,0 +1,12 @@
+package agent
+
+import (
+	"testing"
+
+	"bakehouse/schema/needs"
+)
+
+func TestMain(m *testing.M) {
+	needs.Memory()
+	m.Run()
+}

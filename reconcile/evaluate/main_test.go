@@ -1,0 +1,12 @@
+package evaluate
+
+import (
+	"testing"
+
+	"bakehouse/schema/needs"
+)
+
+func TestMain(m *testing.M) {
+	needs.Memory()
+	m.Run()
+}

@@ -1,0 +1,12 @@
+package program
+
+import (
+	"testing"
+
+	"bakehouse/schema/needs"
+)
+
+func TestMain(m *testing.M) {
+	needs.Memory()
+	m.Run()
+}
