@@ -205,7 +205,8 @@ func (b *Baker) file(plugin string, f fleet.File, p schema.Platform) (*file, err
 		open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(f.Content)), nil }
 		size = int64(len(f.Content))
 	}
-	return &file{plugin: plugin, path: f.Path, mode: f.Mode, owner: f.Owner, group: f.Group, size: size, sum: f.SHA256, vouched: f.ByProvenance(), open: open}, nil
+	return &file{plugin: plugin, path: f.Path, mode: f.Mode, owner: f.Owner, group: f.Group,
+		caps: f.Capabilities, size: size, sum: f.SHA256, vouched: f.ByProvenance(), open: open}, nil
 }
 
 // inline is a file that bake itself makes.

@@ -13,6 +13,9 @@ func (l *layout) related(format schema.Format) (all fleet.RelationSet) {
 	for _, r := range l.relations {
 		all = all.Join(r.In(format))
 	}
+	if format == schema.Deb && len(l.capable()) > 0 {
+		all = all.Join(fleet.RelationSet{Depends: []fleet.Relation{{Name: "libcap2-bin"}}})
+	}
 	return all
 }
 

@@ -148,6 +148,9 @@ func rpmMetadata(l *layout, version, arch string) *rpmheader.Header {
 		{"rpmlib(FileDigests)", depRpmlib, "4.6.0-1"},          // not MD5
 		{"rpmlib(PayloadFilesHavePrefix)", depRpmlib, "4.0-1"}, // names in the payload start with "."
 	}...)
+	if len(l.capable()) > 0 {
+		needs = append(needs, rpmDep{"rpmlib(FileCaps)", depRpmlib, "4.6.1-1"})
+	}
 	for _, s := range rpmScripts(l) {
 		h.Text(s.tag, s.text)
 		h.Text(s.prog, shell)

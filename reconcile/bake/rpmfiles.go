@@ -16,6 +16,7 @@ type rpmFile struct {
 	size      int64
 	digest    string // SHA-256 in hex; empty for what has no bytes
 	link      string
+	caps      string // as cap_to_text(3) has it
 	owner     string
 	group     string
 }
@@ -38,6 +39,9 @@ func rpmFiles(shared [][]*file, own []*file, sums []fileSum) []rpmFile {
 			case f.mode.IsRegular():
 				s := read[f.path]
 				r.mode, r.size, r.digest = modeRegular|uint16(f.mode.Perm()), s.size, s.sha.Hex()
+				if len(f.caps) > 0 {
+					r.caps = strings.Join(f.caps, ",") + "=ep"
+				}
 			}
 			list = append(list, r)
 		}
@@ -64,7 +68,7 @@ func addFiles(h *rpmheader.Header, files []rpmFile, own *rpmheader.Header) {
 	n := len(files)
 	var sizes, flags, times, indexes, inodes, verify []uint32
 	var modes []uint16
-	var digests, links, owners, groups, bases, dirs []string
+	var digests, caps, links, owners, groups, bases, dirs []string
 	seen := map[string]uint32{}
 	total := int64(0)
 	for i, f := range files {
@@ -74,6 +78,7 @@ func addFiles(h *rpmheader.Header, files []rpmFile, own *rpmheader.Header) {
 		times = append(times, uint32(epoch.Unix()))
 		digests = append(digests, f.digest)
 		links = append(links, f.link)
+		caps = append(caps, f.caps)
 		owners = append(owners, f.owner)
 		groups = append(groups, f.group)
 		inodes = append(inodes, uint32(i+1)) // equal numbers would be links to one file
@@ -105,4 +110,7 @@ func addFiles(h *rpmheader.Header, files []rpmFile, own *rpmheader.Header) {
 	h.Texts(rpmheader.TagBaseNames, bases...)
 	h.Texts(rpmheader.TagDirNames, dirs...)
 	h.Int32s(rpmheader.TagFileDigestAlgo, rpmSHA256)
+	if slices.ContainsFunc(caps, func(c string) bool { return c != "" }) {
+		h.Texts(rpmheader.TagFileCaps, caps...)
+	}
 }

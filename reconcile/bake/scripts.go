@@ -137,7 +137,8 @@ func maintainerScripts(l *layout) []*file {
 	var out []*file
 	for _, s := range []struct{ step, text string }{
 		{preinst, hiddenUnits + debPreinst + early + users + begin},
-		{postinst, configured(l.debDirectories()) + ready + vars.Replace(debUnits) + late},
+		{postinst, configured(l.debDirectories()+l.capabilities(`"${DPKG_ROOT:-}"`)) + ready +
+			vars.Replace(debUnits) + late},
 		{prerm, vars.Replace(debNoUnits) + before},
 		{postrm, after + vars.Replace(debPostrm)},
 	} {
@@ -175,7 +176,11 @@ func updaterScripts(l *layout, versioned bool) *file {
 	if versioned {
 		made, left = l.tgzDirectories(), l.leaveDirectories()
 	}
-	step("owners", made+l.owners())
+	caps := l.capabilities(`"$2"`)
+	if caps != "" { // a sandbox gives nothing away
+		caps = "[ -z \"${DPKG_ROOT:-}\" ] || exit 0\n" + caps
+	}
+	step("owners", made+l.owners()+caps)
 	for _, name := range fleet.Steps {
 		text := l.parts(name)
 		if name == postrm {
@@ -260,6 +265,34 @@ func (l *layout) leaveDirectories() string {
 		return ""
 	}
 	return "root=${DPKG_ROOT:-}\n" + b.String()
+}
+
+// capable are the files with capabilities, by path.
+func (l *layout) capable() (files []*file) {
+	for _, group := range slices.Concat(l.shared, [][]*file{l.own}) {
+		for _, f := range group {
+			if len(f.caps) > 0 {
+				files = append(files, f)
+			}
+		}
+	}
+	slices.SortFunc(files, byPath)
+	return files
+}
+
+// capabilities is shell text that gives files in a folder theirs: no archive but an rpm carries them. It comes behind
+// what gives the files to their owners, which takes capabilities away.
+func (l *layout) capabilities(folder string) string {
+	var b strings.Builder
+	for _, f := range l.capable() {
+		fmt.Fprintf(&b, "setcap %s=ep %s%s\n", strings.Join(f.caps, ","), folder, quoted(f.path))
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "command -v setcap >/dev/null 2>&1 || {\n" +
+		"\techo 'error: a file of this package needs capabilities, and there is no setcap here: install libcap2-bin, " +
+		"or libcap' >&2\n\texit 1\n}\n" + b.String()
 }
 
 // quoted is a path as one word of a shell.

@@ -27,7 +27,8 @@ type file struct {
 	link   string // of a symbolic link: its target
 	owner  string // by name; empty: root
 	group  string
-	size   int64 // -1: not known before it is read
+	caps   []string // capabilities
+	size   int64    // -1: not known before it is read
 	sum    schema.Digest
 	// vouched is whether sum is not of the bytes but of where they come from, which whoever opens the file checks.
 	vouched bool

@@ -89,6 +89,9 @@ func inputsOf(o *fleet.Output) (string, error) {
 		if f.Owner+f.Group != "" {
 			fmt.Fprintf(h, "%q %q\n", f.Owner, f.Group)
 		}
+		if len(f.Capabilities) > 0 {
+			fmt.Fprintf(h, "%q\n", f.Capabilities)
+		}
 	}
 	enc := json.NewEncoder(h)
 	b, err := json.Marshal(sortedServices(o))

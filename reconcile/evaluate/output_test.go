@@ -328,6 +328,10 @@ func TestDirectoriesAndLinksAreRefusedWhereTheyAreWritten(t *testing.T) {
 		"a link with an owner":      {`"/etc/x": {link: "/y", owner: "x"}`, "a symbolic link has no owner"},
 		"a link with content":       {`"/etc/x": {link: "/y", content: ""}`, "has not exactly one of content"},
 		"a directory that is none":  {`"/etc/x": directory: false`, "files.\"/etc/x\".directory"},
+		"capabilities of a link":    {`"/etc/x": {link: "/y", capabilities: ["cap_bpf"]}`, "a symbolic link has no"},
+		"capabilities of a folder":  {`"/srv/x": {directory: true, capabilities: ["cap_bpf"]}`, "only a file has"},
+		"capabilities of a tree":    {`"/srv/x": {tree: "hosts", capabilities: ["cap_bpf"]}`, "a tree has no"},
+		"a capability that is none": {`"/x": {content: "", capabilities: ["net_raw"]}`, "\"net_raw\" is no capability"},
 		"the system's directory":    {`"/usr/bin": {directory: true, mode: 0o700}`, "is one that the system has"},
 		"a directory of the kernel": {`"/run/x": directory: true`, "nothing can be installed in /run"},
 	} {

@@ -54,10 +54,12 @@ type Item struct {
 
 // Content is what an item is on one side. Size is in bytes, -1 if it is not known before baking.
 type Content struct {
-	Mode   string        `json:"mode,omitempty"`  // of files, octal
-	Owner  string        `json:"owner,omitempty"` // of files, USER:GROUP; empty: root's
-	Size   int64         `json:"size"`
-	SHA256 schema.Digest `json:"sha256"`
+	Mode  string `json:"mode,omitempty"`  // of files, octal
+	Owner string `json:"owner,omitempty"` // of files, USER:GROUP; empty: root's
+	// Capabilities are of files, such as cap_net_raw, with a comma between them.
+	Capabilities string        `json:"capabilities,omitempty"`
+	Size         int64         `json:"size"`
+	SHA256       schema.Digest `json:"sha256"`
 	// Origin is where the bytes come from, if SHA256 is not of them but of that (fleet.File.ByProvenance).
 	Origin string `json:"origin,omitempty"`
 	// What it is, if no regular file: a directory, or a symbolic link and where it leads.
@@ -95,14 +97,14 @@ func (b *builder) recognise(items []Item) {
 		if b.before.Resolved != nil {
 			for _, r := range b.before.Resolved.Recipes {
 				for at, c := range contents(r, b.before.Files) {
-					b.known[known{at, c.Mode, c.Owner, c.SHA256}] = true
+					b.known[c.as(at)] = true
 				}
 			}
 		}
 	}
 	for i := range items {
 		it := &items[i]
-		if it.After != nil && b.known[known{place{it.Kind, it.Plugin, it.Name}, it.After.Mode, it.After.Owner, it.After.SHA256}] {
+		if it.After != nil && b.known[it.After.as(place{it.Kind, it.Plugin, it.Name})] {
 			it.Known, it.Diff, it.Cut = true, "", 0
 		}
 	}
@@ -114,8 +116,11 @@ type known struct {
 	place
 	mode  string
 	owner string
+	caps  string
 	sum   schema.Digest
 }
+
+func (c *Content) as(at place) known { return known{at, c.Mode, c.Owner, c.Capabilities, c.SHA256} }
 
 // compare lists what differs, what acts as root first.
 func compare(was, is map[place]*Content) []Item {
@@ -128,7 +133,8 @@ func compare(was, is map[place]*Content) []Item {
 			it.Action, it.Root = ActionAdded, now.root
 		case now == nil:
 			it.Action, it.Root = ActionRemoved, old.root
-		case old.SHA256 == now.SHA256 && old.Mode == now.Mode && old.Owner == now.Owner:
+		case old.SHA256 == now.SHA256 && old.Mode == now.Mode && old.Owner == now.Owner &&
+			old.Capabilities == now.Capabilities:
 			continue
 		default:
 			it.Root = now.root
@@ -200,7 +206,8 @@ func contents(r *rules.Recipe, repo fs.FS) map[place]*Content {
 		for i := range o.Files {
 			f := &o.Files[i]
 			c := &Content{Mode: fmt.Sprintf("%#o", bits(f.Mode)), Owner: owner(f), Size: f.Size, SHA256: f.SHA256,
-				Origin: origin(f), What: kindOf(f), root: rootFile(f, r.Outputs),
+				Capabilities: strings.Join(f.Capabilities, ","), Origin: origin(f), What: kindOf(f),
+				root: rootFile(f, r.Outputs),
 				text: func() ([]byte, bool) { return fileText(f, repo) }}
 			if f.Link != "" {
 				c.Mode = ""

@@ -360,6 +360,10 @@ func TestDirectoriesAndLinksAreToldForWhatTheyAre(t *testing.T) {
 			"others than root can put files there: cron reads it"},
 		"one that anybody fills": {dir("/etc/cron.d", "", 0o777), "mode 0777, directory",
 			"others than root can put files there: cron reads it"},
+		"a file with capabilities": {fleet.File{Path: "/usr/share/doc/x", Mode: 0o644, SHA256: schema.DigestOf(nil),
+			Capabilities: []string{"cap_bpf", "cap_net_raw"}},
+			"mode 0644, capabilities cap_bpf,cap_net_raw, 0 bytes, sha256 e3b0c44298fc1c14",
+			"who executes it has powers of root: cap_bpf, cap_net_raw"},
 		"a link": {fleet.SymbolicLink("/etc/x", "../y"), "symbolic link to ../y", "leads to ../y"},
 	} {
 		items := compare(nil, having(c.file))

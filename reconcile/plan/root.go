@@ -72,6 +72,8 @@ func rootFile(f *fleet.File, outputs []*fleet.Output) string {
 		return rootDirectory(f)
 	case f.Link != "":
 		return "leads to " + f.Link
+	case len(f.Capabilities) > 0:
+		return "who executes it has powers of root: " + strings.Join(f.Capabilities, ", ")
 	case bits(f.Mode)&0o4000 != 0:
 		return "setuid"
 	case bits(f.Mode)&0o2000 != 0:

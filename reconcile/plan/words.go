@@ -115,6 +115,10 @@ func (it *Item) change() string {
 		if it.Before.Owner != it.After.Owner {
 			parts = append(parts, "owner "+cmp.Or(it.Before.Owner, "root:root")+" -> "+cmp.Or(it.After.Owner, "root:root"))
 		}
+		if it.Before.Capabilities != it.After.Capabilities {
+			parts = append(parts, "capabilities "+cmp.Or(it.Before.Capabilities, "none")+" -> "+
+				cmp.Or(it.After.Capabilities, "none"))
+		}
 		if it.Diff == "" && it.Before.SHA256 != it.After.SHA256 {
 			parts = append(parts, it.Before.brief()+" -> "+it.After.brief())
 		}
@@ -128,6 +132,9 @@ func (it *Item) change() string {
 		}
 		if c.Owner != "" {
 			parts = append(parts, "owner "+c.Owner)
+		}
+		if c.Capabilities != "" {
+			parts = append(parts, "capabilities "+c.Capabilities)
 		}
 		if it.Kind == ItemFile {
 			parts = append(parts, c.brief())

@@ -17,6 +17,7 @@ func identify(r *Recipe) schema.RecipeID {
 		Mode   uint32        `json:"mode"`
 		SHA256 schema.Digest `json:"sha256"`
 		Owner  string        `json:"owner,omitempty"`
+		Caps   []string      `json:"capabilities,omitempty"`
 		Group  string        `json:"group,omitempty"`
 		Kind   string        `json:"kind,omitempty"` // of what is no regular file
 		Link   string        `json:"link,omitempty"`
@@ -41,7 +42,8 @@ func identify(r *Recipe) schema.RecipeID {
 			Relations: o.Relations, Scripts: o.Scripts, Health: o.Health}
 		for _, f := range o.Files {
 			kind := map[fs.FileMode]string{fs.ModeDir: "directory", fs.ModeSymlink: "link"}[f.Mode.Type()]
-			out.Files = append(out.Files, file{f.Path, uint32(f.Mode.Perm()), f.SHA256, f.Owner, f.Group, kind, f.Link})
+			out.Files = append(out.Files, file{Path: f.Path, Mode: uint32(f.Mode.Perm()), SHA256: f.SHA256,
+				Owner: f.Owner, Group: f.Group, Caps: f.Capabilities, Kind: kind, Link: f.Link})
 		}
 		form.Outputs = append(form.Outputs, out)
 	}

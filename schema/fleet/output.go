@@ -37,22 +37,24 @@ const ActionVariable = "BAKEHOUSE_ACTION"
 // File is a file on the host: a regular one, which has exactly one of Content, Repo, URL and Program, or by its Mode a
 // directory or a symbolic link, which has none of them. What these are is the whole of SHA256.
 type File struct {
-	Path    string      // absolute and clean
-	Mode    fs.FileMode // permission bits, and fs.ModeDir or fs.ModeSymlink
-	Link    string      // of a symbolic link: its target, as it is written
-	Owner   string      // user, by name; empty: root
-	Group   string      // by name; empty: root
-	SHA256  schema.Digest
-	Size    int64         // -1 if not known: that of a program, or of what a URL has
-	Content []byte        // not nil: inline content, which may depend on parameters
-	Repo    string        // path in the repo, slash-separated
-	URL     string        // where reconcile fetches it, once
-	Archive schema.Digest // of what URL has, if Member is taken from it
-	Member  string        // the file is this member of the archive at Repo or URL
-	Tree    bool          // it comes with others of the archive at Repo
-	Program bool          // the pinned host program of the platform
-	Pos     Pos           // where the plugin declares it, or the rule that a shipped plugin takes it from
-	Source  Pos           // where URL, or Member if there is one, is named
+	Path  string      // absolute and clean
+	Mode  fs.FileMode // permission bits, and fs.ModeDir or fs.ModeSymlink
+	Link  string      // of a symbolic link: its target, as it is written
+	Owner string      // user, by name; empty: root
+	Group string      // by name; empty: root
+	// Capabilities are the powers of root that whoever executes it has, sorted, such as cap_net_raw. Linux's only.
+	Capabilities []string
+	SHA256       schema.Digest
+	Size         int64         // -1 if not known: that of a program, or of what a URL has
+	Content      []byte        // not nil: inline content, which may depend on parameters
+	Repo         string        // path in the repo, slash-separated
+	URL          string        // where reconcile fetches it, once
+	Archive      schema.Digest // of what URL has, if Member is taken from it
+	Member       string        // the file is this member of the archive at Repo or URL
+	Tree         bool          // it comes with others of the archive at Repo
+	Program      bool          // the pinned host program of the platform
+	Pos          Pos           // where the plugin declares it, or the rule that a shipped plugin takes it from
+	Source       Pos           // where URL, or Member if there is one, is named
 }
 
 // Regular reports whether it is neither a directory nor a link, so that it has bytes.

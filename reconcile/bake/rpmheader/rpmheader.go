@@ -90,6 +90,7 @@ const (
 	TagPosttrans         = 1152
 	TagPretransProg      = 1153
 	TagPosttransProg     = 1154
+	TagFileCaps          = 5010
 	TagFileDigestAlgo    = 5011
 	TagEncoding          = 5062
 	TagPayloadDigest     = 5092

@@ -50,6 +50,9 @@ func (d *decoder) file(name string, n *result.Node) fleet.File {
 	default:
 		d.source(&f, source)
 	}
+	if list := n.Get("capabilities"); list != nil {
+		f.Capabilities = d.capabilities(name, list, tree != nil)
+	}
 	return f
 }
 
@@ -60,6 +63,9 @@ func (d *decoder) directory(f fleet.File, n *result.Node) fleet.File {
 	}
 	if fleet.StandardDir(f.Path) {
 		d.refuse(n, "directory %s is one that the system has, with an owner and a mode of the system's", f.Path)
+	}
+	if list := n.Get("capabilities"); list != nil {
+		d.refuse(list, "directory %s: only a file has capabilities", f.Path)
 	}
 	dir := fleet.Directory(f.Path, f.Mode)
 	dir.Owner, dir.Group, dir.Pos = f.Owner, f.Group, f.Pos
@@ -76,7 +82,7 @@ func (d *decoder) link(name string, n *result.Node) fleet.File {
 	case len(to.Text) > 1024:
 		d.refuse(to, "link %s: the target is longer than 1024 bytes", name)
 	}
-	for _, field := range []string{"mode", "owner", "group"} {
+	for _, field := range []string{"mode", "owner", "group", "capabilities"} {
 		if n.Get(field) != nil {
 			d.refuse(n.Get(field), "link %s: a symbolic link has no %s: what it leads to has", name, field)
 		}
