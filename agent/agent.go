@@ -23,7 +23,7 @@ type Options struct {
 	LogFile string           // instead of StateDir/agent.log
 	Version string           // of this program
 	Narrate io.Writer        // one line per step of an update; nil: none
-	Warn    func(string)     // is called with what a registration gives up; nil: only the log has it
+	Warn    func(string)     // is called with what is not as it should be; nil: only the log has it
 	Now     func() time.Time // nil: time.Now
 	Stall   time.Duration    // how long a server may send nothing in the middle of an answer; 0: 30 seconds
 }

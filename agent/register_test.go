@@ -190,11 +190,49 @@ func TestDeletingTheRegistrationLeavesWhatIsInstalled(t *testing.T) {
 	}
 }
 
+// A power cut can leave the state empty. Who the host is does not change, and has a copy that no update writes.
+func TestADamagedStateHealsWithoutAHuman(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	f.Give("web01", version(f, "one"))
+	h.update()
+	for name, text := range map[string]string{"empty": "", "cut": `{"schema":1,"registr`, "zeros": "\x00\x00\x00"} {
+		if err := os.WriteFile(h.files.Stored(state.RecordFile), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f.Give("web01", version(f, name))
+		if r := h.update(); r.Code != codeInstalled {
+			t.Errorf("%s: %s", name, r)
+		}
+		h.runs(name)
+		if s := h.stateOf(); s.Registration == nil || s.Installed == nil {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+	if err := os.Remove(h.files.Stored(state.RecordFile)); err != nil {
+		t.Fatal(err)
+	}
+	h.update()
+	// What was given up stays given up.
+	if _, err := h.Deregister(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(h.files.Stored(state.RecordFile)); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := h.files.Record(); err != nil || r.Registration != nil {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 func TestADamagedStateIsSaidAndMendedByForce(t *testing.T) {
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	f.Give("web01", version(f, "one"))
 	h.update()
+	if err := os.Remove(h.files.Stored(state.IdentityFile)); err != nil {
+		t.Fatal(err)
+	}
 	for name, text := range map[string]string{"empty": "", "cut": `{"schema":1,"registr`, "zeros": "\x00\x00\x00",
 		"of the future": `{"schema":99}`} {
 		if err := os.WriteFile(h.files.Stored(state.RecordFile), []byte(text), 0o600); err != nil {

@@ -61,14 +61,14 @@ func TestWhatACrashLeftIsNotTakenForWhatWasAccepted(t *testing.T) {
 	}
 	crash := func(h *host, p *trusttest.Package, manifest schema.Digest, release int64) {
 		s := h.stateOf()
-		s.Pending = &state.Pending{Attempts: 1, Installed: state.Installed{Package: p.Manifest.SHA256, Manifest: manifest,
-			Recipe: p.Manifest.Recipe, Release: release, Format: schema.Tgz}}
+		s.Pending = &state.Pending{Attempts: 1, Installed: state.Installed{Package: p.Manifest.SHA256,
+			Manifest: manifest, Recipe: p.Manifest.Recipe, Release: release, Format: schema.Tgz}}
 		if err := h.files.Write(s); err != nil {
 			t.Fatal(err)
 		}
 		m := p.Manifest
-		if _, err := h.system().Install(t.Context(), install.Package{File: file(t, p.Bytes), SHA256: m.SHA256, Size: m.Size,
-			Name: m.Name, Version: m.Version, Recipe: m.Recipe, Format: m.Format}); err != nil {
+		if _, err := h.system().Install(t.Context(), install.Package{File: file(t, p.Bytes), SHA256: m.SHA256,
+			Size: m.Size, Name: m.Name, Version: m.Version, Recipe: m.Recipe, Format: m.Format}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -75,7 +75,7 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 		default:
 			pause = dueIn(a.opts.Now(), s.LastCheck, s.Interval())
 			if retry > 0 {
-				pause = min(retry, jitter(s.Interval()))
+				pause = jitter(min(retry, s.Interval()))
 			}
 		}
 		if err := wait(pause); err != nil {
@@ -97,7 +97,7 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 			return ErrReplaced
 		}
 		if s, err := a.files.Load(); err == nil && s.LastCheck.Before(began.Truncate(time.Second)) {
-			retry = jitter(min(max(2*retry, firstRetry), s.Interval()))
+			retry = min(max(2*retry, firstRetry), s.Interval())
 		} else {
 			retry = 0
 		}

@@ -108,6 +108,10 @@ func (a *Agent) Update(ctx context.Context, o UpdateOptions) (Result, error) {
 		a.log.Error("update", "error", err, "hint", fault.HintOf(err))
 		return failed(err), err
 	}
+	if healed := u.host.Healed; healed != nil {
+		a.warn("%v; going on with the registration of %s, and the package is installed again", healed,
+			u.host.Registration.At.UTC().Format(time.DateOnly))
+	}
 	if o.Retry {
 		u.host.Failed, u.host.Waiting = nil, nil
 	}

@@ -55,7 +55,8 @@ func TestWhatAHostMayDo(t *testing.T) {
 		{"where nothing is due yet it waits", func(p *Policy, a *Assignment) { late(p, a); a.Older = nil }, Standing{}, 0, CodeWaiting, Digest{}},
 
 		{"a release that failed here is passed over", nil, Standing{Failed: []int64{7}}, 0, CodeInstall, older},
-		{"after going back the host does not look up to date", nil, Standing{Installed: older, Release: 5, Failed: []int64{7}}, 0, CodeFailed, newer},
+		{"after going back the host does not look up to date", nil,
+			Standing{Installed: older, Release: 5, Failed: []int64{7}}, 0, CodeFailed, newer},
 		{"a release that failed elsewhere in time does not matter", nil, Standing{Failed: []int64{6}}, 0, CodeInstall, newer},
 		{"where all failed it holds", nil, Standing{Failed: []int64{5, 7}}, 0, CodeFailed, newer},
 

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,8 +18,9 @@ import (
 
 // Files in StateDir.
 const (
-	RecordFile = "state.json"
-	LogFile    = "agent.log" // the updater's
+	RecordFile   = "state.json"
+	IdentityFile = "registration.json" // who the host is, once more: what no update writes, and none can learn anew
+	LogFile      = "agent.log"         // the updater's
 )
 
 // RecordSchema is the version of RecordFile's form.
@@ -53,6 +55,15 @@ type Record struct {
 	Reported     *Reported     `json:"reported,omitempty"`
 
 	Ignored []schema.IgnoredSignature `json:"ignored,omitempty"` // on the package that was last looked at
+
+	Healed error `json:"-"` // why RecordFile could not be read, and only IdentityFile was; nil: it could
+}
+
+// identity is IdentityFile.
+type identity struct {
+	Schema       int           `json:"schema"`
+	Registration *Registration `json:"registration"`
+	Bootstrap    *Bootstrap    `json:"bootstrap,omitempty"`
 }
 
 // Failure is a release that must not be installed again by itself, and why.
@@ -150,8 +161,34 @@ func (w *Withheld) Critical(now time.Time) string {
 		w.Since.UTC().Format(time.RFC3339), w.Code, w.Limit)
 }
 
-// Record reads RecordFile; a missing one is an empty record.
+// Record reads RecordFile. If it is missing or damaged, as after a power cut, who the host is comes from IdentityFile,
+// and the next update learns the rest anew; if both are missing, the record is empty.
 func (f Files) Record() (*Record, error) {
+	r, err := f.record()
+	if r != nil && r.Registration != nil || err != nil && !errors.As(err, new(*damagedError)) {
+		return r, err
+	}
+	b, ierr := ReadFile(f.Stored(IdentityFile), maxRecord)
+	if ierr != nil || b == nil {
+		return r, err
+	}
+	var id identity
+	if ierr := schema.Decode(b, &id); ierr != nil || id.Schema != RecordSchema || id.Registration.check() != nil {
+		return r, err
+	}
+	if err == nil {
+		err = fmt.Errorf("%s is missing, or has no registration", f.Stored(RecordFile))
+	}
+	return &Record{Schema: RecordSchema, Registration: id.Registration, Bootstrap: id.Bootstrap, Healed: err}, nil
+}
+
+// damagedError says that RecordFile is there and cannot be understood.
+type damagedError struct{ err error }
+
+func (e *damagedError) Error() string { return e.err.Error() }
+func (e *damagedError) Unwrap() error { return e.err }
+
+func (f Files) record() (*Record, error) {
 	if err := checkDir(f.Stored()); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return &Record{Schema: RecordSchema}, nil
@@ -173,8 +210,8 @@ func (f Files) Record() (*Record, error) {
 	}
 	r, err := decodeRecord(b)
 	if err != nil {
-		return nil, fault.Hint(fmt.Errorf("%s is damaged: %w", name, err),
-			"register again with bakehouse-agent register --force; the next update then installs the package again")
+		return nil, &damagedError{fault.Hint(fmt.Errorf("%s is damaged: %w", name, err),
+			"register again with bakehouse-agent register --force; the next update then installs the package again")}
 	}
 	return r, nil
 }
@@ -187,16 +224,26 @@ func decodeRecord(b []byte) (*Record, error) {
 	if r.Schema != RecordSchema {
 		return nil, fmt.Errorf("schema %d, this program reads %d", r.Schema, RecordSchema)
 	}
-	if r := r.Registration; r != nil {
-		if err := errors.Join(schema.CheckHostName(r.Host), schema.CheckServerURL(r.Server)); err != nil {
+	if r.Registration != nil {
+		if err := r.Registration.check(); err != nil {
 			return nil, err
 		}
 	}
 	return r, nil
 }
 
+func (r *Registration) check() error {
+	if r == nil {
+		return errors.New("there is no registration")
+	}
+	return errors.Join(schema.CheckHostName(r.Host), schema.CheckServerURL(r.Server))
+}
+
 // Write replaces RecordFile, so that after a crash it is the old one or the new one.
 func (f Files) Write(r *Record) error {
+	if err := f.writeIdentity(r); err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
 	b, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
@@ -205,6 +252,29 @@ func (f Files) Write(r *Record) error {
 		return fmt.Errorf("state: %w", err)
 	}
 	return nil
+}
+
+// writeIdentity keeps IdentityFile as r has it; it is written only when that changes, before RecordFile is.
+func (f Files) writeIdentity(r *Record) error {
+	name := f.Stored(IdentityFile)
+	had, err := ReadFile(name, maxRecord)
+	if err != nil {
+		return err
+	}
+	if r.Registration == nil {
+		if had == nil {
+			return nil
+		}
+		return durable.Remove(name)
+	}
+	b, err := json.MarshalIndent(identity{RecordSchema, r.Registration, r.Bootstrap}, "", "  ")
+	if err != nil {
+		return err
+	}
+	if b = append(b, '\n'); bytes.Equal(b, had) {
+		return nil
+	}
+	return durable.WriteFile(name, b, 0o600)
 }
 
 // Standing is what schema.Policy.Decide needs to know.
