@@ -7,7 +7,7 @@
 // against one another. What a plugin puts on a host is evaluated when rules ask for it, by Repo.Output.
 //
 // Subpackages: engine evaluates CUE, in processes that confine starts; result is the data that crosses; cache keeps it;
-// output reads what a plugin yields; sourcefile and archive read the files of the repo that packages ship.
+// output reads what a plugin yields; sources, sourcefile and archive read the files of the repo that packages ship.
 //
 // Nothing is read but the fs.FS, and neither time nor the machine is visible, so equal files give equal fleets.
 package evaluate
@@ -20,6 +20,7 @@ import (
 	"bakehouse/reconcile/evaluate/confine"
 	"bakehouse/reconcile/evaluate/engine"
 	"bakehouse/reconcile/evaluate/result"
+	"bakehouse/reconcile/evaluate/sources"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
@@ -61,7 +62,7 @@ func load(ctx context.Context, fsys fs.FS, c *cache.Cache, e Engine) (*Repo, err
 		return nil, err
 	}
 	ld.fleet.Warnings = ld.fleet.Warnings.WithoutTexts(nil).Sorted()
-	return &Repo{ld.fleet, ld.plugins, ld.engine, ld.cache, newSources(fsys, c)}, nil
+	return &Repo{ld.fleet, ld.plugins, ld.engine, ld.cache, sources.New(fsys, c)}, nil
 }
 
 // LoadTop is Load of fleet.cue, its neighbours, keys/ and trust/ alone. What refers to other directories is not

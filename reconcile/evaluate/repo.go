@@ -13,6 +13,7 @@ import (
 	"bakehouse/reconcile/evaluate/cache"
 	"bakehouse/reconcile/evaluate/output"
 	"bakehouse/reconcile/evaluate/result"
+	"bakehouse/reconcile/evaluate/sources"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 )
@@ -24,7 +25,7 @@ type Repo struct {
 	plugins map[string]*plugin // those of the fleet
 	engine  Engine
 	cache   *cache.Cache
-	sources *sources
+	sources *sources.Sources
 }
 
 // plugin is a plugin of the fleet, and what it is made of.
@@ -186,7 +187,7 @@ func (r *Repo) fill(ctx context.Context, p *plugin, out *fleet.Output, pending [
 			trees[s.File] = true
 			continue
 		}
-		if err := r.sources.fill(ctx, &out.Files[s.File]); err != nil {
+		if err := r.sources.Fill(ctx, &out.Files[s.File]); err != nil {
 			ps = append(ps, sourceProblem(p, out.Files[s.File], s, err))
 		}
 	}
@@ -204,7 +205,7 @@ func (r *Repo) fill(ctx context.Context, p *plugin, out *fleet.Output, pending [
 				continue
 			}
 			top := out.Files[s.File]
-			more, err := r.sources.tree(ctx, p.Name, top, s, taken)
+			more, err := r.sources.Tree(ctx, p.Name, top, s, taken)
 			if err != nil {
 				ps = append(ps, sourceProblem(p, top, s, err))
 			}

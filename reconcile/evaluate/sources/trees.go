@@ -1,4 +1,4 @@
-package evaluate
+package sources
 
 import (
 	"context"
@@ -18,9 +18,9 @@ import (
 // maxTree bounds what is in a tree: host programs unpack 65,536 entries of a tgz and no more.
 const maxTree = 50000
 
-// tree is all files of a tree in the place of the one that stands for them. Paths that are taken have a file of their
+// Tree is all files of a tree in the place of the one that stands for them. Paths that are taken have a file of their
 // own.
-func (s *sources) tree(ctx context.Context, plugin string, top fleet.File, p output.Pending, taken map[string]bool) (
+func (s *Sources) Tree(ctx context.Context, plugin string, top fleet.File, p output.Pending, taken map[string]bool) (
 	files []fleet.File, err error) {
 	nodes, err := s.nodes(ctx, top, p.Archive)
 	if errors.Is(err, sourcefile.ErrMany) {
@@ -81,7 +81,7 @@ func (s *sources) tree(ctx context.Context, plugin string, top fleet.File, p out
 }
 
 // nodes lists a tree, once.
-func (s *sources) nodes(ctx context.Context, top fleet.File, archive bool) (nodes []sourcefile.Node, err error) {
+func (s *Sources) nodes(ctx context.Context, top fleet.File, archive bool) (nodes []sourcefile.Node, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name := sourceName{top.Repo, top.Member}
@@ -100,7 +100,7 @@ func (s *sources) nodes(ctx context.Context, top fleet.File, archive bool) (node
 }
 
 // known is a file of a tree. It asks no cache: thousands of entries are read no sooner than thousands of files.
-func (s *sources) known(ctx context.Context, name sourceName) sourceFile {
+func (s *Sources) known(ctx context.Context, name sourceName) sourceFile {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	is, ok := s.seen[name]

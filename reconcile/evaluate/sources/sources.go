@@ -1,4 +1,5 @@
-package evaluate
+// Package sources digests what plugins take from the repo: files, members of archives there, and whole trees of either.
+package sources
 
 import (
 	"context"
@@ -12,9 +13,13 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-// sources digests the files of the repo that plugins ship, and members of archives there, each once. It lists no
-// archive that the cache tells enough of.
-type sources struct {
+// Hasher is a file system that knows a hash of a file's bytes without reading them.
+type Hasher interface {
+	HashOf(name string) (string, error)
+}
+
+// Sources digests each file once. It lists no archive that the cache tells enough of. It is safe for concurrent use.
+type Sources struct {
 	fsys  fs.FS
 	repo  *sourcefile.Repo
 	cache *cache.Cache
@@ -32,13 +37,14 @@ type sourceFile struct {
 	err  error
 }
 
-func newSources(fsys fs.FS, c *cache.Cache) *sources {
-	return &sources{fsys: fsys, cache: c, repo: sourcefile.New(fsys), seen: map[sourceName]sourceFile{},
+// New reads the repo whose top is fsys; c may be nil.
+func New(fsys fs.FS, c *cache.Cache) *Sources {
+	return &Sources{fsys: fsys, cache: c, repo: sourcefile.New(fsys), seen: map[sourceName]sourceFile{},
 		trees: map[sourceName][]sourcefile.Node{}}
 }
 
-// fill takes size and digest of a file that is in the repo, or in an archive there.
-func (s *sources) fill(ctx context.Context, f *fleet.File) error {
+// Fill takes size and digest of a file that is in the repo, or in an archive there.
+func (s *Sources) Fill(ctx context.Context, f *fleet.File) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name := sourceName{f.Repo, f.Member}
@@ -54,7 +60,7 @@ func (s *sources) fill(ctx context.Context, f *fleet.File) error {
 }
 
 // find asks the cache, and reads what it does not know.
-func (s *sources) find(ctx context.Context, name sourceName) (is sourceFile) {
+func (s *Sources) find(ctx context.Context, name sourceName) (is sourceFile) {
 	h, ok := s.fsys.(Hasher)
 	if s.cache == nil || !ok {
 		return s.read(ctx, name)
@@ -77,7 +83,7 @@ func (s *sources) find(ctx context.Context, name sourceName) (is sourceFile) {
 	return is
 }
 
-func (s *sources) read(ctx context.Context, name sourceName) (is sourceFile) {
+func (s *Sources) read(ctx context.Context, name sourceName) (is sourceFile) {
 	if name.member == "" {
 		is.sum, is.size, is.err = s.repo.Sum(name.file)
 		return is
