@@ -130,6 +130,22 @@ func TestAnRpmsUnitsAreEnabledRestartedAndStopped(t *testing.T) {
 	if err != nil || strings.Count(out, "warning: /etc/systemd/system/bakehouse-agent.service is in force") != 2 {
 		t.Errorf("%v: %s", err, out)
 	}
+	root.lines("calls")
+
+	// And an administrator's policy-rc.d decides what is started.
+	if err := os.MkdirAll(filepath.Join(root.root, "usr/sbin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	root.write("usr/sbin/policy-rc.d", 0o755, "#!/bin/sh\necho \"$*\" >>/asked\nexit 101\n")
+	last := root.pack(example(src, "5555555555555555", ":9300"), src)
+	if out, err := root.do("--upgrade", "--oldpackage", "--replacepkgs", last); err != nil ||
+		!strings.Contains(out, "policy-rc.d forbids to restart node_exporter.service") {
+		t.Errorf("%v: %s", err, out)
+	}
+	expect("daemon-reload", "--no-reload enable node_exporter.service", "--no-reload enable bakehouse-agent.service")
+	if got := root.lines("asked"); !slices.Equal(got, []string{"node_exporter restart", "bakehouse-agent restart"}) {
+		t.Errorf("it was asked %q", got)
+	}
 }
 
 func TestRpmMakesUsersBeforeTheirFiles(t *testing.T) {

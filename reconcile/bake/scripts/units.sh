@@ -14,10 +14,17 @@ units() {
 		if [ -n "$root" ]; then set -- "--root=$root" "$@"; fi
 		systemctl --quiet "$@" </dev/null || true
 	}
+	# May this be done to the unit? Debian has an administrator's policy-rc.d say so, as in an image that is being built.
+	may() {
+		[ -x /usr/sbin/policy-rc.d ] || return 0
+		code=0
+		/usr/sbin/policy-rc.d "${2%.*}" "$1" </dev/null >&2 || code=$?
+		[ "$code" != 101 ] || { echo "note: policy-rc.d forbids to $1 $2" >&2 && return 1; }
+	}
 	echo "$had" | while read -r unit inputs state; do
 		case "$nl$want" in *"$nl$unit "*) continue ;; esac
 		[ -n "$unit" ] || continue
-		case "$live $unit" in
+		case "$(may stop "$unit" && echo "$live") $unit" in
 		"1 "*.service) ctl --no-block stop "$unit" ;;
 		"1 "*) ctl stop "$unit" ;; # a socket or timer, which takes no time
 		esac
@@ -30,6 +37,7 @@ units() {
 		ctl --no-reload "$state" "$unit"
 		hidden "$root" "$unit"
 		[ -n "$live" ] || continue
+		may restart "$unit" || continue
 		case "$state $nl$had$nl" in
 		"enable "*"$nl$unit $inputs $state$nl"*) ctl --no-block start "$unit" ;;
 		"enable "*) ctl --no-block restart "$unit" ;;
