@@ -26,7 +26,7 @@ import (
 var version = "dev"
 
 func main() {
-	syscall.Umask(0o022) // what is private is made so: an administrator's umask is not for what a package brings
+	umask(0o022) // what is private is made so: an administrator's umask is not for what a package brings
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:])
 	stop()

@@ -1,3 +1,5 @@
+//go:build aix || linux || solaris || zos
+
 package terminal
 
 import "golang.org/x/sys/unix"
