@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -143,10 +144,24 @@ func explainCertificate(bad *tls.CertificateVerificationError, now time.Time) (h
 	var host x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	switch {
+	case errors.As(bad.Err, &unknown) && weak(bad.UnverifiedCertificates) != nil:
+		w := weak(bad.UnverifiedCertificates)
+		return "have the authority sign it with SHA-256 or better",
+			fmt.Errorf("%s is not trusted: %q is signed with %s, which is not accepted any more", which,
+				CertificateName(w.Subject.CommonName, w.DNSNames), w.SignatureAlgorithm)
+	case errors.As(bad.Err, &unknown) && missing(bad.UnverifiedCertificates) != "":
+		return "register with --ca FILE, the authority's certificate, or set certificates in the updater rule; if the " +
+				"authority above it is trusted, have the server send its whole chain",
+			fmt.Errorf("%s is not trusted: it is signed by an unknown authority: %q is none of those trusted here, and "+
+				"the chain that the server sends is incomplete without it", which, missing(bad.UnverifiedCertificates))
 	case errors.As(bad.Err, &unknown):
 		return "register with --ca FILE, the authority's certificate, or set certificates in the updater rule",
 			fmt.Errorf("%s is not trusted: it is signed by an unknown authority", which)
 	case errors.As(bad.Err, &host):
+		if len(cert.DNSNames)+len(cert.IPAddresses) == 0 {
+			return "give the server a certificate that has its name as a subject alternative name",
+				fmt.Errorf("%s has no subject alternative name, and a common name does not count", which)
+		}
 		names := slices.Clone(cert.DNSNames)
 		for _, ip := range cert.IPAddresses {
 			names = append(names, ip.String())
@@ -164,4 +179,24 @@ func explainCertificate(bad *tls.CertificateVerificationError, now time.Time) (h
 	}
 	return "check the server's certificate, or register with --ca FILE",
 		fmt.Errorf("%s is not trusted: %w", which, bad.Err)
+}
+
+// weak is a certificate of a chain whose signature nobody believes any more.
+func weak(chain []*x509.Certificate) *x509.Certificate {
+	for _, c := range chain {
+		switch c.SignatureAlgorithm {
+		case x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1:
+			return c
+		}
+	}
+	return nil
+}
+
+// missing is the authority that issued the last certificate of a chain, if that is not its own.
+func missing(chain []*x509.Certificate) string {
+	last := chain[len(chain)-1]
+	if bytes.Equal(last.RawIssuer, last.RawSubject) {
+		return ""
+	}
+	return CertificateName(last.Issuer.CommonName, last.Issuer.Organization)
 }
