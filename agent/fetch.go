@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"bakehouse/agent/install/ready"
 	"bakehouse/agent/trust/statement"
 
 	"bakehouse/agent/install"
@@ -144,7 +145,7 @@ func (u *update) segments(ctx context.Context, m *schema.Manifest) error {
 			there += min(fi.Size(), ref.Size)
 		}
 	}
-	if err := install.CheckSpace(u.files.Stored(), bytes-there+m.Size); err != nil {
+	if err := ready.Space(u.files.Stored(), bytes-there+m.Size); err != nil {
 		return err
 	}
 	if len(lack) == 0 {

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 
+	"bakehouse/agent/install/ready"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -95,7 +96,11 @@ func (s *System) Install(ctx context.Context, p Package) (Revert, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if err := s.ready(ctx, p); err != nil {
+	host := ready.Host{Path: s.path, List: s.listing}
+	if p.Format == schema.Deb {
+		host.Scripts = dpkgDir + "/tmp.ci"
+	}
+	if err := host.Check(ctx, p.File, p.Format); err != nil {
 		return nil, err
 	}
 	switch p.Format {

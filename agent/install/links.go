@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"bakehouse/agent/install/ready"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
@@ -69,7 +70,7 @@ func (t *tree) physical(dir string) (string, error) {
 func (t *tree) place(file string) (link, target string, err error) {
 	p := t.sys.path(file)
 	dir := filepath.Dir(p)
-	have := existing(dir)
+	have := ready.Existing(dir)
 	phys, err := t.physical(have)
 	if err != nil {
 		return "", "", err

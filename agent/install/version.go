@@ -285,16 +285,6 @@ func union(a, b []string) []string {
 	return slices.Compact(u)
 }
 
-// existing is the deepest directory on the way to p that exists.
-func existing(p string) string {
-	for {
-		if _, err := os.Lstat(p); err == nil || p == filepath.Dir(p) {
-			return p
-		}
-		p = filepath.Dir(p)
-	}
-}
-
 // currentOf reads the link current: "" if there is none, an error if it is not a link into versions.
 func currentOf(base string) (string, error) {
 	to, err := os.Readlink(filepath.Join(base, currentLink))

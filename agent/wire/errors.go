@@ -150,10 +150,11 @@ func explainCertificate(bad *tls.CertificateVerificationError, now time.Time) (h
 			fmt.Errorf("%s is not trusted: %q is signed with %s, which is not accepted any more", which,
 				CertificateName(w.Subject.CommonName, w.DNSNames), w.SignatureAlgorithm)
 	case errors.As(bad.Err, &unknown) && missing(bad.UnverifiedCertificates) != "":
-		return "register with --ca FILE, the authority's certificate, or set certificates in the updater rule; if the " +
-				"authority above it is trusted, have the server send its whole chain",
-			fmt.Errorf("%s is not trusted: it is signed by an unknown authority: %q is none of those trusted here, and "+
-				"the chain that the server sends is incomplete without it", which, missing(bad.UnverifiedCertificates))
+		return "register with --ca FILE, the authority's certificate, or set certificates in the updater rule; if " +
+				"the authority above it is trusted, have the server send its whole chain",
+			fmt.Errorf("%s is not trusted: it is signed by an unknown authority: %q is none of those trusted here, "+
+				"and the chain that the server sends is incomplete without it", which,
+				missing(bad.UnverifiedCertificates))
 	case errors.As(bad.Err, &unknown):
 		return "register with --ca FILE, the authority's certificate, or set certificates in the updater rule",
 			fmt.Errorf("%s is not trusted: it is signed by an unknown authority", which)

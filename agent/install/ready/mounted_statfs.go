@@ -1,6 +1,6 @@
 //go:build darwin || freebsd || linux
 
-package install
+package ready
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package install
+package ready
 
 // Of statfs(2).
 const (

@@ -1,6 +1,6 @@
 //go:build darwin || freebsd
 
-package install
+package ready
 
 // MNT_RDONLY and MNT_NOEXEC of sys/mount.h.
 const (

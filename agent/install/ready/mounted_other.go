@@ -1,6 +1,6 @@
 //go:build !(darwin || freebsd || linux)
 
-package install
+package ready
 
 // mounted is what a folder is on; here nothing tells.
 type mounted struct {

@@ -1,8 +1,10 @@
-package install
+// Package ready looks, before an installation touches anything, for what of the host would stop it half-way: file
+// systems that cannot be written, or do not execute what the package has there, and room that is missing. Such a
+// condition is no fault of the package.
+package ready
 
 import (
 	"archive/tar"
-	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -26,25 +28,35 @@ type packed struct {
 	program bool // may be executed
 }
 
-// ready looks for what of the host would stop an installation half-way: file systems that cannot be written, or do not
-// execute what the package has there, and room that is missing. Nothing is touched before that.
-func (s *System) ready(ctx context.Context, p Package) error {
-	files, err := s.contents(ctx, p)
+// reserve is left free on a disk that we write to, in bytes.
+const reserve = 16 << 20
+
+// Host is where a package goes, as far as that matters here.
+type Host struct {
+	Path    func(string) string // where an absolute path of a package is
+	Scripts string              // where the package manager executes the package's scripts from; empty: nowhere
+	// List is what a program prints on stdout.
+	List func(ctx context.Context, program string, args ...string) ([]byte, error)
+}
+
+// Check returns an error if the host cannot take the staged package.
+func (h Host) Check(ctx context.Context, file string, format schema.Format) error {
+	files, err := h.contents(ctx, file, format)
 	if err != nil {
 		return fmt.Errorf("looking at what the package holds: %w", err)
 	}
-	look := survey{s, map[string]*mounted{}, map[uint64]*place{}}
-	if p.Format == schema.Deb { // dpkg runs the package's scripts where it has unpacked them
-		files = append(files, packed{path.Join(dpkgDir, "tmp.ci", "preinst"), 1 << 20, true})
+	look := survey{h.Path, map[string]*mounted{}, map[uint64]*place{}}
+	if h.Scripts != "" {
+		files = append(files, packed{path.Join(h.Scripts, "preinst"), 1 << 20, true})
 	}
 	for _, f := range files {
-		if p.Format == schema.Tgz { // all lies in a folder of the version, and paths on the host become links to it
-			if _, err := os.Lstat(s.path(f.path)); err != nil {
+		if format == schema.Tgz { // all lies in a folder of the version, and paths on the host become links to it
+			if _, err := os.Lstat(h.Path(f.path)); err != nil {
 				if err := look.add(packed{path: f.path}); err != nil {
 					return err
 				}
 			}
-			f.path = path.Join(schema.VersionDir, versionsDir, f.path)
+			f.path = path.Join(schema.VersionDir, "versions", f.path)
 		}
 		if err := look.add(f); err != nil {
 			return err
@@ -60,7 +72,7 @@ func (s *System) ready(ctx context.Context, p Package) error {
 
 // survey is what is known of a host's file systems.
 type survey struct {
-	sys    *System
+	path   func(string) string
 	folder map[string]*mounted // by path as in packages
 	places map[uint64]*place   // by device
 }
@@ -88,7 +100,7 @@ func (p *place) room() error {
 // add counts a file where it will be.
 func (s *survey) add(f packed) error {
 	folder := path.Dir(f.path)
-	dir := existing(s.sys.path(folder))
+	dir := Existing(s.path(folder))
 	fsys, known := s.folder[folder]
 	if !known {
 		var err error
@@ -117,17 +129,14 @@ func (s *survey) add(f packed) error {
 	return nil
 }
 
-// maxListing bounds the list of a package's files, in bytes.
-const maxListing = 64 << 20
-
 // contents lists the files of a staged package.
-func (s *System) contents(ctx context.Context, p Package) ([]packed, error) {
-	f, err := os.Open(p.File)
+func (h Host) contents(ctx context.Context, file string, format schema.Format) ([]packed, error) {
+	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	switch p.Format {
+	switch format {
 	case schema.Tgz:
 		return tarEntries(f)
 	case schema.Deb:
@@ -137,7 +146,7 @@ func (s *System) contents(ctx context.Context, p Package) ([]packed, error) {
 		}
 		return tarEntries(data)
 	case schema.Rpm:
-		return s.rpmEntries(ctx, p.File)
+		return h.rpmEntries(ctx, file)
 	}
 	return nil, nil
 }
@@ -185,8 +194,8 @@ func debData(r io.Reader) (io.Reader, error) {
 }
 
 // rpmEntries asks rpm, whose format's header has the list.
-func (s *System) rpmEntries(ctx context.Context, file string) (files []packed, err error) {
-	out, err := s.listing(ctx, "rpm", "--query", "--package", "--nosignature", "--queryformat",
+func (h Host) rpmEntries(ctx context.Context, file string) (files []packed, err error) {
+	out, err := h.List(ctx, "rpm", "--query", "--package", "--nosignature", "--queryformat",
 		"[%{FILEMODES} %{FILESIZES} %{FILENAMES}\n]", file)
 	if err != nil {
 		return nil, err
@@ -206,23 +215,22 @@ func (s *System) rpmEntries(ctx context.Context, file string) (files []packed, e
 	return files, nil
 }
 
-// listing is what a program prints on stdout, at most maxListing of it.
-func (s *System) listing(ctx context.Context, name string, args ...string) ([]byte, error) {
-	c := s.program(ctx, nil, name, args...)
-	out, err := c.StdoutPipe()
-	if err != nil {
-		return nil, err
+// Space returns an error unless dir's file system has room for n bytes.
+func Space(dir string, n int64) error {
+	m, err := fileSystem(Existing(dir))
+	if err != nil || m == nil || m.free >= n+reserve {
+		return err
 	}
-	var stderr lastBytes
-	c.Stderr = &stderr
-	if err := c.Start(); err != nil {
-		return nil, err
+	return fault.Hint(fmt.Errorf("not enough disk space: %s has %d MB free and %d MB are needed", dir, m.free>>20,
+		(n+reserve)>>20+1), "free some space; nothing was fetched or changed")
+}
+
+// Existing is the deepest directory on the way to p that exists.
+func Existing(p string) string {
+	for {
+		if _, err := os.Lstat(p); err == nil || p == filepath.Dir(p) {
+			return p
+		}
+		p = filepath.Dir(p)
 	}
-	var b bytes.Buffer
-	_, err = io.Copy(&b, io.LimitReader(out, maxListing))
-	_, _ = io.Copy(io.Discard, out)
-	if werr := c.Wait(); werr != nil {
-		err = errors.Join(fmt.Errorf("%s: %w: %s", name, werr, tail(stderr.b)), err)
-	}
-	return b.Bytes(), err
 }
