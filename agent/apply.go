@@ -34,7 +34,10 @@ func (u *update) apply(ctx context.Context, next state.Installed, s *staged, att
 	}
 	touched, code := err == nil || install.Touched(err), codeInstall
 	if err != nil && !install.OfRelease(err) {
-		return state.Outcome{Code: codeHost}, u.hindered(ctx, err, next, begun, revert)
+		if !fault.IsRefusal(err) { // such as of an archive that leads elsewhere
+			code = codeHost
+		}
+		return state.Outcome{Code: code}, u.hindered(ctx, err, next, begun, revert)
 	}
 	if err == nil {
 		code = codeUnhealthy

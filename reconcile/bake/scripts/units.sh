@@ -16,18 +16,18 @@ units() {
 	}
 	# May this be done to the unit? Debian has an administrator's policy-rc.d say so, as in an image that is being built.
 	may() {
-		[ -x /usr/sbin/policy-rc.d ] || return 0
+		command -v policy-rc.d >/dev/null 2>&1 || return 0
 		code=0
-		/usr/sbin/policy-rc.d "${2%.*}" "$1" </dev/null >&2 || code=$?
+		policy-rc.d "${2%.*}" "$1" </dev/null >&2 || code=$?
 		[ "$code" != 101 ] || { echo "note: policy-rc.d forbids to $1 $2" >&2 && return 1; }
 	}
 	echo "$had" | while read -r unit inputs state; do
 		case "$nl$want" in *"$nl$unit "*) continue ;; esac
 		[ -n "$unit" ] || continue
-		case "$(may stop "$unit" && echo "$live") $unit" in
-		"1 "*.service) ctl --no-block stop "$unit" ;;
-		"1 "*) ctl stop "$unit" ;; # a socket or timer, which takes no time
-		esac
+		case "$live $unit" in
+		"1 "*.service) may stop "$unit" && ctl --no-block stop "$unit" ;;
+		"1 "*) may stop "$unit" && ctl stop "$unit" ;; # a socket or timer, which takes no time
+		esac || true
 		rm -f "$root/etc/systemd/system/"*".target.wants/$unit" || true
 	done
 	# Only now: a timer that systemd finds without what it triggers counts as failed.
