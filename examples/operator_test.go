@@ -87,8 +87,10 @@ func TestMain(m *testing.M) {
 func newOperator(t *testing.T, example string, listen netip.AddrPort) *operator {
 	t.Helper()
 	dir := t.TempDir()
-	o := &operator{t: t, program: filepath.Join(programs(t), "bakehouse"), repo: filepath.Join(dir, "fleet"), store: filepath.Join(dir, "store"),
-		home: filepath.Join(dir, "home"), keys: keys, cert: filepath.Join(dir, "server.pem"), key: filepath.Join(dir, "server.key")}
+	o := &operator{t: t, program: filepath.Join(programs(t), "bakehouse"), repo: filepath.Join(dir, "fleet"),
+		store: filepath.Join(dir, "store"),
+		home:  filepath.Join(dir, "home"), keys: keys, cert: filepath.Join(dir, "server.pem"),
+		key: filepath.Join(dir, "server.key")}
 	if err := os.CopyFS(o.repo, os.DirFS(example)); err != nil {
 		t.Fatal(err)
 	}

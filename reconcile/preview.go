@@ -80,8 +80,8 @@ func (p *Preview) Report(ctx context.Context, log io.Writer) (r *plan.Report, re
 	if err != nil {
 		return nil, nil, err
 	}
-	diff := plan.Diff(before.Hosts, p.head.Hosts)
-	r = plan.Build(before, side(p.head), diff)
+	after, diff := side(p.head), plan.Diff(before.Hosts, p.head.Hosts)
+	r = plan.Build(before, after, diff)
 	if p.found != nil {
 		for _, a := range p.found.Release.Aging() {
 			r.Notes = append(r.Notes, a.String())
@@ -96,7 +96,7 @@ func (p *Preview) Report(ctx context.Context, log io.Writer) (r *plan.Report, re
 	if diff.Count(plan.Removed) > p.head.Fleet.Limits.Removable(diff.Published()) {
 		refusals = append(refusals, checkRemovals(p.git, diff, p.before, p.head))
 	}
-	refusals = append(refusals, plan.TurnedBetween(before, side(p.head), diff))
+	refusals = append(refusals, plan.TurnedBetween(before, after, diff))
 	unsigned, err := p.unsigned(before.Commit)
 	if err != nil {
 		return nil, nil, err

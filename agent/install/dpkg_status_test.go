@@ -45,8 +45,8 @@ func TestAFailureOfDpkgIsOfTheReleaseOnlyIfItsOwnScriptFailed(t *testing.T) {
 			own + "trying to overwrite '/usr/bin/x', which is also in package y 1", false, false, false},
 		"a full disk": {"unpacked 2",
 			own + "unable to create '/usr/x.dpkg-new': No space left on device", true, false, false},
-		"the trigger of another package": {"installed 2", "Setting up bakehouse-agent (2) ...\nProcessing triggers for " +
-			"y\ndpkg: error processing package y (--install):\n installed y package post-installation script " +
+		"the trigger of another package": {"installed 2", "Setting up bakehouse-agent (2) ...\nProcessing triggers " +
+			"for y\ndpkg: error processing package y (--install):\n installed y package post-installation script " +
 			"subprocess returned error exit status 1", false, false, true},
 		"a script of another package": {"unpacked 2", "dpkg: error processing package y (--install):\n installed y " +
 			"package post-installation script subprocess returned error exit status 1", true, false, false},

@@ -27,7 +27,8 @@ var build = sync.OnceValues(func() (exe string, err error) {
 		return "", err
 	}
 	exe = filepath.Join(dir, "bakehouse")
-	cmd := exec.Command("go", "test", "-c", "-ldflags=-s", "-o", exe, ".") // which is the program when it is called so, with cheap keys
+	// Which is the program when it is called so, with cheap keys.
+	cmd := exec.Command("go", "test", "-c", "-ldflags=-s", "-o", exe, ".")
 	cmd.Dir = "../.."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return exe, fmt.Errorf("go build: %w\n%s", err, out)

@@ -180,7 +180,7 @@ func serviceUnits(plugin string, s fleet.Service) ([]unit, error) {
 	u.set("Wants", "network-online.target")
 	u.set("After", "network-online.target")
 	if s.Restart == "always" {
-		u.set("StartLimitIntervalSec", "0") // or a few restarts by hand in a row would leave it off; RestartSec paces it
+		u.set("StartLimitIntervalSec", "0") // or a few restarts by hand would leave it off; RestartSec paces it
 	}
 	u.section("Service")
 	u.run(s.Exec, "", s.EnvironmentFile, s.User)

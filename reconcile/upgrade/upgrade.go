@@ -187,7 +187,8 @@ func readPins(ctx context.Context, path string) (map[schema.Platform]fleet.Progr
 	for name, p := range found {
 		platform, err := schema.ParsePlatform(name)
 		if err != nil {
-			return nil, fault.Hint(fmt.Errorf("%s: %w", path, err), "correct the file, or remove it and run upgrade again")
+			return nil, fault.Hint(fmt.Errorf("%s: %w", path, err),
+				"correct the file, or remove it and run upgrade again")
 		}
 		pins[platform] = p
 	}

@@ -198,7 +198,8 @@ Under systemd, each update runs in its own unit, so that installing a new versio
 			if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
 				signal.Notify(check, syscall.SIGHUP)
 			}
-			o := agent.RunOptions{Check: check, Update: a.Detached(program, args...), Note: note, Replaced: agent.ReplacedProgram(program)}
+			o := agent.RunOptions{Check: check, Update: a.Detached(program, args...), Note: note,
+				Replaced: agent.ReplacedProgram(program)}
 			if !g.quiet {
 				o.Ended = func(r agent.Result) { note(r.String()) }
 			}
