@@ -52,6 +52,15 @@ func (s *stage) repository(ctx context.Context) error {
 		s.env["GOENV"] = filepath.Join(config, "go", "env")
 	}
 	s.env["XDG_CONFIG_HOME"] = s.path("config")
+	// Or it would count in the background, in a folder that an interrupt removes.
+	counters := s.path("config/go/telemetry")
+	err := os.MkdirAll(counters, 0o755)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(counters, "mode"), []byte("off"), 0o600)
+	}
+	if err != nil {
+		return err
+	}
 	ask := exec.CommandContext(ctx, "go", "env", "GOCACHE")
 	ask.Env = append(os.Environ(), "XDG_CONFIG_HOME="+s.env["XDG_CONFIG_HOME"])
 	if cache, err := ask.Output(); err == nil {
