@@ -82,10 +82,7 @@ func give(ts *testscript.TestScript, neg bool, args []string) {
 
 // alter statements: there are none any more in the server's store.
 func alter(ts *testscript.TestScript, neg bool, args []string) {
-	f := fleet(ts)
-	for _, a := range f.Given {
-		f.PutStatements(a.Manifest, nil)
-	}
+	fleet(ts).DropStatements()
 }
 
 // server stop: the server goes away.

@@ -19,6 +19,15 @@ import (
 // Discard is for servers whose handshakes fail on purpose.
 var Discard = log.New(io.Discard, "", 0)
 
+// DropStatements removes all statements from the server's store.
+func (f *Fleet) DropStatements() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, a := range f.Given {
+		f.PutStatements(a.Manifest, nil)
+	}
+}
+
 // Bend puts fn before the server: it returns true if it has answered. nil takes it away. Meanwhile polls bring only the
 // timestamp, so that hosts ask for everything that fn may bend.
 func (f *Fleet) Bend(fn func(http.ResponseWriter, *http.Request) bool) {
