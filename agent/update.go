@@ -350,6 +350,9 @@ func (u *update) install(ctx context.Context, c schema.Candidate) (state.Outcome
 	if err := u.system().CanInstall(m.Format); err != nil {
 		return state.Outcome{}, err
 	}
+	if err := u.system().Provides(ctx, m.Needs); err != nil {
+		return state.Outcome{Code: codeHost}, err
+	}
 	if err := u.signed(envelopes, m, c); err != nil {
 		return state.Outcome{}, err
 	}

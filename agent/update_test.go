@@ -350,3 +350,24 @@ func TestTwoUpdatesDoNotRunAtOnce(t *testing.T) {
 	end()
 	h.update()
 }
+
+// It was found after the download, as exit status 127 of the package's script.
+func TestWhatAPackageNeedsOfItsHostIsLookedForBeforeAnythingIsFetched(t *testing.T) {
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	p := version(f, "one")
+	p.Manifest.Needs.Programs = []string{"no-such-program"}
+	f.Give("web01", p)
+	r, err := h.Update(t.Context(), UpdateOptions{})
+	if err == nil || r.Code != codeHost || fault.IsRefusal(err) ||
+		!strings.Contains(err.Error(), "needs the program no-such-program, which is not on this host") {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if entries, err := os.ReadDir(h.files.Stored(segmentsDir)); len(entries) > 0 {
+		t.Errorf("%v was fetched (%v)", entries, err)
+	}
+	h.runs("absent")
+	f.Give("web01", version(f, "two"))
+	h.update()
+	h.runs("two")
+}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 
 	"bakehouse/schema/fault"
 )
@@ -35,10 +36,21 @@ type Manifest struct {
 	Platform Platform `json:"platform"`
 	Format   Format   `json:"format"`
 	Anchor   Digest   `json:"anchor"` // of the anchor root's bytes
+	Needs    Needs    `json:"needs,omitzero"`
 	Size     int64    `json:"size"`
 	SHA256   Digest   `json:"sha256"`
 	Parts    []Part   `json:"-"`
 }
+
+// Needs are what a package takes for granted of its host. They are looked for before anything of it is fetched.
+type Needs struct {
+	Users    []string `json:"users,omitempty"`    // that are there, or can be made
+	Groups   []string `json:"groups,omitempty"`   // likewise
+	Programs []string `json:"programs,omitempty"` // by name, to be found as its scripts find them
+}
+
+// IsZero reports whether nothing is needed.
+func (n Needs) IsZero() bool { return len(n.Users)+len(n.Groups)+len(n.Programs) == 0 }
 
 // Part is either literal bytes or a whole segment.
 type Part struct {
@@ -90,6 +102,11 @@ func (m *Manifest) Validate() error {
 		return fmt.Errorf("manifest: size %d is outside 1 to %d", m.Size, int64(MaxPackage))
 	case len(m.Parts) == 0 || len(m.Parts) > maxParts:
 		return fmt.Errorf("manifest: %d parts, outside 1 to %d", len(m.Parts), maxParts)
+	}
+	for _, name := range slices.Concat(m.Needs.Users, m.Needs.Groups, m.Needs.Programs) {
+		if err := CheckName(name); err != nil {
+			return fmt.Errorf("manifest: needs: %w", err)
+		}
 	}
 	var sum int64
 	for i, p := range m.Parts {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 
 	"bakehouse/agent/install/ready"
 	"bakehouse/schema"
@@ -82,6 +83,22 @@ func (s *System) CanInstall(f schema.Format) error {
 	return fmt.Errorf("unknown package format %.40q", f)
 }
 
+// Provides says what this host lacks of what a package needs, if anything.
+func (s *System) Provides(ctx context.Context, n schema.Needs) error {
+	return s.host().Provides(ctx, n)
+}
+
+func (s *System) host() ready.Host { return ready.Host{Path: s.path, List: s.listing, Has: has} }
+
+// has looks for a program where packages' scripts do.
+func has(program string) bool {
+	_, path, _ := strings.Cut(systemPath, "=")
+	return slices.ContainsFunc(filepath.SplitList(path), func(dir string) bool {
+		fi, err := os.Stat(filepath.Join(dir, program))
+		return err == nil && fi.Mode().IsRegular() && fi.Mode()&0o111 != 0
+	})
+}
+
 // Install installs p, which may be what is already there, older or newer. If it fails and the error is Touched, the
 // caller installs the previous package, which is also the only way back from a success where Revert is nil.
 func (s *System) Install(ctx context.Context, p Package) (Revert, error) {
@@ -96,7 +113,7 @@ func (s *System) Install(ctx context.Context, p Package) (Revert, error) {
 		return nil, err
 	}
 	defer f.Close()
-	host := ready.Host{Path: s.path, List: s.listing}
+	host := s.host()
 	if p.Format == schema.Deb {
 		host.Scripts = dpkgDir + "/tmp.ci"
 	}

@@ -20,7 +20,7 @@ import (
 
 // Version is the bake version: the same recipe and version make the same bytes. It is raised when the golden hashes in
 // the test change.
-const Version = 11
+const Version = 12
 
 // Store keeps segments and the claims on them. Create fails with fs.ErrExist, Open with fs.ErrNotExist.
 type Store interface {
@@ -97,7 +97,8 @@ func (b *Baker) bake(ctx context.Context, r *rules.Recipe, format schema.Format,
 		return nil, err
 	}
 	m := &schema.Manifest{Schema: schema.ManifestSchema, Bake: Version, Name: l.name, Version: l.version,
-		Recipe: r.ID, Platform: r.Platform, Format: format, Anchor: anchor, Parts: schemaParts(parts)}
+		Recipe: r.ID, Platform: r.Platform, Format: format, Anchor: anchor, Needs: l.needs(format),
+		Parts: schemaParts(parts)}
 	if m.Size, m.SHA256, err = b.measure(ctx, parts); err != nil {
 		return nil, err
 	}
@@ -107,6 +108,17 @@ func (b *Baker) bake(ctx context.Context, r *rules.Recipe, format schema.Format,
 	}
 	baked.Manifest, baked.Digest, baked.Packed = m, digest, pack(text, len(parts[len(parts)-1].data))
 	return baked, nil
+}
+
+// needs is what a package of l takes for granted of its host, beside what the package manager sees to.
+func (l *layout) needs(format schema.Format) (n schema.Needs) {
+	if l.recipe.Platform.OS == "linux" { // users are made there only
+		n = l.accounts.needs()
+	}
+	if format == schema.Tgz && len(l.capable()) > 0 {
+		n.Programs = []string{"setcap"}
+	}
+	return n
 }
 
 func (b *Baker) tgz(ctx context.Context, l *layout, baked *Baked) ([]part, error) {

@@ -21,7 +21,7 @@ import (
 // bake.Version, and the codec if segments of the same payload changed, then write the new hashes down. From version 11 on
 // docs/bakehouse-agent.8 is the page that the host program's own test writes.
 const (
-	goldenVersion = 11
+	goldenVersion = 12
 	goldenDeb     = "sha256:04699142bdfdb6dad71f04909d0e40ac252221dcdc7cc2a0c18dfae0b8a15f6e"
 	goldenRpm     = "sha256:71202588ebb86266eff6bb9c67423a46c3caa84d2f4983031ff87c4e8aae3433"
 	goldenTgz     = "sha256:6c507fc33aac7c403f153b26201dff07a71acda9b274e1024cd9afb31db4d3bf"

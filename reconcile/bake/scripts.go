@@ -292,7 +292,7 @@ func (l *layout) capabilities(folder string) string {
 	}
 	return "command -v setcap >/dev/null 2>&1 || {\n" +
 		"\techo 'error: a file of this package needs capabilities, and there is no setcap here: install libcap2-bin, " +
-		"or libcap' >&2\n\texit 1\n}\n" + b.String()
+		"or libcap' >&2\n\texit 75\n}\n" + b.String()
 }
 
 // quoted is a path as one word of a shell.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
 
@@ -49,6 +50,18 @@ func (a *accounts) each(group func(name string), user func(u fleet.User, shell s
 			member(u.Name, g)
 		}
 	}
+}
+
+// needs is what has to be there on a host, or to be made: each user has a group of its name.
+func (a *accounts) needs() (n schema.Needs) {
+	n.Groups = slices.Clone(a.groups)
+	for _, u := range a.users {
+		n.Users = append(n.Users, u.Name)
+		n.Groups = append(append(n.Groups, u.Name), u.Groups...)
+	}
+	slices.Sort(n.Groups)
+	n.Groups = slices.Compact(n.Groups)
+	return n
 }
 
 // sysusers is a's form for systemd-sysusers (sysusers.d(5)). A member's group is made if it is not there.

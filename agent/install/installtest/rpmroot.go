@@ -53,9 +53,22 @@ a shell
 func RpmRoot(t testing.TB, options []string, commands ...string) string {
 	t.Helper()
 	needs.All(t, "installs by rpm")
-	rpm, busybox := needs.Tool(t, "rpm"), needs.Tool(t, "busybox")
-	needs.Root(t, "installing by rpm")
+	rpm := needs.Tool(t, "rpm")
 	shell := RpmBuild(t, Shell)
+	root := BusyboxRoot(t, commands...)
+	for _, args := range [][]string{{"--initdb"}, {"--install", shell}} {
+		c := Command(t, rpm, append(append([]string{"--root=" + root}, options...), args...)...)
+		c.Env = append(c.Env, "HOME=/root") // by which Debian's rpm finds its database, below the root
+		run(t, c)
+	}
+	return root
+}
+
+// BusyboxRoot is the directory of a small system, to be entered by chroot: busybox is its shell, under the names given.
+func BusyboxRoot(t testing.TB, commands ...string) string {
+	t.Helper()
+	needs.Root(t, "entering a root")
+	busybox := needs.Tool(t, "busybox")
 	root := t.TempDir()
 	for _, d := range []string{"bin", "dev", "etc", "tmp", "run", "usr/bin", "var/lib/rpm"} {
 		check(t, os.MkdirAll(filepath.Join(root, d), 0o755))
@@ -71,11 +84,6 @@ func RpmRoot(t testing.TB, options []string, commands ...string) string {
 		needs.Missing(t, "busybox does not run in a chroot (Debian's busybox-static does): %s", out)
 	}
 	check(t, syscall.Mknod(filepath.Join(root, "dev/null"), syscall.S_IFCHR|0o666, 1<<8|3))
-	for _, args := range [][]string{{"--initdb"}, {"--install", shell}} {
-		c := Command(t, rpm, append(append([]string{"--root=" + root}, options...), args...)...)
-		c.Env = append(c.Env, "HOME=/root") // by which Debian's rpm finds its database, below the root
-		run(t, c)
-	}
 	return root
 }
 

@@ -37,6 +37,7 @@ type Host struct {
 	Scripts string              // where the package manager executes the package's scripts from; empty: nowhere
 	// List is what a program prints on stdout.
 	List func(ctx context.Context, program string, args ...string) ([]byte, error)
+	Has  func(program string) bool // where packages' scripts look for programs
 }
 
 // Check returns an error if the host cannot take the staged package.

@@ -8,14 +8,44 @@ END
 		exit 0
 	fi
 	known() { grep -q "^$2:" "$root/etc/$1" 2>/dev/null || { [ -z "$root" ] && getent "$1" "$2" >/dev/null 2>&1; }; }
-	group() { known group "$1" || groupadd ${root:+--prefix "$root"} --system "$1"; }
+	# shadow's programs, or those of busybox, which know of no other root.
+	able() { command -v "$1" >/dev/null 2>&1; }
+	small() {
+		if [ -z "$root" ] && able adduser && able addgroup; then return; fi
+		echo "error: $1 is not there, and nothing to make it with: neither systemd-sysusers nor useradd and groupadd" \
+			"nor adduser and addgroup" >&2
+		exit 75
+	}
+	new_group() {
+		if able groupadd; then
+			groupadd ${root:+--prefix "$root"} --system "$1"
+		else
+			small "the group $1"
+			addgroup -S "$1"
+		fi
+	}
+	group() { known group "$1" || new_group "$1"; }
+	new_user() {
+		if able useradd; then
+			useradd ${root:+--prefix "$root"} --system --gid "$1" --home-dir "$2" --no-create-home --shell "$3" \
+				--comment "$4" "$1"
+		else
+			small "the user $1"
+			adduser -S -D -H -G "$1" -h "$2" -s "$3" -g "$4" "$1"
+		fi
+	}
 	user() {
 		group "$1"
-		known passwd "$1" || useradd ${root:+--prefix "$root"} --system --gid "$1" --home-dir "$2" --no-create-home --shell "$3" --comment "$4" "$1"
+		known passwd "$1" || new_user "$@"
 	}
 	member() {
 		group "$2"
-		usermod ${root:+--prefix "$root"} --append --groups "$2" "$1"
+		if able usermod; then
+			usermod ${root:+--prefix "$root"} --append --groups "$2" "$1"
+		elif ! grep -qE "^$2:[^:]*:[^:]*:(.*,)?$1(,|\$)" "$root/etc/group"; then
+			small "the user $1 in the group $2"
+			addgroup "$1" "$2"
+		fi
 	}
 @COMMANDS@
 ) </dev/null
