@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"bakehouse/agent/cycle"
 	"bakehouse/agent/install"
 	"bakehouse/agent/state"
 	"bakehouse/agent/trust"
@@ -18,92 +19,34 @@ import (
 // programFile is where packages put the updater.
 var programFile = schema.ProgramFile(runtime.GOOS)
 
-// apply installs a staged package, asks the host whether it is well, and goes back if it is not. It runs to its end
-// even if the updater is asked to stop: a package manager must not be cut off.
-func (u *update) apply(ctx context.Context, next state.Installed, s *staged, attempt int) (state.Outcome, error) {
-	begun := u.host.Pending // by an earlier run that did not come to its end
-	u.host.Pending = &state.Pending{Installed: next, Attempts: attempt}
-	if err := u.host.Save(); err != nil {
-		return state.Outcome{}, err
-	}
+// install gives the staged package to its installer.
+func (u *update) install(ctx context.Context, next cycle.Installed) cycle.InstallEnded {
 	u.say("installing %s %s (%s, release %d)", next.Name, next.Version, next.Format, next.Release)
-	sys := u.system()
-	revert, err := sys.Install(ctx, s.Package)
-	if begun != nil {
-		revert = nil // what ran before this attempt is not what was accepted: an earlier one may have switched to it
+	var err error
+	if u.revert, err = u.system().Install(ctx, u.staged.Package); err == nil {
+		return cycle.InstallEnded{Touched: true, Revertible: u.revert != nil}
 	}
-	touched, code := err == nil || install.Touched(err), codeInstall
-	if err != nil && !install.OfRelease(err) {
-		if !fault.IsRefusal(err) { // such as of an archive that leads elsewhere
-			code = codeHost
-		}
-		return state.Outcome{Code: code}, u.hindered(ctx, err, next, begun, revert)
+	ended := cycle.InstallEnded{Err: err, Code: cycle.CodeHost, OfRelease: install.OfRelease(err),
+		Touched: install.Touched(err), Revertible: u.revert != nil}
+	if fault.IsRefusal(err) { // such as of an archive that leads elsewhere
+		ended.Code = cycle.CodeUnverified
 	}
-	if err == nil {
-		code = codeUnhealthy
-		// An updater that does not start, or cannot read the settings it came with, could never be fixed by an update.
-		err = sys.CheckProgram(ctx, time.Minute, programFile, "show-config")
-	}
-	if err == nil {
-		err = sys.CheckHealth(ctx)
-	}
-	if err == nil {
-		u.say("healthy")
-		u.accept(next)
-		if err := u.host.Save(); err != nil {
-			return state.Outcome{}, err
-		}
-		u.prune(u.host.Record)
-		u.pruneVersions()
-		return state.Outcome{State: schema.StateCurrent, Code: codeInstalled, Why: "up to date"}, nil
-	}
-	u.say("release %d failed here: %v", next.Release, err)
-	err = fmt.Errorf("release %d failed here: %w", next.Release, err)
-	// Written before anything is taken back: after a crash it must not be tried again.
-	u.host.MarkFailed(next.Release, cut(err.Error(), 2000))
-	if err := u.host.Save(); err != nil {
-		return state.Outcome{Code: code}, err
-	}
-	if !touched {
-		u.host.Pending = begun
-		return state.Outcome{Code: code}, err
-	}
-	return state.Outcome{Code: code}, errors.Join(err, u.undo(ctx, revert))
+	u.say("release %d cannot be installed now: %v", next.Release, err)
+	return ended
 }
 
-// hindered is the end of an installation that a condition of the host stopped: nothing is held against the release.
-// Where nothing was touched, the next update looks again, and what an earlier run left half done stays known. Where the
-// package manager had begun, it goes back to the old package, and tries again after pauses that grow to a day.
-func (u *update) hindered(
-	ctx context.Context, err error, next state.Installed, begun *state.Pending, revert install.Revert,
-) error {
-	u.say("release %d cannot be installed now: %v", next.Release, err)
-	if !install.Touched(err) {
-		u.host.Pending = begun
+// judge asks whether the host is well with what was installed. An updater that does not start, or cannot read the
+// settings it came with, could never be fixed by an update.
+func (u *update) judge(ctx context.Context, release int64) error {
+	err := u.system().CheckProgram(ctx, time.Minute, programFile, "show-config")
+	if err == nil {
+		err = u.system().CheckHealth(ctx)
+	}
+	if err != nil {
+		u.say("release %d failed here: %v", release, err)
 		return err
 	}
-	w := &state.Waiting{Package: next.Package, Why: cut(err.Error(), 2000)}
-	if old := u.host.Waiting; old != nil && old.Package == next.Package {
-		w.Tries = old.Tries
-	}
-	pause := min(u.host.Interval()<<min(w.Tries, 10), 24*time.Hour)
-	w.Tries++
-	w.Next = u.opts.Now().UTC().Truncate(time.Second).Add(pause)
-	u.host.Waiting = w
-	return errors.Join(err, u.undo(ctx, revert))
-}
-
-// undo takes an installation back, by its own way if it has one.
-func (u *update) undo(ctx context.Context, revert install.Revert) error {
-	if revert == nil {
-		return u.goBack(ctx, "installing the previous package again")
-	}
-	if err := revert(ctx); err != nil {
-		u.say("rollback failed: %v", err)
-		return u.goBack(ctx, "installing the previous package again")
-	}
-	u.host.Pending = nil
-	u.say("rolled back")
+	u.say("healthy")
 	return nil
 }
 
@@ -119,32 +62,29 @@ func (u *update) pruneVersions() {
 	u.system().Prune(before, before == nil)
 }
 
-// goBack installs the package that state.json calls installed once more, so that nothing half done stays.
+// goBack installs what the state calls installed once more, so that nothing half done stays.
 func (u *update) goBack(ctx context.Context, why string) error {
 	i := u.host.Installed
 	if i == nil && u.system().ByHand() {
+		u.say("%s: what was installed manually", why)
 		if err := u.system().ReturnToByHand(ctx); err != nil {
 			return fmt.Errorf("roll back to what was installed manually: %w", err)
 		}
-		u.host.Pending = nil
-		u.say("rolled back to what was installed manually")
 		return nil
 	}
 	if i == nil {
-		u.host.Pending = nil
-		u.say("there is no previous package to roll back to")
+		u.say("%s: there is no previous package to roll back to", why)
 		return nil
 	}
 	u.say("%s: release %d, package %s", why, i.Release, i.Package.Short())
 	if err := u.reinstall(ctx, i); err != nil {
-		return fmt.Errorf("roll back to release %d: %w", i.Release, err)
+		return fmt.Errorf("install release %d again: %w", i.Release, err)
 	}
-	u.host.Pending = nil
 	return nil
 }
 
 // reinstall installs a package from what is kept here. It was verified when it came; its bytes are checked again.
-func (a *Agent) reinstall(ctx context.Context, i *state.Installed) error {
+func (a *Agent) reinstall(ctx context.Context, i *cycle.Installed) error {
 	m, err := a.heldManifest(i.Package, i.Manifest)
 	if err != nil {
 		return err
@@ -175,7 +115,7 @@ func (a *Agent) Rollback(ctx context.Context) (Result, error) {
 }
 
 func failed(err error) Result {
-	r := Result{Outcome: state.Outcome{State: schema.StateFailed, Error: err.Error()}}
+	r := Result{Outcome: cycle.Outcome{State: schema.StateFailed, Error: err.Error()}}
 	if fault.IsRefusal(err) {
 		r.State = schema.StateRefused
 	}
@@ -199,19 +139,21 @@ func (a *Agent) rollback(ctx context.Context) (Result, error) {
 		return Result{}, fault.Refuse(fmt.Errorf("the previous package %s is revoked", to.Package.Short()),
 			"wait for a newer release")
 	}
-	r := Result{Outcome: state.Outcome{State: schema.StateFailed}, Package: from}
+	r := Result{Outcome: cycle.Outcome{State: schema.StateFailed}, Package: from}
 	if h.Registration != nil {
 		r.Host = h.Registration.Host
 	}
 	a.say("rolling back from release %d to release %d, package %s", from.Release, to.Release, to.Package.Short())
-	h.Pending = &state.Pending{Installed: *to, Attempts: 1}
+	h.Pending = &cycle.Pending{Installed: *to, Attempts: 1}
 	if err := h.Save(); err != nil {
 		return r, err
 	}
 	ctx = context.WithoutCancel(ctx)
 	if err := a.reinstall(ctx, to); err != nil {
 		if install.Touched(err) {
-			err = errors.Join(err, a.reinstall(ctx, from))
+			if back := a.reinstall(ctx, from); back != nil {
+				return r, errors.Join(err, back) // half done, and known to be
+			}
 		}
 		h.Pending = nil
 		return r, errors.Join(err, h.Save())
@@ -222,7 +164,7 @@ func (a *Agent) rollback(ctx context.Context) (Result, error) {
 	h.Installed, h.Previous, h.Pending = to, from, nil
 	h.Forgive(to.Release)
 	h.MarkFailed(from.Release, byHand(from.Release))
-	h.Last = state.Outcome{State: schema.StateHeld, Code: codeRolledBack,
+	h.Last = cycle.Outcome{State: schema.StateHeld, Code: cycle.CodeRolledBack,
 		Why:    byHand(from.Release),
 		Target: h.Last.Target, Downloaded: h.Last.Downloaded}
 	r.Outcome, r.Package = h.Last, to
@@ -236,12 +178,12 @@ func byHand(release int64) string { return fmt.Sprintf("release %d was rolled ba
 // the updater knows.
 func (a *Agent) returnToByHand(ctx context.Context, h *state.Host) (Result, error) {
 	from := h.Installed
-	r := Result{Outcome: state.Outcome{State: schema.StateFailed}, Package: from}
+	r := Result{Outcome: cycle.Outcome{State: schema.StateFailed}, Package: from}
 	if h.Registration != nil {
 		r.Host = h.Registration.Host
 	}
 	a.say("rolling back from release %d to what was installed manually", from.Release)
-	h.Pending = &state.Pending{Installed: *from, Attempts: 1} // after a crash, from is installed again
+	h.Pending = &cycle.Pending{Installed: *from, Attempts: 1} // after a crash, from is installed again
 	if err := h.Save(); err != nil {
 		return r, err
 	}
@@ -249,12 +191,12 @@ func (a *Agent) returnToByHand(ctx context.Context, h *state.Host) (Result, erro
 	if err == nil {
 		h.Installed, h.Previous = nil, from
 		h.MarkFailed(from.Release, byHand(from.Release))
-		h.Last = state.Outcome{State: schema.StateHeld, Code: codeRolledBack,
+		h.Last = cycle.Outcome{State: schema.StateHeld, Code: cycle.CodeRolledBack,
 			Target: h.Last.Target, Downloaded: h.Last.Downloaded,
 			Why: fmt.Sprintf("release %d was rolled back to what was installed manually", from.Release)}
 		r.Outcome, r.Package = h.Last, nil
+		h.Pending = nil
 	}
-	h.Pending = nil
 	return r, errors.Join(err, h.Save())
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"bakehouse/agent/cycle"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
@@ -315,7 +316,7 @@ func TestADownloadThatBreaksOffGoesOnWhereItEnded(t *testing.T) {
 		}
 		return false
 	})
-	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeUnreachable {
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeUnreachable {
 		t.Fatalf("update: %v, %s", err, r)
 	}
 	if fi, err := os.Stat(h.files.Stored(segmentsDir, ref.Digest.Hex()+partSuffix)); err != nil || fi.Size() != 1000 {

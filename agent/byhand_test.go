@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"bakehouse/agent/cycle"
 	"bakehouse/agent/install"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/trust/trusttest"
@@ -52,7 +53,7 @@ func TestAHostThatWasUnpackedByHandIsTakenOverByItsFirstUpdate(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Give("web01", version(f, "one"))
-	if r := h.update(); r.Code != codeInstalled {
+	if r := h.update(); r.Code != cycle.CodeInstalled {
 		t.Fatalf("update: %s", r)
 	}
 	h.runs("one")
@@ -61,7 +62,7 @@ func TestAHostThatWasUnpackedByHandIsTakenOverByItsFirstUpdate(t *testing.T) {
 	}
 
 	r, err := h.Rollback(t.Context())
-	if err != nil || r.State != schema.StateHeld || r.Code != codeRolledBack || r.Package != nil {
+	if err != nil || r.State != schema.StateHeld || r.Code != cycle.CodeRolledBack || r.Package != nil {
 		t.Fatalf("rollback ended with %v: %s", err, r)
 	}
 	h.runs("by hand")
@@ -82,7 +83,7 @@ func TestAHostThatWasUnpackedByHandKeepsThatIfItsFirstUpdateIsUnhealthy(t *testi
 	sick.Own["/usr/bin/agent"] = "#!/bin/sh\nexit 1\n"
 	sick.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"}, Within: schema.Duration(1)}}
 	f.Give("web01", f.Pack(sick))
-	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeUnhealthy {
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeUnhealthy {
 		t.Fatalf("update ended with %v: %s", err, r)
 	}
 	h.runs("by hand")

@@ -2,10 +2,10 @@
 // signed metadata, accepted signature keys and the exact bytes vouch for, and nothing else.
 //
 // The parties are the server (untrusted: it can hold the host back, never steer it, and for how long that may last is
-// signed: hold.go), other origins that signed policy names (segments only), the host's own disk (a file is digested
-// again whenever it is used), and four packages: agent/state knows what the host knows, agent/wire asks the server,
-// agent/trust verifies metadata, agent/install touches the system. schema.Policy.Decide says what this host may do now.
-// One update, in order:
+// signed), other origins that signed policy names (segments only), the host's own disk (a file is digested again
+// whenever it is used), and five packages: agent/cycle says what is done next and what the state keeps, agent/state
+// knows what the host knows, agent/wire asks the server, agent/trust verifies metadata, agent/install touches the
+// system. schema.Policy.Decide says what this host may do now. One update, in order:
 //
 //	poll       POST the report; a 204 says that nothing is new, a 200 brings what the host lacks of newer metadata
 //	refresh    verify roots, timestamp, snapshot, targets and policy; without news, check what is held against the clock

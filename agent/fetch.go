@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"bakehouse/agent/cycle"
 	"bakehouse/agent/install/ready"
 	"bakehouse/agent/trust/statement"
 
@@ -68,7 +69,7 @@ func (u *update) manifest(ctx context.Context, c schema.Candidate) (m *schema.Ma
 // baseManifest is the manifest of c if it is here, else that of the installed package, which has most of it; nil if
 // neither is.
 func (u *update) baseManifest(c schema.Candidate) *wire.HeldManifest {
-	held := []state.Installed{{Package: c.SHA256, Manifest: c.Manifest}}
+	held := []cycle.Installed{{Package: c.SHA256, Manifest: c.Manifest}}
 	if i := u.host.Installed; i != nil {
 		held = append(held, *i)
 	}
@@ -146,7 +147,7 @@ func (u *update) segments(ctx context.Context, m *schema.Manifest) error {
 		}
 	}
 	if err := ready.Space(u.files.Stored(), bytes-there+m.Size); err != nil {
-		return err
+		return &conditionError{err}
 	}
 	if len(lack) == 0 {
 		u.say("fetching 0 of %d segments (all are on this host)", len(all))
@@ -300,7 +301,7 @@ func (a *Agent) stage(m *schema.Manifest) (*staged, error) {
 // or removed costs only space.
 func (a *Agent) prune(st *state.Record) {
 	keep := map[string]bool{}
-	for _, i := range []*state.Installed{st.Installed, st.Previous} {
+	for _, i := range []*cycle.Installed{st.Installed, st.Previous} {
 		if i == nil {
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"bakehouse/agent/cycle"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/state"
 	"bakehouse/agent/trust/trusttest"
@@ -41,7 +42,7 @@ func TestAHostThatItsServerHoldsForLongerThanTheFleetAllowsIsCriticalAndInstalls
 	f.Hold("gate closed")
 	verified := h.stateOf().Timestamp
 	for week := range 5 {
-		if r := h.update(); r.State != schema.StateHeld || r.Code != codeServerHold || r.Critical != "" {
+		if r := h.update(); r.State != schema.StateHeld || r.Code != cycle.CodeServerHold || r.Critical != "" {
 			t.Errorf("week %d: %s", week, r)
 		}
 		// Metadata are refreshed all the while.
@@ -120,16 +121,16 @@ func TestWhatTheOperatorSignedIsNoHoldHoweverLong(t *testing.T) {
 func TestAServerThatIsAwayOrRefusedForLongerThanTheFleetAllowsIsCriticalToo(t *testing.T) {
 	t.Parallel()
 	for code, bend := range map[string]func(w http.ResponseWriter, r *http.Request) bool{
-		codeUnreachable: func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
-		codeRejected: func(w http.ResponseWriter, r *http.Request) bool {
+		cycle.CodeUnreachable: func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
+		cycle.CodeRejected: func(w http.ResponseWriter, r *http.Request) bool {
 			w.WriteHeader(http.StatusUnauthorized)
 			return true
 		},
-		codeUnverified: func(w http.ResponseWriter, r *http.Request) bool {
+		cycle.CodeUnverified: func(w http.ResponseWriter, r *http.Request) bool {
 			json.NewEncoder(w).Encode(schema.PollAnswer{Schema: 1, Root: 1, Files: stamped([]byte("{}"))})
 			return true
 		},
-		codeExpired: func(w http.ResponseWriter, r *http.Request) bool {
+		cycle.CodeExpired: func(w http.ResponseWriter, r *http.Request) bool {
 			w.WriteHeader(http.StatusNoContent)
 			return true
 		},
@@ -141,7 +142,7 @@ func TestAServerThatIsAwayOrRefusedForLongerThanTheFleetAllowsIsCriticalToo(t *t
 			h.update()
 			f.Give("web01", p)
 			f.Bend(bend)
-			if code == codeExpired {
+			if code == cycle.CodeExpired {
 				f.Pass(7 * day)
 			}
 			for i, critical := range []bool{false, false, true} {
@@ -169,12 +170,12 @@ func TestATimestampOlderThanOneSeenIsASiteThatIsBehind(t *testing.T) {
 	f.Replay(old)
 	f.Replay(old)
 	r := h.update()
-	if r.State != schema.StateHeld || r.Code != codeSiteBehind || r.Package.Release != 2 ||
+	if r.State != schema.StateHeld || r.Code != cycle.CodeSiteBehind || r.Package.Release != 2 ||
 		!strings.Contains(r.String(), "the site is behind by 2 versions: it offers timestamp 2, and 4 was verified "+
 			"before; by the metadata on this host: up to date") {
 		t.Errorf("replayed: %s", r)
 	}
-	if last := lastReport(t, f); last.State != schema.StateHeld || last.Code != codeSiteBehind {
+	if last := lastReport(t, f); last.State != schema.StateHeld || last.Code != cycle.CodeSiteBehind {
 		t.Errorf("reported %+v", last)
 	}
 	if root, timestamp := h.stateOf().Root, h.stateOf().Timestamp; root != 1 || timestamp != 4 {
@@ -183,7 +184,7 @@ func TestATimestampOlderThanOneSeenIsASiteThatIsBehind(t *testing.T) {
 	h.runs("two")
 	// What is held expires as ever: a site cannot freeze a host by staying behind.
 	f.Pass(8 * day)
-	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeExpired ||
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeExpired ||
 		r.State != schema.StateHeld {
 		t.Errorf("behind for 8 days: %v, %s", err, r)
 	}
@@ -241,7 +242,7 @@ func TestAPollAnswerThatIsReplayedTakesNothingBack(t *testing.T) {
 		}
 		return r.URL.Path == schema.PollPath
 	})
-	if r := h.update(); r.Code != codeSiteBehind || r.Package.Release != 2 {
+	if r := h.update(); r.Code != cycle.CodeSiteBehind || r.Package.Release != 2 {
 		t.Errorf("replayed: %s", r)
 	}
 	if s := h.stateOf(); s.Registration.Site != "central" || s.Root != 1 || s.Timestamp != 3 {
@@ -261,7 +262,7 @@ func TestAClockAtTheEndOfTheCenturyHoldsTheHostAndPoisonsNothing(t *testing.T) {
 	late := time.Date(2080, 1, 1, 0, 0, 0, 0, time.UTC)
 	h.opts.Now = func() time.Time { return late }
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.State != schema.StateHeld || r.Code != codeExpired ||
+	if err == nil || r.State != schema.StateHeld || r.Code != cycle.CodeExpired ||
 		!strings.Contains(r.Error, "the clock here says 2080-01-01T00:00:00Z") ||
 		!strings.Contains(fault.HintOf(err), "clock") {
 		t.Errorf("%v (%s), %s", err, fault.HintOf(err), r)
@@ -294,7 +295,7 @@ func TestAServersCertificateIsJudgedByTheTimeThatIsBelieved(t *testing.T) {
 	late := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 	h.opts.Now = func() time.Time { return late }
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.Code != codeUnreachable ||
+	if err == nil || r.Code != cycle.CodeUnreachable ||
 		!strings.Contains(err.Error(), "has expired (the clock here says 2100-01-01T00:00:00Z)") ||
 		!strings.Contains(fault.HintOf(err), "check this host's clock") {
 		t.Errorf("%v (%s), %s", err, fault.HintOf(err), r)
@@ -316,15 +317,60 @@ func TestTheProgramBeforeReadsTheStateOfThisOne(t *testing.T) {
 	var before struct {
 		Schema       int
 		Registration *state.Registration
-		Installed    *state.Installed
+		Installed    *cycle.Installed
 		Failed       []int64
 		Hold         string
 		LastCheck    time.Time
-		Last         state.Outcome
+		Last         cycle.Outcome
 	}
 	if err := schema.Decode([]byte(h.reads(schema.StateDir+"/"+state.RecordFile)), &before); err != nil ||
-		before.Schema != 1 || before.Hold != "gate closed" ||
-		before.Registration.Host != "web01" || before.Installed.Release != 1 || before.Last.Code != codeServerHold {
+		before.Schema != 1 || before.Hold != "gate closed" || before.Registration.Host != "web01" ||
+		before.Installed.Release != 1 || before.Last.Code != cycle.CodeServerHold {
 		t.Errorf("%v: it reads %s", err, fmt.Sprintf("%+v", before))
+	}
+}
+
+func TestNoAnswerOfAServerEndsTheAlarm(t *testing.T) {
+	t.Parallel()
+	answers := map[string]func(w http.ResponseWriter){
+		"404":                 func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) },
+		"a status of nothing": func(w http.ResponseWriter) { w.WriteHeader(http.StatusTeapot) },
+		"no JSON":             func(w http.ResponseWriter) { fmt.Fprint(w, "<html>") },
+		"no gzip": func(w http.ResponseWriter) {
+			w.Header().Set("Content-Encoding", "gzip")
+			fmt.Fprint(w, "{}")
+		},
+		"a range of nothing": func(w http.ResponseWriter) {
+			w.Header().Set("Content-Range", "x")
+			w.WriteHeader(http.StatusPartialContent)
+		},
+		"nothing":               func(http.ResponseWriter) {},
+		"an answer that breaks": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+	}
+	for _, path := range []string{schema.PollPath, schema.ManifestPath, schema.SegmentPath} {
+		for name, answer := range answers {
+			t.Run(path+" "+name, func(t *testing.T) {
+				t.Parallel()
+				f, h, p := attacked(t)
+				f.Policy.MaxHold = schema.Duration(2 * day)
+				f.Publish()
+				h.update()
+				f.Give("web01", p)
+				f.Bend(func(w http.ResponseWriter, r *http.Request) bool {
+					if !strings.HasPrefix(r.URL.Path, path) {
+						return false
+					}
+					answer(w)
+					return true
+				})
+				for i, critical := range []bool{false, false, true} {
+					r, err := h.Update(t.Context(), UpdateOptions{})
+					if err == nil || (r.Critical != "") != critical {
+						t.Errorf("day %d: %v, %s", 2*i, err, r)
+					}
+					f.Pass(2 * day)
+				}
+			})
+		}
 	}
 }

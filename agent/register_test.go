@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"bakehouse/agent/cycle"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/state"
 	"bakehouse/schema"
@@ -201,7 +202,7 @@ func TestADamagedStateHealsWithoutAHuman(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.Give("web01", version(f, name))
-		if r := h.update(); r.Code != codeInstalled {
+		if r := h.update(); r.Code != cycle.CodeInstalled {
 			t.Errorf("%s: %s", name, r)
 		}
 		h.runs(name)
@@ -299,7 +300,7 @@ func TestTheBakedServerIsTheFallbackAndAFixedOneTheOnlyOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	site.Close()
-	if r := h.update(); r.Code != codeNoTarget {
+	if r := h.update(); r.Code != cycle.CodeNoTarget {
 		t.Errorf("update by the fallback: %s", r)
 	}
 	if !strings.Contains(h.said.String(), "polled "+f.URL) {

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"bakehouse/agent/cycle"
 	"bakehouse/agent/install"
 	"bakehouse/agent/internal/testfleet"
-	"bakehouse/agent/state"
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -28,13 +28,13 @@ func TestUnhealthyMeansThePreviousPackageAndNoSecondTry(t *testing.T) {
 	f.Give("web01", f.Pack(sick))
 
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.State != schema.StateFailed || r.Code != codeUnhealthy || r.Package.Release != 1 ||
+	if err == nil || r.State != schema.StateFailed || r.Code != cycle.CodeUnhealthy || r.Package.Release != 1 ||
 		fault.IsRefusal(err) {
 		t.Errorf("update ended with %v: %s", err, r)
 	}
 	h.runs("one")
 	reports := f.Reports()
-	if last := reports[len(reports)-1].Report; last.State != schema.StateFailed || last.Code != codeUnhealthy ||
+	if last := reports[len(reports)-1].Report; last.State != schema.StateFailed || last.Code != cycle.CodeUnhealthy ||
 		last.Release != 1 || !strings.Contains(last.Error, "health check of acme") {
 		t.Errorf("reported %+v", last)
 	}
@@ -61,7 +61,7 @@ func TestWhatACrashLeftIsNotTakenForWhatWasAccepted(t *testing.T) {
 	}
 	crash := func(h *host, p *trusttest.Package, manifest schema.Digest, release int64) {
 		s := h.stateOf()
-		s.Pending = &state.Pending{Attempts: 1, Installed: state.Installed{Package: p.Manifest.SHA256,
+		s.Pending = &cycle.Pending{Attempts: 1, Installed: cycle.Installed{Package: p.Manifest.SHA256,
 			Manifest: manifest, Recipe: p.Manifest.Recipe, Release: release, Format: schema.Tgz}}
 		if err := h.files.Write(s); err != nil {
 			t.Fatal(err)
@@ -81,7 +81,7 @@ func TestWhatACrashLeftIsNotTakenForWhatWasAccepted(t *testing.T) {
 		sick := sickly(f)
 		f.Give("web01", sick)
 		crash(h, sick, f.ManifestOf("web01"), 2)
-		if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeUnhealthy {
+		if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeUnhealthy {
 			t.Errorf("update ended with %v: %s", err, r)
 		}
 		h.runs("one")
@@ -96,7 +96,7 @@ func TestWhatACrashLeftIsNotTakenForWhatWasAccepted(t *testing.T) {
 		sick := sickly(f)
 		f.Give("web01", sick)
 		crash(h, sick, f.ManifestOf("web01"), 1)
-		if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeUnhealthy {
+		if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeUnhealthy {
 			t.Errorf("update ended with %v: %s", err, r)
 		}
 		h.runs("by hand")
@@ -137,7 +137,7 @@ func TestRetryTriesAFailedReleaseAgain(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(h.root, "ready"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := h.Update(t.Context(), UpdateOptions{Retry: true}); err != nil || r.Code != codeInstalled {
+	if r, err := h.Update(t.Context(), UpdateOptions{Retry: true}); err != nil || r.Code != cycle.CodeInstalled {
 		t.Errorf("update --retry: %v, %s", err, r)
 	}
 }
@@ -212,7 +212,8 @@ func TestADebGoesThroughDpkgAndComesBackWhenItIsSick(t *testing.T) {
 	sick.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"},
 		Within: schema.Duration(30 * time.Millisecond)}}
 	f.Give("web01", f.Pack(sick))
-	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeUnhealthy || r.Package.Release != 1 {
+	r, err := h.Update(t.Context(), UpdateOptions{})
+	if err == nil || r.Code != cycle.CodeUnhealthy || r.Package.Release != 1 {
 		t.Errorf("update: %v, %s", err, r)
 	}
 	h.runs("1")
@@ -230,7 +231,7 @@ func TestAnUpdaterThatCannotReadItsNewSettingsIsTakenBack(t *testing.T) {
 		"keys\nexit 1\n"
 	f.Give("web01", f.Pack(bad))
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.Code != codeUnhealthy || r.Package.Release != 1 ||
+	if err == nil || r.Code != cycle.CodeUnhealthy || r.Package.Release != 1 ||
 		!strings.Contains(err.Error(), "no accepted signature keys") {
 		t.Errorf("update: %v, %s", err, r)
 	}

@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"bakehouse/agent/cycle"
 	"bakehouse/agent/state"
 	"bakehouse/agent/wire"
 	"bakehouse/schema"
@@ -21,10 +22,10 @@ type Status struct {
 	Server     string            `json:"server,omitempty"`
 	Site       string            `json:"site,omitempty"`
 	Registered bool              `json:"registered"`
-	Last       state.Outcome     `json:"last"`
-	Installed  *state.Installed  `json:"installed,omitempty"`
-	Previous   *state.Installed  `json:"previous,omitempty"`
-	Pending    *state.Installed  `json:"pending,omitempty"`
+	Last       cycle.Outcome     `json:"last"`
+	Installed  *cycle.Installed  `json:"installed,omitempty"`
+	Previous   *cycle.Installed  `json:"previous,omitempty"`
+	Pending    *cycle.Installed  `json:"pending,omitempty"`
 	Failed     []int64           `json:"failed,omitempty"`
 	Root       int64             `json:"root"`      // verified version
 	Timestamp  int64             `json:"timestamp"` // likewise

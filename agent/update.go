@@ -1,13 +1,17 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"reflect"
 	"slices"
 	"time"
 
+	"bakehouse/agent/cycle"
+	"bakehouse/agent/install"
 	"bakehouse/agent/state"
 	"bakehouse/agent/trust"
 	"bakehouse/agent/wire"
@@ -15,31 +19,11 @@ import (
 	"bakehouse/schema/fault"
 )
 
-// Codes of outcomes beside those of schema.Decide.
-const (
-	codeInstalled   = "installed"
-	codeRolledBack  = "rolled-back"
-	codeUnreachable = "unreachable"
-	codeRejected    = "rejected" // the server does not accept this host's request
-	codeExpired     = "expired"
-	codeNoTarget    = "no-target"
-	codeServerHold  = "server-hold"
-	codeSiteBehind  = "site-behind"
-	codeUnverified  = "unverified"
-	codeInstall     = "install-failed"
-	codeHost        = "host-condition" // of the host's own, which stopped an installation; it is tried again by itself
-	codeUnhealthy   = "unhealthy"
-	codeBroken      = "error"
-)
-
-// maxAttempts is how often an installation that never comes to an end, a crash each time, is begun.
-const maxAttempts = 3
-
 // Result is what an update, or a rollback, came to.
 type Result struct {
-	state.Outcome
+	cycle.Outcome
 	Host    string           `json:"host"`
-	Package *state.Installed `json:"package,omitempty"` // what is installed now
+	Package *cycle.Installed `json:"package,omitempty"` // what is installed now
 	Fetched int64            `json:"fetched"`           // body bytes read from the server
 
 	Critical string `json:"critical,omitempty"` // why somebody must look at this host
@@ -61,7 +45,7 @@ func (r Result) String() string {
 		return r.State + ": " + wire.Printable(r.Error)
 	}
 	switch {
-	case r.State == schema.StateCurrent && r.Code == codeInstalled:
+	case r.State == schema.StateCurrent && r.Code == cycle.CodeInstalled:
 		return fmt.Sprintf("updated: %s runs %s%s", r.Host, runs, fetched)
 	case r.State == schema.StateCurrent:
 		return fmt.Sprintf("current: %s runs %s: %s%s", r.Host, runs, r.Why, fetched)
@@ -75,16 +59,17 @@ func (r Result) String() string {
 type update struct {
 	*Agent
 	host      *state.Host
-	anchor    []byte
 	keys      []schema.AcceptedKey
 	threshold int
 	trust     *trust.Client
 	client    *wire.Client
 	assigned  *schema.Assignment
 	target    schema.Digest
-	got       schema.Digest // assembled and verified in this run
-	renamed   bool          // what is installed has a new release number
-	behind    string        // how far the server is behind what was verified before; empty: it is not
+	got       schema.Digest    // assembled and verified in this run
+	before    *cycle.Installed // when it began
+	behind    string           // how far the server is behind what was verified before; empty: it is not
+	staged    *staged
+	revert    install.Revert
 }
 
 // UpdateOptions vary an update.
@@ -112,54 +97,115 @@ func (a *Agent) Update(ctx context.Context, o UpdateOptions) (Result, error) {
 		a.warn("%v; going on with the registration of %s, and the package is installed again", healed,
 			u.host.Registration.At.UTC().Format(time.DateOnly))
 	}
-	if o.Retry {
-		u.host.Failed, u.host.Waiting = nil, nil
+	u.before = u.host.Installed
+	return u.conclude(ctx, u.run(ctx, cycle.Options{Retry: o.Retry, Interval: u.host.Interval()}))
+}
+
+// run performs what package cycle says, one action after the other, until the update is over. What is decided is
+// written down before it is done.
+func (u *update) run(ctx context.Context, o cycle.Options) cycle.Cycle {
+	c, action := cycle.Begin(u.host.State, o)
+	for action != cycle.End {
+		if err := u.keep(c.State); err != nil {
+			if action == cycle.Prepare || action == cycle.Install {
+				return c.Hindered(action, err)
+			}
+			u.say("%v", err) // going back matters more than that it is known
+		}
+		c, action = c.Step(u.perform(ctx, action, &c), u.opts.Now())
 	}
-	out, err := u.run(ctx)
-	return u.conclude(ctx, out, err)
+	if u.staged != nil {
+		u.staged.remove()
+	}
+	return c
+}
+
+// keep writes the state down if it has changed.
+func (u *update) keep(s cycle.State) error {
+	if reflect.DeepEqual(s, u.host.State) {
+		return nil
+	}
+	u.host.State = s
+	return u.host.Save()
+}
+
+// perform does one action. From the installation on it runs to its end even if the updater is asked to stop: a package
+// manager must not be cut off.
+func (u *update) perform(ctx context.Context, action cycle.Action, c *cycle.Cycle) cycle.Event {
+	through := context.WithoutCancel(ctx)
+	switch action {
+	case cycle.Observe:
+		return u.observe()
+	case cycle.Ask:
+		verdict, err := u.verdict(ctx)
+		if err != nil {
+			return cycle.Stopped{Code: codeOf(err), Err: err}
+		}
+		return cycle.Decided{Verdict: verdict, Behind: u.behind}
+	case cycle.Prepare:
+		next, err := u.prepare(ctx, c.Candidate)
+		if err != nil {
+			return cycle.Stopped{Code: codeOf(err), Err: err}
+		}
+		return cycle.Prepared{Next: *next}
+	case cycle.Install:
+		return u.install(through, c.Next)
+	case cycle.Judge:
+		return cycle.Judged{Err: u.judge(through, c.Next.Release)}
+	case cycle.Accept:
+		u.prune(u.host.Record)
+		u.pruneVersions()
+		return cycle.Accepted{}
+	case cycle.Revert:
+		err := u.revert(through)
+		if err == nil {
+			u.say("rolled back")
+		}
+		return cycle.Restored{Err: err}
+	default:
+		return cycle.Restored{Err: u.goBack(through, c.Why)}
+	}
+}
+
+// observe is what is there.
+func (u *update) observe() cycle.Observed {
+	return cycle.Observed{}
 }
 
 // conclude writes the outcome down, reports it if it is news, and says it.
-func (u *update) conclude(ctx context.Context, out state.Outcome, err error) (Result, error) {
+func (u *update) conclude(ctx context.Context, c cycle.Cycle) (Result, error) {
+	err, before := c.Err, u.host.Record.State
 	if err != nil {
-		out = u.failure(out, err)
 		u.log.Error("update", "error", err, "hint", fault.HintOf(err))
 	}
-	out.Target, out.Downloaded = u.target, u.got
-	if out.Target.IsZero() {
-		out.Target = u.host.Last.Target
+	var policy *schema.Policy
+	if u.trust != nil {
+		policy = u.trust.Policy()
 	}
-	if out.Downloaded.IsZero() {
-		out.Downloaded = u.host.Last.Downloaded
-	}
-	last := u.host.Last
-	failed := out.State != last.State || out.Code != last.Code || out.Error != last.Error
-	news := failed || out.Target != last.Target || u.renamed
+	was := before.Withheld.Critical(u.opts.Now())
+	c = c.Conclude(u.opts.Now(), policy, u.target, u.got)
+	out := c.Outcome
+	failed := out.State != before.Last.State || out.Code != before.Last.Code || out.Error != before.Last.Error
 	switch {
 	case out.State == schema.StateCurrent:
 		u.host.LogTail = ""
 	case err != nil && failed: // not what fails again and again, and would be another text each time
 		u.host.LogTail = u.tail.without(u.host.Registration.Secret)
 	}
-	was := u.host.Withheld.Critical(u.opts.Now())
-	u.withhold(out)
-	r := Result{Outcome: out, Host: u.host.Registration.Host, Package: u.host.Installed,
-		Critical: u.host.Withheld.Critical(u.opts.Now())}
+	r := Result{Outcome: out, Host: u.host.Registration.Host, Package: c.Installed,
+		Critical: c.Withheld.Critical(u.opts.Now())}
 	if r.Critical != "" {
 		u.say("critical: %s", r.Critical)
 	}
-	news = news || (r.Critical == "") != (was == "")
+	news := failed || out.Target != before.Last.Target || (r.Critical == "") != (was == "") || u.renamed(c)
 	if u.client != nil {
 		r.Fetched = u.client.Fetched()
 		defer u.client.Close()
 	}
-	if out.Code == codeInstalled || !u.got.IsZero() {
+	if out.Code == cycle.CodeInstalled || !u.got.IsZero() {
 		u.host.Fetched = r.Fetched
 	}
-	if r.State == schema.StateCurrent && out.Code == codeInstalled {
-		out.Code = schema.CodeCurrent
-	}
-	u.host.Last = out
+	u.host.State = c.State
 	save := func() {
 		if serr := u.host.Save(); serr != nil {
 			u.log.Error("update", "error", serr, "hint", fault.HintOf(serr))
@@ -182,64 +228,53 @@ func (u *update) conclude(ctx context.Context, out state.Outcome, err error) (Re
 	return r, err
 }
 
-// failure classifies an error.
-func (u *update) failure(out state.Outcome, err error) state.Outcome {
-	var expired *trust.ExpiredError
-	var status *wire.StatusError
-	out.State, out.Error = schema.StateFailed, err.Error()
-	switch {
-	case fault.IsRefusal(err):
-		out.State = schema.StateRefused
-		out.Code = cmp.Or(out.Code, codeUnverified)
-	case errors.As(err, &expired):
-		out.State, out.Code = schema.StateHeld, codeExpired
-	case errors.Is(err, wire.ErrUnreachable), errors.Is(err, trust.ErrUnreachable):
-		out.Code = codeUnreachable
-	case errors.As(err, &status):
-		out.Code = codeRejected
-	default:
-		out.Code = cmp.Or(out.Code, codeBroken)
+// renamed reports whether what is installed has a new release number.
+func (u *update) renamed(c cycle.Cycle) bool {
+	i := u.before
+	if i == nil || c.Installed == nil || i.Package != c.Installed.Package || i.Release == c.Installed.Release {
+		return false
 	}
-	return out
+	u.say("release %d is the package that is installed as release %d", c.Installed.Release, i.Release)
+	return true
 }
 
-func (u *update) run(ctx context.Context) (out state.Outcome, err error) {
-	if u.anchor, u.keys, u.threshold, err = u.host.Trusted(); err != nil {
-		return out, err
+// conditionError is what stops an update on the host itself, and may end by itself.
+type conditionError struct{ err error }
+
+func (e *conditionError) Error() string { return e.err.Error() }
+func (e *conditionError) Unwrap() error { return e.err }
+
+// codeOf classifies an error by the table of package cycle.
+func codeOf(err error) string {
+	var expired *trust.ExpiredError
+	var status *wire.StatusError
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case fault.IsRefusal(err):
+		return cycle.CodeUnverified
+	case errors.As(err, &expired):
+		return cycle.CodeExpired
+	case errors.Is(err, wire.ErrUnreachable), errors.Is(err, trust.ErrUnreachable):
+		return cycle.CodeUnreachable
+	case errors.As(err, &status):
+		return cycle.CodeRejected
+	case errors.As(err, &path), errors.As(err, &link), errors.As(err, new(*conditionError)):
+		return cycle.CodeHost
 	}
-	if u.trust, err = trust.Open(u.files.Stored(trustDir), u.anchor, u.opts.Now); err != nil {
-		return out, err
-	}
-	verdict, err := u.verdict(ctx)
-	if err == nil && verdict.Install() {
-		return u.install(ctx, verdict.Package)
-	}
-	// Nothing shall be installed, or it is not known: an installation that a crash cut short must not stay half done.
-	if u.host.Pending != nil {
-		if back := u.goBack(context.WithoutCancel(ctx), "rolling back an interrupted installation"); back != nil {
-			return out, errors.Join(err, back)
-		}
-	}
-	if err != nil {
-		return out, err
-	}
-	out = state.Outcome{State: schema.StateHeld, Code: verdict.Code, Why: verdict.Why}
-	switch verdict.Code {
-	case schema.CodeCurrent:
-		out.State = schema.StateCurrent
-		u.adopt(verdict.Package)
-	case schema.CodeFailed:
-		out.State, out.Error = schema.StateFailed, cmp.Or(u.host.WhyFailed(verdict.Package.Release), verdict.Why)
-	}
-	if u.behind != "" && out.State != schema.StateFailed {
-		out = state.Outcome{State: schema.StateHeld, Code: codeSiteBehind,
-			Why: u.behind + "; by the metadata on this host: " + out.Why}
-	}
-	return out, nil
+	return cycle.CodeBroken
 }
 
 // verdict asks the server, verifies what it says, and decides.
 func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
+	anchor, keys, threshold, err := u.host.Trusted()
+	if err != nil {
+		return schema.Verdict{}, err
+	}
+	u.keys, u.threshold = keys, threshold
+	if u.trust, err = trust.Open(u.files.Stored(trustDir), anchor, u.opts.Now); err != nil {
+		return schema.Verdict{}, err
+	}
 	client, answer, err := u.poll(ctx, u.host, u.trust)
 	if err != nil {
 		return schema.Verdict{}, err
@@ -270,7 +305,8 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 
 	u.assigned, err = u.trust.Assignment(ctx, src, u.host.Registration.Host)
 	if errors.Is(err, trust.ErrNoTarget) {
-		v := schema.Verdict{Code: codeNoTarget, Why: "the fleet has no package for host " + u.host.Registration.Host}
+		v := schema.Verdict{Code: cycle.CodeNoTarget,
+			Why: "the fleet has no package for host " + u.host.Registration.Host}
 		u.say("decided: %s", v.Why)
 		return v, nil
 	}
@@ -282,7 +318,7 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 	v := policy.Decide(u.assigned, u.host.Standing(), u.now(policy))
 	u.target = u.assigned.SHA256
 	if v.Install() && u.host.Hold != "" {
-		v = schema.Verdict{Code: codeServerHold, Why: "the server holds this host back: " + u.host.Hold}
+		v = schema.Verdict{Code: cycle.CodeServerHold, Why: "the server holds this host back: " + u.host.Hold}
 	}
 	u.say("decided: %s: %s", v.Code, v.Why)
 	return v, nil
@@ -308,15 +344,6 @@ func (u *update) refresh(ctx context.Context, src wire.Source, timestamp []byte)
 	return u.trust.Refresh(ctx, src, held)
 }
 
-// adopt takes over the number of a newer release that gives this host what it has installed already, so that reports
-// name the release that they describe.
-func (u *update) adopt(c schema.Candidate) {
-	if i := u.host.Installed; i != nil && i.Package == c.SHA256 && i.Release < c.Release {
-		u.say("release %d is the package that is installed as release %d", c.Release, i.Release)
-		i.Release, u.renamed = c.Release, true
-	}
-}
-
 // now is the clock, which is never believed earlier than the newest verified policy.
 func (u *update) now(p *schema.Policy) time.Time {
 	now := u.opts.Now()
@@ -328,59 +355,31 @@ func (u *update) now(p *schema.Policy) time.Time {
 	return now
 }
 
-// install takes one candidate from its manifest to a healthy host.
-func (u *update) install(ctx context.Context, c schema.Candidate) (state.Outcome, error) {
-	attempts := 0
-	if p := u.host.Pending; p != nil && p.Package == c.SHA256 {
-		attempts = p.Attempts
-	}
-	if attempts >= maxAttempts {
-		err := fmt.Errorf("installing release %d failed %d times without completing", c.Release, attempts)
-		u.host.MarkFailed(c.Release, err.Error())
-		return state.Outcome{Code: codeInstall}, errors.Join(err, u.goBack(context.WithoutCancel(ctx), "rolling back"))
-	}
-	if w := u.host.Waiting; w != nil && w.Package == c.SHA256 && u.opts.Now().Before(w.Next) {
-		return state.Outcome{Code: codeHost}, fault.Hint(errors.New(w.Why),
-			"it is tried again from %s on; at once: bakehouse-agent update --retry", w.Next.UTC().Format(time.RFC3339))
-	}
+// prepare takes one candidate from its manifest to a package that is verified and put together.
+func (u *update) prepare(ctx context.Context, c schema.Candidate) (*cycle.Installed, error) {
 	m, envelopes, err := u.manifest(ctx, c)
 	if err != nil {
-		return state.Outcome{}, err
+		return nil, err
 	}
 	if err := u.system().CanInstall(m.Format); err != nil {
-		return state.Outcome{}, err
+		return nil, &conditionError{err}
 	}
 	if err := u.system().Provides(ctx, m.Needs); err != nil {
 		return state.Outcome{Code: codeHost}, err
 	}
 	if err := u.signed(envelopes, m, c); err != nil {
-		return state.Outcome{}, err
+		return nil, err
 	}
 	if err := u.segments(ctx, m); err != nil {
-		return state.Outcome{}, err
+		return nil, err
 	}
-	staged, err := u.stage(m)
-	if err != nil {
-		return state.Outcome{}, err
+	if u.staged, err = u.stage(m); err != nil {
+		return nil, err
 	}
-	defer staged.remove()
 	u.got = m.SHA256
-	next := state.Installed{Package: m.SHA256, Manifest: c.Manifest, Recipe: m.Recipe, Release: c.Release,
-		Name: m.Name, Version: m.Version, Format: m.Format}
 	if err := ctx.Err(); err != nil {
-		return state.Outcome{}, err
+		return nil, err
 	}
-	return u.apply(context.WithoutCancel(ctx), next, staged, attempts+1)
-}
-
-// accept makes next the installed package.
-func (u *update) accept(next state.Installed) {
-	next.At = u.opts.Now().UTC().Truncate(time.Second)
-	// Installed again after a crash or manually: what was before stays what was before.
-	if i := u.host.Installed; i != nil && i.Package != next.Package {
-		u.host.Previous = i
-	}
-	u.host.Installed, u.host.Pending, u.host.Waiting = &next, nil, nil
-	u.host.LastUpdate = next.At
-	u.host.Forgive(next.Release)
+	return &cycle.Installed{Package: m.SHA256, Manifest: c.Manifest, Recipe: m.Recipe, Release: c.Release,
+		Name: m.Name, Version: m.Version, Format: m.Format}, nil
 }

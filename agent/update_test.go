@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"bakehouse/agent/cycle"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/state"
 	"bakehouse/schema"
@@ -26,7 +27,7 @@ func TestTheUpdaterAloneInstallsTheFirstPackageAndThenOnlyWhatChanges(t *testing
 
 	first := h.update()
 	h.runs("one")
-	if first.Code != codeInstalled || first.Package.Release != 1 ||
+	if first.Code != cycle.CodeInstalled || first.Package.Release != 1 ||
 		!strings.HasPrefix(first.String(), "updated: web01 runs release 1, package ") {
 		t.Errorf("first update: %s", first)
 	}
@@ -87,7 +88,7 @@ func TestARingDelayEndsWithoutTheServersWord(t *testing.T) {
 	h.runs("absent")
 	f.Pass(49 * time.Hour)
 	h.said.Reset()
-	if r := h.update(); r.Code != codeInstalled {
+	if r := h.update(); r.Code != cycle.CodeInstalled {
 		t.Errorf("after the delay: %s", r)
 	}
 	h.runs("one")
@@ -109,7 +110,7 @@ func TestWhatHoldsAHostBackIsSaidAndReported(t *testing.T) {
 		"not selected": {nil, func(t *schema.Target) { t.Selected = false }, schema.CodeNotSelected,
 			"agent updates are disabled for host web01"},
 		"no ring": {nil, func(t *schema.Target) { t.Ring = "" }, schema.CodeNoRing, "is in no ring"},
-		"server hold": {func(f *testfleet.Fleet) { f.Hold("gate closed\x1b[2J") }, nil, codeServerHold,
+		"server hold": {func(f *testfleet.Fleet) { f.Hold("gate closed\x1b[2J") }, nil, cycle.CodeServerHold,
 			"the server holds this host back: gate closed [2J"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -140,7 +141,7 @@ func TestAHostThatTheFleetHasNothingForHolds(t *testing.T) {
 	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
-	if r := h.update(); r.State != schema.StateHeld || r.Code != codeNoTarget {
+	if r := h.update(); r.State != schema.StateHeld || r.Code != cycle.CodeNoTarget {
 		t.Errorf("update: %s", r)
 	}
 }
@@ -153,14 +154,15 @@ func TestAnUnreachableServerChangesNothingAndIsReportedLater(t *testing.T) {
 	h.update()
 	f.Bend(func(w http.ResponseWriter, r *http.Request) bool { panic(http.ErrAbortHandler) })
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.Code != codeUnreachable || fault.IsRefusal(err) || fault.HintOf(err) == "" {
+	if err == nil || r.Code != cycle.CodeUnreachable || fault.IsRefusal(err) || fault.HintOf(err) == "" {
 		t.Errorf("update: %v, %s", err, r)
 	}
 	h.runs("one")
 	f.Bend(nil)
 	h.update()
 	reports := f.Reports()
-	if polled := reports[len(reports)-2].Report; polled.Code != codeUnreachable || polled.State != schema.StateFailed {
+	polled := reports[len(reports)-2].Report
+	if polled.Code != cycle.CodeUnreachable || polled.State != schema.StateFailed {
 		t.Errorf("the first poll afterwards reports %+v", polled)
 	}
 	if after := reports[len(reports)-1].Report; after.State != schema.StateCurrent {
@@ -179,7 +181,7 @@ func TestExpiredMetadataBlockInstallationsAndStopNothing(t *testing.T) {
 	h.update()
 	f.Pass(15 * 24 * time.Hour) // the timestamp lasts for 7 days
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.Code != codeExpired || r.State != schema.StateHeld {
+	if err == nil || r.Code != cycle.CodeExpired || r.State != schema.StateHeld {
 		t.Errorf("update: %v, %s", err, r)
 	}
 	h.runs("one")
@@ -199,8 +201,8 @@ func TestACrashDuringInstallationConverges(t *testing.T) {
 	// As if the machine had died after the package was begun.
 	pending := func(attempts int) {
 		s := h.stateOf()
-		s.Pending = &state.Pending{Installed: state.Installed{Package: two.Manifest.SHA256, Manifest: f.ManifestOf("web01"),
-			Release: 2, Format: schema.Tgz}, Attempts: attempts}
+		s.Pending = &cycle.Pending{Attempts: attempts, Installed: cycle.Installed{Package: two.Manifest.SHA256,
+			Manifest: f.ManifestOf("web01"), Release: 2, Format: schema.Tgz}}
 		if err := h.files.Write(s); err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +214,7 @@ func TestACrashDuringInstallationConverges(t *testing.T) {
 	three := version(f, "three")
 	f.Give("web01", three)
 	two = three
-	pending(maxAttempts)
+	pending(cycle.MaxAttempts)
 	s := h.stateOf()
 	s.Pending.Release = 3
 	if err := h.files.Write(s); err != nil {
@@ -235,8 +237,8 @@ func TestAnInterruptedInstallationIsTakenBackWhileTheServerIsAway(t *testing.T) 
 	f.Give("web01", version(f, "one"))
 	h.update()
 	s := h.stateOf()
-	s.Pending = &state.Pending{Installed: state.Installed{Package: schema.DigestOf(nil), Release: 2, Format: schema.Tgz},
-		Attempts: 1}
+	begun := cycle.Installed{Package: schema.DigestOf(nil), Release: 2, Format: schema.Tgz}
+	s.Pending = &cycle.Pending{Installed: begun, Attempts: 1}
 	if err := h.files.Write(s); err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +246,7 @@ func TestAnInterruptedInstallationIsTakenBackWhileTheServerIsAway(t *testing.T) 
 		t.Fatal(err)
 	}
 	f.Close()
-	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeUnreachable {
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeUnreachable {
 		t.Errorf("update: %v, %s", err, r)
 	}
 	h.runs("one")
@@ -264,7 +266,7 @@ func TestAForeignFileInTheWayIsNoFailedRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Give("web01", version(f, "one"))
-	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != codeHost ||
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeHost ||
 		!strings.Contains(err.Error(), "was not created by bakehouse-agent") {
 		t.Errorf("update: %v, %s", err, r)
 	}

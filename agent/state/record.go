@@ -8,9 +8,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 	"time"
 
+	"bakehouse/agent/cycle"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
@@ -26,33 +26,23 @@ const (
 // RecordSchema is the version of RecordFile's form.
 const RecordSchema = 1
 
-const (
-	maxRecord = 4 << 20
-	maxFailed = 64
-)
+const maxRecord = 4 << 20
 
 // Record is RecordFile.
 type Record struct {
 	Schema       int           `json:"schema"`
 	Registration *Registration `json:"registration,omitempty"`
 	Bootstrap    *Bootstrap    `json:"bootstrap,omitempty"`
-	Installed    *Installed    `json:"installed,omitempty"`
-	Previous     *Installed    `json:"previous,omitempty"`
-	Pending      *Pending      `json:"pending,omitempty"`
-	Failed       []Failure     `json:"failed,omitempty"` // releases that failed here or were rolled back manually
-	Waiting      *Waiting      `json:"waiting,omitempty"`
-	Hold         string        `json:"hold,omitempty"` // why the server holds this host back, as it last said
-	Withheld     *Withheld     `json:"withheld,omitempty"`
-	Root         int64         `json:"root,omitempty"` // verified versions, for status
-	Timestamp    int64         `json:"timestamp,omitempty"`
-	Snapshot     schema.Digest `json:"snapshot,omitzero"` // of the verified metadata files, for reports
-	Bin          schema.Digest `json:"bin,omitzero"`
-	LastCheck    time.Time     `json:"lastCheck,omitzero"`
-	LastUpdate   time.Time     `json:"lastUpdate,omitzero"`
-	Last         Outcome       `json:"last,omitzero"`
-	Fetched      int64         `json:"fetched,omitempty"` // bytes that the last installation, or attempt at one, fetched
-	LogTail      string        `json:"logTail,omitempty"` // of the last failure
-	Reported     *Reported     `json:"reported,omitempty"`
+	cycle.State
+	Hold      string        `json:"hold,omitempty"` // why the server holds this host back, as it last said
+	Root      int64         `json:"root,omitempty"` // verified versions, for status
+	Timestamp int64         `json:"timestamp,omitempty"`
+	Snapshot  schema.Digest `json:"snapshot,omitzero"` // of the verified metadata files, for reports
+	Bin       schema.Digest `json:"bin,omitzero"`
+	LastCheck time.Time     `json:"lastCheck,omitzero"`
+	Fetched   int64         `json:"fetched,omitempty"` // bytes that the last installation, or attempt at one, fetched
+	LogTail   string        `json:"logTail,omitempty"` // of the last failure
+	Reported  *Reported     `json:"reported,omitempty"`
 
 	Ignored []schema.IgnoredSignature `json:"ignored,omitempty"` // on the package that was last looked at
 
@@ -64,20 +54,6 @@ type identity struct {
 	Schema       int           `json:"schema"`
 	Registration *Registration `json:"registration"`
 	Bootstrap    *Bootstrap    `json:"bootstrap,omitempty"`
-}
-
-// Failure is a release that must not be installed again by itself, and why.
-type Failure struct {
-	Release int64  `json:"release"`
-	Why     string `json:"why,omitempty"`
-}
-
-// Waiting is a package that the host itself stopped in the middle, and which is tried again by itself.
-type Waiting struct {
-	Package schema.Digest `json:"package"`
-	Tries   int           `json:"tries"`
-	Next    time.Time     `json:"next"` // not before
-	Why     string        `json:"why"`
 }
 
 // Reported says which details of its reports the host last gave to a server.
@@ -101,64 +77,6 @@ type Registration struct {
 type Bootstrap struct {
 	Anchor []byte               `json:"anchor"` // root metadata
 	Keys   []schema.AcceptedKey `json:"keys"`
-}
-
-// Installed is a package that was installed from here.
-type Installed struct {
-	Package  schema.Digest   `json:"package"`
-	Manifest schema.Digest   `json:"manifest"`
-	Recipe   schema.RecipeID `json:"recipe"`
-	Release  int64           `json:"release"`
-	Name     string          `json:"name"`
-	Version  string          `json:"version"`
-	Format   schema.Format   `json:"format"`
-	At       time.Time       `json:"at,omitzero"`
-}
-
-// Pending is an installation that was begun. It is written before the system is touched.
-type Pending struct {
-	Installed
-	Attempts int `json:"attempts"`
-}
-
-// String says which package it is in a few words.
-func (i *Installed) String() string {
-	if i == nil {
-		return "none"
-	}
-	return fmt.Sprintf("%s %s (%s), release %d, package %s, recipe %s",
-		i.Name, i.Version, i.Format, i.Release, i.Package.Short(), i.Recipe)
-}
-
-// Outcome is how an update ended: a State… constant, and why.
-type Outcome struct {
-	State      string        `json:"state"`
-	Code       string        `json:"code,omitempty"`
-	Why        string        `json:"why,omitempty"`
-	Error      string        `json:"error,omitempty"`
-	Target     schema.Digest `json:"target,omitzero"`
-	Downloaded schema.Digest `json:"downloaded,omitzero"`
-}
-
-// Withheld remembers since when this host has been kept from its fleet's releases by something that nobody signed.
-// What is signed, such as the master switch, the selection, a ring's delay or a revocation, is the operator's
-// decision and no such thing, however long it stands; nor is what fails on the host itself, which it reports as that.
-//
-// Policy's maxHold is how long that may last. After it the host is critical: it says so in its reports, its status and
-// the exit code of that. It installs nothing for it: whoever can keep a host from the server could else choose when.
-type Withheld struct {
-	Since time.Time       `json:"since,omitzero"` // zero: the clock was behind what is signed
-	Code  string          `json:"code"`           // of the last outcome
-	Limit schema.Duration `json:"limit,omitempty"`
-}
-
-// Critical says that w has lasted too long at the time now; empty if it has not.
-func (w *Withheld) Critical(now time.Time) string {
-	if w == nil || w.Limit <= 0 || w.Since.IsZero() || now.Sub(w.Since) <= time.Duration(w.Limit) {
-		return ""
-	}
-	return fmt.Sprintf("held back since %s (%s), longer than the %s that the fleet allows",
-		w.Since.UTC().Format(time.RFC3339), w.Code, w.Limit)
 }
 
 // Record reads RecordFile. If it is missing or damaged, as after a power cut, who the host is comes from IdentityFile,
@@ -275,39 +193,4 @@ func (f Files) writeIdentity(r *Record) error {
 		return nil
 	}
 	return durable.WriteFile(name, b, 0o600)
-}
-
-// Standing is what schema.Policy.Decide needs to know.
-func (r *Record) Standing() schema.Standing {
-	var st schema.Standing
-	for _, f := range r.Failed {
-		st.Failed = append(st.Failed, f.Release)
-	}
-	if r.Installed != nil {
-		st.Installed, st.Release = r.Installed.Package, r.Installed.Release
-	}
-	return st
-}
-
-// MarkFailed remembers a release that must not be installed again, and why.
-func (r *Record) MarkFailed(release int64, why string) {
-	r.Forgive(release)
-	r.Failed = append(r.Failed, Failure{release, why})
-	// Newest releases matter: older ones are no candidates any more.
-	r.Failed = r.Failed[max(0, len(r.Failed)-maxFailed):]
-}
-
-// Forgive forgets that a release failed here.
-func (r *Record) Forgive(release int64) {
-	r.Failed = slices.DeleteFunc(r.Failed, func(f Failure) bool { return f.Release == release })
-}
-
-// WhyFailed is why a release failed here; empty if it did not.
-func (r *Record) WhyFailed(release int64) string {
-	for _, f := range r.Failed {
-		if f.Release == release {
-			return f.Why
-		}
-	}
-	return ""
 }

@@ -1,0 +1,424 @@
+package cycle
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+)
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// nth is a package by number; 0 is none.
+func nth(n byte) schema.Digest { return schema.Digest{n} }
+
+func candidate(n byte) schema.Candidate { return schema.Candidate{SHA256: nth(n), Release: int64(n)} }
+
+func installed(n byte) *Installed { return &Installed{Package: nth(n), Release: int64(n)} }
+
+func install(n byte) Decided {
+	return Decided{Verdict: schema.Verdict{Code: schema.CodeInstall, Package: candidate(n)}}
+}
+
+func rest(code string, n byte) Decided {
+	return Decided{Verdict: schema.Verdict{Code: code, Why: "because", Package: candidate(n)}}
+}
+
+func TestEveryCodeHasOneClass(t *testing.T) {
+	t.Parallel()
+	// What is signed, done or local ends the alarm, so each is named here as well as in the table.
+	want := map[Class][]string{
+		Done:   {"current", "installed"},
+		Signed: {"disabled", "no-ring", "no-target", "not-selected", "revoked", "waiting"},
+		Local:  {"drift", "failed-here", "host-condition", "install-failed", "rolled-back", "unhealthy"},
+		Server: {"error", "expired", "rejected", "server-hold", "site-behind", "unreachable", "unverified"},
+	}
+	got := map[Class][]string{}
+	for _, code := range slices.Sorted(maps.Keys(classes)) {
+		got[ClassOf(code)] = append(got[ClassOf(code)], code)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	for _, code := range []string{"", "log-fork", "no-such-code"} {
+		if ClassOf(code) != Server {
+			t.Errorf("%q is %s", code, ClassOf(code))
+		}
+	}
+}
+
+// steps runs events from s and gives what was done, and how it ended.
+func steps(t *testing.T, s State, o Options, events ...Event) (string, Cycle) {
+	t.Helper()
+	c, action := Begin(s, o)
+	names := map[Action]string{Observe: "observe", Ask: "ask", Prepare: "prepare", Install: "install", Judge: "judge",
+		Accept: "accept", Revert: "revert", Return: "return", End: "end"}
+	done := []string{names[action]}
+	for _, ev := range events {
+		if action == End {
+			t.Fatalf("it ended before %T", ev)
+		}
+		c, action = c.Step(ev, noon)
+		done = append(done, names[action])
+	}
+	return strings.Join(done, " "), c
+}
+
+func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
+	t.Parallel()
+	sick, broken := errors.New("sick"), errors.New("broken")
+	one, look, drifted := State{Installed: installed(1)}, Observed{}, Observed{Drift: &Drift{Version: "0"}}
+	cut := State{Installed: installed(1), Pending: &Pending{Installed: *installed(2), Attempts: 1}}
+	for name, c := range map[string]struct {
+		state  State
+		opts   Options
+		events []Event
+		want   string
+		code   string
+		check  func(Cycle) bool
+	}{
+		"a first package": {
+			events: []Event{look, install(1), Prepared{*installed(1)}, InstallEnded{}, Judged{}, Accepted{}},
+			want:   "observe ask prepare install judge accept end", code: CodeInstalled,
+			check: func(c Cycle) bool {
+				return c.Installed.Release == 1 && c.Pending == nil && c.LastUpdate.Equal(noon)
+			},
+		},
+		"a release that is unhealthy": {
+			state: one,
+			events: []Event{look, install(2), Prepared{*installed(2)},
+				InstallEnded{Touched: true, Revertible: true}, Judged{sick}, Restored{}},
+			want: "observe ask prepare install judge revert end", code: CodeUnhealthy,
+			check: func(c Cycle) bool {
+				return c.Installed.Release == 1 && c.Pending == nil && c.WhyFailed(2) == "release 2 failed here: sick"
+			},
+		},
+		"what an earlier attempt left is not what was accepted": {
+			state: cut,
+			events: []Event{look, install(2), Prepared{*installed(2)},
+				InstallEnded{Touched: true, Revertible: true}, Judged{sick}, Restored{}},
+			want: "observe ask prepare install judge return end", code: CodeUnhealthy,
+			check: func(c Cycle) bool { return c.Pending == nil },
+		},
+		"a way back that fails": {
+			state: one,
+			events: []Event{look, install(2), Prepared{*installed(2)},
+				InstallEnded{Touched: true, Revertible: true}, Judged{sick}, Restored{broken}, Restored{broken}},
+			want: "observe ask prepare install judge revert return end", code: CodeUnhealthy,
+			check: func(c Cycle) bool { return c.Pending != nil && errors.Is(c.Err, broken) },
+		},
+		"a condition of the host that touched nothing": {
+			state:  one,
+			events: []Event{look, install(2), Prepared{*installed(2)}, InstallEnded{Err: broken, Code: CodeHost}},
+			want:   "observe ask prepare install end", code: CodeHost,
+			check: func(c Cycle) bool { return c.Pending == nil && c.Failed == nil && c.Waiting == nil },
+		},
+		"the same after a crash": {
+			state:  cut,
+			events: []Event{look, install(2), Prepared{*installed(2)}, InstallEnded{Err: broken, Code: CodeHost}},
+			want:   "observe ask prepare install end", code: CodeHost,
+			check: func(c Cycle) bool { return c.Pending.Attempts == 1 && c.Failed == nil },
+		},
+		"a condition of the host in the middle": {
+			state: one,
+			events: []Event{look, install(2), Prepared{*installed(2)},
+				InstallEnded{Err: broken, Code: CodeHost, Touched: true}, Restored{}},
+			opts: Options{Interval: time.Hour}, want: "observe ask prepare install return end", code: CodeHost,
+			check: func(c Cycle) bool {
+				return c.Pending == nil && c.Failed == nil && c.Waiting.Next.Equal(noon.Add(time.Hour))
+			},
+		},
+		"its own script": {
+			state: one,
+			events: []Event{look, install(2), Prepared{*installed(2)},
+				InstallEnded{Err: broken, OfRelease: true, Touched: true}, Restored{}},
+			want: "observe ask prepare install return end", code: CodeInstall,
+			check: func(c Cycle) bool { return c.WhyFailed(2) != "" },
+		},
+		"too early to try again": {
+			state:  State{Installed: installed(1), Waiting: &Waiting{Package: nth(2), Why: "full", Next: noon.Add(1)}},
+			events: []Event{look, install(2)}, want: "observe ask end", code: CodeHost,
+		},
+		"too early, but somebody asks": {
+			opts:   Options{Retry: true},
+			state:  State{Installed: installed(1), Waiting: &Waiting{Package: nth(2), Why: "full", Next: noon.Add(1)}},
+			events: []Event{look, install(2)}, want: "observe ask prepare", code: schema.CodeInstall,
+		},
+		"begun too often": {
+			state:  State{Installed: installed(1), Pending: &Pending{Installed: *installed(2), Attempts: 3}},
+			events: []Event{look, install(2), Restored{}}, want: "observe ask return end", code: CodeInstall,
+			check: func(c Cycle) bool { return c.Pending == nil && c.WhyFailed(2) != "" },
+		},
+		"cut short, and no server": {
+			state: cut, events: []Event{look, Stopped{CodeUnreachable, broken}, Restored{}},
+			want: "observe ask return end", code: CodeUnreachable,
+			check: func(c Cycle) bool { return c.Pending == nil },
+		},
+		"cut short, and the package cannot be had": {
+			state: cut, events: []Event{look, install(3), Stopped{CodeUnreachable, broken}, Restored{}},
+			want: "observe ask prepare return end", code: CodeUnreachable,
+			check: func(c Cycle) bool { return c.Pending == nil },
+		},
+		"cut short, and not wanted any more": {
+			state: cut, events: []Event{look, rest(schema.CodeCurrent, 1), Restored{}},
+			want: "observe ask return end", code: schema.CodeCurrent,
+		},
+		"drift is repaired": {
+			state: one, events: []Event{drifted, rest(schema.CodeCurrent, 1), Restored{}},
+			want: "observe ask return end", code: schema.CodeCurrent,
+			check: func(c Cycle) bool { return c.Drift == nil && strings.Contains(c.Outcome.Why, "has version 0") },
+		},
+		"drift is left alone by rule": {
+			opts: Options{Leave: true}, state: one, events: []Event{drifted, rest(schema.CodeCurrent, 1)},
+			want: "observe ask end", code: CodeDrift,
+			check: func(c Cycle) bool { return c.Drift != nil && c.Outcome.State == schema.StateHeld },
+		},
+		"drift that cannot be repaired is tried again later": {
+			state: one, events: []Event{drifted, rest(schema.CodeCurrent, 1), Restored{broken}},
+			want: "observe ask return end", code: CodeHost,
+			check: func(c Cycle) bool {
+				return c.Waiting.Package == nth(1) && c.Drift != nil && c.Err != nil && c.Pending.Package == nth(1)
+			},
+		},
+		"drift where updates are off": {
+			state: one, events: []Event{drifted, rest(schema.CodeDisabled, 0)}, want: "observe ask end",
+			code: schema.CodeDisabled, check: func(c Cycle) bool { return c.Drift != nil },
+		},
+		"put on again because somebody asks": {
+			opts: Options{Force: true}, state: one,
+			events: []Event{look, rest(schema.CodeCurrent, 1), Restored{}}, want: "observe ask return end",
+			code: schema.CodeCurrent,
+		},
+		"settings that are gone come back before anybody is asked": {
+			state: one, events: []Event{Observed{Crippled: broken}, Restored{}, rest(schema.CodeCurrent, 1)},
+			want: "observe return ask end", code: schema.CodeCurrent,
+			check: func(c Cycle) bool { return c.Err == nil },
+		},
+		"settings that are gone, of no package": {
+			events: []Event{Observed{Crippled: broken}}, want: "observe ask",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			before := fmt.Sprintf("%+v", c.state)
+			done, got := steps(t, c.state, c.opts, c.events...)
+			if done != c.want || got.Outcome.Code != c.code || c.check != nil && !c.check(got) {
+				t.Errorf("did %q, want %q; %+v, %v\n%+v", done, c.want, got.Outcome, got.Err, got.State)
+			}
+			if (got.Err != nil) != (got.Outcome.Error != "") {
+				t.Errorf("error %v, outcome %+v", got.Err, got.Outcome)
+			}
+			if fmt.Sprintf("%+v", c.state) != before {
+				t.Error("it changed the state that it was given")
+			}
+		})
+	}
+}
+
+func TestOnlyWhatIsSignedOrTheHostsOwnEndsTheAlarm(t *testing.T) {
+	t.Parallel()
+	held := State{Installed: installed(1), Withheld: &Withheld{Since: noon.Add(-time.Hour), Code: CodeServerHold}}
+	conclude := func(s State, events ...Event) *Withheld {
+		_, c := steps(t, s, Options{}, events...)
+		return c.Conclude(noon, &schema.Policy{MaxHold: schema.Duration(time.Minute)}, nth(2), schema.Digest{}).Withheld
+	}
+	for code := range classes {
+		stopped := conclude(held, Observed{}, Stopped{code, errors.New("no")})
+		if (stopped == nil) != (ClassOf(code) == Done || ClassOf(code) == Signed) {
+			t.Errorf("%s before anything was verified: %+v", code, stopped)
+		}
+		if stopped != nil && stopped.Critical(noon) == "" && ClassOf(code) == Server {
+			t.Errorf("%s: %+v is not critical", code, stopped)
+		}
+		fetching := conclude(held, Observed{}, install(2), Stopped{code, errors.New("no")})
+		if (fetching == nil) != (ClassOf(code) != Server) {
+			t.Errorf("%s while fetching: %+v", code, fetching)
+		}
+	}
+	if w := conclude(held, Observed{}, install(2), Stopped{"a code of tomorrow", errors.New("no")}); w == nil ||
+		!w.Since.Equal(noon.Add(-time.Hour)) {
+		t.Errorf("a code that nobody knows ends the alarm: %+v", w)
+	}
+	behind := rest(schema.CodeCurrent, 1)
+	behind.Behind = "the site is behind"
+	if w := conclude(held, Observed{}, behind); w == nil || w.Code != CodeSiteBehind {
+		t.Errorf("behind: %+v", w)
+	}
+	if w := conclude(held, Observed{}, rest(schema.CodeDisabled, 0)); w != nil {
+		t.Errorf("disabled: %+v", w)
+	}
+}
+
+// world is a host on which everything can go wrong: package 0 is none, torn is between two packages.
+type world struct {
+	*rand.Rand
+	runs    int
+	healthy map[int]bool
+	faults  bool
+	saved   State
+	before  int // the attempt
+	blamed  map[int64]bool
+	begun   map[int64]int
+}
+
+const torn = -1
+
+var errWorld = errors.New("the world is bad")
+
+func (w *world) chance(one int) bool { return w.faults && w.IntN(one) == 0 }
+
+// perform does an action, or part of it before a crash.
+func (w *world) perform(a Action, c *Cycle, wanted byte) (ev Event, crashed bool) {
+	crash := w.chance(6)
+	switch a {
+	case Observe:
+		o := Observed{}
+		if w.saved.Pending == nil && w.saved.Installed != nil && w.runs != int(w.saved.Installed.Release) {
+			o.Drift = &Drift{Version: fmt.Sprint(w.runs)}
+		}
+		if w.chance(9) && w.saved.Installed != nil {
+			o.Crippled = errWorld
+		}
+		return o, crash
+	case Ask:
+		if w.chance(5) {
+			return Stopped{CodeUnreachable, errWorld}, crash
+		}
+		if w.chance(9) {
+			return rest(schema.CodeDisabled, 0), crash
+		}
+		p := schema.Policy{Enabled: true, Rings: []schema.Ring{{Name: "r"}}}
+		t := schema.Target{Selected: true, Ring: "r", Release: int64(wanted)}
+		a := schema.Assignment{Host: "h", SHA256: nth(wanted), Target: t}
+		return Decided{Verdict: p.Decide(&a, c.Standing(), noon)}, crash
+	case Prepare:
+		if w.chance(5) {
+			return Stopped{CodeUnreachable, errWorld}, crash
+		}
+		return Prepared{Installed{Package: c.Candidate.SHA256, Release: c.Candidate.Release}}, crash
+	case Install:
+		w.before, w.begun[c.Next.Release] = w.runs, w.begun[c.Next.Release]+1
+		if w.chance(4) {
+			return InstallEnded{Err: errWorld, Code: CodeHost}, crash
+		}
+		w.runs = torn
+		if w.chance(3) {
+			own := w.IntN(2) == 0
+			w.blamed[c.Next.Release] = own || w.blamed[c.Next.Release]
+			return InstallEnded{Err: errWorld, Code: CodeHost, Touched: true, OfRelease: own}, crash
+		}
+		if crash && w.IntN(2) == 0 {
+			return nil, true
+		}
+		w.runs = int(c.Next.Release)
+		return InstallEnded{Touched: true, Revertible: w.IntN(2) == 0}, crash
+	case Judge:
+		if !w.healthy[int(c.Next.Release)] {
+			w.blamed[c.Next.Release] = true
+			return Judged{errWorld}, crash
+		}
+		return Judged{}, crash
+	case Accept:
+		return Accepted{}, crash
+	case Revert, Return:
+		w.runs = torn
+		if crash && w.IntN(2) == 0 || w.chance(4) {
+			return Restored{errWorld}, crash
+		}
+		if a == Revert {
+			w.runs = w.before
+		} else if w.runs = 0; c.Installed != nil {
+			w.runs = int(c.Installed.Release)
+		}
+		return Restored{}, crash
+	}
+	panic(a)
+}
+
+// update runs once, as the agent does; it reports whether it came to an end.
+func (w *world) update(t *testing.T, wanted byte) (ended bool) {
+	c, action := Begin(w.saved, Options{Interval: time.Nanosecond, Retry: false})
+	for action != End {
+		w.saved = c.State // written before it is done
+		w.check(t)
+		ev, crashed := w.perform(action, &c, wanted)
+		if w.check(t); crashed {
+			return false
+		}
+		c, action = c.Step(ev, noon)
+	}
+	c = c.Conclude(noon, nil, schema.Digest{}, schema.Digest{})
+	w.saved = c.State
+	w.check(t)
+	return true
+}
+
+// check what must hold at any moment, by what is on the disk: a crash would leave just that.
+func (w *world) check(t *testing.T) {
+	t.Helper()
+	accepted := 0
+	if w.saved.Installed != nil {
+		accepted = int(w.saved.Installed.Release)
+	}
+	if w.runs != accepted && w.saved.Pending == nil && w.saved.Drift == nil {
+		t.Fatalf("%d runs, %d was accepted, and nothing says so: %+v", w.runs, accepted, w.saved)
+	}
+	for _, f := range w.saved.Failed {
+		if !w.blamed[f.Release] && w.begun[f.Release] < MaxAttempts {
+			t.Fatalf("release %d was given up without a fault of its own: %s", f.Release, f.Why)
+		}
+	}
+}
+
+func TestAHostIsNeverStrandedWhateverHappensAndWheneverItCrashes(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20000) {
+		w := &world{Rand: rand.New(rand.NewPCG(1, seed)), blamed: map[int64]bool{}, begun: map[int64]int{},
+			healthy: map[int]bool{1: true, 2: seed%2 == 0, 3: seed%3 != 0}}
+		for release := byte(1); release <= 3; release++ {
+			w.faults = true
+			for range 1 + w.IntN(6) {
+				w.update(t, release)
+			}
+			w.faults = false
+			for range 2 {
+				// A condition of the host ends, and so does its pause.
+				w.saved.Waiting = nil
+				if !w.update(t, release) {
+					t.Fatal("it did not end")
+				}
+			}
+			accepted := 0
+			if i := w.saved.Installed; i != nil {
+				accepted = int(i.Release)
+			}
+			if w.runs != accepted || w.saved.Pending != nil || w.saved.Drift != nil {
+				t.Fatalf("seed %d, release %d: %d runs: %+v", seed, release, w.runs, w.saved)
+			}
+			if accepted != int(release) && w.saved.WhyFailed(int64(release)) == "" {
+				t.Fatalf("seed %d: release %d is neither installed nor given up: %+v", seed, release, w.saved)
+			}
+			if t.Failed() {
+				return
+			}
+		}
+	}
+}
+
+func TestARefusalStaysOneWhenTheWayBackFailsToo(t *testing.T) {
+	t.Parallel()
+	no := fault.Refuse(errors.New("forged"), "discarded")
+	s := State{Installed: installed(1), Pending: &Pending{Installed: *installed(2), Attempts: 1}}
+	_, c := steps(t, s, Options{}, Observed{}, Stopped{CodeUnverified, no}, Restored{errWorld})
+	if c.Outcome.State != schema.StateRefused || c.Outcome.Code != CodeUnverified || c.Pending == nil {
+		t.Errorf("%+v, %+v", c.Outcome, c.State)
+	}
+}
