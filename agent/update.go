@@ -365,7 +365,7 @@ func (u *update) prepare(ctx context.Context, c schema.Candidate) (*cycle.Instal
 		return nil, &conditionError{err}
 	}
 	if err := u.system().Provides(ctx, m.Needs); err != nil {
-		return state.Outcome{Code: codeHost}, err
+		return nil, &conditionError{err}
 	}
 	if err := u.signed(envelopes, m, c); err != nil {
 		return nil, err

@@ -361,7 +361,7 @@ func TestWhatAPackageNeedsOfItsHostIsLookedForBeforeAnythingIsFetched(t *testing
 	p.Manifest.Needs.Programs = []string{"no-such-program"}
 	f.Give("web01", p)
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.Code != codeHost || fault.IsRefusal(err) ||
+	if err == nil || r.Code != cycle.CodeHost || fault.IsRefusal(err) ||
 		!strings.Contains(err.Error(), "needs the program no-such-program, which is not on this host") {
 		t.Fatalf("%+v, %v", r, err)
 	}
