@@ -3,6 +3,7 @@ package schema
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -45,6 +46,24 @@ func sharded(dir string, d Digest) string { h := d.Hex(); return dir + h[:2] + "
 // MetadataKey is the store key of a versioned TUF role file.
 func MetadataKey(role string, version int64) string {
 	return fmt.Sprintf("%s%d.%s.json", MetadataDir, version, role)
+}
+
+// openRoles are those whose files name no host, and whose readers verify them by themselves.
+var openRoles = []string{"root", "snapshot", "targets"}
+
+// OpenMetadata reports whether anybody may read a metadata file by its name on the wire, without credentials: those
+// from the root to the targets, by which a host that does not trust its server's certificate any more finds the policy,
+// and in it the new authority. Bins are not among them.
+func OpenMetadata(name string) bool {
+	if name == "timestamp.json" {
+		return true
+	}
+	version, rest, _ := strings.Cut(name, ".")
+	role, ok := strings.CutSuffix(rest, ".json")
+	if n, err := strconv.ParseInt(version, 10, 64); err != nil || n < 1 || strconv.FormatInt(n, 10) != version {
+		return false
+	}
+	return ok && slices.Contains(openRoles, role)
 }
 
 // MaxTimestampVersion is the highest version whose store key is in order.

@@ -75,8 +75,11 @@ type Ring struct {
 	Delay Duration `json:"delay,omitempty"`
 }
 
-// Site is a server as its hosts see it. Certificates are PEM; given any, no other authority is believed. Passwords says
-// whether users may send theirs through it; a program that does not know it need not ask, since the site's server does.
+// CentralSite is the name of the site whose server is the fleet's url.
+const CentralSite = "central"
+
+// Site is a server as its hosts see it. Certificates are PEM; given any, no public authority is believed. Passwords
+// says whether users may send theirs through it; programs that do not know it need not ask: the site's server does.
 type Site struct {
 	URL          string `json:"url"`
 	Certificates string `json:"certificates,omitempty"`

@@ -27,4 +27,8 @@
 // give it now, and those this server remembers giving it before (inventory.Packages). What a host merely claims to have
 // installed opens nothing: a bin lists the digests of its neighbours' packages. All else is one 404, the same for what
 // another host may read and for what does not exist.
+//
+// Anybody may read the timestamp, roots, snapshot and targets of the release, and the policy: they name no host, and a
+// host whose server shows a certificate that it does not trust finds the new authority in them (agent/poll.go), without
+// sending who it is.
 package serve

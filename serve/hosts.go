@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"bakehouse/schema"
+	"bakehouse/schema/delta"
 	"bakehouse/serve/inventory"
 )
 
@@ -39,6 +40,21 @@ func (s *Server) asHost(next func(x *exchange, r *http.Request, host string)) fu
 		}
 		x.who = host
 		next(x, r, host)
+	}
+}
+
+// asAnyone lets requests through also without a name and secret, as those of nobody (host is empty), if what they ask
+// for is open.
+func (s *Server) asAnyone(open func(*http.Request) bool, next func(x *exchange, r *http.Request, host string),
+) func(*exchange, *http.Request) {
+	known := s.asHost(next)
+	return func(x *exchange, r *http.Request) {
+		if r.Header.Get("Authorization") != "" || !open(r) {
+			known(x, r)
+			return
+		}
+		r.Header.Del(delta.HaveHeader) // strangers choose no work for us
+		next(x, r, "")
 	}
 }
 

@@ -183,12 +183,57 @@ func TestAnUnknownHostAndAWrongSecretAreAnsweredAlike(t *testing.T) {
 		schema.TargetPath + "policy", schema.ManifestPath + "00"} {
 		want := w.get(caller{"web01", "wrong"}, path)
 		wantStatus(t, want, http.StatusUnauthorized, "register it again")
-		for name, c := range map[string]caller{"an unknown host": {"nohost", "wrong"}, "nobody": {},
+		for name, c := range map[string]caller{"an unknown host": {"nohost", "wrong"},
 			"no host at all": {"../etc", "x"},
 			"no secret":      {"web01", ""}, "a user": installer} {
 			if got := w.get(c, path); got.same() != want.same() {
 				t.Errorf("%s on %s:\n%s\n%s", name, path, got.same(), want.same())
 			}
+		}
+	}
+}
+
+func TestAStrangerReadsWhatNamesNoHostAndNothingElse(t *testing.T) {
+	f, packs := standardFleet(t)
+	w := start(t, f)
+	hosts := []string{}
+	for h := range packs {
+		w.register(h)
+		hosts = append(hosts, h)
+	}
+	rel, _ := w.server.releases.now()
+	may := []string{schema.MetadataPath + "timestamp.json", schema.MetadataPath + "1.root.json",
+		schema.MetadataPath + "1.snapshot.json", schema.MetadataPath + "1.targets.json",
+		schema.TargetPath + rel.targets[schema.PolicyTarget][0].Hex() + "." + schema.PolicyTarget}
+	none := []string{schema.MetadataPath + "99.snapshot.json", schema.MetadataPath + "2.root.json",
+		schema.TargetPath + schema.DigestOf([]byte("x")).Hex() + "." + schema.PolicyTarget}
+	paths := []string{"/v1/", schema.PollPath, schema.RegisterPath, schema.SegmentPath, schema.PackagePath + "web01",
+		schema.MetadataPath + "1.bin-zz.json", schema.TreePath + rel.tree.Hex()}
+	for e, err := range f.store.List(t.Context(), "") {
+		check(t, err)
+		paths = append(paths, pathsOf(e.Key, hosts)...)
+	}
+	paths = append(append(paths, may...), none...)
+	for _, path := range paths {
+		r := w.get(caller{}, path)
+		switch {
+		case slices.Contains(may, path):
+			if r.status != http.StatusOK {
+				t.Errorf("%s: %d %s", path, r.status, r.body)
+			}
+			for _, h := range hosts {
+				if bytes.Contains(r.body, []byte(h)) {
+					t.Errorf("%s names %s", path, h)
+				}
+			}
+		case r.status == http.StatusOK:
+			t.Errorf("a stranger reads %s", path)
+		case slices.Contains(none, path) && r.status != http.StatusNotFound:
+			t.Errorf("%s: %d %s", path, r.status, r.body)
+		}
+		// Whoever says who it is has to prove it, there too.
+		if r := w.get(caller{"web01", "wrong"}, path); r.status == http.StatusOK {
+			t.Errorf("%s is read with a wrong secret", path)
 		}
 	}
 }

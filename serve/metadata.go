@@ -48,17 +48,27 @@ func parseMetadataName(name string) (version int64, role string, ok bool) {
 	return version, m[2], err == nil
 }
 
-// roleLimit is the most that a role's file may have, in bytes, and whether the host may read the role.
+// openMetadata and openTarget report whether anybody may read what a request asks for.
+func openMetadata(r *http.Request) bool { return schema.OpenMetadata(r.PathValue("name")) }
+
+func openTarget(r *http.Request) bool {
+	prefix, name, _ := strings.Cut(r.PathValue("path"), ".")
+	_, err := schema.ParseHex(prefix)
+	return err == nil && name == schema.PolicyTarget
+}
+
+// roleLimit is the most that a role's file may have, in bytes, and whether the host may read the role; an empty host is
+// nobody.
 func (r *release) roleLimit(role, host string) (limit int64, ok bool) {
 	switch role {
 	case "root":
 		return schema.MaxRoot, true
 	case "snapshot":
 		return schema.MaxSnapshot, true
-	case "targets", r.binOf(host):
+	case "targets":
 		return schema.MaxTargets, true
 	}
-	return 0, false
+	return schema.MaxTargets, host != "" && role == r.binOf(host)
 }
 
 func (s *Server) serveMetadata(x *exchange, r *http.Request, host string) {
@@ -78,6 +88,10 @@ func (s *Server) serveMetadata(x *exchange, r *http.Request, host string) {
 	if !ok || role == "root" && version > rel.root {
 		// A later root stands in the store shortly before what its keys have signed, and hosts shall not be in between.
 		x.notFound()
+		return
+	}
+	if _, current := s.releases.sum(name); host == "" && role != "root" && !current {
+		x.notFound() // what is in memory, and nothing that strangers could have us read from the store
 		return
 	}
 	file, err := s.metadataFile(name, limit)

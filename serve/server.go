@@ -203,9 +203,9 @@ func (s *Server) Handler() http.Handler {
 	handle := func(pattern string, h func(*exchange, *http.Request)) {
 		routes.Handle(pattern, exchanges(s.log, s.timeouts, h))
 	}
-	handle("GET "+schema.MetadataPath+"{name}", s.asHost(s.serveMetadata))
+	handle("GET "+schema.MetadataPath+"{name}", s.asAnyone(openMetadata, s.serveMetadata))
 	handle("GET "+schema.TreePath+"{digest}", s.asHost(s.serveTree))
-	handle("GET "+schema.TargetPath+"{path...}", s.asHost(s.serveTarget))
+	handle("GET "+schema.TargetPath+"{path...}", s.asAnyone(openTarget, s.serveTarget))
 	handle("GET "+schema.ManifestPath+"{digest}", s.asHost(s.serveManifest))
 	handle("GET "+schema.SegmentPath+"{digest}", s.asHost(s.serveSegment))
 	handle("POST "+schema.PollPath, s.asHost(s.servePoll))

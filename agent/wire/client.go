@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -47,6 +48,8 @@ type Client struct {
 	speaks  schema.Versions
 	fetched *atomic.Int64 // body bytes read
 	origins []*Client     // that the server redirected to
+
+	isOrigin bool // one of those: any HTTP server will do
 }
 
 // New makes a client. It connects to nothing yet.
@@ -152,7 +155,7 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 		}
 	}
 	defer b.Close()
-	return nil, problem(res)
+	return nil, c.problem(res)
 }
 
 // read reads the whole body, gunzipped if the server says so, refusing more than the limit either way.
@@ -208,11 +211,11 @@ func (c *Client) post(ctx context.Context, path string, in, out any) (found bool
 		return false, nil
 	}
 	b, err := a.read()
-	if err != nil {
-		return false, err
+	if err == nil {
+		err = schema.Decode(b, out)
 	}
-	if err := schema.Decode(b, out); err != nil {
-		return false, &malformedError{fmt.Errorf("the answer of %s%s: %w", c.base, path, err)}
+	if err != nil && !fault.IsRefusal(err) && !errors.Is(err, ErrUnreachable) {
+		err = c.notOurs(path, a.Header, err)
 	}
-	return true, nil
+	return err == nil, err
 }

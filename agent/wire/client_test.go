@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -36,19 +37,34 @@ func redirect(to string) replies { return replies{status: 302, header: http.Head
 func TestErrorsFallIntoClasses(t *testing.T) {
 	classes := map[string]error{"unreachable": ErrUnreachable, "denied": ErrDenied,
 		"not found": fs.ErrNotExist, "malformed": ErrMalformed}
+	page := http.Header{"Content-Type": {"text/html; charset=utf-8"}}
+	const foreign = "malformed,unreachable"
+	ours := func(status int) replies { return replies{status: status, body: []byte(`{"error":"no"}`)} }
 	for name, c := range map[string]struct {
 		reply replies
-		class string
+		class string // and others, after commas
+		says  string
 	}{
-		"overloaded":         {replies{status: 503}, "unreachable"},
-		"too many requests":  {replies{status: 429}, "unreachable"},
-		"unknown secret":     {replies{status: 401}, "denied"},
-		"not for this host":  {replies{status: 403}, "denied"},
-		"absent":             {replies{status: 404}, "not found"},
-		"another schema":     {replies{status: 200, body: []byte(`{"schema":1,"root":"one"}`)}, "malformed"},
-		"a page of a portal": {replies{status: 200, body: []byte("<html>")}, "malformed"},
-		"bad request":        {replies{status: 400, body: []byte(`{"error":"no","hint":"ask\u001b[2J again"}`)}, ""},
-		"redirected":         {redirect("https://elsewhere.example/x?token=t"), ""},
+		"overloaded":         {ours(503), "unreachable", ""},
+		"too many requests":  {ours(429), "unreachable", ""},
+		"unknown secret":     {ours(401), "denied", ""},
+		"not for this host":  {ours(403), "denied", ""},
+		"absent":             {ours(404), "not found", ""},
+		"another schema":     {replies{status: 200, body: []byte(`{"schema":1,"root":"one"}`)}, foreign, ""},
+		"a page of a portal": {replies{status: 200, body: []byte("<html>"), header: page}, foreign, "(text/html)"},
+		"an empty page":      {replies{status: 200}, foreign, ""},
+		"garbage for gzip": {replies{status: 200, body: []byte("x"), header: http.Header{"Content-Encoding": {"gzip"}}},
+			foreign, ""},
+		"bad request": {replies{status: 400, body: []byte(`{"error":"no","hint":"ask\u001b[2J again"}`)}, "", "no"},
+		"redirected":  {redirect("https://elsewhere.example/x?token=t"), "unreachable", "which is not followed"},
+		"a web server's page for what it lacks": {replies{status: 404, body: []byte("<h1>x</h1>"), header: page},
+			"unreachable", "404 Not Found (text/html), which is not an answer of a Bakehouse server"},
+		"a proxy that wants a login": {replies{status: 401, body: []byte("<html>"), header: page}, "unreachable",
+			"401 Unauthorized (text/html)"},
+		"a firewall's page":    {replies{status: 403, header: page}, "unreachable", "403 Forbidden (text/html)"},
+		"JSON of another":      {replies{status: 404, body: []byte(`{"message":"no"}`)}, "unreachable", "which is"},
+		"a bad gateway":        {replies{status: 502, body: []byte("<html>"), header: page}, "unreachable", "which is"},
+		"a status of nobody's": {replies{status: 299}, "unreachable", "which is"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := asked(t, c.reply).Poll(t.Context(), schema.PollRequest{})
@@ -56,9 +72,16 @@ func TestErrorsFallIntoClasses(t *testing.T) {
 				t.Fatal("no error")
 			}
 			for class, is := range classes {
-				if errors.Is(err, is) != (class == c.class) {
+				if errors.Is(err, is) != slices.Contains(strings.Split(c.class, ","), class) {
 					t.Errorf("%v: %s is %v", err, class, errors.Is(err, is))
 				}
+			}
+			if !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%v, want %q", err, c.says)
+			}
+			other := strings.Contains(err.Error(), "Bakehouse") || strings.Contains(err.Error(), "not followed")
+			if other != strings.Contains(fault.HintOf(err), "something else answers at https://bakehouse.example") {
+				t.Errorf("%v; hint %q", err, fault.HintOf(err))
 			}
 			var status *StatusError
 			if c.reply.status != 200 && (!errors.As(err, &status) || status.Status != c.reply.status) {

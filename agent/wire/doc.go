@@ -8,15 +8,20 @@
 //	manifests   GET   by digest, with the signatures on the package; those alone if the manifest is held
 //	segments    GET   by digest, from an offset on; the one answer that may come from another origin (segment.go)
 //
+// Unverified (unverified.go) is for a server whose certificate is not believed: metadata, and nothing of the host.
+//
 // A server is not trusted: every answer has a limit and a slowest rate, credentials go to the configured server only,
 // and its texts are cleaned before they reach a log or a terminal. Every call takes a context.
 //
 // Errors fall into classes, by errors.Is:
 //
 //	ErrUnreachable  no answer, no whole one, or a server that cannot answer now: try another, or later
+//	ErrCertificate  the server's certificate was not believed; it is ErrUnreachable too
 //	ErrDenied       the server does not accept the credentials, or not for this
 //	fs.ErrNotExist  the server does not have it
-//	ErrMalformed    the answer is not of the protocol
+//	ErrMalformed    the answer is not of the protocol; it is ErrUnreachable too, for no Bakehouse server gave it
 //
-// Any other answer that is not a success is a *StatusError; an answer without end is a refusal (fault.IsRefusal).
+// Any other answer that is not a success is a *StatusError. One that no Bakehouse server gave, such as the page of a
+// portal or a redirect to it, is ErrUnreachable whatever its status. An answer without end is a refusal
+// (fault.IsRefusal).
 package wire

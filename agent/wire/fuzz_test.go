@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -160,6 +161,43 @@ func FuzzPollAnswer(f *testing.F) {
 					t.Errorf("%q unpacks to %d bytes", name, len(got))
 				}
 			}
+		}
+	})
+}
+
+// FuzzProblem takes any answer to a poll: it is news, nothing new, or an error of one line in plain text that is of a
+// Bakehouse server, or unreachable.
+func FuzzProblem(f *testing.F) {
+	f.Add(uint16(0), "application/json", "", []byte(`{"schema":1,"root":1}`))
+	f.Add(uint16(201), "application/json", "", []byte(`{"error":"no","hint":"ask"}`))
+	f.Add(uint16(204), "text/html", "", []byte("<html>"))
+	f.Add(uint16(102), "text/\x1b[2Jhtml; charset=\"", "https://login.example/?token=s3cret", []byte(nil))
+	f.Fuzz(func(t *testing.T, status uint16, media, to string, body []byte) {
+		c, err := New(Config{Server: "https://bakehouse.example"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := http.Header{"Content-Type": {media}}
+		if to != "" {
+			h.Set("Location", to)
+		}
+		s := 200 + int(status)%400
+		c.http.Transport = replies{s, h, body}
+		a, err := c.Poll(t.Context(), schema.PollRequest{})
+		if err == nil {
+			if a == nil != (s == http.StatusNoContent) || a != nil && a.Schema != 1 {
+				t.Errorf("%d: %+v", s, a)
+			}
+			return
+		}
+		text := err.Error() + fault.HintOf(err)
+		if strings.ContainsAny(text, "\x1b\r\x00") || len(text) > 4000 {
+			t.Errorf("%d: %q", s, text)
+		}
+		var p schema.Problem
+		ours := schema.Decode(body, &p) == nil && p.Error != ""
+		if !ours && !errors.Is(err, ErrUnreachable) && !fault.IsRefusal(err) {
+			t.Errorf("%d %q: %v is taken for a Bakehouse server's", s, body, err)
 		}
 	})
 }

@@ -16,6 +16,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/delta"
+	"bakehouse/schema/fault"
 )
 
 // Register asks for a host's secret as the client's user. The request's Schema is filled in. A server that is busy, as
@@ -59,8 +60,13 @@ func (c *Client) understands(version int) error {
 	if v, ok := c.speaks.Common(schema.Versions{Min: version, Max: version}); ok && v == version {
 		return nil
 	}
-	return &malformedError{fmt.Errorf("server %s: the answer is in version %d of the protocol, asked for was %s",
-		c.base, version, c.speaks)}
+	if version < 1 {
+		err := fmt.Errorf("server %s answered in JSON, which is not an answer of a Bakehouse server", c.base)
+		return fault.Hint(&malformedError{err}, foreignHint, c.base)
+	}
+	err := fmt.Errorf("server %s: the answer is in version %d of the protocol, asked for was %s",
+		c.base, version, c.speaks)
+	return fault.Hint(&malformedError{err}, "update the server before the hosts")
 }
 
 // Poll sends a host's report. The answer is nil if nothing is new for the host. The request's Schema is filled in.

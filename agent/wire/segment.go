@@ -114,7 +114,7 @@ func (c *Client) origin(to *url.URL, origins Origins) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.fetched = c.fetched
+	o.fetched, o.isOrigin = c.fetched, true
 	c.origins = append(c.origins, o)
 	return o, nil
 }

@@ -46,8 +46,8 @@ type Unread struct {
 	Aside bool // it may well be another's: not worth a warning
 }
 
-// CentralSite is the name of the site whose server is Fleet.URL.
-const CentralSite = "central"
+// CentralSite is schema.CentralSite.
+const CentralSite = schema.CentralSite
 
 // Anchor is the anchor root's bytes, or nil before `root init`.
 func (f *Fleet) Anchor() []byte {
