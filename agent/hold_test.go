@@ -124,6 +124,7 @@ func TestAServerThatIsAwayOrRefusedForLongerThanTheFleetAllowsIsCriticalToo(t *t
 		cycle.CodeUnreachable: func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
 		cycle.CodeRejected: func(w http.ResponseWriter, r *http.Request) bool {
 			w.WriteHeader(http.StatusUnauthorized)
+			json.NewEncoder(w).Encode(schema.Problem{Error: "the host is not registered here"})
 			return true
 		},
 		cycle.CodeUnverified: func(w http.ResponseWriter, r *http.Request) bool {

@@ -45,7 +45,7 @@ func TestALargePackageIsFetchedAndPutTogetherInConstantMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := h.dial(s, s.Registration.Server, f.Now)
+	c, err := h.dial(s, s.Ways()[0], f.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -283,35 +283,6 @@ func TestAnInstalledPackageSaysAllButHostUserAndPassword(t *testing.T) {
 	}
 }
 
-func TestTheBakedServerIsTheFallbackAndAFixedOneTheOnlyOne(t *testing.T) {
-	f, site := testfleet.New(t), testfleet.New(t)
-	f.Add("web01")
-	h := newHost(t, f)
-	h.bake(f, func(c *schema.AgentConfig) { c.Certificates = append(c.Certificates, string(site.CA)) })
-	o := options(t, f, "web01")
-	o.Anchor, o.Keys = "", nil
-	if _, err := h.Register(t.Context(), o); err != nil {
-		t.Fatal(err)
-	}
-	// The registered server moves away; the baked one still answers.
-	s := h.stateOf()
-	s.Registration.Server = site.URL
-	if err := h.files.Write(s); err != nil {
-		t.Fatal(err)
-	}
-	site.Close()
-	if r := h.update(); r.Code != cycle.CodeNoTarget {
-		t.Errorf("update by the fallback: %s", r)
-	}
-	if !strings.Contains(h.said.String(), "polled "+f.URL) {
-		t.Errorf("narration:\n%s", &h.said)
-	}
-	h.bake(f, func(c *schema.AgentConfig) { c.Fixed, c.Server = true, site.URL })
-	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || !strings.Contains(err.Error(), site.URL) {
-		t.Errorf("a fixed server that is away: %v, %s", err, r)
-	}
-}
-
 func TestShowConfigSaysWhichFileWins(t *testing.T) {
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
@@ -342,7 +313,7 @@ func TestShowConfigSaysWhichFileWins(t *testing.T) {
 	})
 	for name, want := range map[string]state.Setting{
 		"accepted keys": {From: "config"}, "interval": {From: "config", Value: "1h0m0s"}, "anchor": {From: "config"},
-		"server":      {From: "both", Value: f.URL + ", then https://elsewhere.example"},
+		"server":      {From: "config, state", Value: "https://elsewhere.example, then " + f.URL},
 		"proxy":       {From: "config", Value: "http://hidden@proxy.example:3128"},
 		"host secret": {From: "state", Value: "set (hidden)"},
 		"fleet":       {From: "config", Value: "acme"},

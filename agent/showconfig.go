@@ -45,9 +45,10 @@ func (s *Settings) Print(w io.Writer) error {
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "SETTING\tVALUE\tFROM\tCONFIG\tSTATE")
+	fmt.Fprintln(t, "SETTING\tVALUE\tFROM\tPOLICY\tCONFIG\tSTATE")
 	for _, v := range s.Settings {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", v.Name, v.Value, v.From, cmp.Or(v.Config, "-"), cmp.Or(v.State, "-"))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", v.Name, v.Value, v.From, cmp.Or(v.Policy, "-"),
+			cmp.Or(v.Config, "-"), cmp.Or(v.State, "-"))
 	}
 	return t.Flush()
 }

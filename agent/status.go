@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -35,6 +36,7 @@ type Status struct {
 	Fetched    int64             `json:"fetched"`
 	HeldSince  time.Time         `json:"heldSince,omitzero"`
 	Keys       []schema.KeyState `json:"keys,omitempty"`
+	LastWay    string            `json:"lastWay,omitempty"`  // to the server, if the settings do not have it any more
 	Critical   string            `json:"critical,omitempty"` // why somebody must look at this host
 	Problem    string            `json:"problem,omitempty"`  // why no update can work
 	Hint       string            `json:"hint,omitempty"`
@@ -67,6 +69,9 @@ func (a *Agent) Status() (*Status, error) {
 	}
 	if urls := st.Servers(); len(urls) > 0 {
 		out.Server = urls[0]
+	}
+	if w := st.Worked; w != nil && !slices.ContainsFunc(st.Ways(), w.Equal) {
+		out.LastWay = w.String()
 	}
 	if !st.LastCheck.IsZero() {
 		out.NextCheck = st.LastCheck.Add(st.Interval())
@@ -129,6 +134,9 @@ func (s *Status) Print(w io.Writer) error {
 		row("host", "not registered")
 	}
 	row("server", "%s", cmp.Or(s.Server, "none"))
+	if s.LastWay != "" {
+		row("last way", "%s (tried until the present settings have worked)", s.LastWay)
+	}
 	if s.Site != "" {
 		row("site", "%s", s.Site)
 	}

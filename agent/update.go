@@ -275,10 +275,12 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 	if u.trust, err = trust.Open(u.files.Stored(trustDir), anchor, u.opts.Now); err != nil {
 		return schema.Verdict{}, err
 	}
-	client, answer, err := u.poll(ctx, u.host, u.trust)
+	u.host.Learn(u.trust.Policy())
+	found, err := u.poll(ctx, u.host, u.trust)
 	if err != nil {
 		return schema.Verdict{}, err
 	}
+	client, answer := found.client, found.answer
 	u.client = client
 	u.host.LastCheck = u.opts.Now().UTC().Truncate(time.Second)
 	timestamp, src := u.trust.Timestamp(), wire.Source{Client: client}
@@ -289,9 +291,6 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 		u.say("polled %s: it brings %d files", client.Server(), len(answer.Files))
 		src.NewestRoot, src.Files = answer.Root, answer.Files
 		u.host.Hold = wire.Printable(answer.Hold)
-		if answer.Site != "" && schema.CheckName(answer.Site) == nil {
-			u.host.Registration.Site = answer.Site
-		}
 		if slices.ContainsFunc(answer.Files, func(f schema.PollFile) bool { return f.Name == "timestamp.json" }) {
 			timestamp = nil // not what is held
 		}
@@ -301,6 +300,8 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 	}
 	root, version := u.trust.Versions()
 	u.host.Root, u.host.Timestamp = root, version
+	u.host.Reached(found.way)
+	u.host.Learn(u.trust.Policy())
 	u.say("verified timestamp %d, root %d", version, root)
 
 	u.assigned, err = u.trust.Assignment(ctx, src, u.host.Registration.Host)
@@ -312,6 +313,10 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 	}
 	if err != nil {
 		return schema.Verdict{}, err
+	}
+	if site := u.assigned.Site; site != "" && schema.CheckName(site) == nil {
+		u.host.Registration.Site = site
+		u.host.Learn(u.trust.Policy())
 	}
 	u.host.Snapshot, u.host.Bin = u.trust.Digests(u.host.Registration.Host)
 	policy := u.trust.Policy()

@@ -68,6 +68,7 @@ func TestAnIdlePollIsOneRequestAndWritesNoNews(t *testing.T) {
 	h := registered(t, f, "web01")
 	f.Give("web01", version(f, "one"))
 	h.update()
+	h.update() // by the settings of the package, which have not led to a server before
 	f.Requests()
 	r := h.update()
 	requests := f.Requests()

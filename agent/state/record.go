@@ -26,7 +26,7 @@ const (
 // RecordSchema is the version of RecordFile's form.
 const RecordSchema = 1
 
-const maxRecord = 4 << 20
+const maxRecord = 8 << 20
 
 // Record is RecordFile.
 type Record struct {
@@ -43,6 +43,8 @@ type Record struct {
 	Fetched   int64         `json:"fetched,omitempty"` // bytes that the last installation, or attempt at one, fetched
 	LogTail   string        `json:"logTail,omitempty"` // of the last failure
 	Reported  *Reported     `json:"reported,omitempty"`
+	Site      *Site         `json:"site,omitempty"`   // the host's, by verified policy
+	Worked    *Way          `json:"worked,omitempty"` // the way that last led to a server
 
 	Ignored []schema.IgnoredSignature `json:"ignored,omitempty"` // on the package that was last looked at
 

@@ -9,11 +9,11 @@ import (
 	"bakehouse/schema/fault"
 )
 
-// Where the value that counts comes from.
+// Where the value that counts comes from. Several that add up are listed, such as "policy, config".
 const (
+	FromPolicy  = "policy" // signed, of the host's site
 	FromConfig  = "config" // baked
-	FromState   = "state"  // RecordFile: from registration
-	FromBoth    = "both"
+	FromState   = "state"  // RecordFile: from registration, or learnt
 	FromDefault = "default"
 	FromNone    = "none"
 )
@@ -21,8 +21,9 @@ const (
 // Setting is one setting as its sources have it, to be shown. Secrets are never in it.
 type Setting struct {
 	Name   string `json:"name"`
+	Policy string `json:"policy,omitempty"` // signed, of the host's site
 	Config string `json:"config,omitempty"` // schema.ConfigFile and AnchorFile: baked
-	State  string `json:"state,omitempty"`  // RecordFile: from registration
+	State  string `json:"state,omitempty"`  // RecordFile: from registration, or learnt
 	Value  string `json:"value"`            // what counts
 	From   string `json:"from"`             // a From… constant
 }
@@ -53,7 +54,7 @@ func (h *Host) Trusted() (root []byte, accepted []schema.AcceptedKey, needed int
 // Servers lists the servers to ask; the first that answers is used.
 func (h *Host) Servers() []string { return servers.value(h) }
 
-// Certificates (PEM) are the authorities that vouch for servers: given any, the system's are not asked.
+// Certificates (PEM) are all authorities that may vouch for servers: given any, the system's are not asked.
 func (h *Host) Certificates() []string { return certificates.value(h) }
 
 // Proxy is how servers are reached.
@@ -67,7 +68,7 @@ func (h *Host) PackageName() string { return packageName.value(h) }
 
 // table is every setting of a host, and which of its sources counts.
 var table = []interface{ row(h *Host) Setting }{
-	fleet, hostName, hostSecret, site, servers, fixed, certificates, interval, proxy, anchor, keys, threshold,
+	fleet, hostName, hostSecret, site, servers, fixed, certificates, interval, proxy, lastWay, anchor, keys, threshold,
 	packageName, programVersion, registeredAt,
 }
 
@@ -81,21 +82,16 @@ var (
 	}
 	site = setting[string]{name: "site", recorded: registration(func(r *Registration) string { return r.Site })}
 
-	// The first that answers is used.
+	// The first that answers is used: what is signed moves hosts, and where they were registered is what is left to
+	// them if nothing else answers. A server that the package fixes is the only one.
 	servers = setting[[]string]{
 		name:     "server",
-		baked:    config(func(c *schema.AgentConfig) []string { return []string{c.Server} }),
-		recorded: registration(func(r *Registration) []string { return []string{r.Server} }),
-		both: func(h *Host, baked, registered []string) ([]string, string) {
-			switch {
-			case baked[0] == registered[0]:
-				return baked, FromBoth
-			case h.Config.Fixed:
-				return baked, FromConfig
-			}
-			return []string{registered[0], baked[0]}, FromBoth
-		},
-		show: func(urls []string) string { return strings.Join(urls, ", then ") },
+		signed:   policy(func(s *Site) []string { return given(s.URL) }),
+		baked:    config(func(c *schema.AgentConfig) []string { return given(c.Server) }),
+		recorded: registration(func(r *Registration) []string { return given(r.Server) }),
+		several:  union,
+		fixed:    func(h *Host) bool { return h.Config.Fixed },
+		show:     func(urls []string) string { return strings.Join(urls, ", then ") },
 	}
 	fixed = setting[bool]{
 		name:     "fixed server",
@@ -103,16 +99,22 @@ var (
 		standard: func() bool { return false },
 	}
 
-	// PEM. Given any, the system's authorities do not count.
+	// PEM. Given any, the system's authorities do not count. Those of registration are forgotten as soon as a server
+	// was reached by the others (Host.Reached).
 	certificates = setting[[]string]{
 		name:     "certificates",
+		signed:   policy(func(s *Site) []string { return s.Certificates }),
 		baked:    config(func(c *schema.AgentConfig) []string { return c.Certificates }),
 		recorded: registration(func(r *Registration) []string { return r.Certificates }),
-		both: func(_ *Host, baked, registered []string) ([]string, string) {
-			return append(baked[:len(baked):len(baked)], registered...), FromBoth
-		},
+		several:  union,
 		standard: func() []string { return nil },
 		show:     describeCertificates,
+	}
+	// By which a server was last reached. It is tried when those of the other settings fail.
+	lastWay = setting[*Way]{
+		name:     "last way that worked",
+		recorded: func(h *Host) (*Way, bool) { return h.Worked, h.Worked != nil },
+		show:     func(w *Way) string { return w.String() },
 	}
 	interval = setting[time.Duration]{
 		name:     "interval",

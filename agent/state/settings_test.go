@@ -21,6 +21,7 @@ func TestWhichSourceOfASettingCounts(t *testing.T) {
 	registered := &Registration{Server: "https://registered", Host: "web01", Secret: "s3cret",
 		Certificates: []string{"theirs"}}
 	type want struct{ name, value, from string }
+	const unreadable = "unreadable: no certificate found: want PEM"
 	for name, c := range map[string]struct {
 		config *schema.AgentConfig
 		record Record
@@ -36,13 +37,26 @@ func TestWhichSourceOfASettingCounts(t *testing.T) {
 		"a package that was never registered brings its server": {baked(nil), Record{}, []want{
 			{"server", "https://baked", FromConfig}, {"host", "-", FromNone}, {"interval", "1m0s", FromConfig},
 			{"proxy", "none", FromConfig}, {"threshold", "2", FromConfig}, {"fixed server", "false", FromConfig}}},
-		"the registered server is asked before the baked one": {baked(nil), Record{Registration: registered}, []want{
-			{"server", "https://registered, then https://baked", FromBoth}, {"fleet", "acme", FromConfig}}},
-		"a fixed server is the only one": {baked(func(c *schema.AgentConfig) { c.Fixed = true }),
+		"the registered server is what is left if the baked one does not answer": {baked(nil),
 			Record{Registration: registered}, []want{
+				{"server", "https://baked, then https://registered", "config, state"}, {"fleet", "acme", FromConfig}}},
+		"signed policy is stronger than what is baked": {baked(nil),
+			Record{Registration: registered, Site: &Site{URL: "https://signed"}}, []want{
+				{"server", "https://signed, then https://baked, then https://registered", "policy, config, state"},
+				{"certificates", unreadable, FromState}}},
+		"signed policy is enough for a host without a package": {nil,
+			Record{Registration: registered, Site: &Site{URL: "https://signed", Certificates: []string{"signed"}}},
+			[]want{{"server", "https://signed, then https://registered", "policy, state"},
+				{"certificates", unreadable + "; " + unreadable, "policy, state"}}},
+		"the last way is shown, and is no setting of others": {baked(nil), Record{Registration: registered,
+			Worked: &Way{Server: "https://old", Proxy: schema.Proxy{Mode: "explicit", URL: "http://u:p@proxy:3128"}}},
+			[]want{{"server", "https://baked, then https://registered", "config, state"}, {"last way that worked",
+				"https://old, proxy http://hidden@proxy:3128, vouched for by the system's authorities", FromState}}},
+		"a fixed server is the only one": {baked(func(c *schema.AgentConfig) { c.Fixed = true }),
+			Record{Registration: registered, Site: &Site{URL: "https://signed"}}, []want{
 				{"server", "https://baked", FromConfig}, {"fixed server", "true", FromConfig}}},
 		"the same server twice is one": {baked(func(c *schema.AgentConfig) { c.Server = registered.Server }),
-			Record{Registration: registered}, []want{{"server", "https://registered", FromBoth}}},
+			Record{Registration: registered}, []want{{"server", "https://registered", "config, state"}}},
 		"baked keys and anchor beat those of registration": {
 			baked(func(c *schema.AgentConfig) { c.Keys = []schema.AcceptedKey{{Name: "baked"}} }),
 			Record{Bootstrap: &Bootstrap{Anchor: []byte("{}"), Keys: []schema.AcceptedKey{{Name: "registered"}}}},

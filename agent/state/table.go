@@ -2,32 +2,43 @@ package state
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"bakehouse/schema"
 )
 
-// setting is one row of the table: what each source says, and which counts.
+// setting is one row of the table: what each source says, and which counts: the strongest that says anything, in the
+// order of the fields. A nil source never says anything.
 type setting[T any] struct {
-	name            string
-	baked, recorded func(*Host) (T, bool) // nil: this source never says anything
-	standard        func() T              // if no source says anything; nil: there is none
-	// both is the value and where it comes from if both sources say something; nil: the baked one counts.
-	both func(h *Host, baked, recorded T) (T, string)
-	show func(T) string // nil: as fmt.Sprint
+	name                    string
+	signed, baked, recorded func(*Host) (T, bool)
+	standard                func() T          // if no source says anything; nil: there is none
+	several                 func(said ...T) T // what sources say, the strongest first; nil: they do not add up
+	fixed                   func(*Host) bool  // whether the baked one counts alone; nil: it does not
+	show                    func(T) string    // nil: as fmt.Sprint
 }
 
 // of is the value that counts, and where it comes from.
 func (s setting[T]) of(h *Host) (T, string) {
-	b, isBaked := ask(s.baked, h)
-	r, isRecorded := ask(s.recorded, h)
-	switch {
-	case isBaked && isRecorded && s.both != nil:
-		return s.both(h, b, r)
-	case isBaked:
+	var said []T
+	var from []string
+	for _, source := range []struct {
+		name string
+		ask  func(*Host) (T, bool)
+	}{{FromPolicy, s.signed}, {FromConfig, s.baked}, {FromState, s.recorded}} {
+		if v, ok := ask(source.ask, h); ok {
+			said, from = append(said, v), append(from, source.name)
+		}
+	}
+	switch b, baked := ask(s.baked, h); {
+	case baked && s.fixed != nil && s.fixed(h):
 		return b, FromConfig
-	case isRecorded:
-		return r, FromState
+	case len(said) > 0 && s.several != nil:
+		return s.several(said...), strings.Join(from, ", ")
+	case len(said) > 0:
+		return said[0], from[0]
 	case s.standard != nil:
 		return s.standard(), FromDefault
 	}
@@ -47,6 +58,9 @@ func (s setting[T]) row(h *Host) Setting {
 		show = func(v T) string { return fmt.Sprint(v) }
 	}
 	out := Setting{Name: s.name, Value: "-"}
+	if v, ok := ask(s.signed, h); ok {
+		out.Policy = show(v)
+	}
 	if v, ok := ask(s.baked, h); ok {
 		out.Config = show(v)
 	}
@@ -66,6 +80,11 @@ func ask[T any](source func(*Host) (T, bool), h *Host) (T, bool) {
 		return none, false
 	}
 	return source(h)
+}
+
+// policy is a setting that signed policy has for the host's site.
+func policy[T any](get func(*Site) T) func(*Host) (T, bool) {
+	return from(func(h *Host) *Site { return h.Site }, get)
 }
 
 // config is a setting of the baked config.
@@ -108,4 +127,24 @@ func says(v any) bool {
 		return !v.IsZero()
 	}
 	return true
+}
+
+// given is a list of what is given.
+func given(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
+
+// union has each text once, those of the first list first.
+func union(lists ...[]string) (out []string) {
+	for _, l := range lists {
+		for _, s := range l {
+			if !slices.Contains(out, s) {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
 }

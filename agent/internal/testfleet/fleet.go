@@ -3,6 +3,7 @@
 package testfleet
 
 import (
+	"crypto/tls"
 	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
@@ -36,6 +37,7 @@ type Fleet struct {
 	reports  []schema.PollRequest
 	requests []string
 	hold     string
+	presents *tls.Config // nil: the certificate that CA is
 	bend     func(http.ResponseWriter, *http.Request) bool
 	bring    func([]schema.PollFile) []schema.PollFile
 }
@@ -50,14 +52,23 @@ func New(t testing.TB) *Fleet {
 func NewAt(t testing.TB, now time.Time) *Fleet {
 	t.Helper()
 	f := &Fleet{Fleet: trusttest.NewFleet(now, 4), t: t, secrets: map[string]string{}}
-	f.server = httptest.NewTLSServer(http.HandlerFunc(f.serve))
-	t.Cleanup(f.server.Close)
+	f.server = httptest.NewUnstartedServer(http.HandlerFunc(f.serve))
+	f.server.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.presents, nil
+	}}
 	f.server.Config.ErrorLog = Discard
+	f.server.StartTLS()
+	t.Cleanup(f.server.Close)
 	f.URL = f.server.URL
 	f.CA = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.server.Certificate().Raw})
 	f.Publish()
 	return f
 }
+
+// T is the test that the fleet is of.
+func (f *Fleet) T() testing.TB { return f.t }
 
 func check(t testing.TB, err error) {
 	t.Helper()

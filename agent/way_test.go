@@ -1,0 +1,700 @@
+package agent
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bakehouse/agent/cycle"
+	"bakehouse/agent/internal/testfleet"
+	"bakehouse/agent/state"
+	"bakehouse/agent/trust/trusttest"
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+)
+
+// settled is a package with a program and settings of its own.
+func settled(f *testfleet.Fleet, text string, change func(*schema.AgentConfig)) *trusttest.Package {
+	s := spec(text)
+	s.Config = false
+	s.Own[schema.ConfigFile], s.Own[schema.AnchorFile] = string(f.Config(change)), string(f.Anchor)
+	return f.Pack(s)
+}
+
+// central is what the fleet's policy says of the server from now on.
+func central(f *testfleet.Fleet, url string, certificates ...[]byte) {
+	all := string(bytes.Join(certificates, nil))
+	f.Policy.Sites = map[string]schema.Site{schema.CentralSite: {URL: url, Certificates: all}}
+	f.Publish()
+}
+
+// shown is a certificate that a server of the fleet can show, and by which it is believed.
+func shown(t *testing.T, f *testfleet.Fleet, name string) ([]byte, tls.Certificate) {
+	t.Helper()
+	return certificate(t, name, f.Now().Add(12*time.Hour))
+}
+
+// answering is a server that always answers in the same way, and how often it was asked.
+func answering(t *testing.T, answer http.HandlerFunc) (url string, asked func() int) {
+	t.Helper()
+	var mu sync.Mutex
+	n := 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		n++
+		mu.Unlock()
+		answer(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, func() int { mu.Lock(); defer mu.Unlock(); return n }
+}
+
+// closed is the URL of a server that is not there.
+func closed(scheme string) string {
+	s := httptest.NewServer(nil)
+	s.Close()
+	return strings.Replace(s.URL, "http", scheme, 1)
+}
+
+func TestAReleaseWhoseSettingsReachNoServerIsTakenBackByTheNextOne(t *testing.T) {
+	t.Parallel()
+	mistaken := string(authority(t, "Mistaken CA"))
+	nothing, _ := answering(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	for name, c := range map[string]struct {
+		bad    func(*schema.AgentConfig)
+		signed func(f *testfleet.Fleet) // the mistake in the fleet itself
+		found  bool                     // another way than the last one, without any of the rule's
+	}{
+		"a mistyped proxy": {bad: func(c *schema.AgentConfig) {
+			c.Proxy = schema.Proxy{Mode: "explicit", URL: closed("http")}
+		}},
+		"a mistyped server": {bad: func(c *schema.AgentConfig) {
+			c.Server, c.Fixed = closed("https"), true
+		}},
+		"the server of something else": {bad: func(c *schema.AgentConfig) { c.Server, c.Fixed = nothing, true }},
+		"another authority, and signed policy has the right one": {
+			bad: func(c *schema.AgentConfig) { c.Certificates = []string{mistaken} }, found: true},
+		"another authority, of the whole fleet": {
+			bad:    func(c *schema.AgentConfig) { c.Certificates = []string{mistaken} },
+			signed: func(f *testfleet.Fleet) { central(f, f.URL, []byte(mistaken)) }},
+		"another url, of the whole fleet": {
+			bad:    func(c *schema.AgentConfig) { c.Server = "https://nowhere.invalid" },
+			signed: func(f *testfleet.Fleet) { central(f, "https://nowhere.invalid", f.CA) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := testfleet.New(t)
+			h := registered(t, f, "web01")
+			central(f, f.URL, f.CA)
+			f.Give("web01", settled(f, "one", nil))
+			h.update()
+			h.update()
+			// Registration is a fallback of its own, which is not what this is about.
+			s := h.stateOf()
+			s.Registration.Server = closed("https")
+			if err := h.files.Write(s); err != nil {
+				t.Fatal(err)
+			}
+			if c.signed != nil {
+				c.signed(f)
+			}
+			f.Give("web01", settled(f, "two", c.bad))
+			h.update()
+			h.runs("two")
+			for range 2 {
+				if r := h.update(); r.Code != schema.CodeCurrent || r.Package.Release != 2 {
+					t.Fatalf("with settings that reach no server: %s", r)
+				}
+			}
+			status, err := h.Status()
+			if err != nil || strings.HasPrefix(status.LastWay, f.URL) == c.found {
+				t.Errorf("%v, last way %q", err, status.LastWay)
+			}
+			if c.signed != nil {
+				central(f, f.URL, f.CA)
+			}
+			f.Give("web01", settled(f, "three", nil))
+			h.update()
+			h.runs("three")
+			f.Requests()
+			h.update()
+			if w := h.stateOf().Worked; w == nil || w.Server != f.URL || len(f.Requests()) != 1 {
+				t.Errorf("in the end the way is %v", w)
+			}
+			if s, err := h.Status(); err != nil || s.LastWay != "" {
+				t.Errorf("%v, last way %q", err, s.LastWay)
+			}
+		})
+	}
+}
+
+// interceptor is between a host and its server: bytes go through as they are, until it shows a certificate of its own
+// and keeps what it then reads.
+type interceptor struct {
+	URL string
+
+	mu   sync.Mutex
+	cert *tls.Certificate
+	got  bytes.Buffer // all that it got over its own TLS
+	bend func(http.ResponseWriter, *http.Request) bool
+}
+
+func intercept(t *testing.T, f *testfleet.Fleet) *interceptor {
+	t.Helper()
+	server := strings.TrimPrefix(f.URL, "https://")
+	forward := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableCompression: true}
+	t.Cleanup(forward.CloseIdleConnections)
+	i := &interceptor{}
+	own := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		i.mu.Lock()
+		bend := i.bend
+		i.mu.Unlock()
+		if bend != nil && bend(w, r) {
+			return
+		}
+		q := r.Clone(r.Context())
+		q.RequestURI, q.URL.Scheme, q.URL.Host = "", "https", server
+		res, err := forward.RoundTrip(q)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		defer res.Body.Close()
+		for k, v := range res.Header {
+			w.Header()[k] = v
+		}
+		w.WriteHeader(res.StatusCode)
+		io.Copy(w, res.Body)
+	}))
+	own.Config.ErrorLog = testfleet.Discard
+	inner := own.Listener
+	ready := &handed{Listener: inner, conns: make(chan net.Conn), done: make(chan struct{})}
+	own.Listener = ready
+	own.Start()
+	t.Cleanup(own.Close)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	i.URL = "https://" + l.Addr().String()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			i.mu.Lock()
+			cert := i.cert
+			i.mu.Unlock()
+			if cert != nil {
+				ready.hand(tls.Server(&kept{Conn: c, i: i}, &tls.Config{Certificates: []tls.Certificate{*cert}}), i)
+				continue
+			}
+			go func() {
+				defer c.Close()
+				to, err := net.Dial("tcp", server)
+				if err != nil {
+					return
+				}
+				defer to.Close()
+				go io.Copy(to, c)
+				io.Copy(c, to)
+			}()
+		}
+	}()
+	return i
+}
+
+// handed is a listener that is given its connections.
+type handed struct {
+	net.Listener
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func (h *handed) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (h *handed) Close() error {
+	h.once.Do(func() { close(h.done) })
+	return h.Listener.Close()
+}
+
+func (h *handed) hand(c *tls.Conn, i *interceptor) {
+	select {
+	case h.conns <- &plaintext{c, i}:
+	case <-h.done:
+		c.Close()
+	}
+}
+
+// kept is a connection as it comes: what is said in the clear, such as the name of the server, is kept.
+type kept struct {
+	net.Conn
+	i *interceptor
+}
+
+func (k *kept) Read(b []byte) (int, error) {
+	n, err := k.Conn.Read(b)
+	k.i.keep(b[:n])
+	return n, err
+}
+
+// plaintext keeps what was said in TLS.
+type plaintext struct {
+	*tls.Conn
+	i *interceptor
+}
+
+func (p *plaintext) Read(b []byte) (int, error) {
+	n, err := p.Conn.Read(b)
+	p.i.keep(b[:n])
+	return n, err
+}
+
+func (i *interceptor) keep(b []byte) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.got.Write(b)
+}
+
+// show makes it intercept with that certificate; nil: it lets everything through.
+func (i *interceptor) show(c *tls.Certificate, bend func(http.ResponseWriter, *http.Request) bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.cert, i.bend = c, bend
+}
+
+func (i *interceptor) all() string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.got.String()
+}
+
+// secretFree checks that nothing of the host is in what somebody got.
+func (h *host) secretFree(got string) {
+	h.t.Helper()
+	r := h.stateOf().Registration
+	secret := base64.StdEncoding.EncodeToString([]byte(r.Host + ":" + r.Secret))
+	for what, text := range map[string]string{"its secret": r.Secret, "its name": r.Host,
+		"credentials": "Authorization", "credentials in base64": secret,
+		"a report": "POST", "its program's version": "1.2.3", "what it has installed": "installed"} {
+		if strings.Contains(got, text) {
+			h.t.Errorf("%s went over a connection that is not verified:\n%s", what, got)
+		}
+	}
+}
+
+// intercepted is a host that reaches its fleet through somebody in between, and is offered release 2.
+func intercepted(t *testing.T) (*testfleet.Fleet, *host, *interceptor, tls.Certificate) {
+	t.Helper()
+	f := testfleet.New(t)
+	i := intercept(t, f)
+	f.URL = i.URL
+	h := registered(t, f, "web01")
+	central(f, f.URL, f.CA)
+	f.Give("web01", version(f, "one"))
+	h.update()
+	h.update()
+	_, cert := shown(t, f, "Interceptor")
+	f.Give("web01", version(f, "two"))
+	return f, h, i, cert
+}
+
+func TestAnInterceptorOfTLSGetsNoSecretNoReportAndNoNameOfTheHost(t *testing.T) {
+	t.Parallel()
+	f, h, i, cert := intercepted(t)
+	i.show(&cert, nil)
+	for range 3 {
+		r, err := h.Update(t.Context(), UpdateOptions{})
+		if err == nil || r.Code != cycle.CodeUnreachable || !strings.Contains(err.Error(), "signed by an unknown authority") {
+			t.Fatalf("%v, %s", err, r)
+		}
+	}
+	h.runs("one")
+	got := i.all()
+	h.secretFree(got)
+	for _, want := range []string{"GET /v1/metadata/2.root.json", "GET /v1/metadata/timestamp.json", ".snapshot.json",
+		".targets.json"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s was not asked for, so this shows nothing:\n%s", want, got)
+		}
+	}
+	for _, more := range []string{"bin-", schema.ManifestPath, schema.SegmentPath} {
+		if strings.Contains(got, more) {
+			t.Errorf("more than metadata up to the policy was asked for:\n%s", got)
+		}
+	}
+	i.show(nil, nil)
+	h.recovers(f, "two")
+}
+
+// It could say nothing at all. That is the most that it gets by saying something.
+func TestWhatAnInterceptorOfTLSAnswersIsBelievedForItsSignaturesOnly(t *testing.T) {
+	t.Parallel()
+	type bend = func(http.ResponseWriter, *http.Request) bool
+	for name, attack := range map[string]func(f *testfleet.Fleet, ca []byte) bend{
+		"an older state": func(f *testfleet.Fleet, _ []byte) bend {
+			old := f.Files["1.targets.json"]
+			head := f.Head()
+			f.Publish()
+			return func(w http.ResponseWriter, r *http.Request) bool {
+				switch {
+				case strings.HasSuffix(r.URL.Path, "/timestamp.json"):
+					w.Write(head)
+				case strings.HasSuffix(r.URL.Path, ".targets.json"):
+					w.Write(old)
+				default:
+					return false
+				}
+				return true
+			}
+		},
+		"a policy with its own authority": func(f *testfleet.Fleet, ca []byte) bend {
+			p := f.Policy
+			p.Sites = map[string]schema.Site{schema.CentralSite: {URL: f.URL, Certificates: string(ca)}}
+			forged, _ := json.Marshal(p)
+			return func(w http.ResponseWriter, r *http.Request) bool {
+				if strings.HasSuffix(r.URL.Path, ".policy") {
+					w.Write(forged)
+					return true
+				}
+				return false
+			}
+		},
+		"a whole fleet of its own": func(f *testfleet.Fleet, ca []byte) bend {
+			theirs := testfleet.New(f.T())
+			theirs.Policy.Sites = map[string]schema.Site{schema.CentralSite: {URL: f.URL, Certificates: string(ca)}}
+			for range 5 {
+				theirs.Publish()
+			}
+			return func(w http.ResponseWriter, r *http.Request) bool {
+				if r.URL.Path == schema.MetadataPath+"timestamp.json" {
+					w.Write(theirs.Head())
+					return true
+				}
+				if b, ok := theirs.Files[r.URL.Path[len(schema.MetadataPath):]]; ok {
+					w.Write(b)
+					return true
+				}
+				return false
+			}
+		},
+		"garbage": func(*testfleet.Fleet, []byte) bend {
+			return func(w http.ResponseWriter, r *http.Request) bool {
+				w.Write([]byte(`{"signed":{"_type":"root","version":2,"roles":{"root":null}},"signatures":[null]}`))
+				return true
+			}
+		},
+		"endless data": func(*testfleet.Fleet, []byte) bend {
+			return func(w http.ResponseWriter, r *http.Request) bool {
+				line := bytes.Repeat([]byte("x"), 64<<10)
+				for {
+					if _, err := w.Write(line); err != nil {
+						return true
+					}
+				}
+			}
+		},
+		"the page of a portal": func(*testfleet.Fleet, []byte) bend {
+			return func(w http.ResponseWriter, r *http.Request) bool {
+				w.Write([]byte("<html>log in"))
+				return true
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, h, i, cert := intercepted(t)
+			root, timestamp := h.stateOf().Root, h.stateOf().Timestamp
+			ca, _ := shown(t, f, "Interceptor")
+			i.show(&cert, attack(f, ca))
+			for range 2 {
+				if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeUnreachable {
+					t.Fatalf("%v, %s", err, r)
+				}
+			}
+			h.runs("one")
+			h.secretFree(i.all())
+			s := h.stateOf()
+			if s.Root < root || s.Timestamp < timestamp || s.Worked == nil || s.Site == nil ||
+				!slices.Equal(s.Site.Certificates, []string{string(f.CA)}) {
+				t.Errorf("root %d, timestamp %d, site %+v, way %v", s.Root, s.Timestamp, s.Site, s.Worked)
+			}
+			i.show(nil, nil)
+			h.recovers(f, "two")
+		})
+	}
+}
+
+func TestAHostThatWasOffDuringAChangeOfAuthorityFindsTheNewOneInSignedPolicy(t *testing.T) {
+	t.Parallel()
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	central(f, f.URL, f.CA)
+	f.Give("web01", version(f, "one"))
+	h.update()
+	h.update()
+	// Added beside the old one, reviewed, signed, published; now the server shows a certificate of the new authority.
+	ca, cert := shown(t, f, "New CA")
+	central(f, f.URL, f.CA, ca)
+	f.Give("web01", settled(f, "two", func(c *schema.AgentConfig) {
+		c.Certificates = []string{string(f.CA), string(ca)}
+	}))
+	f.Present(cert)
+	polled := false
+	f.Bend(func(_ http.ResponseWriter, r *http.Request) bool {
+		polled = polled || r.URL.Path == schema.PollPath
+		if _, _, with := r.BasicAuth(); with != polled {
+			t.Errorf("%s %s: with credentials: %v", r.Method, r.URL.Path, with)
+		}
+		return false
+	})
+	h.update()
+	h.runs("two")
+	if !polled || !strings.Contains(h.said.String(), "signed policy names another way") {
+		t.Errorf("narration:\n%s", &h.said)
+	}
+	// The old one is removed; the host needs nothing unverified any more.
+	central(f, f.URL, ca)
+	f.Give("web01", settled(f, "three", func(c *schema.AgentConfig) { c.Certificates = []string{string(ca)} }))
+	h.update()
+	h.runs("three")
+	f.Requests()
+	h.update()
+	if asked := f.Requests(); !slices.Equal(asked, []string{"POST " + schema.PollPath}) {
+		t.Errorf("in the end it asks for %q", asked)
+	}
+}
+
+func TestAStolenAuthorityThatWasWithdrawnGetsNoCredentials(t *testing.T) {
+	t.Parallel()
+	for _, source := range []string{"registration", "settings"} {
+		t.Run(source, func(t *testing.T) {
+			t.Parallel()
+			f := testfleet.New(t)
+			i := intercept(t, f)
+			f.URL = i.URL
+			stolen, thief := shown(t, f, "Stolen CA")
+			f.Add("web01")
+			h := newHost(t, f)
+			o := options(t, f, "web01")
+			if source == "registration" {
+				o.CA = file(t, append(bytes.Clone(f.CA), stolen...))
+			}
+			if _, err := h.Register(t.Context(), o); err != nil {
+				t.Fatal(err)
+			}
+			old := [][]byte{f.CA}
+			if source == "settings" {
+				old = append(old, stolen)
+			}
+			central(f, f.URL, old...)
+			f.Give("web01", settled(f, "one", func(c *schema.AgentConfig) {
+				c.Certificates = nil
+				for _, ca := range old {
+					c.Certificates = append(c.Certificates, string(ca))
+				}
+			}))
+			h.update()
+			central(f, f.URL, f.CA)
+			f.Give("web01", settled(f, "two", nil))
+			h.update()
+			h.runs("two")
+			h.update() // the new way has worked
+			i.show(&thief, nil)
+			if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeUnreachable {
+				t.Errorf("%v, %s", err, r)
+			}
+			if got := i.all(); !strings.Contains(got, "GET /v1/metadata/") {
+				t.Errorf("the thief was asked for nothing, so this shows nothing: %s", got)
+			}
+			h.secretFree(i.all())
+			if certs := h.stateOf().Registration.Certificates; len(certs) > 0 {
+				t.Errorf("registration still believes %q", certs)
+			}
+		})
+	}
+}
+
+// Until what is signed or baked has worked, a host must not lose the authority that its registration believed.
+func TestTheAuthorityOfRegistrationServesUntilOthersHaveWorked(t *testing.T) {
+	t.Parallel()
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	mistaken := authority(t, "Mistaken CA")
+	f.Give("web01", settled(f, "one", func(c *schema.AgentConfig) { c.Certificates = []string{string(mistaken)} }))
+	h.update()
+	h.runs("one")
+	s := h.stateOf()
+	s.Worked = nil // as if the record had been lost, too
+	if err := h.files.Write(s); err != nil {
+		t.Fatal(err)
+	}
+	h.update()
+	if len(h.stateOf().Registration.Certificates) == 0 {
+		t.Fatal("the authority of registration is forgotten, and no other one has worked")
+	}
+	f.Give("web01", settled(f, "two", nil))
+	h.update()
+	h.update()
+	h.runs("two")
+	if certs := h.stateOf().Registration.Certificates; len(certs) > 0 {
+		t.Errorf("registration still believes %q", certs)
+	}
+	h.update()
+}
+
+func TestMovingTheServerInTheRepositoryMovesHosts(t *testing.T) {
+	t.Parallel()
+	for name, move := range map[string]func(f *testfleet.Fleet, h *host, to string){
+		"the fleet's url, of a host that has its package": func(f *testfleet.Fleet, h *host, to string) {
+			central(f, to, f.CA)
+			f.Give("web01", settled(f, "two", func(c *schema.AgentConfig) { c.Server = to }))
+		},
+		"the fleet's url, of a host that is held": func(f *testfleet.Fleet, h *host, to string) {
+			f.Policy.Enabled = false
+			central(f, to, f.CA)
+		},
+		"the server of a rule": func(f *testfleet.Fleet, h *host, to string) {
+			f.Give("web01", settled(f, "two", func(c *schema.AgentConfig) { c.Server, c.Fixed = to, true }))
+		},
+		"the server of a rule, without a signed site": func(f *testfleet.Fleet, h *host, to string) {
+			f.Policy.Sites = nil
+			f.Give("web01", settled(f, "two", func(c *schema.AgentConfig) { c.Server = to }))
+		},
+		"the host's site": func(f *testfleet.Fleet, h *host, to string) {
+			f.Policy.Sites["paris"] = schema.Site{URL: to, Certificates: string(f.CA)}
+			f.Give("web01", version(f, "two"), func(t *schema.Target) { t.Site = "paris" })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := testfleet.New(t)
+			h := registered(t, f, "web01")
+			central(f, f.URL, f.CA)
+			f.Give("web01", settled(f, "one", nil))
+			h.update()
+			to := intercept(t, f).URL // the same fleet at another place; the old one goes on answering
+			move(f, h, to)
+			h.update()
+			h.said.Reset()
+			h.update()
+			if !strings.Contains(h.said.String(), "polled "+to) || h.stateOf().Worked.Server != to {
+				t.Errorf("it asks at the old place:\n%s", &h.said)
+			}
+		})
+	}
+}
+
+func TestWhatIsNotABakehouseServerIsSaidAndTheNextServerIsAsked(t *testing.T) {
+	t.Parallel()
+	page := func(status int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			w.WriteHeader(status)
+			io.WriteString(w, "<html>Welcome to nginx!")
+		}
+	}
+	const other = "is not an answer of a Bakehouse server"
+	for name, c := range map[string]struct {
+		answer http.HandlerFunc
+		says   string
+	}{
+		"a portal that redirects to its login": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://login.example/?from=x", http.StatusFound)
+		}, "redirects to https://login.example, which is not followed"},
+		"a portal that shows its login":      {page(200), "(text/html) that " + other},
+		"a web server that has no such page": {page(404), "404 Not Found (text/html), which " + other},
+		"a web server without POST":          {page(405), "405 Method Not Allowed (text/html), which " + other},
+		"a proxy that wants a login":         {page(401), "401 Unauthorized (text/html), which " + other},
+		"a firewall":                         {page(403), "403 Forbidden (text/html), which " + other},
+		"a gateway without its server":       {page(502), "502 Bad Gateway (text/html), which " + other},
+		"what answers nothing to everybody": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusNoContent)
+		}, "it has nothing, for a host that asked for the timestamp"},
+		"an API of something else": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, `{"status":"ok"}`)
+		}, other},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := testfleet.New(t)
+			h := registered(t, f, "web01")
+			f.Give("web01", settled(f, "one", nil))
+			h.update()
+			url, asked := answering(t, c.answer)
+			central(f, url)
+			f.Give("web01", settled(f, "two", nil))
+			h.update()
+			h.said.Reset()
+			f.Give("web01", settled(f, "three", nil))
+			h.update()
+			h.runs("three")
+			if asked() == 0 || !strings.Contains(h.said.String(), c.says) {
+				t.Errorf("asked %d times; narration:\n%s", asked(), &h.said)
+			}
+			// Without another server it is that one's answer which is told.
+			f.Close()
+			r, err := h.Update(t.Context(), UpdateOptions{})
+			if err == nil || r.Code != cycle.CodeUnreachable || !strings.Contains(err.Error(), c.says) ||
+				fault.HintOf(err) == "" {
+				t.Errorf("%v (%s), %s", err, fault.HintOf(err), r)
+			}
+		})
+	}
+}
+
+// A server that refuses a host's secret may be the wrong one of two.
+func TestAServerThatDoesNotKnowTheHostIsNotTheLastOneToBeAsked(t *testing.T) {
+	t.Parallel()
+	f, strange := testfleet.New(t), testfleet.New(t)
+	h := registered(t, f, "web01")
+	central(f, strange.URL, f.CA, strange.CA)
+	f.Give("web01", settled(f, "one", nil))
+	h.update()
+	f.Give("web01", settled(f, "two", nil))
+	h.update()
+	h.runs("two")
+	f.Close()
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeRejected ||
+		!strings.Contains(fault.HintOf(err), "register --force") {
+		t.Errorf("%v (%s), %s", err, fault.HintOf(err), r)
+	}
+}
+
+func TestALostRecordHasTheWayOfTheBakedAndSignedSettings(t *testing.T) {
+	t.Parallel()
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	central(f, f.URL, f.CA)
+	f.Give("web01", settled(f, "one", nil))
+	h.update()
+	h.update()
+	lost := &state.Record{Schema: state.RecordSchema, Registration: h.stateOf().Registration}
+	if err := h.files.Write(lost); err != nil {
+		t.Fatal(err)
+	}
+	h.update()
+	if s := h.stateOf(); s.Worked == nil || s.Worked.Server != f.URL || s.Site == nil || s.Site.URL != f.URL {
+		t.Errorf("%+v, %v", s.Site, s.Worked)
+	}
+}
