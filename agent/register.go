@@ -148,6 +148,7 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 	if err != nil {
 		return nil, explainRegister(err, o)
 	}
+	next.Machine = s.Machine()
 	next.Secret, next.At = answer.Secret, a.opts.Now().UTC().Truncate(time.Second)
 	if schema.CheckName(answer.Site) == nil {
 		next.Site = answer.Site

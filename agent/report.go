@@ -21,7 +21,7 @@ func (a *Agent) report(h *state.Host, server string) (schema.Report, *state.Repo
 	r := schema.Report{
 		Agent: a.opts.Version, Platform: a.platform, State: h.Last.State, Code: h.Last.Code,
 		Error: cut(h.Last.Error, 2000), Target: h.Last.Target, Downloaded: h.Last.Downloaded, Fetched: h.Fetched,
-		LastCheck: h.LastCheck, LastUpdate: h.LastUpdate, NextCheck: now.Add(h.Interval()),
+		LastCheck: h.LastCheck, LastUpdate: h.LastUpdate, NextCheck: now.Add(h.Interval()), Machine: h.Machine(),
 	}
 	if r.State == "" {
 		r.State = schema.StateNew

@@ -36,9 +36,10 @@ type Status struct {
 	Fetched    int64             `json:"fetched"`
 	HeldSince  time.Time         `json:"heldSince,omitzero"`
 	Keys       []schema.KeyState `json:"keys,omitempty"`
-	LastWay    string            `json:"lastWay,omitempty"`  // to the server, if the settings do not have it any more
-	Critical   string            `json:"critical,omitempty"` // why somebody must look at this host
-	Problem    string            `json:"problem,omitempty"`  // why no update can work
+	LastWay    string            `json:"lastWay,omitempty"`   // to the server, if the settings do not have it any more
+	Critical   string            `json:"critical,omitempty"`  // why somebody must look at this host
+	Elsewhere  string            `json:"elsewhere,omitempty"` // that this is another machine than was registered
+	Problem    string            `json:"problem,omitempty"`   // why no update can work
 	Hint       string            `json:"hint,omitempty"`
 }
 
@@ -87,6 +88,9 @@ func (a *Agent) Status() (*Status, error) {
 	}
 	if problem == nil {
 		problem = err
+	}
+	if err := st.Elsewhere(); err != nil {
+		out.Elsewhere, out.Hint = err.Error(), fault.HintOf(err)
 	}
 	if problem != nil {
 		out.Problem, out.Hint = problem.Error(), fault.HintOf(problem)
@@ -168,8 +172,13 @@ func (s *Status) Print(w io.Writer) error {
 		row("accepts key", "%s: %s%s", k.Name, k.State, until)
 	}
 	row("program", "%s", s.Agent)
+	if s.Elsewhere != "" {
+		row("machine", "%s", s.Elsewhere)
+	}
 	if s.Problem != "" {
 		row("problem", "%s", s.Problem)
+	}
+	if s.Hint != "" {
 		row("hint", "%s", s.Hint)
 	}
 	return t.Flush()

@@ -97,6 +97,10 @@ func (a *Agent) Update(ctx context.Context, o UpdateOptions) (Result, error) {
 		a.warn("%v; going on with the registration of %s, and the package is installed again", healed,
 			u.host.Registration.At.UTC().Format(time.DateOnly))
 	}
+	u.host.Settle()
+	if err := u.host.Elsewhere(); err != nil {
+		a.warn("%v; %s", err, fault.HintOf(err))
+	}
 	u.before = u.host.Installed
 	return u.conclude(ctx, u.run(ctx, cycle.Options{Retry: o.Retry, Interval: u.host.Interval()}))
 }

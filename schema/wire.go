@@ -115,6 +115,7 @@ type Report struct {
 	NextCheck  time.Time `json:"nextCheck,omitzero"` // give or take a tenth of the interval
 	HeldSince  time.Time `json:"heldSince,omitzero"` // kept from releases by what nobody signed
 	Critical   bool      `json:"critical,omitempty"` // for longer than signed policy allows
+	Machine    string    `json:"machine,omitempty"`  // which it is: equal for one machine; empty: it has no id
 	Details    *Details  `json:"details,omitempty"`  // nil: as they were sent last
 }
 

@@ -33,6 +33,7 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 		Timestamp: q.Timestamp, Root: q.Root, Report: report}); err != nil {
 		s.log.Error("inventory", "error", err) // a lost report is no reason to keep an update from the host
 	}
+	s.machines.note(r.Context(), host, report.Machine, r.RemoteAddr)
 	// A package that was installed by hand was never asked for here; its later differences build on it all the same.
 	for _, p := range rel.candidates(host) {
 		if p.SHA256 == report.Installed || p.SHA256 == report.Downloaded {
@@ -73,6 +74,9 @@ func tidy(r schema.Report) schema.Report {
 	}
 	if !r.Recipe.Valid() {
 		r.Recipe = ""
+	}
+	if len(r.Machine) > 16 || strings.Trim(r.Machine, "0123456789abcdef") != "" {
+		r.Machine = ""
 	}
 	r.Release, r.Fetched = max(0, r.Release), max(0, r.Fetched)
 	if r.Details != nil {

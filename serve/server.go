@@ -28,6 +28,7 @@ type Inventory interface {
 	Report(host string, s inventory.Seen) error
 	Remember(ctx context.Context, host string, p inventory.Package, at time.Time) error
 	Packages(ctx context.Context, host string) ([]inventory.Package, error)
+	meeter
 	// Serve is durable.
 	Serve(ctx context.Context, s inventory.Served) error
 	Served(ctx context.Context, anchor schema.Digest) (inventory.Served, error)
@@ -62,6 +63,7 @@ type Server struct {
 	speaks    schema.Versions
 	nobody    schema.Digest // stands in for the secret of an unknown host
 
+	machines    *machines
 	certMu      sync.Mutex
 	certProblem string // told last
 
@@ -97,6 +99,7 @@ func newServer(ctx context.Context, o Options, l *loader) (*Server, error) {
 		timeouts:  timeouts{header: headerTimeout, body: bodyTimeout},
 		speaks:    schema.WireVersions(),
 		nobody:    randomDigest(),
+		machines:  newMachines(o.Log, o.Inventory),
 		manifests: newCache[schema.Digest, *packed](manifestCache),
 		metadata:  newCache[encoding, []byte](metadataCache),
 		deflating: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),

@@ -72,6 +72,7 @@ type Registration struct {
 	Secret       string    `json:"secret"`
 	Site         string    `json:"site,omitempty"`
 	Certificates []string  `json:"certificates,omitempty"` // PEM, from --ca
+	Machine      string    `json:"machine,omitempty"`      // that it was made on; empty: nobody knows
 	At           time.Time `json:"at"`
 }
 

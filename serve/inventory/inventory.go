@@ -83,7 +83,10 @@ type DB struct {
 	done    chan struct{}
 }
 
-const schemaVersion = 2
+const schemaVersion = 3
+
+// upgrades lead from the version of their place to the next.
+var upgrades = [schemaVersion]string{0: tables + machines, 2: machines}
 
 const tables = `
 CREATE TABLE hosts (
@@ -100,8 +103,13 @@ CREATE TABLE served (
 CREATE TABLE packages (
 	host TEXT NOT NULL, package BLOB NOT NULL, manifest BLOB NOT NULL, seen INTEGER NOT NULL,
 	PRIMARY KEY (host, package)
-) STRICT, WITHOUT ROWID;
-PRAGMA user_version = 2;`
+) STRICT, WITHOUT ROWID;`
+
+const machines = `
+CREATE TABLE machines (
+	host TEXT NOT NULL, machine TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, address TEXT NOT NULL,
+	PRIMARY KEY (host, machine)
+) STRICT, WITHOUT ROWID;`
 
 // Open opens or creates the inventory in file, whose directory must exist.
 func Open(ctx context.Context, file string) (*DB, error) {
@@ -166,15 +174,16 @@ func (d *DB) migrate(ctx context.Context) error {
 	if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
 		return err
 	}
-	switch {
-	case version == schemaVersion:
+	if version == schemaVersion {
 		return nil
-	case version != 0:
+	}
+	if version < 0 || version > schemaVersion || upgrades[version] == "" {
 		return fmt.Errorf("it has version %d, this program reads %d: it was written by another bakehouse", version,
 			schemaVersion)
 	}
-	d.created = true
-	if _, err := tx.ExecContext(ctx, tables); err != nil {
+	d.created = version == 0
+	_, err = tx.ExecContext(ctx, upgrades[version]+fmt.Sprintf("PRAGMA user_version = %d;", schemaVersion))
+	if err != nil {
 		return err
 	}
 	return tx.Commit()

@@ -74,6 +74,9 @@ func (d *DB) Register(ctx context.Context, r Registration, replace bool) (before
 		platform=excluded.platform,
 		agent=excluded.agent, registered=excluded.registered`,
 		r.Host, r.Secret[:], r.User, r.Platform.String(), r.Agent, r.At.Unix())
+	if err == nil { // who reports from now on is another question
+		_, err = tx.ExecContext(ctx, "DELETE FROM machines WHERE host = ?", r.Host)
+	}
 	if err == nil {
 		err = tx.Commit()
 	}
