@@ -9,8 +9,8 @@
 //
 //	poll       POST the report to the first server that answers; a 204 says that nothing is new, a 200 brings what
 //	           the host lacks of newer metadata. The ways to a server (poll.go): those of the settings; if a
-//	           certificate is not believed, those of the site's signed ones, from metadata fetched without credentials;
-//	           the last way that worked
+//	           certificate is not believed, those of the site's signed ones, from metadata fetched without
+//	           credentials; the last way that worked
 //	refresh    verify roots, timestamp, snapshot, targets and policy; without news, check what is held against the clock
 //	decide     signed policy, this host's signed assignment, what is installed and what failed here
 //	fetch      the manifest with its statements, and the segments that are not here yet

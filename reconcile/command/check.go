@@ -31,8 +31,9 @@ with --worktree it reads the files as they are.
 
 Warnings do not fail: hosts that no package can be built for, rules that match no host or are shadowed on all of theirs,
 hosts without a ring or a site, intervals under 10 minutes, keys that expire soon, a root of trust that expires within
-60 days. --format github writes workflow commands, which GitHub shows at the lines of a pull request, and gitlab a code
-quality report; both, like json, hold errors and warnings.`,
+60 days, a way to the server (server, proxy, certificates) that changes for all hosts at once. --format github writes
+workflow commands, which GitHub shows at the lines of a pull request, and gitlab a code quality report; both, like json,
+hold errors and warnings.`,
 		Example: `  bakehouse check --worktree
   bakehouse check --ref origin/main --format github`,
 		Args: cobra.NoArgs,

@@ -92,6 +92,14 @@ func (s *State) Diagnose(ctx context.Context, e schema.KeyExpiry, now time.Time)
 		}
 	}
 	d.Diagnostics = append(d.Diagnostics, diagnostics(Warning, s.deleted())...)
+	if d.Errors() == 0 {
+		s.Fleet, s.Resolved = f, resolved
+		ways, err := s.changedWays(ctx)
+		if err != nil {
+			return nil, err
+		}
+		d.Diagnostics = append(d.Diagnostics, diagnostics(Warning, ways)...)
+	}
 	if d.Errors() > 0 {
 		d.Summary = nil
 	}

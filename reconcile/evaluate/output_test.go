@@ -152,6 +152,23 @@ func TestUpdaterTakesEveryOption(t *testing.T) {
 	}
 }
 
+func TestAServerThatARuleNamesIsTheOneThatHostsUse(t *testing.T) {
+	for value, want := range map[string]bool{
+		``: false, `server: "https://other.example:8443"`: true, `fixed: true`: true,
+		`server: "https://other.example:8443", fixed: false`: false,
+		`server: "` + fleetWithKeys(t).URL + `"`:             false,
+	} {
+		out, err := outputOf(t, fleetWithKeys(t), fleet.UpdaterPlugin, value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := schema.DecodeAgentConfig(fileOf(t, out, schema.ConfigFile).Content)
+		if err != nil || c.Fixed != want {
+			t.Errorf("%s: %v, fixed %v", value, err, c.Fixed)
+		}
+	}
+}
+
 func TestUpdaterRefusesWhatTheAgentWould(t *testing.T) {
 	for name, c := range map[string]struct{ value, want string }{
 		"a key that does not exist":       {`keys: ["three"]`, "updater.keys[0]: "},

@@ -83,6 +83,11 @@ func (r *Report) head() string {
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, "\n%s\n", escape(clip(note, 500)))
 	}
+	list(&b, len(r.Warnings), func(i int) string {
+		w := &r.Warnings[i]
+		return fmt.Sprintf("\n> **⚠️ %s**\n> %s\n", escape(clip(w.At.String()+": "+w.Text, 500)),
+			escape(clip(w.Hint, 500)))
+	})
 	list(&b, len(r.Stranded), func(i int) string {
 		s := &r.Stranded[i]
 		return fmt.Sprintf("\n> **⚠️ %s**\n> %s\n", escape(clip(s.String(), 500)), escape(clip(s.Hint, 500)))

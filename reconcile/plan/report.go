@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"bakehouse/reconcile/plan/ways"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
@@ -49,6 +50,14 @@ type Report struct {
 	Refused  string    `json:"refused,omitempty"` // why reconcile would not do this
 
 	Stranded []Stranded `json:"stranded,omitempty"`
+	Warnings []Warning  `json:"warnings,omitempty"` // of the fleet as a whole
+}
+
+// Warning is something that reconcile does all the same.
+type Warning struct {
+	Text string    `json:"text"`
+	Hint string    `json:"hint"`
+	At   fleet.Pos `json:"at,omitzero"`
 }
 
 // Summary counts hosts, and what acts as root.
@@ -136,6 +145,10 @@ func Build(before, after Side, diff *Plan) *Report {
 		return cmp.Or(cmp.Compare(x.weight(), y.weight()), cmp.Compare(rank(x.Kind), rank(y.Kind)),
 			cmp.Compare(len(y.Hosts), len(x.Hosts)), strings.Compare(x.Hosts[0], y.Hosts[0]))
 	})
+	for _, p := range ways.Changed(ways.Side{Policy: before.Policy, Resolved: before.Resolved},
+		ways.Side{Policy: after.Policy, Resolved: after.Resolved}) {
+		r.Warnings = append(r.Warnings, Warning{p.Msg, p.Hint, p.Pos})
+	}
 	r.Summary.Root = len(r.RootItems())
 	return r
 }

@@ -48,6 +48,10 @@ func (r *Report) top(t *text) {
 	for _, note := range r.Notes {
 		t.line(0, "note: %s", note)
 	}
+	for _, w := range r.Warnings {
+		t.line(0, "warning: %s: %s", w.At, w.Text)
+		t.line(1, "hint: %s", w.Hint)
+	}
 	for i := range r.Stranded {
 		t.line(0, "warning: %s", &r.Stranded[i])
 		t.line(1, "hint: %s", r.Stranded[i].Hint)
