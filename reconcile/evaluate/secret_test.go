@@ -122,7 +122,7 @@ func TestASecretIsToldByNobody(t *testing.T) {
 // whole is what is said of a repo and of what a plugin yields for a host of it, empty if all is in order.
 func whole(t *testing.T, fsys fs.FS, plugin string) string {
 	t.Helper()
-	f, err := Load(t.Context(), fsys, nil)
+	f, err := Load(t.Context(), fsys, seen)
 	if err == nil {
 		in := fleet.Inputs{Platform: amd64, Host: map[string]string{}, Fleet: f.Info(amd64)}
 		for _, field := range f.Plugins[plugin].HostFields() {
