@@ -77,9 +77,11 @@ func (u *update) goBack(ctx context.Context, why string) error {
 		return nil
 	}
 	u.say("%s: release %d, package %s", why, i.Release, i.Package.Short())
+	u.keepEdits(i)
 	if err := u.reinstall(ctx, i); err != nil {
 		return fmt.Errorf("install release %d again: %w", i.Release, err)
 	}
+	u.host.Reload()
 	return nil
 }
 
@@ -94,7 +96,12 @@ func (a *Agent) reinstall(ctx context.Context, i *cycle.Installed) error {
 		return err
 	}
 	defer s.remove()
-	_, err = a.system().Install(ctx, s.Package)
+	if s.Files, err = a.system().Contents(ctx, s.Package); err != nil {
+		return err
+	}
+	if _, err = a.system().Install(ctx, s.Package); err == nil {
+		a.settle(i, s.Files)
+	}
 	return err
 }
 

@@ -309,7 +309,7 @@ func (a *Agent) prune(st *state.Record) {
 		if err != nil {
 			continue
 		}
-		keep[i.Package.Hex()] = true
+		keep[i.Package.Hex()], keep[i.Package.Hex()+filesSuffix] = true, true
 		for _, ref := range m.Segments() {
 			keep[ref.Digest.Hex()] = true
 		}

@@ -15,6 +15,9 @@ import (
 // was restored from a backup has older ones.
 const repeatDetails = 24 * time.Hour
 
+// maxDrift is how many bytes of what differs are reported.
+const maxDrift = 1000
+
 // report is what the host says of itself to server, and what it will have told once that is delivered.
 func (a *Agent) report(h *state.Host, server string) (schema.Report, *state.Reported) {
 	now := a.opts.Now().UTC().Truncate(time.Second)
@@ -29,7 +32,7 @@ func (a *Agent) report(h *state.Host, server string) (schema.Report, *state.Repo
 	if w := h.Withheld; w != nil {
 		r.HeldSince, r.Critical = w.Since, w.Critical(now) != ""
 	}
-	if i := h.Installed; i != nil {
+	if i := h.Installed; i != nil && (h.Drift == nil || h.Drift.Version == "") {
 		r.Installed, r.Recipe, r.Release = i.Package, i.Recipe, i.Release
 	}
 	d := a.details(h)
@@ -55,6 +58,12 @@ func (a *Agent) details(h *state.Host) *schema.Details {
 	}
 	if p := h.Previous; p != nil {
 		d.Previous = p.Package
+	}
+	switch {
+	case h.Drift != nil:
+		d.Drift = cut(h.Drift.String(), maxDrift)
+	case h.Repaired != nil:
+		d.Drift, d.Repaired = cut(h.Repaired.What, maxDrift), h.Repaired.At
 	}
 	return d
 }

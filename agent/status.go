@@ -26,6 +26,7 @@ type Status struct {
 	Last       cycle.Outcome     `json:"last"`
 	Installed  *cycle.Installed  `json:"installed,omitempty"`
 	Previous   *cycle.Installed  `json:"previous,omitempty"`
+	Differs    string            `json:"differs,omitempty"` // how what is there is not what was installed
 	Pending    *cycle.Installed  `json:"pending,omitempty"`
 	Failed     []int64           `json:"failed,omitempty"`
 	Root       int64             `json:"root"`      // verified version
@@ -58,6 +59,9 @@ func (a *Agent) Status() (*Status, error) {
 	}
 	if st.Pending != nil {
 		out.Pending = &st.Pending.Installed
+	}
+	if st.Drift != nil {
+		out.Differs = st.Drift.String()
 	}
 	if st.Withheld != nil {
 		out.HeldSince, out.Critical = st.Withheld.Since, st.Withheld.Critical(a.opts.Now())
@@ -152,6 +156,9 @@ func (s *Status) Print(w io.Writer) error {
 		row("critical", "%s", s.Critical)
 	}
 	row("installed", "%s", s.Installed)
+	if s.Differs != "" {
+		row("differs", "%s", s.Differs)
+	}
 	if s.Pending != nil {
 		row("interrupted", "%s", s.Pending)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"bakehouse/agent/cycle"
 	"bakehouse/agent/install"
+	"bakehouse/agent/install/listing"
 	"bakehouse/agent/state"
 	"bakehouse/agent/trust"
 	"bakehouse/agent/wire"
@@ -70,11 +71,15 @@ type update struct {
 	behind    string           // how far the server is behind what was verified before; empty: it is not
 	staged    *staged
 	revert    install.Revert
+	verify    bool                 // look at each byte of what is installed
+	differ    []listing.Difference // of what is installed
 }
 
 // UpdateOptions vary an update.
 type UpdateOptions struct {
-	Retry bool // forget which releases failed here
+	Retry  bool // forget which releases failed here
+	Force  bool // install the package again, even if nothing is wrong with it
+	Verify bool // look at each byte of what is installed, not only at sizes, modes and times
 }
 
 // Update does all that is due now: asks the server, verifies, and installs if policy says so. The Result is valid also
@@ -101,8 +106,9 @@ func (a *Agent) Update(ctx context.Context, o UpdateOptions) (Result, error) {
 	if err := u.host.Elsewhere(); err != nil {
 		a.warn("%v; %s", err, fault.HintOf(err))
 	}
-	u.before = u.host.Installed
-	return u.conclude(ctx, u.run(ctx, cycle.Options{Retry: o.Retry, Interval: u.host.Interval()}))
+	u.before, u.verify = u.host.Installed, o.Verify || o.Force
+	return u.conclude(ctx, u.run(ctx, cycle.Options{Retry: o.Retry, Force: o.Force, Interval: u.host.Interval(),
+		Leave: u.host.LeavesDrift()}))
 }
 
 // run performs what package cycle says, one action after the other, until the update is over. What is decided is
@@ -139,7 +145,7 @@ func (u *update) perform(ctx context.Context, action cycle.Action, c *cycle.Cycl
 	through := context.WithoutCancel(ctx)
 	switch action {
 	case cycle.Observe:
-		return u.observe()
+		return u.observe(ctx, u.verify)
 	case cycle.Ask:
 		verdict, err := u.verdict(ctx)
 		if err != nil {
@@ -157,6 +163,7 @@ func (u *update) perform(ctx context.Context, action cycle.Action, c *cycle.Cycl
 	case cycle.Judge:
 		return cycle.Judged{Err: u.judge(through, c.Next.Release)}
 	case cycle.Accept:
+		u.settle(u.host.Installed, u.staged.Files)
 		u.prune(u.host.Record)
 		u.pruneVersions()
 		return cycle.Accepted{}
@@ -169,11 +176,6 @@ func (u *update) perform(ctx context.Context, action cycle.Action, c *cycle.Cycl
 	default:
 		return cycle.Restored{Err: u.goBack(through, c.Why)}
 	}
-}
-
-// observe is what is there.
-func (u *update) observe() cycle.Observed {
-	return cycle.Observed{}
 }
 
 // conclude writes the outcome down, reports it if it is news, and says it.
@@ -384,6 +386,9 @@ func (u *update) prepare(ctx context.Context, c schema.Candidate) (*cycle.Instal
 	}
 	if u.staged, err = u.stage(m); err != nil {
 		return nil, err
+	}
+	if u.staged.Files, err = u.system().Contents(ctx, u.staged.Package); err != nil {
+		return nil, fault.Refuse(err, "the package is signed but malformed: bake it again with a current bakehouse")
 	}
 	u.got = m.SHA256
 	if err := ctx.Err(); err != nil {

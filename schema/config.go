@@ -34,7 +34,14 @@ type AgentConfig struct {
 	Keys         []AcceptedKey `json:"keys"`
 	Threshold    int           `json:"threshold"`
 	KeyExpiry    *KeyExpiry    `json:"keyExpiry,omitempty"` // absent: as DefaultKeyExpiry has it
+	Drift        string        `json:"drift,omitempty"`     // a Drift… constant; absent: DriftRepair
 }
+
+// What a host does where its package is not as it was installed: another version, files that are missing or changed.
+const (
+	DriftRepair = "repair" // install it again, with a copy of what was changed
+	DriftReport = "report" // say so, and leave it alone
+)
 
 // Proxy says how the server is reached: mode none, environment or explicit (then URL is http or socks5).
 type Proxy struct {
@@ -157,6 +164,8 @@ func (c *AgentConfig) Validate() error {
 		return field("schema", fmt.Errorf("%d, this program reads %d", c.Schema, AgentConfigSchema))
 	case CheckName(c.Package) != nil:
 		return field("package", fmt.Errorf("package name %.80q", c.Package))
+	case c.Drift != "" && c.Drift != DriftRepair && c.Drift != DriftReport:
+		return field("drift", fmt.Errorf("unknown value %.40q: want %s or %s", c.Drift, DriftRepair, DriftReport))
 	case time.Duration(c.Interval) < time.Second:
 		return field("interval", fmt.Errorf("%s is out of range: want 1s to %dd", c.Interval, maxDays))
 	}

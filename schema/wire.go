@@ -129,6 +129,8 @@ type Details struct {
 	Snapshot Digest             `json:"snapshot,omitzero"` // of the file that the host verified: equal versions hide
 	Bin      Digest             `json:"bin,omitzero"`      // a server that shows two hosts two states
 	LogTail  string             `json:"logTail,omitempty"` // of the last failure, at most MaxLogTail bytes
+	Drift    string             `json:"drift,omitempty"`   // how the package is not as it was installed, or was not
+	Repaired time.Time          `json:"repaired,omitzero"` // when it was installed again for that
 	Log      *TreeHead          `json:"log,omitempty"`
 }
 

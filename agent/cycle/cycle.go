@@ -100,6 +100,7 @@ type Cycle struct {
 	then       Action // after Return
 	failed     string // code of the first of Err
 	repairing  string // why Return puts on what is installed already; empty: it goes back
+	repaired   string // why it did
 }
 
 // Begin begins an update.
@@ -136,7 +137,8 @@ func (c Cycle) Step(ev Event, now time.Time) (Cycle, Action) {
 func (c Cycle) observed(ev Observed) (Cycle, Action) {
 	c.Drift = ev.Drift
 	if ev.Crippled != nil && c.Installed != nil {
-		return c.back(fmt.Sprintf("%v; installing the package again", ev.Crippled), Ask)
+		c.repairing = ev.Crippled.Error()
+		return c.back(c.repairing+"; installing the package again", Ask)
 	}
 	return c, Ask
 }
@@ -348,14 +350,15 @@ func (c Cycle) restored(ev Restored, now time.Time) (Cycle, Action) {
 	case ev.Err == nil:
 		c.Pending, c.Drift = nil, nil
 		if c.repairing != "" {
-			c.Waiting = nil
-			c.Outcome.Why += " (the package was installed again: " + c.repairing + ")"
+			c.Waiting, c.Repaired = nil, &Repair{What: c.repairing, At: now}
+			c.repaired, c.repairing = c.repairing, ""
 		}
 	case c.revertible:
 		return c.back(fmt.Sprintf("rolling back failed (%v); installing the previous package again", ev.Err), End)
 	default:
 		if c.repairing != "" {
 			c.wait(c.Installed.Package, ev.Err, now)
+			c.repairing = ""
 		}
 		c.fail(cmp.Or(c.failed, CodeHost), ev.Err)
 	}
@@ -368,6 +371,9 @@ func (c Cycle) Conclude(now time.Time, policy *schema.Policy, target, got schema
 	if c.behind != "" && c.Outcome.State != schema.StateFailed && c.Outcome.Code != CodeInstalled {
 		c.Outcome = Outcome{State: schema.StateHeld, Code: CodeSiteBehind,
 			Why: c.behind + "; by the metadata on this host: " + c.Outcome.Why}
+	}
+	if c.repaired != "" && c.Outcome.Code == schema.CodeCurrent {
+		c.Outcome.Why += " (the package was installed again: " + c.repaired + ")"
 	}
 	c.Outcome.Target, c.Outcome.Downloaded = target, got
 	if c.Outcome.Target.IsZero() {

@@ -174,7 +174,7 @@ func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
 		"drift is repaired": {
 			state: one, events: []Event{drifted, rest(schema.CodeCurrent, 1), Restored{}},
 			want: "observe ask return end", code: schema.CodeCurrent,
-			check: func(c Cycle) bool { return c.Drift == nil && strings.Contains(c.Outcome.Why, "has version 0") },
+			check: func(c Cycle) bool { return c.Drift == nil && strings.HasSuffix(c.Repaired.What, "has version 0") },
 		},
 		"drift is left alone by rule": {
 			opts: Options{Leave: true}, state: one, events: []Event{drifted, rest(schema.CodeCurrent, 1)},

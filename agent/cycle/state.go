@@ -18,7 +18,8 @@ type State struct {
 	Pending    *Pending   `json:"pending,omitempty"`
 	Failed     []Failure  `json:"failed,omitempty"` // releases that failed here or were rolled back manually
 	Waiting    *Waiting   `json:"waiting,omitempty"`
-	Drift      *Drift     `json:"drift,omitempty"` // how what is there differs from Installed; nil: it does not
+	Drift      *Drift     `json:"drift,omitempty"`    // how what is there differs from Installed; nil: it does not
+	Repaired   *Repair    `json:"repaired,omitempty"` // the last time that the package was installed again for that
 	Withheld   *Withheld  `json:"withheld,omitempty"`
 	LastUpdate time.Time  `json:"lastUpdate,omitzero"`
 	Last       Outcome    `json:"last,omitzero"`
@@ -69,6 +70,12 @@ func (d *Drift) String() string {
 		parts = append(parts, files)
 	}
 	return strings.Join(parts, "; ")
+}
+
+// Repair is a package that was installed again, and why.
+type Repair struct {
+	What string    `json:"what"`
+	At   time.Time `json:"at"`
 }
 
 // Waiting is a package that the host itself stopped in the middle, and which is tried again by itself.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/schema"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
 )
@@ -72,14 +73,15 @@ func (s *System) dpkg(ctx context.Context, args ...string) ([]byte, error) {
 }
 
 // dpkgStatus is what dpkg's database says of a package; empty if it knows none.
-func (s *System) dpkgStatus(ctx context.Context, name string) (status, version string) {
+func (s *System) dpkgStatus(ctx context.Context, name string) (status, version string, err error) {
 	out, err := s.command(ctx, nil, "dpkg-query", "--admindir="+s.path(dpkgDir), "--show",
 		"--showformat=${db:Status-Status} ${Version}", name)
-	if err != nil {
-		return "", ""
+	var ended *exec.ExitError
+	if errors.As(err, &ended) && ended.ExitCode() == 1 {
+		return "", "", nil
 	}
 	status, version, _ = strings.Cut(strings.TrimSpace(string(out)), " ")
-	return status, version
+	return status, version, err
 }
 
 // ownScript finds what dpkg says when a script of the new package has failed: of its exit status, not of a signal,
@@ -90,7 +92,7 @@ var ownScript = regexp.MustCompile(`(new|installed) (\S+) package (pre|post)-ins
 // dpkgFailed says what a failure of dpkg means for the package. What dpkg says of this package decides, not its exit
 // code: another package's trigger may have failed.
 func (s *System) dpkgFailed(ctx context.Context, p Package, out []byte, err error) error {
-	status, version := s.dpkgStatus(context.WithoutCancel(ctx), p.Name)
+	status, version, _ := s.dpkgStatus(context.WithoutCancel(ctx), p.Name)
 	if status == "installed" && version == p.Version &&
 		bytes.Contains(out, fmt.Appendf(nil, "Setting up %s (%s)", p.Name, p.Version)) {
 		s.warn("dpkg failed, but not with the package of the fleet, which is installed", "error", err,
@@ -280,3 +282,33 @@ func debRelation(s string) (name, op, version string) {
 	version = strings.TrimLeft(rest, "<=>")
 	return name, rest[:len(rest)-len(version)], strings.TrimSpace(version)
 }
+
+func (dpkg) format() schema.Format { return schema.Deb }
+
+func (dpkg) usable() error { return needsProgram("dpkg", "deb") }
+
+func (m dpkg) owns(ctx context.Context, p Package) error {
+	_, err := m.rpm(ctx, "--query", "--file", program)
+	return foreignOwner(err == nil, p.Format, schema.Rpm)
+}
+
+func (m dpkg) install(ctx context.Context, p Package, _ *os.File) (Revert, error) {
+	return nil, m.installDeb(ctx, p)
+}
+
+func (m dpkg) version(ctx context.Context, p Package) (string, error) {
+	status, version, err := m.dpkgStatus(ctx, p.Name)
+	switch status {
+	case "installed", "triggers-pending", "triggers-awaited":
+		return version, err
+	case "", "not-installed", "config-files":
+		return "", err
+	}
+	return fmt.Sprintf("%s (%s)", version, status), err
+}
+
+func (m dpkg) witnesses(p Package) []string {
+	return []string{m.path(dpkgDir + "/info/" + p.Name + ".list")}
+}
+
+func (m dpkg) locate() func(string) string { return m.path }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"bakehouse/agent/install/listing"
 	"bakehouse/agent/install/ready"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -36,6 +37,7 @@ type Package struct {
 	Version string
 	Recipe  schema.RecipeID
 	Format  schema.Format
+	Files   listing.List // its contents; nil: not known yet
 }
 
 // Revert takes an installation back. It can be called once.
@@ -53,34 +55,77 @@ func (s *System) root() string {
 
 func (s *System) sandboxed() bool { return s.root() != "/" }
 
+// manager is what puts packages of one format on the host, and knows which are there.
+type manager interface {
+	format() schema.Format
+	// usable says what is missing here to install packages of the format.
+	usable() error
+	// owns refuses where another manager installed what this one would write over.
+	owns(ctx context.Context, p Package) error
+	// install puts on p, whose bytes f are.
+	install(ctx context.Context, p Package, f *os.File) (Revert, error)
+	// version is that of the package that is installed whole; "" if there is none. It need not be of this updater.
+	version(ctx context.Context, p Package) (string, error)
+	// witnesses are files of which one changes whenever version may.
+	witnesses(p Package) []string
+	// locate finds a file of the installed package by its path; "" if it is gone.
+	locate() func(path string) string
+}
+
+// managers are those of a system, in no particular order.
+func (s *System) managers() []manager { return []manager{dpkg{s}, rpm{s}, svr4{s}, versions{s}} }
+
+func (s *System) manager(f schema.Format) (manager, error) {
+	for _, m := range s.managers() {
+		if m.format() == f {
+			return m, nil
+		}
+	}
+	return nil, fmt.Errorf("unknown package format %.40q", f)
+}
+
+type (
+	dpkg     struct{ *System }
+	rpm      struct{ *System }
+	svr4     struct{ *System } // Solaris' package tools
+	versions struct{ *System } // directories of versions, for a tgz
+)
+
+func needsProgram(name, format string) error {
+	if _, err := exec.LookPath(name); err != nil {
+		return fault.Hint(fmt.Errorf("the package's format is %s, but this host has no %s", format, name),
+			"set format: \"tgz\" for this host in the fleet's repo")
+	}
+	return nil
+}
+
+func foreignOwner(is bool, f, other schema.Format) error {
+	if !is { // it is not there, or knows nothing of the file
+		return nil
+	}
+	return fault.Hint(fmt.Errorf("the package is a %s, but %s on this host came from a %s", f, program, other),
+		"set format: %q for this host in the fleet's repo, or remove that package and install the %s manually", other, f)
+}
+
 // CanInstall says what is missing to install packages of a format here, if anything.
 func (s *System) CanInstall(f schema.Format) error {
 	if p := (schema.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}); f.Valid() && !slices.Contains(p.Formats(), f) {
 		return fmt.Errorf("the package is a %s, which is not supported on %s", f, p)
 	}
-	switch f {
-	case schema.Tgz:
-		return nil
-	case schema.Pkg:
-		if _, err := exec.LookPath("pkgadd"); err != nil {
-			return fault.Hint(errors.New("the package is a pkg, but this host has no pkgadd"),
-				"set format: \"tgz\" for this host in the fleet's repo")
-		}
-		return nil
-	case schema.Deb:
-		if _, err := exec.LookPath("dpkg"); err != nil {
-			return fault.Hint(errors.New("the package is a deb, but this host has no dpkg"),
-				"set format: \"tgz\" for this host in the fleet's repo")
-		}
-		return nil
-	case schema.Rpm:
-		if _, err := exec.LookPath("rpm"); err != nil {
-			return fault.Hint(errors.New("the package is an rpm, but this host has no rpm"),
-				"set format: \"tgz\" for this host in the fleet's repo")
-		}
-		return nil
+	m, err := s.manager(f)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("unknown package format %.40q", f)
+	return m.usable()
+}
+
+// Contents lists the files of a staged package; nothing where that cannot be known.
+func (s *System) Contents(ctx context.Context, p Package) (listing.List, error) {
+	l, err := listing.Read(ctx, p.File, p.Format, s.listing)
+	if err != nil {
+		return nil, fmt.Errorf("looking at what the package holds: %w", err)
+	}
+	return l, nil
 }
 
 // Provides says what this host lacks of what a package needs, if anything.
@@ -105,7 +150,11 @@ func (s *System) Install(ctx context.Context, p Package) (Revert, error) {
 	if err := s.CanInstall(p.Format); err != nil {
 		return nil, err
 	}
-	if err := s.checkOwner(ctx, p); err != nil {
+	m, err := s.manager(p.Format)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.owns(ctx, p); err != nil {
 		return nil, err
 	}
 	f, err := openVerified(p)
@@ -117,45 +166,19 @@ func (s *System) Install(ctx context.Context, p Package) (Revert, error) {
 	if p.Format == schema.Deb {
 		host.Scripts = dpkgDir + "/tmp.ci"
 	}
-	if err := host.Check(ctx, p.File, p.Format); err != nil {
+	if p.Files == nil {
+		if p.Files, err = s.Contents(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	if err := host.Check(p.Files, p.Format); err != nil {
 		return nil, err
 	}
-	switch p.Format {
-	case schema.Deb:
-		return nil, s.installDeb(ctx, p)
-	case schema.Rpm:
-		return nil, s.installRpm(ctx, p, lockWait)
-	case schema.Pkg:
-		return nil, s.installPkg(ctx, p)
-	}
-	return s.installVersion(ctx, p, f)
+	return m.install(ctx, p, f)
 }
 
 // program is where packages have the updater.
 var program = schema.ProgramFile(runtime.GOOS)
-
-// checkOwner refuses to let one package manager write over what another one installed. Which of them is on the host says
-// little: Debian has an rpm too.
-func (s *System) checkOwner(ctx context.Context, p Package) error {
-	f := p.Format
-	var other schema.Format
-	var err error
-	switch f {
-	case schema.Deb:
-		other = schema.Rpm
-		_, err = s.rpm(ctx, "--query", "--file", program)
-	case schema.Rpm:
-		other = schema.Deb
-		_, err = s.command(ctx, nil, "dpkg-query", "--admindir="+s.path(dpkgDir), "--search", program)
-	default: // links are never made over the files of others
-		return s.checkPkgOwner(ctx, p)
-	}
-	if err != nil { // it is not there, or knows nothing of the file
-		return nil
-	}
-	return fault.Hint(fmt.Errorf("the package is a %s, but %s on this host came from a %s", f, program, other),
-		"set format: %q for this host in the fleet's repo, or remove that package and install the %s manually", other, f)
-}
 
 // openVerified digests the staged file at the last moment and returns it rewound.
 func openVerified(p Package) (*os.File, error) {

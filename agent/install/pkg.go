@@ -130,3 +130,24 @@ func pkgReason(out []byte) string {
 	}
 	return lines[len(lines)-1]
 }
+
+func (svr4) format() schema.Format { return schema.Pkg }
+
+func (svr4) usable() error { return needsProgram("pkgadd", "pkg") }
+
+func (m svr4) owns(ctx context.Context, p Package) error { return m.checkPkgOwner(ctx, p) }
+
+func (m svr4) install(ctx context.Context, p Package, _ *os.File) (Revert, error) {
+	return nil, m.installPkg(ctx, p)
+}
+
+func (m svr4) version(ctx context.Context, p Package) (string, error) {
+	out, err := m.pkgTool(ctx, "pkgparam", p.Name, "VERSION")
+	return strings.TrimSpace(string(out)), err
+}
+
+func (m svr4) witnesses(p Package) []string {
+	return []string{m.path("/var/sadm/pkg/" + p.Name + "/pkginfo")}
+}
+
+func (m svr4) locate() func(string) string { return m.path }

@@ -95,7 +95,7 @@ func TestAPackageIsNotPutOverAnotherOnesFiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := &System{Root: t.TempDir()}
 			solarisTools(t, s, map[string]string{"pkgchk": fmt.Sprintf(of, c.owner)})
-			err := s.checkOwner(t.Context(), stage(t, c.format, nil))
+			err := s.checkPkgOwner(t.Context(), stage(t, c.format, nil))
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("%v, want %q", err, c.want)
 			}

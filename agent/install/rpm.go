@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
+	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
 
@@ -148,3 +151,37 @@ func rpmReason(out []byte) string {
 	}
 	return lines[len(lines)-1]
 }
+
+func (rpm) format() schema.Format { return schema.Rpm }
+
+func (rpm) usable() error { return needsProgram("rpm", "rpm") }
+
+func (m rpm) owns(ctx context.Context, p Package) error {
+	_, err := m.command(ctx, nil, "dpkg-query", "--admindir="+m.path(dpkgDir), "--search", program)
+	return foreignOwner(err == nil, p.Format, schema.Deb)
+}
+
+func (m rpm) install(ctx context.Context, p Package, _ *os.File) (Revert, error) {
+	return nil, m.installRpm(ctx, p, lockWait)
+}
+
+func (m rpm) version(ctx context.Context, p Package) (string, error) {
+	out, err := m.rpm(ctx, "--query", "--queryformat", "%{VERSION}-%{RELEASE}\n", p.Name)
+	var ended *exec.ExitError
+	if errors.As(err, &ended) && strings.Contains(string(out), "is not installed") {
+		return "", nil
+	}
+	return strings.Join(strings.Fields(string(out)), " and "), err
+}
+
+// The database's files, of each of its kinds.
+func (m rpm) witnesses(Package) (all []string) {
+	for _, dir := range []string{"/var/lib/rpm", "/usr/lib/sysimage/rpm"} {
+		for _, name := range []string{"rpmdb.sqlite", "rpmdb.sqlite-wal", "Packages", "Packages.db"} {
+			all = append(all, m.path(dir+"/"+name))
+		}
+	}
+	return all
+}
+
+func (m rpm) locate() func(string) string { return m.path }

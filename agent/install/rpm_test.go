@@ -20,8 +20,8 @@ func rpmSystem(t *testing.T) *System {
 	return &System{Root: installtest.RpmRoot(t, nil, "cat", "rm", "kill")}
 }
 
-// rpm builds a package with rpmbuild. Scripts are by section, such as "%pre".
-func rpm(t *testing.T, name, version, tags string, files map[string]string, scripts map[string]string) Package {
+// buildRpm builds a package with rpmbuild. Scripts are by section, such as "%pre".
+func buildRpm(t *testing.T, name, version, tags string, files map[string]string, scripts map[string]string) Package {
 	t.Helper()
 	var spec strings.Builder
 	fmt.Fprintf(&spec, "Name: %s\nVersion: %s\nRelease: 1\nSummary: test\nLicense: none\nBuildArch: "+
@@ -67,7 +67,7 @@ func TestAnRpmIsInstalledUpgradedAndDowngradedByRpmInASandbox(t *testing.T) {
 	t.Parallel()
 	s := rpmSystem(t)
 	one, two := map[string]string{"/etc/acme": "one", "/usr/lib/acme/old": "x"}, map[string]string{"/etc/acme": "two"}
-	p1, p2 := rpm(t, "acme-agent", "1", "", one, nil), rpm(t, "acme-agent", "2", "", two, nil)
+	p1, p2 := buildRpm(t, "acme-agent", "1", "", one, nil), buildRpm(t, "acme-agent", "2", "", two, nil)
 	for _, step := range []struct {
 		p    Package
 		want map[string]string
@@ -84,7 +84,7 @@ func TestAnRpmThatFailsSaysWhyInOneLineAndThePreviousOneMendsIt(t *testing.T) {
 	s := rpmSystem(t)
 	one := map[string]string{"/etc/acme": "one", "/usr/lib/acme/data": "one"}
 	two := map[string]string{"/etc/acme": "two", "/usr/lib/acme/data": "two"}
-	good := rpm(t, "acme-agent", "1", "", one, nil)
+	good := buildRpm(t, "acme-agent", "1", "", one, nil)
 	for name, c := range map[string]struct {
 		tags, section, script, want string
 		touched                     bool
@@ -107,7 +107,7 @@ func TestAnRpmThatFailsSaysWhyInOneLineAndThePreviousOneMendsIt(t *testing.T) {
 			if _, err := s.Install(t.Context(), good); err != nil {
 				t.Fatalf("%v: %s", err, fault.HintOf(err))
 			}
-			bad := rpm(t, "acme-agent", "2", c.tags, two, map[string]string{c.section: c.script})
+			bad := buildRpm(t, "acme-agent", "2", c.tags, two, map[string]string{c.section: c.script})
 			_, err := s.Install(t.Context(), bad)
 			if err == nil || Touched(err) != c.touched {
 				t.Fatalf("error %v, touched: %v", err, Touched(err))
@@ -129,7 +129,7 @@ func TestAnRpmThatFailsSaysWhyInOneLineAndThePreviousOneMendsIt(t *testing.T) {
 func TestAChangedFileBelowEtcIsNoReasonToGoBack(t *testing.T) {
 	t.Parallel()
 	s := rpmSystem(t)
-	p := rpm(t, "acme-agent", "1", "", map[string]string{"/etc/acme": "one", "/usr/lib/acme": "x"},
+	p := buildRpm(t, "acme-agent", "1", "", map[string]string{"/etc/acme": "one", "/usr/lib/acme": "x"},
 		map[string]string{"%post": "echo more >>/etc/acme; /bin/busybox chmod 600 /usr/lib/acme"})
 	if _, err := s.Install(t.Context(), p); err != nil {
 		t.Fatalf("%v: %s", err, fault.HintOf(err))
@@ -149,7 +149,7 @@ func TestAnRpmRunThatIsKilledConverges(t *testing.T) {
 		kill[section] = fmt.Sprintf(`if [ "$(cat /kill 2>/dev/null)" = "%%%s" ]; then rm /kill; kill -9 $PPID; exit 1; fi`,
 			section)
 	}
-	p1, p2 := rpm(t, "acme-agent", "1", "", one, kill), rpm(t, "acme-agent", "2", "", two, kill)
+	p1, p2 := buildRpm(t, "acme-agent", "1", "", one, kill), buildRpm(t, "acme-agent", "2", "", two, kill)
 	s := rpmSystem(t)
 	for section := range kill {
 		for name, next := range map[string]struct {
@@ -194,7 +194,7 @@ func TestAHeldRpmLockIsWaitedForAndNamed(t *testing.T) {
 	if _, err := os.Stat(lock); err != nil {
 		t.Fatal(err)
 	}
-	p := rpm(t, "acme-agent", "1", "", map[string]string{"/etc/acme": "one"}, nil)
+	p := buildRpm(t, "acme-agent", "1", "", map[string]string{"/etc/acme": "one"}, nil)
 	_, release := holdFile(t, lock)
 	err = s.installRpm(t.Context(), p, time.Millisecond)
 	if err == nil || Touched(err) || !strings.Contains(err.Error(),
@@ -222,7 +222,7 @@ func TestNoPackageManagerWritesOverWhatAnotherInstalled(t *testing.T) {
 	t.Parallel()
 	s := rpmSystem(t)
 	files := map[string]string{program: "x"}
-	asRpm, asDeb := rpm(t, "acme-agent", "1", "", files, nil), deb(t, "1", files, nil)
+	asRpm, asDeb := buildRpm(t, "acme-agent", "1", "", files, nil), deb(t, "1", files, nil)
 	for _, order := range [][]Package{{asRpm, asDeb}, {asDeb, asRpm}} {
 		s := s
 		if order[0].Format == schema.Deb {

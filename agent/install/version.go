@@ -301,3 +301,56 @@ func currentOf(base string) (string, error) {
 	}
 	return to, nil
 }
+
+func (versions) format() schema.Format { return schema.Tgz }
+
+func (versions) usable() error { return nil }
+
+// Links are never made over the files of others.
+func (m versions) owns(ctx context.Context, p Package) error { return m.checkPkgOwner(ctx, p) }
+
+func (m versions) install(ctx context.Context, p Package, f *os.File) (Revert, error) {
+	return m.installVersion(ctx, p, f)
+}
+
+// The version's directory says which package it is.
+func (m versions) version(_ context.Context, p Package) (string, error) {
+	t, err := m.openTree()
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	name := filepath.Base(t.current)
+	switch {
+	case t.current == "":
+		return "", nil
+	case name == p.versionName(), strings.HasPrefix(name, p.versionName()+"-"):
+		return p.Version, nil
+	}
+	return "in " + t.current, nil
+}
+
+func (m versions) witnesses(Package) []string {
+	return []string{m.path(schema.VersionDir + "/" + currentLink)}
+}
+
+// Where the package's link is not, the file is not, whatever lies there.
+func (m versions) locate() func(string) string {
+	t, err := m.openTree()
+	return func(path string) string {
+		if err != nil {
+			return ""
+		}
+		file := strings.TrimPrefix(path, "/")
+		link, target, err := t.place(file)
+		if err != nil {
+			return ""
+		}
+		if to, err := os.Readlink(link); err != nil || to != target {
+			return ""
+		}
+		return filepath.Join(t.base, currentLink, filepath.FromSlash(file))
+	}
+}

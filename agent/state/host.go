@@ -37,6 +37,9 @@ func (f Files) Fresh() *Host {
 	return h
 }
 
+// Reload reads the baked files again: an installation may have replaced them.
+func (h *Host) Reload() { h.Config, h.Anchor, h.Problem = h.files.baked() }
+
 // Save writes the host's Record.
 func (h *Host) Save() error { return h.files.Write(h.Record) }
 

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 	"time"
@@ -63,13 +64,16 @@ func (h *Host) Proxy() schema.Proxy { return proxy.value(h) }
 // Interval is the time between two updates.
 func (h *Host) Interval() time.Duration { return interval.value(h) }
 
+// LeavesDrift reports whether what differs from the installed package is reported and left alone.
+func (h *Host) LeavesDrift() bool { return drift.value(h) == schema.DriftReport }
+
 // PackageName is the name that packages must have; empty: any, for the first one.
 func (h *Host) PackageName() string { return packageName.value(h) }
 
 // table is every setting of a host, and which of its sources counts.
 var table = []interface{ row(h *Host) Setting }{
 	fleet, hostName, hostSecret, site, servers, fixed, certificates, interval, proxy, lastWay, anchor, keys, threshold,
-	packageName, programVersion, registeredAt,
+	drift, packageName, programVersion, registeredAt,
 }
 
 var (
@@ -144,6 +148,11 @@ var (
 		name:     "threshold",
 		baked:    config(func(c *schema.AgentConfig) int { return c.Threshold }),
 		standard: func() int { return 1 },
+	}
+	drift = setting[string]{
+		name:     "drift",
+		baked:    config(func(c *schema.AgentConfig) string { return cmp.Or(c.Drift, schema.DriftRepair) }),
+		standard: func() string { return schema.DriftRepair },
 	}
 	packageName = setting[string]{
 		name: "package name", baked: config(func(c *schema.AgentConfig) string { return c.Package }),

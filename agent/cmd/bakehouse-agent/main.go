@@ -115,10 +115,16 @@ func updateCommand(g *global) *cobra.Command {
 		Short: "Ask the server now and install what is due",
 		Long: `Ask the server now and install what is due.
 
+The installed package is looked at first. Where it is not as it was installed, since somebody put on another version, or
+changed or removed a file, it is installed again from what this host keeps; a copy of each changed file is kept in
+/var/lib/bakehouse/edited. (With drift: "report" in the updater's rule, that is only said.)
+
 Prints one line with the result; with -v, also each step, on stderr.`,
 		Args: cobra.NoArgs,
 	}
 	c.Flags().BoolVar(&o.Retry, "retry", false, "also try releases that failed on this host")
+	c.Flags().BoolVar(&o.Verify, "verify", false, "digest each installed file, not only compare size, mode and time")
+	c.Flags().BoolVar(&o.Force, "force", false, "install the package again even if nothing is wrong with it")
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		a, err := g.agent(c)

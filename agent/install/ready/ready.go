@@ -4,29 +4,16 @@
 package ready
 
 import (
-	"archive/tar"
-	"compress/gzip"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
-	"strconv"
-	"strings"
 
+	"bakehouse/agent/install/listing"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
-
-// packed is a file that a package puts on the host.
-type packed struct {
-	path    string // absolute
-	size    int64
-	program bool // may be executed
-}
 
 // reserve is left free on a disk that we write to, in bytes.
 const reserve = 16 << 20
@@ -40,24 +27,21 @@ type Host struct {
 	Has  func(program string) bool // where packages' scripts look for programs
 }
 
-// Check returns an error if the host cannot take the staged package.
-func (h Host) Check(ctx context.Context, file string, format schema.Format) error {
-	files, err := h.contents(ctx, file, format)
-	if err != nil {
-		return fmt.Errorf("looking at what the package holds: %w", err)
-	}
+// Check returns an error if the host cannot take a package with those files.
+func (h Host) Check(files listing.List, format schema.Format) error {
 	look := survey{h.Path, map[string]*mounted{}, map[uint64]*place{}}
 	if h.Scripts != "" {
-		files = append(files, packed{path.Join(h.Scripts, "preinst"), 1 << 20, true})
+		files = append(files[:len(files):len(files)],
+			listing.File{Path: path.Join(h.Scripts, "preinst"), Size: 1 << 20, Mode: 0o755})
 	}
 	for _, f := range files {
 		if format == schema.Tgz { // all lies in a folder of the version, and paths on the host become links to it
-			if _, err := os.Lstat(h.Path(f.path)); err != nil {
-				if err := look.add(packed{path: f.path}); err != nil {
+			if _, err := os.Lstat(h.Path(f.Path)); err != nil {
+				if err := look.add(listing.File{Path: f.Path}); err != nil {
 					return err
 				}
 			}
-			f.path = path.Join(schema.VersionDir, "versions", f.path)
+			f.Path = path.Join(schema.VersionDir, "versions", f.Path)
 		}
 		if err := look.add(f); err != nil {
 			return err
@@ -99,8 +83,8 @@ func (p *place) room() error {
 }
 
 // add counts a file where it will be.
-func (s *survey) add(f packed) error {
-	folder := path.Dir(f.path)
+func (s *survey) add(f listing.File) error {
+	folder := path.Dir(f.Path)
 	dir := Existing(s.path(folder))
 	fsys, known := s.folder[folder]
 	if !known {
@@ -117,107 +101,17 @@ func (s *survey) add(f packed) error {
 	switch {
 	case fsys.readOnly:
 		return fault.Hint(fmt.Errorf("the file system of %s is mounted read-only", dir), mend)
-	case f.program && fsys.noexec:
-		return fault.Hint(fmt.Errorf("the file system of %s is mounted noexec, and %s is a program", dir, f.path), mend)
+	case f.Mode&0o111 != 0 && fsys.noexec:
+		return fault.Hint(fmt.Errorf("the file system of %s is mounted noexec, and %s is a program", dir, f.Path), mend)
 	}
 	on := s.places[fsys.device]
 	if on == nil {
 		on = &place{dir: dir, free: fsys.free, inodes: fsys.inodes}
 		s.places[fsys.device] = on
 	}
-	on.bytes += f.size
+	on.bytes += f.Size
 	on.number++
 	return nil
-}
-
-// contents lists the files of a staged package.
-func (h Host) contents(ctx context.Context, file string, format schema.Format) ([]packed, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	switch format {
-	case schema.Tgz:
-		return tarEntries(f)
-	case schema.Deb:
-		data, err := debData(f)
-		if err != nil || data == nil {
-			return nil, err
-		}
-		return tarEntries(data)
-	case schema.Rpm:
-		return h.rpmEntries(ctx, file)
-	}
-	return nil, nil
-}
-
-func tarEntries(r io.Reader) (files []packed, err error) {
-	z, err := gzip.NewReader(r)
-	if err != nil {
-		return nil, err
-	}
-	t := tar.NewReader(io.LimitReader(z, schema.MaxPackage))
-	for {
-		h, err := t.Next()
-		switch {
-		case err == io.EOF:
-			return files, nil
-		case err != nil:
-			return nil, err
-		case h.Typeflag == tar.TypeReg:
-			files = append(files, packed{path.Join("/", h.Name), h.Size, h.FileInfo().Mode()&0o111 != 0})
-		}
-	}
-}
-
-// debData is data.tar.gz of a deb, or nil if that is packed otherwise, as ours never is. A deb is an ar archive: a
-// line, and members behind headers of 60 bytes, padded to even sizes.
-func debData(r io.Reader) (io.Reader, error) {
-	head := make([]byte, 60)
-	if _, err := io.ReadFull(r, head[:8]); err != nil {
-		return nil, err
-	}
-	for {
-		if _, err := io.ReadFull(r, head); err != nil {
-			return nil, fmt.Errorf("data.tar.gz: %w", err)
-		}
-		size, err := strconv.ParseInt(strings.TrimSpace(string(head[48:58])), 10, 64)
-		if err != nil || size < 0 {
-			return nil, errors.New("a member of the deb has no size")
-		}
-		switch name := string(head[:16]); {
-		case strings.HasPrefix(name, "data.tar.gz"):
-			return io.LimitReader(r, size), nil
-		case strings.HasPrefix(name, "data.tar"):
-			return nil, nil
-		}
-		if _, err := io.CopyN(io.Discard, r, size+size&1); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// rpmEntries asks rpm, whose format's header has the list.
-func (h Host) rpmEntries(ctx context.Context, file string) (files []packed, err error) {
-	out, err := h.List(ctx, "rpm", "--query", "--package", "--nosignature", "--queryformat",
-		"[%{FILEMODES} %{FILESIZES} %{FILENAMES}\n]", file)
-	if err != nil {
-		return nil, err
-	}
-	for line := range strings.Lines(string(out)) {
-		mode, rest, _ := strings.Cut(strings.TrimRight(line, "\n"), " ")
-		size, name, _ := strings.Cut(rest, " ")
-		m, merr := strconv.ParseUint(mode, 10, 16)
-		n, serr := strconv.ParseInt(size, 10, 64)
-		if merr != nil || serr != nil || !filepath.IsAbs(name) {
-			return nil, fmt.Errorf("rpm lists %.80q", line)
-		}
-		if m&0o170000 == 0o100000 { // a regular file
-			files = append(files, packed{name, n, fs.FileMode(m)&0o111 != 0})
-		}
-	}
-	return files, nil
 }
 
 // Space returns an error unless dir's file system has room for n bytes.

@@ -25,6 +25,7 @@ type Spec struct {
 	Shared  map[string]string // in one segment
 	Own     map[string]string // literal
 	Config  bool              // add the baked settings and the anchor
+	Change  func(*schema.AgentConfig)
 	Health  []schema.HealthCheck
 }
 
@@ -39,7 +40,7 @@ func (f *Fleet) Pack(s Spec) *trusttest.Package {
 		own = map[string]string{}
 	}
 	if s.Config {
-		own[schema.ConfigFile], own[schema.AnchorFile] = string(f.Config(nil)), string(f.Anchor)
+		own[schema.ConfigFile], own[schema.AnchorFile] = string(f.Config(s.Change)), string(f.Anchor)
 	}
 	if s.Health != nil {
 		b, err := json.Marshal(s.Health)

@@ -1,0 +1,140 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"bakehouse/agent/cycle"
+	"bakehouse/agent/install"
+	"bakehouse/agent/install/listing"
+	"bakehouse/agent/state"
+	"bakehouse/agent/wire"
+	"bakehouse/schema/durable"
+)
+
+const (
+	filesSuffix = ".files" // of a package's record of files, beside its manifest
+	editedDir   = "edited" // copies of files that a repair replaced, one each, by their paths
+	maxFiles    = 64 << 20 // bytes of a record of files
+	maxEdited   = 16 << 20 // bytes of a file that is kept
+	maxNamed    = 5        // files that are named where they differ
+)
+
+// observe is what is there of the package that was accepted. What cannot be found out is no difference: an update has
+// other things to do.
+func (u *update) observe(ctx context.Context, digest bool) cycle.Observed {
+	var o cycle.Observed
+	i := u.host.Installed
+	if i == nil {
+		return o
+	}
+	_, _, _, o.Crippled = u.host.Trusted()
+	if u.host.Pending != nil {
+		return o // it is half done, and known to be
+	}
+	record := u.filesOf(i)
+	seen, err := u.system().Look(ctx, packageOf(i), record, digest)
+	if err != nil {
+		u.say("%v", err)
+		return o
+	}
+	if seen.Learnt {
+		if err := u.keepFiles(i, record); err != nil {
+			u.say("%v", err)
+		}
+	}
+	if seen.Version == "" && len(seen.Differ) == 0 {
+		return o
+	}
+	u.differ = seen.Differ
+	o.Drift = &cycle.Drift{Version: wire.Printable(seen.Version), Number: len(seen.Differ)}
+	for _, d := range seen.Differ[:min(len(seen.Differ), maxNamed)] {
+		o.Drift.Files = append(o.Drift.Files, wire.Printable(d.String()))
+	}
+	u.say("the installed package is not as it was accepted: %s", o.Drift)
+	return o
+}
+
+func packageOf(i *cycle.Installed) install.Package {
+	return install.Package{SHA256: i.Package, Name: i.Name, Version: i.Version, Recipe: i.Recipe, Format: i.Format}
+}
+
+// filesOf is the record of an installed package's files; an empty one if there is none, or it is damaged.
+func (a *Agent) filesOf(i *cycle.Installed) *listing.Record {
+	b, err := state.ReadFile(a.files.Stored(packagesDir, i.Package.Hex()+filesSuffix), maxFiles)
+	if err == nil && b != nil {
+		if r, err := listing.Decode(b); err == nil {
+			return r
+		}
+	}
+	return &listing.Record{}
+}
+
+func (a *Agent) keepFiles(i *cycle.Installed, r *listing.Record) error {
+	name := a.files.Stored(packagesDir, i.Package.Hex()+filesSuffix)
+	if err := durable.WriteFile(name, r.Encode(), 0o600); err != nil {
+		return fmt.Errorf("record of the package's files: %w", err)
+	}
+	return nil
+}
+
+// settle records what the package that was just installed put on the host.
+func (a *Agent) settle(i *cycle.Installed, files listing.List) {
+	if len(files) == 0 {
+		return
+	}
+	r := &listing.Record{Files: files}
+	a.system().Settle(packageOf(i), r)
+	if err := a.keepFiles(i, r); err != nil {
+		a.say("%v", err)
+	}
+}
+
+// keepEdits copies what somebody changed in the package's files to where nobody but root reads it, before it is
+// replaced: one copy of each. A file in the place of a version's link is then removed, as no link is made over a file.
+func (u *update) keepEdits(i *cycle.Installed) {
+	at := u.system().Locate(i.Format)
+	for _, d := range u.differ {
+		from, inTheWay := at(d.Path), false
+		if from == "" {
+			from, inTheWay = u.files.Path(d.Path), true
+		}
+		fi, err := os.Lstat(from)
+		if err != nil || !fi.Mode().IsRegular() || fi.Size() > maxEdited {
+			continue
+		}
+		to := u.files.Stored(editedDir, d.Path)
+		if err := keepCopy(from, to); err != nil {
+			u.warn("%s is replaced, and could not be kept: %v", d.Path, err)
+			continue
+		}
+		u.warn("%s is replaced; what it was is in %s", d.Path, to)
+		if inTheWay {
+			if err := durable.Remove(from); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				u.say("%v", err)
+			}
+		}
+	}
+	u.differ = nil
+}
+
+func keepCopy(from, to string) error {
+	f, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxEdited))
+	if err != nil {
+		return err
+	}
+	if err := durable.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return err
+	}
+	return durable.WriteFile(to, b, 0o600)
+}
