@@ -20,8 +20,8 @@ func (h *host) unpack(p *trusttest.Package) {
 	sys := *h.system()
 	sys.Root = other
 	m := p.Manifest
-	if _, err := sys.Install(h.t.Context(), install.Package{File: file(h.t, p.Bytes), SHA256: m.SHA256, Size: m.Size, Name: m.Name,
-		Version: m.Version, Recipe: m.Recipe, Format: m.Format}); err != nil {
+	if _, err := sys.Install(h.t.Context(), install.Package{File: file(h.t, p.Bytes), SHA256: m.SHA256, Size: m.Size,
+		Name: m.Name, Version: m.Version, Recipe: m.Recipe, Format: m.Format}); err != nil {
 		h.t.Fatal(err)
 	}
 	files, err := sys.Current()
@@ -81,7 +81,8 @@ func TestAHostThatWasUnpackedByHandKeepsThatIfItsFirstUpdateIsUnhealthy(t *testi
 	h.unpack(version(f, "by hand"))
 	sick := spec("sick")
 	sick.Own["/usr/bin/agent"] = "#!/bin/sh\nexit 1\n"
-	sick.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"}, Within: schema.Duration(1)}}
+	sick.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"},
+		Within: schema.Duration(1)}}
 	f.Give("web01", f.Pack(sick))
 	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeUnhealthy {
 		t.Fatalf("update ended with %v: %s", err, r)

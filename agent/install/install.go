@@ -104,7 +104,8 @@ func foreignOwner(is bool, f, other schema.Format) error {
 		return nil
 	}
 	return fault.Hint(fmt.Errorf("the package is a %s, but %s on this host came from a %s", f, program, other),
-		"set format: %q for this host in the fleet's repo, or remove that package and install the %s manually", other, f)
+		"set format: %q for this host in the fleet's repo, or remove that package and install the %s manually", other,
+		f)
 }
 
 // CanInstall says what is missing to install packages of a format here, if anything.
