@@ -118,7 +118,12 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 	if err != nil {
 		return nil, err
 	}
-	s.Registration = next
+	// What the host knew of ways is of its registration before, which may have been with another fleet.
+	s.Registration, s.Site, s.Worked = next, nil, nil
+	known := a.held(s, boot)
+	if known != nil {
+		s.Learn(known.Policy())
+	}
 	certificates := s.Certificates()
 	conf := wire.Config{Server: next.Server, Certificates: certificates, Proxy: s.Proxy(), Program: a.program(),
 		User: o.User, Now: a.opts.Now, Stall: a.opts.Stall,
@@ -138,13 +143,17 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 		return nil, fault.Hint(errors.New("the password is empty"),
 			"set it with --password-file, --password-fd or BAKEHOUSE_PASSWORD, or enter it on the terminal")
 	}
-	c, err := wire.New(conf)
-	if err != nil {
-		return nil, err
+	request := schema.RegisterRequest{
+		Host: o.Host, Platform: a.platform, Agent: a.opts.Version, Replace: o.Force}
+	answer, err := registerAt(ctx, conf, request)
+	if known != nil && errors.Is(err, wire.ErrCertificate) {
+		doubted := state.Way{Server: conf.Server, Proxy: conf.Proxy}
+		find := &search{Agent: a, host: s, trust: known, doubted: []state.Way{doubted}}
+		if find.adopt(ctx) {
+			conf.Certificates = s.Certificates()
+			answer, err = registerAt(ctx, conf, request)
+		}
 	}
-	defer c.Close()
-	answer, err := c.Register(ctx, schema.RegisterRequest{
-		Host: o.Host, Platform: a.platform, Agent: a.opts.Version, Replace: o.Force})
 	if err != nil {
 		return nil, explainRegister(err, o)
 	}
@@ -164,10 +173,34 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 	return &Registered{Host: next.Host, Server: next.Server, Site: next.Site}, nil
 }
 
+// registerAt asks one server for a host's secret.
+func registerAt(ctx context.Context, conf wire.Config, r schema.RegisterRequest) (*schema.RegisterAnswer, error) {
+	c, err := wire.New(conf)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return c.Register(ctx, r)
+}
+
+// held is what the host has verified of its fleet before; nil if it has no package, or if registration brings another
+// anchor: then nothing of that is touched before it has succeeded.
+func (a *Agent) held(s *state.Host, boot *state.Bootstrap) *trust.Client {
+	anchor, _, _, err := s.Trusted()
+	if err != nil || boot != nil {
+		return nil
+	}
+	tc, err := trust.Open(a.files.Stored(trustDir), anchor, a.opts.Now)
+	if err != nil {
+		return nil // the next update says why
+	}
+	return tc
+}
+
 // explainRegister says what to do about the answers that a server gives to a registration.
 func explainRegister(err error, o RegisterOptions) error {
 	var status *wire.StatusError
-	if !errors.As(err, &status) {
+	if !errors.As(err, &status) || status.Foreign {
 		return err
 	}
 	server := fault.HintOf(err)
@@ -188,10 +221,6 @@ func explainRegister(err error, o RegisterOptions) error {
 	case http.StatusTooManyRequests:
 		return fault.Hint(errors.New("the server accepts no more attempts for now"),
 			"%s", cmp.Or(server, "wait a while and try again"))
-	case http.StatusBadRequest:
-		if server == "" && strings.HasPrefix(o.Server, "http:") {
-			return fault.Hint(err, "if the server uses TLS, its URL starts with https://")
-		}
 	}
 	return err
 }

@@ -698,3 +698,81 @@ func TestALostRecordHasTheWayOfTheBakedAndSignedSettings(t *testing.T) {
 		t.Errorf("%+v, %v", s.Site, s.Worked)
 	}
 }
+
+func TestRegistrationFindsANewAuthorityInSignedPolicyBeforeItSendsThePassword(t *testing.T) {
+	t.Parallel()
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	central(f, f.URL, f.CA)
+	f.Give("web01", settled(f, "one", nil))
+	h.update()
+	ca, cert := shown(t, f, "New CA")
+	central(f, f.URL, f.CA, ca)
+	f.Present(cert)
+	asked := false
+	f.Bend(func(_ http.ResponseWriter, r *http.Request) bool {
+		asked = asked || r.URL.Path == schema.RegisterPath
+		if _, _, with := r.BasicAuth(); with != asked {
+			t.Errorf("%s %s: with credentials: %v", r.Method, r.URL.Path, with)
+		}
+		return false
+	})
+	o := options(t, f, "web01")
+	o.Server, o.CA, o.Anchor, o.Keys, o.Force = "", "", "", nil, true
+	if _, err := h.Register(t.Context(), o); err != nil || !asked {
+		t.Fatalf("%v (%s)", err, fault.HintOf(err))
+	}
+	h.recovers(f, "one")
+	// An interceptor gets nothing by it: no password, and no registration.
+	_, thief := shown(t, f, "Interceptor")
+	f.Present(thief)
+	f.Bend(func(_ http.ResponseWriter, r *http.Request) bool {
+		if _, _, with := r.BasicAuth(); with {
+			t.Errorf("%s %s: with credentials", r.Method, r.URL.Path)
+		}
+		return false
+	})
+	if _, err := h.Register(t.Context(), o); err == nil || !strings.Contains(err.Error(), "unknown authority") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestRegistrationWithAnotherFleetForgetsTheWaysOfTheOneBefore(t *testing.T) {
+	t.Parallel()
+	f, other := testfleet.New(t), testfleet.New(t)
+	h := registered(t, f, "web01")
+	central(f, f.URL, f.CA)
+	h.update()
+	other.Add("web01")
+	o := options(t, other, "web01")
+	o.Force = true
+	if _, err := h.Register(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	f.Requests()
+	other.Give("web01", settled(other, "theirs", nil))
+	h.update()
+	h.runs("theirs")
+	if asked := f.Requests(); len(asked) > 0 {
+		t.Errorf("the fleet before was asked for %q", asked)
+	}
+}
+
+func TestRegistrationAtSomethingElseSaysSo(t *testing.T) {
+	t.Parallel()
+	f := testfleet.New(t)
+	h := newHost(t, f)
+	o := options(t, f, "web01")
+	for status, want := range map[int]string{404: "404 Not Found (text/html)", 401: "401 Unauthorized (text/html)",
+		403: "403 Forbidden (text/html), which", 200: "(text/html) that is not an answer of a Bakehouse server"} {
+		o.Server, _ = answering(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			w.WriteHeader(status)
+			io.WriteString(w, "<html>")
+		})
+		if _, err := h.Register(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(fault.HintOf(err), "something else answers at "+o.Server) {
+			t.Errorf("%v (%s)", err, fault.HintOf(err))
+		}
+	}
+}

@@ -2,6 +2,7 @@ package state
 
 import (
 	"encoding/pem"
+	"maps"
 	"slices"
 	"strings"
 
@@ -50,14 +51,20 @@ func (h *Host) Reached(w Way) {
 	}
 }
 
-// Learn takes over what verified policy says of the host's site. What cannot be used counts as not said.
+// Learn takes over what verified policy says of the host's site: before it is known which one that is, of the one whose
+// URL is that of registration, or else of the central one. What cannot be used counts as not said.
 func (h *Host) Learn(p *schema.Policy) {
 	if p == nil {
 		return
 	}
-	name := schema.CentralSite
-	if h.Registration.Site != "" {
-		name = h.Registration.Site
+	name := h.Registration.Site
+	for _, other := range slices.Sorted(maps.Keys(p.Sites)) {
+		if name == "" && strings.TrimSuffix(p.Sites[other].URL, "/") == h.Registration.Server {
+			name = other
+		}
+	}
+	if name == "" {
+		name = schema.CentralSite
 	}
 	h.Site = nil
 	s, ok := p.Sites[name]
