@@ -158,7 +158,7 @@ func (s *Server) metadataFile(name string, limit int64) (metadataFile, error) {
 		b, _, err := read()
 		return metadataFile{name, b, false}, err
 	}
-	b, err := s.metadata.get(encoding{file: name}, func() ([]byte, int64, error) {
+	b, err := s.metadata.Get(encoding{file: name}, func() ([]byte, int64, error) {
 		b, size, err := read()
 		if got := schema.DigestOf(b); err == nil && got != sum {
 			err = &schema.AlteredError{Object: "metadata file", Want: sum, Got: got}
@@ -208,7 +208,7 @@ func (s *Server) against(file metadataFile, role string, have, limit int64) (enc
 
 // difference is that of a verified file to what read returns, if it is shorter. have is read's name in the cache.
 func (s *Server) difference(file metadataFile, have int64, read func(context.Context) ([]byte, error)) (encoded, bool) {
-	b, err := s.metadata.get(encoding{file: file.name, have: have}, func() ([]byte, int64, error) {
+	b, err := s.metadata.Get(encoding{file: file.name, have: have}, func() ([]byte, int64, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
 		defer cancel()
 		old, err := read(ctx)
@@ -225,7 +225,7 @@ func (s *Server) difference(file metadataFile, have int64, read func(context.Con
 
 // gzipped is a verified file in gzip if that is shorter.
 func (s *Server) gzipped(file metadataFile) encoded {
-	b, err := s.metadata.get(encoding{file: file.name, gzip: true}, func() ([]byte, int64, error) {
+	b, err := s.metadata.Get(encoding{file: file.name, gzip: true}, func() ([]byte, int64, error) {
 		s.deflating <- struct{}{}
 		defer func() { <-s.deflating }()
 		b, err := gzipped(file.bytes, gzip.BestCompression)

@@ -31,7 +31,7 @@ const maxStatements = 64
 
 // manifest returns a manifest, checked by its digest.
 func (s *Server) manifest(d schema.Digest) (*packed, error) {
-	return s.manifests.get(d, func() (*packed, int64, error) {
+	return s.manifests.Get(d, func() (*packed, int64, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
 		defer cancel()
 		b, err := store.Read(ctx, s.store, schema.ManifestKey(d), schema.MaxManifest)

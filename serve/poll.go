@@ -206,7 +206,7 @@ func (s *Server) policyFor(policy schema.Digest, targets int64) (e encoded, lack
 		return e, false, nil
 	}
 	name := policy.Hex() + "." + schema.PolicyTarget
-	b, err := s.metadata.get(encoding{file: name}, func() ([]byte, int64, error) {
+	b, err := s.metadata.Get(encoding{file: name}, func() ([]byte, int64, error) {
 		b, err := read(ctx, policy)
 		return b, int64(len(b)) + 1, err
 	})
@@ -228,7 +228,7 @@ func (s *Server) policyOf(targets int64) (d schema.Digest, known bool) {
 	if targets <= 0 {
 		return d, false
 	}
-	b, err := s.metadata.get(encoding{file: "policy", have: targets}, func() ([]byte, int64, error) {
+	b, err := s.metadata.Get(encoding{file: "policy", have: targets}, func() ([]byte, int64, error) {
 		file, err := s.metadataFile(fmt.Sprintf("%d.%s.json", targets, metadata.TARGETS), schema.MaxTargets)
 		if err != nil {
 			return nil, 0, err

@@ -13,6 +13,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/serve/cache"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/limit"
 	"bakehouse/serve/store"
@@ -67,8 +68,8 @@ type Server struct {
 	certMu      sync.Mutex
 	certProblem string // told last
 
-	manifests *cache[schema.Digest, *packed]
-	metadata  *cache[encoding, []byte]
+	manifests *cache.Cache[schema.Digest, *packed]
+	metadata  *cache.Cache[encoding, []byte]
 	deflating chan struct{} // bounds how many encodings are computed at once
 }
 
@@ -100,8 +101,8 @@ func newServer(ctx context.Context, o Options, l *loader) (*Server, error) {
 		speaks:    schema.WireVersions(),
 		nobody:    randomDigest(),
 		machines:  newMachines(o.Log, o.Inventory),
-		manifests: newCache[schema.Digest, *packed](manifestCache),
-		metadata:  newCache[encoding, []byte](metadataCache),
+		manifests: cache.New[schema.Digest, *packed](manifestCache),
+		metadata:  cache.New[encoding, []byte](metadataCache),
 		deflating: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	anchor := schema.DigestOf(o.Anchor)

@@ -1,4 +1,5 @@
-package serve
+// Package cache keeps what was computed up to a bound of bytes.
+package cache
 
 import (
 	"container/list"
@@ -6,9 +7,9 @@ import (
 	"sync"
 )
 
-// cache keeps computed values up to a sum of sizes, the most recently used. A value that several ask for at once is
+// Cache keeps computed values up to a sum of sizes, the most recently used. A value that several ask for at once is
 // computed once; an error is not kept.
-type cache[K comparable, V any] struct {
+type Cache[K comparable, V any] struct {
 	mu    sync.Mutex
 	limit int64
 	size  int64
@@ -26,12 +27,13 @@ type slot[K comparable, V any] struct {
 
 var errNotComputed = errors.New("not computed")
 
-func newCache[K comparable, V any](limit int64) *cache[K, V] {
-	return &cache[K, V]{limit: limit, slots: map[K]*list.Element{}, order: list.New()}
+// New makes an empty cache of at most limit bytes.
+func New[K comparable, V any](limit int64) *Cache[K, V] {
+	return &Cache[K, V]{limit: limit, slots: map[K]*list.Element{}, order: list.New()}
 }
 
-// get returns the value of key, computed by load if it is not held.
-func (c *cache[K, V]) get(key K, load func() (value V, size int64, err error)) (V, error) {
+// Get returns the value of key, computed by load if it is not held.
+func (c *Cache[K, V]) Get(key K, load func() (value V, size int64, err error)) (V, error) {
 	c.mu.Lock()
 	if e, ok := c.slots[key]; ok {
 		c.order.MoveToFront(e)
