@@ -59,9 +59,9 @@ func newCache(t *testing.T) aCache {
 // seen is what tests of this package have evaluated: the shipped plugins and what every repo has are alike in most.
 var seen = cache.InMemory()
 
-// sameAgain loads fsys as it was loaded before out of what is kept of it, and without any cache. Every test of Load goes
-// through here. The race detector, under which evaluation takes ten times as long, has nothing to see in the latter:
-// whoever evaluates has one goroutine.
+// sameAgain loads fsys as it was loaded before out of what is kept of it, and without any cache. Every test of Load
+// goes through here. The race detector, under which evaluation takes ten times as long, has nothing to see in the
+// latter: whoever evaluates has one goroutine.
 func sameAgain(t *testing.T, fsys fs.FS, want string) {
 	t.Helper()
 	caches := map[string]*cache.Cache{"from the cache": seen}

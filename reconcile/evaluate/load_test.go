@@ -520,11 +520,13 @@ func TestSymbolicLinksAreNotFollowed(t *testing.T) {
 }
 
 func TestEvaluationThatExplodesNamesItsDirectory(t *testing.T) {
-	// The goroutine left behind ends, and takes no memory: with a list that grew it would take the square of its length,
-	// until all other tests have ended. How much explodes within a bound is a matter of the machine, so both grow.
+	// The goroutine left behind ends, and takes no memory: with a list that grew it would take the square of its
+	// length, until all other tests have ended. How much explodes within a bound is a matter of the machine, so both
+	// grow.
 	bomb := func(n int) fs.FS {
-		return repo(map[string]string{"hosts/bomb/h.cue": fmt.Sprintf("package bomb\nimport \"list\"\n_n: list.Range(0, %d, 1)"+
-			"\nhosts: {for i in [for a in _n for b in _n if a+b < 0 {a}] {\"h\\(i)\": {}}}\n", n)})
+		return repo(map[string]string{"hosts/bomb/h.cue": fmt.Sprintf("package bomb\nimport \"list\"\n"+
+			"_n: list.Range(0, %d, 1)\n"+
+			"hosts: {for i in [for a in _n for b in _n if a+b < 0 {a}] {\"h\\(i)\": {}}}\n", n)})
 	}
 	l := engine.DefaultLimits
 	for l.Time = 50 * time.Millisecond; ; l.Time *= 2 {
