@@ -311,9 +311,14 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 	u.say("verified timestamp %d, root %d", version, root)
 
 	u.assigned, err = u.trust.Assignment(ctx, src, u.host.Registration.Host)
+	if errors.Is(err, trust.ErrNoTarget) && answer != nil && answer.Name != "" && u.behind == "" {
+		if u.assigned, err = u.rename(ctx, u.host, u.trust, src, answer.Name); err == nil {
+			u.client.Close()
+			u.client, err = u.dial(u.host, found.way, u.clock(u.trust))
+		}
+	}
 	if errors.Is(err, trust.ErrNoTarget) {
-		v := schema.Verdict{Code: cycle.CodeNoTarget,
-			Why: "the fleet has no package for host " + u.host.Registration.Host}
+		v := gone(u.host, u.opts.Now())
 		u.say("decided: %s", v.Why)
 		return v, nil
 	}
@@ -324,6 +329,7 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 		u.host.Registration.Site = site
 		u.host.Learn(u.trust.Policy())
 	}
+	u.host.Gone = time.Time{}
 	u.host.Snapshot, u.host.Bin = u.trust.Digests(u.host.Registration.Host)
 	policy := u.trust.Policy()
 	v := policy.Decide(u.assigned, u.host.Standing(), u.now(policy))

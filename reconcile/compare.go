@@ -7,6 +7,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"bakehouse/agent/trust/bins"
@@ -60,7 +61,8 @@ func assigned(
 	hosts := make(map[string]plan.Published, len(release.Assignments()))
 	for name, a := range release.Assignments() {
 		hosts[name] = plan.Published{
-			Desired: plan.Desired{Package: made[a.Manifest], Site: a.Site, Ring: a.Ring, Selected: a.Selected},
+			Desired: plan.Desired{Package: made[a.Manifest], Site: a.Site, Ring: a.Ring, Selected: a.Selected,
+				Was: strings.Join(a.Was, ",")},
 			Current: a.Newest(),
 		}
 	}

@@ -19,7 +19,13 @@ type Target struct {
 	Selected bool        `json:"selected,omitempty"`
 	Since    time.Time   `json:"since"` // whole seconds, UTC
 	Site     string      `json:"site,omitempty"`
+	// Names that the host had before: who is registered under one of them, and finds no package for it, is this host.
+	// Nothing but this signed word changes a host's name.
+	Was []string `json:"was,omitempty"`
 }
+
+// MaxWas is how many former names a host may have.
+const MaxWas = 8
 
 // MaxOlder is how many older candidates a target keeps, so that a ring with a delay moves even when merges come daily.
 const MaxOlder = 2
@@ -50,6 +56,14 @@ func (a *Assignment) Validate() error {
 	if len(a.Older) > MaxOlder {
 		return fmt.Errorf("target of %s: %d older candidates, at most %d", a.Host, len(a.Older), MaxOlder)
 	}
+	if len(a.Was) > MaxWas {
+		return fmt.Errorf("target of %s: %d former names, at most %d", a.Host, len(a.Was), MaxWas)
+	}
+	for _, name := range a.Was {
+		if err := CheckHostName(name); err != nil || name == a.Host {
+			return fmt.Errorf("target of %s: former name %.80q", a.Host, name)
+		}
+	}
 	last := int64(-1)
 	for i := -1; i < len(a.Older); i++ {
 		c := a.Newest()
@@ -74,6 +88,7 @@ func (a *Assignment) Validate() error {
 // Equal reports whether a and b say the same.
 func (a *Assignment) Equal(b *Assignment) bool {
 	return a.Host == b.Host && a.Site == b.Site && a.Ring == b.Ring && a.Selected == b.Selected &&
+		slices.Equal(a.Was, b.Was) &&
 		a.Newest().equal(b.Newest()) && slices.EqualFunc(a.Older, b.Older, Candidate.equal)
 }
 

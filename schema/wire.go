@@ -72,6 +72,7 @@ type PollAnswer struct {
 	Root   int64      `json:"root"`           // newest version published
 	Hold   string     `json:"hold,omitempty"` // why this server holds the host back; empty: it does not
 	Site   string     `json:"site,omitempty"` // the host's site; its URL and certificates stand in signed policy
+	Name   string     `json:"name,omitempty"` // the host's present name, if it polls under a former one; see Target.Was
 	Files  []PollFile `json:"files,omitempty"`
 }
 

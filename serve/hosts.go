@@ -14,18 +14,72 @@ import (
 	"bakehouse/serve/inventory"
 )
 
+// nameNow is the present name of a host that the fleet lists under another one than this.
+func (r *release) nameNow(host string) (now string, renamed bool) {
+	if _, listed := r.hosts[host]; listed {
+		return "", false
+	}
+	now, renamed = r.renamed[host]
+	return now, renamed
+}
+
+// otherNames are those that a host may be registered under instead: the former ones of a name of the fleet, or the
+// present and the other former ones of a former one.
+func (r *release) otherNames(host string) (names []string) {
+	now, renamed := r.nameNow(host)
+	if renamed {
+		names = append(names, now)
+	} else {
+		now = host
+	}
+	if a := r.hosts[now]; a != nil {
+		for _, former := range a.Was {
+			if _, listed := r.hosts[former]; !listed && former != host {
+				names = append(names, former)
+			}
+		}
+	}
+	return names
+}
+
+// registration finds what a host is registered as, by the name that it goes under: as that, or, if nobody is, under
+// another name that signed metadata say it has or had.
+func (s *Server) registration(ctx context.Context, host string) (name string, secret schema.Digest, err error) {
+	rel, _ := s.releases.now()
+	for _, name := range append([]string{host}, rel.otherNames(host)...) {
+		secret, err := s.inventory.Secret(ctx, name)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return name, secret, err
+		}
+	}
+	return host, secret, fs.ErrNotExist
+}
+
+// rename moves a registration to the name that its host goes under now. Until the host itself does, it stays where it
+// is: a commit may take the new name back.
+func (s *Server) rename(ctx context.Context, was, now string) {
+	if rel, _ := s.releases.now(); rel.hosts[now] == nil {
+		return
+	}
+	if err := s.inventory.Rename(ctx, was, now); err != nil {
+		s.log.Error("inventory", "error", err) // both names are found all the same
+		return
+	}
+	s.log.Info("a host goes under its new name", "host", now, "was", was)
+}
+
 // asHost lets requests through that carry the name and secret of a registered host. Guessing is not slowed down: a
 // secret has 256 random bits. An unknown host costs the same work as a wrong secret and is answered alike.
 func (s *Server) asHost(next func(x *exchange, r *http.Request, host string)) func(*exchange, *http.Request) {
 	return func(x *exchange, r *http.Request) {
 		host, secret, ok := r.BasicAuth()
 		ok = ok && schema.CheckHostName(host) == nil
-		want := s.nobody
+		want, name := s.nobody, host
 		if ok {
-			d, err := s.inventory.Secret(r.Context(), host)
+			registered, d, err := s.registration(r.Context(), host)
 			switch {
 			case err == nil:
-				want = d
+				want, name = d, registered
 			case !errors.Is(err, fs.ErrNotExist):
 				s.log.Error("inventory", "error", err)
 				x.unavailable()
@@ -38,7 +92,9 @@ func (s *Server) asHost(next func(x *exchange, r *http.Request, host string)) fu
 			x.problem(http.StatusUnauthorized, "the host is not registered here, or its secret is wrong", "register it again with bakehouse-agent register")
 			return
 		}
-		x.who = host
+		if x.who = name; name != host {
+			s.rename(r.Context(), name, host)
+		}
 		next(x, r, host)
 	}
 }

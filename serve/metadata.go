@@ -68,7 +68,9 @@ func (r *release) roleLimit(role, host string) (limit int64, ok bool) {
 	case "targets":
 		return schema.MaxTargets, true
 	}
-	return schema.MaxTargets, host != "" && role == r.binOf(host)
+	// A host that goes under a former name has to verify the present one.
+	now, renamed := r.nameNow(host)
+	return schema.MaxTargets, host != "" && (role == r.binOf(host) || renamed && role == r.binOf(now))
 }
 
 func (s *Server) serveMetadata(x *exchange, r *http.Request, host string) {

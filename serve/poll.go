@@ -2,7 +2,9 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"slices"
 	"strings"
@@ -29,11 +31,11 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 	rel, _ := s.releases.now()
 
 	report := tidy(q.Report)
-	if err := s.inventory.Report(host, inventory.Seen{At: time.Now(), Address: r.RemoteAddr,
+	if err := s.inventory.Report(x.who, inventory.Seen{At: time.Now(), Address: r.RemoteAddr,
 		Timestamp: q.Timestamp, Root: q.Root, Report: report}); err != nil {
 		s.log.Error("inventory", "error", err) // a lost report is no reason to keep an update from the host
 	}
-	s.machines.note(r.Context(), host, report.Machine, r.RemoteAddr)
+	s.machines.Note(r.Context(), x.who, report.Machine, r.RemoteAddr)
 	// A package that was installed by hand was never asked for here; its later differences build on it all the same.
 	for _, p := range rel.candidates(host) {
 		if p.SHA256 == report.Installed || p.SHA256 == report.Downloaded {
@@ -42,7 +44,12 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 	}
 
 	a := schema.PollAnswer{Schema: version, Root: rel.root, Hold: rel.hold(host)}
-	if q.Timestamp == rel.timestamp && q.Held == (a.Hold != "") {
+	if now, renamed := rel.nameNow(host); renamed && s.free(r.Context(), now, x.who) {
+		a.Name = now
+	} else if a.Hold != "" {
+		s.gone.Note(s.log, host, rel.timestamp, a.Hold)
+	}
+	if a.Name == "" && q.Timestamp == rel.timestamp && q.Held == (a.Hold != "") {
 		x.WriteHeader(http.StatusNoContent)
 		return
 	}
@@ -56,10 +63,23 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 
 // hold says why this server holds the host back, if it does.
 func (r *release) hold(host string) string {
-	if _, ok := r.hosts[host]; !ok {
-		return "host " + host + " is not in the fleet"
+	now, renamed := r.nameNow(host)
+	switch _, ok := r.hosts[host]; {
+	case ok:
+		return ""
+	case renamed:
+		return "host " + host + " is called " + now + " now"
 	}
-	return ""
+	return "host " + host + " is not in the fleet"
+}
+
+// free reports whether a host that is registered as who can go under a name: nobody else is registered as that.
+func (s *Server) free(ctx context.Context, name, who string) bool {
+	if name == who {
+		return true
+	}
+	_, err := s.inventory.Secret(ctx, name)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 var states = []string{schema.StateNew, schema.StateCurrent, schema.StateHeld, schema.StateRefused, schema.StateFailed}

@@ -44,10 +44,10 @@ func (s *Server) serveRegister(x *exchange, r *http.Request, name string, u sche
 	secret := rand.Text() + rand.Text() // 260 random bits
 	before, err := s.inventory.Register(r.Context(), inventory.Registration{Host: q.Host,
 		Secret: schema.DigestOf([]byte(secret)), User: name, Platform: q.Platform, Agent: clean(q.Agent, 64),
-		At: time.Now()}, q.Replace)
+		At: time.Now()}, q.Replace, rel.otherNames(q.Host)...)
 	if errors.Is(err, inventory.ErrLive) {
-		x.problem(http.StatusConflict, fmt.Sprintf("host %s is registered, by %s, and polled at %s from %s", q.Host,
-			before.User, before.Seen.At.Format(time.RFC3339), before.Seen.Address),
+		x.problem(http.StatusConflict, fmt.Sprintf("host %s is registered, by %s, and polled at %s from %s",
+			before.Host, before.User, before.Seen.At.Format(time.RFC3339), before.Seen.Address),
 			"if it was set up again, register it with --force; the one that polls now is locked out then")
 		return
 	}

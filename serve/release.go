@@ -26,6 +26,7 @@ type release struct {
 	policy          *schema.Policy
 	access          *schema.Access
 	hosts           map[string]*schema.Assignment
+	renamed         map[string]string          // former names of hosts to present ones
 	targets         map[string][]schema.Digest // public top-level targets by name, newest first
 	binOf           func(host string) string
 	tree            schema.Digest    // root of the snapshot's tree
@@ -86,15 +87,18 @@ func (l *loader) load(ctx context.Context, prev *release) (*release, error) {
 	if _, err := l.verify.Release(ctx, src); err != nil && !errors.Is(err, trust.ErrNoTarget) {
 		return nil, err
 	}
-	hosts := map[string]*schema.Assignment{}
+	hosts, renamed := map[string]*schema.Assignment{}, map[string]string{}
 	for a, err := range l.verify.All(ctx, src) {
 		if err != nil {
 			return nil, err
 		}
 		hosts[a.Host] = a
+		for _, former := range a.Was {
+			renamed[former] = a.Host
+		}
 	}
 	r := &release{stamp: l.verify.Timestamp(), policy: l.verify.Policy(), access: access, hosts: hosts,
-		targets: map[string][]schema.Digest{}, binOf: l.verify.BinOf, tree: src.tree}
+		renamed: renamed, targets: map[string][]schema.Digest{}, binOf: l.verify.BinOf, tree: src.tree}
 	r.root, r.timestamp = l.verify.Versions()
 	set := l.verify.Verified()
 	r.versions = map[string]int64{metadata.SNAPSHOT: set.Snapshot.Signed.Version}

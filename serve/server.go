@@ -16,6 +16,7 @@ import (
 	"bakehouse/serve/cache"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/limit"
+	"bakehouse/serve/notice"
 	"bakehouse/serve/store"
 )
 
@@ -24,12 +25,15 @@ type Inventory interface {
 	// Secret is fs.ErrNotExist if the host is not registered.
 	Secret(ctx context.Context, host string) (schema.Digest, error)
 	// Register is durable. It is inventory.ErrLive if the host polls and its registration is not to be replaced.
-	Register(ctx context.Context, r inventory.Registration, replace bool) (before *inventory.Host, err error)
+	Register(ctx context.Context, r inventory.Registration, replace bool, was ...string,
+	) (before *inventory.Host, err error)
+	// Rename moves a registration and what is known with it, unless the new name is registered already.
+	Rename(ctx context.Context, was, now string) error
 	// Report does not block.
 	Report(host string, s inventory.Seen) error
 	Remember(ctx context.Context, host string, p inventory.Package, at time.Time) error
 	Packages(ctx context.Context, host string) ([]inventory.Package, error)
-	meeter
+	notice.Meeter
 	// Serve is durable.
 	Serve(ctx context.Context, s inventory.Served) error
 	Served(ctx context.Context, anchor schema.Digest) (inventory.Served, error)
@@ -64,7 +68,8 @@ type Server struct {
 	speaks    schema.Versions
 	nobody    schema.Digest // stands in for the secret of an unknown host
 
-	machines    *machines
+	machines    *notice.Machines
+	gone        notice.Gone
 	certMu      sync.Mutex
 	certProblem string // told last
 
@@ -100,7 +105,7 @@ func newServer(ctx context.Context, o Options, l *loader) (*Server, error) {
 		timeouts:  timeouts{header: headerTimeout, body: bodyTimeout},
 		speaks:    schema.WireVersions(),
 		nobody:    randomDigest(),
-		machines:  newMachines(o.Log, o.Inventory),
+		machines:  notice.NewMachines(o.Log, o.Inventory),
 		manifests: cache.New[schema.Digest, *packed](manifestCache),
 		metadata:  cache.New[encoding, []byte](metadataCache),
 		deflating: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),

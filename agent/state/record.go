@@ -44,6 +44,7 @@ type Record struct {
 	LogTail   string        `json:"logTail,omitempty"` // of the last failure
 	Reported  *Reported     `json:"reported,omitempty"`
 	Site      *Site         `json:"site,omitempty"`   // the host's, by verified policy
+	Gone      time.Time     `json:"gone,omitzero"`    // since when signed metadata have nothing for the host's name
 	Worked    *Way          `json:"worked,omitempty"` // the way that last led to a server
 
 	Ignored []schema.IgnoredSignature `json:"ignored,omitempty"` // on the package that was last looked at

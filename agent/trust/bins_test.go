@@ -110,6 +110,7 @@ func TestABinIsWrittenAsGoTUFWritesIt(t *testing.T) {
 	r := newBinReader(t)
 	for _, host := range []string{"a", "a-b", "a.b", "a_b", "ab", "B"} { // in another order with their suffix than without
 		own := r.Offer(schema.DigestOf([]byte(host)), "fedcba9876543210", 2)
+		own.Was = []string{"was-" + host, "z"}[:len(host)-1]
 		r.Assign(schema.Assignment{Host: host, SHA256: schema.DigestOf([]byte("2")), Length: 1, Target: own})
 	}
 	r.Release()

@@ -3,6 +3,7 @@ package desired
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"bakehouse/reconcile/bake"
@@ -32,6 +33,9 @@ func (s *State) Wanted(
 			Target: schema.Target{Manifest: c.Manifest, Recipe: c.Recipe, Site: d.Site, Ring: d.Ring,
 				Selected: d.Selected},
 		})
+		if d.Was != "" {
+			w.Assignments[len(w.Assignments)-1].Was = strings.Split(d.Was, ",")
+		}
 	}
 	return w, nil
 }

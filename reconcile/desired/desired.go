@@ -158,6 +158,7 @@ func (s *State) Evaluate(ctx context.Context) error {
 			Package: plan.Package{Recipe: h.Recipe.ID, Platform: h.Platform, Format: h.Format, Bake: bake.Version,
 				Anchor: s.Anchor()},
 			Site: h.Site, Ring: h.Ring, Selected: h.Selected,
+			Was: strings.Join(h.Host.Was, ","),
 		}
 	}
 	return nil

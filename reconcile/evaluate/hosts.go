@@ -67,8 +67,15 @@ func (b *builder) takeFolder(folder *fleet.Folder, n *result.Node) {
 		}
 		b.hosts[strings.ToLower(name)] = h
 		if was := v.Get("was"); was != nil {
-			h.Was = was.Strs()
-			for _, former := range was.Parts {
+			names := was.Parts
+			if was.Kind == result.String {
+				names = []*result.Node{was}
+			}
+			if len(names) > schema.MaxWas {
+				b.problem(was, "host %s has %d former names, at most %d", name, len(names), schema.MaxWas)
+			}
+			for _, former := range names {
+				h.Was = append(h.Was, former.Text)
 				b.former = append(b.former, formerName{h, former.Text, former.At()})
 			}
 		}

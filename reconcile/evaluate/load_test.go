@@ -164,6 +164,12 @@ func TestProblemsStandWhereTheMistakeIs(t *testing.T) {
 		"a former name of two hosts names both": {"hosts/web/r.cue",
 			"package web\nhosts: {a: was: [\"x\"], b: was: [\"y\", \"X\"]}\n",
 			"hosts/web/r.cue:2:38: host b was called X, but so was host a (see also hosts/web/r.cue:2:18)"},
+		"one former name, without a list": {"hosts/r.cue", "package hosts\nhosts: web02: was: \"web01\"\n",
+			"hosts/r.cue:2:15: host web02 was called web01, but there is a host of that name " +
+				"(see also hosts/hosts.cue:3:8)"},
+		"more former names than are signed": {"hosts/r.cue",
+			"package hosts\nhosts: web02: was: [\"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\", \"h\", \"i\"]\n",
+			"hosts/r.cue:2:15: host web02 has 9 former names, at most 8"},
 		"a former name that could leave its path": {"hosts/r.cue", "package hosts\nhosts: web02: was: [\"../x\"]\n",
 			"hosts.web02.was[0]: invalid value \"../x\""},
 		"a state that no host has": {"hosts/r.cue", "package hosts\nhosts: web02: state: \"retird\"\n",

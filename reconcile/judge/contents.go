@@ -62,6 +62,7 @@ func assignment(got *schema.Assignment, want schema.Assignment) (found []Entry) 
 	}
 	differ("site", text(got.Site), text(want.Site))
 	differ("ring", text(got.Ring), text(want.Ring))
+	differ("was", text(strings.Join(got.Was, ", ")), text(strings.Join(want.Was, ", ")))
 	differ("selected", got.Selected, want.Selected)
 	differ("release", got.Release, want.Release)
 	differ("since", stamp(got.Since), stamp(want.Since))

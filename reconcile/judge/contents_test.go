@@ -55,6 +55,7 @@ func TestEachFieldOfAnAssignmentIsNamed(t *testing.T) {
 	for field, bend := range map[string]func(a *schema.Assignment){
 		"site":     func(a *schema.Assignment) { a.Site = "" },
 		"ring":     func(a *schema.Assignment) { a.Ring = "canary" },
+		"was":      func(a *schema.Assignment) { a.Was = []string{"app01"} },
 		"selected": func(a *schema.Assignment) { a.Selected = false },
 		"release":  func(a *schema.Assignment) { a.Release = 4 },
 		"since":    func(a *schema.Assignment) { a.Since = at.Add(time.Second) },

@@ -38,6 +38,7 @@ type Desired struct {
 	Package
 	Site, Ring string
 	Selected   bool
+	Was        string // former names, with commas between
 }
 
 // Published is what the verified published release gives one host.

@@ -250,6 +250,7 @@ func (b *builder) attributes(c Change) []Setting {
 		{Name: fleet.AttrFormat, Before: string(old.Format), After: string(now.Format)},
 		{Name: fleet.AttrSite, Before: old.Site, After: now.Site},
 		{Name: fleet.AttrRing, Before: cmp.Or(old.Ring, "none: hold"), After: cmp.Or(now.Ring, "none: hold")},
+		{Name: "was", Before: old.Was, After: now.Was},
 		{Name: "updates", Before: updates(old.Selected), After: updates(now.Selected)},
 		{Name: "anchor", Before: old.Anchor.Short(), After: now.Anchor.Short()},
 		{Name: "bake version", Before: fmt.Sprint(old.Bake), After: fmt.Sprint(now.Bake)},

@@ -130,6 +130,17 @@ func follow(
 	return a, true
 }
 
+// before is what a host was given, nil if nothing. Under a new name it goes on from what it was given under its former
+// one.
+func before(prev Previous, want *schema.Assignment) *schema.Assignment {
+	for _, name := range append([]string{want.Host}, want.Was...) {
+		if was := prev.Assignments[name]; was != nil {
+			return was
+		}
+	}
+	return nil
+}
+
 func (d *Draft) assign(prev Previous, want []schema.Assignment) error {
 	d.layout = bins.LayoutOf(d.Delegations.SuccinctRoles)
 	names := d.layout.Names()
@@ -138,7 +149,7 @@ func (d *Draft) assign(prev Previous, want []schema.Assignment) error {
 	kept := 0 // of the hosts before
 	for _, w := range inOrder(want) {
 		was := prev.Assignments[w.Host]
-		a, changed := follow(was, *w, d.Number, d.Time)
+		a, changed := follow(before(prev, w), *w, d.Number, d.Time)
 		if prev.MinVersion > 0 {
 			// The host may have been given something later that is lost, and rejects any lower number.
 			a.Release = d.Number

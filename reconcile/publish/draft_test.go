@@ -220,6 +220,40 @@ func TestARevertTakesAwayWhatCameAfterIt(t *testing.T) {
 	}
 }
 
+// A rename gives a host nothing new: not its package, and not a ring's delay from the start.
+func TestARenamedHostGoesOnFromWhatItWasGiven(t *testing.T) {
+	f, st := newFleet(t), memStore{}
+	for i, pkg := range []string{"a", "b"} {
+		f.mustPublish(st, next(start.Add(time.Duration(i)*time.Hour), want("web01", pkg)))
+	}
+	read := func(host string) *schema.Assignment {
+		t.Helper()
+		s, err := Read(t.Context(), st, f.Fleet, start.Add(2*time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(s.Assignments()); n != 1 || s.Assignments()[host] == nil {
+			t.Fatalf("%d hosts, and %s is %v", n, host, s.Assignments()[host])
+		}
+		return s.Assignments()[host]
+	}
+	before := *read("web01")
+	renamed := want("web09", "b")
+	renamed.Was = []string{"web05", "web01"}
+	f.mustPublish(st, next(start.Add(2*time.Hour), renamed))
+	before.Host, before.Was = "web09", renamed.Was
+	if got := read("web09"); !got.Equal(&before) || len(got.Older) != 1 {
+		t.Errorf("it is given %+v, want %+v", got, before)
+	}
+	// Once all have heard of it, the commit may say no more of it; nothing else changes then.
+	renamed.Was = nil
+	f.mustPublish(st, next(start.Add(3*time.Hour), renamed))
+	before.Was = nil
+	if got := read("web09"); !got.Equal(&before) {
+		t.Errorf("it is given %+v, want %+v", got, before)
+	}
+}
+
 // What servers show of a release counts what it changes, and stays with the release until the next.
 func TestAboutCountsWhatTheReleaseChanges(t *testing.T) {
 	f, st := newFleet(t), memStore{}

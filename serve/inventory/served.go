@@ -50,19 +50,51 @@ func (d *DB) Served(ctx context.Context, anchor schema.Digest) (s Served, err er
 	return s, nil
 }
 
+// Rename moves all that is known of a host to its new name, durably. It does nothing if the new name is registered, or
+// the old one is not.
+func (d *DB) Rename(ctx context.Context, was, now string) error {
+	tx, err := d.write.BeginTx(ctx, nil)
+	if err != nil {
+		return wrap("rename", was, err)
+	}
+	defer tx.Rollback()
+	var registered int
+	err = tx.QueryRowContext(ctx, "SELECT count(*) FROM hosts WHERE name = ?", now).Scan(&registered)
+	if err != nil || registered > 0 {
+		return wrap("rename", was, err)
+	}
+	for _, statement := range []string{
+		"UPDATE hosts SET name = ?2 WHERE name = ?1",
+		"UPDATE OR REPLACE reports SET host = ?2 WHERE host = ?1",
+		"UPDATE OR REPLACE packages SET host = ?2 WHERE host = ?1",
+		"UPDATE OR REPLACE machines SET host = ?2 WHERE host = ?1",
+	} {
+		if _, err := tx.ExecContext(ctx, statement, was, now); err != nil {
+			return wrap("rename", was, err)
+		}
+	}
+	return wrap("rename", was, tx.Commit())
+}
+
 // ErrLive says that a host is registered and has polled since.
 var ErrLive = errors.New("the host is registered, and polls")
 
 // Register records r and returns the registration that it takes the place of, if there is one, with the host's last
-// poll. One that the host has polled with stays, and the error is ErrLive, unless replace is true. What is recorded is
-// durable.
-func (d *DB) Register(ctx context.Context, r Registration, replace bool) (before *Host, err error) {
+// poll. One that the host has polled with stays, and the error is ErrLive, unless replace is true. A host that is
+// registered under one of its former names, was, counts as registered. What is recorded is durable.
+func (d *DB) Register(
+	ctx context.Context, r Registration, replace bool, was ...string,
+) (before *Host, err error) {
 	tx, err := d.write.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, wrap("register", r.Host, err)
 	}
 	defer tx.Rollback()
-	before, err = d.host(ctx, tx.QueryRowContext, r.Host)
+	for _, name := range append([]string{r.Host}, was...) {
+		if before, err = d.host(ctx, tx.QueryRowContext, name); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

@@ -37,7 +37,8 @@ type Fleet struct {
 	reports  []schema.PollRequest
 	requests []string
 	hold     string
-	presents *tls.Config // nil: the certificate that CA is
+	called   map[string]string // names by which hosts are called
+	presents *tls.Config       // nil: the certificate that CA is
 	bend     func(http.ResponseWriter, *http.Request) bool
 	bring    func([]schema.PollFile) []schema.PollFile
 }
@@ -51,7 +52,8 @@ func New(t testing.TB) *Fleet {
 // NewAt is New at a given time.
 func NewAt(t testing.TB, now time.Time) *Fleet {
 	t.Helper()
-	f := &Fleet{Fleet: trusttest.NewFleet(now, 4), t: t, secrets: map[string]string{}}
+	f := &Fleet{Fleet: trusttest.NewFleet(now, 4), t: t, secrets: map[string]string{},
+		called: map[string]string{}}
 	f.server = httptest.NewUnstartedServer(http.HandlerFunc(f.serve))
 	f.server.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		f.mu.Lock()
@@ -108,6 +110,17 @@ func (f *Fleet) Give(host string, p *trusttest.Package, bend ...func(*schema.Tar
 	f.Add(host)
 	f.mu.Lock()
 	f.Fleet.Give(host, p, bend...)
+	f.mu.Unlock()
+	f.Publish()
+}
+
+// Rename has the fleet list a host under another name, with its former ones, and publishes.
+func (f *Fleet) Rename(host, name string, was ...string) {
+	f.mu.Lock()
+	a := f.Given[host]
+	f.Remove(host)
+	a.Host, a.Was = name, was
+	f.Assign(a)
 	f.mu.Unlock()
 	f.Publish()
 }

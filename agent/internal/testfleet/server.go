@@ -58,6 +58,13 @@ func (f *Fleet) Present(c tls.Certificate) {
 	f.presents = &tls.Config{Certificates: []tls.Certificate{c}}
 }
 
+// Call has the server call a host by another name, and let it in under that, whatever is signed.
+func (f *Fleet) Call(host, name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.called[host], f.secrets[name] = name, f.secrets[host]
+}
+
 // Close ends the server.
 func (f *Fleet) Close() { f.server.Close() }
 
@@ -242,18 +249,18 @@ func (f *Fleet) poll(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reports = append(f.reports, q)
-	if q.Timestamp == f.version && q.Held == (f.hold != "") {
+	host, _, _ := r.BasicAuth()
+	if f.called[host] == "" && q.Timestamp == f.version && q.Held == (f.hold != "") {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	host, _, _ := r.BasicAuth()
 	files := f.files(host, q.MetadataVersions)
 	if f.bring != nil {
 		files = f.bring(files)
 	} else if f.bend != nil {
 		files = files[:min(len(files), 1)]
 	}
-	answer(w, schema.PollAnswer{Schema: 1, Root: 1, Hold: f.hold, Site: "central", Files: files})
+	answer(w, schema.PollAnswer{Schema: 1, Root: 1, Hold: f.hold, Site: "central", Name: f.called[host], Files: files})
 }
 
 // files are what a host lacks, the timestamp first; all of it is taken from the newest release.

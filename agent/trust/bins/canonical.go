@@ -274,6 +274,15 @@ func (s *scanner) custom(t *schema.Target) {
 	if s.opt(`,"site":"`) {
 		t.Site = s.word()
 	}
+	if s.opt(`,"was":["`) {
+		for {
+			t.Was = append(t.Was, string(s.str()))
+			if s.bad || s.opt(`]`) {
+				break
+			}
+			s.lit(`,"`)
+		}
+	}
 	s.lit(`}`)
 }
 

@@ -33,9 +33,18 @@ func (b *Bin) Encode() []byte {
 		if a.Selected {
 			n |= 1
 		}
+		if len(a.Was) > 0 {
+			n |= hasWas
+		}
 		e.uint(n)
 		for _, c := range a.Older {
 			e.candidate(c)
+		}
+		if len(a.Was) > 0 {
+			e.uint(uint64(len(a.Was)))
+			for _, name := range a.Was {
+				e.text(name)
+			}
 		}
 	}
 	return e.b
@@ -59,12 +68,18 @@ func Decode(record string, file schema.Digest) (*Bin, error) {
 		a.Site, a.Ring = d.word(), d.word()
 		more := d.uint()
 		a.Selected = more&1 == 1
-		if older := more >> 1; older > schema.MaxOlder {
+		if older := more &^ hasWas >> 1; older > schema.MaxOlder {
 			d.bad = true
 		} else if older > 0 {
 			a.Older = make([]schema.Candidate, older)
 			for j := range a.Older {
 				a.Older[j] = d.candidate()
+			}
+		}
+		if more&hasWas != 0 {
+			a.Was = make([]string, d.count(1))
+			for j := range a.Was {
+				a.Was[j] = d.text()
 			}
 		}
 		if d.bad {
@@ -76,6 +91,9 @@ func Decode(record string, file schema.Digest) (*Bin, error) {
 	}
 	return b, nil
 }
+
+// hasWas is the bit of what is said of a host's older candidates that tells of former names after them.
+const hasWas = 1 << 3
 
 // minHost is how many bytes a host has in a record at least.
 const minHost = 2 * len(schema.Digest{})

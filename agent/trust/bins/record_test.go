@@ -21,6 +21,9 @@ func example() *Bin {
 		for range i % (schema.MaxOlder + 1) {
 			a.Older = append(a.Older, older)
 		}
+		for j := range i {
+			a.Was = append(a.Was, "former"+string(rune('0'+j)))
+		}
 		b.Hosts = append(b.Hosts, a)
 	}
 	return b

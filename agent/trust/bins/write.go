@@ -122,10 +122,14 @@ func (w *writer) custom(t *schema.Target) {
 	}
 	w.add(`,"since":"`)
 	w.time(t.Since)
+	w.add(`"`)
 	if t.Site != "" {
-		w.add(`","site":"`, t.Site)
+		w.add(`,"site":"`, t.Site, `"`)
 	}
-	w.add(`"}`)
+	if len(t.Was) > 0 {
+		w.add(`,"was":["`, strings.Join(t.Was, `","`), `"]`)
+	}
+	w.add(`}`)
 }
 
 func (w *writer) candidate(c schema.Candidate) {

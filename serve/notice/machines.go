@@ -1,4 +1,6 @@
-package serve
+// Package notice is what a server tells its log of hosts that poll, once each: that two machines use one registration,
+// and that the fleet has a host's name no longer. Nothing is refused for it.
+package notice
 
 import (
 	"context"
@@ -9,10 +11,10 @@ import (
 	"bakehouse/serve/inventory"
 )
 
-// machines knows which machine reported last as each host: the inventory is asked only when that changes.
-type machines struct {
+// Machines knows which machine reported last as each host: the inventory is asked only when that changes.
+type Machines struct {
 	log       *slog.Logger
-	inventory meeter
+	inventory Meeter
 
 	mu   sync.Mutex
 	last map[string]string
@@ -22,19 +24,20 @@ type machines struct {
 // turns is how often two machines that take turns are told of.
 const turns = time.Hour
 
-// meeter remembers machines.
-type meeter interface {
+// Meeter remembers machines.
+type Meeter interface {
 	// Meet returns the machines that reported as the host before, the last one first.
 	Meet(ctx context.Context, host string, m inventory.Machine) (before []inventory.Machine, err error)
 }
 
-func newMachines(log *slog.Logger, i meeter) *machines {
-	return &machines{log: log, inventory: i, last: map[string]string{}, told: map[string]time.Time{}}
+// NewMachines asks i for what was before this server started.
+func NewMachines(log *slog.Logger, i Meeter) *Machines {
+	return &Machines{log: log, inventory: i, last: map[string]string{}, told: map[string]time.Time{}}
 }
 
-// note says so if a machine reports with a registration that another one used before. Nothing is refused to
+// Note says so if a machine reports with a registration that another one used before. Nothing is refused to
 // either: a host that moved, or was restored from a backup, looks the same as its copy until the other one reports.
-func (k *machines) note(ctx context.Context, host, machine, address string) {
+func (k *Machines) Note(ctx context.Context, host, machine, address string) {
 	if machine == "" {
 		return
 	}
