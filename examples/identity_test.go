@@ -13,7 +13,7 @@ import (
 	"bakehouse/schema/fault"
 )
 
-// A machine that was renamed in the repo, and one that was copied: the programs as they are, from the commit to the host.
+// A machine that was renamed in the repo, and one that was copied: the programs as they are, from commit to host.
 func TestAHostIsRenamedByACommitAndACopyOfItIsNoticed(t *testing.T) {
 	t.Parallel()
 	listen := freePort(t, netip.MustParseAddr("127.0.0.1"))
