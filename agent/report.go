@@ -15,8 +15,11 @@ import (
 // was restored from a backup has older ones.
 const repeatDetails = 24 * time.Hour
 
-// maxDrift is how many bytes of what differs are reported.
-const maxDrift = 1000
+// Of what differs, so many bytes are reported; so many services that are stopped.
+const (
+	maxDrift   = 1000
+	maxStopped = 32
+)
 
 // report is what the host says of itself to server, and what it will have told once that is delivered.
 func (a *Agent) report(h *state.Host, server string) (schema.Report, *state.Reported) {
@@ -59,6 +62,7 @@ func (a *Agent) details(h *state.Host) *schema.Details {
 	if p := h.Previous; p != nil {
 		d.Previous = p.Package
 	}
+	d.Stopped = h.Stopped[:min(len(h.Stopped), maxStopped)]
 	switch {
 	case h.Drift != nil:
 		d.Drift = cut(h.Drift.String(), maxDrift)

@@ -27,6 +27,7 @@ type Status struct {
 	Installed  *cycle.Installed  `json:"installed,omitempty"`
 	Previous   *cycle.Installed  `json:"previous,omitempty"`
 	Differs    string            `json:"differs,omitempty"` // how what is there is not what was installed
+	Stopped    []string          `json:"stopped,omitempty"` // services that an administrator stopped or disabled
 	Pending    *cycle.Installed  `json:"pending,omitempty"`
 	Failed     []int64           `json:"failed,omitempty"`
 	Root       int64             `json:"root"`      // verified version
@@ -53,7 +54,7 @@ func (a *Agent) Status() (*Status, error) {
 	out := &Status{Agent: a.opts.Version, Last: st.Last, Installed: st.Installed, Previous: st.Previous,
 		Failed: st.Standing().Failed,
 		Root:   st.Root, Timestamp: st.Timestamp, LastCheck: st.LastCheck, LastUpdate: st.LastUpdate,
-		Fetched: st.Fetched}
+		Fetched: st.Fetched, Stopped: st.Stopped}
 	if out.Last.State == "" {
 		out.Last.State = schema.StateNew
 	}
@@ -158,6 +159,9 @@ func (s *Status) Print(w io.Writer) error {
 	row("installed", "%s", s.Installed)
 	if s.Differs != "" {
 		row("differs", "%s", s.Differs)
+	}
+	for _, unit := range s.Stopped {
+		row("service", "%s by an administrator, and it stays so", unit)
 	}
 	if s.Pending != nil {
 		row("interrupted", "%s", s.Pending)

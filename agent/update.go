@@ -71,6 +71,8 @@ type update struct {
 	behind    string           // how far the server is behind what was verified before; empty: it is not
 	staged    *staged
 	revert    install.Revert
+	kept      bool                 // what an administrator stopped is known
+	begun     bool                 // an earlier run began what is pending
 	verify    bool                 // look at each byte of what is installed
 	differ    []listing.Difference // of what is installed
 }
@@ -106,7 +108,7 @@ func (a *Agent) Update(ctx context.Context, o UpdateOptions) (Result, error) {
 	if err := u.host.Elsewhere(); err != nil {
 		a.warn("%v; %s", err, fault.HintOf(err))
 	}
-	u.before, u.verify = u.host.Installed, o.Verify || o.Force
+	u.before, u.begun, u.verify = u.host.Installed, u.host.Pending != nil, o.Verify
 	return u.conclude(ctx, u.run(ctx, cycle.Options{Retry: o.Retry, Force: o.Force, Interval: u.host.Interval(),
 		Leave: u.host.LeavesDrift()}))
 }
@@ -126,6 +128,11 @@ func (u *update) run(ctx context.Context, o cycle.Options) cycle.Cycle {
 	}
 	if u.staged != nil {
 		u.staged.remove()
+	}
+	if u.kept && c.Pending == nil {
+		if err := u.system().ForgetStopped(); err != nil {
+			u.say("%v", err)
+		}
 	}
 	return c
 }
@@ -159,6 +166,7 @@ func (u *update) perform(ctx context.Context, action cycle.Action, c *cycle.Cycl
 		}
 		return cycle.Prepared{Next: *next}
 	case cycle.Install:
+		u.keepStopped(through)
 		return u.install(through, c.Next)
 	case cycle.Judge:
 		return cycle.Judged{Err: u.judge(through, c.Next.Release)}
@@ -174,7 +182,28 @@ func (u *update) perform(ctx context.Context, action cycle.Action, c *cycle.Cycl
 		}
 		return cycle.Restored{Err: err}
 	default:
+		u.keepStopped(through)
 		return cycle.Restored{Err: u.goBack(through, c.Why)}
+	}
+}
+
+// keepStopped notes what an administrator stopped, once in an update. Where an earlier run has begun what is pending,
+// its note counts: what runs now is what that run left.
+func (u *update) keepStopped(ctx context.Context) {
+	if u.kept {
+		return
+	}
+	if u.kept = true; u.begun {
+		return
+	}
+	stopped, err := u.system().KeepStopped(ctx)
+	if err != nil {
+		u.say("%v", err)
+		return
+	}
+	u.host.Stopped = stopped
+	for _, line := range stopped {
+		u.say("an administrator has this service so, and it stays so: %s", line)
 	}
 }
 

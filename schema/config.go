@@ -105,6 +105,7 @@ type HealthCheck struct {
 	Plugin  string   `json:"plugin"`
 	Command []string `json:"command"`
 	Within  Duration `json:"within"`
+	Units   []string `json:"units,omitempty"` // of the plugin: a check is of no use where one of them was stopped
 }
 
 // FieldError is what is wrong with one setting of an AgentConfig. Field is its name in JSON, which is also that of the

@@ -132,6 +132,7 @@ type Details struct {
 	LogTail  string             `json:"logTail,omitempty"` // of the last failure, at most MaxLogTail bytes
 	Drift    string             `json:"drift,omitempty"`   // how the package is not as it was installed, or was not
 	Repaired time.Time          `json:"repaired,omitzero"` // when it was installed again for that
+	Stopped  []string           `json:"stopped,omitempty"` // services that an administrator stopped or disabled
 	Log      *TreeHead          `json:"log,omitempty"`
 }
 

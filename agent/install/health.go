@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ const maxHealthFile = 256 << 10
 
 // CheckHealth runs the health checks that the installed package brought along. A check passes when its command exits 0
 // once within its limit; until then it is run again, because a service needs a moment to come up. The error names the
-// plug-in, the command and the end of what it printed.
+// plug-in, the command and the end of what it printed. What an administrator stopped is not asked.
 //
 // In a sandbox the program is looked up below Root (its arguments are passed as they are), and a check whose program is
 // not there is skipped: it is one of the real system's, such as /bin/sh, and would examine the real system.
@@ -25,7 +26,14 @@ func (s *System) CheckHealth(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	is := s.stopped()
 	for _, c := range checks {
+		stopped := func(unit string) bool { return slices.Contains(is[unit], "stopped") }
+		if i := slices.IndexFunc(c.Units, stopped); i >= 0 {
+			s.warn("a health check is left out: its service was stopped by an administrator", "plugin", c.Plugin,
+				"unit", c.Units[i])
+			continue
+		}
 		if err := s.check(ctx, c); err != nil {
 			return err
 		}

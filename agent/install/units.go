@@ -49,8 +49,11 @@ func (s *System) syncUnits(ctx context.Context, list []byte) (before []byte, err
 		u.state = "disable"
 		s.setWanted(u)
 	}
+	is := s.stopped()
 	for _, u := range want {
-		s.setWanted(u)
+		if u.state == "disable" || !slices.Contains(is[u.name], "disabled") {
+			s.setWanted(u)
+		}
 	}
 	// Stopped before systemd sees that their files are gone: a timer without what it triggers counts as failed.
 	for _, u := range gone {
@@ -65,6 +68,10 @@ func (s *System) syncUnits(ctx context.Context, list []byte) (before []byte, err
 		s.noteHidden(u.name)
 	}
 	for _, u := range want {
+		if slices.Contains(is[u.name], "stopped") {
+			s.warn("a service was stopped by an administrator and stays so", "unit", u.name)
+			continue
+		}
 		switch same := slices.Contains(had, u); {
 		case same && u.state == "enable":
 			ctl("--no-block", "start", u.name)

@@ -34,8 +34,9 @@ type Record struct {
 	Registration *Registration `json:"registration,omitempty"`
 	Bootstrap    *Bootstrap    `json:"bootstrap,omitempty"`
 	cycle.State
-	Hold      string        `json:"hold,omitempty"` // why the server holds this host back, as it last said
-	Root      int64         `json:"root,omitempty"` // verified versions, for status
+	Stopped   []string      `json:"stopped,omitempty"` // units that an administrator stopped, at the last installation
+	Hold      string        `json:"hold,omitempty"`    // why the server holds this host back, as it last said
+	Root      int64         `json:"root,omitempty"`    // verified versions, for status
 	Timestamp int64         `json:"timestamp,omitempty"`
 	Snapshot  schema.Digest `json:"snapshot,omitzero"` // of the verified metadata files, for reports
 	Bin       schema.Digest `json:"bin,omitzero"`

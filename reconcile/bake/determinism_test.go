@@ -22,19 +22,20 @@ import (
 // docs/bakehouse-agent.8 is the page that the host program's own test writes.
 const (
 	goldenVersion = 12
-	goldenDeb     = "sha256:04699142bdfdb6dad71f04909d0e40ac252221dcdc7cc2a0c18dfae0b8a15f6e"
-	goldenRpm     = "sha256:71202588ebb86266eff6bb9c67423a46c3caa84d2f4983031ff87c4e8aae3433"
-	goldenTgz     = "sha256:6c507fc33aac7c403f153b26201dff07a71acda9b274e1024cd9afb31db4d3bf"
+	goldenDeb     = "sha256:1e50bdd4c2e829cbe47253dc041e0e9c4c988ee33a732e4f2a89d9ee82b6c469"
+	goldenRpm     = "sha256:a479a3df955c956b91195ed4b555afd8393e55de02fb82dd704e9745874ef0ba"
+	goldenTgz     = "sha256:3ed9e38524ba6f5fcb4cdabb7bc71670ea78bf0172b4f3590e9691900f6a60b4"
 )
 
 const (
-	goldenPkg = "sha256:0f844afde58f957053e16236b4bcdba8531220d584350a51fac0dfdacf8be6d5"
-	goldenMac = "sha256:19cbc25fb1a7366e0aedcddc90187885a1a8a2ff7f8202c5bb01219dadfd5c49"
+	goldenPkg = "sha256:86e56f9a3715e5e45bfbcb764ba34d32d9c9b39d537c54595ef7dcd6e8c2c72b"
+	goldenMac = "sha256:a662c19514480c35503a63538ee96246de9c6de4c8bcecac6869077956629ae5"
 )
 
 var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef",
-	"7796aaaa2bb983ef", "b4cdff47a66761ba", "39cf023fdf0fd09d", "aaf4b2fe853cb1ab", "6c3eec0b8ce904b6",
-	"3347265b6c603c55", "73f334c8a31aa452", "f3b763ca2bf6bdc4", "122294680cfcfdac"}
+	"0ef4b471c94a7fdb", "b4cdff47a66761ba", "104379fef11fcd4d", "7db5996bbda42090",
+	"6c3eec0b8ce904b6", "3347265b6c603c55", "73f334c8a31aa452", "a2835cc6021b9d68",
+	"122294680cfcfdac"}
 
 func TestTheBytesOfThisBakeVersionHaveNotChanged(t *testing.T) {
 	st, src := newMemory(), repo{}

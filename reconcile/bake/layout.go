@@ -85,13 +85,13 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 			slices.SortFunc(shared, byPath)
 			l.shared = append(l.shared, shared)
 		}
-		if o.Health != nil {
-			h := *o.Health
-			h.Plugin = o.Plugin
-			health = append(health, h)
-		}
 		if err := l.services(o); err != nil {
 			return nil, fmt.Errorf("plugin %s: %w", o.Plugin, err)
+		}
+		if o.Health != nil {
+			h := *o.Health
+			h.Plugin, h.Units = o.Plugin, l.unitsOf(o.Plugin)
+			health = append(health, h)
 		}
 		l.accounts.add(o)
 		l.relations = append(l.relations, o.Relations)

@@ -48,6 +48,16 @@ var (
 	debNoUnits = "root=${DPKG_ROOT:-}\n" + stopUnits + "case \"$1\" in remove) nounits ;; esac\n"
 )
 
+// unitsOf are the units of a plugin that are started by themselves.
+func (l *layout) unitsOf(plugin string) (names []string) {
+	for _, u := range l.units {
+		if u.plugin == plugin && u.enable && !u.inner {
+			names = append(names, u.name)
+		}
+	}
+	return names
+}
+
 // unitList is UnitsFile: what the installer shall enable or disable, and when it has to restart it: if a line is not
 // the one of the package before.
 func unitList(units []unit) []byte {

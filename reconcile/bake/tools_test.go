@@ -252,6 +252,16 @@ func TestAnUpgradeRestartsOnlyTheServicesThatChanged(t *testing.T) {
 	expect(s.install(t, example(src, someID, ":9200"), src), "daemon-reload",
 		"--no-reload enable node_exporter.service", "--no-block restart node_exporter.service",
 		"--no-reload enable bakehouse-agent.service", "--no-block start bakehouse-agent.service")
+	// What an administrator stopped or disabled stays so; the updater has written down what that is.
+	if err := os.MkdirAll(filepath.Join(s.dir, "state"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, "state/stopped", 0o600, "bakehouse-agent.service disabled\nnode_exporter.service stopped\n")
+	expect(s.install(t, example(src, someID, ":9300"), src), "daemon-reload",
+		"--no-reload enable node_exporter.service", "--no-block start bakehouse-agent.service")
+	if err := os.Remove(filepath.Join(s.dir, "state/stopped")); err != nil {
+		t.Fatal(err)
+	}
 	off := example(src, someID, ":9200")
 	off.Outputs[0].Services[0].Enable = false
 	expect(s.install(t, off, src), "daemon-reload",

@@ -5,6 +5,7 @@ units() {
 	want=$(cat "$root@UNITS@" 2>/dev/null || true)
 	record="$root@STATE@/units"
 	had=$(cat "$record" 2>/dev/null || true)
+	stopped=$(cat "$root@STATE@/stopped" 2>/dev/null || true) # what somebody stopped or disabled, by the updater
 	nl='
 '
 	live=
@@ -34,9 +35,15 @@ units() {
 	[ -z "$live" ] || ctl daemon-reload
 	echo "$want" | while read -r unit inputs state; do
 		[ -n "$unit" ] || continue
-		ctl --no-reload "$state" "$unit"
+		case "$state $nl$stopped$nl" in
+		"enable "*"$nl$unit disabled$nl"*) echo "note: $unit was disabled by an administrator and stays so" >&2 ;;
+		*) ctl --no-reload "$state" "$unit" ;;
+		esac
 		hidden "$root" "$unit"
 		[ -n "$live" ] || continue
+		case "$nl$stopped$nl" in
+		*"$nl$unit stopped$nl"*) echo "note: $unit was stopped by an administrator and stays so" >&2 && continue ;;
+		esac
 		may restart "$unit" || continue
 		case "$state $nl$had$nl" in
 		"enable "*"$nl$unit $inputs $state$nl"*) ctl --no-block start "$unit" ;;

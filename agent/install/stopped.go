@@ -1,0 +1,99 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"bakehouse/schema"
+	"bakehouse/schema/durable"
+)
+
+// stoppedFile lists the units that somebody stopped, or that do not start at boot any more though the package would
+// have it so: a line each of UNIT and "stopped" or "disabled". It is there while an installation is under way, for the
+// package's scripts and the health checks, so that a second attempt, and the way back, find what was so before the first.
+const stoppedFile = schema.StateDir + "/stopped"
+
+// KeepStopped looks for such units and writes stoppedFile, which ForgetStopped removes. It returns what it wrote down.
+func (s *System) KeepStopped(ctx context.Context) ([]string, error) {
+	if s.sandboxed() || !systemdRuns() {
+		return nil, nil
+	}
+	record, err := os.ReadFile(s.path(filepath.Join(schema.StateDir, "units")))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, s.ForgetStopped()
+	}
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, u := range parseUnits(record) {
+		if u.state == "enable" {
+			names = append(names, u.name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, s.ForgetStopped()
+	}
+	out, err := s.command(ctx, nil, "systemctl",
+		append([]string{"show", "--property=Id,LoadState,ActiveState,Job"}, names...)...)
+	if err != nil {
+		return nil, fmt.Errorf("asking systemd for the package's services: %w: %s", err, tail(out))
+	}
+	lines := stoppedUnits(string(out))
+	for _, name := range names {
+		wanted, err := filepath.Glob(s.path(filepath.Join(adminUnits, "*.wants", name)))
+		if err == nil && len(wanted) == 0 {
+			lines = append(lines, name+" disabled")
+		}
+	}
+	if len(lines) == 0 {
+		return nil, s.ForgetStopped()
+	}
+	slices.Sort(lines)
+	return lines, durable.WriteFile(s.path(stoppedFile), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
+}
+
+// ForgetStopped is that no installation is under way.
+func (s *System) ForgetStopped() error {
+	if err := durable.Remove(s.path(stoppedFile)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// stoppedUnits reads what `systemctl show` says: a unit that somebody stopped is inactive, which one that ended by
+// itself or failed is not, as systemd starts it again; a masked one does not run either.
+func stoppedUnits(shown string) (lines []string) {
+	for unit := range strings.SplitSeq(shown, "\n\n") {
+		is := map[string]string{}
+		for line := range strings.Lines(unit) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+			is[name] = value
+		}
+		if is["LoadState"] == "masked" || is["LoadState"] == "loaded" && is["ActiveState"] == "inactive" &&
+			is["Job"] == "" { // none waits to start it, as while the system boots
+			lines = append(lines, is["Id"]+" stopped")
+		}
+	}
+	return lines
+}
+
+// stopped is what stoppedFile says of each unit.
+func (s *System) stopped() map[string][]string {
+	b, err := os.ReadFile(s.path(stoppedFile))
+	if err != nil {
+		return nil
+	}
+	is := map[string][]string{}
+	for line := range strings.Lines(string(b)) {
+		unit, how, _ := strings.Cut(strings.TrimSpace(line), " ")
+		is[unit] = append(is[unit], how)
+	}
+	return is
+}
