@@ -201,7 +201,8 @@ func showsAll(page string, starts []string) error {
 
 // status is what `bakehouse-agent status --json` says, as far as it matters here.
 type status struct {
-	Last struct {
+	Stopped []string
+	Last    struct {
 		State, Code, Error string
 	}
 	Installed struct {

@@ -3,6 +3,7 @@ package examples_test
 import (
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,12 +75,24 @@ func serviceUpdatesItself(t *testing.T, h *realhost.Host, format string, install
 	untilRelease(t, h, 1)
 	pid := h.Run("systemctl", "show", "--property=MainPID", "--value", "bakehouse-agent")
 
+	// What an administrator stops and disables stays so, and that is reported.
+	h.Run("systemctl", "disable", "--now", "node_exporter")
 	o.replace("hosts/rules.cue", `interval: "2s"`, `interval: "3s"`)
 	o.commit("Another interval")
 	published := o.served()
 	o.reconcile()
 	o.untilServed(published + 1)
 	untilRelease(t, h, 2)
+
+	var is []string
+	for _, verb := range []string{"is-active", "is-enabled"} {
+		out, _ := h.Try("systemctl", verb, "node_exporter")
+		is = append(is, strings.TrimSpace(out))
+	}
+	want := []string{"node_exporter.service disabled", "node_exporter.service stopped"}
+	if s := statusOf(t, h); !slices.Equal(is, []string{"inactive", "disabled"}) || !slices.Equal(s.Stopped, want) {
+		t.Errorf("a service that was stopped and disabled is %q after an update, status says %q", is, s.Stopped)
+	}
 
 	// The restart is asked for without waiting; it has to come, or this shows nothing.
 	restarted := time.Now()
