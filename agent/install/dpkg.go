@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,7 +46,7 @@ func (s *System) installDeb(ctx context.Context, p Package) error {
 	ctx, cancel := context.WithTimeout(ctx, dpkgLimit)
 	defer cancel()
 	// What packages are missing or in conflict is found without touching anything.
-	if err := s.checkDepends(ctx, p); err != nil {
+	if err := s.host().Depends(ctx, p.File, s.path(dpkgDir)); err != nil {
 		return err
 	}
 	if out, err := s.dpkg(ctx, "--no-act", "--install", p.File); err != nil {
@@ -218,69 +217,6 @@ func (s *System) listing(ctx context.Context, name string, args ...string) ([]by
 		err = errors.Join(fmt.Errorf("%s: %w: %s", name, werr, tail(stderr.b)), err)
 	}
 	return b.Bytes(), err
-}
-
-// checkDepends says which packages of the system a deb needs and the host lacks: dpkg finds out only when it has
-// unpacked it.
-func (s *System) checkDepends(ctx context.Context, p Package) error {
-	field, err := s.command(ctx, nil, "dpkg-deb", "--field", p.File, "Depends")
-	if err != nil || strings.TrimSpace(string(field)) == "" {
-		return err
-	}
-	out, err := s.listing(ctx, "dpkg-query", "--admindir="+s.path(dpkgDir), "--show",
-		"--showformat=${db:Status-Status}\t${Package}\t${Version}\t${Provides}\n")
-	if err != nil {
-		return err
-	}
-	has := installedDebs(string(out))
-	var lacking []string
-	for group := range strings.SplitSeq(string(field), ",") {
-		if !slices.ContainsFunc(strings.Split(group, "|"), func(one string) bool {
-			name, op, want := debRelation(one)
-			return slices.ContainsFunc(has[name], func(version string) bool {
-				if op == "" || version == "" {
-					return op == ""
-				}
-				_, err := s.command(ctx, nil, "dpkg", "--compare-versions", version, op, want)
-				return err == nil
-			})
-		}) {
-			lacking = append(lacking, strings.TrimSpace(group))
-		}
-	}
-	if len(lacking) == 0 {
-		return nil
-	}
-	return fault.Hint(fmt.Errorf("the package needs others that this host lacks: %s", strings.Join(lacking, ", ")),
-		"install them, as with apt-get; nothing was changed, and the next update tries again")
-}
-
-// installedDebs has the versions of each name that an installed package has or provides, "" for one that is provided
-// without a version. Lines are STATUS, PACKAGE, VERSION and PROVIDES, separated by tabs.
-func installedDebs(list string) map[string][]string {
-	has := map[string][]string{}
-	for line := range strings.Lines(list) {
-		f := strings.Split(strings.TrimRight(line, "\n"), "\t")
-		if len(f) != 4 || f[0] != "installed" && f[0] != "triggers-pending" && f[0] != "triggers-awaited" {
-			continue
-		}
-		has[f[1]] = append(has[f[1]], f[2])
-		for one := range strings.SplitSeq(f[3], ",") {
-			name, _, version := debRelation(one)
-			has[name] = append(has[name], version)
-		}
-	}
-	return has
-}
-
-// debRelation reads "name (op version)" or "name:any"; op and version may be missing.
-func debRelation(s string) (name, op, version string) {
-	name, rest, _ := strings.Cut(s, "(")
-	name, _, _ = strings.Cut(strings.TrimSpace(name), ":")
-	rest, _, _ = strings.Cut(rest, ")")
-	rest = strings.TrimSpace(rest)
-	version = strings.TrimLeft(rest, "<=>")
-	return name, rest[:len(rest)-len(version)], strings.TrimSpace(version)
 }
 
 func (dpkg) format() schema.Format { return schema.Deb }

@@ -16,7 +16,8 @@ import (
 
 // stoppedFile lists the units that somebody stopped, or that do not start at boot any more though the package would
 // have it so: a line each of UNIT and "stopped" or "disabled". It is there while an installation is under way, for the
-// package's scripts and the health checks, so that a second attempt, and the way back, find what was so before the first.
+// package's scripts and the health checks, so that a second attempt, and the way back, find what was so before the
+// first.
 const stoppedFile = schema.StateDir + "/stopped"
 
 // KeepStopped looks for such units and writes stoppedFile, which ForgetStopped removes. It returns what it wrote down.

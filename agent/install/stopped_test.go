@@ -35,8 +35,8 @@ func TestAStoppedServiceIsNotAskedHowItIs(t *testing.T) {
 		}
 	}
 	write("/usr/bin/sick", "#!/bin/sh\nexit 1\n", 0o755)
-	write(schema.HealthFile, `[{"plugin":"a","command":["/usr/bin/sick"],"within":"10ms","units":["a.socket","a.service"]}]`,
-		0o644)
+	write(schema.HealthFile, `[{"plugin":"a","command":["/usr/bin/sick"],"within":"10ms",`+
+		`"units":["a.socket","a.service"]}]`, 0o644)
 	ill := func(want bool) {
 		t.Helper()
 		if err := s.CheckHealth(t.Context()); (err != nil) != want {
