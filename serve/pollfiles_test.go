@@ -189,6 +189,8 @@ func TestWhatAPollBringsAndDoesNotVerifyCostsOneRequest(t *testing.T) {
 	w := start(t, f)
 	c := w.register("web01")
 	bin := f.Bin("web01")
+	bomb, err := gzipped(make([]byte, 64<<20), 9)
+	check(t, err)
 	of := func(part string) func(string) bool {
 		return func(name string) bool { return strings.Contains(name, part) }
 	}
@@ -221,9 +223,7 @@ func TestWhatAPollBringsAndDoesNotVerifyCostsOneRequest(t *testing.T) {
 				*file = schema.PollFile{Name: file.Name, Data: []byte(`{"signed":null}`)}
 			},
 			"a bomb": func(file *schema.PollFile) {
-				b, err := gzipped(make([]byte, 64<<20), 9)
-				check(t, err)
-				*file = schema.PollFile{Name: file.Name, Data: b, Gzip: true}
+				*file = schema.PollFile{Name: file.Name, Data: bomb, Gzip: true}
 			},
 		} {
 			dir := copied(t, dir)

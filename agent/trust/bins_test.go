@@ -20,6 +20,7 @@ import (
 	"bakehouse/agent/trust/quorum"
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
+	"bakehouse/schema/needs"
 )
 
 // A bin that reconcile writes is verified as it stands (package bins), any other by go-tuf. Here the two read the same.
@@ -167,7 +168,7 @@ func TestKeysOfEachTypeVerifyABinAsItStands(t *testing.T) {
 func TestABinWithAnyOtherByteIsNotReadAsItStands(t *testing.T) {
 	r := newBinReader(t)
 	file := r.Latest(r.role)
-	for i := range file {
+	for i := 0; i < len(file); i += needs.Every(1) {
 		for _, c := range []byte{file[i] ^ 1, file[i] ^ 0x20, ' ', '"'} {
 			if c == file[i] {
 				continue
@@ -179,7 +180,7 @@ func TestABinWithAnyOtherByteIsNotReadAsItStands(t *testing.T) {
 			}
 		}
 	}
-	for n := range file {
+	for n := 0; n < len(file); n += needs.Every(1) {
 		if _, ok := r.asItStands(file[:n]); ok {
 			t.Errorf("the first %d bytes are read", n)
 		}

@@ -8,5 +8,6 @@ import (
 
 func TestMain(m *testing.M) {
 	needs.Memory()
+	needs.Properties()
 	m.Run()
 }

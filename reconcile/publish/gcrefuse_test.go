@@ -29,6 +29,12 @@ func many(t *testing.T) *history {
 
 func TestGCDeletesNothingFromAStoreThatIsNotSound(t *testing.T) {
 	t.Parallel()
+	made := many(t)
+	copied := func(t *testing.T) *history {
+		h := *made
+		h.t, h.st = t, made.st.copied()
+		return &h
+	}
 	first := func(h *history, prefix string) string { return h.keys(prefix)[0] }
 	last := func(h *history, prefix string) string { keys := h.keys(prefix); return keys[len(keys)-1] }
 	change := func(h *history, key string) { h.st.memStore[key] = append(bytes.Clone(h.st.memStore[key]), 'x') }
@@ -66,7 +72,7 @@ func TestGCDeletesNothingFromAStoreThatIsNotSound(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := many(t)
+			h := copied(t)
 			alter(h)
 			before := maps.Clone(h.st.memStore)
 			_, err := store.GC(t.Context(), h.st, store.GCOptions{Anchor: h.f.Roots[0], Keep: 2})
@@ -84,14 +90,14 @@ func TestGCDeletesNothingFromAStoreThatIsNotSound(t *testing.T) {
 		})
 	}
 	t.Run("another fleet's root", func(t *testing.T) {
-		h := many(t)
+		h := copied(t)
 		other := store.GCOptions{Anchor: newFleet(t).Roots[0], Keep: 2}
 		if _, err := store.GC(t.Context(), h.st, other); !fault.IsRefusal(err) {
 			t.Error(err)
 		}
 	})
 	t.Run("a store without a lock", func(t *testing.T) {
-		h := many(t)
+		h := copied(t)
 		_, err := store.GC(t.Context(), h.st.memStore, store.GCOptions{Anchor: h.f.Roots[0], Keep: 2})
 		if err == nil || !strings.Contains(err.Error(), "lock") {
 			t.Error(err)

@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"maps"
 	"testing"
 	"time"
 
@@ -31,6 +32,13 @@ type agingStore struct {
 
 func newAgingStore() *agingStore {
 	return &agingStore{memStore: memStore{}, dates: map[string]time.Time{}, now: start, creates: -1, deletes: -1}
+}
+
+// copied is a store with the same content.
+func (s *agingStore) copied() *agingStore {
+	c := *s
+	c.memStore, c.dates = maps.Clone(s.memStore), maps.Clone(s.dates)
+	return &c
 }
 
 var errKilled = errors.New("killed")

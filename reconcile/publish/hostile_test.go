@@ -18,6 +18,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
+	"bakehouse/schema/needs"
 	"bakehouse/serve/store"
 )
 
@@ -207,7 +208,7 @@ func TestCrashAfterEachWriteLeavesOldOrNewAndTheNextRunConverges(t *testing.T) {
 	f, base := newFleet(t), memStore{}
 	f.mustPublish(base, next(start, want("web01", "a"), want("db01", "x")))
 	for _, after := range []bool{false, true} {
-		for k := 0; ; k++ {
+		for k := 0; ; k += needs.Every(1) {
 			st := maps.Clone(base)
 			h := f.host(st, "", start)
 			h.mustGet(t, "web01", "a")

@@ -212,12 +212,9 @@ func TestABakeThatIsKilledAtEveryStepConvergesWithGCInBetween(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A plain run kills at every seventh step, from another one each time: neighbours seldom differ in kind.
-	stride, first := 7, random.IntN(7)
-	if needs.Everything() {
-		stride, first = 1, 0
-	}
+	stride := needs.Every(7)
 	collected := 0
-	for at := first; ; at += stride {
+	for at := random.IntN(stride); ; at += stride {
 		killed := child(killRelease+"="+strconv.FormatInt(published+1, 10), killAt+"="+strconv.Itoa(at))
 		head := sound("a bake", at, published, published+1)
 		if random.IntN(3) == 0 {

@@ -428,10 +428,7 @@ func (o onlooker) Create(ctx context.Context, key string, r io.Reader) error {
 }
 
 func TestOnlineKeysAreReplacedUnderHostsThatPollAtAnyInstant(t *testing.T) {
-	every := 1 // of the writes that a run may die at
-	if !needs.Everything() {
-		every = 4
-	}
+	every := needs.Every(4) // of the writes that a run may die at
 	for _, uses := range [][]string{{"root"}, {"timestamp", "snapshot", "targets"}} {
 		for fail := 0; ; fail += every {
 			f, base := newFleet(t), memStore{}

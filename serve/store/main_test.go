@@ -18,6 +18,7 @@ import (
 
 func TestMain(m *testing.M) {
 	needs.Memory()
+	needs.Properties()
 	storetest.Child()
 	crashChild()
 	testscript.Main(m, map[string]func(){"bakehouse": bakehouse, "publish": publishCommand})
