@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -81,10 +82,12 @@ func (a *Agent) begin(verb string) (end func(), err error) {
 	}, nil
 }
 
+// LogFile is where the log is.
+func (a *Agent) LogFile() string { return cmp.Or(a.opts.LogFile, a.files.Stored(state.LogFile)) }
+
 func (a *Agent) openLog() (*os.File, error) {
-	name := a.opts.LogFile
-	if name == "" {
-		name = a.files.Stored(state.LogFile)
+	name := a.LogFile()
+	if a.opts.LogFile == "" {
 		if fi, err := os.Stat(name); err == nil && fi.Size() > maxLog {
 			if err := durable.Rename(name, name+".1"); err != nil {
 				return nil, err

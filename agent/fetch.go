@@ -323,3 +323,76 @@ func (a *Agent) prune(st *state.Record) {
 		}
 	}
 }
+
+// adopt cuts the segments of an adopted package out of its file, if it is one of this host's. What cannot be used is
+// fetched instead.
+func (u *update) adopt(ctx context.Context, of *schema.Manifest) {
+	dir := u.files.Stored(adoptedDir)
+	for _, c := range u.assigned.Candidates() {
+		f, err := os.Open(filepath.Join(dir, c.SHA256.Hex()))
+		if err != nil {
+			continue
+		}
+		m := of
+		if m.SHA256 != c.SHA256 {
+			if m, _, err = u.manifest(ctx, c); err != nil {
+				u.say("the adopted package is not used: %v", err)
+			}
+		}
+		if err == nil {
+			u.cut(f, m)
+		}
+		f.Close()
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		u.say("%v", err)
+	}
+}
+
+// cut takes the segments that m names, and this host lacks, out of the package f.
+func (u *update) cut(f io.ReaderAt, m *schema.Manifest) {
+	var at int64
+	taken := 0
+	for _, p := range m.Parts {
+		if p.Segment == nil {
+			at += int64(len(p.Data))
+			continue
+		}
+		ref := *p.Segment
+		if !u.holds(ref) {
+			if err := u.take(io.NewSectionReader(f, at, ref.Size), ref); err != nil {
+				u.say("segment %s of the adopted package: %v", ref.Digest.Short(), err)
+			} else {
+				taken++
+			}
+		}
+		at += ref.Size
+	}
+	u.say("took %d segments from the adopted package %s", taken, m.SHA256.Short())
+}
+
+func (u *update) take(r io.Reader, ref schema.SegmentRef) error {
+	h := sha256.New()
+	name := u.files.Stored(segmentsDir, ref.Digest.Hex())
+	part := name + ".adopted"
+	if err := os.Remove(part); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := durable.Create(part, io.TeeReader(r, h), 0o600); err != nil {
+		return err
+	}
+	if got := schema.Digest(h.Sum(nil)); got != ref.Digest {
+		return errors.Join(&schema.AlteredError{Object: "segment", Want: ref.Digest, Got: got}, os.Remove(part))
+	}
+	return durable.Rename(part, name)
+}
+
+// present reports whether just that package, put together and verified, is on the host already, installed by somebody
+// else: the package manager has its version, and each file is as it came.
+func (u *update) present(ctx context.Context) bool {
+	if u.host.Installed != nil || u.begun || !u.system().Has(ctx, u.staged.Package) {
+		return false
+	}
+	u.say("the package is installed already, each file as it came")
+	return true
+}

@@ -49,7 +49,11 @@ func gone(h *state.Host, now time.Time) schema.Verdict {
 		h.Gone = now.UTC().Truncate(time.Second)
 	}
 	name := h.Registration.Host
-	return schema.Verdict{Code: cycle.CodeNoTarget, Why: fmt.Sprintf("the fleet has no package for host %s, since %s "+
-		"at the latest; if it has another name in the fleet's repository, set `was: %q` there, or type: "+
-		"bakehouse-agent register --force --host NAME", name, h.Gone.Format(time.RFC3339), name)}
+	since := ""
+	if h.Installed != nil { // it had one
+		since = fmt.Sprintf(" since %s at the latest", h.Gone.Format(time.RFC3339))
+	}
+	return schema.Verdict{Code: cycle.CodeNoTarget, Why: fmt.Sprintf("the fleet has no package for host %s%s; "+
+		"if it has another name in the fleet's repository, set `was: %q` there, or type: "+
+		"bakehouse-agent register --force --host NAME", name, since, name)}
 }

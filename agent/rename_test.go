@@ -173,7 +173,7 @@ func TestAHostWhoseNameIsGoneSaysSinceWhenAndWhatToType(t *testing.T) {
 	since := f.Now().Format("2006-01-02T15:04:05Z")
 	for range 2 {
 		r := h.update()
-		for _, want := range []string{"no package for host web01, since " + since, "set `was: \"web01\"`",
+		for _, want := range []string{"no package for host web01 since " + since, "set `was: \"web01\"`",
 			"bakehouse-agent register --force --host NAME"} {
 			if r.State != schema.StateHeld || !strings.Contains(r.Why, want) {
 				t.Errorf("%+v does not say %q", r, want)

@@ -3,22 +3,14 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
-	"strings"
 	"time"
-
-	"bakehouse/agent/state"
 )
 
 const (
 	unregisteredPause = time.Minute
 	firstRetry        = 30 * time.Second // after an update that reached no server; each further pause is twice as long
-	detachedUnit      = "bakehouse-agent-update"
 )
 
 // RunOptions vary the loop.
@@ -129,73 +121,4 @@ func wait(ctx context.Context, d time.Duration, check <-chan os.Signal) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// Detached returns an Update for Run that runs program with args in its own unit, so that the package manager may
-// restart the service that Run runs in; nil if there is no systemd to do that, or the root is a sandbox. That unit has
-// the proxy and certificates of our environment, which is where an administrator's drop-in puts them. A stop, as of the
-// whole system, is for the updater alone: it lets the package manager come to its end.
-func (a *Agent) Detached(program string, args ...string) func(context.Context) error {
-	if fi, err := os.Stat("/run/systemd/system"); a.opts.Root != "" || err != nil || !fi.IsDir() {
-		return nil
-	}
-	if _, err := exec.LookPath("systemd-run"); err != nil {
-		return nil
-	}
-	return func(ctx context.Context) error {
-		run := []string{"--collect", "--wait", "--quiet", "--unit=" + detachedUnit,
-			"--description=Update of this host's monitoring agent",
-			"--property=KillMode=mixed", "--property=TimeoutStopSec=" + stopTimeout}
-		c := exec.CommandContext(ctx, "systemd-run", slices.Concat(run, connecting(), []string{"--", program}, args)...)
-		// When our own service stops, only the waiting ends; the update goes on. systemd-run does not end for less than a
-		// kill, and systemd would wait for it.
-		c.WaitDelay = time.Second
-		out, err := c.CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("%s failed: %w: %s (see journalctl -u %s, or %s)", detachedUnit, err,
-				strings.TrimSpace(cut(string(out), 500)), detachedUnit, a.files.Stored(state.LogFile))
-		}
-		return nil
-	}
-}
-
-// stopTimeout is how long a package manager has to come to its end when the system goes down, as systemd has it.
-const stopTimeout = "10min"
-
-// connecting passes on the variables by which programs are told how to reach servers.
-func connecting() (args []string) {
-	for _, name := range []string{
-		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
-	} {
-		for _, name := range []string{name, strings.ToLower(name)} {
-			if v, ok := os.LookupEnv(name); ok {
-				args = append(args, "--setenv="+name+"="+v)
-			}
-		}
-	}
-	return args
-}
-
-// ReplacedProgram returns a check for Run of whether the file that program names is still the one that it is now.
-func ReplacedProgram(program string) func() bool {
-	before, err := os.Stat(program)
-	if err != nil {
-		return nil
-	}
-	return func() bool {
-		now, err := os.Stat(program)
-		return err == nil && !os.SameFile(before, now)
-	}
-}
-
-// Program is the path by which this program was started, not the file behind it: an update puts a new file there.
-func Program() (string, error) {
-	p := os.Args[0]
-	if !strings.Contains(p, "/") {
-		var err error
-		if p, err = exec.LookPath(p); err != nil {
-			return os.Executable()
-		}
-	}
-	return filepath.Abs(p)
 }

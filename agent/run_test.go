@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"bakehouse/agent/detached"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/state"
 	"bakehouse/schema"
@@ -141,23 +142,6 @@ func TestTheLoopChecksAtOnceWhenItIsAsked(t *testing.T) {
 	})
 }
 
-func TestADetachedUpdateGetsThereAsTheServiceDoes(t *testing.T) {
-	t.Setenv("HTTPS_PROXY", "http://proxy.example:3128")
-	t.Setenv("no_proxy", "a b")
-	t.Setenv("SSL_CERT_FILE", "")
-	t.Setenv("LD_PRELOAD", "/x")
-	got := connecting()
-	for _, want := range []string{"--setenv=HTTPS_PROXY=http://proxy.example:3128", "--setenv=no_proxy=a b",
-		"--setenv=SSL_CERT_FILE="} {
-		if !slices.Contains(got, want) {
-			t.Errorf("%q has no %s", got, want)
-		}
-	}
-	if slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "LD_PRELOAD") }) {
-		t.Errorf("%q", got)
-	}
-}
-
 func TestTheLoopWaitsForARegistrationAndSaysSoOnce(t *testing.T) {
 	root := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -194,7 +178,7 @@ func TestTheLoopEndsWhenItsProgramWasReplaced(t *testing.T) {
 			t.Fatal(err)
 		}
 		updates := 0
-		err := a.Run(t.Context(), RunOptions{Replaced: ReplacedProgram(program), Update: func(context.Context) error {
+		err := a.Run(t.Context(), RunOptions{Replaced: detached.Replaced(program), Update: func(context.Context) error {
 			checked(t, a)
 			if updates++; updates < 3 {
 				return nil
@@ -228,9 +212,6 @@ func TestAStopDuringTheUpdateThatReplacesTheProgramIsAStop(t *testing.T) {
 func TestTheLoopUpdatesInItsOwnProcessWhereNoUnitCanBeMade(t *testing.T) {
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
-	if h.Detached("/usr/bin/bakehouse-agent", "update") != nil {
-		t.Error("a sandbox gets a unit of the real system")
-	}
 	ctx, stop := context.WithCancel(t.Context())
 	var ended, notes []string
 	h.bake(f, func(c *schema.AgentConfig) { c.Interval = schema.Duration(time.Second) })

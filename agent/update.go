@@ -17,6 +17,7 @@ import (
 	"bakehouse/agent/trust"
 	"bakehouse/agent/wire"
 	"bakehouse/schema"
+	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
 )
 
@@ -164,7 +165,7 @@ func (u *update) perform(ctx context.Context, action cycle.Action, c *cycle.Cycl
 		if err != nil {
 			return cycle.Stopped{Code: codeOf(err), Err: err}
 		}
-		return cycle.Prepared{Next: *next}
+		return cycle.Prepared{Next: *next, Present: u.present(ctx)}
 	case cycle.Install:
 		u.keepStopped(through)
 		return u.install(through, c.Next)
@@ -416,6 +417,10 @@ func (u *update) prepare(ctx context.Context, c schema.Candidate) (*cycle.Instal
 	if err := u.signed(envelopes, m, c); err != nil {
 		return nil, err
 	}
+	if err := durable.MkdirAll(u.files.Stored(segmentsDir), 0o700); err != nil {
+		return nil, err
+	}
+	u.adopt(ctx, m)
 	if err := u.segments(ctx, m); err != nil {
 		return nil, err
 	}

@@ -52,8 +52,11 @@ type (
 		Verdict schema.Verdict
 		Behind  string
 	}
-	// Prepared is a package that is verified and put together.
-	Prepared struct{ Next Installed }
+	// Prepared is a package that is verified and put together. Present says that it is on the host already.
+	Prepared struct {
+		Next    Installed
+		Present bool
+	}
 	// Stopped ends Ask or Prepare with an error. Code is its class, by the table of this package.
 	Stopped struct {
 		Code string
@@ -121,7 +124,7 @@ func (c Cycle) Step(ev Event, now time.Time) (Cycle, Action) {
 	case Decided:
 		return c.decided(ev, now)
 	case Prepared:
-		return c.prepared(ev)
+		return c.prepared(ev, now)
 	case Stopped:
 		return c.stopped(ev)
 	case InstallEnded:
@@ -256,7 +259,11 @@ func (c Cycle) stopped(ev Stopped) (Cycle, Action) {
 	return c.rest()
 }
 
-func (c Cycle) prepared(ev Prepared) (Cycle, Action) {
+func (c Cycle) prepared(ev Prepared, now time.Time) (Cycle, Action) {
+	if ev.Present && c.Pending == nil {
+		c.Next = ev.Next
+		return c.accepted(now)
+	}
 	c.Next, c.begun = ev.Next, c.Pending
 	c.Pending = &Pending{Installed: ev.Next, Attempts: c.attempts() + 1}
 	return c, Install
@@ -302,6 +309,10 @@ func (c Cycle) judged(ev Judged, now time.Time) (Cycle, Action) {
 		c.giveUp(CodeUnhealthy, ev.Err)
 		return c.undo()
 	}
+	return c.accepted(now)
+}
+
+func (c Cycle) accepted(now time.Time) (Cycle, Action) {
 	c.accept(c.Next, now)
 	c.Outcome = Outcome{State: schema.StateCurrent, Code: CodeInstalled, Why: "up to date"}
 	return c, Accept

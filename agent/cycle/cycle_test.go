@@ -86,15 +86,25 @@ func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
 		check  func(Cycle) bool
 	}{
 		"a first package": {
-			events: []Event{look, install(1), Prepared{*installed(1)}, InstallEnded{}, Judged{}, Accepted{}},
+			events: []Event{look, install(1), Prepared{Next: *installed(1)}, InstallEnded{}, Judged{}, Accepted{}},
 			want:   "observe ask prepare install judge accept end", code: CodeInstalled,
 			check: func(c Cycle) bool {
 				return c.Installed.Release == 1 && c.Pending == nil && c.LastUpdate.Equal(noon)
 			},
 		},
+		"a package that somebody else installed": {
+			events: []Event{look, install(1), Prepared{Next: *installed(1), Present: true}, Accepted{}},
+			want:   "observe ask prepare accept end", code: CodeInstalled,
+			check: func(c Cycle) bool { return c.Installed.Release == 1 && c.Pending == nil },
+		},
+		"the same, where an attempt was cut short": {
+			state:  cut,
+			events: []Event{look, install(2), Prepared{Next: *installed(2), Present: true}},
+			want:   "observe ask prepare install", code: schema.CodeInstall,
+		},
 		"a release that is unhealthy": {
 			state: one,
-			events: []Event{look, install(2), Prepared{*installed(2)},
+			events: []Event{look, install(2), Prepared{Next: *installed(2)},
 				InstallEnded{Touched: true, Revertible: true}, Judged{sick}, Restored{}},
 			want: "observe ask prepare install judge revert end", code: CodeUnhealthy,
 			check: func(c Cycle) bool {
@@ -103,33 +113,33 @@ func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
 		},
 		"what an earlier attempt left is not what was accepted": {
 			state: cut,
-			events: []Event{look, install(2), Prepared{*installed(2)},
+			events: []Event{look, install(2), Prepared{Next: *installed(2)},
 				InstallEnded{Touched: true, Revertible: true}, Judged{sick}, Restored{}},
 			want: "observe ask prepare install judge return end", code: CodeUnhealthy,
 			check: func(c Cycle) bool { return c.Pending == nil },
 		},
 		"a way back that fails": {
 			state: one,
-			events: []Event{look, install(2), Prepared{*installed(2)},
+			events: []Event{look, install(2), Prepared{Next: *installed(2)},
 				InstallEnded{Touched: true, Revertible: true}, Judged{sick}, Restored{broken}, Restored{broken}},
 			want: "observe ask prepare install judge revert return end", code: CodeUnhealthy,
 			check: func(c Cycle) bool { return c.Pending != nil && errors.Is(c.Err, broken) },
 		},
 		"a condition of the host that touched nothing": {
 			state:  one,
-			events: []Event{look, install(2), Prepared{*installed(2)}, InstallEnded{Err: broken, Code: CodeHost}},
+			events: []Event{look, install(2), Prepared{Next: *installed(2)}, InstallEnded{Err: broken, Code: CodeHost}},
 			want:   "observe ask prepare install end", code: CodeHost,
 			check: func(c Cycle) bool { return c.Pending == nil && c.Failed == nil && c.Waiting == nil },
 		},
 		"the same after a crash": {
 			state:  cut,
-			events: []Event{look, install(2), Prepared{*installed(2)}, InstallEnded{Err: broken, Code: CodeHost}},
+			events: []Event{look, install(2), Prepared{Next: *installed(2)}, InstallEnded{Err: broken, Code: CodeHost}},
 			want:   "observe ask prepare install end", code: CodeHost,
 			check: func(c Cycle) bool { return c.Pending.Attempts == 1 && c.Failed == nil },
 		},
 		"a condition of the host in the middle": {
 			state: one,
-			events: []Event{look, install(2), Prepared{*installed(2)},
+			events: []Event{look, install(2), Prepared{Next: *installed(2)},
 				InstallEnded{Err: broken, Code: CodeHost, Touched: true}, Restored{}},
 			opts: Options{Interval: time.Hour}, want: "observe ask prepare install return end", code: CodeHost,
 			check: func(c Cycle) bool {
@@ -138,7 +148,7 @@ func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
 		},
 		"its own script": {
 			state: one,
-			events: []Event{look, install(2), Prepared{*installed(2)},
+			events: []Event{look, install(2), Prepared{Next: *installed(2)},
 				InstallEnded{Err: broken, OfRelease: true, Touched: true}, Restored{}},
 			want: "observe ask prepare install return end", code: CodeInstall,
 			check: func(c Cycle) bool { return c.WhyFailed(2) != "" },
@@ -303,7 +313,7 @@ func (w *world) perform(a Action, c *Cycle, wanted byte) (ev Event, crashed bool
 		if w.chance(5) {
 			return Stopped{CodeUnreachable, errWorld}, crash
 		}
-		return Prepared{Installed{Package: c.Candidate.SHA256, Release: c.Candidate.Release}}, crash
+		return Prepared{Next: Installed{Package: c.Candidate.SHA256, Release: c.Candidate.Release}}, crash
 	case Install:
 		w.before, w.begun[c.Next.Release] = w.runs, w.begun[c.Next.Release]+1
 		if w.chance(4) {

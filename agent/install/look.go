@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 
 	"bakehouse/agent/install/listing"
 	"bakehouse/schema"
@@ -38,6 +39,21 @@ func (s *System) Look(ctx context.Context, p Package, r *listing.Record, digest 
 	differ, learnt := r.Files.Check(m.locate(), digest)
 	seen.Differ, seen.Learnt = differ, seen.Learnt || learnt
 	return seen, nil
+}
+
+// Has reports whether a staged package, whose contents are known, is what is installed: its version, and each file as
+// it came.
+func (s *System) Has(ctx context.Context, p Package) bool {
+	m, err := s.manager(p.Format)
+	if err != nil || len(p.Files) == 0 {
+		return false
+	}
+	version, err := m.version(ctx, p)
+	if err != nil || version != p.Version {
+		return false
+	}
+	differ, _ := slices.Clone(p.Files).Check(m.locate(), true)
+	return len(differ) == 0
 }
 
 // Locate finds files of the installed package of a format by their paths; "" for one that is gone.

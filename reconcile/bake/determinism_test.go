@@ -22,18 +22,18 @@ import (
 // docs/bakehouse-agent.8 is the page that the host program's own test writes.
 const (
 	goldenVersion = 12
-	goldenDeb     = "sha256:1e50bdd4c2e829cbe47253dc041e0e9c4c988ee33a732e4f2a89d9ee82b6c469"
-	goldenRpm     = "sha256:a479a3df955c956b91195ed4b555afd8393e55de02fb82dd704e9745874ef0ba"
-	goldenTgz     = "sha256:3ed9e38524ba6f5fcb4cdabb7bc71670ea78bf0172b4f3590e9691900f6a60b4"
+	goldenDeb     = "sha256:fa55b9b8c445fc5a2b615b1c7a9b45ccf7e39fcde0298c428d498b0c71bd3fcb"
+	goldenRpm     = "sha256:76c21361443f7637230bade302ecf7ac3a25b6e681095a98b20a7915faea5e7d"
+	goldenTgz     = "sha256:7d709e0d4739ccb5b240cbd869699c7754e4e96af551fc11cbb3a42501f82f6b"
 )
 
 const (
-	goldenPkg = "sha256:86e56f9a3715e5e45bfbcb764ba34d32d9c9b39d537c54595ef7dcd6e8c2c72b"
-	goldenMac = "sha256:a662c19514480c35503a63538ee96246de9c6de4c8bcecac6869077956629ae5"
+	goldenPkg = "sha256:b0013d0afe43fbe64e3745794f2fe16557027940f05ffb3f37d50d86babf1e2e"
+	goldenMac = "sha256:daf8178e74e350a79880433bb898de24f3ff0ca5e3cc20927d0bc91482e72f1f"
 )
 
 var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef",
-	"0ef4b471c94a7fdb", "b4cdff47a66761ba", "104379fef11fcd4d", "7db5996bbda42090",
+	"ae6a0002204007b6", "b4cdff47a66761ba", "5da590ad05e87ce0", "b1659eef61250165",
 	"6c3eec0b8ce904b6", "3347265b6c603c55", "73f334c8a31aa452", "a2835cc6021b9d68",
 	"122294680cfcfdac"}
 

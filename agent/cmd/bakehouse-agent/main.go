@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"bakehouse/agent"
+	"bakehouse/agent/detached"
 	"bakehouse/schema"
 	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
@@ -74,7 +75,7 @@ refused.`,
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "print only errors, warnings and what was asked for")
 	c.Flags().Bool("version", false, "print the version") // which cobra would else word itself
 	c.AddCommand(registerCommand(&g), updateCommand(&g), runCommand(&g), statusCommand(&g), showConfigCommand(&g),
-		rollbackCommand(&g), versionCommand(), tufCommand())
+		rollbackCommand(&g), adoptCommand(&g), versionCommand(), tufCommand())
 	cli.ExplainMistakes(c)
 	return c
 }
@@ -137,6 +138,30 @@ Prints one line with the result; with -v, also each step, on stderr.`,
 	return c
 }
 
+func adoptCommand(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use:   "adopt FILE",
+		Short: "Keep a package that was installed manually for the next update",
+		Long: `Keep the file of this host's package that was installed manually, as with dpkg, for the next update. It
+takes from the file what it would otherwise fetch, and so does each update after it.
+
+Nothing in the file is trusted but what signed metadata vouch for. A file of another package does no harm and is of no
+use.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			a, err := g.agent(c)
+			if err != nil {
+				return err
+			}
+			d, err := a.Adopt(args[0])
+			if err == nil && !g.quiet {
+				_, err = fmt.Fprintf(c.OutOrStdout(), "kept for the next update: package %s\n", d.Short())
+			}
+			return err
+		},
+	}
+}
+
 func rollbackCommand(g *global) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rollback",
@@ -191,7 +216,7 @@ Under systemd, each update runs in its own unit, so that installing a new versio
 			if err != nil {
 				return err
 			}
-			program, err := agent.Program()
+			program, err := detached.Program()
 			if err != nil {
 				return err
 			}
@@ -204,8 +229,9 @@ Under systemd, each update runs in its own unit, so that installing a new versio
 			if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
 				signal.Notify(check, syscall.SIGHUP)
 			}
-			o := agent.RunOptions{Check: check, Update: a.Detached(program, args...), Note: note,
-				Replaced: agent.ReplacedProgram(program)}
+			o := agent.RunOptions{Check: check, Note: note,
+				Update:   detached.Update(g.root, a.LogFile(), program, args...),
+				Replaced: detached.Replaced(program)}
 			if !g.quiet {
 				o.Ended = func(r agent.Result) { note(r.String()) }
 			}

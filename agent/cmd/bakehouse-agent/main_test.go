@@ -11,8 +11,9 @@ import (
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 
-	"bakehouse/schema/needs"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"bakehouse/schema/needs"
 )
 
 func TestMain(m *testing.M) {

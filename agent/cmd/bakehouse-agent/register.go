@@ -25,6 +25,7 @@ func registerCommand(g *global) *cobra.Command {
 	var o agent.RegisterOptions
 	var from passwordFrom
 	var remove bool
+	var installed string
 	c := &cobra.Command{
 		Use:   "register",
 		Short: "Register this host with its server, once",
@@ -52,13 +53,21 @@ and the first update installs it:
 	f.StringVar(&o.Anchor, "anchor", "", "`FILE` with the fleet's root metadata, for a host without a package")
 	f.StringArrayVar(&o.Keys, "key", nil,
 		"`FILE` with a signature key to accept (PEM, public), for a host without a package; repeatable")
+	f.StringVar(&installed, "package", "",
+		"`FILE` of this host's package that was installed manually: the first update need not fetch it")
 	f.BoolVar(&o.Force, "force", false, "replace an existing registration, here and at the server")
 	f.BoolVar(&remove, "delete", false, "remove the registration; the installed package stays")
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		err := errors.Join(cli.AtMostOne(c, "password-file", "password-fd"), cli.AtMostOne(c, "delete", "force"))
+		err := errors.Join(cli.AtMostOne(c, "password-file", "password-fd"), cli.AtMostOne(c, "delete", "force"),
+			cli.AtMostOne(c, "delete", "package"))
 		if err != nil {
 			return err
+		}
+		if installed != "" {
+			if _, err := os.Stat(installed); err != nil {
+				return fault.Hint(err, "set --package to the file of the package that was installed, such as web01.deb")
+			}
 		}
 		a, err := g.agent(c)
 		if err != nil {
@@ -76,7 +85,9 @@ and the first update installs it:
 			}
 			from.byFD = c.Flags().Changed("password-fd")
 			o.Password = func() (string, error) { return from.read(ask, o.User) }
-			r, err = a.Register(c.Context(), o)
+			if r, err = a.Register(c.Context(), o); err == nil && installed != "" {
+				_, err = a.Adopt(installed)
+			}
 		}
 		switch {
 		case err != nil:
