@@ -2,8 +2,10 @@ package agent
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"bakehouse/agent/install"
+	"bakehouse/agent/report"
 	"bakehouse/agent/state"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
@@ -36,6 +39,7 @@ type Agent struct {
 	platform schema.Platform
 	log      *slog.Logger
 	tail     *logTail // of what this run logs
+	unsaved  error    // what kept this run's outcome out of the state
 }
 
 // New makes an updater. It touches nothing yet.
@@ -56,8 +60,29 @@ func New(o Options) (*Agent, error) {
 
 func (a *Agent) system() *install.System { return &install.System{Root: a.opts.Root, Log: a.log} }
 
-// begin makes the state directory, takes the lock and opens the log; end gives them back.
+// Status reads what the host knows of itself; it asks nobody and changes nothing.
+func (a *Agent) Status() (*report.Status, error) { return report.Read(a.files, a.opts.Version) }
+
+// publish writes the summary for those who are not root. Nothing depends on it.
+func (a *Agent) publish() {
+	if err := report.Publish(a.files, a.opts.Version, a.unsaved); err != nil {
+		a.say("%v", err)
+	}
+}
+
+// begin makes the state directory, takes the lock and opens the log; end gives them back. What the run has changed is
+// in the summary then, and so is that it could not begin.
 func (a *Agent) begin(verb string) (end func(), err error) {
+	a.unsaved = nil
+	end, err = a.open(verb)
+	if err != nil && !errors.Is(err, state.ErrBusy) && !errors.Is(err, fs.ErrPermission) {
+		a.unsaved = err
+		a.publish()
+	}
+	return end, err
+}
+
+func (a *Agent) open(verb string) (end func(), err error) {
 	if err := a.files.Create(); err != nil {
 		return nil, err
 	}
@@ -75,6 +100,7 @@ func (a *Agent) begin(verb string) (end func(), err error) {
 	a.log = slog.New(lines).With("pid", os.Getpid())
 	a.log.Info(verb+" begins", "version", a.opts.Version)
 	return func() {
+		a.publish()
 		a.log.Info(verb + " ends")
 		a.log = slog.New(slog.DiscardHandler)
 		f.Close()

@@ -9,8 +9,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"bakehouse/agent/cycle"
 	"bakehouse/agent/internal/testfleet"
+	"bakehouse/agent/report"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/needs"
@@ -159,6 +162,7 @@ func TestAReadOnlyDiskIsOneErrorAndChangesNothing(t *testing.T) {
 	}
 	remount(syscall.MS_RDONLY)
 	f.Requests()
+	f.Pass(time.Hour)
 	r, err := h.Update(t.Context(), UpdateOptions{})
 	if !errors.Is(err, syscall.EROFS) || strings.Count(err.Error(), "read-only file system") != 1 ||
 		!strings.Contains(r.String(), "read-only file system") {
@@ -167,11 +171,15 @@ func TestAReadOnlyDiskIsOneErrorAndChangesNothing(t *testing.T) {
 	if asked := f.Requests(); len(asked) > 0 {
 		t.Errorf("the server was asked: %q", asked)
 	}
-	if s, err := h.Status(); err != nil || s.Last.State != schema.StateCurrent {
-		t.Errorf("status: %v, %+v", err, s)
+	if s, err := h.Status(); err != nil || s.Severity != report.Warning || s.Last.Code != cycle.CodeHost ||
+		!strings.Contains(s.Last.Error, "read-only file system") || s.Overdue != "" {
+		t.Errorf("what could not be written where the state is must be in the summary: %v, %+v", err, s)
 	}
 	h.runs("one")
 	remount(0)
 	h.update()
+	if s, err := h.Status(); err != nil || s.Severity != report.OK || s.Last.State != schema.StateCurrent {
+		t.Errorf("status: %v, %+v", err, s)
+	}
 	h.runs("two")
 }

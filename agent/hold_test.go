@@ -10,6 +10,7 @@ import (
 
 	"bakehouse/agent/cycle"
 	"bakehouse/agent/internal/testfleet"
+	"bakehouse/agent/report"
 	"bakehouse/agent/state"
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
@@ -18,7 +19,7 @@ import (
 
 const day = 24 * time.Hour
 
-func (h *host) status() *Status {
+func (h *host) status() *report.Status {
 	h.t.Helper()
 	s, err := h.Status()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"bakehouse/agent/report"
 	"bakehouse/agent/state"
 	"bakehouse/agent/wire"
 	"bakehouse/schema"
@@ -56,8 +57,10 @@ func (a *Agent) details(h *state.Host) *schema.Details {
 	d := &schema.Details{Interval: int64(h.Interval() / time.Second), Snapshot: h.Snapshot, Bin: h.Bin,
 		Ignored: h.Ignored, LogTail: h.LogTail}
 	if _, keys, threshold, err := h.Trusted(); err == nil {
-		d.Keys, _ = keyStates(keys, threshold, h.Config, a.opts.Now()) // what its error says is on the status page
-		d.Keys = d.Keys[:min(len(d.Keys), schema.MaxKeys)]
+		judged, _ := report.Keys(keys, threshold, h.Config, a.opts.Now()) // what its error says is on the status page
+		for _, k := range judged[:min(len(judged), schema.MaxKeys)] {
+			d.Keys = append(d.Keys, k.KeyState)
+		}
 	}
 	if p := h.Previous; p != nil {
 		d.Previous = p.Package

@@ -56,6 +56,7 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 	}
 	wait := func(d time.Duration) error { return wait(ctx, d, o.Check) }
 	retry := time.Duration(0)
+	a.publish() // none is left by what ran before the boot
 	for {
 		pause := unregisteredPause
 		s, err := a.files.Load()

@@ -245,7 +245,7 @@ func (u *update) conclude(ctx context.Context, c cycle.Cycle) (Result, error) {
 	save := func() {
 		if serr := u.host.Save(); serr != nil {
 			u.log.Error("update", "error", serr, "hint", fault.HintOf(serr))
-			err = errors.Join(err, serr)
+			u.unsaved, err = errors.Join(serr, err), errors.Join(err, serr)
 		}
 	}
 	save()

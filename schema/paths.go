@@ -171,6 +171,14 @@ const (
 	VersionDir = "/opt/bakehouse"             // versions/ and the link current, for formats without a package manager
 )
 
+// StatusFile is the host's status for all who may look at it: a file that is gone after a boot.
+func StatusFile(os string) string {
+	if os == "linux" {
+		return "/run/bakehouse/status.json"
+	}
+	return "/var/run/bakehouse/status.json"
+}
+
 // Prefix is where packages for an operating system have bin, lib and share: macOS keeps /usr to itself.
 func Prefix(os string) string {
 	if os == "darwin" {

@@ -393,7 +393,8 @@ func (c Cycle) Conclude(now time.Time, policy *schema.Policy, target, got schema
 	if c.Outcome.Downloaded.IsZero() {
 		c.Outcome.Downloaded = c.Last.Downloaded
 	}
-	c.withhold(now.UTC().Truncate(time.Second), policy)
+	c.LastTry = now.UTC().Truncate(time.Second)
+	c.withhold(c.LastTry, policy)
 	c.Last = c.Outcome
 	if c.Last.Code == CodeInstalled {
 		c.Last.Code = schema.CodeCurrent

@@ -1,6 +1,11 @@
 package cycle
 
-import "bakehouse/schema"
+import (
+	"maps"
+	"slices"
+
+	"bakehouse/schema"
+)
 
 // Codes of outcomes, beside those of schema.Policy.Decide.
 const (
@@ -66,3 +71,6 @@ func ClassOf(code string) Class {
 	}
 	return Server
 }
+
+// Codes lists the codes of the table.
+func Codes() []string { return slices.Sorted(maps.Keys(classes)) }

@@ -21,6 +21,7 @@ type State struct {
 	Drift      *Drift     `json:"drift,omitempty"`    // how what is there differs from Installed; nil: it does not
 	Repaired   *Repair    `json:"repaired,omitempty"` // the last time that the package was installed again for that
 	Withheld   *Withheld  `json:"withheld,omitempty"`
+	LastTry    time.Time  `json:"lastTry,omitzero"` // when an update last came to an end, whatever that was
 	LastUpdate time.Time  `json:"lastUpdate,omitzero"`
 	Last       Outcome    `json:"last,omitzero"`
 }

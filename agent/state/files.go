@@ -46,8 +46,8 @@ func (f Files) Lock() (unlock func(), err error) {
 	release, err := lockFile(file)
 	if err != nil {
 		file.Close()
-		if errors.Is(err, errBusy) {
-			return nil, fault.Hint(errBusy, "wait until it ends; %s shows what it does", f.Stored(LogFile))
+		if errors.Is(err, ErrBusy) {
+			return nil, fault.Hint(ErrBusy, "wait until it ends; %s shows what it does", f.Stored(LogFile))
 		}
 		return nil, fmt.Errorf("lock %s: %w", file.Name(), err)
 	}
@@ -58,7 +58,8 @@ func (f Files) Lock() (unlock func(), err error) {
 	}, nil
 }
 
-var errBusy = errors.New("another update, rollback or registration of this host is under way")
+// ErrBusy is that only one of these runs at a time.
+var ErrBusy = errors.New("another update, rollback or registration of this host is under way")
 
 // checkDir refuses a state directory that somebody else could have put there or can write to: what is in it decides
 // which server is trusted and what is run as root. An absent one is fs.ErrNotExist.

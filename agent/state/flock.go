@@ -7,11 +7,11 @@ import (
 	"syscall"
 )
 
-// lockFile takes the exclusive lock on f without waiting, or fails with errBusy.
+// lockFile takes the exclusive lock on f without waiting, or fails with ErrBusy.
 func lockFile(f *os.File) (unlock func(), err error) {
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if err == syscall.EWOULDBLOCK {
-		err = errBusy
+		err = ErrBusy
 	}
 	return func() { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }, err
 }

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// lockFile takes the exclusive lock on f without waiting, or fails with errBusy. These systems have POSIX record locks
+// lockFile takes the exclusive lock on f without waiting, or fails with ErrBusy. These systems have POSIX record locks
 // only: they keep other processes out, but not a second lock of this one, which never asks for two.
 func lockFile(f *os.File) (unlock func(), err error) {
 	set := func(how int16) error {
@@ -16,7 +16,7 @@ func lockFile(f *os.File) (unlock func(), err error) {
 	}
 	err = set(syscall.F_WRLCK)
 	if err == syscall.EACCES || err == syscall.EAGAIN {
-		err = errBusy
+		err = ErrBusy
 	}
 	return func() { _ = set(syscall.F_UNLCK) }, err
 }

@@ -22,18 +22,18 @@ import (
 // docs/bakehouse-agent.8 is the page that the host program's own test writes.
 const (
 	goldenVersion = 12
-	goldenDeb     = "sha256:fa55b9b8c445fc5a2b615b1c7a9b45ccf7e39fcde0298c428d498b0c71bd3fcb"
-	goldenRpm     = "sha256:76c21361443f7637230bade302ecf7ac3a25b6e681095a98b20a7915faea5e7d"
-	goldenTgz     = "sha256:7d709e0d4739ccb5b240cbd869699c7754e4e96af551fc11cbb3a42501f82f6b"
+	goldenDeb     = "sha256:89c94f993e6e971826380cdf306d0193cf2456c32e2e24757321753d5b1304a5"
+	goldenRpm     = "sha256:6fd94c3b709cb7e0360318bcd4cb26157f5ae2ba38a10ea6b897727f9295e48c"
+	goldenTgz     = "sha256:be0416110e89da8e86b0e0bf171f46cd5d93575b053499a0d2734dcf7afbd51d"
 )
 
 const (
-	goldenPkg = "sha256:b0013d0afe43fbe64e3745794f2fe16557027940f05ffb3f37d50d86babf1e2e"
-	goldenMac = "sha256:daf8178e74e350a79880433bb898de24f3ff0ca5e3cc20927d0bc91482e72f1f"
+	goldenPkg = "sha256:38569159af37dfe9b7b9a58d90a5a3fd761776553eb5d6dcc1074de72044308f"
+	goldenMac = "sha256:111fbd933ed23cfb057f423edeb7844e2068878f79b71ab13777b43a7f90b495"
 )
 
 var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef",
-	"ae6a0002204007b6", "b4cdff47a66761ba", "5da590ad05e87ce0", "b1659eef61250165",
+	"3898f27a69b72998", "b4cdff47a66761ba", "fee7fe029116e578", "b84e8560801ee947",
 	"6c3eec0b8ce904b6", "3347265b6c603c55", "73f334c8a31aa452", "a2835cc6021b9d68",
 	"122294680cfcfdac"}
 

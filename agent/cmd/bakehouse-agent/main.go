@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,6 +39,13 @@ func run(ctx context.Context, args []string) int {
 	root := command()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
+	var judged severityError
+	if errors.As(err, &judged) {
+		if judged.err != nil {
+			cli.Report(cmd, args, judged.err)
+		}
+		return int(judged.severity)
+	}
 	if err != nil {
 		cli.Report(cmd, args, err)
 	}
@@ -254,43 +262,23 @@ Under systemd, each update runs in its own unit, so that installing a new versio
 	}
 }
 
-func statusCommand(g *global) *cobra.Command {
-	return show(g, &cobra.Command{
-		Use:   "status",
-		Short: "Show what is installed and how the last update ended",
-		Long: `Show what is installed and how the last update ended.
-
-Exits with 1 if the host is critical: something that is not signed, such as its server, has kept it from releases for
-longer than the fleet allows (rollout.maxHold).`,
-	}, (*agent.Agent).Status)
-}
-
 func showConfigCommand(g *global) *cobra.Command {
-	return show(g, &cobra.Command{
+	c := &cobra.Command{
 		Use:   "show-config",
 		Short: "Show each setting, its value and where it comes from",
 		Long: `Show each setting, its value and where it comes from: the installed package (config), the registration (state),
 both, or the default.
 
 Secrets are not printed. Fails if the package's settings cannot be used.`,
-	}, (*agent.Agent).ShowConfig)
-}
-
-// shown is what a command reads from the host's files and prints; Err is what is wrong with the host.
-type shown interface {
-	Print(w io.Writer) error
-	Err() error
-}
-
-func show[S shown](g *global, c *cobra.Command, read func(*agent.Agent) (S, error)) *cobra.Command {
+		Args: cobra.NoArgs,
+	}
 	asJSON := jsonFlag(c)
-	c.Args = cobra.NoArgs
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		a, err := g.agent(c)
 		if err != nil {
 			return err
 		}
-		s, err := read(a)
+		s, err := a.ShowConfig()
 		if err != nil {
 			return err
 		}
@@ -299,10 +287,7 @@ func show[S shown](g *global, c *cobra.Command, read func(*agent.Agent) (S, erro
 		} else {
 			err = s.Print(c.OutOrStdout())
 		}
-		if err != nil {
-			return err
-		}
-		return s.Err()
+		return cmp.Or(err, s.Err())
 	}
 	return c
 }

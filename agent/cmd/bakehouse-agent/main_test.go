@@ -1,9 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,6 +54,7 @@ func TestScripts(t *testing.T) {
 			"alter":    alter,
 			"server":   server,
 			"exitcode": exitCode,
+			"nobody":   nobody,
 		},
 	})
 }
@@ -106,6 +110,36 @@ func exitCode(ts *testscript.TestScript, neg bool, args []string) {
 		code = string(rune('0' + ended.ExitCode()))
 	}
 	if code != args[0] {
+		ts.Fatalf("exit code %s, want %s", code, args[0])
+	}
+}
+
+// nobody N COMMAND...: runs a command, which must end with N, as a user who may not read what is root's alone.
+func nobody(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: nobody N COMMAND...")
+	}
+	program, err := exec.LookPath(args[1])
+	ts.Check(err)
+	c := exec.Command(program, args[2:]...)
+	c.Dir, c.Stdout, c.Stderr = ts.MkAbs("."), ts.Stdout(), ts.Stderr()
+	if os.Geteuid() == 0 {
+		for _, name := range []string{program, ts.MkAbs("host/run")} {
+			for dir := filepath.Dir(name); strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
+				ts.Check(os.Chmod(dir, 0o755))
+			}
+		}
+		asNobody(c)
+	} else {
+		state := ts.MkAbs("host" + schema.StateDir)
+		ts.Check(os.Chmod(state, 0))
+		defer func() { ts.Check(os.Chmod(state, 0o700)) }()
+	}
+	err = c.Run()
+	if c.ProcessState == nil {
+		ts.Fatalf("%v", err)
+	}
+	if code := fmt.Sprint(c.ProcessState.ExitCode()); code != args[0] {
 		ts.Fatalf("exit code %s, want %s", code, args[0])
 	}
 }
