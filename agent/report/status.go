@@ -84,7 +84,8 @@ func Of(f state.Files, h *state.Host, version string) *Status {
 	now := f.Now()
 	s := &Status{Agent: version, Last: h.Last, Installed: h.Installed, Previous: h.Previous,
 		Failed: h.Standing().Failed, Root: h.Root, Timestamp: h.Timestamp, LastTry: h.LastTry,
-		LastCheck: h.LastCheck, LastUpdate: h.LastUpdate, Fetched: h.Fetched, Stopped: h.Stopped, Waiting: h.Waiting, Interval: schema.Duration(h.Interval())}
+		LastCheck: h.LastCheck, LastUpdate: h.LastUpdate, Fetched: h.Fetched, Stopped: h.Stopped,
+		Waiting: h.Waiting, Interval: schema.Duration(h.Interval())}
 	s.Last.State = cmp.Or(s.Last.State, schema.StateNew)
 	if h.Pending != nil {
 		s.Pending = &h.Pending.Installed

@@ -22,18 +22,18 @@ import (
 // docs/bakehouse-agent.8 is the page that the host program's own test writes.
 const (
 	goldenVersion = 12
-	goldenDeb     = "sha256:89c94f993e6e971826380cdf306d0193cf2456c32e2e24757321753d5b1304a5"
-	goldenRpm     = "sha256:6fd94c3b709cb7e0360318bcd4cb26157f5ae2ba38a10ea6b897727f9295e48c"
-	goldenTgz     = "sha256:be0416110e89da8e86b0e0bf171f46cd5d93575b053499a0d2734dcf7afbd51d"
+	goldenDeb     = "sha256:d9efd997c0839b21d53f78c9c8934e83ec8b1185d56381885de5482b45d5c56b"
+	goldenRpm     = "sha256:c105ed9e07c56a76e08538afce3740cdfbd1597b4682fc78783258400ab3ad80"
+	goldenTgz     = "sha256:31d9c3a31f368ba0dee3265fd0b6f722c03ec538617d0ccbb8bd1258047f6116"
 )
 
 const (
-	goldenPkg = "sha256:38569159af37dfe9b7b9a58d90a5a3fd761776553eb5d6dcc1074de72044308f"
-	goldenMac = "sha256:111fbd933ed23cfb057f423edeb7844e2068878f79b71ab13777b43a7f90b495"
+	goldenPkg = "sha256:eec6bc703b93312acb469fabe131806b5024d29afaef2dd5a92b6a077217169e"
+	goldenMac = "sha256:a7b2d7e033495300c7ac7c45ac7872deb35de760fe6ec66004f0aa52b9d4e110"
 )
 
 var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef",
-	"3898f27a69b72998", "b4cdff47a66761ba", "fee7fe029116e578", "b84e8560801ee947",
+	"821e5cfcf11d685a", "b4cdff47a66761ba", "81ddeca5addedcb7", "b5ba2a2688e75be9",
 	"6c3eec0b8ce904b6", "3347265b6c603c55", "73f334c8a31aa452", "a2835cc6021b9d68",
 	"122294680cfcfdac"}
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"bakehouse/agent/report"
+	"bakehouse/schema/cli"
 
 	"github.com/spf13/cobra"
 )
@@ -37,26 +38,44 @@ With --check, exits by severity instead, as monitoring has it:
      after three days: until then it is the server's alarm, not one of each host.
   2  critical: something could not be verified and was refused, no update can work with this host's settings, or the
      host is critical as above
-  3  unknown: the status could not be read`,
+  3  unknown: the status could not be read
+
+For monitoring, there are other forms than the screen and --json:
+  --section          Checkmk's agent section: print it from an agent plug-in
+  --nagios           one line with performance data, and the exit codes of --check: a Nagios plug-in
+  --prometheus FILE  metrics for node_exporter's textfile collector; FILE, which has to end in .prom, is replaced as a
+                     whole`,
 		Args: cobra.NoArgs,
 	}
 	asJSON := jsonFlag(c)
+	section := c.Flags().Bool("section", false, "print Checkmk's agent section")
+	nagios := c.Flags().Bool("nagios", false, "print one line for Nagios; implies --check")
+	prometheus := c.Flags().String("prometheus", "", "write metrics to `FILE`, which ends in .prom")
 	check := c.Flags().Bool("check", false, "exit by severity: 0 ok, 1 warning, 2 critical, 3 unknown")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		s, err := status(g, c)
 		if err == nil {
-			if *asJSON {
-				err = s.JSON(c.OutOrStdout())
-			} else {
-				err = s.Print(c.OutOrStdout())
+			switch w := c.OutOrStdout(); {
+			case *asJSON:
+				err = s.JSON(w)
+			case *section:
+				err = s.Section(w)
+			case *nagios:
+				err = s.Nagios(w)
+			case *prometheus != "":
+				err = s.WritePrometheus(*prometheus)
+			default:
+				err = s.Print(w)
 			}
 		}
 		switch {
+		case *nagios && err != nil:
+			return severityError{report.Unknown, report.NagiosUnknown(c.OutOrStdout(), err)}
 		case *check && err != nil:
 			return severityError{report.Unknown, err}
-		case *check:
+		case *check || *nagios:
 			return severityError{s.Severity, nil}
-		case err != nil:
+		case err != nil || *section || *prometheus != "": // whoever reads these judges by what they say
 			return err
 		}
 		return s.Err()
@@ -65,6 +84,9 @@ With --check, exits by severity instead, as monitoring has it:
 }
 
 func status(g *global, c *cobra.Command) (*report.Status, error) {
+	if err := cli.AtMostOne(c, "json", "section", "nagios", "prometheus"); err != nil {
+		return nil, err
+	}
 	a, err := g.agent(c)
 	if err != nil {
 		return nil, err
