@@ -29,7 +29,10 @@ func (s *System) installRpm(ctx context.Context, p Package, wait time.Duration) 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	out, err := s.rpmWaiting(ctx, wait, "--upgrade", "--oldpackage", "--replacepkgs", p.File)
+	// The updater has verified the package, by more than a signature inside of it, which it has not: where the host's
+	// policy wants one of each package, this one needs its digests alone.
+	out, err := s.rpmWaiting(ctx, wait, "--define", "_pkgverify_level digest", "--upgrade", "--oldpackage",
+		"--replacepkgs", p.File)
 	if err == nil {
 		err = rpmScripts(out)
 	}
