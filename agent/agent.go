@@ -17,6 +17,7 @@ import (
 	"bakehouse/agent/state"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/plain"
 )
 
 const maxLog = 4 << 20
@@ -96,7 +97,8 @@ func (a *Agent) open(verb string) (end func(), err error) {
 		return nil, err
 	}
 	a.tail = new(logTail)
-	lines := slog.NewTextHandler(io.MultiWriter(f, a.tail), &slog.HandlerOptions{Level: slog.LevelDebug})
+	lines := slog.NewTextHandler(io.MultiWriter(f, a.tail), &slog.HandlerOptions{Level: slog.LevelDebug,
+		ReplaceAttr: bounded})
 	a.log = slog.New(lines).With("pid", os.Getpid())
 	a.log.Info(verb+" begins", "version", a.opts.Version)
 	return func() {
@@ -110,6 +112,20 @@ func (a *Agent) open(verb string) (end func(), err error) {
 
 // LogFile is where the log is.
 func (a *Agent) LogFile() string { return cmp.Or(a.opts.LogFile, a.files.Stored(state.LogFile)) }
+
+// maxSaid is the length of a text in the log, or of a step that is narrated.
+const maxSaid = 4 << 10
+
+// bounded cuts the texts of a log line; its handler quotes what does not show.
+func bounded(_ []string, attr slog.Attr) slog.Attr {
+	switch v := attr.Value.Any().(type) {
+	case error:
+		attr.Value = slog.StringValue(plain.Lines(v.Error(), maxSaid))
+	case string:
+		attr.Value = slog.StringValue(plain.Lines(v, maxSaid))
+	}
+	return attr
+}
 
 func (a *Agent) openLog() (*os.File, error) {
 	name := a.LogFile()
@@ -129,7 +145,7 @@ func (a *Agent) openLog() (*os.File, error) {
 
 // warn reports what is not as safe as it could be.
 func (a *Agent) warn(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
+	text := plain.Lines(fmt.Sprintf(format, args...), maxSaid)
 	a.log.Warn(text)
 	if a.opts.Warn != nil {
 		a.opts.Warn(text)
@@ -138,7 +154,7 @@ func (a *Agent) warn(format string, args ...any) {
 
 // say narrates one step.
 func (a *Agent) say(format string, args ...any) {
-	line := fmt.Sprintf(format, args...)
+	line := plain.Lines(fmt.Sprintf(format, args...), maxSaid)
 	a.log.Info(line)
 	if a.opts.Narrate != nil {
 		fmt.Fprintln(a.opts.Narrate, line)

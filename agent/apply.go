@@ -14,6 +14,7 @@ import (
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/plain"
 )
 
 // programFile is where packages put the updater.
@@ -116,13 +117,14 @@ func (a *Agent) Rollback(ctx context.Context) (Result, error) {
 	r, err := a.rollback(ctx)
 	if err != nil {
 		a.log.Error("rollback", "error", err, "hint", fault.HintOf(err))
-		r.State, r.Error = failed(err).State, err.Error()
+		r.State, r.Error = failed(err).State, failed(err).Error
 	}
 	return r, err
 }
 
 func failed(err error) Result {
-	r := Result{Outcome: cycle.Outcome{State: schema.StateFailed, Error: err.Error()}}
+	r := Result{Outcome: cycle.Outcome{State: schema.StateFailed,
+		Error: plain.Line(err.Error(), plain.MaxError)}}
 	if fault.IsRefusal(err) {
 		r.State = schema.StateRefused
 	}

@@ -13,8 +13,8 @@ import (
 	"bakehouse/agent/install"
 	"bakehouse/agent/install/listing"
 	"bakehouse/agent/state"
-	"bakehouse/agent/wire"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/plain"
 )
 
 const (
@@ -52,9 +52,9 @@ func (u *update) observe(ctx context.Context, digest bool) cycle.Observed {
 		return o
 	}
 	u.differ = seen.Differ
-	o.Drift = &cycle.Drift{Version: wire.Printable(seen.Version), Number: len(seen.Differ)}
+	o.Drift = &cycle.Drift{Version: plain.Name(seen.Version), Number: len(seen.Differ)}
 	for _, d := range seen.Differ[:min(len(seen.Differ), maxNamed)] {
-		o.Drift.Files = append(o.Drift.Files, wire.Printable(d.String()))
+		o.Drift.Files = append(o.Drift.Files, plain.Name(d.String()))
 	}
 	u.say("the installed package is not as it was accepted: %s", o.Drift)
 	return o
@@ -77,7 +77,11 @@ func (a *Agent) filesOf(i *cycle.Installed) *listing.Record {
 
 func (a *Agent) keepFiles(i *cycle.Installed, r *listing.Record) error {
 	name := a.files.Stored(packagesDir, i.Package.Hex()+filesSuffix)
-	if err := durable.WriteFile(name, r.Encode(), 0o600); err != nil {
+	b := r.Encode()
+	if len(b) > maxFiles {
+		return fmt.Errorf("record of the package's files: it has %d bytes, more than can be read back", len(b))
+	}
+	if err := durable.WriteFile(name, b, 0o600); err != nil {
 		return fmt.Errorf("record of the package's files: %w", err)
 	}
 	return nil

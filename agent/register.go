@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -40,19 +41,19 @@ type Registered struct {
 }
 
 // Known returns what the host knows of its registration: the server and the host's name, empty where
-// it does not.
+// it does not. If its state cannot be read, what the package says is returned beside the error.
 func (a *Agent) Known() (server, host string, registered bool, err error) {
 	s, err := a.files.Load()
 	if err != nil {
-		return "", "", false, err
+		s = a.files.Fresh()
 	}
 	if urls := s.Servers(); len(urls) > 0 {
 		server = urls[0]
 	}
 	if r := s.Registration; r != nil {
-		return server, r.Host, true, nil
+		return server, r.Host, true, err
 	}
-	return server, "", false, nil
+	return server, "", false, err
 }
 
 // Register agrees a secret with the server, by a user's name and password, and remembers it. With o.Force a damaged or
@@ -100,15 +101,16 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 	next := &state.Registration{Server: strings.TrimSuffix(o.Server, "/"), Host: o.Host}
 	if o.CA != "" {
 		b, err := needFile(o.CA, maxPEM)
+		var certs []*x509.Certificate
 		if err == nil {
-			if _, err = schema.ParseCertificates(string(b)); err != nil {
+			if certs, err = schema.ParseCertificates(string(b)); err != nil {
 				err = fmt.Errorf("%s: %w", o.CA, err)
 			}
 		}
 		if err != nil {
 			return nil, fault.Hint(err, "set --ca to a PEM file with the certificate of the authority that signed the server's")
 		}
-		next.Certificates = []string{string(b)}
+		next.Certificates = []string{state.PEM(certs)}
 	}
 	boot, err := readBootstrap(o)
 	if err != nil && fault.HintOf(err) == "" {
@@ -255,8 +257,8 @@ func readBootstrap(o RegisterOptions) (*state.Bootstrap, error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		base := name[strings.LastIndexByte(name, '/')+1:]
-		b.Keys = append(b.Keys, schema.AcceptedKey{
-			Name: strings.TrimSuffix(base, ".pem"), Public: string(pem.EncodeToMemory(block))})
+		public := pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})
+		b.Keys = append(b.Keys, schema.AcceptedKey{Name: strings.TrimSuffix(base, ".pem"), Public: string(public)})
 	}
 	return b, nil
 }

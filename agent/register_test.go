@@ -47,7 +47,7 @@ func TestRegisterSaysWhatIsWrong(t *testing.T) {
 			"permission register"},
 		"unreachable": {func(o *RegisterOptions) { o.Server = closed.URL }, "server " + closed.URL + ": ",
 			"check that the server runs"},
-		"not TLS": {func(o *RegisterOptions) { o.Server = plain(t) }, "does not speak TLS", "check the port"},
+		"not TLS": {func(o *RegisterOptions) { o.Server = withoutTLS(t) }, "does not speak TLS", "check the port"},
 		"unknown CA": {func(o *RegisterOptions) { o.CA = file(t, authority(t, "Other CA")) },
 			"signed by an unknown authority", "--ca FILE"},
 		"public CAs are not asked once one is given, so none here": {func(o *RegisterOptions) { o.CA = "" },
@@ -95,8 +95,8 @@ func TestRegisterSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// plain is the https URL of a server without TLS.
-func plain(t *testing.T) string {
+// withoutTLS is the https URL of a server without TLS.
+func withoutTLS(t *testing.T) string {
 	s := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(s.Close)
 	return strings.Replace(s.URL, "http:", "https:", 1)

@@ -10,9 +10,9 @@ import (
 	"bakehouse/agent/cycle"
 	"bakehouse/agent/state"
 	"bakehouse/agent/trust"
-	"bakehouse/agent/wire"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/plain"
 )
 
 // rename gives the host the name that the server calls it by, if signed metadata say so: they have nothing for the name
@@ -27,7 +27,7 @@ func (a *Agent) rename(ctx context.Context, h *state.Host, tc *trust.Client, src
 	}
 	if errors.Is(err, trust.ErrNoTarget) {
 		return nil, fault.Refuse(fmt.Errorf("the server calls this host %s, and nothing that is signed says that %s "+
-			"was renamed to it", wire.Printable(name), was),
+			"was renamed to it", plain.Name(name), was),
 			"this host keeps its name; find out why the server says so")
 	}
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 
 	"bakehouse/agent/report"
 	"bakehouse/agent/state"
-	"bakehouse/agent/wire"
 	"bakehouse/schema"
+	"bakehouse/schema/plain"
 )
 
 // repeatDetails is how long the details of a report stay unsent when they have not changed: a server whose inventory
@@ -27,7 +27,8 @@ func (a *Agent) report(h *state.Host, server string) (schema.Report, *state.Repo
 	now := a.opts.Now().UTC().Truncate(time.Second)
 	r := schema.Report{
 		Agent: a.opts.Version, Platform: a.platform, State: h.Last.State, Code: h.Last.Code,
-		Error: cut(h.Last.Error, 2000), Target: h.Last.Target, Downloaded: h.Last.Downloaded, Fetched: h.Fetched,
+		Error: plain.Line(h.Last.Error, plain.MaxError), Target: h.Last.Target,
+		Downloaded: h.Last.Downloaded, Fetched: h.Fetched,
 		LastCheck: h.LastCheck, LastUpdate: h.LastUpdate, NextCheck: now.Add(h.Interval()), Machine: h.Machine(),
 	}
 	if r.State == "" {
@@ -68,9 +69,9 @@ func (a *Agent) details(h *state.Host) *schema.Details {
 	d.Stopped = h.Stopped[:min(len(h.Stopped), maxStopped)]
 	switch {
 	case h.Drift != nil:
-		d.Drift = cut(h.Drift.String(), maxDrift)
+		d.Drift = plain.Line(h.Drift.String(), maxDrift)
 	case h.Repaired != nil:
-		d.Drift, d.Repaired = cut(h.Repaired.What, maxDrift), h.Repaired.At
+		d.Drift, d.Repaired = plain.Line(h.Repaired.What, maxDrift), h.Repaired.At
 	}
 	return d
 }
@@ -79,7 +80,7 @@ func (a *Agent) details(h *state.Host) *schema.Details {
 func ignored(list []schema.IgnoredSignature) []schema.IgnoredSignature {
 	var out []schema.IgnoredSignature
 	for _, s := range list[:min(len(list), schema.MaxIgnored)] {
-		out = append(out, schema.IgnoredSignature{Key: wire.Printable(s.Key), Reason: wire.Printable(s.Reason)})
+		out = append(out, schema.IgnoredSignature{Key: plain.Name(s.Key), Reason: plain.Name(s.Reason)})
 	}
 	return out
 }
@@ -105,18 +106,12 @@ func (l *logTail) without(secret string) string {
 	defer l.mu.Unlock()
 	s := string(l.end)
 	if len(s) == schema.MaxLogTail {
-		_, s, _ = strings.Cut(s, "\n")
+		if _, whole, ok := strings.Cut(s, "\n"); ok {
+			s = whole
+		}
 	}
 	if secret != "" {
 		s = strings.ReplaceAll(s, secret, "(hidden)")
 	}
-	s = strings.TrimSpace(strings.ToValidUTF8(s, "?"))
-	return s[max(0, len(s)-schema.MaxLogTail):]
-}
-
-func cut(s string, n int) string {
-	if len(s) > n {
-		return "…" + s[len(s)-n:]
-	}
-	return s
+	return plain.Tail(s, schema.MaxLogTail)
 }

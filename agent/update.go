@@ -19,6 +19,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/plain"
 )
 
 // Result is what an update, or a rollback, came to.
@@ -44,7 +45,7 @@ func (r Result) String() string {
 	}
 	fetched := fmt.Sprintf("; %d bytes fetched", r.Fetched)
 	if r.Host == "" { // nothing was begun
-		return r.State + ": " + wire.Printable(r.Error)
+		return r.State + ": " + plain.Name(r.Error)
 	}
 	switch {
 	case r.State == schema.StateCurrent && r.Code == cycle.CodeInstalled:
@@ -52,7 +53,7 @@ func (r Result) String() string {
 	case r.State == schema.StateCurrent:
 		return fmt.Sprintf("current: %s runs %s: %s%s", r.Host, runs, r.Why, fetched)
 	case r.Error != "":
-		return fmt.Sprintf("%s: %s runs %s: %s%s", r.State, r.Host, runs, wire.Printable(r.Error), fetched)
+		return fmt.Sprintf("%s: %s runs %s: %s%s", r.State, r.Host, runs, plain.Name(r.Error), fetched)
 	}
 	return fmt.Sprintf("%s: %s runs %s: %s%s", r.State, r.Host, runs, r.Why, fetched)
 }
@@ -326,7 +327,7 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 	} else {
 		u.say("polled %s: it brings %d files", client.Server(), len(answer.Files))
 		src.NewestRoot, src.Files = answer.Root, answer.Files
-		u.host.Hold = wire.Printable(answer.Hold)
+		u.host.Hold = plain.Name(answer.Hold)
 		if slices.ContainsFunc(answer.Files, func(f schema.PollFile) bool { return f.Name == "timestamp.json" }) {
 			timestamp = nil // not what is held
 		}

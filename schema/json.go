@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"bakehouse/schema/plain"
 )
 
 // maxDepth bounds nesting before the decoder recurses; nothing of ours nests deeper than ten.
@@ -13,11 +15,14 @@ const maxDepth = 32
 
 // Decode reads exactly one JSON value into v: no trailing data, no deep nesting, no name twice in an object. Unknown
 // names are allowed, so that an older program reads what a newer one wrote.
+//
+// Errors quote at most a short piece of it: encoding/json's own quote whole numbers and strings.
 func Decode(b []byte, v any) error {
-	if err := checkJSON(b); err != nil {
-		return err
+	err := checkJSON(b)
+	if err == nil {
+		err = json.Unmarshal(b, v)
 	}
-	return json.Unmarshal(b, v)
+	return plain.Error(err, plain.MaxName)
 }
 
 // checkJSON walks the tokens: encoding/json lets the last of two equal names win, which two parsers may see differently.

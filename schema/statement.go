@@ -3,6 +3,8 @@ package schema
 import (
 	"encoding/json"
 	"fmt"
+
+	"bakehouse/schema/plain"
 )
 
 // StatementType is the DSSE payload type of a Statement: that of every in-toto Statement.
@@ -50,7 +52,7 @@ func (s Statement) Encode() ([]byte, error) {
 func DecodeStatement(b []byte) (Statement, error) {
 	s, err := decodeStatement(b)
 	if err != nil {
-		return Statement{}, fmt.Errorf("statement: %w", err)
+		return Statement{}, fmt.Errorf("statement: %w", plain.Error(err, plain.MaxName))
 	}
 	return s, nil
 }

@@ -1,7 +1,10 @@
 package schema
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strconv"
 	"time"
 )
@@ -93,9 +96,34 @@ type PollFile struct {
 // DecodeManifest takes, or the difference (package delta) of what that inflates to. It is absent if the host has named
 // it by HaveManifest: further keys may have signed since.
 type PackageAnswer struct {
-	Manifest   []byte            `json:"manifest,omitempty"`
-	Against    Digest            `json:"against,omitzero"` // the manifest that Manifest is the difference to
-	Statements []json.RawMessage `json:"statements"`       // DSSE envelopes
+	Manifest   []byte    `json:"manifest,omitempty"`
+	Against    Digest    `json:"against,omitzero"` // the manifest that Manifest is the difference to
+	Statements Envelopes `json:"statements"`       // DSSE envelopes
+}
+
+// Envelopes are at most MaxEnvelopes.
+type Envelopes []json.RawMessage
+
+// UnmarshalJSON refuses a longer list before it is in memory: each entry costs much more there than in a list that is
+// made for that.
+func (e *Envelopes) UnmarshalJSON(b []byte) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	if t, err := d.Token(); t == nil || err != nil {
+		return err
+	} else if t != json.Delim('[') {
+		return errors.New("the envelopes are no list")
+	}
+	for *e = nil; d.More(); {
+		if len(*e) == MaxEnvelopes {
+			return fmt.Errorf("more than %d envelopes", MaxEnvelopes)
+		}
+		var one json.RawMessage
+		if err := d.Decode(&one); err != nil {
+			return err
+		}
+		*e = append(*e, one)
+	}
+	return nil
 }
 
 // Report is what a host says of itself. Release names the release that the report describes.
@@ -168,6 +196,12 @@ const (
 	MaxLogTail = 4 << 10 // bytes
 	MaxKeys    = 16
 	MaxIgnored = 16
+)
+
+// Bounds of answers.
+const (
+	MaxEnvelopes = 64 // statements on one package, and signatures in them
+	MaxPollFiles = 64
 )
 
 // States of a host, in reports and on status pages.

@@ -26,8 +26,6 @@ type packed struct {
 	gzip []byte
 }
 
-// maxStatements bounds how many statements on one package are handed out.
-const maxStatements = 64
 
 // manifest returns a manifest, checked by its digest.
 func (s *Server) manifest(d schema.Digest) (*packed, error) {
@@ -252,7 +250,7 @@ func (s *Server) statements(ctx context.Context, manifest schema.Digest) ([]json
 		}
 		list = append(list, compact.Bytes())
 		room -= int64(compact.Len()) + 1
-		if len(list) == maxStatements || room <= 0 {
+		if len(list) == schema.MaxEnvelopes || room <= 0 {
 			break
 		}
 	}

@@ -117,7 +117,17 @@ func Begin(s State, o Options) (Cycle, Action) {
 
 // Step says what is done after ev, which happened at the time now.
 func (c Cycle) Step(ev Event, now time.Time) (Cycle, Action) {
-	now = now.UTC().Truncate(time.Second)
+	c, next := c.step(ev, now.UTC().Truncate(time.Second))
+	return c.bounded(), next
+}
+
+// bounded cuts and cleans the texts that a step made: the errors of others are in them.
+func (c Cycle) bounded() Cycle {
+	c.State, c.Outcome = c.State.Bounded(), c.Outcome.bounded()
+	return c
+}
+
+func (c Cycle) step(ev Event, now time.Time) (Cycle, Action) {
 	switch ev := ev.(type) {
 	case Observed:
 		return c.observed(ev)
@@ -251,7 +261,7 @@ func (c Cycle) Hindered(action Action, err error) Cycle {
 		c.Pending = c.begun
 	}
 	c.fail(CodeHost, err)
-	return c
+	return c.bounded()
 }
 
 func (c Cycle) stopped(ev Stopped) (Cycle, Action) {
@@ -395,6 +405,7 @@ func (c Cycle) Conclude(now time.Time, policy *schema.Policy, target, got schema
 	}
 	c.LastTry = now.UTC().Truncate(time.Second)
 	c.withhold(c.LastTry, policy)
+	c = c.bounded()
 	c.Last = c.Outcome
 	if c.Last.Code == CodeInstalled {
 		c.Last.Code = schema.CodeCurrent

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"bakehouse/schema/plain"
 )
 
 // unit is the name of the update's own unit.
@@ -38,7 +40,7 @@ func Update(root, log, program string, args ...string) func(context.Context) err
 		out, err := c.CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%s failed: %w: %s (see journalctl -u %s, or %s)", unit, err,
-				strings.TrimSpace(string(out[max(0, len(out)-500):])), unit, log)
+				plain.Tail(string(out), 500), unit, log)
 		}
 		return nil
 	}

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"time"
 
-	"bakehouse/agent/wire"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/plain"
 )
 
 // Key is a signature key that the host accepts.
@@ -27,7 +27,7 @@ func Keys(keys []schema.AcceptedKey, threshold int, c *schema.AgentConfig, now t
 	}
 	left := 0
 	for _, k := range keys {
-		j := Key{KeyState: schema.KeyState{Name: wire.Printable(k.Name), State: schema.KeyValid, Expires: k.Expires}}
+		j := Key{KeyState: schema.KeyState{Name: plain.Name(k.Name), State: schema.KeyValid, Expires: k.Expires}}
 		if at := expiry.Of(k.Expires, now); at != schema.KeyFine {
 			j.State = at
 		}

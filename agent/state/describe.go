@@ -10,6 +10,7 @@ import (
 
 	"bakehouse/agent/wire"
 	"bakehouse/schema"
+	"bakehouse/schema/plain"
 )
 
 func describeCertificates(pems []string) string {
@@ -76,7 +77,7 @@ func describeKeys(keys []schema.AcceptedKey) string {
 		if !k.Expires.IsZero() {
 			id += ", until " + k.Expires.UTC().Format(time.DateOnly)
 		}
-		out = append(out, fmt.Sprintf("%s (%s)", wire.Printable(k.Name), id))
+		out = append(out, fmt.Sprintf("%s (%s)", plain.Name(k.Name), id))
 	}
 	return strings.Join(out, ", ")
 }

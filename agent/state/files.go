@@ -111,7 +111,9 @@ func ReadFile(name string, limit int64) ([]byte, error) {
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("%s is longer than %d bytes", name, limit)
+		return nil, fmt.Errorf("%s is %w than %d bytes", name, errTooLong, limit)
 	}
 	return b, err
 }
+
+var errTooLong = errors.New("longer")

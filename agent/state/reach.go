@@ -1,6 +1,7 @@
 package state
 
 import (
+	"crypto/x509"
 	"encoding/pem"
 	"maps"
 	"slices"
@@ -78,9 +79,17 @@ func (h *Host) Learn(p *schema.Policy) {
 			return
 		}
 		for _, c := range certs {
-			site.Certificates = append(site.Certificates,
-				string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})))
+			site.Certificates = append(site.Certificates, PEM([]*x509.Certificate{c}))
 		}
 	}
 	h.Site = site
+}
+
+// PEM is certificates alone, without what may stand between them in a file.
+func PEM(certs []*x509.Certificate) string {
+	var b []byte
+	for _, c := range certs {
+		b = append(b, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	return string(b)
 }

@@ -5,15 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
+	"slices"
 	"time"
 
 	"bakehouse/agent/cycle"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/plain"
 )
 
 // Files in StateDir.
@@ -26,7 +26,11 @@ const (
 // RecordSchema is the version of RecordFile's form.
 const RecordSchema = 1
 
-const maxRecord = 8 << 20
+const (
+	maxRecord   = 8 << 20
+	maxIdentity = maxRecord / 2 // it is in the record too
+	maxStopped  = 256
+)
 
 // Record is RecordFile.
 type Record struct {
@@ -119,19 +123,17 @@ func (f Files) record() (*Record, error) {
 		return nil, err
 	}
 	name := f.Stored(RecordFile)
-	file, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
+	b, err := ReadFile(name, maxRecord)
+	if b == nil && err == nil {
 		return &Record{Schema: RecordSchema}, nil
 	}
-	if err != nil {
-		return nil, NeedRoot(err)
-	}
-	defer file.Close()
-	b, err := io.ReadAll(io.LimitReader(file, maxRecord))
-	if err != nil {
+	if err != nil && !errors.Is(err, errTooLong) {
 		return nil, err
 	}
-	r, err := decodeRecord(b)
+	var r *Record
+	if err == nil {
+		r, err = decodeRecord(b)
+	}
 	if err != nil {
 		return nil, &damagedError{fault.Hint(fmt.Errorf("%s is damaged: %w", name, err),
 			"register again with bakehouse-agent register --force; the next update then installs the package again")}
@@ -162,30 +164,56 @@ func (r *Registration) check() error {
 	return errors.Join(schema.CheckHostName(r.Host), schema.CheckServerURL(r.Server))
 }
 
-// Write replaces RecordFile, so that after a crash it is the old one or the new one.
+// Write replaces RecordFile, so that after a crash it is the old one or the new one. What it writes can be read back:
+// texts are cut, and what the next update learns anew is left out if there is too much of it.
 func (f Files) Write(r *Record) error {
 	if err := f.writeIdentity(r); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
+	kept := r.bounded()
+	b, err := json.MarshalIndent(kept, "", "  ")
+	if err == nil && len(b) >= maxRecord {
+		kept.Worked, kept.Site, kept.Reported = nil, nil, nil
+		b, err = json.MarshalIndent(kept, "", "  ")
 	}
-	if err := durable.WriteFile(f.Stored(RecordFile), append(b, '\n'), 0o600); err != nil {
+	if err == nil && len(b) >= maxRecord {
+		err = fmt.Errorf("%d bytes are more than can be read back", len(b))
+	}
+	if err == nil {
+		err = durable.WriteFile(f.Stored(RecordFile), append(b, '\n'), 0o600)
+	}
+	if err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
 	return nil
+}
+
+// bounded is a copy of r whose texts are cut and cleaned. Those of its identity were checked when they came, and are
+// kept as they are.
+func (r *Record) bounded() *Record {
+	c := *r
+	c.State = r.State.Bounded()
+	c.Hold, c.LogTail = plain.Name(r.Hold), plain.Tail(r.LogTail, schema.MaxLogTail)
+	c.Stopped = slices.Clone(r.Stopped[:min(len(r.Stopped), maxStopped)])
+	for i, s := range c.Stopped {
+		c.Stopped[i] = plain.Name(s)
+	}
+	c.Ignored = slices.Clone(r.Ignored[:min(len(r.Ignored), schema.MaxIgnored)])
+	for i, s := range c.Ignored {
+		c.Ignored[i] = schema.IgnoredSignature{Key: plain.Name(s.Key), Reason: plain.Name(s.Reason)}
+	}
+	return &c
 }
 
 // writeIdentity keeps IdentityFile as r has it; it is written only when that changes, before RecordFile is.
 func (f Files) writeIdentity(r *Record) error {
 	name := f.Stored(IdentityFile)
 	had, err := ReadFile(name, maxRecord)
-	if err != nil {
+	if err != nil && !errors.Is(err, errTooLong) {
 		return err
 	}
 	if r.Registration == nil {
-		if had == nil {
+		if had == nil && err == nil {
 			return nil
 		}
 		return durable.Remove(name)
@@ -196,6 +224,9 @@ func (f Files) writeIdentity(r *Record) error {
 	}
 	if b = append(b, '\n'); bytes.Equal(b, had) {
 		return nil
+	}
+	if len(b) > maxIdentity {
+		return fmt.Errorf("the registration has %d bytes, more than can be read back", len(b))
 	}
 	return durable.WriteFile(name, b, 0o600)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"bakehouse/schema/fault"
+	"bakehouse/schema/plain"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
@@ -63,7 +64,7 @@ func rollback(role string, got, seen int64) error {
 }
 
 func refuse(format string, args ...any) error {
-	return fault.Refuse(fmt.Errorf(format, args...),
+	return fault.Refuse(plain.Error(fmt.Errorf(format, args...), plain.MaxError),
 		"the server, or something on the network, altered the metadata; they were discarded")
 }
 

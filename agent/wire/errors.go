@@ -20,6 +20,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/plain"
 )
 
 // Classes of errors, for errors.Is. What the server does not have is fs.ErrNotExist. ErrCertificate and ErrMalformed
@@ -34,7 +35,7 @@ var (
 // transportError says that no answer, or no whole one, was had.
 type transportError struct{ err error }
 
-func (e *transportError) Error() string        { return e.err.Error() }
+func (e *transportError) Error() string        { return plain.Lines(e.err.Error(), plain.MaxError) }
 func (e *transportError) Unwrap() error        { return e.err }
 func (e *transportError) Is(target error) bool { return target == ErrUnreachable }
 
@@ -48,7 +49,7 @@ func (e *certificateError) Is(target error) bool {
 // malformedError says that an answer is not of the protocol.
 type malformedError struct{ err error }
 
-func (e *malformedError) Error() string { return e.err.Error() }
+func (e *malformedError) Error() string { return plain.Lines(e.err.Error(), plain.MaxError) }
 func (e *malformedError) Unwrap() error { return e.err }
 func (e *malformedError) Is(target error) bool {
 	return target == ErrMalformed || target == ErrUnreachable
@@ -100,7 +101,7 @@ func (c *Client) problem(res *http.Response) error {
 	if schema.Decode(b, &p) != nil {
 		p = schema.Problem{}
 	}
-	e := &StatusError{Status: res.StatusCode, Path: Printable(res.Request.URL.Path), Message: Printable(p.Error),
+	e := &StatusError{Status: res.StatusCode, Path: plain.Name(res.Request.URL.Path), Message: plain.Name(p.Error),
 		kind: kind(res.Header), location: location(res), after: retryAfter(res.Header)}
 	if e.location != nil {
 		e.Message = "redirects to " + place(e.location) + ", which is not followed"
@@ -108,7 +109,7 @@ func (c *Client) problem(res *http.Response) error {
 	e.Foreign = !c.isOrigin && (e.location != nil || p.Error == "")
 	switch {
 	case !e.Foreign && p.Hint != "":
-		return fault.Hint(e, "%s", Printable(p.Hint))
+		return fault.Hint(e, "%s", plain.Name(p.Hint))
 	case !e.Foreign:
 		return e
 	case e.Status == http.StatusBadRequest && res.Request.URL.Scheme == "http":
@@ -127,7 +128,7 @@ func kind(h http.Header) string {
 	if err != nil {
 		return "of no known type"
 	}
-	return Printable(media)
+	return plain.Name(media)
 }
 
 // notOurs says that an answer that is a success is not of the protocol.

@@ -80,6 +80,9 @@ func (c *Client) Poll(ctx context.Context, r schema.PollRequest) (*schema.PollAn
 	if err := c.understands(answer.Schema); err != nil {
 		return nil, err
 	}
+	if len(answer.Files) > schema.MaxPollFiles {
+		return nil, &malformedError{fmt.Errorf("server %s: the answer has %d files", c.base, len(answer.Files))}
+	}
 	return &answer, nil
 }
 

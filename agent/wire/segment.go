@@ -13,6 +13,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/plain"
 )
 
 // Origins reports whether signed policy names the origin of a URL (schema.Policy.Origin), and the certificates (PEM)
@@ -120,7 +121,7 @@ func (c *Client) origin(to *url.URL, origins Origins) (*Client, error) {
 }
 
 // place is a URL without what may be secret in it: a signature in the query lets anybody fetch.
-func place(u *url.URL) string { return Printable(u.Scheme + "://" + u.Host) }
+func place(u *url.URL) string { return plain.Name(u.Scheme + "://" + u.Host) }
 
 // location is where an answer redirects to, nil if it does not.
 func location(res *http.Response) *url.URL {

@@ -20,6 +20,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/cli"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/plain"
 
 	"github.com/spf13/cobra"
 )
@@ -85,6 +86,8 @@ refused.`,
 	c.AddCommand(registerCommand(&g), updateCommand(&g), runCommand(&g), statusCommand(&g), showConfigCommand(&g),
 		rollbackCommand(&g), adoptCommand(&g), versionCommand(), tufCommand())
 	cli.ExplainMistakes(c)
+	c.SetOut(plain.NewWriter(os.Stdout))
+	c.SetErr(plain.NewWriter(os.Stderr))
 	return c
 }
 

@@ -104,11 +104,8 @@ and the first update installs it:
 // complete asks for what neither a flag nor a file of the host says.
 func complete(a *agent.Agent, o *agent.RegisterOptions, ask *prompt) error {
 	server, host, registered, err := a.Known()
-	if err != nil {
-		if !o.Force {
-			return err
-		}
-		server, host, registered = "", "", false
+	if err != nil && !o.Force {
+		return err
 	}
 	if registered && !o.Force {
 		return nil // Register refuses, before anything is asked

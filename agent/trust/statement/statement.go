@@ -20,6 +20,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/plain"
 )
 
 // Envelope is a DSSE envelope (v1.0.2) as it is stored beside a package. It is declared here because the usual module
@@ -55,9 +56,6 @@ func PAE(payloadType string, payload []byte) []byte {
 func LoadVerifier(pub crypto.PublicKey) (signature.Verifier, error) {
 	return signature.LoadVerifier(pub, crypto.SHA256)
 }
-
-// maxSignatures bounds the work that envelopes of unknown origin can cause.
-const maxSignatures = 64
 
 type accepter struct {
 	name, id    string
@@ -101,20 +99,28 @@ func Judge(
 		accepters = append(accepters, a)
 	}
 	used := map[[sha256.Size]byte]bool{} // by key, so that one key under two names counts once
-	ignore := func(key, reason string) {
-		verdict.Ignored = append(verdict.Ignored, schema.IgnoredSignature{Key: key, Reason: reason})
+	ignore := func(key string, why error) {
+		reason := plain.Name(why.Error())
+		report = append(report, fmt.Sprintf("%s ignored: %s", key, reason))
+		if len(verdict.Ignored) < schema.MaxIgnored {
+			key = strings.TrimPrefix(key, "signature by ")
+			verdict.Ignored = append(verdict.Ignored, schema.IgnoredSignature{Key: key, Reason: reason})
+		}
 	}
 	total := 0
 	for i, raw := range envelopes {
+		if i == schema.MaxEnvelopes {
+			report = append(report, fmt.Sprintf("more than %d envelopes, the rest ignored", schema.MaxEnvelopes))
+			break
+		}
 		env, err := decodeEnvelope(raw)
 		if err != nil {
-			ignore(fmt.Sprintf("envelope %d", i+1), err.Error())
-			report = append(report, fmt.Sprintf("envelope %d ignored: %v", i+1, err))
+			ignore(fmt.Sprintf("envelope %d", i+1), err)
 			continue
 		}
 		for _, s := range env.Signatures {
-			if total++; total > maxSignatures {
-				report = append(report, fmt.Sprintf("more than %d signatures, the rest ignored", maxSignatures))
+			if total++; total > schema.MaxEnvelopes {
+				report = append(report, fmt.Sprintf("more than %d signatures, the rest ignored", schema.MaxEnvelopes))
 				break
 			}
 			a, why := judge(env, s, want, accepters)
@@ -122,15 +128,14 @@ func Judge(
 				why = errors.New("this key has signed already")
 			}
 			if why != nil {
-				ignore(signerName(a, s), why.Error())
-				report = append(report, fmt.Sprintf("signature by %s ignored: %v", signerName(a, s), why))
+				ignore("signature by "+signerName(a, s), why)
 				continue
 			}
 			used[a.fingerprint] = true
 			report = append(report, fmt.Sprintf("signature by %s accepted", signerName(a, s)))
 			verdict.Accepted = append(verdict.Accepted, a.name)
 		}
-		if total > maxSignatures {
+		if total > schema.MaxEnvelopes {
 			break
 		}
 	}

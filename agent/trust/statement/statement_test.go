@@ -181,7 +181,7 @@ func TestEachTypeOfKeySignsInTheFormOfCosign(t *testing.T) {
 }
 
 func manySignatures(t *testing.T, k trusttest.Key) []byte {
-	keys := make([]trusttest.Key, maxSignatures+1)
+	keys := make([]trusttest.Key, schema.MaxEnvelopes+1)
 	for i := range keys {
 		keys[i] = k
 	}
