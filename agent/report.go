@@ -66,6 +66,9 @@ func (a *Agent) details(h *state.Host) *schema.Details {
 	if p := h.Previous; p != nil {
 		d.Previous = p.Package
 	}
+	if p := h.Paused; p != nil && !p.Ended(a.opts.Now()) {
+		d.Paused = p
+	}
 	d.Stopped = h.Stopped[:min(len(h.Stopped), maxStopped)]
 	switch {
 	case h.Drift != nil:

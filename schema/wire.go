@@ -161,7 +161,29 @@ type Details struct {
 	Drift    string             `json:"drift,omitempty"`   // how the package is not as it was installed, or was not
 	Repaired time.Time          `json:"repaired,omitzero"` // when it was installed again for that
 	Stopped  []string           `json:"stopped,omitempty"` // services that an administrator stopped or disabled
+	Paused   *Pause             `json:"paused,omitempty"`  // by an administrator of the host; nil: it is not
 	Log      *TreeHead          `json:"log,omitempty"`
+}
+
+// Pause is that an administrator of a host wants nothing installed there for a while.
+type Pause struct {
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until,omitzero"` // zero: until somebody ends it
+	Reason string    `json:"reason,omitempty"`
+}
+
+// Ended reports whether p is over at the time now.
+func (p *Pause) Ended(now time.Time) bool { return !p.Until.IsZero() && !now.Before(p.Until) }
+
+func (p *Pause) String() string {
+	s := "paused on this host since " + p.Since.UTC().Format(time.RFC3339)
+	if !p.Until.IsZero() {
+		s += " until " + p.Until.UTC().Format(time.RFC3339)
+	}
+	if p.Reason != "" {
+		s += ": " + p.Reason
+	}
+	return s
 }
 
 // KeyState is a signature key that a host accepts. Its expiry is shown, and never a reason to refuse.

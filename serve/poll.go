@@ -121,6 +121,9 @@ func tidyDetails(d schema.Details) *schema.Details {
 		lines[i] = clean(lines[i], schema.MaxLogTail)
 	}
 	d.LogTail = tail(strings.Join(lines, "\n"), schema.MaxLogTail)
+	if p := d.Paused; p != nil {
+		d.Paused = &schema.Pause{Since: p.Since, Until: p.Until, Reason: clean(p.Reason, 300)}
+	}
 	if d.Log != nil {
 		d.Log = &schema.TreeHead{Size: max(0, d.Log.Size), Root: d.Log.Root}
 	}

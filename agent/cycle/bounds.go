@@ -32,6 +32,11 @@ func (s State) Bounded() State {
 		}
 		s.Drift = &d
 	}
+	if s.Paused != nil {
+		p := *s.Paused
+		p.Reason = plain.Name(p.Reason)
+		s.Paused = &p
+	}
 	if s.Repaired != nil {
 		r := *s.Repaired
 		r.What = plain.Line(r.What, plain.MaxError)

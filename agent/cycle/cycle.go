@@ -130,7 +130,7 @@ func (c Cycle) bounded() Cycle {
 func (c Cycle) step(ev Event, now time.Time) (Cycle, Action) {
 	switch ev := ev.(type) {
 	case Observed:
-		return c.observed(ev)
+		return c.observed(ev, now)
 	case Decided:
 		return c.decided(ev, now)
 	case Prepared:
@@ -147,9 +147,12 @@ func (c Cycle) step(ev Event, now time.Time) (Cycle, Action) {
 	return c, End
 }
 
-func (c Cycle) observed(ev Observed) (Cycle, Action) {
+func (c Cycle) observed(ev Observed, now time.Time) (Cycle, Action) {
 	c.Drift = ev.Drift
-	if ev.Crippled != nil && c.Installed != nil {
+	if c.Paused != nil && c.Paused.Ended(now) {
+		c.Paused = nil
+	}
+	if ev.Crippled != nil && c.Installed != nil && c.Paused == nil {
 		c.repairing = ev.Crippled.Error()
 		return c.back(c.repairing+"; installing the package again", Ask)
 	}
@@ -161,7 +164,10 @@ func (c Cycle) decided(ev Decided, now time.Time) (Cycle, Action) {
 	v := ev.Verdict
 	c.Outcome = Outcome{State: schema.StateHeld, Code: v.Code, Why: v.Why}
 	if v.Install() {
-		return c.begin(v.Package, now)
+		if c.Paused == nil {
+			return c.begin(v.Package, now)
+		}
+		c.pause(fmt.Sprintf("release %d is to be installed", v.Package.Release))
 	}
 	// Nothing shall be installed: an installation that a crash cut short must not stay half done.
 	if c.Pending != nil {
@@ -176,9 +182,14 @@ func (c Cycle) decided(ev Decided, now time.Time) (Cycle, Action) {
 		c.Outcome.Error = cmp.Or(c.WhyFailed(v.Package.Release), v.Why)
 	case schema.CodeWaiting:
 	default:
-		return c, End // the operator does not want this host touched, or not with what it has
+		return c, End // nobody wants this host touched, or not with what it has
 	}
 	return c.repair(now)
+}
+
+// pause is the outcome of an update that has something to do, and does not for the host's pause.
+func (c *Cycle) pause(what string) {
+	c.Outcome = Outcome{State: schema.StateHeld, Code: CodePaused, Why: c.Paused.String() + "; " + what}
 }
 
 // rename takes over the number of a newer release that gives this host what it has installed already, so that reports
@@ -197,6 +208,15 @@ func (c Cycle) repair(now time.Time) (Cycle, Action) {
 		return c, End
 	}
 	why := "asked to install the package again"
+	if c.Paused != nil {
+		if c.Drift != nil {
+			why = c.Drift.String()
+		}
+		if c.Outcome.State != schema.StateFailed {
+			c.pause(why)
+		}
+		return c, End
+	}
 	if c.Drift != nil {
 		why = c.Drift.String()
 		if c.options.Leave && !c.options.Force {

@@ -38,7 +38,8 @@ func TestEveryCodeHasOneClass(t *testing.T) {
 	want := map[Class][]string{
 		Done:   {"current", "installed"},
 		Signed: {"disabled", "no-ring", "no-target", "not-selected", "revoked", "waiting"},
-		Local:  {"drift", "failed-here", "host-condition", "install-failed", "rolled-back", "unhealthy"},
+		Local: {"drift", "failed-here", "host-condition", "install-failed", "paused", "rolled-back",
+			"unhealthy"},
 		Server: {"error", "expired", "rejected", "server-hold", "site-behind", "unreachable", "unverified"},
 	}
 	got := map[Class][]string{}
@@ -77,6 +78,7 @@ func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
 	sick, broken := errors.New("sick"), errors.New("broken")
 	one, look, drifted := State{Installed: installed(1)}, Observed{}, Observed{Drift: &Drift{Version: "0"}}
 	cut := State{Installed: installed(1), Pending: &Pending{Installed: *installed(2), Attempts: 1}}
+	paused := State{Installed: installed(1), Paused: &schema.Pause{Until: noon.Add(time.Second)}}
 	for name, c := range map[string]struct {
 		state  State
 		opts   Options
@@ -110,6 +112,40 @@ func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
 			check: func(c Cycle) bool {
 				return c.Installed.Release == 1 && c.Pending == nil && c.WhyFailed(2) == "release 2 failed here: sick"
 			},
+		},
+		"a host that is paused, with a release to install": {
+			state: paused, events: []Event{look, install(2)}, want: "observe ask end", code: CodePaused,
+			check: func(c Cycle) bool { return c.Outcome.State == schema.StateHeld && c.Err == nil },
+		},
+		"a host that is paused, with somebody who retries": {
+			state: paused, opts: Options{Retry: true, Force: true}, events: []Event{look, install(2)},
+			want: "observe ask end", code: CodePaused,
+		},
+		"a host that is paused, with something to repair": {
+			state: paused, events: []Event{drifted, rest(schema.CodeCurrent, 1)},
+			want: "observe ask end", code: CodePaused, check: func(c Cycle) bool { return c.Drift != nil },
+		},
+		"a host that is paused, crippled": {
+			state: paused, events: []Event{Observed{Crippled: broken}, Stopped{CodeBroken, broken}},
+			want: "observe ask end", code: CodeBroken,
+		},
+		"a host that is paused, up to date": {
+			state: paused, events: []Event{look, rest(schema.CodeCurrent, 1)},
+			want: "observe ask end", code: schema.CodeCurrent, check: func(c Cycle) bool { return c.Paused != nil },
+		},
+		"a host that is paused, whose turn comes later, with something to repair": {
+			state: paused, events: []Event{drifted, rest(schema.CodeWaiting, 2)},
+			want: "observe ask end", code: CodePaused,
+		},
+		"a host that was paused in the middle of an installation": {
+			state:  State{Installed: installed(1), Pending: cut.Pending, Paused: paused.Paused},
+			events: []Event{look, install(2), Restored{}}, want: "observe ask return end", code: CodePaused,
+			check: func(c Cycle) bool { return c.Pending == nil },
+		},
+		"a pause that is over": {
+			state:  State{Installed: installed(1), Paused: &schema.Pause{Until: noon}},
+			events: []Event{look, install(2)}, want: "observe ask prepare", code: schema.CodeInstall,
+			check: func(c Cycle) bool { return c.Paused == nil },
 		},
 		"what an earlier attempt left is not what was accepted": {
 			state: cut,
@@ -288,6 +324,9 @@ func (w *world) chance(one int) bool { return w.faults && w.IntN(one) == 0 }
 // perform does an action, or part of it before a crash.
 func (w *world) perform(a Action, c *Cycle, wanted byte) (ev Event, crashed bool) {
 	crash := w.chance(6)
+	if c.Paused != nil && (a == Prepare || a == Install || c.repairing != "") {
+		panic("a host that is paused is touched")
+	}
 	switch a {
 	case Observe:
 		o := Observed{}
@@ -396,9 +435,12 @@ func TestAHostIsNeverStrandedWhateverHappensAndWheneverItCrashes(t *testing.T) {
 		for release := byte(1); release <= 3; release++ {
 			w.faults = true
 			for range 1 + w.IntN(6) {
+				if w.saved.Paused = nil; w.chance(5) {
+					w.saved.Paused = &schema.Pause{}
+				}
 				w.update(t, release)
 			}
-			w.faults = false
+			w.faults, w.saved.Paused = false, nil
 			for range 2 {
 				// A condition of the host ends, and so does its pause.
 				w.saved.Waiting = nil

@@ -19,6 +19,8 @@
 //   - Pending is cleared by an accepted installation or a completed way back, and by nothing else;
 //   - a release is given up here only for ill health, for a failure of its own script, or when installing it has been
 //     begun MaxAttempts times without an end; all else is a condition of the host, and is tried again by itself;
+//   - while an administrator has the host paused, nothing is installed or repaired; what was begun before is taken
+//     back, since nothing may stay half done, and a pause with an end ends by itself;
 //   - each outcome has a class (outcome.go), and what keeps a host from a release counts as withheld unless it is
 //     signed or the host's own: a code that the table lacks does.
 package cycle

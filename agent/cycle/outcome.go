@@ -21,7 +21,8 @@ const (
 	CodeInstall     = "install-failed"
 	CodeHost        = "host-condition" // of the host's own, which stopped an installation; it is tried again by itself
 	CodeUnhealthy   = "unhealthy"
-	CodeDrift       = "drift" // the installed package is not as it came, and a rule says to leave that alone
+	CodeDrift       = "drift"  // the installed package is not as it came, and a rule says to leave that alone
+	CodePaused      = "paused" // an administrator of the host wants nothing installed for a while
 	CodeBroken      = "error"
 )
 
@@ -53,6 +54,7 @@ var classes = map[string]Class{
 	CodeHost:          Local,
 	CodeUnhealthy:     Local,
 	CodeDrift:         Local,
+	CodePaused:        Local,
 
 	CodeUnreachable: Server,
 	CodeRejected:    Server,

@@ -13,17 +13,20 @@ const maxFailed = 64
 
 // State is what of a host's state an update decides by and changes.
 type State struct {
-	Installed  *Installed `json:"installed,omitempty"` // what was accepted
-	Previous   *Installed `json:"previous,omitempty"`
-	Pending    *Pending   `json:"pending,omitempty"`
-	Failed     []Failure  `json:"failed,omitempty"` // releases that failed here or were rolled back manually
-	Waiting    *Waiting   `json:"waiting,omitempty"`
-	Drift      *Drift     `json:"drift,omitempty"`    // how what is there differs from Installed; nil: it does not
-	Repaired   *Repair    `json:"repaired,omitempty"` // the last time that the package was installed again for that
-	Withheld   *Withheld  `json:"withheld,omitempty"`
-	LastTry    time.Time  `json:"lastTry,omitzero"` // when an update last came to an end, whatever that was
-	LastUpdate time.Time  `json:"lastUpdate,omitzero"`
-	Last       Outcome    `json:"last,omitzero"`
+	Installed *Installed `json:"installed,omitempty"` // what was accepted
+	Previous  *Installed `json:"previous,omitempty"`
+	Pending   *Pending   `json:"pending,omitempty"`
+	Failed    []Failure  `json:"failed,omitempty"` // releases that failed here or were rolled back manually
+	Waiting   *Waiting   `json:"waiting,omitempty"`
+	Drift     *Drift     `json:"drift,omitempty"`    // how what is there differs from Installed; nil: it does not
+	Repaired  *Repair    `json:"repaired,omitempty"` // the last time that the package was installed again for that
+	Withheld  *Withheld  `json:"withheld,omitempty"`
+
+	Paused *schema.Pause `json:"paused,omitempty"` // nothing is installed or repaired; nil: it is not paused
+
+	LastTry    time.Time `json:"lastTry,omitzero"` // when an update last came to an end, whatever that was
+	LastUpdate time.Time `json:"lastUpdate,omitzero"`
+	Last       Outcome   `json:"last,omitzero"`
 }
 
 // Installed is a package that was installed from here.

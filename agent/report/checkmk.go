@@ -9,6 +9,7 @@ import (
 
 	"bakehouse/agent/cycle"
 	"bakehouse/schema"
+	"bakehouse/schema/plain"
 )
 
 // section is Checkmk's section cmk_update_agent_status, as its parser has it. Hashes are 16 hex digits, always text.
@@ -42,7 +43,7 @@ const (
 
 // Section writes s as Checkmk's agent sections.
 func (s *Status) Section(w io.Writer) error {
-	out := section{Error: text(oneLine(s.sectionError())),
+	out := section{Error: text(line(s.sectionError())),
 		LastCheck: epoch(s.LastCheck), LastUpdate: epoch(s.LastUpdate),
 		URL: text(s.Server), Host: text(s.Host), Certs: map[string]certificate{}}
 	var installed schema.Digest
@@ -74,8 +75,8 @@ func (s *Status) Section(w io.Writer) error {
 		if s.Installed != nil {
 			runs = "going on with " + s.Installed.Name + " " + s.Installed.Version
 		}
-		lines += "<<<check_mk>>>\nUpdateFailed: " + oneLine(s.Last.Error) + "\n" +
-			"UpdateRecoverAction: " + oneLine(runs) + "\n"
+		lines += "<<<check_mk>>>\nUpdateFailed: " + line(s.Last.Error) + "\n" +
+			"UpdateRecoverAction: " + line(runs) + "\n"
 	}
 	_, err = io.WriteString(w, lines)
 	return err
@@ -88,6 +89,9 @@ func (s *Status) sectionError() string {
 		return phraseGlobal + ": " + s.Last.Why
 	case schema.CodeNotSelected:
 		return phraseHost + s.Host + ": " + s.Last.Why
+	}
+	if s.Paused != nil && s.Severity == OK {
+		return phraseHost + s.Host + ": " + s.Paused.String()
 	}
 	if s.Severity == OK {
 		return ""
@@ -117,7 +121,4 @@ func text(s string) *string {
 	return &s
 }
 
-// oneLine keeps a text from being more lines than one, or a section's header.
-func oneLine(s string) string {
-	return strings.Join(strings.Fields(strings.ToValidUTF8(s, "?")), " ")
-}
+func line(s string) string { return plain.Line(s, plain.MaxError) }

@@ -64,6 +64,12 @@ func (s *Status) Judge(now time.Time) {
 	add(Warning, s.Elsewhere)
 	add(Warning, s.Overdue)
 	add(s.ofLast(now))
+	if s.Paused != nil && s.Paused.Ended(now) { // in a summary of before
+		s.Paused = nil
+	}
+	if s.Paused != nil {
+		add(OK, s.Paused.String())
+	}
 }
 
 // ofLast judges the last outcome. What is signed is the operator's decision; what the host itself fails at is its own;

@@ -105,8 +105,13 @@ func TestWhatCheckmkHasStatesForIsSaidInItsWords(t *testing.T) {
 			failed(s, cycle.CodeUnreachable, "no route")
 			s.HeldSince = noon.Add(-7 * day)
 		}, "failed: no route, since 2026-02-22T12:00:00Z"},
+		"paused by the host's administrator": {func(s *Status) {
+			s.Paused = &schema.Pause{Since: noon.Add(-day), Until: noon.Add(day), Reason: "migration"}
+		}, "agent updates are disabled for host web01: paused on this host since 2026-02-28T12:00:00Z until " +
+			"2026-03-02T12:00:00Z: migration"},
+		"paused until now": {func(s *Status) { s.Paused = &schema.Pause{Until: noon} }, nil},
 		"two lines with a header": {func(s *Status) { failed(s, cycle.CodeHost, "full\n<<<local>>>\n") },
-			"failed: full <<<local>>>"},
+			"failed: full; <<<local>>>"},
 	} {
 		s := healthy()
 		c.bend(s)
@@ -121,7 +126,7 @@ func TestARollbackIsAWarningOfCheckmksOwnAgentService(t *testing.T) {
 	s := healthy()
 	failed(s, cycle.CodeUnhealthy, "release 8 failed here:\nexit 1")
 	_, more := sectionOf(t, s)
-	want := []string{"<<<check_mk>>>", "UpdateFailed: release 8 failed here: exit 1",
+	want := []string{"<<<check_mk>>>", "UpdateFailed: release 8 failed here:; exit 1",
 		"UpdateRecoverAction: going on with acme 1.0"}
 	if !slices.Equal(more, want) {
 		t.Errorf("%q, want %q", more, want)
@@ -148,7 +153,7 @@ func TestNagiosGetsOneLineWhateverTheTextsAre(t *testing.T) {
 	}
 	s := healthy()
 	failed(s, cycle.CodeHost, "a | b\nc")
-	if got, want := nagios(s), "BAKEHOUSE WARNING - web01 runs release 7, acme 1.0; failed: a / b c"+perf; got != want {
+	if got, want := nagios(s), "BAKEHOUSE WARNING - web01 runs release 7, acme 1.0; failed: a / b; c"+perf; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if got := nagios(&Status{Problem: "p"}); got !=

@@ -31,7 +31,7 @@ func NagiosUnknown(w io.Writer, why error) error {
 func nagiosName(s Severity) string { return "BAKEHOUSE " + strings.ToUpper(s.String()) }
 
 // nagiosText has no | of its own, and no second line.
-func nagiosText(s string) string { return strings.ReplaceAll(oneLine(s), "|", "/") }
+func nagiosText(s string) string { return strings.ReplaceAll(line(s), "|", "/") }
 
 func unix(t time.Time) int64 {
 	if t.IsZero() {

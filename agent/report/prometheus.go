@@ -40,6 +40,7 @@ func (s *Status) Prometheus(w io.Writer) error {
 	one("registered", "Whether the host is registered.", number(s.Registered))
 	one("release", "Number of the release that is installed; 0: none.", release)
 	one("overdue", "Whether no update was tried for three intervals.", number(s.Overdue != ""))
+	one("paused", "Whether an administrator of the host has updates paused.", number(s.Paused != nil))
 	one("drift", "Whether the installed package is not as it was installed.", number(s.Differs != ""))
 	one("interval_seconds", "Time between two updates.", int64(time.Duration(s.Interval)/time.Second))
 	at("last_try_timestamp_seconds", "When an update last came to an end.", s.LastTry)

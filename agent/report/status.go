@@ -27,6 +27,7 @@ type Status struct {
 	Previous     *cycle.Installed `json:"previous,omitempty"`
 	Differs      string           `json:"differs,omitempty"` // how what is there is not what was installed
 	Stopped      []string         `json:"stopped,omitempty"` // services that an administrator stopped or disabled
+	Paused       *schema.Pause    `json:"paused,omitempty"`  // by an administrator: nothing is installed or repaired
 	Pending      *cycle.Installed `json:"pending,omitempty"`
 	Waiting      *cycle.Waiting   `json:"waiting,omitempty"` // for a condition of the host to end
 	Failed       []int64          `json:"failed,omitempty"`
@@ -86,6 +87,9 @@ func Of(f state.Files, h *state.Host, version string) *Status {
 		Failed: h.Standing().Failed, Root: h.Root, Timestamp: h.Timestamp, LastTry: h.LastTry,
 		LastCheck: h.LastCheck, LastUpdate: h.LastUpdate, Fetched: h.Fetched, Stopped: h.Stopped,
 		Waiting: h.Waiting, Interval: schema.Duration(h.Interval())}
+	if p := h.Paused; p != nil && !p.Ended(now) {
+		s.Paused = p
+	}
 	s.Last.State = cmp.Or(s.Last.State, schema.StateNew)
 	if h.Pending != nil {
 		s.Pending = &h.Pending.Installed

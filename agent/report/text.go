@@ -43,6 +43,9 @@ func (s *Status) Print(w io.Writer) error {
 	given("site", s.Site)
 	row("state", "%s", s.Last.State)
 	given("why", cmp.Or(s.Last.Error, s.Last.Why))
+	if s.Paused != nil {
+		row("paused", "%s (bakehouse-agent resume ends it)", s.Paused)
+	}
 	given("critical", s.Critical)
 	given("overdue", strings.TrimPrefix(s.Overdue, "overdue: "))
 	row("installed", "%s", s.Installed)

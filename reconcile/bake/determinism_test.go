@@ -22,18 +22,18 @@ import (
 // docs/bakehouse-agent.8 is the page that the host program's own test writes.
 const (
 	goldenVersion = 12
-	goldenDeb     = "sha256:d9efd997c0839b21d53f78c9c8934e83ec8b1185d56381885de5482b45d5c56b"
-	goldenRpm     = "sha256:c105ed9e07c56a76e08538afce3740cdfbd1597b4682fc78783258400ab3ad80"
-	goldenTgz     = "sha256:31d9c3a31f368ba0dee3265fd0b6f722c03ec538617d0ccbb8bd1258047f6116"
+	goldenDeb     = "sha256:f1e8664bf2818eacad25b11e44e074c28422dbef90de316ab2099fd4d4036660"
+	goldenRpm     = "sha256:b7aa906d031ceca1211c32b68d188e3ab05bca6ff70e30d7c3967ef5a9c3f291"
+	goldenTgz     = "sha256:79298c0794621d4908ac7b9938eec3820c33149ed5650e91d4dc93938f0448df"
 )
 
 const (
-	goldenPkg = "sha256:eec6bc703b93312acb469fabe131806b5024d29afaef2dd5a92b6a077217169e"
-	goldenMac = "sha256:a7b2d7e033495300c7ac7c45ac7872deb35de760fe6ec66004f0aa52b9d4e110"
+	goldenPkg = "sha256:6639b8d4cb5b64603f5d60eb93950884d71fb7bd536a9193756b349506e1ab3e"
+	goldenMac = "sha256:60f9d6c2e4e21bdecc2f9a3d531b4342ad05a7a1cb41374052b663bde6e53cf9"
 )
 
 var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef",
-	"821e5cfcf11d685a", "b4cdff47a66761ba", "81ddeca5addedcb7", "b5ba2a2688e75be9",
+	"7c6027a530755028", "b4cdff47a66761ba", "cd76aa6d777f0f44", "283110028485949b",
 	"6c3eec0b8ce904b6", "3347265b6c603c55", "73f334c8a31aa452", "a2835cc6021b9d68",
 	"122294680cfcfdac"}
 

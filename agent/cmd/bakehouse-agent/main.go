@@ -84,6 +84,7 @@ refused.`,
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "print only errors, warnings and what was asked for")
 	c.Flags().Bool("version", false, "print the version") // which cobra would else word itself
 	c.AddCommand(registerCommand(&g), updateCommand(&g), runCommand(&g), statusCommand(&g), showConfigCommand(&g),
+		pauseCommand(&g), resumeCommand(&g), retryCommand(&g),
 		rollbackCommand(&g), adoptCommand(&g), versionCommand(), tufCommand())
 	cli.ExplainMistakes(c)
 	c.SetOut(plain.NewWriter(os.Stdout))
@@ -144,6 +145,25 @@ Prints one line with the result; with -v, also each step, on stderr.`,
 			return err
 		}
 		r, err := a.Update(c.Context(), o)
+		return g.finish(c.OutOrStdout(), r, *asJSON, err)
+	}
+	return c
+}
+
+func retryCommand(g *global) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "retry",
+		Short: "Update now, also to releases that failed on this host",
+		Long:  "Update now, also to releases that failed on this host or were rolled back. The same as update --retry.",
+		Args:  cobra.NoArgs,
+	}
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		a, err := g.agent(c)
+		if err != nil {
+			return err
+		}
+		r, err := a.Update(c.Context(), agent.UpdateOptions{Retry: true})
 		return g.finish(c.OutOrStdout(), r, *asJSON, err)
 	}
 	return c
