@@ -61,7 +61,7 @@ With --select it says instead whether the host gets updates, and which condition
 					return err
 				}
 			}
-			root := rootEffective(e, args[1:])
+			root := rootEffective(e, fleet.MaskOf(f.Secrets()), args[1:])
 			if *asJSON {
 				return console.WriteJSON(cmd.OutOrStdout(), struct {
 					*rules.Explanation
@@ -148,8 +148,8 @@ type rootItem struct {
 
 // rootEffective lists what acts as root on the host, or of one plugin if it is asked for, and nothing if a parameter
 // is.
-func rootEffective(e *rules.Explanation, what []string) (out []rootItem) {
-	for _, it := range plan.Effective(e.Content) {
+func rootEffective(e *rules.Explanation, m fleet.Mask, what []string) (out []rootItem) {
+	for _, it := range plan.Effective(e.Content, m) {
 		if len(what) == 0 || what[0] == it.Plugin {
 			out = append(out, rootItem{it.Kind, it.Name, it.Root, it.Plugin})
 		}

@@ -61,7 +61,7 @@ func load(ctx context.Context, fsys fs.FS, c *cache.Cache, e Engine) (*Repo, err
 	if err := ld.err(); err != nil {
 		return nil, err
 	}
-	ld.fleet.Warnings = ld.fleet.Warnings.WithoutTexts(nil).Sorted()
+	ld.fleet.Warnings = ld.fleet.Warnings.WithoutTexts(ld.fleet.Secrets()).Sorted()
 	return &Repo{ld.fleet, ld.plugins, ld.engine, ld.cache, sources.New(fsys, c)}, nil
 }
 

@@ -77,10 +77,11 @@ func (b *builder) pair(was, is *rules.Recipe) *pairDiff {
 	if d := b.pairs[p]; d != nil {
 		return d
 	}
-	d := &pairDiff{items: compare(contents(was, b.before.Files), contents(is, b.after.Files))}
+	d := &pairDiff{items: compare(b.mask, contents(was, b.before.Files), contents(is, b.after.Files))}
 	if was == nil {
 		b.recognise(d.items)
 	}
+	hide(b.mask, d.items)
 	key, err := json.Marshal(d.items)
 	if err != nil {
 		panic(err) // strings and numbers always encode
@@ -88,6 +89,21 @@ func (b *builder) pair(was, is *rules.Recipe) *pairDiff {
 	d.key = schema.DigestOf(key).String()
 	b.pairs[p] = d
 	return d
+}
+
+// hide takes secrets out of all that items tell: a plugin may put its parameters anywhere. Diffs are without them
+// already.
+func hide(m fleet.Mask, items []Item) {
+	for i := range items {
+		it := &items[i]
+		it.Name, it.Root = m.Text(it.Name), m.Text(it.Root)
+		for _, c := range []*Content{it.Before, it.After} {
+			if c != nil {
+				c.Owner, c.Capabilities = m.Text(c.Owner), m.Text(c.Capabilities)
+				c.Origin, c.What = m.Text(c.Origin), m.Text(c.What)
+			}
+		}
+	}
 }
 
 // recognise marks what other hosts have had alike, and moves it to the end.
@@ -123,7 +139,7 @@ type known struct {
 func (c *Content) as(at place) known { return known{at, c.Mode, c.Owner, c.Capabilities, c.SHA256} }
 
 // compare lists what differs, what acts as root first.
-func compare(was, is map[place]*Content) []Item {
+func compare(m fleet.Mask, was, is map[place]*Content) []Item {
 	items := []Item{}
 	for _, at := range slices.SortedFunc(maps.Keys(union(was, is)), place.compare) {
 		old, now := was[at], is[at]
@@ -142,7 +158,7 @@ func compare(was, is map[place]*Content) []Item {
 				it.Root = old.root
 			}
 		}
-		it.Diff, it.Cut = textDiff(old, now)
+		it.Diff, it.Cut = textDiff(m, old, now)
 		items = append(items, it)
 	}
 	slices.SortStableFunc(items, func(x, y Item) int { return cmp.Compare(x.weight(), y.weight()) })

@@ -112,6 +112,13 @@ func (r *Report) Empty() bool { return len(r.Groups) == 0 && len(r.Settings) == 
 // Build compares two sides; diff is Diff of their hosts.
 func Build(before, after Side, diff *Plan) *Report {
 	b := &builder{before: before, after: after, pairs: map[pair]*pairDiff{}, trees: map[string][]Cause{}, there: map[Package]bool{}}
+	var secrets []string
+	for _, s := range []*Side{&before, &after} {
+		if s.Resolved != nil {
+			secrets = append(secrets, s.Resolved.Fleet.Secrets()...)
+		}
+	}
+	b.mask = fleet.MaskOf(secrets)
 	if after.Resolved != nil {
 		b.listed = ListedIn(after.Resolved.Fleet)
 	}
@@ -133,6 +140,7 @@ func Build(before, after Side, diff *Plan) *Report {
 		}
 		groups[key].Hosts = append(groups[key].Hosts, c.Host)
 		for _, cause := range b.causes(c, g) {
+			cause.What = b.mask.Text(cause.What)
 			causes[key][cause] = true
 		}
 	}
@@ -170,6 +178,7 @@ func first(x, y bool) int {
 // builder remembers what many hosts have in common.
 type builder struct {
 	before, after Side
+	mask          fleet.Mask // of the secrets of both sides
 	pairs         map[pair]*pairDiff
 	trees         map[string][]Cause // by plugin: files of it that differ
 	there         map[Package]bool   // what some host had before

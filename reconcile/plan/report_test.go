@@ -327,7 +327,7 @@ func TestNoWayToRootGoesUnmarked(t *testing.T) {
 		"/etc/zsh/zshenv", "/opt/x/lib.so",
 	} {
 		for _, it := range Effective(&rules.Recipe{Outputs: []*fleet.Output{
-			{Plugin: "files", Files: []fleet.File{{Path: path, Mode: 0o644}}}}}) {
+			{Plugin: "files", Files: []fleet.File{{Path: path, Mode: 0o644}}}}}, fleet.Mask{}) {
 			if it.Name != path || it.Root == "" {
 				t.Errorf("%+v", it)
 			}
@@ -366,12 +366,12 @@ func TestDirectoriesAndLinksAreToldForWhatTheyAre(t *testing.T) {
 			"who executes it has powers of root: cap_bpf, cap_net_raw"},
 		"a link": {fleet.SymbolicLink("/etc/x", "../y"), "symbolic link to ../y", "leads to ../y"},
 	} {
-		items := compare(nil, having(c.file))
+		items := compare(fleet.Mask{}, nil, having(c.file))
 		if len(items) != 1 || items[0].change() != c.detail || items[0].Root != c.asRoot {
 			t.Errorf("%s: %+v", name, items)
 		}
 	}
-	same := compare(having(dir("/x", "", 0o755)), having(fleet.SymbolicLink("/x", "y")))
+	same := compare(fleet.Mask{}, having(dir("/x", "", 0o755)), having(fleet.SymbolicLink("/x", "y")))
 	if len(same) != 1 || !strings.Contains(same[0].change(), "directory -> symbolic link to y") {
 		t.Errorf("%+v", same)
 	}
@@ -407,14 +407,14 @@ func TestALongTextIsToldBySizeAndALongDiffIsCut(t *testing.T) {
 		s := []byte(strings.Repeat(line+"\n", n))
 		return &Content{Size: int64(len(s)), SHA256: schema.DigestOf(s), text: func() ([]byte, bool) { return s, true }}
 	}
-	if d, _ := textDiff(text(maxText, "x"), text(1, "y")); d != "" {
+	if d, _ := textDiff(fleet.Mask{}, text(maxText, "x"), text(1, "y")); d != "" {
 		t.Errorf("a diff of %d bytes", len(d))
 	}
-	d, cut := textDiff(nil, text(1000, "x"))
+	d, cut := textDiff(fleet.Mask{}, nil, text(1000, "x"))
 	if got := strings.Count(d, "\n"); got != maxDiffLines || cut != 1001-maxDiffLines {
 		t.Errorf("%d lines and %d cut", got, cut)
 	}
-	if d, _ := textDiff(text(1, "\x00"), text(1, "y")); d != "" {
+	if d, _ := textDiff(fleet.Mask{}, text(1, "\x00"), text(1, "y")); d != "" {
 		t.Errorf("a diff of a binary: %q", d)
 	}
 }
@@ -497,7 +497,7 @@ func TestUsersIntervalsAndOtherPackagesAreToldFirst(t *testing.T) {
 		t.Errorf("what only its owner may read is shown:\n%s", b.String())
 	}
 	// Its owner alone makes a difference too.
-	items := compare(contents(&rules.Recipe{Outputs: []*fleet.Output{o}}, nil), contents(&rules.Recipe{Outputs: []*fleet.Output{{Plugin: "m",
+	items := compare(fleet.Mask{}, contents(&rules.Recipe{Outputs: []*fleet.Output{o}}, nil), contents(&rules.Recipe{Outputs: []*fleet.Output{{Plugin: "m",
 		Files: []fleet.File{textFile("/etc/m/token", "hunter2", 0o600)}}}}, nil))
 	if i := slices.IndexFunc(items, func(it Item) bool { return it.Kind == ItemFile }); i < 0 || items[i].change() != "owner monitor:root -> root:root" {
 		t.Errorf("%+v", items)

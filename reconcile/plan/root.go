@@ -151,8 +151,10 @@ func rootDirectory(f *fleet.File) string {
 	return "others than root can put files there: " + cmp.Or(steers(f.Path+"/"), Unproved)
 }
 
-// Effective is what of a recipe's content acts as root, in the order of a report; a nil recipe has nothing.
-func Effective(r *rules.Recipe) []Item {
-	items := compare(nil, contents(r, nil))
+// Effective is what of a recipe's content acts as root, in the order of a report and without secrets; a nil recipe has
+// nothing.
+func Effective(r *rules.Recipe, m fleet.Mask) []Item {
+	items := compare(m, nil, contents(r, nil))
+	hide(m, items)
 	return slices.DeleteFunc(items, func(it Item) bool { return it.Root == "" })
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"bakehouse/schema/fleet"
+
 	"github.com/rogpeppe/go-internal/diff"
 )
 
@@ -15,14 +17,14 @@ const (
 )
 
 // textDiff is the unified diff of two texts without its header, and how many lines it lacks. It is empty if one of them
-// is no text.
-func textDiff(was, is *Content) (string, int) {
+// is no text. Secrets are hidden before, for one of several lines is in no single line of a diff.
+func textDiff(m fleet.Mask, was, is *Content) (string, int) {
 	old, ok1 := was.read()
 	now, ok2 := is.read()
 	if !ok1 || !ok2 {
 		return "", 0
 	}
-	d := string(diff.Diff("a", old, "b", now))
+	d := string(diff.Diff("a", []byte(m.Text(string(old))), "b", []byte(m.Text(string(now)))))
 	_, d, _ = strings.Cut(d, "+++ b\n")
 	return cutLines(d, maxDiffLines)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -81,14 +82,14 @@ func Explain(ctx context.Context, f *fleet.Fleet, evaluator Evaluator, host stri
 	r := newResolver(f, evaluator)
 	res := r.attributes(h)
 	if res == nil {
-		return nil, r.ps.Sorted()
+		return nil, r.ps.WithoutTexts(f.Secrets()).Sorted()
 	}
 	rec, err := r.recipe(ctx, res, r.given(res))
 	if err != nil {
 		return nil, err
 	}
 	if len(r.ps) > 0 {
-		return nil, r.ps.Sorted()
+		return nil, r.ps.WithoutTexts(f.Secrets()).Sorted()
 	}
 	e := &Explanation{Host: h.Name, Folder: h.Folder.Path, Pos: h.Pos, Was: h.Was, Labels: h.Labels, Tags: h.Tags,
 		Selected: res.Selected, Recipe: rec.ID,
@@ -110,7 +111,34 @@ func Explain(ctx context.Context, f *fleet.Fleet, evaluator Evaluator, host stri
 		}
 		e.Plugins = append(e.Plugins, p)
 	}
+	e.hide(fleet.MaskOf(f.Secrets()))
 	return e, nil
+}
+
+// hide takes secrets out of everything that holds one beside the parameters that are secret.
+func (e *Explanation) hide(m fleet.Mask) {
+	e.Labels, e.Tags, e.Lacks = maps.Clone(e.Labels), maps.Clone(e.Tags), m.Text(e.Lacks)
+	for _, texts := range []map[string]string{e.Labels, e.Tags} {
+		for name, text := range texts {
+			texts[name] = m.Text(text)
+		}
+	}
+	for i := range e.Attributes {
+		e.Attributes[i].hide(m)
+	}
+	for _, p := range e.Plugins {
+		for i := range p.Rules {
+			p.Rules[i].Comment, p.Rules[i].Owner = m.Text(p.Rules[i].Comment), m.Text(p.Rules[i].Owner)
+		}
+		for i := range p.Params {
+			p.Params[i].hide(m)
+		}
+	}
+}
+
+func (x *Explained) hide(m fleet.Mask) {
+	x.each(m.JSON)
+	x.Comment, x.Owner = m.Text(x.Comment), m.Text(x.Owner)
 }
 
 func explainAttributes(f *fleet.Fleet, res *Result) (out []Explained) {

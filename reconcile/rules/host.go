@@ -121,6 +121,9 @@ func (r *resolver) output(ctx context.Context, res *Result, p given) (*output, e
 		for _, w := range out.Warnings {
 			r.warn(fleet.Problem{Pos: p.rules[0].Pos, Msg: "plugin " + p.plugin + ": " + w}, res.Host)
 		}
+		for _, w := range exposed(r.fleet.Plugins[p.plugin], p.params, out.Output) {
+			r.warn(w, res.Host)
+		}
 	} else if err := r.blame(err, res.Host, p.rules[0].Pos); err != nil {
 		return nil, err
 	}

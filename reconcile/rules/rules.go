@@ -47,8 +47,9 @@ func Resolve(ctx context.Context, f *fleet.Fleet, plugins Evaluator) (*Resolved,
 			res.Hosts[h.Name] = &result
 		}
 	}
+	secrets := f.Secrets()
 	if len(r.ps) > 0 {
-		return nil, r.ps.Sorted()
+		return nil, r.ps.WithoutTexts(secrets).Sorted()
 	}
 	res.Missing = missing(f)
 	without, all := unpackaged(res)
@@ -58,6 +59,7 @@ func Resolve(ctx context.Context, f *fleet.Fleet, plugins Evaluator) (*Resolved,
 			h.Lacks = ""
 		}
 	}
-	res.Warnings = slices.Concat(without, unstarted(res), r.told.Sorted(), r.warnings(res))
+	res.Missing = res.Missing.WithoutTexts(secrets)
+	res.Warnings = slices.Concat(without, unstarted(res), r.told.Sorted(), r.warnings(res)).WithoutTexts(secrets)
 	return res, nil
 }

@@ -3,6 +3,8 @@ package fleet
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -156,23 +158,121 @@ func WithoutValues(msg string) string {
 	})
 }
 
-// WithoutTexts is ps without texts that are secrets, and without users and passwords of URLs.
-func (ps Problems) WithoutTexts(secrets []string) Problems {
+// Secrets are the texts that rules and hosts give to secret parameters, whichever host they are for: what is printed of
+// one host may well hold what only another one is given.
+func (f *Fleet) Secrets() []string {
+	all := map[string]bool{}
+	add := func(plugin string, r *Rule) {
+		if p := f.Plugins[plugin]; p != nil {
+			for _, text := range p.SecretsOf(r.Value) {
+				all[text] = true
+			}
+		}
+	}
+	for _, folder := range f.Folders {
+		for plugin, rules := range folder.Rules {
+			for _, r := range rules {
+				add(plugin, r)
+			}
+		}
+	}
+	for _, h := range f.Hosts {
+		for plugin, r := range h.Set {
+			add(plugin, r)
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+// Mask puts Hidden in place of secrets, as they are and as they are quoted or escaped. The zero Mask knows none.
+type Mask struct{ out *strings.Replacer }
+
+// MaskOf is a mask for these texts. What is shorter than four bytes is left: it is in too many words.
+func MaskOf(secrets []string) Mask { return maskOf(secrets, 4) }
+
+func maskOf(secrets []string, shortest int) Mask {
 	// The longest first: one may be inside another.
-	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
+	secrets = slices.SortedFunc(slices.Values(secrets), func(a, b string) int { return len(b) - len(a) })
 	var pairs []string
 	for _, s := range secrets {
-		if len(s) < 3 {
-			continue // too short to tell from other text, or to be a secret
+		for _, form := range spellings(s) {
+			if len(form) >= shortest {
+				pairs = append(pairs, form, Hidden)
+			}
 		}
-		quoted := strings.Trim(string(Quote(s)), `"`)
-		goQuoted := strings.Trim(strconv.Quote(s), `"`)
-		pairs = append(pairs, s, Hidden, quoted, Hidden, goQuoted, Hidden)
 	}
-	out := strings.NewReplacer(pairs...)
+	return Mask{strings.NewReplacer(pairs...)}
+}
+
+// spellings are the ways in which a text is written: plain and trimmed, in JSON, CUE and Go, and in the parts of a URL.
+func spellings(s string) (all []string) {
+	inHTML, _ := json.Marshal(s)
+	inside := func(quoted string) string { return quoted[1 : len(quoted)-1] }
+	for _, form := range []string{s, strings.TrimSpace(s), inside(string(Quote(s))), inside(string(inHTML)),
+		inside(strconv.Quote(s)), url.QueryEscape(s), url.PathEscape(s), url.User(s).String()} {
+		if !slices.Contains(all, form) {
+			all = append(all, form)
+		}
+	}
+	return all
+}
+
+// Text is a text without secrets.
+func (m Mask) Text(s string) string {
+	if m.out == nil {
+		return s
+	}
+	return m.out.Replace(s)
+}
+
+// JSON is a value without secrets in its texts and in the names of its fields.
+func (m Mask) JSON(value json.RawMessage) json.RawMessage {
+	dec := json.NewDecoder(bytes.NewReader(value))
+	dec.UseNumber()
+	var v any
+	if m.out == nil || dec.Decode(&v) != nil {
+		return value
+	}
+	changed := false
+	text := func(s string) string {
+		masked := m.Text(s)
+		changed = changed || masked != s
+		return masked
+	}
+	var walk func(any) any
+	walk = func(v any) any {
+		switch part := v.(type) {
+		case string:
+			return text(part)
+		case []any:
+			for i := range part {
+				part[i] = walk(part[i])
+			}
+		case map[string]any:
+			masked := make(map[string]any, len(part))
+			for name, field := range part {
+				masked[text(name)] = walk(field)
+			}
+			return masked
+		}
+		return v
+	}
+	v = walk(v)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if !changed || enc.Encode(v) != nil {
+		return value
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// WithoutTexts is ps without texts that are secrets, and without users and passwords of URLs.
+func (ps Problems) WithoutTexts(secrets []string) Problems {
+	mask := maskOf(secrets, 3)
 	for i := range ps {
 		for _, text := range []*string{&ps[i].Msg, &ps[i].Hint} {
-			*text = userInText.ReplaceAllString(out.Replace(*text), "://hidden@")
+			*text = userInText.ReplaceAllString(mask.Text(*text), "://hidden@")
 		}
 	}
 	return ps
