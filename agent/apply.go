@@ -79,6 +79,9 @@ func (u *update) goBack(ctx context.Context, why string) error {
 	}
 	u.say("%s: release %d, package %s", why, i.Release, i.Package.Short())
 	u.keepEdits(i)
+	if err := u.fetchAgain(ctx, i); err != nil {
+		u.say("%v", err)
+	}
 	if err := u.reinstall(ctx, i); err != nil {
 		return fmt.Errorf("install release %d again: %w", i.Release, err)
 	}
@@ -88,22 +91,34 @@ func (u *update) goBack(ctx context.Context, why string) error {
 
 // reinstall installs a package from what is kept here. It was verified when it came; its bytes are checked again.
 func (a *Agent) reinstall(ctx context.Context, i *cycle.Installed) error {
-	m, err := a.heldManifest(i.Package, i.Manifest)
-	if err != nil {
-		return err
-	}
-	s, err := a.stage(m)
+	s, err := a.restage(ctx, i)
 	if err != nil {
 		return err
 	}
 	defer s.remove()
-	if s.Files, err = a.system().Contents(ctx, s.Package); err != nil {
-		return err
-	}
 	if _, err = a.system().Install(ctx, s.Package); err == nil {
 		a.settle(i, s.Files)
 	}
 	return err
+}
+
+// restage puts a package together from what is kept here. Damage is this host's, and no refusal of anybody's bytes.
+func (a *Agent) restage(ctx context.Context, i *cycle.Installed) (*staged, error) {
+	m, err := a.heldManifest(i.Package, i.Manifest)
+	var s *staged
+	if err == nil {
+		s, err = a.stage(m)
+	}
+	if err == nil {
+		if s.Files, err = a.system().Contents(ctx, s.Package); err != nil {
+			s.remove()
+		}
+	}
+	if err != nil {
+		return nil, &conditionError{fault.Hint(fmt.Errorf("what this host keeps of package %s is damaged: %s",
+			i.Package.Short(), err.Error()), "the next update that reaches a server fetches it again")}
+	}
+	return s, nil
 }
 
 // Rollback installs the previous package again, without asking the server, and remembers the release that it leaves as

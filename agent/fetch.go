@@ -396,3 +396,23 @@ func (u *update) present(ctx context.Context) bool {
 	u.say("the package is installed already, each file as it came")
 	return true
 }
+
+// fetchAgain fetches what is lost or damaged of a package that is installed, where a server that was asked has it.
+func (u *update) fetchAgain(ctx context.Context, i *cycle.Installed) error {
+	if u.client == nil || u.assigned == nil {
+		return nil
+	}
+	for _, c := range u.assigned.Candidates() {
+		if c.SHA256 != i.Package || c.Manifest != i.Manifest {
+			continue
+		}
+		m, err := u.heldManifest(i.Package, i.Manifest)
+		if err != nil {
+			if m, _, err = u.manifest(ctx, c); err != nil {
+				return err
+			}
+		}
+		return u.segments(ctx, m)
+	}
+	return nil
+}

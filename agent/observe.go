@@ -37,7 +37,12 @@ func (u *update) observe(ctx context.Context, digest bool) cycle.Observed {
 	if u.host.Pending != nil {
 		return o // it is half done, and known to be
 	}
-	record := u.filesOf(i)
+	record, err := u.filesOf(ctx, i)
+	if err != nil {
+		u.say("%v", err)
+		o.Drift = &cycle.Drift{Files: []string{"the record of the package's files is lost"}, Number: 1}
+		return o
+	}
 	seen, err := u.system().Look(ctx, packageOf(i), record, digest)
 	if err != nil {
 		u.say("%v", err)
@@ -64,15 +69,21 @@ func packageOf(i *cycle.Installed) install.Package {
 	return install.Package{SHA256: i.Package, Name: i.Name, Version: i.Version, Recipe: i.Recipe, Format: i.Format}
 }
 
-// filesOf is the record of an installed package's files; an empty one if there is none, or it is damaged.
-func (a *Agent) filesOf(i *cycle.Installed) *listing.Record {
+// filesOf is the record of an installed package's files. If it is lost or damaged, it is made again of the package that is
+// kept here; an error says that this is lost, too.
+func (a *Agent) filesOf(ctx context.Context, i *cycle.Installed) (*listing.Record, error) {
 	b, err := state.ReadFile(a.files.Stored(packagesDir, i.Package.Hex()+filesSuffix), maxFiles)
 	if err == nil && b != nil {
 		if r, err := listing.Decode(b); err == nil {
-			return r
+			return r, nil
 		}
 	}
-	return &listing.Record{}
+	s, err := a.restage(ctx, i)
+	if err != nil {
+		return nil, err
+	}
+	defer s.remove()
+	return &listing.Record{Files: s.Files}, nil
 }
 
 func (a *Agent) keepFiles(i *cycle.Installed, r *listing.Record) error {
@@ -89,9 +100,6 @@ func (a *Agent) keepFiles(i *cycle.Installed, r *listing.Record) error {
 
 // settle records what the package that was just installed put on the host.
 func (a *Agent) settle(i *cycle.Installed, files listing.List) {
-	if len(files) == 0 {
-		return
-	}
 	r := &listing.Record{Files: files}
 	a.system().Settle(packageOf(i), r)
 	if err := a.keepFiles(i, r); err != nil {
@@ -109,7 +117,7 @@ func (u *update) keepEdits(i *cycle.Installed) {
 			from, inTheWay = u.files.Path(d.Path), true
 		}
 		fi, err := os.Lstat(from)
-		if err != nil || !fi.Mode().IsRegular() || fi.Size() > maxEdited {
+		if err != nil || !fi.Mode().IsRegular() && fi.Mode().Type() != fs.ModeSymlink || fi.Size() > maxEdited {
 			continue
 		}
 		to := u.files.Stored(editedDir, d.Path)
@@ -128,6 +136,9 @@ func (u *update) keepEdits(i *cycle.Installed) {
 }
 
 func keepCopy(from, to string) error {
+	if target, err := os.Readlink(from); err == nil {
+		return errors.Join(durable.MkdirAll(filepath.Dir(to), 0o700), durable.Symlink(target, to))
+	}
 	f, err := os.Open(from)
 	if err != nil {
 		return err

@@ -2,7 +2,9 @@ package agent
 
 import (
 	"errors"
+	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/needs"
 )
 
@@ -189,4 +192,85 @@ func TestWhatOnlyLooksUntouchedIsFoundWhenEachByteIsLookedAt(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.runs("1")
+}
+
+func TestWhatTheHostKeepsOfItsPackageIsFetchedAgainWhenItIsDamaged(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(dir string) error{
+		"altered segments": func(dir string) error {
+			all, err := filepath.Glob(filepath.Join(dir, segmentsDir, "*"))
+			for _, name := range all {
+				err = errors.Join(err, os.WriteFile(name, []byte("xx"), 0o600))
+			}
+			return err
+		},
+		"no segments": func(dir string) error { return os.RemoveAll(filepath.Join(dir, segmentsDir)) },
+		"no manifest and no record": func(dir string) error {
+			return os.RemoveAll(filepath.Join(dir, packagesDir))
+		},
+		"an altered record": func(dir string) error {
+			all, err := filepath.Glob(filepath.Join(dir, packagesDir, "*"+filesSuffix))
+			return errors.Join(err, os.WriteFile(all[0], []byte("xx"), 0o600))
+		},
+		"nothing": func(dir string) error {
+			return errors.Join(os.RemoveAll(filepath.Join(dir, packagesDir)), os.RemoveAll(filepath.Join(dir, segmentsDir)))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, h, _ := observed(t, schema.Tgz, nil)
+			if err := errors.Join(spoil(h.files.Stored()), os.Remove(h.files.Path("/usr/bin/agent"))); err != nil {
+				t.Fatal(err)
+			}
+			r := h.update()
+			if r.State != schema.StateCurrent || r.Why == "up to date" {
+				t.Errorf("update: %s", r)
+			}
+			h.runs("1")
+			if r := h.update(); r.Why != "up to date" {
+				t.Errorf("afterwards: %s", r)
+			}
+			// Without a server, damage is said as what it is, and healed when there is one.
+			if err := errors.Join(spoil(h.files.Stored()), os.Remove(h.files.Path(schema.ConfigFile))); err != nil {
+				t.Fatal(err)
+			}
+			f.Bend(func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) })
+			if _, err := h.Update(t.Context(), UpdateOptions{}); name != "an altered record" && (err == nil ||
+				!strings.Contains(err.Error(), "what this host keeps of package") || fault.IsRefusal(err)) {
+				t.Errorf("without a server: %v", err)
+			}
+		})
+	}
+}
+
+func TestALinkInThePlaceOfAFileGivesWay(t *testing.T) {
+	t.Parallel()
+	_, h, _ := observed(t, schema.Tgz, nil)
+	name := h.files.Path("/usr/bin/agent")
+	if err := errors.Join(os.Remove(name), os.Symlink("/etc/hostname", name)); err != nil {
+		t.Fatal(err)
+	}
+	h.update()
+	h.runs("1")
+	if to, err := os.Readlink(h.files.Stored(editedDir, "/usr/bin/agent")); err != nil || to != "/etc/hostname" {
+		t.Errorf("kept %q, %v", to, err)
+	}
+}
+
+func TestAFileThatIsGivenAwayIsTakenBack(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		needs.Missing(t, "only root can give files away")
+	}
+	_, h, _ := observed(t, schema.Tgz, nil)
+	name := h.files.Path("/usr/bin/agent")
+	if err := os.Chown(name, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	if r := h.update(); !strings.Contains(r.Why, "/usr/bin/agent belongs to 65534:65534, not to 0:0") {
+		t.Errorf("update: %s", r)
+	}
+	if r := h.update(); r.Why != "up to date" {
+		t.Errorf("afterwards: %s", r)
+	}
 }

@@ -169,10 +169,7 @@ func (c Cycle) decided(ev Decided, now time.Time) (Cycle, Action) {
 		}
 		c.pause(fmt.Sprintf("release %d is to be installed", v.Package.Release))
 	}
-	// Nothing shall be installed: an installation that a crash cut short must not stay half done.
-	if c.Pending != nil {
-		return c.back("rolling back an interrupted installation", End)
-	}
+	repairs := true
 	switch v.Code {
 	case schema.CodeCurrent:
 		c.Outcome.State = schema.StateCurrent
@@ -182,9 +179,16 @@ func (c Cycle) decided(ev Decided, now time.Time) (Cycle, Action) {
 		c.Outcome.Error = cmp.Or(c.WhyFailed(v.Package.Release), v.Why)
 	case schema.CodeWaiting:
 	default:
-		return c, End // nobody wants this host touched, or not with what it has
+		repairs = false // nobody wants this host touched, or not with what it has
 	}
-	return c.repair(now)
+	// Nothing shall be installed: an installation that a crash cut short must not stay half done.
+	if c.Pending != nil {
+		return c.back("rolling back an interrupted installation", End)
+	}
+	if repairs {
+		return c.repair()
+	}
+	return c, End
 }
 
 // pause is the outcome of an update that has something to do, and does not for the host's pause.
@@ -203,7 +207,7 @@ func (c *Cycle) rename(to schema.Candidate) {
 }
 
 // repair puts the installed package on again where what is there differs from it.
-func (c Cycle) repair(now time.Time) (Cycle, Action) {
+func (c Cycle) repair() (Cycle, Action) {
 	if c.Installed == nil || c.Drift == nil && !c.options.Force {
 		return c, End
 	}
@@ -223,9 +227,6 @@ func (c Cycle) repair(now time.Time) (Cycle, Action) {
 			if c.Outcome.State == schema.StateCurrent {
 				c.Outcome = Outcome{State: schema.StateHeld, Code: CodeDrift, Why: why + "; left alone by rule"}
 			}
-			return c, End
-		}
-		if !c.options.Force && c.waits(c.Installed.Package, now) {
 			return c, End
 		}
 	}
@@ -391,16 +392,13 @@ func (c Cycle) restored(ev Restored, now time.Time) (Cycle, Action) {
 	case ev.Err == nil:
 		c.Pending, c.Drift = nil, nil
 		if c.repairing != "" {
-			c.Waiting, c.Repaired = nil, &Repair{What: c.repairing, At: now}
+			c.Repaired = &Repair{What: c.repairing, At: now}
 			c.repaired, c.repairing = c.repairing, ""
 		}
 	case c.revertible:
 		return c.back(fmt.Sprintf("rolling back failed (%v); installing the previous package again", ev.Err), End)
 	default:
-		if c.repairing != "" {
-			c.wait(c.Installed.Package, ev.Err, now)
-			c.repairing = ""
-		}
+		c.repairing = "" // what is pending is tried again by each update
 		c.fail(cmp.Or(c.failed, CodeHost), ev.Err)
 	}
 	return c, c.then

@@ -198,6 +198,12 @@ func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
 			state:  State{Installed: installed(1), Waiting: &Waiting{Package: nth(2), Why: "full", Next: noon.Add(1)}},
 			events: []Event{look, install(2)}, want: "observe ask prepare", code: schema.CodeInstall,
 		},
+		"a repair that was cut short ends as one": {
+			state:  State{Installed: installed(1), Pending: &Pending{Installed: *installed(1)}},
+			events: []Event{look, rest(schema.CodeCurrent, 1), Restored{}},
+			want:   "observe ask return end", code: schema.CodeCurrent,
+			check: func(c Cycle) bool { return c.Outcome.State == schema.StateCurrent && c.Pending == nil },
+		},
 		"begun too often": {
 			state:  State{Installed: installed(1), Pending: &Pending{Installed: *installed(2), Attempts: 3}},
 			events: []Event{look, install(2), Restored{}}, want: "observe ask return end", code: CodeInstall,
@@ -231,7 +237,7 @@ func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
 			state: one, events: []Event{drifted, rest(schema.CodeCurrent, 1), Restored{broken}},
 			want: "observe ask return end", code: CodeHost,
 			check: func(c Cycle) bool {
-				return c.Waiting.Package == nth(1) && c.Drift != nil && c.Err != nil && c.Pending.Package == nth(1)
+				return c.Waiting == nil && c.Drift != nil && c.Err != nil && c.Pending.Package == nth(1)
 			},
 		},
 		"drift where updates are off": {

@@ -5,6 +5,7 @@
 package listing
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type File struct {
 	Size   int64 // bytes
 	Digest schema.Digest
 	Link   string // where a link leads; empty: it is a file
+	Owner  string // UID:GID, as they were when it was installed; empty: not known yet
 
 	seen int64 // time of the last change when it was last found right, in nanoseconds since 1970; 0: never
 }
@@ -37,13 +39,13 @@ type Record struct {
 	Files   List
 }
 
-const header = "bakehouse files 1 "
+const header = "bakehouse files 2 "
 
-// Encode writes r down: the witness, and a line each of mode, size, time, digest, path and link.
+// Encode writes r down: the witness, and a line each of mode, size, time, owner, digest, path and link.
 func (r *Record) Encode() []byte {
 	b := fmt.Appendf(nil, "%s%q\n", header, r.Witness)
 	for _, f := range r.Files {
-		b = fmt.Appendf(b, "%o %d %d %s %q %q\n", f.Mode, f.Size, f.seen, f.Digest.Hex(), f.Path, f.Link)
+		b = fmt.Appendf(b, "%o %d %d %s %s %q %q\n", f.Mode, f.Size, f.seen, cmp.Or(f.Owner, "-"), f.Digest.Hex(), f.Path, f.Link)
 	}
 	return b
 }
@@ -71,23 +73,26 @@ func Decode(b []byte) (*Record, error) {
 }
 
 func decodeFile(line string) (f File, err error) {
-	fields := strings.SplitN(line, " ", 5)
-	if len(fields) != 5 {
+	fields := strings.SplitN(line, " ", 6)
+	if len(fields) != 6 {
 		return f, errors.New("it is cut off")
 	}
 	mode, merr := strconv.ParseUint(fields[0], 8, 16)
 	size, serr := strconv.ParseInt(fields[1], 10, 64)
 	seen, terr := strconv.ParseInt(fields[2], 10, 64)
-	digest, derr := schema.ParseDigest("sha256:" + fields[3])
-	quoted, err := strconv.QuotedPrefix(fields[4])
+	digest, derr := schema.ParseDigest("sha256:" + fields[4])
+	quoted, err := strconv.QuotedPrefix(fields[5])
 	if err = errors.Join(merr, serr, terr, derr, err); err != nil {
 		return f, err
 	}
-	link, ok := strings.CutPrefix(fields[4][len(quoted):], " ")
+	link, ok := strings.CutPrefix(fields[5][len(quoted):], " ")
 	if !ok {
 		return f, errors.New("it has no link")
 	}
-	f = File{Mode: fs.FileMode(mode), Size: size, Digest: digest, seen: seen}
+	f = File{Mode: fs.FileMode(mode), Size: size, Digest: digest, Owner: fields[3], seen: seen}
+	if f.Owner == "-" {
+		f.Owner = ""
+	}
 	var perr, lerr error
 	f.Path, perr = strconv.Unquote(quoted)
 	f.Link, lerr = strconv.Unquote(link)
@@ -140,18 +145,20 @@ func (f *File) check(name string, digest bool) (how string, learnt bool) {
 		return "was changed", false
 	case fi.Mode().Perm() != f.Mode:
 		return fmt.Sprintf("has mode %o, not %o", fi.Mode().Perm(), f.Mode), false
-	case !digest && changed == f.seen || f.Digest.IsZero():
+	case f.Owner != "" && f.Owner != owner(fi):
+		return fmt.Sprintf("belongs to %s, not to %s", owner(fi), f.Owner), false
+	case !digest && changed == f.seen && f.Owner != "":
 		return "", false
 	}
 	got, err := digestOf(name)
 	if err != nil {
 		return "cannot be read", false
 	}
-	if got != f.Digest {
+	if got != f.Digest && !f.Digest.IsZero() {
 		return "was changed", false
 	}
-	learnt = f.seen != changed
-	f.seen = changed
+	learnt = f.seen != changed || f.Owner != owner(fi)
+	f.seen, f.Owner = changed, owner(fi)
 	return "", learnt
 }
 
@@ -202,5 +209,6 @@ func seenAs(path, name string) (File, error) {
 		return File{}, errors.New("it is no file")
 	}
 	d, err := digestOf(name)
-	return File{Path: path, Mode: fi.Mode().Perm(), Size: fi.Size(), Digest: d, seen: fi.ModTime().UnixNano()}, err
+	return File{Path: path, Mode: fi.Mode().Perm(), Size: fi.Size(), Digest: d, Owner: owner(fi),
+		seen: fi.ModTime().UnixNano()}, err
 }
