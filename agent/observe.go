@@ -69,8 +69,8 @@ func packageOf(i *cycle.Installed) install.Package {
 	return install.Package{SHA256: i.Package, Name: i.Name, Version: i.Version, Recipe: i.Recipe, Format: i.Format}
 }
 
-// filesOf is the record of an installed package's files. If it is lost or damaged, it is made again of the package that is
-// kept here; an error says that this is lost, too.
+// filesOf is the record of an installed package's files. If it is lost or damaged, it is made again of the package that
+// is kept here; an error says that this is lost, too.
 func (a *Agent) filesOf(ctx context.Context, i *cycle.Installed) (*listing.Record, error) {
 	b, err := state.ReadFile(a.files.Stored(packagesDir, i.Package.Hex()+filesSuffix), maxFiles)
 	if err == nil && b != nil {

@@ -213,7 +213,8 @@ func TestWhatTheHostKeepsOfItsPackageIsFetchedAgainWhenItIsDamaged(t *testing.T)
 			return errors.Join(err, os.WriteFile(all[0], []byte("xx"), 0o600))
 		},
 		"nothing": func(dir string) error {
-			return errors.Join(os.RemoveAll(filepath.Join(dir, packagesDir)), os.RemoveAll(filepath.Join(dir, segmentsDir)))
+			return errors.Join(os.RemoveAll(filepath.Join(dir, packagesDir)),
+				os.RemoveAll(filepath.Join(dir, segmentsDir)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -45,7 +45,8 @@ const header = "bakehouse files 2 "
 func (r *Record) Encode() []byte {
 	b := fmt.Appendf(nil, "%s%q\n", header, r.Witness)
 	for _, f := range r.Files {
-		b = fmt.Appendf(b, "%o %d %d %s %s %q %q\n", f.Mode, f.Size, f.seen, cmp.Or(f.Owner, "-"), f.Digest.Hex(), f.Path, f.Link)
+		b = fmt.Appendf(b, "%o %d %d %s %s %q %q\n", f.Mode, f.Size, f.seen, cmp.Or(f.Owner, "-"), f.Digest.Hex(),
+			f.Path, f.Link)
 	}
 	return b
 }
