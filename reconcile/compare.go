@@ -29,6 +29,8 @@ type Comparison struct {
 	Release *publish.State // verified
 	Was     map[string]plan.Published
 	Diff    *plan.Plan
+
+	made map[schema.Digest]madeFrom // by manifest
 }
 
 // Compare verifies what the store publishes and compares it with s.
@@ -43,43 +45,52 @@ func Compare(
 	if err != nil {
 		return nil, err
 	}
-	was, err := assigned(ctx, st, release, s.Cache)
+	made, err := readManifests(ctx, st, release, s.Cache)
 	if err != nil {
 		return nil, err
 	}
-	return &Comparison{release, was, plan.Diff(was, s.Hosts)}, nil
+	was := assigned(release, made)
+	return &Comparison{release, was, plan.Diff(was, s.Hosts), made}, nil
 }
 
 // assigned is what the release gives each host.
-func assigned(
-	ctx context.Context, st store.Store, release *publish.State, known *cache.Cache,
-) (map[string]plan.Published, error) {
-	made, err := madeFrom(ctx, st, release, known)
-	if err != nil {
-		return nil, err
-	}
+func assigned(release *publish.State, made map[schema.Digest]madeFrom) map[string]plan.Published {
 	hosts := make(map[string]plan.Published, len(release.Assignments()))
 	for name, a := range release.Assignments() {
 		hosts[name] = plan.Published{
-			Desired: plan.Desired{Package: made[a.Manifest], Site: a.Site, Ring: a.Ring, Selected: a.Selected,
+			Desired: plan.Desired{Package: made[a.Manifest].Package, Site: a.Site, Ring: a.Ring, Selected: a.Selected,
 				Was: strings.Join(a.Was, ",")},
 			Current: a.Newest(),
 		}
 	}
-	return hosts, nil
+	return hosts
 }
 
-// madeFrom is what the release's packages were made from, by the digests of their manifests, which are signed and say
-// it. What a manifest says is remembered, if there is a cache.
-func madeFrom(
+// madeFrom is what a package was made from.
+type madeFrom struct {
+	plan.Package
+	Segments map[schema.Digest]int64 // their sizes
+}
+
+func madeFromOf(m *schema.Manifest) madeFrom {
+	made := madeFrom{plan.PackageOf(m), map[schema.Digest]int64{}}
+	for _, s := range m.Segments() {
+		made.Segments[s.Digest] = s.Size
+	}
+	return made
+}
+
+// readManifests is what the release's packages were made from, by the digests of their manifests, which are signed and
+// say it. What a manifest says is remembered, if there is a cache.
+func readManifests(
 	ctx context.Context, st store.Store, release *publish.State, known *cache.Cache,
-) (map[schema.Digest]plan.Package, error) {
-	made := map[schema.Digest]plan.Package{}
+) (map[schema.Digest]madeFrom, error) {
+	made := map[schema.Digest]madeFrom{}
 	for _, a := range release.Assignments() {
-		made[a.Manifest] = plan.Package{}
+		made[a.Manifest] = madeFrom{}
 	}
 	digests := slices.Collect(maps.Keys(made))
-	packages := make([]plan.Package, len(digests))
+	packages := make([]madeFrom, len(digests))
 	quiet := console.NewProgress(io.Discard, "reading manifests", len(digests))
 	read := func(ctx context.Context, i int) (string, error) {
 		record, ok := known.Find(manifestKind, digests[i].Hex())
@@ -90,7 +101,7 @@ func madeFrom(
 		if err != nil {
 			return "", err
 		}
-		packages[i] = plan.PackageOf(m)
+		packages[i] = madeFromOf(m)
 		return "", rememberManifest(known, digests[i], packages[i])
 	}
 	err := batch.Together(ctx, runtime.GOMAXPROCS(0), quiet, len(digests), read)
@@ -100,15 +111,53 @@ func madeFrom(
 	return made, err
 }
 
-const manifestKind = "package of a manifest"
+const manifestKind = "package and segments of a manifest"
 
 // rememberManifest keeps what the manifest of that digest says a package was made from.
-func rememberManifest(known *cache.Cache, d schema.Digest, made plan.Package) error {
+func rememberManifest(known *cache.Cache, d schema.Digest, made madeFrom) error {
 	b, err := json.Marshal(made)
 	if err == nil {
 		known.Keep(b, manifestKind, d.Hex())
 	}
 	return err
+}
+
+// damaged are the packages that stay as published and of which the store lacks an object, or has one of another size.
+// Baking them again adds what is missing, and refuses what is altered. Nothing is read but the listing.
+func (c *Comparison) damaged(ctx context.Context, st store.Store) ([]plan.Package, error) {
+	if len(c.Diff.Reuse) == 0 {
+		return nil, nil
+	}
+	sizes := map[string]int64{}
+	for _, dir := range []string{schema.ManifestDir, schema.SegmentDir, schema.ContentsDir} {
+		for e, err := range st.List(ctx, dir) {
+			if err != nil {
+				return nil, err
+			}
+			sizes[e.Key] = e.Size
+		}
+	}
+	whole := func(manifest schema.Digest) bool {
+		for _, key := range []string{schema.ManifestKey(manifest), schema.ContentsKey(manifest)} {
+			if sizes[key] == 0 {
+				return false
+			}
+		}
+		for segment, size := range c.made[manifest].Segments {
+			if sizes[schema.SegmentKey(segment)] != size {
+				return false
+			}
+		}
+		return true
+	}
+	var again []plan.Package
+	for key, candidate := range maps.All(c.Diff.Reuse) {
+		if !whole(candidate.Manifest) {
+			again = append(again, key)
+		}
+	}
+	slices.SortFunc(again, func(a, b plan.Package) int { return strings.Compare(a.String(), b.String()) })
+	return again, nil
 }
 
 // checkRemovals refuses a difference that removes more hosts than limits.removed of the new state, unless a commit

@@ -14,8 +14,10 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +32,7 @@ import (
 	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/source"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
 )
@@ -196,20 +199,13 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 
 	ring := p.Keys.Open(ctx, p.head.Fleet)
 	packages := diff.Reuse
-	if len(diff.Bake) > 0 {
-		if out.SignedBy, err = unlock(ring, p.head.Fleet); err != nil {
+	again, err := c.damaged(ctx, p.store)
+	if err != nil {
+		return nil, due, err
+	}
+	if toBake := slices.Concat(diff.Bake, again); len(toBake) > 0 {
+		if err := p.add(ctx, ring, toBake, packages, out); err != nil {
 			return nil, due, err
-		}
-		baked, err := p.bake(ctx, diff.Bake)
-		if err != nil {
-			return nil, due, err
-		}
-		if err := p.keepAll(ctx, ring, out.SignedBy, baked); err != nil {
-			return nil, due, err
-		}
-		for _, b := range baked {
-			packages[b.key] = b.candidate()
-			out.Packages = append(out.Packages, b.told())
 		}
 	}
 	// Without new packages Publish itself unlocks what it needs, which is nothing if nothing changed.
@@ -233,6 +229,47 @@ func (p *pass) run(ctx context.Context) (out *Outcome, due time.Time, err error)
 	}
 	out.Release, out.Timestamp, out.Published, out.Aging = summary.Number, summary.Head, summary.Published, summary.Aging
 	return out, summary.Due, nil
+}
+
+// add bakes, stores and signs packages, and adds them to those that are published, in which one that is baked again
+// stays as it is.
+func (p *pass) add(
+	ctx context.Context, ring *keys.Keyring, toBake []plan.Package, packages map[plan.Package]schema.Candidate,
+	out *Outcome,
+) (err error) {
+	if out.SignedBy, err = unlock(ring, p.head.Fleet); err != nil {
+		return err
+	}
+	baked, err := p.bake(ctx, toBake)
+	if err == nil {
+		err = checkAgain(baked, packages)
+	}
+	if err == nil {
+		err = p.keepAll(ctx, ring, out.SignedBy, baked)
+	}
+	if err != nil {
+		return err
+	}
+	for _, b := range baked {
+		if _, again := packages[b.key]; !again {
+			packages[b.key] = b.candidate()
+		}
+		out.Packages = append(out.Packages, b.told())
+	}
+	return nil
+}
+
+// checkAgain refuses packages that were baked again and are not what is published.
+func checkAgain(all []baked, published map[plan.Package]schema.Candidate) error {
+	for _, b := range all {
+		was, again := published[b.key]
+		if again && (was.SHA256 != b.Manifest.SHA256 || was.Manifest != b.Digest) {
+			return fault.Refuse(fmt.Errorf("objects of the published package %s are missing, and it bakes to %s now",
+				was.SHA256.Short(), b.Manifest.SHA256.Short()),
+				"restore the store from a copy; `bakehouse store fsck` names what is missing")
+		}
+	}
+	return nil
 }
 
 // publishedCommit is the commit from which on commits are to be verified; empty if nothing is published, or nothing
@@ -330,7 +367,7 @@ func (p *pass) keep(ctx context.Context, ring *keys.Keyring, names []string, b b
 			return 0, err
 		}
 	}
-	if err := rememberManifest(p.head.Cache, b.Digest, plan.PackageOf(b.Manifest)); err != nil {
+	if err := rememberManifest(p.head.Cache, b.Digest, madeFromOf(b.Manifest)); err != nil {
 		return 0, err
 	}
 	return added, publish.Statement(ctx, p.store, ring, names, b.Manifest, b.Digest)

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,11 +23,11 @@ import (
 
 // A pass that has nothing to do takes as long as the fleet is large, and most passes have nothing to do. So a whole
 // pass leaves a record in the cache: for this commit, tree and program (which holds the schema), and this head of this
-// store, there is nothing to publish until a certain time. A later pass that finds the record, and the very same
-// timestamp at the head, believes it.
+// store, there is nothing to publish until a certain time. A later pass that finds the record, the very same
+// timestamp at the head, and objects of the same names and sizes in the store, believes it.
 //
-// What it does without is looking for damage in a store that it is not about to build upon: hosts and servers verify
-// what they read in any case, and `store fsck` looks for it. A record is believed for a day at most.
+// What it does without is reading the objects of a store that it is not about to build upon: hosts and servers verify
+// what they read in any case, and `store fsck` looks for damage. A record is believed for a day at most.
 
 // maxBelieved is how long a record is believed.
 const maxBelieved = 24 * time.Hour
@@ -35,6 +36,7 @@ const maxBelieved = 24 * time.Hour
 type record struct {
 	Head      int64         `json:"head"`
 	Timestamp schema.Digest `json:"timestamp"` // of the bytes
+	Objects   schema.Digest `json:"objects"`   // of the names and sizes of all
 	Until     time.Time     `json:"until"`     // when something has to be renewed
 	Checked   time.Time     `json:"checked"`
 	Outcome   Outcome       `json:"outcome"` // of a pass that publishes nothing
@@ -89,6 +91,10 @@ func (u *upToDate) find(ctx context.Context, location string, now time.Time) (*r
 	if head != r.Head || timestamp != r.Timestamp {
 		return nil, nil
 	}
+	objects, err := objectsOf(ctx, st)
+	if err != nil || objects != r.Objects {
+		return nil, err
+	}
 	r.Outcome.Checked = &r.Checked
 	return &r, nil
 }
@@ -102,7 +108,11 @@ func (u *upToDate) leave(ctx context.Context, p *pass, out *Outcome, due time.Ti
 	if err != nil || head != out.Timestamp {
 		return err // another pass has published since
 	}
-	r := record{Head: head, Timestamp: timestamp, Until: due, Checked: p.now.UTC(), Log: log,
+	objects, err := objectsOf(ctx, p.store)
+	if err != nil {
+		return err
+	}
+	r := record{Head: head, Timestamp: timestamp, Objects: objects, Until: due, Checked: p.now.UTC(), Log: log,
 		Outcome: Outcome{Commit: out.Commit, Verified: out.Verified, Release: out.Release, Timestamp: out.Timestamp,
 			Hosts: out.Hosts, Reused: out.Reused + len(out.Packages), Aging: out.Aging}}
 	if out.Published && out.Verified != nil {
@@ -122,6 +132,18 @@ func headOf(ctx context.Context, st store.Store) (int64, schema.Digest, error) {
 	}
 	b, err := store.Read(ctx, st, schema.TimestampKey(head), schema.MaxTimestamp)
 	return head, schema.DigestOf(b), err
+}
+
+// objectsOf is a digest of the names and sizes of a store's objects: what is missing or was cut short changes it.
+func objectsOf(ctx context.Context, st store.Store) (schema.Digest, error) {
+	h := sha256.New()
+	for e, err := range st.List(ctx, "") {
+		if err != nil {
+			return schema.Digest{}, err
+		}
+		fmt.Fprintf(h, "%s %d\n", e.Key, e.Size)
+	}
+	return schema.Digest(h.Sum(nil)), nil
 }
 
 // unlessUpToDate does the pass, unless a record says that there is nothing to do.

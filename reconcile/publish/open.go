@@ -49,7 +49,8 @@ func AssignmentOf(
 func ReadManifest(ctx context.Context, st store.Store, d schema.Digest) (*schema.Manifest, error) {
 	b, err := store.Read(ctx, st, schema.ManifestKey(d), schema.MaxManifest)
 	if err != nil {
-		return nil, fmt.Errorf("manifest %s: %w", d.Short(), err)
+		return nil, hintMissing(fmt.Errorf("manifest %s: %w", d.Short(), err), "restore it from a copy of the store; "+
+			"or bake it again where it was published, which knows of it from its cache: bakehouse reconcile --full")
 	}
 	m, err := schema.DecodeManifest(b, d)
 	if err != nil {
@@ -60,7 +61,18 @@ func ReadManifest(ctx context.Context, st store.Store, d schema.Digest) (*schema
 
 // Segments opens a store's segments for Manifest.Assemble.
 func Segments(ctx context.Context, st store.Store) func(schema.SegmentRef) (io.ReadCloser, error) {
-	return func(ref schema.SegmentRef) (io.ReadCloser, error) { return st.Open(ctx, schema.SegmentKey(ref.Digest)) }
+	return func(ref schema.SegmentRef) (io.ReadCloser, error) {
+		r, err := st.Open(ctx, schema.SegmentKey(ref.Digest))
+		return r, hintMissing(err, "restore it from a copy of the store, or bake it again: bakehouse reconcile --full")
+	}
+}
+
+// hintMissing says what adds an object of a package that the store lacks.
+func hintMissing(err error, hint string) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return fault.Hint(err, "%s", hint)
 }
 
 // InOrder yields what the release gives, in order of hosts.
