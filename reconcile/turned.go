@@ -3,11 +3,13 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/plan"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 )
 
@@ -43,7 +45,8 @@ func filesOf(ctx context.Context, s store.Store, d schema.Digest, shared map[sch
 	}
 	list, err := schema.DecodeContents(b)
 	if err != nil {
-		return nil, err
+		return nil, fault.Refuse(fmt.Errorf("%s in the store is damaged: %w", schema.ContentsKey(d), err),
+			"restore it from a copy of the store, or delete it: it only lists files for people, and no host reads it")
 	}
 	var files []string
 	for _, f := range list.Files {

@@ -1,0 +1,26 @@
+package reconcile
+
+import (
+	"strings"
+	"testing"
+
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+	"bakehouse/serve/store"
+)
+
+func TestADamagedListOfFilesIsNamedWithTheWayOn(t *testing.T) {
+	st, err := store.Open(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := schema.DigestOf([]byte("a manifest"))
+	if err := store.CreateBytes(t.Context(), st, schema.ContentsKey(of), []byte("damaged")); err != nil {
+		t.Fatal(err)
+	}
+	_, err = filesOf(t.Context(), st, of, map[schema.Digest][]string{})
+	if err == nil || !strings.Contains(err.Error(), schema.ContentsKey(of)+" in the store is damaged") ||
+		!strings.Contains(fault.HintOf(err), "delete it") || !fault.IsRefusal(err) {
+		t.Errorf("%v, hint %q", err, fault.HintOf(err))
+	}
+}
