@@ -26,6 +26,9 @@ func (ld *loader) noteUnread(file string) *fleet.Unread {
 	}
 	u := fleet.Unread{Problem: fleet.Problem{Pos: fleet.Pos{File: file}, Msg: "nothing reads this file"}}
 	switch ext := path.Ext(name); {
+	case isCUE(strings.TrimSuffix(name, ext)):
+		u.Msg += ": its name does not end in .cue"
+		u.Hint = "if it is still part of the fleet, rename it to " + strings.TrimSuffix(name, ext) + "; or remove it"
 	case !likeCUE(name):
 		if slices.Contains([]string{".yaml", ".yml", ".json", ".toml", ".ini"}, strings.ToLower(ext)) {
 			u.Hint = "hosts, rules, keys and sites are written in CUE, in files whose names end in .cue"
