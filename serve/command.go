@@ -20,6 +20,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bakehouse/agent/trust"
 	"bakehouse/reconcile/settings"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -106,11 +107,11 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 		log.Warn("fewer connections than --max-connections have room", "limit", o.connections.Max,
 			"hint", "let the process open more files: ulimit -n, or LimitNOFILE in its unit")
 	}
-	cert, err := certificateOf(o, log)
+	st, anchor, err := openStore(ctx, o, log)
 	if err != nil {
 		return err
 	}
-	st, anchor, err := openStore(ctx, o, log)
+	cert, err := certificateOf(o, log)
 	if err != nil {
 		return err
 	}
@@ -258,6 +259,11 @@ func openStore(ctx context.Context, o options, log *slog.Logger) (store.Store, [
 	}
 	if o.root != "" {
 		anchor, err := os.ReadFile(o.root)
+		if err == nil {
+			if _, err = trust.ParseRoot(anchor); err != nil {
+				err = fmt.Errorf("--root %s: %w", o.root, err)
+			}
+		}
 		return st, anchor, fault.Hint(err, "--root names the fleet's first root, trust/1.root.json in its config repo")
 	}
 	anchor, err := store.Read(ctx, st, schema.MetadataKey("root", 1), schema.MaxRoot)
