@@ -31,6 +31,7 @@ func ExplainMistakes(root *cobra.Command) {
 		wrapFlags(cmd.InheritedFlags())
 		help(cmd, args)
 	})
+	explainHelp(root)
 	walk(root, func(cmd *cobra.Command) {
 		if check := cmd.Args; check != nil && cmd.Runnable() {
 			cmd.Args = func(cmd *cobra.Command, args []string) error {
@@ -53,6 +54,29 @@ func ExplainMistakes(root *cobra.Command) {
 			cmd.RunE = group
 		}
 	})
+}
+
+// explainHelp makes `help` of an unknown command the mistake that the command itself is. cobra makes that command, and
+// adds it when root is executed.
+func explainHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	for _, help := range root.Commands() {
+		if help.Name() != "help" {
+			continue
+		}
+		root.RemoveCommand(help)
+		help.Run, help.RunE = nil, func(cmd *cobra.Command, args []string) error {
+			of, rest, err := cmd.Root().Find(args)
+			if err == nil && len(rest) > 0 {
+				return group(of, rest)
+			}
+			if err == nil {
+				of.InitDefaultHelpFlag()
+				err = of.Help()
+			}
+			return err
+		}
+	}
 }
 
 func walk(cmd *cobra.Command, do func(*cobra.Command)) {

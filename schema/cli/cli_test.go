@@ -46,6 +46,9 @@ func TestMistakesAreNamedWithWhatWasProbablyMeant(t *testing.T) {
 		"bake --degrees": "oven: error: --degrees needs a value\noven: hint: see `oven bake --help`\n",
 		"bake -w soon": "oven: error: invalid value \"soon\" for --wait: want a duration such as 90s, 10m or " +
 			"1h\noven: hint: see `oven bake --help`\n",
+		"help bkae": "oven: error: unknown command \"bkae\" for `oven`\noven: hint: did you mean `oven bake`?\n",
+		"help key shwo": "oven: error: unknown command \"shwo\" for `oven key`\noven: hint: did you mean `oven " +
+			"key show`?\n",
 		"bake bread": "oven: error: unexpected argument \"bread\": `oven bake` takes none\noven: hint: see " +
 			"`oven bake --help`\n",
 		"bake --wait 1s --json": `{"error":"--json and --wait exclude one another","hint":"set one of them"}` + "\n",
