@@ -42,7 +42,7 @@ func TestAPackageThatWasInstalledManuallyIsNeitherFetchedNorInstalledAgain(t *te
 	if asked(f, schema.SegmentPath) {
 		t.Errorf("a segment that was adopted was fetched: %v", f.Requests())
 	}
-	if _, err := h.Rollback(t.Context()); err != nil {
+	if _, err := h.Rollback(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
 	h.runs("1")

@@ -2,16 +2,12 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"time"
 
 	"bakehouse/agent/cycle"
 	"bakehouse/agent/install"
-	"bakehouse/agent/state"
-	"bakehouse/agent/trust"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/plain"
@@ -121,22 +117,6 @@ func (a *Agent) restage(ctx context.Context, i *cycle.Installed) (*staged, error
 	return s, nil
 }
 
-// Rollback installs the previous package again, without asking the server, and remembers the release that it leaves as
-// one that shall not come back by itself.
-func (a *Agent) Rollback(ctx context.Context) (Result, error) {
-	end, err := a.begin("rollback")
-	if err != nil {
-		return failed(err), err
-	}
-	defer end()
-	r, err := a.rollback(ctx)
-	if err != nil {
-		a.log.Error("rollback", "error", err, "hint", fault.HintOf(err))
-		r.State, r.Error = failed(err).State, failed(err).Error
-	}
-	return r, err
-}
-
 func failed(err error) Result {
 	r := Result{Outcome: cycle.Outcome{State: schema.StateFailed,
 		Error: plain.Line(err.Error(), plain.MaxError)}}
@@ -144,95 +124,4 @@ func failed(err error) Result {
 		r.State = schema.StateRefused
 	}
 	return r
-}
-
-func (a *Agent) rollback(ctx context.Context) (Result, error) {
-	h, err := a.files.Load()
-	if err != nil {
-		return Result{}, err
-	}
-	from, to := h.Installed, h.Previous
-	if to == nil && from != nil && a.system().ByHand() {
-		return a.returnToByHand(ctx, h)
-	}
-	if to == nil || from == nil {
-		return Result{}, fault.Hint(errors.New("there is no previous package to roll back to"),
-			"the previous package is kept from the second update on")
-	}
-	if revoked := a.revoked(h); slices.Contains(revoked, to.Package) {
-		return Result{}, fault.Refuse(fmt.Errorf("the previous package %s is revoked", to.Package.Short()),
-			"wait for a newer release")
-	}
-	r := Result{Outcome: cycle.Outcome{State: schema.StateFailed}, Package: from}
-	if h.Registration != nil {
-		r.Host = h.Registration.Host
-	}
-	a.say("rolling back from release %d to release %d, package %s", from.Release, to.Release, to.Package.Short())
-	h.Pending = &cycle.Pending{Installed: *to, Attempts: 1}
-	if err := h.Save(); err != nil {
-		return r, err
-	}
-	ctx = context.WithoutCancel(ctx)
-	if err := a.reinstall(ctx, to); err != nil {
-		if install.Touched(err) {
-			if back := a.reinstall(ctx, from); back != nil {
-				return r, errors.Join(err, back) // half done, and known to be
-			}
-		}
-		h.Pending = nil
-		return r, errors.Join(err, h.Save())
-	}
-	if err := a.system().CheckHealth(ctx); err != nil {
-		a.say("%v", err)
-	}
-	h.Installed, h.Previous, h.Pending = to, from, nil
-	h.Forgive(to.Release)
-	h.MarkFailed(from.Release, byHand(from.Release))
-	h.Last = cycle.Outcome{State: schema.StateHeld, Code: cycle.CodeRolledBack,
-		Why:    byHand(from.Release),
-		Target: h.Last.Target, Downloaded: h.Last.Downloaded}
-	r.Outcome, r.Package = h.Last, to
-	return r, h.Save()
-}
-
-// byHand is why a release that somebody rolled back is not installed again.
-func byHand(release int64) string { return fmt.Sprintf("release %d was rolled back manually", release) }
-
-// returnToByHand is the rollback of a host's first update: to what was unpacked manually, which is not a package that
-// the updater knows.
-func (a *Agent) returnToByHand(ctx context.Context, h *state.Host) (Result, error) {
-	from := h.Installed
-	r := Result{Outcome: cycle.Outcome{State: schema.StateFailed}, Package: from}
-	if h.Registration != nil {
-		r.Host = h.Registration.Host
-	}
-	a.say("rolling back from release %d to what was installed manually", from.Release)
-	h.Pending = &cycle.Pending{Installed: *from, Attempts: 1} // after a crash, from is installed again
-	if err := h.Save(); err != nil {
-		return r, err
-	}
-	err := a.system().ReturnToByHand(context.WithoutCancel(ctx))
-	if err == nil {
-		h.Installed, h.Previous = nil, from
-		h.MarkFailed(from.Release, byHand(from.Release))
-		h.Last = cycle.Outcome{State: schema.StateHeld, Code: cycle.CodeRolledBack,
-			Target: h.Last.Target, Downloaded: h.Last.Downloaded,
-			Why: fmt.Sprintf("release %d was rolled back to what was installed manually", from.Release)}
-		r.Outcome, r.Package = h.Last, nil
-		h.Pending = nil
-	}
-	return r, errors.Join(err, h.Save())
-}
-
-// revoked lists the packages that the newest verified policy revokes; none if there is no policy here.
-func (a *Agent) revoked(h *state.Host) []schema.Digest {
-	anchor, _, _, err := h.Trusted()
-	if err != nil {
-		return nil
-	}
-	c, err := trust.Open(a.files.Stored(trustDir), anchor, a.opts.Now)
-	if err != nil || c.Policy() == nil {
-		return nil
-	}
-	return c.Policy().Revoked
 }

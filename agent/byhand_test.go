@@ -61,7 +61,7 @@ func TestAHostThatWasUnpackedByHandIsTakenOverByItsFirstUpdate(t *testing.T) {
 		t.Errorf("the program is %v, %v, not a link", fi, err)
 	}
 
-	r, err := h.Rollback(t.Context())
+	r, err := h.Rollback(t.Context(), "")
 	if err != nil || r.State != schema.StateHeld || r.Code != cycle.CodeRolledBack || r.Package != nil {
 		t.Fatalf("rollback ended with %v: %s", err, r)
 	}

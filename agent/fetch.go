@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"bakehouse/agent/cycle"
@@ -297,10 +298,12 @@ func (a *Agent) stage(m *schema.Manifest) (*staged, error) {
 	return s, nil
 }
 
-// prune removes segments and manifests that neither the installed nor the previous package needs. What cannot be read
-// or removed costs only space.
+// prune removes segments and manifests that neither the installed nor the previous package needs. Of packages before
+// those, the manifest stays as long as the segments that it needs do: going back to one costs no more than that. What
+// cannot be read or removed costs only space.
 func (a *Agent) prune(st *state.Record) {
 	keep := map[string]bool{}
+	keepManifest := func(i *cycle.Installed) { keep[i.Package.Hex()], keep[i.Package.Hex()+filesSuffix] = true, true }
 	for _, i := range []*cycle.Installed{st.Installed, st.Previous} {
 		if i == nil {
 			continue
@@ -309,9 +312,15 @@ func (a *Agent) prune(st *state.Record) {
 		if err != nil {
 			continue
 		}
-		keep[i.Package.Hex()], keep[i.Package.Hex()+filesSuffix] = true, true
+		keepManifest(i)
 		for _, ref := range m.Segments() {
 			keep[ref.Digest.Hex()] = true
+		}
+	}
+	lost := func(s schema.SegmentRef) bool { return !keep[s.Digest.Hex()] }
+	for _, i := range st.Before {
+		if m, err := a.heldManifest(i.Package, i.Manifest); err == nil && !slices.ContainsFunc(m.Segments(), lost) {
+			keepManifest(&i)
 		}
 	}
 	for _, dir := range []string{segmentsDir, packagesDir} {

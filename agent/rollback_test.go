@@ -3,6 +3,7 @@ package agent
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,7 +147,7 @@ func TestRollbackNeedsSomethingToGoBackToAndNoServer(t *testing.T) {
 	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
-	if _, err := h.Rollback(t.Context()); err == nil {
+	if _, err := h.Rollback(t.Context(), ""); err == nil {
 		t.Error("rolled back from nothing")
 	}
 	f.Give("web01", version(f, "one"))
@@ -154,7 +155,7 @@ func TestRollbackNeedsSomethingToGoBackToAndNoServer(t *testing.T) {
 	f.Give("web01", version(f, "two"))
 	h.update()
 	f.Close()
-	r, err := h.Rollback(t.Context())
+	r, err := h.Rollback(t.Context(), "")
 	if err != nil || r.Package.Release != 1 {
 		t.Fatalf("rollback: %v, %s", err, r)
 	}
@@ -169,7 +170,7 @@ func TestAfterARollbackOnlyANewerReleaseIsInstalled(t *testing.T) {
 		f.Give("web01", version(f, v))
 		h.update()
 	}
-	if _, err := h.Rollback(t.Context()); err != nil {
+	if _, err := h.Rollback(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
 	h.update()
@@ -189,7 +190,7 @@ func TestARevokedPackageIsNoPlaceToGoBackTo(t *testing.T) {
 	f.Policy.Revoked = []schema.Digest{one.Manifest.SHA256}
 	f.Give("web01", version(f, "two"))
 	h.update()
-	if _, err := h.Rollback(t.Context()); !fault.IsRefusal(err) {
+	if _, err := h.Rollback(t.Context(), ""); !fault.IsRefusal(err) {
 		t.Errorf("rollback: %v", err)
 	}
 	h.runs("two")
@@ -243,4 +244,93 @@ func script(text string) testfleet.Spec {
 	s := spec(text)
 	s.Version = "script"
 	return s
+}
+
+func TestRollbackToARelease(t *testing.T) {
+	t.Parallel()
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	other := spec("zero")
+	other.Shared = map[string]string{"/usr/lib/acme/big": "another program"}
+	f.Give("web01", f.Pack(other))
+	h.update()
+	var packs []*trusttest.Package
+	for _, text := range []string{"one", "two", "three"} {
+		p := version(f, text)
+		packs = append(packs, p)
+		f.Give("web01", p)
+		h.update()
+	}
+	fails := func(to, want, hint string) {
+		t.Helper()
+		_, err := h.Rollback(t.Context(), to)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(fault.HintOf(err), hint) {
+			t.Errorf("--to %s: %v (%s)", to, err, fault.HintOf(err))
+		}
+		h.runs("three")
+		if h.stateOf().Pending != nil {
+			t.Errorf("--to %s has begun something", to)
+		}
+	}
+	two := packs[1].Manifest.SHA256
+	fails("1", "1 was installed here, but its bytes are not here any more",
+		"the bytes of these are: release 3 ("+two.Short()+"), release 2 (")
+	fails("4", "4 is installed", "update --force")
+	fails(packs[2].Manifest.SHA256.Hex()[:12], "is installed", "update --force")
+	fails("9", "9 was not installed here before", "release 3")
+	fails(two.Hex()[:7], "was not installed here before", "release 3")
+
+	if r, err := h.Rollback(t.Context(), "2"); err != nil || r.Package.Release != 2 || r.Code != cycle.CodeRolledBack {
+		t.Fatalf("%s, %v", r, err)
+	}
+	h.runs("one")
+	// Neither what was left nor what was between comes back by itself.
+	if r := h.update(); r.Package.Release != 2 {
+		t.Errorf("the next update: %s", r)
+	}
+	h.runs("one")
+	if failed := h.status().Failed; !slices.Equal(failed, []int64{3, 4}) {
+		t.Errorf("failed here: %v", failed)
+	}
+	if r, err := h.Rollback(t.Context(), "sha256:"+two.Hex()); err != nil || r.Package.Release != 3 {
+		t.Fatalf("%s, %v", r, err)
+	}
+	h.runs("two")
+	if r := h.update(); r.Package.Release != 3 {
+		t.Errorf("the next update: %s", r)
+	}
+}
+
+func TestRollbackToAPackageWhoseBytesWereAlteredOrThatIsRevokedIsRefusedBeforeAnythingIsTouched(t *testing.T) {
+	t.Parallel()
+	f := testfleet.New(t)
+	h := registered(t, f, "web01")
+	one := version(f, "one")
+	for _, p := range []*trusttest.Package{one, version(f, "two"), version(f, "three")} {
+		f.Give("web01", p)
+		h.update()
+	}
+	f.Policy.Revoked = []schema.Digest{one.Manifest.SHA256}
+	f.Publish()
+	h.update()
+	if _, err := h.Rollback(t.Context(), "1"); !fault.IsRefusal(err) || !strings.Contains(err.Error(), "is revoked") {
+		t.Errorf("revoked: %v", err)
+	}
+	segment := h.files.Stored(segmentsDir, one.Manifest.Segments()[0].Digest.Hex())
+	b, err := os.ReadFile(segment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(segment, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Rollback(t.Context(), "2"); err == nil ||
+		!strings.Contains(err.Error(), "its bytes are not here any more") {
+		t.Errorf("altered: %v", err)
+	}
+	h.runs("three")
+	if s := h.stateOf(); s.Pending != nil || s.Installed.Release != 3 {
+		t.Errorf("%+v", s)
+	}
 }

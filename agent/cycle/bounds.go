@@ -11,6 +11,10 @@ const maxNamed = 16 // files that differ
 // Bounded is s with each text in it cut and cleaned: what servers, package managers and scripts say is in them.
 func (s State) Bounded() State {
 	s.Last, s.Installed, s.Previous = s.Last.bounded(), s.Installed.bounded(), s.Previous.bounded()
+	s.Before = slices.Clone(s.Before[max(0, len(s.Before)-maxBefore):])
+	for i := range s.Before {
+		s.Before[i] = *s.Before[i].bounded()
+	}
 	if s.Pending != nil {
 		s.Pending = &Pending{*s.Pending.Installed.bounded(), s.Pending.Attempts}
 	}

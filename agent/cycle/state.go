@@ -9,18 +9,22 @@ import (
 	"bakehouse/schema"
 )
 
-const maxFailed = 64
+const (
+	maxFailed = 64
+	maxBefore = 16
+)
 
 // State is what of a host's state an update decides by and changes.
 type State struct {
-	Installed *Installed `json:"installed,omitempty"` // what was accepted
-	Previous  *Installed `json:"previous,omitempty"`
-	Pending   *Pending   `json:"pending,omitempty"`
-	Failed    []Failure  `json:"failed,omitempty"` // releases that failed here or were rolled back manually
-	Waiting   *Waiting   `json:"waiting,omitempty"`
-	Drift     *Drift     `json:"drift,omitempty"`    // how what is there differs from Installed; nil: it does not
-	Repaired  *Repair    `json:"repaired,omitempty"` // the last time that the package was installed again for that
-	Withheld  *Withheld  `json:"withheld,omitempty"`
+	Installed *Installed  `json:"installed,omitempty"` // what was accepted
+	Previous  *Installed  `json:"previous,omitempty"`
+	Before    []Installed `json:"before,omitempty"` // what was accepted and replaced, once each, the newest last
+	Pending   *Pending    `json:"pending,omitempty"`
+	Failed    []Failure   `json:"failed,omitempty"` // releases that failed here or were rolled back manually
+	Waiting   *Waiting    `json:"waiting,omitempty"`
+	Drift     *Drift      `json:"drift,omitempty"`    // how what is there differs from Installed; nil: it does not
+	Repaired  *Repair     `json:"repaired,omitempty"` // the last time that the package was installed again for that
+	Withheld  *Withheld   `json:"withheld,omitempty"`
 
 	Paused *schema.Pause `json:"paused,omitempty"` // nothing is installed or repaired; nil: it is not paused
 
@@ -165,6 +169,33 @@ func (s *State) WhyFailed(release int64) string {
 	return ""
 }
 
+// RollBack makes to, which was accepted before, the installed package again. What was accepted later is not to come
+// back by itself.
+func (s *State) RollBack(to Installed, why func(release int64) string) {
+	from := s.Installed
+	s.replace(to)
+	s.Installed, s.Previous, s.Pending = &to, from, nil
+	s.Forgive(to.Release)
+	for _, i := range s.Before {
+		if i.Release > to.Release || i.Package == from.Package {
+			s.MarkFailed(i.Release, why(i.Release))
+		}
+	}
+}
+
+// replace remembers what is installed as something that was, unless it is next.
+func (s *State) replace(next Installed) {
+	i := s.Installed
+	if i == nil || i.Package == next.Package {
+		return
+	}
+	s.Before = slices.DeleteFunc(slices.Clone(s.Before), func(b Installed) bool {
+		return b.Package == i.Package || b.Package == next.Package
+	})
+	s.Before = append(s.Before, *i)
+	s.Before = s.Before[max(0, len(s.Before)-maxBefore):]
+}
+
 // accept makes next the installed package.
 func (s *State) accept(next Installed, now time.Time) {
 	next.At = now
@@ -172,6 +203,7 @@ func (s *State) accept(next Installed, now time.Time) {
 	if i := s.Installed; i != nil && i.Package != next.Package {
 		s.Previous = i
 	}
+	s.replace(next)
 	s.Installed, s.Pending, s.Waiting, s.Drift = &next, nil, nil, nil
 	s.LastUpdate = now
 	s.Forgive(next.Release)

@@ -22,18 +22,18 @@ import (
 // docs/bakehouse-agent.8 is the page that the host program's own test writes.
 const (
 	goldenVersion = 12
-	goldenDeb     = "sha256:f1e8664bf2818eacad25b11e44e074c28422dbef90de316ab2099fd4d4036660"
-	goldenRpm     = "sha256:b7aa906d031ceca1211c32b68d188e3ab05bca6ff70e30d7c3967ef5a9c3f291"
-	goldenTgz     = "sha256:79298c0794621d4908ac7b9938eec3820c33149ed5650e91d4dc93938f0448df"
+	goldenDeb     = "sha256:4719fb4f671d100f1435ed2c1342ca08f333f94a23a94d8f1bfd610a218ec0cf"
+	goldenRpm     = "sha256:d67ca2c1d8842916b89e41c7826ea2832775cb8ec772e70ed6599283d2c92e70"
+	goldenTgz     = "sha256:5d4676332a376a8aa37151c81cd9a2850d34bd5f7403d633cf6408741ceabdc6"
 )
 
 const (
-	goldenPkg = "sha256:6639b8d4cb5b64603f5d60eb93950884d71fb7bd536a9193756b349506e1ab3e"
-	goldenMac = "sha256:60f9d6c2e4e21bdecc2f9a3d531b4342ad05a7a1cb41374052b663bde6e53cf9"
+	goldenPkg = "sha256:47409ca8060f5f95396e2ba10e4633f581aa9c368f9e9a30f0141c412eda21fb"
+	goldenMac = "sha256:5689ea19c79d4eff0f820e507811dcced94808f931647f47a65135367806b27b"
 )
 
 var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef",
-	"7c6027a530755028", "b4cdff47a66761ba", "cd76aa6d777f0f44", "283110028485949b",
+	"17970ec3b8cd4165", "b4cdff47a66761ba", "8eaaa214de7b1cbc", "4b3c1e44b422b19b",
 	"6c3eec0b8ce904b6", "3347265b6c603c55", "73f334c8a31aa452", "a2835cc6021b9d68",
 	"122294680cfcfdac"}
 

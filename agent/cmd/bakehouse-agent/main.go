@@ -194,22 +194,28 @@ use.`,
 }
 
 func rollbackCommand(g *global) *cobra.Command {
+	var to string
 	c := &cobra.Command{
 		Use:   "rollback",
 		Short: "Install the previous package again",
-		Long: `Install the previous package again, from the verified copy on this host.
+		Long: `Install the previous package again, from the verified copy on this host; with --to, one from before it.
 
-The release that it replaces counts as failed here: the next update does not install it again, but waits for a newer one
-(or for update --retry).`,
+That must have been installed on this host, and its bytes must still be here: those of the previous package are, and
+those of earlier ones as long as they differ from it in small files only. They are digested again. A package that is
+revoked is refused.
+
+The release that it replaces, and each later one that was installed here, counts as failed here: the next update does
+not install it again, but waits for a newer one (or for retry).`,
 		Args: cobra.NoArgs,
 	}
+	c.Flags().StringVar(&to, "to", "", "go back to `RELEASE`: its number, or 8 digits or more of the package's digest")
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		a, err := g.agent(c)
 		if err != nil {
 			return err
 		}
-		r, err := a.Rollback(c.Context())
+		r, err := a.Rollback(c.Context(), to)
 		return g.finish(c.OutOrStdout(), r, *asJSON, err)
 	}
 	return c
