@@ -29,11 +29,12 @@ func checkCommand() *cobra.Command {
 file:line:column with what to do about it. By default it reads HEAD and names files of the work tree that differ;
 with --worktree it reads the files as they are.
 
-Warnings do not fail: hosts that no package can be built for, rules that match no host or are shadowed on all of theirs,
-hosts without a ring or a site, intervals under 10 minutes, keys that expire soon, a root of trust that expires within
-60 days, a way to the server (server, proxy, certificates) that changes for all hosts at once. --format github writes
-workflow commands, which GitHub shows at the lines of a pull request, and gitlab a code quality report; both, like json,
-hold errors and warnings.`,
+Warnings do not fail: hosts that no package can be built for, rules that match no host or are shadowed on all of
+theirs, hosts without a ring or a site, intervals under 10 minutes, secrets and private keys that everybody on a host
+can read, users and groups that hosts do not have, keys that expire soon, a root of trust that expires within 60 days,
+a way to the server (server, proxy, certificates) that changes for all hosts at once. --format github writes workflow
+commands, which GitHub shows at the lines of a pull request, and gitlab a code quality report; both, like json, hold
+errors and warnings.`,
 		Example: `  bakehouse check --worktree
   bakehouse check --ref origin/main --format github`,
 		Args: cobra.NoArgs,

@@ -95,6 +95,9 @@ func (r *resolver) recipe(ctx context.Context, res *Result, plugins []given) (*R
 	for _, p := range conflicts(res.Platform.OS, outputs, at) {
 		r.note(p, res.Host)
 	}
+	for _, w := range slices.Concat(strangers(res.Platform.OS, outputs, at), openKeys(outputs, at)) {
+		r.warn(w, res.Host)
+	}
 	rec.ID = identify(rec)
 	// Different settings may well yield the same files.
 	if same := r.byID[rec.ID]; same != nil {
