@@ -3,7 +3,6 @@ package reconcile
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,10 +23,11 @@ import (
 // A pass that has nothing to do takes as long as the fleet is large, and most passes have nothing to do. So a whole
 // pass leaves a record in the cache: for this commit, tree and program (which holds the schema), and this head of this
 // store, there is nothing to publish until a certain time. A later pass that finds the record, the very same
-// timestamp at the head, and objects of the same names and sizes in the store, believes it.
+// timestamp and the snapshot that it names at the head, believes it.
 //
-// What it does without is reading the objects of a store that it is not about to build upon: hosts and servers verify
-// what they read in any case, and `store fsck` looks for damage. A record is believed for a day at most.
+// What it does without is looking at the other objects of a store that it is not about to build upon, of which a large
+// fleet has hundreds of thousands: hosts and servers verify what they read in any case, `store fsck` looks for damage, and
+// a pass with --full bakes what is missing. A record is believed for a day at most.
 
 // maxBelieved is how long a record is believed.
 const maxBelieved = 24 * time.Hour
@@ -36,7 +36,6 @@ const maxBelieved = 24 * time.Hour
 type record struct {
 	Head      int64         `json:"head"`
 	Timestamp schema.Digest `json:"timestamp"` // of the bytes
-	Objects   schema.Digest `json:"objects"`   // of the names and sizes of all
 	Until     time.Time     `json:"until"`     // when something has to be renewed
 	Checked   time.Time     `json:"checked"`
 	Outcome   Outcome       `json:"outcome"` // of a pass that publishes nothing
@@ -91,9 +90,8 @@ func (u *upToDate) find(ctx context.Context, location string, now time.Time) (*r
 	if head != r.Head || timestamp != r.Timestamp {
 		return nil, nil
 	}
-	objects, err := objectsOf(ctx, st)
-	if err != nil || objects != r.Objects {
-		return nil, err
+	if !snapshotStands(ctx, st, head) {
+		return nil, nil // the whole pass says it
 	}
 	r.Outcome.Checked = &r.Checked
 	return &r, nil
@@ -108,11 +106,7 @@ func (u *upToDate) leave(ctx context.Context, p *pass, out *Outcome, due time.Ti
 	if err != nil || head != out.Timestamp {
 		return err // another pass has published since
 	}
-	objects, err := objectsOf(ctx, p.store)
-	if err != nil {
-		return err
-	}
-	r := record{Head: head, Timestamp: timestamp, Objects: objects, Until: due, Checked: p.now.UTC(), Log: log,
+	r := record{Head: head, Timestamp: timestamp, Until: due, Checked: p.now.UTC(), Log: log,
 		Outcome: Outcome{Commit: out.Commit, Verified: out.Verified, Release: out.Release, Timestamp: out.Timestamp,
 			Hosts: out.Hosts, Reused: out.Reused + len(out.Packages), Aging: out.Aging}}
 	if out.Published && out.Verified != nil {
@@ -134,16 +128,24 @@ func headOf(ctx context.Context, st store.Store) (int64, schema.Digest, error) {
 	return head, schema.DigestOf(b), err
 }
 
-// objectsOf is a digest of the names and sizes of a store's objects: what is missing or was cut short changes it.
-func objectsOf(ctx context.Context, st store.Store) (schema.Digest, error) {
-	h := sha256.New()
-	for e, err := range st.List(ctx, "") {
-		if err != nil {
-			return schema.Digest{}, err
-		}
-		fmt.Fprintf(h, "%s %d\n", e.Key, e.Size)
+// snapshotStands reports whether the snapshot that the head names is there as it names it.
+func snapshotStands(ctx context.Context, st store.Store, head int64) bool {
+	b, err := store.Read(ctx, st, schema.TimestampKey(head), schema.MaxTimestamp)
+	var timestamp struct {
+		Signed struct {
+			Meta map[string]struct {
+				Version int64             `json:"version"`
+				Hashes  map[string]string `json:"hashes"`
+			} `json:"meta"`
+		} `json:"signed"`
 	}
-	return schema.Digest(h.Sum(nil)), nil
+	if err != nil || json.Unmarshal(b, &timestamp) != nil {
+		return false
+	}
+	named := timestamp.Signed.Meta["snapshot.json"]
+	snapshot, err := store.Read(ctx, st, schema.MetadataKey("snapshot", named.Version), schema.MaxSnapshot)
+	return err == nil && (len(named.Hashes) == 0 && json.Valid(snapshot) || schema.DigestOf(snapshot).Hex() ==
+		named.Hashes["sha256"])
 }
 
 // unlessUpToDate does the pass, unless a record says that there is nothing to do.
