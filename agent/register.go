@@ -83,7 +83,7 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 	}
 	if r := s.Registration; r != nil && !o.Force {
 		return nil, fault.Hint(fmt.Errorf("this host is already registered, as %s at %s", r.Host, r.Server),
-			"register with --force to replace the registration, or remove it with bakehouse-agent register --delete")
+			"register with --force to replace the registration, or remove it with bakehouse-agent unregister")
 	}
 	if o.Server == "" && s.Config != nil {
 		o.Server = s.Config.Server
@@ -271,9 +271,9 @@ func needFile(name string, limit int64) ([]byte, error) {
 	return b, err
 }
 
-// Deregister forgets the registration. What is installed stays, and goes on running.
-func (a *Agent) Deregister() (was *Registered, err error) {
-	end, err := a.begin("register --delete")
+// Unregister forgets the registration. What is installed stays, and goes on running; what the server has stays there.
+func (a *Agent) Unregister() (was *Registered, err error) {
+	end, err := a.begin("unregister")
 	if err != nil {
 		return nil, err
 	}
@@ -284,7 +284,7 @@ func (a *Agent) Deregister() (was *Registered, err error) {
 	}
 	r := s.Registration
 	if r == nil {
-		return nil, fault.Hint(errors.New("this host is not registered"), "there is nothing to delete")
+		return nil, fault.Hint(errors.New("this host is not registered"), "there is nothing to forget")
 	}
 	s.Registration, s.Hold = nil, ""
 	return &Registered{Host: r.Host, Server: r.Server, Site: r.Site}, s.Save()

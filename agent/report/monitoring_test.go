@@ -153,7 +153,8 @@ func TestNagiosGetsOneLineWhateverTheTextsAre(t *testing.T) {
 	}
 	s := healthy()
 	failed(s, cycle.CodeHost, "a | b\nc")
-	if got, want := nagios(s), "BAKEHOUSE WARNING - web01 runs release 7, acme 1.0; failed: a / b; c"+perf; got != want {
+	want := "BAKEHOUSE WARNING - web01 runs release 7, acme 1.0; failed: a / b; c" + perf
+	if got := nagios(s); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if got := nagios(&Status{Problem: "p"}); got !=

@@ -26,7 +26,8 @@ func Publish(f state.Files, version string, unsaved error) error {
 	s := Of(f, h, version)
 	if unsaved != nil && s.Registered {
 		s.LastTry = f.Now().UTC().Truncate(time.Second)
-		s.Last = cycle.Outcome{State: schema.StateFailed, Code: cycle.CodeHost, Error: plain.Line(unsaved.Error(), plain.MaxError),
+		s.Last = cycle.Outcome{State: schema.StateFailed, Code: cycle.CodeHost,
+			Error:  plain.Line(unsaved.Error(), plain.MaxError),
 			Target: s.Last.Target, Downloaded: s.Last.Downloaded}
 		s.Judge(f.Now())
 	}

@@ -22,18 +22,18 @@ import (
 // docs/bakehouse-agent.8 is the page that the host program's own test writes.
 const (
 	goldenVersion = 12
-	goldenDeb     = "sha256:4719fb4f671d100f1435ed2c1342ca08f333f94a23a94d8f1bfd610a218ec0cf"
-	goldenRpm     = "sha256:d67ca2c1d8842916b89e41c7826ea2832775cb8ec772e70ed6599283d2c92e70"
-	goldenTgz     = "sha256:5d4676332a376a8aa37151c81cd9a2850d34bd5f7403d633cf6408741ceabdc6"
+	goldenDeb     = "sha256:f16a758d748c9c21bae08b5809486189ee4f094416cb9ace266e8981d201d2ae"
+	goldenRpm     = "sha256:8312f309c9ef90fefdcecf27c7a9245c9770324ae31d4ad441a1118b3b99c414"
+	goldenTgz     = "sha256:8932b8ea096c7eeee42992737459516f0d2bb41bda938b83c46550e7055e3dfb"
 )
 
 const (
-	goldenPkg = "sha256:47409ca8060f5f95396e2ba10e4633f581aa9c368f9e9a30f0141c412eda21fb"
-	goldenMac = "sha256:5689ea19c79d4eff0f820e507811dcced94808f931647f47a65135367806b27b"
+	goldenPkg = "sha256:5e255ad20aad9c9307f1a7f588fddcf77faa665940df44667a66d1f77f15e139"
+	goldenMac = "sha256:ee555ce538cbadda891c6c10b8dc78af407b97d7a3f0321687c0604904c91ff6"
 )
 
 var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef",
-	"17970ec3b8cd4165", "b4cdff47a66761ba", "8eaaa214de7b1cbc", "4b3c1e44b422b19b",
+	"b2b40f9e941fd4dd", "b4cdff47a66761ba", "bfbc3510c5bd769a", "5d02a98037a347f4",
 	"6c3eec0b8ce904b6", "3347265b6c603c55", "73f334c8a31aa452", "a2835cc6021b9d68",
 	"122294680cfcfdac"}
 

@@ -83,8 +83,8 @@ refused.`,
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "print each step on stderr")
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "print only errors, warnings and what was asked for")
 	c.Flags().Bool("version", false, "print the version") // which cobra would else word itself
-	c.AddCommand(registerCommand(&g), updateCommand(&g), runCommand(&g), statusCommand(&g), showConfigCommand(&g),
-		pauseCommand(&g), resumeCommand(&g), retryCommand(&g),
+	c.AddCommand(registerCommand(&g), unregisterCommand(&g), updateCommand(&g), runCommand(&g), statusCommand(&g),
+		showConfigCommand(&g), pauseCommand(&g), resumeCommand(&g), retryCommand(&g),
 		rollbackCommand(&g), adoptCommand(&g), versionCommand(), tufCommand())
 	cli.ExplainMistakes(c)
 	c.SetOut(plain.NewWriter(os.Stdout))

@@ -24,7 +24,6 @@ const passwordEnv = "BAKEHOUSE_PASSWORD"
 func registerCommand(g *global) *cobra.Command {
 	var o agent.RegisterOptions
 	var from passwordFrom
-	var remove bool
 	var installed string
 	c := &cobra.Command{
 		Use:   "register",
@@ -56,12 +55,9 @@ and the first update installs it:
 	f.StringVar(&installed, "package", "",
 		"`FILE` of this host's package that was installed manually: the first update need not fetch it")
 	f.BoolVar(&o.Force, "force", false, "replace an existing registration, here and at the server")
-	f.BoolVar(&remove, "delete", false, "remove the registration; the installed package stays")
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		err := errors.Join(cli.AtMostOne(c, "password-file", "password-fd"), cli.AtMostOne(c, "delete", "force"),
-			cli.AtMostOne(c, "delete", "package"))
-		if err != nil {
+		if err := cli.AtMostOne(c, "password-file", "password-fd"); err != nil {
 			return err
 		}
 		if installed != "" {
@@ -73,28 +69,55 @@ and the first update installs it:
 		if err != nil {
 			return err
 		}
-		var r *agent.Registered
-		done := "registered: %s at %s\n"
-		if remove {
-			done = "deleted: this host is no longer registered as %s at %s\n"
-			r, err = a.Deregister()
-		} else {
-			ask := newPrompt(c)
-			if err := complete(a, &o, ask); err != nil {
-				return err
-			}
-			from.byFD = c.Flags().Changed("password-fd")
-			o.Password = func() (string, error) { return from.read(ask, o.User) }
-			if r, err = a.Register(c.Context(), o); err == nil && installed != "" {
-				_, err = a.Adopt(installed)
-			}
+		ask := newPrompt(c)
+		if err := complete(a, &o, ask); err != nil {
+			return err
+		}
+		from.byFD = c.Flags().Changed("password-fd")
+		o.Password = func() (string, error) { return from.read(ask, o.User) }
+		r, err := a.Register(c.Context(), o)
+		if err == nil && installed != "" {
+			_, err = a.Adopt(installed)
 		}
 		switch {
 		case err != nil:
 		case *asJSON:
 			err = writeJSON(c.OutOrStdout(), r)
 		case !g.quiet:
-			_, err = fmt.Fprintf(c.OutOrStdout(), done, r.Host, r.Server)
+			_, err = fmt.Fprintf(c.OutOrStdout(), "registered: %s at %s\n", r.Host, r.Server)
+		}
+		return err
+	}
+	return c
+}
+
+func unregisterCommand(g *global) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "unregister",
+		Short: "Forget this host's registration; what is installed stays",
+		Long: `Forget this host's registration: its secret, and that it is to be updated. The installed package stays, goes on
+running, and is not updated any more.
+
+The server is not asked, and may be gone. It still has the registration, under which nobody can poll without the secret,
+and the host's last report.`,
+		Args: cobra.NoArgs,
+	}
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		a, err := g.agent(c)
+		if err != nil {
+			return err
+		}
+		r, err := a.Unregister()
+		switch {
+		case err != nil:
+		case *asJSON:
+			err = writeJSON(c.OutOrStdout(), r)
+		case !g.quiet:
+			_, err = fmt.Fprintf(c.OutOrStdout(), `unregistered: this host was %s at %s; what is installed stays
+The server still has that registration and the last report of %[1]s, and will list it as one that no longer reports.
+If the host is gone for good, remove it from the fleet's repository; to register it again, use register --force.
+`, r.Host, r.Server)
 		}
 		return err
 	}
