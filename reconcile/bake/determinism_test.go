@@ -22,18 +22,18 @@ import (
 // docs/bakehouse-agent.8 is the page that the host program's own test writes.
 const (
 	goldenVersion = 12
-	goldenDeb     = "sha256:f16a758d748c9c21bae08b5809486189ee4f094416cb9ace266e8981d201d2ae"
-	goldenRpm     = "sha256:8312f309c9ef90fefdcecf27c7a9245c9770324ae31d4ad441a1118b3b99c414"
-	goldenTgz     = "sha256:8932b8ea096c7eeee42992737459516f0d2bb41bda938b83c46550e7055e3dfb"
+	goldenDeb     = "sha256:2ad13fa512c04a414534dac3d5821303442ca740120a1bb3da9582048b77a640"
+	goldenRpm     = "sha256:7181f6dbedcbbd81bb8bd767cd95ef6bc62168428a3da0410b9359bfb4a4c3a5"
+	goldenTgz     = "sha256:7a5877d98902c320ad7f534fdd4a67ecd49e94664835a1f935621f868a27b447"
 )
 
 const (
-	goldenPkg = "sha256:5e255ad20aad9c9307f1a7f588fddcf77faa665940df44667a66d1f77f15e139"
-	goldenMac = "sha256:ee555ce538cbadda891c6c10b8dc78af407b97d7a3f0321687c0604904c91ff6"
+	goldenPkg = "sha256:95c8632c4dc494439c55be95d9674e637e1b75136ed57c63fdfcdee9fd32710c"
+	goldenMac = "sha256:cc7015826a910be06ed687798eae18293b39bdfcdeb9f291ccdcba373cda1ab6"
 )
 
 var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef",
-	"b2b40f9e941fd4dd", "b4cdff47a66761ba", "bfbc3510c5bd769a", "5d02a98037a347f4",
+	"8c15ba69ce9e0008", "b4cdff47a66761ba", "d860a4b5188f78f8", "fbe18b79f0282e32",
 	"6c3eec0b8ce904b6", "3347265b6c603c55", "73f334c8a31aa452", "a2835cc6021b9d68",
 	"122294680cfcfdac"}
 

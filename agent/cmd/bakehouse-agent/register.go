@@ -95,8 +95,8 @@ func unregisterCommand(g *global) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "unregister",
 		Short: "Forget this host's registration; what is installed stays",
-		Long: `Forget this host's registration: its secret, and that it is to be updated. The installed package stays, goes on
-running, and is not updated any more.
+		Long: `Forget this host's registration: its secret, and that it is to be updated. The installed package stays and runs
+on; it is not updated any more.
 
 The server is not asked, and may be gone. It still has the registration, under which nobody can poll without the secret,
 and the host's last report.`,
@@ -115,8 +115,8 @@ and the host's last report.`,
 			err = writeJSON(c.OutOrStdout(), r)
 		case !g.quiet:
 			_, err = fmt.Fprintf(c.OutOrStdout(), `unregistered: this host was %s at %s; what is installed stays
-The server still has that registration and the last report of %[1]s, and will list it as one that no longer reports.
-If the host is gone for good, remove it from the fleet's repository; to register it again, use register --force.
+The server still has that registration and the last report of %[1]s. If the host is gone for good, remove it from the
+fleet's repository; to register it again, use register --force.
 `, r.Host, r.Server)
 		}
 		return err
