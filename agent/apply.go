@@ -19,8 +19,11 @@ var programFile = schema.ProgramFile(runtime.GOOS)
 // install gives the staged package to its installer.
 func (u *update) install(ctx context.Context, next cycle.Installed) cycle.InstallEnded {
 	u.say("installing %s %s (%s, release %d)", next.Name, next.Version, next.Format, next.Release)
-	var err error
-	if u.revert, err = u.system().Install(ctx, u.staged.Package); err == nil {
+	err := u.reaches(u.host.Installed)
+	if err == nil {
+		u.revert, err = u.system().Install(ctx, u.staged.Package)
+	}
+	if err == nil {
 		return cycle.InstallEnded{Touched: true, Revertible: u.revert != nil}
 	}
 	ended := cycle.InstallEnded{Err: err, Code: cycle.CodeHost, OfRelease: install.OfRelease(err),

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 
 	"bakehouse/agent/cycle"
 	"bakehouse/agent/install"
 	"bakehouse/agent/install/listing"
+	"bakehouse/agent/install/walk"
 	"bakehouse/agent/state"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/plain"
@@ -72,11 +70,8 @@ func packageOf(i *cycle.Installed) install.Package {
 // filesOf is the record of an installed package's files. If it is lost or damaged, it is made again of the package that
 // is kept here; an error says that this is lost, too.
 func (a *Agent) filesOf(ctx context.Context, i *cycle.Installed) (*listing.Record, error) {
-	b, err := state.ReadFile(a.files.Stored(packagesDir, i.Package.Hex()+filesSuffix), maxFiles)
-	if err == nil && b != nil {
-		if r, err := listing.Decode(b); err == nil {
-			return r, nil
-		}
+	if r := a.recordOf(i); r != nil {
+		return r, nil
 	}
 	s, err := a.restage(ctx, i)
 	if err != nil {
@@ -84,6 +79,30 @@ func (a *Agent) filesOf(ctx context.Context, i *cycle.Installed) (*listing.Recor
 	}
 	defer s.remove()
 	return &listing.Record{Files: s.Files}, nil
+}
+
+// recordOf is that record; nil if it is lost or damaged.
+func (a *Agent) recordOf(i *cycle.Installed) *listing.Record {
+	b, err := state.ReadFile(a.files.Stored(packagesDir, i.Package.Hex()+filesSuffix), maxFiles)
+	if err != nil || b == nil {
+		return nil
+	}
+	r, err := listing.Decode(b)
+	if err != nil {
+		return nil
+	}
+	return r
+}
+
+// reaches refuses to have the files of an installed package removed, if somebody may have led elsewhere by a link.
+func (a *Agent) reaches(i *cycle.Installed) error {
+	if i == nil {
+		return nil
+	}
+	if r := a.recordOf(i); r != nil {
+		return a.system().Reaches(r.Files)
+	}
+	return nil
 }
 
 func (a *Agent) keepFiles(i *cycle.Installed, r *listing.Record) error {
@@ -111,45 +130,31 @@ func (a *Agent) settle(i *cycle.Installed, files listing.List) {
 // replaced: one copy of each. A file in the place of a version's link is then removed, as no link is made over a file.
 func (u *update) keepEdits(i *cycle.Installed) {
 	at := u.system().Locate(i.Format)
+	host, err := walk.At(u.opts.Root)
+	if err != nil {
+		u.say("%v", err)
+		return
+	}
 	for _, d := range u.differ {
 		from, inTheWay := at(d.Path), false
 		if from == "" {
-			from, inTheWay = u.files.Path(d.Path), true
+			from, inTheWay = host.Path(d.Path), true
 		}
-		fi, err := os.Lstat(from)
+		fi, err := host.Lstat(from)
 		if err != nil || !fi.Mode().IsRegular() && fi.Mode().Type() != fs.ModeSymlink || fi.Size() > maxEdited {
 			continue
 		}
 		to := u.files.Stored(editedDir, d.Path)
-		if err := keepCopy(from, to); err != nil {
+		if err := host.Keep(from, u.files.Stored(editedDir), d.Path, maxEdited); err != nil {
 			u.warn("%s is replaced, and could not be kept: %v", d.Path, err)
 			continue
 		}
 		u.warn("%s is replaced; what it was is in %s", d.Path, to)
 		if inTheWay {
-			if err := durable.Remove(from); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := host.Remove(from); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				u.say("%v", err)
 			}
 		}
 	}
 	u.differ = nil
-}
-
-func keepCopy(from, to string) error {
-	if target, err := os.Readlink(from); err == nil {
-		return errors.Join(durable.MkdirAll(filepath.Dir(to), 0o700), durable.Symlink(target, to))
-	}
-	f, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxEdited))
-	if err != nil {
-		return err
-	}
-	if err := durable.MkdirAll(filepath.Dir(to), 0o700); err != nil {
-		return err
-	}
-	return durable.WriteFile(to, b, 0o600)
 }

@@ -59,6 +59,9 @@ func (a *Agent) rollback(ctx context.Context, name string) (Result, error) {
 		r.Host = h.Registration.Host
 	}
 	a.say("rolling back from release %d to release %d, package %s", from.Release, to.Release, to.Package.Short())
+	if err := a.reaches(from); err != nil {
+		return r, err
+	}
 	h.Pending = &cycle.Pending{Installed: *to, Attempts: 1}
 	if err := h.Save(); err != nil {
 		return r, err

@@ -19,7 +19,7 @@ const byHandName = versionsDir + "/by-hand"
 // unpackedByHand reports whether a package's files stand in the places of links: the updater's own settings are then a
 // plain file. Only then are plain files taken over; otherwise they are somebody else's.
 func (t *tree) unpackedByHand() bool {
-	fi, err := os.Lstat(t.sys.path(schema.ConfigFile))
+	fi, err := t.host.Lstat(t.host.Path(schema.ConfigFile))
 	return err == nil && fi.Mode().IsRegular()
 }
 
@@ -62,7 +62,7 @@ func (v *switching) adopt(context.Context) (func() error, error) {
 		if who == ours {
 			link = filepath.Join(t.base, currentLink, filepath.FromSlash(f))
 		}
-		if err := duplicate(link, filepath.Join(dir, f)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := t.duplicate(link, filepath.Join(dir, f)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return undo, err
 		}
 	}
@@ -95,11 +95,12 @@ func settingsLast(files []string) []string {
 
 // duplicate puts a file or link at the path to as well, replacing what is there: by a hard link, or by a copy where
 // that is another file system.
-func duplicate(from, to string) error {
-	if target, err := os.Readlink(from); err == nil {
-		return errors.Join(durable.MkdirAll(filepath.Dir(to), 0o755), durable.Symlink(target, to))
+func (t *tree) duplicate(from, to string) error {
+	disk := t.host.Disk()
+	if target, err := t.host.Readlink(from); err == nil {
+		return errors.Join(disk.MkdirAll(filepath.Dir(to), 0o755), disk.Symlink(target, to))
 	}
-	f, err := os.Open(from)
+	f, err := t.host.Open(from)
 	if err != nil {
 		return err
 	}
@@ -108,25 +109,25 @@ func duplicate(from, to string) error {
 	if err != nil {
 		return err
 	}
-	if there, err := os.Lstat(to); err == nil && os.SameFile(fi, there) {
+	if there, err := t.host.Lstat(to); err == nil && os.SameFile(fi, there) {
 		return nil // renaming one link of a file to another would do nothing, and leave both
 	}
-	if err := errors.Join(f.Sync(), durable.MkdirAll(filepath.Dir(to), 0o755)); err != nil {
+	if err := errors.Join(f.Sync(), disk.MkdirAll(filepath.Dir(to), 0o755)); err != nil {
 		return err
 	}
 	temp := to + ".bakehouse"
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := disk.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Link(from, temp); errors.Is(err, syscall.EXDEV) {
-		err = durable.Create(temp, f, fi.Mode())
+	if err := t.host.Link(from, temp); errors.Is(err, syscall.EXDEV) || errors.Is(err, errors.ErrUnsupported) {
+		err = disk.Create(temp, f, fi.Mode())
 		if err != nil {
 			return err
 		}
 	} else if err != nil {
 		return err
 	}
-	return durable.Rename(temp, to)
+	return disk.Rename(temp, to)
 }
 
 // ByHand reports whether what was unpacked by hand is kept, and not what runs.

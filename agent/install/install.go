@@ -16,6 +16,7 @@ import (
 
 	"bakehouse/agent/install/listing"
 	"bakehouse/agent/install/ready"
+	"bakehouse/agent/install/walk"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -175,7 +176,31 @@ func (s *System) Install(ctx context.Context, p Package) (Revert, error) {
 	if err := host.Check(p.Files, p.Format); err != nil {
 		return nil, err
 	}
+	if err := s.Reaches(p.Files); err != nil {
+		return nil, err
+	}
 	return m.install(ctx, p, f)
+}
+
+// Reaches refuses files that lie in a folder to which somebody else than root may have led: whoever puts a package's
+// files there, or removes them, follows the links on the way.
+func (s *System) Reaches(files listing.List) error {
+	host, err := walk.At(s.Root)
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, f := range files {
+		dir := filepath.Dir(host.Path(f.Path))
+		if seen[dir] {
+			continue
+		}
+		seen[dir] = true
+		if _, err := host.Resolve(ready.Existing(dir)); errors.As(err, new(*walk.LedError)) {
+			return fmt.Errorf("%s: %w", f.Path, err)
+		}
+	}
+	return nil
 }
 
 // program is where packages have the updater.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"bakehouse/agent/install/ready"
+	"bakehouse/agent/install/walk"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
@@ -21,9 +22,9 @@ const replaced = ".before-bakehouse"
 // tree is VersionDir and the links that lead into it. Paths of files are slash-separated without a leading slash.
 type tree struct {
 	sys     *System
-	root    string // physical path of the system's root
-	base    string // physical path of VersionDir
-	current string // versions/NAME, or ""
+	host    walk.Host // with the physical path of the system's root
+	base    string    // physical path of VersionDir
+	current string    // versions/NAME, or ""
 	self    fs.FileInfo
 	byHand  bool // see unpackedByHand
 }
@@ -31,13 +32,10 @@ type tree struct {
 func (s *System) openTree() (*tree, error) {
 	t := &tree{sys: s}
 	var err error
-	if t.root, err = filepath.EvalSymlinks(s.root()); err == nil {
-		t.root, err = filepath.Abs(t.root)
-	}
-	if err != nil {
+	if t.host, err = walk.At(s.Root); err != nil {
 		return nil, err
 	}
-	if t.base, err = t.physical(s.path(schema.VersionDir)); err != nil {
+	if t.base, err = t.host.Resolve(t.host.Path(schema.VersionDir)); err != nil {
 		return nil, err
 	}
 	if t.current, err = currentOf(t.base); err != nil {
@@ -50,28 +48,13 @@ func (s *System) openTree() (*tree, error) {
 	return t, nil
 }
 
-// physical resolves the links on the way to an existing directory and refuses one that leaves the root.
-func (t *tree) physical(dir string) (string, error) {
-	p, err := filepath.EvalSymlinks(dir)
-	if err == nil {
-		p, err = filepath.Abs(p)
-	}
-	if err != nil {
-		return "", err
-	}
-	if p != t.root && t.root != "/" && !strings.HasPrefix(p, t.root+"/") {
-		return "", fmt.Errorf("%s points to %s, outside of the root %s", dir, p, t.root)
-	}
-	return p, nil
-}
-
 // place is where the link for a file goes and what it points to. Targets are relative, so that a root can be moved and
 // used as a chroot, and relative to the directory's physical path: /lib may be a link to usr/lib.
 func (t *tree) place(file string) (link, target string, err error) {
-	p := t.sys.path(file)
+	p := t.host.Path(file)
 	dir := filepath.Dir(p)
 	have := ready.Existing(dir)
-	phys, err := t.physical(have)
+	phys, err := t.host.Resolve(have)
 	if err != nil {
 		return "", "", err
 	}
@@ -96,14 +79,14 @@ const (
 )
 
 func (t *tree) occupied(link, target string) (occupant, error) {
-	fi, err := os.Lstat(link)
+	fi, err := t.host.Lstat(link)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return vacant, nil
 	case err != nil:
 		return foreign, err
 	case fi.Mode()&fs.ModeSymlink != 0:
-		if to, err := os.Readlink(link); err != nil || to == target {
+		if to, err := t.host.Readlink(link); err != nil || to == target {
 			return ours, err
 		}
 		if t.byHand {
@@ -162,19 +145,19 @@ func (t *tree) makeLinks(files []string) (func() error, error) {
 			return back, fmt.Errorf("%s exists already and was not created by bakehouse-agent", link)
 		case byHand: // adopt has put it into the version that current leads to
 			kept := filepath.Join(t.base, byHandName, filepath.FromSlash(f))
-			undo = append(undo, func() error { return duplicate(kept, link) })
+			undo = append(undo, func() error { return t.duplicate(kept, link) })
 		case self:
-			if err := os.Link(link, link+replaced); err != nil && !errors.Is(err, fs.ErrExist) {
+			if err := t.host.Link(link, link+replaced); err != nil && !errors.Is(err, fs.ErrExist) {
 				return back, err
 			}
-			undo = append(undo, func() error { return durable.Rename(link+replaced, link) })
+			undo = append(undo, func() error { return t.host.Disk().Rename(link+replaced, link) })
 		case vacant:
-			if err := durable.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+			if err := t.host.Disk().MkdirAll(filepath.Dir(link), 0o755); err != nil {
 				return back, err
 			}
-			undo = append(undo, func() error { return removeIf(link, target) })
+			undo = append(undo, func() error { return t.removeIf(link, target) })
 		}
-		if err := durable.Symlink(target, link); err != nil {
+		if err := t.host.Disk().Symlink(target, link); err != nil {
 			return back, err
 		}
 	}
@@ -195,7 +178,7 @@ func (t *tree) removeLinks(files []string) (func() error, error) {
 		} else if who != ours {
 			continue
 		}
-		if err := removeIf(link, target); err != nil {
+		if err := t.removeIf(link, target); err != nil {
 			return undo, err
 		}
 		gone = append(gone, f)
@@ -203,11 +186,11 @@ func (t *tree) removeLinks(files []string) (func() error, error) {
 	return undo, nil
 }
 
-func removeIf(link, target string) error {
-	if to, err := os.Readlink(link); err != nil || to != target {
+func (t *tree) removeIf(link, target string) error {
+	if to, err := t.host.Readlink(link); err != nil || to != target {
 		return nil
 	}
-	return durable.Remove(link)
+	return t.host.Remove(link)
 }
 
 // filesOf lists the files of an unpacked version, sorted; none for "".

@@ -348,7 +348,7 @@ func (m versions) locate() func(string) string {
 		if err != nil {
 			return ""
 		}
-		if to, err := os.Readlink(link); err != nil || to != target {
+		if to, err := t.host.Readlink(link); err != nil || to != target {
 			return ""
 		}
 		return filepath.Join(t.base, currentLink, filepath.FromSlash(file))
