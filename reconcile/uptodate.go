@@ -26,8 +26,8 @@ import (
 // timestamp and the snapshot that it names at the head, believes it.
 //
 // What it does without is looking at the other objects of a store that it is not about to build upon, of which a large
-// fleet has hundreds of thousands: hosts and servers verify what they read in any case, `store fsck` looks for damage, and
-// a pass with --full bakes what is missing. A record is believed for a day at most.
+// fleet has hundreds of thousands: hosts and servers verify what they read in any case, `store fsck` looks for damage,
+// and a pass with --full bakes what is missing. A record is believed for a day at most.
 
 // maxBelieved is how long a record is believed.
 const maxBelieved = 24 * time.Hour
