@@ -41,8 +41,9 @@ func TestScripts(t *testing.T) {
 			f.Add("web01")
 			e.Values[fleetKey{}] = f
 			e.Setenv("SERVER", f.URL)
-			for name, b := range map[string][]byte{"ca.pem": f.CA, "root.json": f.Anchor, "release.pem": []byte(f.Package.PEM()),
-				"password": []byte(testfleet.Password + "\n")} {
+			for name, b := range map[string][]byte{"ca.pem": f.CA, "root.json": f.Anchor,
+				"release.pem": []byte(f.Package.PEM()),
+				"password":    []byte(testfleet.Password + "\n")} {
 				if err := os.WriteFile(filepath.Join(e.WorkDir, name), b, 0o600); err != nil {
 					return err
 				}
@@ -74,8 +75,9 @@ func give(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	f := fleet(ts)
 	p := f.Pack(testfleet.Spec{Version: args[1], Config: true, Shared: map[string]string{"/usr/lib/acme/data": "data of " + args[1]},
-		Own:    map[string]string{"/usr/bin/agent": "#!/bin/sh\necho " + args[1] + "\nexit " + exit + "\n"},
-		Health: []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"}, Within: schema.Duration(within)}}})
+		Own: map[string]string{"/usr/bin/agent": "#!/bin/sh\necho " + args[1] + "\nexit " + exit + "\n"},
+		Health: []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"},
+			Within: schema.Duration(within)}}})
 	if slices.Contains(args[2:], "unsigned") {
 		p.Signers = []trusttest.Key{}
 	}
