@@ -40,6 +40,36 @@ func TestAProgramThatCannotBeRunIsRefusedWhereItIsWritten(t *testing.T) {
 	}
 }
 
+// Whoever may change what root acts by is root.
+func TestWhatRootActsByBelongsToRoot(t *testing.T) {
+	file := func(path, rest string) string {
+		return fmt.Sprintf("users: u: {}\nfiles: %q: {content: \"x\", %s}\n", path, rest)
+	}
+	program := file("/usr/bin/x", `mode: 0o755, owner: "u"`)
+	for name, c := range map[string]struct{ lines, want string }{
+		"a job of cron": {file("/etc/cron.d/x", `owner: "u"`),
+			"plugins/p/plugin.cue:4:8: plugin p: user u may change /etc/cron.d/x, by which root acts: cron reads it"},
+		"a rule of sudo that a group may write to": {file("/etc/sudoers.d/x", `mode: 0o660, group: "u"`),
+			"group u may change /etc/sudoers.d/x"},
+		"a drop-in that everybody may write to": {file("/etc/systemd/system/x.service.d/y.conf", `mode: 0o666`),
+			"everybody may change"},
+		"a directory of udev's": {"users: u: {}\n" + `files: "/etc/udev/rules.d/x": {directory: true, owner: "u"}`,
+			"user u may change /etc/udev/rules.d/x"},
+		"a group that may only read": {file("/etc/sudoers.d/x", `mode: 0o640, group: "u"`), ""},
+		"a file of the agent's":      {file("/etc/x/x.conf", `mode: 0o600, owner: "u"`), ""},
+		"a program that root runs": {program + `services: s: exec: "/usr/bin/x"`,
+			"service s runs /usr/bin/x as root, and user u may change that"},
+		"a program that root runs at intervals": {program + `intervals: i: {exec: "/usr/bin/x", every: "1h"}`,
+			"interval i runs /usr/bin/x as root, and user u may change that"},
+		"a program that its owner runs": {program + `services: s: {exec: "/usr/bin/x", user: "u"}`, ""},
+	} {
+		_, err := pluginOutput(t, c.lines)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
 func TestAnAddressThatIsNoneIsRefusedWhereItIsWritten(t *testing.T) {
 	for _, c := range [][2]string{
 		{`zabbix_agent2: [{value: {package: "p", server: ["a", "10.1.0.300"]}}]`,

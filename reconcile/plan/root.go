@@ -17,50 +17,6 @@ var harmless = []string{
 	"/usr/share/man/", "/usr/local/share/man/",
 }
 
-// steering are the places of which it can be said who reads them. It only words the reason: of a place that is missing
-// here it is told in general.
-var steering = map[string]string{
-	"/etc/bakehouse/":          "steers the updater, which runs as root",
-	"/etc/cron":                "cron reads it",
-	"/var/spool/cron/":         "cron reads it",
-	"/etc/sudo":                "sudo reads it",
-	"/etc/doas.conf":           "doas reads it",
-	"/etc/systemd/":            "systemd reads it",
-	"/usr/lib/systemd/":        "systemd reads it",
-	"/usr/local/lib/systemd/":  "systemd reads it",
-	"/etc/tmpfiles.d/":         "systemd reads it",
-	"/etc/sysusers.d/":         "systemd reads it",
-	"/usr/lib/tmpfiles.d/":     "systemd reads it",
-	"/usr/lib/sysusers.d/":     "systemd reads it",
-	"/etc/udev/":               "udev reads it",
-	"/usr/lib/udev/":           "udev reads it",
-	"/etc/init":                "init reads it",
-	"/etc/rc":                  "init reads it",
-	"/etc/ld.so":               "the dynamic linker reads it",
-	"/etc/pam":                 "PAM reads it",
-	"/etc/security/":           "PAM reads it",
-	"/etc/ssh/":                "sshd reads it",
-	"/root/":                   "it is root's own",
-	"/etc/profile":             "root's shells read it",
-	"/etc/bash":                "root's shells read it",
-	"/etc/apt/":                "the package manager reads it",
-	"/etc/dpkg/":               "the package manager reads it",
-	"/etc/yum":                 "the package manager reads it",
-	"/etc/modprobe.d/":         "the kernel's module loader reads it",
-	"/etc/modules-load.d/":     "the kernel's module loader reads it",
-	"/etc/sysctl":              "it sets the kernel",
-	"/etc/logrotate.d/":        "logrotate runs its scripts as root",
-	"/etc/environment":         "every login reads it",
-	"/etc/check_mk/":           "the Checkmk agent reads it",
-	"/etc/xinetd.d/":           "xinetd reads it",
-	"/etc/NetworkManager/":     "it runs scripts as root",
-	"/etc/network/":            "it runs scripts as root",
-	"/etc/polkit-1/":           "it grants root's powers",
-	"/usr/share/polkit-1/":     "it grants root's powers",
-	"/etc/dbus-1/system.d/":    "it grants root's powers",
-	"/usr/share/dbus-1/system": "it starts services as root",
-}
-
 // Unproved is the reason of a file of which nothing shows that root does not act by it.
 const Unproved = "a program that runs as root may read it"
 
@@ -84,7 +40,7 @@ func rootFile(f *fleet.File, outputs []*fleet.Output) string {
 	if why := startedWith(f.Path, outputs); why != "" {
 		return why
 	}
-	why := steers(f.Path)
+	why, _ := fleet.Steers(f.Path)
 	if why == "" && slices.ContainsFunc(harmless, func(place string) bool {
 		return f.Path == place || strings.HasSuffix(place, "/") && strings.HasPrefix(f.Path, place)
 	}) {
@@ -132,23 +88,13 @@ func weight(root string) int {
 
 func (it *Item) weight() int { return weight(it.Root) }
 
-// steers says who goes by what lies at a path.
-func steers(name string) string {
-	longest, why := "", ""
-	for prefix, reads := range steering {
-		if strings.HasPrefix(name, prefix) && len(prefix) > len(longest) {
-			longest, why = prefix, reads
-		}
-	}
-	return why
-}
-
 // rootDirectory says what a directory does: nothing, unless others than root can put files where root reads them.
 func rootDirectory(f *fleet.File) string {
 	if f.Owner == "" && f.Mode&0o022 == 0 {
 		return ""
 	}
-	return "others than root can put files there: " + cmp.Or(steers(f.Path+"/"), Unproved)
+	why, _ := fleet.Steers(f.Path + "/")
+	return "others than root can put files there: " + cmp.Or(why, Unproved)
 }
 
 // Effective is what of a recipe's content acts as root, in the order of a report and without secrets; a nil recipe has

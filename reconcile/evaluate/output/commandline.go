@@ -110,7 +110,8 @@ type runs struct {
 	n          *result.Node
 }
 
-// executable refuses programs that the plugin brings and that cannot be run for want of a mode.
+// executable refuses programs that the plugin brings and that cannot be run for want of a mode, or that root runs and
+// others may change.
 func (d *decoder) executable(out *fleet.Output) {
 	for _, r := range d.runs {
 		i := slices.IndexFunc(out.Files, func(f fleet.File) bool { return f.Path == path.Clean(r.path) })
@@ -118,6 +119,11 @@ func (d *decoder) executable(out *fleet.Output) {
 			continue
 		}
 		f := &out.Files[i]
+		if who := f.Others(); who != "" && (r.user == "" || r.user == "root") {
+			d.refuse(r.n, "%s runs %s as root, and %s may change that", r.what, f.Path, who)
+			d.ps[len(d.ps)-1].Hint = "leave out the file's owner and group, and let only root write to it (mode: 0o755)"
+			continue
+		}
 		needs := 0o001
 		switch {
 		case r.user == "" || r.user == "root":

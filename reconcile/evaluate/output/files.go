@@ -26,6 +26,7 @@ func (d *decoder) file(name string, n *result.Node) fleet.File {
 		f.Mode = fs.FileMode(bits)
 	}
 	f.Owner, f.Group = d.owner(n.Get("owner"), name), d.owner(n.Get("group"), name)
+	d.rootsOwn(&f, n)
 	content, source, program, link := n.Get("content"), n.Get("source"), n.Get("program"), n.Get("link")
 	tree, kinds := n.Get("tree"), 0
 	for _, part := range []*result.Node{content, source, program, link, tree, n.Get("directory")} {
@@ -54,6 +55,19 @@ func (d *decoder) file(name string, n *result.Node) fleet.File {
 		f.Capabilities = d.capabilities(name, list, tree != nil)
 	}
 	return f
+}
+
+// rootsOwn refuses what others than root may change where something that acts as root goes by it.
+func (d *decoder) rootsOwn(f *fleet.File, n *result.Node) {
+	place := f.Path
+	if n.Get("directory") != nil || n.Get("tree") != nil {
+		place += "/"
+	}
+	why, root := fleet.Steers(place)
+	if who := f.Others(); root && who != "" {
+		d.refuse(n, "%s may change %s, by which root acts: %s", who, f.Path, why)
+		d.ps[len(d.ps)-1].Hint = "leave out its owner and group, and let only root write to it (mode: 0o644 or 0o755)"
+	}
 }
 
 // directory is f as a directory.
