@@ -26,7 +26,6 @@ type packed struct {
 	gzip []byte
 }
 
-
 // manifest returns a manifest, checked by its digest.
 func (s *Server) manifest(d schema.Digest) (*packed, error) {
 	return s.manifests.Get(d, func() (*packed, int64, error) {
