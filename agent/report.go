@@ -16,12 +16,6 @@ import (
 // was restored from a backup has older ones.
 const repeatDetails = 24 * time.Hour
 
-// Of what differs, so many bytes are reported; so many services that are stopped.
-const (
-	maxDrift   = 1000
-	maxStopped = 32
-)
-
 // report is what the host says of itself to server, and what it will have told once that is delivered.
 func (a *Agent) report(h *state.Host, server string) (schema.Report, *state.Reported) {
 	now := a.opts.Now().UTC().Truncate(time.Second)
@@ -69,12 +63,12 @@ func (a *Agent) details(h *state.Host) *schema.Details {
 	if p := h.Paused; p != nil && !p.Ended(a.opts.Now()) {
 		d.Paused = p
 	}
-	d.Stopped = h.Stopped[:min(len(h.Stopped), maxStopped)]
+	d.Stopped = h.Stopped[:min(len(h.Stopped), schema.MaxStopped)]
 	switch {
 	case h.Drift != nil:
-		d.Drift = plain.Line(h.Drift.String(), maxDrift)
+		d.Drift = plain.Line(h.Drift.String(), schema.MaxDrift)
 	case h.Repaired != nil:
-		d.Drift, d.Repaired = plain.Line(h.Repaired.What, maxDrift), h.Repaired.At
+		d.Drift, d.Repaired = plain.Line(h.Repaired.What, schema.MaxDrift), h.Repaired.At
 	}
 	return d
 }

@@ -218,6 +218,8 @@ const (
 	MaxLogTail = 4 << 10 // bytes
 	MaxKeys    = 16
 	MaxIgnored = 16
+	MaxDrift   = 1000 // bytes
+	MaxStopped = 32
 )
 
 // Bounds of answers.

@@ -121,6 +121,11 @@ func tidyDetails(d schema.Details) *schema.Details {
 		lines[i] = clean(lines[i], schema.MaxLogTail)
 	}
 	d.LogTail = tail(strings.Join(lines, "\n"), schema.MaxLogTail)
+	d.Drift = clean(d.Drift, schema.MaxDrift)
+	d.Stopped = slices.Clone(d.Stopped[:min(len(d.Stopped), schema.MaxStopped)])
+	for i, unit := range d.Stopped {
+		d.Stopped[i] = clean(unit, 300)
+	}
 	if p := d.Paused; p != nil {
 		d.Paused = &schema.Pause{Since: p.Since, Until: p.Until, Reason: clean(p.Reason, 300)}
 	}

@@ -162,6 +162,8 @@ func TestDetailsOfAReportAreBoundedKeptAndGivenBack(t *testing.T) {
 			Expires: f.Now.UTC().Truncate(time.Second)}},
 		Ignored: []schema.IgnoredSignature{{Key: "key ci", Reason: "it does not verify"}},
 		Paused:  &schema.Pause{Since: f.Now.UTC().Truncate(time.Second), Reason: "migration"},
+		Drift:   "/usr/bin/a is missing", Repaired: f.Now.UTC().Truncate(time.Second),
+		Stopped: []string{"a.service stopped"},
 		LogTail: "one line\nanother", Log: &schema.TreeHead{Size: 42, Root: packs["web01"].digest}}
 	report := usual(packs["web01"])
 	report.Details = &d
@@ -173,12 +175,13 @@ func TestDetailsOfAReportAreBoundedKeptAndGivenBack(t *testing.T) {
 	}
 
 	hostile := "a\x1b[2J\r\nb\u202e\x00" + strings.Repeat("é", 600)
-	h := schema.Details{Interval: -1, Paused: &schema.Pause{Reason: hostile},
+	h := schema.Details{Interval: -1, Paused: &schema.Pause{Reason: hostile}, Drift: strings.Repeat(hostile, 3),
 		LogTail: hostile + strings.Repeat("é", 3000) + "\nlast",
 		Log:     &schema.TreeHead{Size: -1}}
 	for range 200 {
 		h.Keys = append(h.Keys, schema.KeyState{Name: hostile, State: hostile})
 		h.Ignored = append(h.Ignored, schema.IgnoredSignature{Key: hostile, Reason: hostile})
+		h.Stopped = append(h.Stopped, "\x1b[2J.service stopped")
 	}
 	report.Details = &h
 	body, err := json.Marshal(
@@ -191,6 +194,7 @@ func TestDetailsOfAReportAreBoundedKeptAndGivenBack(t *testing.T) {
 	w.poll(c, schema.PollRequest{MetadataVersions: held(1, 0), Report: report})
 	got := reported()
 	if got == nil || got.Interval != 0 || len(got.Paused.Reason) > 300 || got.Log.Size != 0 ||
+		len(got.Drift) > schema.MaxDrift || len(got.Stopped) != schema.MaxStopped ||
 		len(got.Keys) != schema.MaxKeys || len(got.Ignored) != schema.MaxIgnored ||
 		len(got.LogTail) > schema.MaxLogTail || !strings.HasSuffix(got.LogTail, "é\nlast") {
 		t.Fatalf("kept %+v", got)
