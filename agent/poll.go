@@ -101,9 +101,11 @@ func (s *search) try(ctx context.Context, ways []state.Way) bool {
 		} else {
 			s.dead = append(s.dead, bare)
 		}
-		// What a server of the fleet answers tells more than that another one does not.
-		if s.err == nil || errors.Is(s.err, wire.ErrUnreachable) && !errors.Is(err, wire.ErrUnreachable) {
-			s.err = err
+		switch unreachable := errors.Is(err, wire.ErrUnreachable); {
+		case s.err == nil, errors.Is(s.err, wire.ErrUnreachable) && !unreachable:
+			s.err = err // what a server of the fleet answers tells more than that another one does not
+		case unreachable && errors.Is(s.err, wire.ErrUnreachable):
+			s.err = fmt.Errorf("%w; %w", s.err, err)
 		}
 		s.say("%v", err)
 	}

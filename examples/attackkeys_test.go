@@ -201,7 +201,7 @@ func traversalArchive(b *besieged) {
 		m.Size, m.SHA256 = int64(archive.Len()), schema.DigestOf(archive.Bytes())
 		m.Parts = []schema.Part{{Data: archive.Bytes()}}
 	})
-	want := outcome{schema.StateRefused, "install-failed", true, []string{"points outside of the tree"}}
+	want := outcome{schema.StateRefused, "unverified", true, []string{"points outside of the tree"}}
 	b.meets(want, want)
 	b.outdoes(3)
 }

@@ -135,9 +135,9 @@ func malformed(b *besieged) {
 			case p.what == "poll" && name == "null entries": // says nothing, as a 204 does
 				want = unmoved()
 			case p.what == "poll" && name == "null":
-				want = outcome{schema.StateFailed, "error", false, []string{"the answer is in version 0"}}
+				want = outcome{schema.StateFailed, "unreachable", false, []string{"which is not an answer"}}
 			case p.what == "poll":
-				want = outcome{schema.StateFailed, "error", false, []string{"the answer of "}}
+				want = outcome{schema.StateFailed, "unreachable", false, []string{"an answer of a Bakehouse server"}}
 			}
 			b.ends(want)
 			if b.t.Failed() {

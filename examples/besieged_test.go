@@ -195,7 +195,11 @@ func (b *besieged) forgets() {
 	b.t.Helper()
 	must(b.t, os.RemoveAll(b.root))
 	b.copyTo(filepath.Dir(b.root), filepath.Join(b.dir, "web01"))
-	b.edit(func(state map[string]any) { state["registration"].(map[string]any)["server"] = b.relayed })
+	b.edit(func(state map[string]any) {
+		for _, way := range []string{"registration", "worked"} {
+			state[way].(map[string]any)["server"] = b.relayed
+		}
+	})
 	b.start()
 }
 
@@ -498,7 +502,7 @@ func (b *besieged) running() map[string]string {
 		name, _ := filepath.Rel(b.root, path)
 		switch {
 		case err != nil:
-		case strings.HasPrefix("/"+name, schema.StateDir):
+		case strings.HasPrefix("/"+name, schema.StateDir), "/"+name == "/run/bakehouse": // the summary of status
 			if d.IsDir() {
 				return fs.SkipDir
 			}

@@ -117,7 +117,7 @@ func Begin(s State, o Options) (Cycle, Action) {
 
 // Step says what is done after ev, which happened at the time now.
 func (c Cycle) Step(ev Event, now time.Time) (Cycle, Action) {
-	c, next := c.step(ev, now.UTC().Truncate(time.Second))
+	next := c.step(ev, now.UTC().Truncate(time.Second))
 	return c.bounded(), next
 }
 
@@ -127,7 +127,7 @@ func (c Cycle) bounded() Cycle {
 	return c
 }
 
-func (c Cycle) step(ev Event, now time.Time) (Cycle, Action) {
+func (c *Cycle) step(ev Event, now time.Time) Action {
 	switch ev := ev.(type) {
 	case Observed:
 		return c.observed(ev, now)
@@ -144,10 +144,10 @@ func (c Cycle) step(ev Event, now time.Time) (Cycle, Action) {
 	case Restored:
 		return c.restored(ev, now)
 	}
-	return c, End
+	return End
 }
 
-func (c Cycle) observed(ev Observed, now time.Time) (Cycle, Action) {
+func (c *Cycle) observed(ev Observed, now time.Time) Action {
 	c.Drift = ev.Drift
 	if c.Paused != nil && c.Paused.Ended(now) {
 		c.Paused = nil
@@ -156,10 +156,10 @@ func (c Cycle) observed(ev Observed, now time.Time) (Cycle, Action) {
 		c.repairing = ev.Crippled.Error()
 		return c.back(c.repairing+"; installing the package again", Ask)
 	}
-	return c, Ask
+	return Ask
 }
 
-func (c Cycle) decided(ev Decided, now time.Time) (Cycle, Action) {
+func (c *Cycle) decided(ev Decided, now time.Time) Action {
 	c.asked, c.behind, c.Err, c.failed = true, ev.Behind, nil, "" // it was not too crippled to ask
 	v := ev.Verdict
 	c.Outcome = Outcome{State: schema.StateHeld, Code: v.Code, Why: v.Why}
@@ -188,7 +188,7 @@ func (c Cycle) decided(ev Decided, now time.Time) (Cycle, Action) {
 	if repairs {
 		return c.repair()
 	}
-	return c, End
+	return End
 }
 
 // pause is the outcome of an update that has something to do, and does not for the host's pause.
@@ -207,9 +207,9 @@ func (c *Cycle) rename(to schema.Candidate) {
 }
 
 // repair puts the installed package on again where what is there differs from it.
-func (c Cycle) repair() (Cycle, Action) {
+func (c *Cycle) repair() Action {
 	if c.Installed == nil || c.Drift == nil && !c.options.Force {
-		return c, End
+		return End
 	}
 	why := "asked to install the package again"
 	if c.Paused != nil {
@@ -219,7 +219,7 @@ func (c Cycle) repair() (Cycle, Action) {
 		if c.Outcome.State != schema.StateFailed {
 			c.pause(why)
 		}
-		return c, End
+		return End
 	}
 	if c.Drift != nil {
 		why = c.Drift.String()
@@ -227,7 +227,7 @@ func (c Cycle) repair() (Cycle, Action) {
 			if c.Outcome.State == schema.StateCurrent {
 				c.Outcome = Outcome{State: schema.StateHeld, Code: CodeDrift, Why: why + "; left alone by rule"}
 			}
-			return c, End
+			return End
 		}
 	}
 	c.repairing = why
@@ -246,7 +246,7 @@ func (c *Cycle) waits(p schema.Digest, now time.Time) bool {
 }
 
 // begin takes up a package, unless it was begun too often or it is too early.
-func (c Cycle) begin(p schema.Candidate, now time.Time) (Cycle, Action) {
+func (c *Cycle) begin(p schema.Candidate, now time.Time) Action {
 	c.Candidate = p
 	if c.attempts() >= MaxAttempts {
 		err := fmt.Errorf("installing release %d failed %d times without completing", p.Release, c.attempts())
@@ -257,7 +257,7 @@ func (c Cycle) begin(p schema.Candidate, now time.Time) (Cycle, Action) {
 	if c.waits(p.SHA256, now) {
 		return c.rest()
 	}
-	return c, Prepare
+	return Prepare
 }
 
 // attempts is how often the candidate was begun without an end.
@@ -269,11 +269,11 @@ func (c *Cycle) attempts() int {
 }
 
 // rest ends the update, but not with an installation half done.
-func (c Cycle) rest() (Cycle, Action) {
+func (c *Cycle) rest() Action {
 	if c.Pending != nil {
 		return c.back("rolling back an interrupted installation", End)
 	}
-	return c, End
+	return End
 }
 
 // Hindered is the end of an update whose state could not be written down before action, which is therefore not done.
@@ -285,27 +285,27 @@ func (c Cycle) Hindered(action Action, err error) Cycle {
 	return c.bounded()
 }
 
-func (c Cycle) stopped(ev Stopped) (Cycle, Action) {
+func (c *Cycle) stopped(ev Stopped) Action {
 	c.fail(ev.Code, ev.Err)
 	return c.rest()
 }
 
-func (c Cycle) prepared(ev Prepared, now time.Time) (Cycle, Action) {
+func (c *Cycle) prepared(ev Prepared, now time.Time) Action {
 	if ev.Present && c.Pending == nil {
 		c.Next = ev.Next
 		return c.accepted(now)
 	}
 	c.Next, c.begun = ev.Next, c.Pending
 	c.Pending = &Pending{Installed: ev.Next, Attempts: c.attempts() + 1}
-	return c, Install
+	return Install
 }
 
-func (c Cycle) installed(ev InstallEnded, now time.Time) (Cycle, Action) {
+func (c *Cycle) installed(ev InstallEnded, now time.Time) Action {
 	// What ran before this attempt is not what was accepted, if an earlier one may have switched to it.
 	c.revertible = ev.Revertible && c.begun == nil
 	switch {
 	case ev.Err == nil:
-		return c, Judge
+		return Judge
 	case ev.OfRelease:
 		c.giveUp(CodeInstall, ev.Err)
 	default:
@@ -321,7 +321,7 @@ func (c Cycle) installed(ev InstallEnded, now time.Time) (Cycle, Action) {
 	if ev.OfRelease {
 		return c.rest()
 	}
-	return c, End
+	return End
 }
 
 // wait has the host try a package again after pauses that grow from an interval to a day.
@@ -335,7 +335,7 @@ func (c *Cycle) wait(p schema.Digest, err error, now time.Time) {
 	c.Waiting = w
 }
 
-func (c Cycle) judged(ev Judged, now time.Time) (Cycle, Action) {
+func (c *Cycle) judged(ev Judged, now time.Time) Action {
 	if ev.Err != nil {
 		c.giveUp(CodeUnhealthy, ev.Err)
 		return c.undo()
@@ -343,10 +343,10 @@ func (c Cycle) judged(ev Judged, now time.Time) (Cycle, Action) {
 	return c.accepted(now)
 }
 
-func (c Cycle) accepted(now time.Time) (Cycle, Action) {
+func (c *Cycle) accepted(now time.Time) Action {
 	c.accept(c.Next, now)
 	c.Outcome = Outcome{State: schema.StateCurrent, Code: CodeInstalled, Why: "up to date"}
-	return c, Accept
+	return Accept
 }
 
 // giveUp is that a release failed here. It is in the state before anything is taken back: after a crash it must not be
@@ -370,24 +370,24 @@ func (c *Cycle) fail(code string, err error) {
 }
 
 // undo takes the installation back: by its own way, if it has one.
-func (c Cycle) undo() (Cycle, Action) {
+func (c *Cycle) undo() Action {
 	c.then = End
 	if c.revertible {
-		return c, Revert
+		return Revert
 	}
 	return c.back("installing the previous package again", End)
 }
 
 // back puts on once more what was accepted. That is an installation as well, and may be cut short.
-func (c Cycle) back(why string, then Action) (Cycle, Action) {
+func (c *Cycle) back(why string, then Action) Action {
 	c.Why, c.then, c.revertible = why, then, false
 	if c.Pending == nil && c.Installed != nil {
 		c.Pending = &Pending{Installed: *c.Installed}
 	}
-	return c, Return
+	return Return
 }
 
-func (c Cycle) restored(ev Restored, now time.Time) (Cycle, Action) {
+func (c *Cycle) restored(ev Restored, now time.Time) Action {
 	switch {
 	case ev.Err == nil:
 		c.Pending, c.Drift = nil, nil
@@ -401,7 +401,7 @@ func (c Cycle) restored(ev Restored, now time.Time) (Cycle, Action) {
 		c.repairing = "" // what is pending is tried again by each update
 		c.fail(cmp.Or(c.failed, CodeHost), ev.Err)
 	}
-	return c, c.then
+	return c.then
 }
 
 // Conclude completes the outcome and writes it into the state. Policy is what is verified; nil: none is. Target and got

@@ -65,7 +65,7 @@ func rpmScripts(l *layout) []rpmScript {
 		look = hiddenUnits + "hidden ''" + names + "\n"
 	}
 	add(rpmScript{tag: rpmheader.TagPrein, prog: rpmheader.TagPreinProg, sense: depPre},
-		begins, look+l.accounts.shell(), begin, "")
+		begins, look+l.accounts.shell(false), begin, "")
 	add(rpmScript{tag: rpmheader.TagPostin, prog: rpmheader.TagPostinProg, sense: depPost},
 		rpmActions[postinst], "", l.parts(postinst), "")
 	add(rpmScript{tag: rpmheader.TagPreun, prog: rpmheader.TagPreunProg, sense: depPreun},

@@ -132,7 +132,7 @@ fi
 // on the units, so that all packages whose plugins bring no scripts and users share them. The part for units never fails.
 func maintainerScripts(l *layout) []*file {
 	early, late := l.parts(pretrans), l.parts(posttrans)
-	users, begin := l.accounts.shell(), l.parts(preinst)
+	users, begin := l.accounts.shell(false), l.parts(preinst)
 	ready, before, after := l.parts(postinst), l.parts(prerm), l.parts(postrm)
 	actions := map[string]string{}
 	for step, text := range map[string]string{preinst: early + begin + ready + late, postinst: ready + late, prerm: before, postrm: after} {
@@ -181,7 +181,7 @@ func updaterScripts(l *layout, versioned bool) *file {
 			fmt.Fprintf(&b, "%s)\n%s;;\n", name, text)
 		}
 	}
-	step("users", l.accounts.shell())
+	step("users", l.accounts.shell(true))
 	made, left := "", ""
 	if versioned {
 		made, left = l.tgzDirectories(), l.leaveDirectories()

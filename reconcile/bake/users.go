@@ -76,8 +76,9 @@ func (a *accounts) sysusers() string {
 }
 
 // shell is shell text that makes the users and groups, before any file of theirs is unpacked; empty if there are none. It
-// fails if it cannot. The fields were checked (schema/fleet): nothing in them means anything to a shell.
-func (a *accounts) shell() string {
+// fails if it cannot. The fields were checked (schema/fleet): nothing in them means anything to a shell. Busybox' programs
+// are tried where no distribution's package manager is, which would have brought others.
+func (a *accounts) shell(busybox bool) string {
 	if a.none() {
 		return ""
 	}
@@ -87,5 +88,13 @@ func (a *accounts) shell() string {
 			fmt.Fprintf(&b, "\tuser %s %s %s '%s'\n", u.Name, cmp.Or(u.Home, "/"), shell, u.Description)
 		},
 		func(u, g string) { fmt.Fprintf(&b, "\tmember %s %s\n", u, g) })
-	return strings.NewReplacer("@SYSUSERS@\n", a.sysusers(), "@COMMANDS@\n", b.String()).Replace(usersShell)
+	var text strings.Builder
+	for line := range strings.Lines(usersShell) {
+		if all, marked := strings.CutSuffix(line, " #busybox\n"); !marked {
+			text.WriteString(line)
+		} else if busybox {
+			text.WriteString(all + "\n")
+		}
+	}
+	return strings.NewReplacer("@SYSUSERS@\n", a.sysusers(), "@COMMANDS@\n", b.String()).Replace(text.String())
 }

@@ -13,7 +13,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -23,8 +22,8 @@ import (
 // Output is what a program prints on stdout.
 type Output func(ctx context.Context, program string, args ...string) ([]byte, error)
 
-// Read lists the files and links of a package, in order of their paths; nothing for a format that it cannot read. Rpm's
-// header has the list, and rpm is asked for it.
+// Read lists the files and links of a package, in its own order; nothing for a format that it cannot read. Rpm's header
+// has the list, and rpm is asked for it.
 func Read(ctx context.Context, file string, format schema.Format, output Output) (List, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -44,7 +43,6 @@ func Read(ctx context.Context, file string, format schema.Format, output Output)
 	case schema.Rpm:
 		l, err = rpmEntries(ctx, file, output)
 	}
-	slices.SortFunc(l, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	return l, err
 }
 

@@ -8,12 +8,14 @@ END
 		exit 0
 	fi
 	known() { grep -q "^$2:" "$root/etc/$1" 2>/dev/null || { [ -z "$root" ] && getent "$1" "$2" >/dev/null 2>&1; }; }
-	# shadow's programs, or those of busybox, which know of no other root.
+	# shadow's programs, or where there is no package manager of a distribution, those of busybox, which know of no other
+	# root.
 	able() { command -v "$1" >/dev/null 2>&1; }
 	small() {
-		if [ -z "$root" ] && able adduser && able addgroup; then return; fi
-		echo "error: $1 is not there, and nothing to make it with: neither systemd-sysusers nor useradd and groupadd" \
-			"nor adduser and addgroup" >&2
+		if [ -z "$root" ] && able adduser && able addgroup; then return; fi #busybox
+		programs="systemd-sysusers nor useradd and groupadd"
+		programs="$programs nor adduser and addgroup" #busybox
+		echo "error: $1 is not there, and nothing to make it with: neither $programs" >&2
 		exit 75
 	}
 	new_group() {
@@ -21,7 +23,7 @@ END
 			groupadd ${root:+--prefix "$root"} --system "$1"
 		else
 			small "the group $1"
-			addgroup -S "$1"
+			addgroup -S "$1" #busybox
 		fi
 	}
 	group() { known group "$1" || new_group "$1"; }
@@ -31,7 +33,7 @@ END
 				--comment "$4" "$1"
 		else
 			small "the user $1"
-			adduser -S -D -H -G "$1" -h "$2" -s "$3" -g "$4" "$1"
+			adduser -S -D -H -G "$1" -h "$2" -s "$3" -g "$4" "$1" #busybox
 		fi
 	}
 	user() {
@@ -42,10 +44,11 @@ END
 		group "$2"
 		if able usermod; then
 			usermod ${root:+--prefix "$root"} --append --groups "$2" "$1"
-		elif ! grep -qE "^$2:[^:]*:[^:]*:(.*,)?$1(,|\$)" "$root/etc/group"; then
-			small "the user $1 in the group $2"
-			addgroup "$1" "$2"
+			return
 		fi
+		if grep -qE "^$2:[^:]*:[^:]*:(.*,)?$1(,|\$)" "$root/etc/group"; then return; fi #busybox
+		small "the user $1 in the group $2"
+		addgroup "$1" "$2" #busybox
 	}
 @COMMANDS@
 ) </dev/null
