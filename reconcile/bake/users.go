@@ -76,8 +76,8 @@ func (a *accounts) sysusers() string {
 }
 
 // shell is shell text that makes the users and groups, before any file of theirs is unpacked; empty if there are none. It
-// fails if it cannot. The fields were checked (schema/fleet): nothing in them means anything to a shell. Busybox' programs
-// are tried where no distribution's package manager is, which would have brought others.
+// fails if it cannot. The fields were checked (schema/fleet): nothing in them means anything to a shell. Busybox'
+// programs are tried where no distribution's package manager is, which would have brought others.
 func (a *accounts) shell(busybox bool) string {
 	if a.none() {
 		return ""
