@@ -7,12 +7,14 @@ import (
 
 	"bakehouse/agent/cycle"
 	"bakehouse/agent/internal/testfleet"
+	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 	"bakehouse/schema/needs"
 )
 
-func TestAPackageThatWasInstalledManuallyIsNeitherFetchedNorInstalledAgain(t *testing.T) {
-	t.Parallel()
+// putManually makes a registered host on which somebody has installed its deb with dpkg.
+func putManually(t *testing.T) (*testfleet.Fleet, *host, testfleet.Spec, *trusttest.Package) {
+	t.Helper()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	if err := h.system().CanInstall(schema.Deb); err != nil {
@@ -23,6 +25,12 @@ func TestAPackageThatWasInstalledManuallyIsNeitherFetchedNorInstalledAgain(t *te
 	one := f.Pack(s)
 	f.Give("web01", one)
 	h.put(one)
+	return f, h, s, one
+}
+
+func TestAPackageThatWasInstalledManuallyIsNeitherFetchedNorInstalledAgain(t *testing.T) {
+	t.Parallel()
+	f, h, s, one := putManually(t)
 	if _, err := h.Adopt(file(t, one.Bytes)); err != nil {
 		t.Fatal(err)
 	}
@@ -106,16 +114,7 @@ func TestAnAdoptedFileIsBelievedForSignedDigestsOnly(t *testing.T) {
 // Another file of the same version is not what is installed: dpkg puts the package on.
 func TestAPackageOfTheSameVersionWithOtherFilesIsInstalled(t *testing.T) {
 	t.Parallel()
-	f := testfleet.New(t)
-	h := registered(t, f, "web01")
-	if err := h.system().CanInstall(schema.Deb); err != nil {
-		needs.Missing(t, "%v", err)
-	}
-	s := spec("1")
-	s.Format = schema.Deb
-	one := f.Pack(s)
-	f.Give("web01", one)
-	h.put(one)
+	_, h, _, _ := putManually(t)
 	if err := os.WriteFile(h.files.Path("/usr/bin/agent"), []byte("bent"), 0o755); err != nil {
 		t.Fatal(err)
 	}

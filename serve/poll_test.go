@@ -16,9 +16,10 @@ import (
 // usual is what a host in order reports.
 func usual(p pack) schema.Report {
 	now := time.Now().UTC().Truncate(time.Second)
-	return schema.Report{Agent: "1.12.0", Platform: schema.Platform{OS: "linux", Arch: "amd64"}, State: schema.StateCurrent, Code: schema.CodeCurrent,
-		Target: p.digest, Downloaded: p.digest, Installed: p.digest, Recipe: "0123456789abcdef", Release: 1234, Fetched: 123456, LastCheck: now,
-		LastUpdate: now, Machine: "0123456789abcdef"}
+	return schema.Report{Agent: "1.12.0", Platform: schema.Platform{OS: "linux", Arch: "amd64"},
+		State: schema.StateCurrent, Code: schema.CodeCurrent,
+		Target: p.digest, Downloaded: p.digest, Installed: p.digest, Recipe: "0123456789abcdef", Release: 1234, Fetched: 123456, LastCheck: now, LastUpdate: now,
+		Machine: "0123456789abcdef"}
 }
 
 func TestAnIdlePollCostsAtMost600BytesBothWays(t *testing.T) {

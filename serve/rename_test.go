@@ -19,6 +19,13 @@ func (f *fleet) rename(host, name string, was ...string) {
 	f.publish()
 }
 
+// rename has the fleet rename a host, and the server follow.
+func (w *site) rename(f *fleet, host, name string, was ...string) {
+	w.t.Helper()
+	f.rename(host, name, was...)
+	check(w.t, w.server.releases.follow(w.t.Context()))
+}
+
 // asks polls with nothing in hand and reports how that is answered, and by which name.
 func (w *site) asks(c caller) (status int, name string) {
 	w.t.Helper()
@@ -48,7 +55,7 @@ func TestARenamedHostIsKnownByItsSecretUnderBothNames(t *testing.T) {
 	w := start(t, f)
 	c := w.register("web01")
 	w.follow(f, c)
-	f.rename("web01", "new01", "web01")
+	w.rename(f, "web01", "new01", "web01")
 	now := caller{"new01", c.secret}
 	w.wantAsks(c, http.StatusOK, "new01")
 	w.wantRegistered("web01") // it does not go under its new name yet
@@ -76,7 +83,7 @@ func TestAnIdlePollUnderAFormerNameIsAnsweredWithTheNewOne(t *testing.T) {
 	f, _ := standardFleet(t)
 	w := start(t, f)
 	c := w.register("web01")
-	f.rename("web01", "new01", "web01")
+	w.rename(f, "web01", "new01", "web01")
 	w.wantAsks(c, http.StatusOK, "new01")
 	a, r := w.poll(c, schema.PollRequest{MetadataVersions: held(2, 1), Held: true})
 	if r.status != http.StatusOK || a.Name != "new01" {
@@ -88,9 +95,9 @@ func TestACommitThatTakesARenameBackLeavesTheRegistration(t *testing.T) {
 	f, _ := standardFleet(t)
 	w := start(t, f)
 	c := w.register("web01")
-	f.rename("web01", "new01", "web01")
+	w.rename(f, "web01", "new01", "web01")
 	w.wantAsks(c, http.StatusOK, "new01")
-	f.rename("new01", "web01")
+	w.rename(f, "new01", "web01")
 	w.wantAsks(c, http.StatusOK, "")
 	w.wantRegistered("web01")
 }
@@ -100,7 +107,7 @@ func TestAFormerNameOpensNothingOfTheOthers(t *testing.T) {
 	w := start(t, f)
 	c := w.register("web01")
 	other := w.register("web02")
-	f.rename("web01", "new01", "web01")
+	w.rename(f, "web01", "new01", "web01")
 	w.wantAsks(c, http.StatusOK, "new01")
 	// Of the new name it may verify what is signed, and of no other.
 	open := map[string]bool{f.Bin("web01"): true, f.Bin("new01"): true}
@@ -123,7 +130,7 @@ func TestANameThatIsRegisteredItselfIsNotGivenToAnother(t *testing.T) {
 	f, _ := standardFleet(t)
 	w := start(t, f)
 	c := w.register("web01")
-	f.rename("web01", "new01", "web01")
+	w.rename(f, "web01", "new01", "web01")
 	w.wantAsks(c, http.StatusOK, "new01")
 	r := w.do(installer, http.MethodPost, schema.RegisterPath, registration("new01"))
 	wantStatus(t, r, http.StatusConflict, "host web01 is registered, by installer, and polled at ")
@@ -142,7 +149,7 @@ func TestARegisteredHostWhoseNameIsGoneIsToldOfOncePerRelease(t *testing.T) {
 	f, _ := standardFleet(t)
 	w := start(t, f)
 	c := w.register("web01")
-	f.rename("web01", "new01")
+	w.rename(f, "web01", "new01")
 	for range 3 {
 		w.wantAsks(c, http.StatusOK, "")
 	}
@@ -152,6 +159,7 @@ func TestARegisteredHostWhoseNameIsGoneIsToldOfOncePerRelease(t *testing.T) {
 		t.Errorf("the log says it %d times: %s", strings.Count(log, want), log)
 	}
 	f.publish()
+	check(t, w.server.releases.follow(t.Context()))
 	w.wantAsks(c, http.StatusOK, "")
 	if n := strings.Count(w.log.String(), want); n != 2 {
 		t.Errorf("after another release it is said %d times", n)

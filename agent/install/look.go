@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"slices"
 
 	"bakehouse/agent/install/listing"
@@ -25,7 +24,7 @@ func (s *System) Look(ctx context.Context, p Package, r *listing.Record, digest 
 	if err != nil {
 		return seen, err
 	}
-	if now := witnessed(m.witnesses(p)); digest || now == "" || now != r.Witness {
+	if now := listing.Witness(m.witnesses(p)); digest || now == "" || now != r.Witness {
 		version, err := m.version(ctx, p)
 		if err != nil {
 			return seen, fmt.Errorf("asking which version of %s is installed: %w", p.Name, err)
@@ -70,14 +69,4 @@ func (s *System) Settle(p Package, r *listing.Record) {
 	if m, err := s.manager(p.Format); err == nil {
 		r.Witness, r.Files = "", r.Files.Settle(m.locate())
 	}
-}
-
-// witnessed describes files by size, time and number; empty if none is there.
-func witnessed(names []string) (s string) {
-	for i, name := range names {
-		if fi, err := os.Lstat(name); err == nil {
-			s += fmt.Sprintf("%d:%d:%d:%d ", i, fi.Size(), fi.ModTime().UnixNano(), number(fi))
-		}
-	}
-	return s
 }

@@ -22,18 +22,18 @@ import (
 // docs/bakehouse-agent.8 is the page that the host program's own test writes.
 const (
 	goldenVersion = 12
-	goldenDeb     = "sha256:2ad13fa512c04a414534dac3d5821303442ca740120a1bb3da9582048b77a640"
-	goldenRpm     = "sha256:7181f6dbedcbbd81bb8bd767cd95ef6bc62168428a3da0410b9359bfb4a4c3a5"
-	goldenTgz     = "sha256:7a5877d98902c320ad7f534fdd4a67ecd49e94664835a1f935621f868a27b447"
+	goldenDeb     = "sha256:9accf22873d6fbd185312eb8d0a553c96c855953b27821c39bfda058cd1b5354"
+	goldenRpm     = "sha256:09c87ff2eb374cdba140f1afbdf018ef34dce144cc926f30881766b51d73df90"
+	goldenTgz     = "sha256:76c5d8379170daa475dfaf132be2dcb50d1bf49c0346491c02249b58224ddfb0"
 )
 
 const (
-	goldenPkg = "sha256:95c8632c4dc494439c55be95d9674e637e1b75136ed57c63fdfcdee9fd32710c"
-	goldenMac = "sha256:cc7015826a910be06ed687798eae18293b39bdfcdeb9f291ccdcba373cda1ab6"
+	goldenPkg = "sha256:7d72247276172c3063a6e1d278b48f1b45e554045c58649ede1148ed7cf2b83e"
+	goldenMac = "sha256:b0a7ef0acb99c41f92c750ace7fb2e066708425a7deaac0c2ebef009ac23cfc5"
 )
 
 var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef",
-	"8c15ba69ce9e0008", "b4cdff47a66761ba", "d860a4b5188f78f8", "fbe18b79f0282e32",
+	"fa05b799c6651a0e", "b4cdff47a66761ba", "0a6f13c3d142c0e7", "b6821424358e6dd8",
 	"6c3eec0b8ce904b6", "3347265b6c603c55", "73f334c8a31aa452", "a2835cc6021b9d68",
 	"122294680cfcfdac"}
 

@@ -56,7 +56,8 @@ Exit codes: 0 no errors (notes do not count), 1 the store could not be read, 3 a
 			if sum.Errors > 0 {
 				return fault.Refuse(fmt.Errorf("store %s: %s", location, console.Count(sum.Errors, "error")),
 					"restore the named objects from a copy of the store; or delete those in %s, %s and %s that are "+
-						"altered, and bake them again: bakehouse reconcile --full", schema.SegmentDir, schema.PayloadDir, schema.ContentsDir)
+						"altered, and bake them again: bakehouse reconcile --full",
+					schema.SegmentDir, schema.PayloadDir, schema.ContentsDir)
 			}
 			return nil
 		},

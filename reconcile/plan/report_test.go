@@ -497,8 +497,9 @@ func TestUsersIntervalsAndOtherPackagesAreToldFirst(t *testing.T) {
 		t.Errorf("what only its owner may read is shown:\n%s", b.String())
 	}
 	// Its owner alone makes a difference too.
-	items := compare(fleet.Mask{}, contents(&rules.Recipe{Outputs: []*fleet.Output{o}}, nil), contents(&rules.Recipe{Outputs: []*fleet.Output{{Plugin: "m",
-		Files: []fleet.File{textFile("/etc/m/token", "hunter2", 0o600)}}}}, nil))
+	other := &fleet.Output{Plugin: "m", Files: []fleet.File{textFile("/etc/m/token", "hunter2", 0o600)}}
+	items := compare(fleet.Mask{}, contents(&rules.Recipe{Outputs: []*fleet.Output{o}}, nil),
+		contents(&rules.Recipe{Outputs: []*fleet.Output{other}}, nil))
 	if i := slices.IndexFunc(items, func(it Item) bool { return it.Kind == ItemFile }); i < 0 || items[i].change() != "owner monitor:root -> root:root" {
 		t.Errorf("%+v", items)
 	}

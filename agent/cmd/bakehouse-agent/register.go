@@ -95,8 +95,8 @@ func unregisterCommand(g *global) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "unregister",
 		Short: "Forget this host's registration; what is installed stays",
-		Long: `Forget this host's registration: its secret, and that it is to be updated. The installed package stays and runs
-on; it is not updated any more.
+		Long: `Forget this host's registration: its secret, and that it is to be updated. The installed package stays,
+and runs on; it is not updated any more.
 
 The server is not asked, and may be gone. It still has the registration, under which nobody can poll without the secret,
 and the host's last report.`,

@@ -213,3 +213,13 @@ func seenAs(path, name string) (File, error) {
 	return File{Path: path, Mode: fi.Mode().Perm(), Size: fi.Size(), Digest: d, Owner: owner(fi),
 		seen: fi.ModTime().UnixNano()}, err
 }
+
+// Witness describes files by size, time and number, for a Record; empty if none is there.
+func Witness(names []string) (s string) {
+	for i, name := range names {
+		if fi, err := os.Lstat(name); err == nil {
+			s += fmt.Sprintf("%d:%d:%d:%d ", i, fi.Size(), fi.ModTime().UnixNano(), number(fi))
+		}
+	}
+	return s
+}

@@ -5,3 +5,5 @@ package listing
 import "io/fs"
 
 func owner(fs.FileInfo) string { return "-" }
+
+func number(fs.FileInfo) uint64 { return 0 }
