@@ -18,7 +18,8 @@ func usual(p pack) schema.Report {
 	now := time.Now().UTC().Truncate(time.Second)
 	return schema.Report{Agent: "1.12.0", Platform: schema.Platform{OS: "linux", Arch: "amd64"},
 		State: schema.StateCurrent, Code: schema.CodeCurrent,
-		Target: p.digest, Downloaded: p.digest, Installed: p.digest, Recipe: "0123456789abcdef", Release: 1234, Fetched: 123456, LastCheck: now, LastUpdate: now,
+		Target: p.digest, Downloaded: p.digest, Installed: p.digest, Recipe: "0123456789abcdef", Release: 1234,
+		Fetched: 123456, LastCheck: now, LastUpdate: now,
 		Machine: "0123456789abcdef"}
 }
 

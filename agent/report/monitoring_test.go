@@ -12,6 +12,7 @@ import (
 
 	"bakehouse/agent/cycle"
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // sectionOf is the line of JSON in s's section, and the lines after it.
@@ -214,5 +215,13 @@ func TestTheTextfileIsReplacedAsAWholeAndReadableByOthers(t *testing.T) {
 	}
 	if err := s.WritePrometheus(filepath.Join(dir, "bakehouse.txt")); err == nil {
 		t.Error("a file that no collector reads was written")
+	}
+}
+
+func TestATextfileThatCannotBeWrittenIsNamed(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "absent", "x.prom")
+	err := healthy().WritePrometheus(name)
+	if err == nil || err.Error() != "cannot write "+name+": no such file or directory" || fault.HintOf(err) == "" {
+		t.Errorf("%v (%s)", err, fault.HintOf(err))
 	}
 }

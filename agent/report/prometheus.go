@@ -1,8 +1,10 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"time"
@@ -74,7 +76,15 @@ func (s *Status) WritePrometheus(name string) error {
 	if err := s.Prometheus(&b); err != nil {
 		return err
 	}
-	return durable.WriteFile(name, []byte(b.String()), 0o644)
+	if err := durable.WriteFile(name, []byte(b.String()), 0o644); err != nil {
+		var pe *fs.PathError
+		if errors.As(err, &pe) { // which names the file that was to become this one
+			err = pe.Err
+		}
+		return fault.Hint(fmt.Errorf("cannot write %s: %w", name, err),
+			"give a file in node_exporter's textfile directory, which has to exist")
+	}
+	return nil
 }
 
 // labels takes names and values in turn.
