@@ -33,9 +33,8 @@ var version = "0.1.0"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once
-	code := run(keys.TakePassphrases(ctx), os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+	// Not stopped before the end: an interrupt that comes when all is done does not make a failure of it.
+	os.Exit(run(keys.TakePassphrases(ctx), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {

@@ -30,10 +30,9 @@ var version = "dev"
 
 func main() {
 	umask(0o022) // what is private is made so: an administrator's umask is not for what a package brings
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:])
-	stop()
-	os.Exit(code)
+	// Never stopped: an interrupt that comes when all is done does not make a failure of it.
+	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	os.Exit(run(ctx, os.Args[1:]))
 }
 
 func run(ctx context.Context, args []string) int {
