@@ -1,11 +1,10 @@
 // Package serve hands out what reconcile has published: the origin's HTTP interface and the command serve.
 //
-// The parties: the store (untrusted bytes), agent/trust (the only reader of releases: a server is a site whose source
-// is the local store), the inventory (registrations, reports), users who register hosts, and the hosts. A server vouches
-// for nothing: hosts verify all they get. What it is trusted with is confidentiality, so the rule of this package is
-// that a host reads its own package only.
+// The parties: the store (untrusted bytes), serve/origin (the verified release of now, read by agent/trust alone: a
+// server is a site whose source is the local store), the inventory (registrations, reports), users who register hosts,
+// and the hosts. A server vouches for nothing: hosts verify all they get. What it is trusted with is confidentiality,
+// so the rule of this package is that a host reads its own package only.
 //
-//	release.go   a verified release held in memory, swapped as a whole when the store's head moves
 //	server.go    routes, options, health
 //	exchange.go  one request: deadlines, problems, the log line
 //	hosts.go     who the host is, and what it may read

@@ -12,41 +12,14 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/delta"
 	"bakehouse/serve/inventory"
+	"bakehouse/serve/origin"
 )
-
-// nameNow is the present name of a host that the fleet lists under another one than this.
-func (r *release) nameNow(host string) (now string, renamed bool) {
-	if _, listed := r.hosts[host]; listed {
-		return "", false
-	}
-	now, renamed = r.renamed[host]
-	return now, renamed
-}
-
-// otherNames are those that a host may be registered under instead: the former ones of a name of the fleet, or the
-// present and the other former ones of a former one.
-func (r *release) otherNames(host string) (names []string) {
-	now, renamed := r.nameNow(host)
-	if renamed {
-		names = append(names, now)
-	} else {
-		now = host
-	}
-	if a := r.hosts[now]; a != nil {
-		for _, former := range a.Was {
-			if _, listed := r.hosts[former]; !listed && former != host {
-				names = append(names, former)
-			}
-		}
-	}
-	return names
-}
 
 // registration finds what a host is registered as, by the name that it goes under: as that, or, if nobody is, under
 // another name that signed metadata say it has or had.
 func (s *Server) registration(ctx context.Context, host string) (name string, secret schema.Digest, err error) {
-	rel, _ := s.releases.now()
-	for _, name := range append([]string{host}, rel.otherNames(host)...) {
+	rel, _ := s.releases.Now()
+	for _, name := range append([]string{host}, rel.OtherNames(host)...) {
 		secret, err := s.inventory.Secret(ctx, name)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return name, secret, err
@@ -58,7 +31,7 @@ func (s *Server) registration(ctx context.Context, host string) (name string, se
 // rename moves a registration to the name that its host goes under now. Until the host itself does, it stays where it
 // is: a commit may take the new name back.
 func (s *Server) rename(ctx context.Context, was, now string) {
-	if rel, _ := s.releases.now(); rel.hosts[now] == nil {
+	if rel, _ := s.releases.Now(); rel.Hosts[now] == nil {
 		return
 	}
 	if err := s.inventory.Rename(ctx, was, now); err != nil {
@@ -120,8 +93,8 @@ func randomDigest() (d schema.Digest) {
 }
 
 // candidates are the packages that signed metadata give the host now, newest first.
-func (r *release) candidates(host string) []inventory.Package {
-	a, ok := r.hosts[host]
+func candidates(rel *origin.Release, host string) []inventory.Package {
+	a, ok := rel.Hosts[host]
 	if !ok {
 		return nil
 	}
@@ -135,10 +108,10 @@ func (r *release) candidates(host string) []inventory.Package {
 // findPackage returns the host's package for which is is true, looking at its candidates, then at what it was given
 // before. The second result is false if it has none such; an error is the inventory's.
 func (s *Server) findPackage(ctx context.Context, host string, is func(inventory.Package) bool) (inventory.Package, bool, error) {
-	rel, _ := s.releases.now()
-	candidates := rel.candidates(host)
-	if i := slices.IndexFunc(candidates, is); i >= 0 {
-		return candidates[i], true, nil
+	rel, _ := s.releases.Now()
+	list := candidates(rel, host)
+	if i := slices.IndexFunc(list, is); i >= 0 {
+		return list[i], true, nil
 	}
 	given, err := s.inventory.Packages(ctx, host)
 	if err != nil {

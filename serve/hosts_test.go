@@ -84,8 +84,8 @@ func TestAHostReadsItsOwnPackageOnly(t *testing.T) {
 	for _, d := range own.segments {
 		may = append(may, schema.SegmentPath+d.Hex())
 	}
-	rel, _ := w.server.releases.now()
-	for name, ds := range rel.targets {
+	rel, _ := w.server.releases.Now()
+	for name, ds := range rel.Targets {
 		may = append(may, schema.TargetPath+ds[0].Hex()+"."+name)
 	}
 
@@ -201,14 +201,14 @@ func TestAStrangerReadsWhatNamesNoHostAndNothingElse(t *testing.T) {
 		w.register(h)
 		hosts = append(hosts, h)
 	}
-	rel, _ := w.server.releases.now()
+	rel, _ := w.server.releases.Now()
 	may := []string{schema.MetadataPath + "timestamp.json", schema.MetadataPath + "1.root.json",
 		schema.MetadataPath + "1.snapshot.json", schema.MetadataPath + "1.targets.json",
-		schema.TargetPath + rel.targets[schema.PolicyTarget][0].Hex() + "." + schema.PolicyTarget}
+		schema.TargetPath + rel.Targets[schema.PolicyTarget][0].Hex() + "." + schema.PolicyTarget}
 	none := []string{schema.MetadataPath + "99.snapshot.json", schema.MetadataPath + "2.root.json",
 		schema.TargetPath + schema.DigestOf([]byte("x")).Hex() + "." + schema.PolicyTarget}
 	paths := []string{"/v1/", schema.PollPath, schema.RegisterPath, schema.SegmentPath, schema.PackagePath + "web01",
-		schema.MetadataPath + "1.bin-zz.json", schema.TreePath + rel.tree.Hex()}
+		schema.MetadataPath + "1.bin-zz.json", schema.TreePath + rel.Tree.Hex()}
 	for e, err := range f.store.List(t.Context(), "") {
 		check(t, err)
 		paths = append(paths, pathsOf(e.Key, hosts)...)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/delta"
 	"bakehouse/schema/tree"
+	"bakehouse/serve/origin"
 	"bakehouse/serve/store"
 )
 
@@ -36,18 +36,6 @@ const (
 	cacheNever   = "no-store"
 )
 
-var versioned = regexp.MustCompile(`^([1-9][0-9]{0,11})\.([a-z0-9-]{1,32})\.json$`)
-
-// parseMetadataName splits "7.bin-0a.json".
-func parseMetadataName(name string) (version int64, role string, ok bool) {
-	m := versioned.FindStringSubmatch(name)
-	if m == nil {
-		return 0, "", false
-	}
-	version, err := strconv.ParseInt(m[1], 10, 64)
-	return version, m[2], err == nil
-}
-
 // openMetadata and openTarget report whether anybody may read what a request asks for.
 func openMetadata(r *http.Request) bool { return schema.OpenMetadata(r.PathValue("name")) }
 
@@ -57,42 +45,26 @@ func openTarget(r *http.Request) bool {
 	return err == nil && name == schema.PolicyTarget
 }
 
-// roleLimit is the most that a role's file may have, in bytes, and whether the host may read the role; an empty host is
-// nobody.
-func (r *release) roleLimit(role, host string) (limit int64, ok bool) {
-	switch role {
-	case "root":
-		return schema.MaxRoot, true
-	case "snapshot":
-		return schema.MaxSnapshot, true
-	case "targets":
-		return schema.MaxTargets, true
-	}
-	// A host that goes under a former name has to verify the present one.
-	now, renamed := r.nameNow(host)
-	return schema.MaxTargets, host != "" && (role == r.binOf(host) || renamed && role == r.binOf(now))
-}
-
 func (s *Server) serveMetadata(x *exchange, r *http.Request, host string) {
-	rel, _ := s.releases.now()
+	rel, _ := s.releases.Now()
 	name := r.PathValue("name")
 	if name == "timestamp.json" {
 		x.Header().Set("Cache-Control", cacheNever)
-		x.body(http.StatusOK, "application/json", rel.stamp)
+		x.body(http.StatusOK, "application/json", rel.Stamp)
 		return
 	}
-	version, role, ok := parseMetadataName(name)
+	version, role, ok := origin.ParseName(name)
 	if !ok {
 		x.notFound()
 		return
 	}
-	limit, ok := rel.roleLimit(role, host)
-	if !ok || role == "root" && version > rel.root {
+	limit, ok := rel.RoleLimit(role, host)
+	if !ok || role == "root" && version > rel.Root {
 		// A later root stands in the store shortly before what its keys have signed, and hosts shall not be in between.
 		x.notFound()
 		return
 	}
-	if _, current := s.releases.sum(name); host == "" && role != "root" && !current {
+	if _, current := s.releases.Sum(name); host == "" && role != "root" && !current {
 		x.notFound() // what is in memory, and nothing that strangers could have us read from the store
 		return
 	}
@@ -117,12 +89,12 @@ func (s *Server) serveMetadata(x *exchange, r *http.Request, host string) {
 
 // serveTree answers the lines of the snapshot's tree: for those who read more than one host's bin, such as a site.
 func (s *Server) serveTree(x *exchange, r *http.Request, _ string) {
-	rel, _ := s.releases.now()
+	rel, _ := s.releases.Now()
 	d, ok := digestIn(x, r)
 	if !ok {
 		return
 	}
-	if d != rel.tree {
+	if d != rel.Tree {
 		x.notFound()
 		return
 	}
@@ -155,7 +127,7 @@ func (s *Server) metadataFile(name string, limit int64) (metadataFile, error) {
 		b, err := store.Read(ctx, s.store, schema.MetadataDir+name, limit)
 		return b, int64(len(b)) + 1, err
 	}
-	sum, verified := s.releases.sum(name)
+	sum, verified := s.releases.Sum(name)
 	if !verified {
 		b, _, err := read()
 		return metadataFile{name, b, false}, err

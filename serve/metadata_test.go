@@ -87,8 +87,8 @@ func TestObjectsAlteredInTheStoreAreNotHandedOn(t *testing.T) {
 	f, packs := standardFleet(t)
 	w := start(t, f)
 	c, p := w.register("web01"), packs["web01"]
-	rel, _ := w.server.releases.now()
-	policy := rel.targets[schema.PolicyTarget][0]
+	rel, _ := w.server.releases.Now()
+	policy := rel.Targets[schema.PolicyTarget][0]
 	for path, key := range map[string]string{
 		schema.MetadataPath + "1.targets.json":                schema.MetadataKey("targets", 1),
 		schema.MetadataPath + "1." + f.Bin("web01") + ".json": schema.MetadataKey(f.Bin("web01"), 1),

@@ -59,8 +59,8 @@ func (s *Server) manifestOf(p inventory.Package) (*packed, error) {
 // collected reports whether err is only that gc took what a package is made of: the host was once given it, and no signed
 // metadata give it to the host any more.
 func (s *Server) collected(host string, p inventory.Package, err error) bool {
-	rel, _ := s.releases.now()
-	return errors.Is(err, fs.ErrNotExist) && !slices.Contains(rel.candidates(host), p)
+	rel, _ := s.releases.Now()
+	return errors.Is(err, fs.ErrNotExist) && !slices.Contains(candidates(rel, host), p)
 }
 
 // inStock looks, before an answer begins, for the segments of a package that gc may have taken while its manifest was in
@@ -279,8 +279,8 @@ func (s *Server) serveTarget(x *exchange, r *http.Request, host string) {
 }
 
 func (s *Server) serveTopTarget(x *exchange, r *http.Request, name string, d schema.Digest) {
-	rel, _ := s.releases.now()
-	if !slices.Contains(rel.targets[name], d) {
+	rel, _ := s.releases.Now()
+	if !slices.Contains(rel.Targets[name], d) {
 		x.notFound()
 		return
 	}
@@ -288,7 +288,7 @@ func (s *Server) serveTopTarget(x *exchange, r *http.Request, name string, d sch
 	if got := schema.DigestOf(b); err == nil && got != d {
 		err = &schema.AlteredError{Object: "target", Want: d, Got: got}
 	}
-	if errors.Is(err, fs.ErrNotExist) && rel.targets[name][0] != d {
+	if errors.Is(err, fs.ErrNotExist) && rel.Targets[name][0] != d {
 		x.notFound() // gc took the one before
 		return
 	}

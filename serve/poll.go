@@ -14,6 +14,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/serve/inventory"
+	"bakehouse/serve/origin"
 	"bakehouse/serve/store"
 )
 
@@ -27,8 +28,8 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 	if !ok {
 		return
 	}
-	s.noteTrouble(s.releases.peek(r.Context()))
-	rel, _ := s.releases.now()
+	s.noteTrouble(s.releases.Peek(r.Context()))
+	rel, _ := s.releases.Now()
 
 	report := tidy(q.Report)
 	if err := s.inventory.Report(x.who, inventory.Seen{At: time.Now(), Address: r.RemoteAddr,
@@ -37,24 +38,24 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 	}
 	s.machines.Note(r.Context(), x.who, report.Machine, r.RemoteAddr)
 	// A package that was installed by hand was never asked for here; its later differences build on it all the same.
-	for _, p := range rel.candidates(host) {
+	for _, p := range candidates(rel, host) {
 		if p.SHA256 == report.Installed || p.SHA256 == report.Downloaded {
 			s.remember(r.Context(), host, p)
 		}
 	}
 
-	a := schema.PollAnswer{Schema: version, Root: rel.root, Hold: rel.hold(host)}
-	if now, renamed := rel.nameNow(host); renamed && s.free(r.Context(), now, x.who) {
+	a := schema.PollAnswer{Schema: version, Root: rel.Root, Hold: hold(rel, host)}
+	if now, renamed := rel.NameNow(host); renamed && s.free(r.Context(), now, x.who) {
 		a.Name = now
 	} else if a.Hold != "" {
-		s.gone.Note(s.log, host, rel.timestamp, a.Hold)
+		s.gone.Note(s.log, host, rel.Timestamp, a.Hold)
 	}
-	if a.Name == "" && q.Timestamp == rel.timestamp && q.Held == (a.Hold != "") {
+	if a.Name == "" && q.Timestamp == rel.Timestamp && q.Held == (a.Hold != "") {
 		x.WriteHeader(http.StatusNoContent)
 		return
 	}
 	a.Files = s.pollFiles(rel, host, q.MetadataVersions)
-	if h, ok := rel.hosts[host]; ok {
+	if h, ok := rel.Hosts[host]; ok {
 		a.Site = h.Site
 	}
 	x.Header().Set("Cache-Control", cacheNever)
@@ -62,9 +63,9 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 }
 
 // hold says why this server holds the host back, if it does.
-func (r *release) hold(host string) string {
-	now, renamed := r.nameNow(host)
-	switch _, ok := r.hosts[host]; {
+func hold(r *origin.Release, host string) string {
+	now, renamed := r.NameNow(host)
+	switch _, ok := r.Hosts[host]; {
 	case ok:
 		return ""
 	case renamed:
@@ -140,7 +141,7 @@ const maxPollFiles = schema.MaxWire / 2
 
 // pollFiles are the files that the host lacks of rel, in the order in which it needs them. Of the bins it is the host's
 // own, which is the only one that it may read.
-func (s *Server) pollFiles(rel *release, host string, held schema.MetadataVersions) (files []schema.PollFile) {
+func (s *Server) pollFiles(rel *origin.Release, host string, held schema.MetadataVersions) (files []schema.PollFile) {
 	room := maxPollFiles
 	add := func(name string, e encoded, have int64, err error) {
 		if err != nil {
@@ -162,26 +163,26 @@ func (s *Server) pollFiles(rel *release, host string, held schema.MetadataVersio
 			return
 		}
 		name := fmt.Sprintf("%d.%s.json", version, role)
-		limit, _ := rel.roleLimit(role, host)
+		limit, _ := rel.RoleLimit(role, host)
 		e, err := s.smallest(name, role, version, have, limit)
 		add(name, e, have, err)
 	}
-	for v := held.Root + 1; held.Root > 0 && v <= rel.root && room > 0; v++ {
+	for v := held.Root + 1; held.Root > 0 && v <= rel.Root && room > 0; v++ {
 		role(metadata.ROOT, v, v-1)
 	}
-	if held.Timestamp != rel.timestamp {
+	if held.Timestamp != rel.Timestamp {
 		e, err := s.stampFor(rel, held.Timestamp)
 		add("timestamp.json", e, held.Timestamp, err)
 	}
-	role(metadata.SNAPSHOT, rel.versions[metadata.SNAPSHOT], held.Snapshot)
-	role(metadata.TARGETS, rel.versions[metadata.TARGETS], held.Targets)
-	if policy := rel.targets[schema.PolicyTarget]; len(policy) > 0 && held.Targets < rel.versions[metadata.TARGETS] {
+	role(metadata.SNAPSHOT, rel.Versions[metadata.SNAPSHOT], held.Snapshot)
+	role(metadata.TARGETS, rel.Versions[metadata.TARGETS], held.Targets)
+	if policy := rel.Targets[schema.PolicyTarget]; len(policy) > 0 && held.Targets < rel.Versions[metadata.TARGETS] {
 		if e, lacks, err := s.policyFor(policy[0], held.Targets); lacks {
 			add(policy[0].Hex()+"."+schema.PolicyTarget, e, held.Targets, err)
 		}
 	}
-	bin := rel.binOf(host)
-	role(bin, rel.versions[bin], held.Bin)
+	bin := rel.BinOf(host)
+	role(bin, rel.Versions[bin], held.Bin)
 	return files
 }
 
@@ -203,9 +204,9 @@ func (s *Server) smallest(name, role string, version, have, limit int64) (encode
 }
 
 // stampFor is the newest timestamp for a host that holds another.
-func (s *Server) stampFor(rel *release, have int64) (encoded, error) {
-	file := metadataFile{name: fmt.Sprintf("%d.timestamp.json", rel.timestamp), bytes: rel.stamp, verified: true}
-	if have <= 0 || have > rel.timestamp {
+func (s *Server) stampFor(rel *origin.Release, have int64) (encoded, error) {
+	file := metadataFile{name: fmt.Sprintf("%d.timestamp.json", rel.Timestamp), bytes: rel.Stamp, verified: true}
+	if have <= 0 || have > rel.Timestamp {
 		return s.gzipped(file), nil
 	}
 	e, ok := s.difference(file, have, func(ctx context.Context) ([]byte, error) {

@@ -148,7 +148,7 @@ func TestAPollBringsAllThatAHostLacksAndNothingElse(t *testing.T) {
 	} {
 		if change(); step > 0 {
 			f.publish()
-			check(t, w.server.releases.follow(t.Context()))
+			check(t, w.server.releases.Follow(t.Context()))
 		}
 		a, asked := h.update(nil)
 		if got := strings.Join(asked, ", "); "["+got+"]" != poll || a.SHA256 != want.digest {
@@ -209,7 +209,7 @@ func TestWhatAPollBringsAndDoesNotVerifyCostsOneRequest(t *testing.T) {
 		p := f.bake("web01's next to " + name)
 		f.assign("web01", f.number+1, p)
 		f.publish()
-		check(t, w.server.releases.follow(t.Context()))
+		check(t, w.server.releases.Follow(t.Context()))
 		for kind, bend := range map[string]func(*schema.PollFile){
 			"garbage": func(file *schema.PollFile) { file.Data = []byte("garbage") },
 			"empty":   func(file *schema.PollFile) { file.Data = nil },

@@ -89,7 +89,7 @@ func BenchmarkHostRefresh(b *testing.B) {
 		f.assignMade(4711+i*997, 2)
 	}
 	f.publish()
-	check(b, w.server.releases.follow(b.Context()))
+	check(b, w.server.releases.Follow(b.Context()))
 	compare("warm", 3<<10, func(from string) string {
 		dir := empty(from)
 		check(b, os.CopyFS(dir, os.DirFS(from)))

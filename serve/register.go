@@ -34,17 +34,17 @@ func (s *Server) serveRegister(x *exchange, r *http.Request, name string, u sche
 			"the user's permissions in the config repo say which hosts; changes count once reconcile has published them")
 		return
 	}
-	rel, _ := s.releases.now()
-	a, ok := rel.hosts[q.Host]
+	rel, _ := s.releases.Now()
+	a, ok := rel.Hosts[q.Host]
 	if !ok {
-		x.problem(http.StatusNotFound, "host "+q.Host+" is not in the fleet "+rel.policy.Fleet,
+		x.problem(http.StatusNotFound, "host "+q.Host+" is not in the fleet "+rel.Policy.Fleet,
 			"add it under hosts/ of the config repo and reconcile, or register it under the name that stands there")
 		return
 	}
 	secret := rand.Text() + rand.Text() // 260 random bits
 	before, err := s.inventory.Register(r.Context(), inventory.Registration{Host: q.Host,
 		Secret: schema.DigestOf([]byte(secret)), User: name, Platform: q.Platform, Agent: clean(q.Agent, 64),
-		At: time.Now()}, q.Replace, rel.otherNames(q.Host)...)
+		At: time.Now()}, q.Replace, rel.OtherNames(q.Host)...)
 	if errors.Is(err, inventory.ErrLive) {
 		x.problem(http.StatusConflict, fmt.Sprintf("host %s is registered, by %s, and polled at %s from %s",
 			before.Host, before.User, before.Seen.At.Format(time.RFC3339), before.Seen.Address),
@@ -70,24 +70,27 @@ func (s *Server) serveRegister(x *exchange, r *http.Request, name string, u sche
 // serveDownload streams the package that a host shall have, for its first installation by hand.
 func (s *Server) serveDownload(x *exchange, r *http.Request, _ string, u schema.User) {
 	host := r.PathValue("host")
-	rel, _ := s.releases.now()
+	rel, _ := s.releases.Now()
 	if schema.CheckHostName(host) != nil || !u.Allows(schema.PermDownload, host) {
 		x.notFound()
 		return
 	}
-	candidates := rel.candidates(host)
-	i := slices.IndexFunc(candidates, func(p inventory.Package) bool { return !slices.Contains(rel.policy.Revoked, p.SHA256) })
+	list := candidates(rel, host)
+	i := slices.IndexFunc(list, func(p inventory.Package) bool {
+		return !slices.Contains(rel.Policy.Revoked, p.SHA256)
+	})
 	if i < 0 {
 		x.notFound()
 		return
 	}
-	m, err := s.manifestOf(candidates[i])
+	m, err := s.manifestOf(list[i])
 	if err != nil {
-		s.storeTrouble("manifest", candidates[i].Manifest.Hex(), err)
+		s.storeTrouble("manifest", list[i].Manifest.Hex(), err)
 		x.unavailable()
 		return
 	}
-	s.servePackage(x, r, host, candidates[i], mime.FormatMediaType("attachment", map[string]string{"filename": fileName(m.Manifest)}))
+	s.servePackage(x, r, host, list[i],
+		mime.FormatMediaType("attachment", map[string]string{"filename": fileName(m.Manifest)}))
 }
 
 var notInFileNames = regexp.MustCompile(`[^A-Za-z0-9.+~-]+`)

@@ -55,7 +55,7 @@ func TestAStoreThatGoesWrongIsReportedAndTheLastReleaseServed(t *testing.T) {
 			f.assign("web01", 2, f.bake("web01's second"))
 			f.publish()
 			c.harm(f)
-			if err := w.server.releases.follow(t.Context()); err == nil {
+			if err := w.server.releases.Follow(t.Context()); err == nil {
 				t.Fatal("the release was taken")
 			} else {
 				w.server.noteTrouble(err)
@@ -92,14 +92,14 @@ func TestAStoreThatIsMendedIsServedAgain(t *testing.T) {
 	f.publish()
 	good := f.read(schema.TimestampKey(2))
 	f.overwrite(schema.TimestampKey(2), []byte("{}"))
-	if err := w.server.releases.follow(t.Context()); err == nil {
+	if err := w.server.releases.Follow(t.Context()); err == nil {
 		t.Fatal("the release was taken")
 	}
-	if err := w.server.releases.tick(t.Context()); err != nil {
+	if err := w.server.releases.Tick(t.Context()); err != nil {
 		t.Errorf("it is looked at again at once: %v", err)
 	}
 	f.overwrite(schema.TimestampKey(2), good)
-	check(t, w.server.releases.follow(t.Context()))
+	check(t, w.server.releases.Follow(t.Context()))
 	if h := w.health(); h.Status != "ok" || h.Timestamp != 2 {
 		t.Errorf("healthz: %+v", h)
 	}
@@ -165,10 +165,10 @@ func TestReleasesMoveUnderTheEyesOfManyHosts(t *testing.T) {
 		f.publish()
 	}
 	for {
-		if rel, _ := w.server.releases.now(); rel.timestamp == 6 {
+		if rel, _ := w.server.releases.Now(); rel.Timestamp == 6 {
 			break
 		}
-		if err := w.server.releases.follow(ctx); err != nil {
+		if err := w.server.releases.Follow(ctx); err != nil {
 			t.Error(err)
 			break
 		}

@@ -23,7 +23,7 @@ func (f *fleet) rename(host, name string, was ...string) {
 func (w *site) rename(f *fleet, host, name string, was ...string) {
 	w.t.Helper()
 	f.rename(host, name, was...)
-	check(w.t, w.server.releases.follow(w.t.Context()))
+	check(w.t, w.server.releases.Follow(w.t.Context()))
 }
 
 // asks polls with nothing in hand and reports how that is answered, and by which name.
@@ -159,7 +159,7 @@ func TestARegisteredHostWhoseNameIsGoneIsToldOfOncePerRelease(t *testing.T) {
 		t.Errorf("the log says it %d times: %s", strings.Count(log, want), log)
 	}
 	f.publish()
-	check(t, w.server.releases.follow(t.Context()))
+	check(t, w.server.releases.Follow(t.Context()))
 	w.wantAsks(c, http.StatusOK, "")
 	if n := strings.Count(w.log.String(), want); n != 2 {
 		t.Errorf("after another release it is said %d times", n)

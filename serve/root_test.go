@@ -30,7 +30,7 @@ func TestARootIsKeptBackUntilWhatItsKeysSignedIsThere(t *testing.T) {
 	f, _ := standardFleet(t)
 	running := start(t, f)
 	f.nextRoot(true)
-	check(t, running.server.releases.follow(t.Context()))
+	check(t, running.server.releases.Follow(t.Context()))
 	between := func(w *site, host caller) {
 		t.Helper()
 		if r := w.get(host, schema.MetadataPath+"2.root.json"); r.status != http.StatusNotFound {
@@ -50,7 +50,7 @@ func TestARootIsKeptBackUntilWhatItsKeysSignedIsThere(t *testing.T) {
 
 	f.publish()
 	for _, w := range []*site{running, started} {
-		check(t, w.server.releases.follow(t.Context()))
+		check(t, w.server.releases.Follow(t.Context()))
 		host := w.register("web01")
 		if r := w.get(host, schema.MetadataPath+"2.root.json"); r.status != http.StatusOK {
 			t.Errorf("root 2: %d", r.status)
@@ -66,7 +66,7 @@ func TestARootByWhichTheReleaseStillVerifiesIsServedWithoutANewTimestamp(t *test
 	w := start(t, f)
 	host := w.register("web01")
 	f.nextRoot(false)
-	check(t, w.server.releases.follow(t.Context()))
+	check(t, w.server.releases.Follow(t.Context()))
 	if a, _ := w.poll(host, schema.PollRequest{}); a.Root != 2 {
 		t.Errorf("poll: %+v", a)
 	}
@@ -83,7 +83,7 @@ func TestAGapInTheNumbersOfTimestampsIsFollowed(t *testing.T) {
 	f.Snapshot.Signed.Version += 1000
 	f.Timestamp.Signed.Version += 1000
 	f.publish()
-	check(t, w.server.releases.follow(t.Context()))
+	check(t, w.server.releases.Follow(t.Context()))
 	if h := w.health(); h.Status != "ok" || h.Timestamp != 1002 {
 		t.Errorf("healthz: %+v", h)
 	}

@@ -17,6 +17,7 @@ import (
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/limit"
 	"bakehouse/serve/notice"
+	"bakehouse/serve/origin"
 	"bakehouse/serve/store"
 )
 
@@ -61,7 +62,7 @@ type Server struct {
 	store     store.Store
 	inventory Inventory
 	log       *slog.Logger
-	releases  *watcher
+	releases  *origin.Follower
 	users     *limit.Gate
 	timeouts  timeouts
 	cert      Certificate // may be nil
@@ -88,14 +89,6 @@ const (
 
 // New verifies the store's release and returns a server for it.
 func New(ctx context.Context, o Options) (*Server, error) {
-	l, err := newLoader(o.Store, o.Anchor)
-	if err != nil {
-		return nil, err
-	}
-	return newServer(ctx, o, l)
-}
-
-func newServer(ctx context.Context, o Options, l *loader) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -115,17 +108,20 @@ func newServer(ctx context.Context, o Options, l *loader) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.releases = &watcher{loader: l, changed: s.announce,
-		mark: store.Mark{Version: served.Timestamp, Timestamp: served.File},
-		record: func(m store.Mark) {
-			err := s.inventory.Serve(context.WithoutCancel(ctx), inventory.Served{Anchor: anchor, Timestamp: m.Version,
-				File: m.Timestamp, At: time.Now()})
-			if err != nil {
-				s.log.Error("inventory", "error", err)
-			}
-		}}
-	if err := s.releases.follow(ctx); err != nil {
-		if rel, _ := s.releases.now(); rel == nil {
+	record := func(m store.Mark) {
+		err := s.inventory.Serve(context.WithoutCancel(ctx), inventory.Served{Anchor: anchor, Timestamp: m.Version,
+			File: m.Timestamp, At: time.Now()})
+		if err != nil {
+			s.log.Error("inventory", "error", err)
+		}
+	}
+	s.releases, err = origin.New(o.Store, o.Anchor, store.Mark{Version: served.Timestamp, Timestamp: served.File},
+		origin.Watch{Changed: s.announce, Record: record})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.releases.Follow(ctx); err != nil {
+		if rel, _ := s.releases.Now(); rel == nil {
 			return nil, err
 		}
 		s.noteTrouble(err)
@@ -134,11 +130,11 @@ func newServer(ctx context.Context, o Options, l *loader) (*Server, error) {
 	return s, nil
 }
 
-func (s *Server) announce(r *release) {
-	s.users.Prepare(r.access)
-	s.log.Info("release", "timestamp", r.timestamp, "root", r.root, "hosts", len(r.hosts), "expires", r.expires)
-	if !time.Now().Before(r.expires) {
-		s.log.Warn("the timestamp is expired: hosts install nothing new until bakehouse reconcile has run", "expires", r.expires)
+func (s *Server) announce(r *origin.Release) {
+	s.users.Prepare(r.Access)
+	s.log.Info("release", "timestamp", r.Timestamp, "root", r.Root, "hosts", len(r.Hosts), "expires", r.Expires)
+	if !time.Now().Before(r.Expires) {
+		s.log.Warn("the timestamp is expired: hosts install nothing new until bakehouse reconcile has run", "expires", r.Expires)
 	}
 }
 
@@ -158,7 +154,7 @@ func (s *Server) Watch(ctx context.Context, every time.Duration) {
 
 // look follows what changes outside: the store's head, and the certificate.
 func (s *Server) look(ctx context.Context) {
-	s.noteTrouble(s.releases.tick(ctx))
+	s.noteTrouble(s.releases.Tick(ctx))
 	if s.cert != nil {
 		s.cert.Look()
 		s.noteCertificate()
@@ -170,10 +166,10 @@ func (s *Server) certificateProblem() string {
 	if s.cert == nil {
 		return ""
 	}
-	rel, _ := s.releases.now()
+	rel, _ := s.releases.Now()
 	var urls []string
-	for _, name := range slices.Sorted(maps.Keys(rel.policy.Sites)) {
-		urls = append(urls, rel.policy.Sites[name].URL)
+	for _, name := range slices.Sorted(maps.Keys(rel.Policy.Sites)) {
+		urls = append(urls, rel.Policy.Sites[name].URL)
 	}
 	return s.cert.Problem(urls, time.Now())
 }
@@ -236,14 +232,14 @@ type health struct {
 
 // serveHealth answers 200 as long as hosts can be served, even by an old release: taking the server away would not help.
 func (s *Server) serveHealth(x *exchange, r *http.Request) {
-	rel, trouble := s.releases.now()
-	h := health{Status: "ok", Timestamp: rel.timestamp, Root: rel.root}
+	rel, trouble := s.releases.Now()
+	h := health{Status: "ok", Timestamp: rel.Timestamp, Root: rel.Root}
 	status := http.StatusOK
 	var problems []string
 	if trouble != "" {
 		problems = append(problems, trouble)
 	}
-	if !time.Now().Before(rel.expires) {
+	if !time.Now().Before(rel.Expires) {
 		problems = append(problems,
 			"the timestamp is expired: hosts install nothing new until bakehouse reconcile has run")
 	}

@@ -35,14 +35,14 @@ func TestTheSameNumberWithOtherBytesIsNotTakenForTheSame(t *testing.T) {
 			t.Errorf("the log does not say %q", want)
 		}
 	}
-	w.server.noteTrouble(w.server.releases.follow(t.Context()))
+	w.server.noteTrouble(w.server.releases.Follow(t.Context()))
 	degraded(w, 3, "the same number, other bytes")
 	w.stop()
 
 	// After a restart, too, and as long as that goes on.
 	w = startWith(t, f, database, nil)
 	degraded(w, 3, "the same number, other bytes")
-	if err := w.server.releases.follow(t.Context()); err == nil {
+	if err := w.server.releases.Follow(t.Context()); err == nil {
 		t.Error("at the second look it is as it should be")
 	}
 	w.stop()
@@ -55,7 +55,7 @@ func TestTheSameNumberWithOtherBytesIsNotTakenForTheSame(t *testing.T) {
 	f.Timestamp.Signed.Version = targets + 1000
 	f.Snapshot.Signed.Version = snapshot + 1000
 	f.publish()
-	check(t, w.server.releases.follow(t.Context()))
+	check(t, w.server.releases.Follow(t.Context()))
 	if h := w.health(); h.Status != "ok" || h.Timestamp != targets+1001 {
 		t.Errorf("healthz: %+v", h)
 	}
@@ -79,13 +79,13 @@ func TestANumberThatADroppedKeySignedIsForgotten(t *testing.T) {
 		t.Fatalf("healthz: %+v", h)
 	}
 	f.removeKey(schema.TimestampKey(7_000_001))
-	if err := w.server.releases.follow(t.Context()); err == nil {
+	if err := w.server.releases.Follow(t.Context()); err == nil {
 		t.Error("the number is forgotten though its key is trusted")
 	}
 	f.Timestamp.Signed.Version = was
 	f.nextRoot(true)
 	f.publish()
-	check(t, w.server.releases.follow(t.Context()))
+	check(t, w.server.releases.Follow(t.Context()))
 	ok := func(w *site) {
 		t.Helper()
 		if h := w.health(); h.Status != "ok" || h.Root != 2 || h.Timestamp != was+1 {

@@ -57,7 +57,7 @@ func BenchmarkConfigOnlyUpdate(b *testing.B) {
 		}
 		p, after := give(release)
 		f.publish()
-		check(b, w.server.releases.follow(b.Context()))
+		check(b, w.server.releases.Follow(b.Context()))
 
 		h.connects()
 		h.sent, h.report = 0, usual(pack{digest: p.Manifest.SHA256})

@@ -19,8 +19,8 @@ func (s *Server) asUser(
 			s.refuseUser(x)
 			return
 		}
-		rel, _ := s.releases.now()
-		u, ok, wait := s.users.Check(r.Context(), rel.access, limit.Address(r.RemoteAddr), name, given)
+		rel, _ := s.releases.Now()
+		u, ok, wait := s.users.Check(r.Context(), rel.Access, limit.Address(r.RemoteAddr), name, given)
 		switch {
 		case wait > 0:
 			seconds := int(math.Ceil(wait.Seconds()))

@@ -104,7 +104,7 @@ func TestADownloadIsTheNewestPackageThatIsNotRevoked(t *testing.T) {
 	}
 	f.Policy.Revoked = []schema.Digest{second.digest}
 	f.publish()
-	check(t, w.server.releases.follow(t.Context()))
+	check(t, w.server.releases.Follow(t.Context()))
 	if r := w.get(installer, schema.PackagePath+"web01"); string(r.body) != string(packs["web01"].bytes) {
 		t.Errorf("a revoked package is handed out: %d, %d bytes", r.status, len(r.body))
 	}
