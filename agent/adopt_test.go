@@ -5,11 +5,11 @@ import (
 	"strings"
 	"testing"
 
-	"bakehouse/agent/cycle"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 	"bakehouse/schema/needs"
+	"bakehouse/schema/outcome"
 )
 
 // putManually makes a registered host on which somebody has installed its deb with dpkg.
@@ -35,7 +35,7 @@ func TestAPackageThatWasInstalledManuallyIsNeitherFetchedNorInstalledAgain(t *te
 		t.Fatal(err)
 	}
 	r := h.update()
-	if r.Code != cycle.CodeInstalled || r.Package.Package != one.Manifest.SHA256 ||
+	if r.Code != outcome.CodeInstalled || r.Package.Package != one.Manifest.SHA256 ||
 		strings.Contains(h.said.String(), "installing") || asked(f, schema.SegmentPath) {
 		t.Errorf("update: %s\n%s", r, &h.said)
 	}

@@ -10,6 +10,7 @@ import (
 	"bakehouse/agent/install"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/outcome"
 	"bakehouse/schema/plain"
 )
 
@@ -26,10 +27,10 @@ func (u *update) install(ctx context.Context, next cycle.Installed) cycle.Instal
 	if err == nil {
 		return cycle.InstallEnded{Touched: true, Revertible: u.revert != nil}
 	}
-	ended := cycle.InstallEnded{Err: err, Code: cycle.CodeHost, OfRelease: install.OfRelease(err),
+	ended := cycle.InstallEnded{Err: err, Code: outcome.CodeHost, OfRelease: install.OfRelease(err),
 		Touched: install.Touched(err), Revertible: u.revert != nil}
 	if fault.IsRefusal(err) { // such as of an archive that leads elsewhere
-		ended.Code = cycle.CodeUnverified
+		ended.Code = outcome.CodeUnverified
 	}
 	u.say("release %d cannot be installed now: %v", next.Release, err)
 	return ended

@@ -10,12 +10,12 @@ import (
 	"testing"
 	"time"
 
-	"bakehouse/agent/cycle"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/needs"
+	"bakehouse/schema/outcome"
 )
 
 // attacked is a fleet and a host that runs release 1; release 2 is offered, for an attack to bend.
@@ -316,7 +316,7 @@ func TestADownloadThatBreaksOffGoesOnWhereItEnded(t *testing.T) {
 		}
 		return false
 	})
-	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeUnreachable {
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != outcome.CodeUnreachable {
 		t.Fatalf("update: %v, %s", err, r)
 	}
 	if fi, err := os.Stat(h.files.Stored(segmentsDir, ref.Digest.Hex()+partSuffix)); err != nil || fi.Size() != 1000 {

@@ -6,11 +6,11 @@ import (
 	"path/filepath"
 	"testing"
 
-	"bakehouse/agent/cycle"
 	"bakehouse/agent/install"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
+	"bakehouse/schema/outcome"
 )
 
 // unpack is `tar -xzf` of a package in the host's root.
@@ -53,7 +53,7 @@ func TestAHostThatWasUnpackedByHandIsTakenOverByItsFirstUpdate(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Give("web01", version(f, "one"))
-	if r := h.update(); r.Code != cycle.CodeInstalled {
+	if r := h.update(); r.Code != outcome.CodeInstalled {
 		t.Fatalf("update: %s", r)
 	}
 	h.runs("one")
@@ -62,7 +62,7 @@ func TestAHostThatWasUnpackedByHandIsTakenOverByItsFirstUpdate(t *testing.T) {
 	}
 
 	r, err := h.Rollback(t.Context(), "")
-	if err != nil || r.State != schema.StateHeld || r.Code != cycle.CodeRolledBack || r.Package != nil {
+	if err != nil || r.State != schema.StateHeld || r.Code != outcome.CodeRolledBack || r.Package != nil {
 		t.Fatalf("rollback ended with %v: %s", err, r)
 	}
 	h.runs("by hand")
@@ -84,7 +84,7 @@ func TestAHostThatWasUnpackedByHandKeepsThatIfItsFirstUpdateIsUnhealthy(t *testi
 	sick.Health = []schema.HealthCheck{{Plugin: "acme", Command: []string{"/usr/bin/agent"},
 		Within: schema.Duration(1)}}
 	f.Give("web01", f.Pack(sick))
-	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeUnhealthy {
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != outcome.CodeUnhealthy {
 		t.Fatalf("update ended with %v: %s", err, r)
 	}
 	h.runs("by hand")

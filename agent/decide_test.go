@@ -4,10 +4,10 @@ import (
 	"testing"
 	"time"
 
-	"bakehouse/agent/cycle"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
+	"bakehouse/schema/outcome"
 )
 
 // What schema.Policy.Decide says, as a host does it; that which holds a host back is in update_test.go and hold_test.go.
@@ -20,7 +20,7 @@ func TestAHostInALateRingTakesTheOlderCandidateMeanwhile(t *testing.T) {
 	f.Give("web01", version(f, "one"))
 	f.Pass(4 * day)
 	f.Give("web01", version(f, "two"))
-	if r := h.update(); r.Code != cycle.CodeInstalled || r.Package.Release != 1 {
+	if r := h.update(); r.Code != outcome.CodeInstalled || r.Package.Release != 1 {
 		t.Errorf("%s", r)
 	}
 	h.runs("one")
@@ -39,7 +39,7 @@ func TestARevokedPackageGivesWayToTheOneBefore(t *testing.T) {
 	h.update()
 	f.Policy.Revoked = []schema.Digest{p.Manifest.SHA256}
 	f.Publish()
-	if r := h.update(); r.Code != cycle.CodeInstalled || r.Package.Release != 1 {
+	if r := h.update(); r.Code != outcome.CodeInstalled || r.Package.Release != 1 {
 		t.Errorf("%s", r)
 	}
 	h.runs("one")
@@ -88,7 +88,7 @@ func TestADowngradeIsANewReleaseOfAnOldPackage(t *testing.T) {
 	h.update()
 	f.Pass(time.Hour)
 	f.Give("web01", first)
-	if r := h.update(); r.Code != cycle.CodeInstalled || r.Package.Release != 3 {
+	if r := h.update(); r.Code != outcome.CodeInstalled || r.Package.Release != 3 {
 		t.Errorf("%s", r)
 	}
 	h.runs("one")

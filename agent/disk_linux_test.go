@@ -11,12 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"bakehouse/agent/cycle"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/report"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/needs"
+	"bakehouse/schema/outcome"
 )
 
 // onDisk is a host that runs release 1, with its state directory on a file system of its own of that size.
@@ -171,7 +171,7 @@ func TestAReadOnlyDiskIsOneErrorAndChangesNothing(t *testing.T) {
 	if asked := f.Requests(); len(asked) > 0 {
 		t.Errorf("the server was asked: %q", asked)
 	}
-	if s, err := h.Status(); err != nil || s.Severity != report.Warning || s.Last.Code != cycle.CodeHost ||
+	if s, err := h.Status(); err != nil || s.Severity != report.Warning || s.Last.Code != outcome.CodeHost ||
 		!strings.Contains(s.Last.Error, "read-only file system") || s.Overdue != "" {
 		t.Errorf("what could not be written where the state is must be in the summary: %v, %+v", err, s)
 	}

@@ -15,6 +15,7 @@ import (
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/outcome"
 )
 
 const day = 24 * time.Hour
@@ -43,7 +44,7 @@ func TestAHostThatItsServerHoldsForLongerThanTheFleetAllowsIsCriticalAndInstalls
 	f.Hold("gate closed")
 	verified := h.stateOf().Timestamp
 	for week := range 5 {
-		if r := h.update(); r.State != schema.StateHeld || r.Code != cycle.CodeServerHold || r.Critical != "" {
+		if r := h.update(); r.State != schema.StateHeld || r.Code != outcome.CodeServerHold || r.Critical != "" {
 			t.Errorf("week %d: %s", week, r)
 		}
 		// Metadata are refreshed all the while.
@@ -122,17 +123,17 @@ func TestWhatTheOperatorSignedIsNoHoldHoweverLong(t *testing.T) {
 func TestAServerThatIsAwayOrRefusedForLongerThanTheFleetAllowsIsCriticalToo(t *testing.T) {
 	t.Parallel()
 	for code, bend := range map[string]func(w http.ResponseWriter, r *http.Request) bool{
-		cycle.CodeUnreachable: func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
-		cycle.CodeRejected: func(w http.ResponseWriter, r *http.Request) bool {
+		outcome.CodeUnreachable: func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
+		outcome.CodeRejected: func(w http.ResponseWriter, r *http.Request) bool {
 			w.WriteHeader(http.StatusUnauthorized)
 			json.NewEncoder(w).Encode(schema.Problem{Error: "the host is not registered here"})
 			return true
 		},
-		cycle.CodeUnverified: func(w http.ResponseWriter, r *http.Request) bool {
+		outcome.CodeUnverified: func(w http.ResponseWriter, r *http.Request) bool {
 			json.NewEncoder(w).Encode(schema.PollAnswer{Schema: 1, Root: 1, Files: stamped([]byte("{}"))})
 			return true
 		},
-		cycle.CodeExpired: func(w http.ResponseWriter, r *http.Request) bool {
+		outcome.CodeExpired: func(w http.ResponseWriter, r *http.Request) bool {
 			w.WriteHeader(http.StatusNoContent)
 			return true
 		},
@@ -144,7 +145,7 @@ func TestAServerThatIsAwayOrRefusedForLongerThanTheFleetAllowsIsCriticalToo(t *t
 			h.update()
 			f.Give("web01", p)
 			f.Bend(bend)
-			if code == cycle.CodeExpired {
+			if code == outcome.CodeExpired {
 				f.Pass(7 * day)
 			}
 			for i, critical := range []bool{false, false, true} {
@@ -172,12 +173,12 @@ func TestATimestampOlderThanOneSeenIsASiteThatIsBehind(t *testing.T) {
 	f.Replay(old)
 	f.Replay(old)
 	r := h.update()
-	if r.State != schema.StateHeld || r.Code != cycle.CodeSiteBehind || r.Package.Release != 2 ||
+	if r.State != schema.StateHeld || r.Code != outcome.CodeSiteBehind || r.Package.Release != 2 ||
 		!strings.Contains(r.String(), "the site is behind by 2 versions: it offers timestamp 2, and 4 was verified "+
 			"before; by the metadata on this host: up to date") {
 		t.Errorf("replayed: %s", r)
 	}
-	if last := lastReport(t, f); last.State != schema.StateHeld || last.Code != cycle.CodeSiteBehind {
+	if last := lastReport(t, f); last.State != schema.StateHeld || last.Code != outcome.CodeSiteBehind {
 		t.Errorf("reported %+v", last)
 	}
 	if root, timestamp := h.stateOf().Root, h.stateOf().Timestamp; root != 1 || timestamp != 4 {
@@ -186,7 +187,7 @@ func TestATimestampOlderThanOneSeenIsASiteThatIsBehind(t *testing.T) {
 	h.runs("two")
 	// What is held expires as ever: a site cannot freeze a host by staying behind.
 	f.Pass(8 * day)
-	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeExpired ||
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != outcome.CodeExpired ||
 		r.State != schema.StateHeld {
 		t.Errorf("behind for 8 days: %v, %s", err, r)
 	}
@@ -244,7 +245,7 @@ func TestAPollAnswerThatIsReplayedTakesNothingBack(t *testing.T) {
 		}
 		return r.URL.Path == schema.PollPath
 	})
-	if r := h.update(); r.Code != cycle.CodeSiteBehind || r.Package.Release != 2 {
+	if r := h.update(); r.Code != outcome.CodeSiteBehind || r.Package.Release != 2 {
 		t.Errorf("replayed: %s", r)
 	}
 	if s := h.stateOf(); s.Registration.Site != "central" || s.Root != 1 || s.Timestamp != 3 {
@@ -264,7 +265,7 @@ func TestAClockAtTheEndOfTheCenturyHoldsTheHostAndPoisonsNothing(t *testing.T) {
 	late := time.Date(2080, 1, 1, 0, 0, 0, 0, time.UTC)
 	h.opts.Now = func() time.Time { return late }
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.State != schema.StateHeld || r.Code != cycle.CodeExpired ||
+	if err == nil || r.State != schema.StateHeld || r.Code != outcome.CodeExpired ||
 		!strings.Contains(r.Error, "the clock here says 2080-01-01T00:00:00Z") ||
 		!strings.Contains(fault.HintOf(err), "clock") {
 		t.Errorf("%v (%s), %s", err, fault.HintOf(err), r)
@@ -297,7 +298,7 @@ func TestAServersCertificateIsJudgedByTheTimeThatIsBelieved(t *testing.T) {
 	late := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 	h.opts.Now = func() time.Time { return late }
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.Code != cycle.CodeUnreachable ||
+	if err == nil || r.Code != outcome.CodeUnreachable ||
 		!strings.Contains(err.Error(), "has expired (the clock here says 2100-01-01T00:00:00Z)") ||
 		!strings.Contains(fault.HintOf(err), "check this host's clock") {
 		t.Errorf("%v (%s), %s", err, fault.HintOf(err), r)
@@ -327,7 +328,7 @@ func TestTheProgramBeforeReadsTheStateOfThisOne(t *testing.T) {
 	}
 	if err := schema.Decode([]byte(h.reads(schema.StateDir+"/"+state.RecordFile)), &before); err != nil ||
 		before.Schema != 1 || before.Hold != "gate closed" || before.Registration.Host != "web01" ||
-		before.Installed.Release != 1 || before.Last.Code != cycle.CodeServerHold {
+		before.Installed.Release != 1 || before.Last.Code != outcome.CodeServerHold {
 		t.Errorf("%v: it reads %s", err, fmt.Sprintf("%+v", before))
 	}
 }

@@ -14,9 +14,9 @@ import (
 	"sync"
 	"testing"
 
-	"bakehouse/agent/cycle"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/schema"
+	"bakehouse/schema/outcome"
 )
 
 // interceptor is between a host and its server: bytes go through as they are, until it shows a certificate of its own
@@ -205,7 +205,7 @@ func TestAnInterceptorOfTLSGetsNoSecretNoReportAndNoNameOfTheHost(t *testing.T) 
 	i.show(&cert, nil)
 	for range 3 {
 		r, err := h.Update(t.Context(), UpdateOptions{})
-		if err == nil || r.Code != cycle.CodeUnreachable || !strings.Contains(err.Error(), "by an unknown authority") {
+		if err == nil || r.Code != outcome.CodeUnreachable || !strings.Contains(err.Error(), "by an unknown authority") {
 			t.Fatalf("%v, %s", err, r)
 		}
 	}
@@ -308,7 +308,7 @@ func TestWhatAnInterceptorOfTLSAnswersIsBelievedForItsSignaturesOnly(t *testing.
 			ca, _ := shown(t, f, "Interceptor")
 			i.show(&cert, attack(f, ca))
 			for range 2 {
-				if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeUnreachable {
+				if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != outcome.CodeUnreachable {
 					t.Fatalf("%v, %s", err, r)
 				}
 			}

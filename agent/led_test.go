@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"bakehouse/agent/cycle"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/schema"
 	"bakehouse/schema/needs"
+	"bakehouse/schema/outcome"
 )
 
 // The user of a service makes a folder of its own a link to /etc: no update writes there as root, removes there or
@@ -35,7 +35,7 @@ func TestAServicesUserCannotLeadAnUpdateToRootsFiles(t *testing.T) {
 				}
 				f.Give("web01", f.Pack(two))
 				r, err := h.Update(t.Context(), UpdateOptions{})
-				if err == nil || r.Code != cycle.CodeHost || !strings.Contains(r.Error, data+" leads to") ||
+				if err == nil || r.Code != outcome.CodeHost || !strings.Contains(r.Error, data+" leads to") ||
 					!strings.Contains(r.Error, "user 12345") {
 					t.Errorf("the update ended with %v: %s", err, r)
 				}

@@ -9,13 +9,13 @@ import (
 	"strings"
 	"testing"
 
-	"bakehouse/agent/cycle"
 	"bakehouse/agent/install"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/needs"
+	"bakehouse/schema/outcome"
 )
 
 // observed is a host with one package of a format, whose settings are nowhere but in the package.
@@ -149,7 +149,7 @@ func TestWhatIsNotAsItWasInstalledIsLeftAloneByRuleAndReported(t *testing.T) {
 	}
 	for range 2 {
 		r := h.update()
-		if r.State != schema.StateHeld || r.Code != cycle.CodeDrift ||
+		if r.State != schema.StateHeld || r.Code != outcome.CodeDrift ||
 			!strings.Contains(r.Why, "was changed; left alone by rule") {
 			t.Errorf("update: %s", r)
 		}
@@ -159,7 +159,7 @@ func TestWhatIsNotAsItWasInstalledIsLeftAloneByRuleAndReported(t *testing.T) {
 		d := r.Report.Details
 		return d != nil && d.Drift == "/usr/bin/agent was changed" && d.Repaired.IsZero()
 	})
-	if !told || lastReport(t, f).Code != cycle.CodeDrift {
+	if !told || lastReport(t, f).Code != outcome.CodeDrift {
 		t.Errorf("reported %+v", f.Reports())
 	}
 	var text strings.Builder

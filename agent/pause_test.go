@@ -5,10 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"bakehouse/agent/cycle"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/report"
 	"bakehouse/schema"
+	"bakehouse/schema/outcome"
 )
 
 func TestAPauseIsReportedInstallsNothingAndEndsByItself(t *testing.T) {
@@ -23,14 +23,14 @@ func TestAPauseIsReportedInstallsNothingAndEndsByItself(t *testing.T) {
 	}
 	f.Give("web01", version(f, "two"))
 	for range 3 {
-		if r := h.update(); r.State != schema.StateHeld || r.Code != cycle.CodePaused {
+		if r := h.update(); r.State != schema.StateHeld || r.Code != outcome.CodePaused {
 			t.Errorf("paused: %s", r)
 		}
 		h.runs("one")
 		f.Pass(time.Hour - time.Second)
 	}
 	last := lastReport(t, f)
-	if last.Code != cycle.CodePaused || last.Critical {
+	if last.Code != outcome.CodePaused || last.Critical {
 		t.Errorf("reported %+v", last)
 	}
 	if s := h.status(); s.Severity != report.OK || s.Paused == nil || !s.Paused.Until.Equal(until) {
@@ -74,12 +74,12 @@ func TestAPauseSilencesNoAlarmAboutTheServer(t *testing.T) {
 	// The server's word comes first: a pause on the host does not silence it.
 	f.Pass(2 * day)
 	f.Publish()
-	if r := h.update(); r.Code != cycle.CodeServerHold || r.Critical == "" {
+	if r := h.update(); r.Code != outcome.CodeServerHold || r.Critical == "" {
 		t.Errorf("held by the server: %s", r)
 	}
 	f.Hold("")
 	f.Publish()
-	if r := h.update(); r.Code != cycle.CodePaused || r.Critical != "" {
+	if r := h.update(); r.Code != outcome.CodePaused || r.Critical != "" {
 		t.Errorf("let go: %s", r)
 	}
 }

@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
-	"bakehouse/agent/cycle"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
+	"bakehouse/schema/outcome"
 )
 
 // asks are the paths that an update asks for, without digests.
@@ -41,7 +41,7 @@ func TestAConfigOnlyUpdateIsAPollAManifestAndAReport(t *testing.T) {
 		change()
 		f.Requests()
 		r := h.update()
-		if asked := h.asks(f); r.Code != cycle.CodeInstalled || !slices.Equal(asked, []string{poll, manifest, poll}) {
+		if asked := h.asks(f); r.Code != outcome.CodeInstalled || !slices.Equal(asked, []string{poll, manifest, poll}) {
 			t.Errorf("update %d: %s, asked %q", i, r, asked)
 		}
 		if t.Logf("update %d fetched %d bytes", i, r.Fetched); i == 0 {
@@ -134,7 +134,7 @@ func TestWhatAPollBringsIsBelievedForItsSignaturesOnly(t *testing.T) {
 			r := h.update()
 			asked := f.Requests()
 			// Poll, manifest, segment, report, and one for each file at most.
-			if r.Code != cycle.CodeInstalled || len(asked) > 4+5 || brought == 0 {
+			if r.Code != outcome.CodeInstalled || len(asked) > 4+5 || brought == 0 {
 				t.Errorf("%s, asked %q", r, asked)
 			}
 			h.runs("two")

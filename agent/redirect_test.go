@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"bakehouse/agent/cycle"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
+	"bakehouse/schema/outcome"
 )
 
 // origin is a server that has a package's segment, and notes who asked for it.
@@ -78,7 +78,7 @@ func TestSegmentsComeFromAnOriginThatSignedPolicyNamesWithoutCredentials(t *test
 	f.Policy.Downloads = &schema.Downloads{Origins: []string{cdn.URL}, Certificates: cdn.certificate()}
 	f.Give("web01", p)
 	sending(f, schema.SegmentPath, cdn.URL+"/bucket/object?signature=secret-token")
-	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeUnreachable {
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != outcome.CodeUnreachable {
 		t.Fatalf("the first attempt: %v, %s", err, r)
 	}
 	h.update()
@@ -152,7 +152,7 @@ func TestAnOriginIsBelievedByItsOwnCertificatesOnly(t *testing.T) {
 	f.Give("web01", p)
 	sending(f, schema.SegmentPath, cdn.URL+"/x")
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.Code != cycle.CodeUnreachable || !strings.Contains(err.Error(), cdn.URL) ||
+	if err == nil || r.Code != outcome.CodeUnreachable || !strings.Contains(err.Error(), cdn.URL) ||
 		!strings.Contains(err.Error(), "unknown authority") {
 		t.Errorf("%v, %s", err, r)
 	}

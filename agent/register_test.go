@@ -19,11 +19,11 @@ import (
 	"testing"
 	"time"
 
-	"bakehouse/agent/cycle"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/state"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/outcome"
 )
 
 func TestRegisterSaysWhatIsWrong(t *testing.T) {
@@ -202,7 +202,7 @@ func TestADamagedStateHealsWithoutAHuman(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.Give("web01", version(f, name))
-		if r := h.update(); r.Code != cycle.CodeInstalled {
+		if r := h.update(); r.Code != outcome.CodeInstalled {
 			t.Errorf("%s: %s", name, r)
 		}
 		h.runs(name)

@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
-	"bakehouse/agent/cycle"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/state"
 	"bakehouse/schema"
+	"bakehouse/schema/outcome"
 )
 
 // called is the host's name in both files that have it.
@@ -55,7 +55,7 @@ func TestARenamedHostKeepsItsSecretAndGoesUnderItsNewName(t *testing.T) {
 		return false
 	})
 	f.Give("web09", version(f, "two"))
-	if r := h.update(); r.Code != cycle.CodeInstalled || asked != "web09" {
+	if r := h.update(); r.Code != outcome.CodeInstalled || asked != "web09" {
 		t.Errorf("%+v, asked as %q", r, asked)
 	}
 	h.runs("two")

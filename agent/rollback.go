@@ -14,6 +14,7 @@ import (
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/outcome"
 )
 
 // Rollback installs the previous package again, or one before it that to names, without asking the server, and
@@ -80,7 +81,7 @@ func (a *Agent) rollback(ctx context.Context, name string) (Result, error) {
 		a.say("%v", err)
 	}
 	h.RollBack(*to, byHand)
-	h.Last = cycle.Outcome{State: schema.StateHeld, Code: cycle.CodeRolledBack,
+	h.Last = cycle.Outcome{State: schema.StateHeld, Code: outcome.CodeRolledBack,
 		Why:    byHand(from.Release),
 		Target: h.Last.Target, Downloaded: h.Last.Downloaded}
 	r.Outcome, r.Package = h.Last, to
@@ -151,7 +152,7 @@ func (a *Agent) returnToByHand(ctx context.Context, h *state.Host) (Result, erro
 	if err == nil {
 		h.Installed, h.Previous = nil, from
 		h.MarkFailed(from.Release, byHand(from.Release))
-		h.Last = cycle.Outcome{State: schema.StateHeld, Code: cycle.CodeRolledBack,
+		h.Last = cycle.Outcome{State: schema.StateHeld, Code: outcome.CodeRolledBack,
 			Target: h.Last.Target, Downloaded: h.Last.Downloaded,
 			Why: fmt.Sprintf("release %d was rolled back to what was installed manually", from.Release)}
 		r.Outcome, r.Package = h.Last, nil

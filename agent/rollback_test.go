@@ -15,6 +15,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/needs"
+	"bakehouse/schema/outcome"
 )
 
 func TestUnhealthyMeansThePreviousPackageAndNoSecondTry(t *testing.T) {
@@ -29,13 +30,13 @@ func TestUnhealthyMeansThePreviousPackageAndNoSecondTry(t *testing.T) {
 	f.Give("web01", f.Pack(sick))
 
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.State != schema.StateFailed || r.Code != cycle.CodeUnhealthy || r.Package.Release != 1 ||
+	if err == nil || r.State != schema.StateFailed || r.Code != outcome.CodeUnhealthy || r.Package.Release != 1 ||
 		fault.IsRefusal(err) {
 		t.Errorf("update ended with %v: %s", err, r)
 	}
 	h.runs("one")
 	reports := f.Reports()
-	if last := reports[len(reports)-1].Report; last.State != schema.StateFailed || last.Code != cycle.CodeUnhealthy ||
+	if last := reports[len(reports)-1].Report; last.State != schema.StateFailed || last.Code != outcome.CodeUnhealthy ||
 		last.Release != 1 || !strings.Contains(last.Error, "health check of acme") {
 		t.Errorf("reported %+v", last)
 	}
@@ -82,7 +83,7 @@ func TestWhatACrashLeftIsNotTakenForWhatWasAccepted(t *testing.T) {
 		sick := sickly(f)
 		f.Give("web01", sick)
 		crash(h, sick, f.ManifestOf("web01"), 2)
-		if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeUnhealthy {
+		if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != outcome.CodeUnhealthy {
 			t.Errorf("update ended with %v: %s", err, r)
 		}
 		h.runs("one")
@@ -97,7 +98,7 @@ func TestWhatACrashLeftIsNotTakenForWhatWasAccepted(t *testing.T) {
 		sick := sickly(f)
 		f.Give("web01", sick)
 		crash(h, sick, f.ManifestOf("web01"), 1)
-		if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeUnhealthy {
+		if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != outcome.CodeUnhealthy {
 			t.Errorf("update ended with %v: %s", err, r)
 		}
 		h.runs("by hand")
@@ -138,7 +139,7 @@ func TestRetryTriesAFailedReleaseAgain(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(h.root, "ready"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := h.Update(t.Context(), UpdateOptions{Retry: true}); err != nil || r.Code != cycle.CodeInstalled {
+	if r, err := h.Update(t.Context(), UpdateOptions{Retry: true}); err != nil || r.Code != outcome.CodeInstalled {
 		t.Errorf("update --retry: %v, %s", err, r)
 	}
 }
@@ -214,7 +215,7 @@ func TestADebGoesThroughDpkgAndComesBackWhenItIsSick(t *testing.T) {
 		Within: schema.Duration(30 * time.Millisecond)}}
 	f.Give("web01", f.Pack(sick))
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.Code != cycle.CodeUnhealthy || r.Package.Release != 1 {
+	if err == nil || r.Code != outcome.CodeUnhealthy || r.Package.Release != 1 {
 		t.Errorf("update: %v, %s", err, r)
 	}
 	h.runs("1")
@@ -232,7 +233,7 @@ func TestAnUpdaterThatCannotReadItsNewSettingsIsTakenBack(t *testing.T) {
 		"keys\nexit 1\n"
 	f.Give("web01", f.Pack(bad))
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.Code != cycle.CodeUnhealthy || r.Package.Release != 1 ||
+	if err == nil || r.Code != outcome.CodeUnhealthy || r.Package.Release != 1 ||
 		!strings.Contains(err.Error(), "no accepted signature keys") {
 		t.Errorf("update: %v, %s", err, r)
 	}
@@ -280,7 +281,7 @@ func TestRollbackToARelease(t *testing.T) {
 	fails("9", "9 was not installed here before", "release 3")
 	fails(two.Hex()[:7], "was not installed here before", "release 3")
 
-	if r, err := h.Rollback(t.Context(), "2"); err != nil || r.Package.Release != 2 || r.Code != cycle.CodeRolledBack {
+	if r, err := h.Rollback(t.Context(), "2"); err != nil || r.Package.Release != 2 || r.Code != outcome.CodeRolledBack {
 		t.Fatalf("%s, %v", r, err)
 	}
 	h.runs("one")

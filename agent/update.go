@@ -19,6 +19,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/outcome"
 	"bakehouse/schema/plain"
 )
 
@@ -48,7 +49,7 @@ func (r Result) String() string {
 		return r.State + ": " + plain.Name(r.Error)
 	}
 	switch {
-	case r.State == schema.StateCurrent && r.Code == cycle.CodeInstalled:
+	case r.State == schema.StateCurrent && r.Code == outcome.CodeInstalled:
 		return fmt.Sprintf("updated: %s runs %s%s", r.Host, runs, fetched)
 	case r.State == schema.StateCurrent:
 		return fmt.Sprintf("current: %s runs %s: %s%s", r.Host, runs, r.Why, fetched)
@@ -239,7 +240,7 @@ func (u *update) conclude(ctx context.Context, c cycle.Cycle) (Result, error) {
 		r.Fetched = u.client.Fetched()
 		defer u.client.Close()
 	}
-	if out.Code == cycle.CodeInstalled || !u.got.IsZero() {
+	if out.Code == outcome.CodeInstalled || !u.got.IsZero() {
 		u.host.Fetched = r.Fetched
 	}
 	u.host.State = c.State
@@ -289,17 +290,17 @@ func codeOf(err error) string {
 	var link *os.LinkError
 	switch {
 	case fault.IsRefusal(err):
-		return cycle.CodeUnverified
+		return outcome.CodeUnverified
 	case errors.As(err, &expired):
-		return cycle.CodeExpired
+		return outcome.CodeExpired
 	case errors.Is(err, wire.ErrUnreachable), errors.Is(err, trust.ErrUnreachable):
-		return cycle.CodeUnreachable
+		return outcome.CodeUnreachable
 	case errors.As(err, &status):
-		return cycle.CodeRejected
+		return outcome.CodeRejected
 	case errors.As(err, &path), errors.As(err, &link), errors.As(err, new(*conditionError)):
-		return cycle.CodeHost
+		return outcome.CodeHost
 	}
-	return cycle.CodeBroken
+	return outcome.CodeBroken
 }
 
 // verdict asks the server, verifies what it says, and decides.
@@ -366,7 +367,7 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 	v := policy.Decide(u.assigned, u.host.Standing(), u.now(policy))
 	u.target = u.assigned.SHA256
 	if v.Install() && u.host.Hold != "" {
-		v = schema.Verdict{Code: cycle.CodeServerHold, Why: "the server holds this host back: " + u.host.Hold}
+		v = schema.Verdict{Code: outcome.CodeServerHold, Why: "the server holds this host back: " + u.host.Hold}
 	}
 	u.say("decided: %s: %s", v.Code, v.Why)
 	return v, nil

@@ -17,6 +17,7 @@ import (
 	"bakehouse/agent/state"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/outcome"
 )
 
 func TestTheUpdaterAloneInstallsTheFirstPackageAndThenOnlyWhatChanges(t *testing.T) {
@@ -27,7 +28,7 @@ func TestTheUpdaterAloneInstallsTheFirstPackageAndThenOnlyWhatChanges(t *testing
 
 	first := h.update()
 	h.runs("one")
-	if first.Code != cycle.CodeInstalled || first.Package.Release != 1 ||
+	if first.Code != outcome.CodeInstalled || first.Package.Release != 1 ||
 		!strings.HasPrefix(first.String(), "updated: web01 runs release 1, package ") {
 		t.Errorf("first update: %s", first)
 	}
@@ -89,7 +90,7 @@ func TestARingDelayEndsWithoutTheServersWord(t *testing.T) {
 	h.runs("absent")
 	f.Pass(49 * time.Hour)
 	h.said.Reset()
-	if r := h.update(); r.Code != cycle.CodeInstalled {
+	if r := h.update(); r.Code != outcome.CodeInstalled {
 		t.Errorf("after the delay: %s", r)
 	}
 	h.runs("one")
@@ -111,7 +112,7 @@ func TestWhatHoldsAHostBackIsSaidAndReported(t *testing.T) {
 		"not selected": {nil, func(t *schema.Target) { t.Selected = false }, schema.CodeNotSelected,
 			"agent updates are disabled for host web01"},
 		"no ring": {nil, func(t *schema.Target) { t.Ring = "" }, schema.CodeNoRing, "is in no ring"},
-		"server hold": {func(f *testfleet.Fleet) { f.Hold("gate closed\x1b[2J") }, nil, cycle.CodeServerHold,
+		"server hold": {func(f *testfleet.Fleet) { f.Hold("gate closed\x1b[2J") }, nil, outcome.CodeServerHold,
 			"the server holds this host back: gate closed [2J"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -142,7 +143,7 @@ func TestAHostThatTheFleetHasNothingForHolds(t *testing.T) {
 	t.Parallel()
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
-	if r := h.update(); r.State != schema.StateHeld || r.Code != cycle.CodeNoTarget {
+	if r := h.update(); r.State != schema.StateHeld || r.Code != outcome.CodeNoTarget {
 		t.Errorf("update: %s", r)
 	}
 }
@@ -155,7 +156,7 @@ func TestAnUnreachableServerChangesNothingAndIsReportedLater(t *testing.T) {
 	h.update()
 	f.Bend(func(w http.ResponseWriter, r *http.Request) bool { panic(http.ErrAbortHandler) })
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.Code != cycle.CodeUnreachable || fault.IsRefusal(err) || fault.HintOf(err) == "" {
+	if err == nil || r.Code != outcome.CodeUnreachable || fault.IsRefusal(err) || fault.HintOf(err) == "" {
 		t.Errorf("update: %v, %s", err, r)
 	}
 	h.runs("one")
@@ -163,7 +164,7 @@ func TestAnUnreachableServerChangesNothingAndIsReportedLater(t *testing.T) {
 	h.update()
 	reports := f.Reports()
 	polled := reports[len(reports)-2].Report
-	if polled.Code != cycle.CodeUnreachable || polled.State != schema.StateFailed {
+	if polled.Code != outcome.CodeUnreachable || polled.State != schema.StateFailed {
 		t.Errorf("the first poll afterwards reports %+v", polled)
 	}
 	if after := reports[len(reports)-1].Report; after.State != schema.StateCurrent {
@@ -182,7 +183,7 @@ func TestExpiredMetadataBlockInstallationsAndStopNothing(t *testing.T) {
 	h.update()
 	f.Pass(15 * 24 * time.Hour) // the timestamp lasts for 7 days
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.Code != cycle.CodeExpired || r.State != schema.StateHeld {
+	if err == nil || r.Code != outcome.CodeExpired || r.State != schema.StateHeld {
 		t.Errorf("update: %v, %s", err, r)
 	}
 	h.runs("one")
@@ -247,7 +248,7 @@ func TestAnInterruptedInstallationIsTakenBackWhileTheServerIsAway(t *testing.T) 
 		t.Fatal(err)
 	}
 	f.Close()
-	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeUnreachable {
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != outcome.CodeUnreachable {
 		t.Errorf("update: %v, %s", err, r)
 	}
 	h.runs("one")
@@ -267,7 +268,7 @@ func TestAForeignFileInTheWayIsNoFailedRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Give("web01", version(f, "one"))
-	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeHost ||
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != outcome.CodeHost ||
 		!strings.Contains(err.Error(), "was not created by bakehouse-agent") {
 		t.Errorf("update: %v, %s", err, r)
 	}
@@ -361,7 +362,7 @@ func TestWhatAPackageNeedsOfItsHostIsLookedForBeforeAnythingIsFetched(t *testing
 	p.Manifest.Needs.Programs = []string{"no-such-program"}
 	f.Give("web01", p)
 	r, err := h.Update(t.Context(), UpdateOptions{})
-	if err == nil || r.Code != cycle.CodeHost || fault.IsRefusal(err) ||
+	if err == nil || r.Code != outcome.CodeHost || fault.IsRefusal(err) ||
 		!strings.Contains(err.Error(), "needs the program no-such-program, which is not on this host") {
 		t.Fatalf("%+v, %v", r, err)
 	}

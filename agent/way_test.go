@@ -12,12 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"bakehouse/agent/cycle"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/state"
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/outcome"
 )
 
 // settled is a package with a program and settings of its own.
@@ -218,7 +218,7 @@ func TestAStolenAuthorityThatWasWithdrawnGetsNoCredentials(t *testing.T) {
 			h.runs("two")
 			h.update() // the new way has worked
 			i.show(&thief, nil)
-			if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeUnreachable {
+			if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != outcome.CodeUnreachable {
 				t.Errorf("%v, %s", err, r)
 			}
 			if got := i.all(); !strings.Contains(got, "GET /v1/metadata/") {
@@ -353,7 +353,7 @@ func TestWhatIsNotABakehouseServerIsSaidAndTheNextServerIsAsked(t *testing.T) {
 			// Without another server it is that one's answer which is told.
 			f.Close()
 			r, err := h.Update(t.Context(), UpdateOptions{})
-			if err == nil || r.Code != cycle.CodeUnreachable || !strings.Contains(err.Error(), c.says) ||
+			if err == nil || r.Code != outcome.CodeUnreachable || !strings.Contains(err.Error(), c.says) ||
 				fault.HintOf(err) == "" {
 				t.Errorf("%v (%s), %s", err, fault.HintOf(err), r)
 			}
@@ -373,7 +373,7 @@ func TestAServerThatDoesNotKnowTheHostIsNotTheLastOneToBeAsked(t *testing.T) {
 	h.update()
 	h.runs("two")
 	f.Close()
-	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != cycle.CodeRejected ||
+	if r, err := h.Update(t.Context(), UpdateOptions{}); err == nil || r.Code != outcome.CodeRejected ||
 		!strings.Contains(fault.HintOf(err), "register --force") {
 		t.Errorf("%v (%s), %s", err, fault.HintOf(err), r)
 	}

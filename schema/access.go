@@ -32,22 +32,28 @@ type Permission struct {
 	Acts    bool // this version's servers act on it; the others are accepted, signed and passed on
 }
 
-// The names of the permissions that servers act on.
+// The names of the permissions.
 const (
 	PermRegister = "register"
 	PermDownload = "download"
+	PermView     = "view"
+	PermPublish  = "publish"
+	PermRollout  = "rollout"
+	PermToken    = "token"
+	PermRevoke   = "revoke"
+	PermAudit    = "audit"
 )
 
 // Permissions are all that there are. The schema of config repos, commands and their help derive from it.
 var Permissions = []Permission{
 	{PermRegister, "register hosts", true},
 	{PermDownload, "fetch a host's package, for a manual first installation", true},
-	{"view", "see hosts, their state and their packages", false},
-	{"publish", "write to the store through the server", false},
-	{"rollout", "pause, resume, halt and promote the rollout", false},
-	{"token", "create and revoke join tokens", false},
-	{"revoke", "revoke and forget registrations", false},
-	{"audit", "read the audit log", false},
+	{PermView, "see hosts, their state and their packages", false},
+	{PermPublish, "write to the store through the server", false},
+	{PermRollout, "pause, resume, halt and promote the rollout", false},
+	{PermToken, "create and revoke join tokens", false},
+	{PermRevoke, "revoke and forget registrations", false},
+	{PermAudit, "read the audit log", false},
 }
 
 // PermissionNames are the names of Permissions, in their order.

@@ -8,6 +8,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/outcome"
 )
 
 // MaxAttempts is how often an installation that never comes to an end, a crash each time, is begun.
@@ -193,7 +194,7 @@ func (c *Cycle) decided(ev Decided, now time.Time) Action {
 
 // pause is the outcome of an update that has something to do, and does not for the host's pause.
 func (c *Cycle) pause(what string) {
-	c.Outcome = Outcome{State: schema.StateHeld, Code: CodePaused, Why: c.Paused.String() + "; " + what}
+	c.Outcome = Outcome{State: schema.StateHeld, Code: outcome.CodePaused, Why: c.Paused.String() + "; " + what}
 }
 
 // rename takes over the number of a newer release that gives this host what it has installed already, so that reports
@@ -225,7 +226,7 @@ func (c *Cycle) repair() Action {
 		why = c.Drift.String()
 		if c.options.Leave && !c.options.Force {
 			if c.Outcome.State == schema.StateCurrent {
-				c.Outcome = Outcome{State: schema.StateHeld, Code: CodeDrift, Why: why + "; left alone by rule"}
+				c.Outcome = Outcome{State: schema.StateHeld, Code: outcome.CodeDrift, Why: why + "; left alone by rule"}
 			}
 			return End
 		}
@@ -240,7 +241,7 @@ func (c *Cycle) waits(p schema.Digest, now time.Time) bool {
 	if w == nil || w.Package != p || !now.Before(w.Next) {
 		return false
 	}
-	c.fail(CodeHost, fault.Hint(errors.New(w.Why),
+	c.fail(outcome.CodeHost, fault.Hint(errors.New(w.Why),
 		"it is tried again from %s on; at once: bakehouse-agent update --retry", w.Next.UTC().Format(time.RFC3339)))
 	return true
 }
@@ -250,7 +251,7 @@ func (c *Cycle) begin(p schema.Candidate, now time.Time) Action {
 	c.Candidate = p
 	if c.attempts() >= MaxAttempts {
 		err := fmt.Errorf("installing release %d failed %d times without completing", p.Release, c.attempts())
-		c.fail(CodeInstall, err)
+		c.fail(outcome.CodeInstall, err)
 		c.MarkFailed(p.Release, err.Error())
 		return c.back("rolling back", End)
 	}
@@ -281,7 +282,7 @@ func (c Cycle) Hindered(action Action, err error) Cycle {
 	if action == Install {
 		c.Pending = c.begun
 	}
-	c.fail(CodeHost, err)
+	c.fail(outcome.CodeHost, err)
 	return c.bounded()
 }
 
@@ -307,7 +308,7 @@ func (c *Cycle) installed(ev InstallEnded, now time.Time) Action {
 	case ev.Err == nil:
 		return Judge
 	case ev.OfRelease:
-		c.giveUp(CodeInstall, ev.Err)
+		c.giveUp(outcome.CodeInstall, ev.Err)
 	default:
 		c.fail(ev.Code, ev.Err)
 		if ev.Touched {
@@ -337,7 +338,7 @@ func (c *Cycle) wait(p schema.Digest, err error, now time.Time) {
 
 func (c *Cycle) judged(ev Judged, now time.Time) Action {
 	if ev.Err != nil {
-		c.giveUp(CodeUnhealthy, ev.Err)
+		c.giveUp(outcome.CodeUnhealthy, ev.Err)
 		return c.undo()
 	}
 	return c.accepted(now)
@@ -345,7 +346,7 @@ func (c *Cycle) judged(ev Judged, now time.Time) Action {
 
 func (c *Cycle) accepted(now time.Time) Action {
 	c.accept(c.Next, now)
-	c.Outcome = Outcome{State: schema.StateCurrent, Code: CodeInstalled, Why: "up to date"}
+	c.Outcome = Outcome{State: schema.StateCurrent, Code: outcome.CodeInstalled, Why: "up to date"}
 	return Accept
 }
 
@@ -362,7 +363,7 @@ func (c *Cycle) fail(code string, err error) {
 	c.failed = code
 	c.Outcome = Outcome{State: schema.StateFailed, Code: code, Why: c.Outcome.Why, Error: c.Err.Error()}
 	switch {
-	case code == CodeExpired:
+	case code == outcome.CodeExpired:
 		c.Outcome.State = schema.StateHeld
 	case fault.IsRefusal(c.Err):
 		c.Outcome.State = schema.StateRefused
@@ -399,7 +400,7 @@ func (c *Cycle) restored(ev Restored, now time.Time) Action {
 		return c.back(fmt.Sprintf("rolling back failed (%v); installing the previous package again", ev.Err), End)
 	default:
 		c.repairing = "" // what is pending is tried again by each update
-		c.fail(cmp.Or(c.failed, CodeHost), ev.Err)
+		c.fail(cmp.Or(c.failed, outcome.CodeHost), ev.Err)
 	}
 	return c.then
 }
@@ -407,8 +408,8 @@ func (c *Cycle) restored(ev Restored, now time.Time) Action {
 // Conclude completes the outcome and writes it into the state. Policy is what is verified; nil: none is. Target and got
 // are what the host should run, and what was put together in this update or before.
 func (c Cycle) Conclude(now time.Time, policy *schema.Policy, target, got schema.Digest) Cycle {
-	if c.behind != "" && c.Outcome.State != schema.StateFailed && c.Outcome.Code != CodeInstalled {
-		c.Outcome = Outcome{State: schema.StateHeld, Code: CodeSiteBehind,
+	if c.behind != "" && c.Outcome.State != schema.StateFailed && c.Outcome.Code != outcome.CodeInstalled {
+		c.Outcome = Outcome{State: schema.StateHeld, Code: outcome.CodeSiteBehind,
 			Why: c.behind + "; by the metadata on this host: " + c.Outcome.Why}
 	}
 	if c.repaired != "" && c.Outcome.Code == schema.CodeCurrent {
@@ -425,7 +426,7 @@ func (c Cycle) Conclude(now time.Time, policy *schema.Policy, target, got schema
 	c.withhold(c.LastTry, policy)
 	c = c.bounded()
 	c.Last = c.Outcome
-	if c.Last.Code == CodeInstalled {
+	if c.Last.Code == outcome.CodeInstalled {
 		c.Last.Code = schema.CodeCurrent
 	}
 	return c
@@ -435,11 +436,11 @@ func (c Cycle) Conclude(now time.Time, policy *schema.Policy, target, got schema
 // one that is behind what is signed is none. What the host itself failed at ends no alarm unless it was told before, by
 // verified metadata, what it should run.
 func (c *Cycle) withhold(now time.Time, policy *schema.Policy) {
-	class := ClassOf(c.Outcome.Code)
-	if class == Local && !c.asked {
+	class := outcome.ClassOf(c.Outcome.Code)
+	if class == outcome.Local && !c.asked {
 		return
 	}
-	if class != Server {
+	if class != outcome.Server {
 		c.Withheld = nil
 		return
 	}

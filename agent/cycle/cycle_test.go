@@ -3,16 +3,14 @@ package cycle
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
-	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/outcome"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -30,30 +28,6 @@ func install(n byte) Decided {
 
 func rest(code string, n byte) Decided {
 	return Decided{Verdict: schema.Verdict{Code: code, Why: "because", Package: candidate(n)}}
-}
-
-func TestEveryCodeHasOneClass(t *testing.T) {
-	t.Parallel()
-	// What is signed, done or local ends the alarm, so each is named here as well as in the table.
-	want := map[Class][]string{
-		Done:   {"current", "installed"},
-		Signed: {"disabled", "no-ring", "no-target", "not-selected", "revoked", "waiting"},
-		Local: {"drift", "failed-here", "host-condition", "install-failed", "paused", "rolled-back",
-			"unhealthy"},
-		Server: {"error", "expired", "rejected", "server-hold", "site-behind", "unreachable", "unverified"},
-	}
-	got := map[Class][]string{}
-	for _, code := range slices.Sorted(maps.Keys(classes)) {
-		got[ClassOf(code)] = append(got[ClassOf(code)], code)
-	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-	for _, code := range []string{"", "log-fork", "no-such-code"} {
-		if ClassOf(code) != Server {
-			t.Errorf("%q is %s", code, ClassOf(code))
-		}
-	}
 }
 
 // steps runs events from s and gives what was done, and how it ended.
@@ -89,14 +63,14 @@ func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
 	}{
 		"a first package": {
 			events: []Event{look, install(1), Prepared{Next: *installed(1)}, InstallEnded{}, Judged{}, Accepted{}},
-			want:   "observe ask prepare install judge accept end", code: CodeInstalled,
+			want:   "observe ask prepare install judge accept end", code: outcome.CodeInstalled,
 			check: func(c Cycle) bool {
 				return c.Installed.Release == 1 && c.Pending == nil && c.LastUpdate.Equal(noon)
 			},
 		},
 		"a package that somebody else installed": {
 			events: []Event{look, install(1), Prepared{Next: *installed(1), Present: true}, Accepted{}},
-			want:   "observe ask prepare accept end", code: CodeInstalled,
+			want:   "observe ask prepare accept end", code: outcome.CodeInstalled,
 			check: func(c Cycle) bool { return c.Installed.Release == 1 && c.Pending == nil },
 		},
 		"the same, where an attempt was cut short": {
@@ -108,26 +82,26 @@ func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
 			state: one,
 			events: []Event{look, install(2), Prepared{Next: *installed(2)},
 				InstallEnded{Touched: true, Revertible: true}, Judged{sick}, Restored{}},
-			want: "observe ask prepare install judge revert end", code: CodeUnhealthy,
+			want: "observe ask prepare install judge revert end", code: outcome.CodeUnhealthy,
 			check: func(c Cycle) bool {
 				return c.Installed.Release == 1 && c.Pending == nil && c.WhyFailed(2) == "release 2 failed here: sick"
 			},
 		},
 		"a host that is paused, with a release to install": {
-			state: paused, events: []Event{look, install(2)}, want: "observe ask end", code: CodePaused,
+			state: paused, events: []Event{look, install(2)}, want: "observe ask end", code: outcome.CodePaused,
 			check: func(c Cycle) bool { return c.Outcome.State == schema.StateHeld && c.Err == nil },
 		},
 		"a host that is paused, with somebody who retries": {
 			state: paused, opts: Options{Retry: true, Force: true}, events: []Event{look, install(2)},
-			want: "observe ask end", code: CodePaused,
+			want: "observe ask end", code: outcome.CodePaused,
 		},
 		"a host that is paused, with something to repair": {
 			state: paused, events: []Event{drifted, rest(schema.CodeCurrent, 1)},
-			want: "observe ask end", code: CodePaused, check: func(c Cycle) bool { return c.Drift != nil },
+			want: "observe ask end", code: outcome.CodePaused, check: func(c Cycle) bool { return c.Drift != nil },
 		},
 		"a host that is paused, crippled": {
-			state: paused, events: []Event{Observed{Crippled: broken}, Stopped{CodeBroken, broken}},
-			want: "observe ask end", code: CodeBroken,
+			state: paused, events: []Event{Observed{Crippled: broken}, Stopped{outcome.CodeBroken, broken}},
+			want: "observe ask end", code: outcome.CodeBroken,
 		},
 		"a host that is paused, up to date": {
 			state: paused, events: []Event{look, rest(schema.CodeCurrent, 1)},
@@ -135,11 +109,11 @@ func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
 		},
 		"a host that is paused, whose turn comes later, with something to repair": {
 			state: paused, events: []Event{drifted, rest(schema.CodeWaiting, 2)},
-			want: "observe ask end", code: CodePaused,
+			want: "observe ask end", code: outcome.CodePaused,
 		},
 		"a host that was paused in the middle of an installation": {
 			state:  State{Installed: installed(1), Pending: cut.Pending, Paused: paused.Paused},
-			events: []Event{look, install(2), Restored{}}, want: "observe ask return end", code: CodePaused,
+			events: []Event{look, install(2), Restored{}}, want: "observe ask return end", code: outcome.CodePaused,
 			check: func(c Cycle) bool { return c.Pending == nil },
 		},
 		"a pause that is over": {
@@ -151,33 +125,33 @@ func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
 			state: cut,
 			events: []Event{look, install(2), Prepared{Next: *installed(2)},
 				InstallEnded{Touched: true, Revertible: true}, Judged{sick}, Restored{}},
-			want: "observe ask prepare install judge return end", code: CodeUnhealthy,
+			want: "observe ask prepare install judge return end", code: outcome.CodeUnhealthy,
 			check: func(c Cycle) bool { return c.Pending == nil },
 		},
 		"a way back that fails": {
 			state: one,
 			events: []Event{look, install(2), Prepared{Next: *installed(2)},
 				InstallEnded{Touched: true, Revertible: true}, Judged{sick}, Restored{broken}, Restored{broken}},
-			want: "observe ask prepare install judge revert return end", code: CodeUnhealthy,
+			want: "observe ask prepare install judge revert return end", code: outcome.CodeUnhealthy,
 			check: func(c Cycle) bool { return c.Pending != nil && errors.Is(c.Err, broken) },
 		},
 		"a condition of the host that touched nothing": {
 			state:  one,
-			events: []Event{look, install(2), Prepared{Next: *installed(2)}, InstallEnded{Err: broken, Code: CodeHost}},
-			want:   "observe ask prepare install end", code: CodeHost,
+			events: []Event{look, install(2), Prepared{Next: *installed(2)}, InstallEnded{Err: broken, Code: outcome.CodeHost}},
+			want:   "observe ask prepare install end", code: outcome.CodeHost,
 			check: func(c Cycle) bool { return c.Pending == nil && c.Failed == nil && c.Waiting == nil },
 		},
 		"the same after a crash": {
 			state:  cut,
-			events: []Event{look, install(2), Prepared{Next: *installed(2)}, InstallEnded{Err: broken, Code: CodeHost}},
-			want:   "observe ask prepare install end", code: CodeHost,
+			events: []Event{look, install(2), Prepared{Next: *installed(2)}, InstallEnded{Err: broken, Code: outcome.CodeHost}},
+			want:   "observe ask prepare install end", code: outcome.CodeHost,
 			check: func(c Cycle) bool { return c.Pending.Attempts == 1 && c.Failed == nil },
 		},
 		"a condition of the host in the middle": {
 			state: one,
 			events: []Event{look, install(2), Prepared{Next: *installed(2)},
-				InstallEnded{Err: broken, Code: CodeHost, Touched: true}, Restored{}},
-			opts: Options{Interval: time.Hour}, want: "observe ask prepare install return end", code: CodeHost,
+				InstallEnded{Err: broken, Code: outcome.CodeHost, Touched: true}, Restored{}},
+			opts: Options{Interval: time.Hour}, want: "observe ask prepare install return end", code: outcome.CodeHost,
 			check: func(c Cycle) bool {
 				return c.Pending == nil && c.Failed == nil && c.Waiting.Next.Equal(noon.Add(time.Hour))
 			},
@@ -186,12 +160,12 @@ func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
 			state: one,
 			events: []Event{look, install(2), Prepared{Next: *installed(2)},
 				InstallEnded{Err: broken, OfRelease: true, Touched: true}, Restored{}},
-			want: "observe ask prepare install return end", code: CodeInstall,
+			want: "observe ask prepare install return end", code: outcome.CodeInstall,
 			check: func(c Cycle) bool { return c.WhyFailed(2) != "" },
 		},
 		"too early to try again": {
 			state:  State{Installed: installed(1), Waiting: &Waiting{Package: nth(2), Why: "full", Next: noon.Add(1)}},
-			events: []Event{look, install(2)}, want: "observe ask end", code: CodeHost,
+			events: []Event{look, install(2)}, want: "observe ask end", code: outcome.CodeHost,
 		},
 		"too early, but somebody asks": {
 			opts:   Options{Retry: true},
@@ -206,17 +180,17 @@ func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
 		},
 		"begun too often": {
 			state:  State{Installed: installed(1), Pending: &Pending{Installed: *installed(2), Attempts: 3}},
-			events: []Event{look, install(2), Restored{}}, want: "observe ask return end", code: CodeInstall,
+			events: []Event{look, install(2), Restored{}}, want: "observe ask return end", code: outcome.CodeInstall,
 			check: func(c Cycle) bool { return c.Pending == nil && c.WhyFailed(2) != "" },
 		},
 		"cut short, and no server": {
-			state: cut, events: []Event{look, Stopped{CodeUnreachable, broken}, Restored{}},
-			want: "observe ask return end", code: CodeUnreachable,
+			state: cut, events: []Event{look, Stopped{outcome.CodeUnreachable, broken}, Restored{}},
+			want: "observe ask return end", code: outcome.CodeUnreachable,
 			check: func(c Cycle) bool { return c.Pending == nil },
 		},
 		"cut short, and the package cannot be had": {
-			state: cut, events: []Event{look, install(3), Stopped{CodeUnreachable, broken}, Restored{}},
-			want: "observe ask prepare return end", code: CodeUnreachable,
+			state: cut, events: []Event{look, install(3), Stopped{outcome.CodeUnreachable, broken}, Restored{}},
+			want: "observe ask prepare return end", code: outcome.CodeUnreachable,
 			check: func(c Cycle) bool { return c.Pending == nil },
 		},
 		"cut short, and not wanted any more": {
@@ -230,12 +204,12 @@ func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
 		},
 		"drift is left alone by rule": {
 			opts: Options{Leave: true}, state: one, events: []Event{drifted, rest(schema.CodeCurrent, 1)},
-			want: "observe ask end", code: CodeDrift,
+			want: "observe ask end", code: outcome.CodeDrift,
 			check: func(c Cycle) bool { return c.Drift != nil && c.Outcome.State == schema.StateHeld },
 		},
 		"drift that cannot be repaired is tried again later": {
 			state: one, events: []Event{drifted, rest(schema.CodeCurrent, 1), Restored{broken}},
-			want: "observe ask return end", code: CodeHost,
+			want: "observe ask return end", code: outcome.CodeHost,
 			check: func(c Cycle) bool {
 				return c.Waiting == nil && c.Drift != nil && c.Err != nil && c.Pending.Package == nth(1)
 			},
@@ -277,21 +251,21 @@ func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
 
 func TestOnlyWhatIsSignedOrTheHostsOwnEndsTheAlarm(t *testing.T) {
 	t.Parallel()
-	held := State{Installed: installed(1), Withheld: &Withheld{Since: noon.Add(-time.Hour), Code: CodeServerHold}}
+	held := State{Installed: installed(1), Withheld: &Withheld{Since: noon.Add(-time.Hour), Code: outcome.CodeServerHold}}
 	conclude := func(s State, events ...Event) *Withheld {
 		_, c := steps(t, s, Options{}, events...)
 		return c.Conclude(noon, &schema.Policy{MaxHold: schema.Duration(time.Minute)}, nth(2), schema.Digest{}).Withheld
 	}
-	for code := range classes {
+	for _, code := range outcome.Codes() {
 		stopped := conclude(held, Observed{}, Stopped{code, errors.New("no")})
-		if (stopped == nil) != (ClassOf(code) == Done || ClassOf(code) == Signed) {
+		if (stopped == nil) != (outcome.ClassOf(code) == outcome.Done || outcome.ClassOf(code) == outcome.Signed) {
 			t.Errorf("%s before anything was verified: %+v", code, stopped)
 		}
-		if stopped != nil && stopped.Critical(noon) == "" && ClassOf(code) == Server {
+		if stopped != nil && stopped.Critical(noon) == "" && outcome.ClassOf(code) == outcome.Server {
 			t.Errorf("%s: %+v is not critical", code, stopped)
 		}
 		fetching := conclude(held, Observed{}, install(2), Stopped{code, errors.New("no")})
-		if (fetching == nil) != (ClassOf(code) != Server) {
+		if (fetching == nil) != (outcome.ClassOf(code) != outcome.Server) {
 			t.Errorf("%s while fetching: %+v", code, fetching)
 		}
 	}
@@ -301,7 +275,7 @@ func TestOnlyWhatIsSignedOrTheHostsOwnEndsTheAlarm(t *testing.T) {
 	}
 	behind := rest(schema.CodeCurrent, 1)
 	behind.Behind = "the site is behind"
-	if w := conclude(held, Observed{}, behind); w == nil || w.Code != CodeSiteBehind {
+	if w := conclude(held, Observed{}, behind); w == nil || w.Code != outcome.CodeSiteBehind {
 		t.Errorf("behind: %+v", w)
 	}
 	if w := conclude(held, Observed{}, rest(schema.CodeDisabled, 0)); w != nil {
@@ -345,7 +319,7 @@ func (w *world) perform(a Action, c *Cycle, wanted byte) (ev Event, crashed bool
 		return o, crash
 	case Ask:
 		if w.chance(5) {
-			return Stopped{CodeUnreachable, errWorld}, crash
+			return Stopped{outcome.CodeUnreachable, errWorld}, crash
 		}
 		if w.chance(9) {
 			return rest(schema.CodeDisabled, 0), crash
@@ -356,19 +330,19 @@ func (w *world) perform(a Action, c *Cycle, wanted byte) (ev Event, crashed bool
 		return Decided{Verdict: p.Decide(&a, c.Standing(), noon)}, crash
 	case Prepare:
 		if w.chance(5) {
-			return Stopped{CodeUnreachable, errWorld}, crash
+			return Stopped{outcome.CodeUnreachable, errWorld}, crash
 		}
 		return Prepared{Next: Installed{Package: c.Candidate.SHA256, Release: c.Candidate.Release}}, crash
 	case Install:
 		w.before, w.begun[c.Next.Release] = w.runs, w.begun[c.Next.Release]+1
 		if w.chance(4) {
-			return InstallEnded{Err: errWorld, Code: CodeHost}, crash
+			return InstallEnded{Err: errWorld, Code: outcome.CodeHost}, crash
 		}
 		w.runs = torn
 		if w.chance(3) {
 			own := w.IntN(2) == 0
 			w.blamed[c.Next.Release] = own || w.blamed[c.Next.Release]
-			return InstallEnded{Err: errWorld, Code: CodeHost, Touched: true, OfRelease: own}, crash
+			return InstallEnded{Err: errWorld, Code: outcome.CodeHost, Touched: true, OfRelease: own}, crash
 		}
 		if crash && w.IntN(2) == 0 {
 			return nil, true
@@ -475,8 +449,8 @@ func TestARefusalStaysOneWhenTheWayBackFailsToo(t *testing.T) {
 	t.Parallel()
 	no := fault.Refuse(errors.New("forged"), "discarded")
 	s := State{Installed: installed(1), Pending: &Pending{Installed: *installed(2), Attempts: 1}}
-	_, c := steps(t, s, Options{}, Observed{}, Stopped{CodeUnverified, no}, Restored{errWorld})
-	if c.Outcome.State != schema.StateRefused || c.Outcome.Code != CodeUnverified || c.Pending == nil {
+	_, c := steps(t, s, Options{}, Observed{}, Stopped{outcome.CodeUnverified, no}, Restored{errWorld})
+	if c.Outcome.State != schema.StateRefused || c.Outcome.Code != outcome.CodeUnverified || c.Pending == nil {
 		t.Errorf("%+v, %+v", c.Outcome, c.State)
 	}
 }

@@ -21,6 +21,6 @@
 //     begun MaxAttempts times without an end; all else is a condition of the host, and is tried again by itself;
 //   - while an administrator has the host paused, nothing is installed or repaired; what was begun before is taken
 //     back, since nothing may stay half done, and a pause with an end ends by itself;
-//   - each outcome has a class (outcome.go), and what keeps a host from a release counts as withheld unless it is
+//   - each outcome has a class (schema/outcome), and what keeps a host from a release counts as withheld unless it is
 //     signed or the host's own: a code that the table lacks does.
 package cycle

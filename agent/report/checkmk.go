@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"bakehouse/agent/cycle"
 	"bakehouse/schema"
+	"bakehouse/schema/outcome"
 	"bakehouse/schema/plain"
 )
 
@@ -70,7 +70,7 @@ func (s *Status) Section(w io.Writer) error {
 	}
 	lines := "<<<cmk_update_agent_status:sep(0)>>>\n" + string(b) + "\n"
 	switch s.Last.Code {
-	case cycle.CodeUnhealthy, cycle.CodeInstall, schema.CodeFailed: // a release failed here
+	case outcome.CodeUnhealthy, outcome.CodeInstall, schema.CodeFailed: // a release failed here
 		runs := "no package is installed"
 		if s.Installed != nil {
 			runs = "going on with " + s.Installed.Name + " " + s.Installed.Version

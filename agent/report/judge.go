@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"bakehouse/agent/cycle"
 	"bakehouse/schema"
+	"bakehouse/schema/outcome"
 )
 
 // Severity is how a host is, in the exit codes that Nagios gave to monitoring.
@@ -80,10 +80,10 @@ func (s *Status) ofLast(now time.Time) (Severity, string) {
 	switch {
 	case last.State == schema.StateRefused:
 		return Critical, why
-	case last.State == schema.StateFailed && cycle.ClassOf(last.Code) != cycle.Server, last.Code == cycle.CodeDrift,
-		last.Code == cycle.CodeRejected, last.Code == cycle.CodeBroken:
+	case last.State == schema.StateFailed && outcome.ClassOf(last.Code) != outcome.Server, last.Code == outcome.CodeDrift,
+		last.Code == outcome.CodeRejected, last.Code == outcome.CodeBroken:
 		return Warning, why
-	case last.Code == "" || cycle.ClassOf(last.Code) != cycle.Server:
+	case last.Code == "" || outcome.ClassOf(last.Code) != outcome.Server:
 		return OK, ""
 	}
 	since := s.HeldSince

@@ -9,6 +9,7 @@ import (
 	"bakehouse/agent/cycle"
 	"bakehouse/agent/state"
 	"bakehouse/schema"
+	"bakehouse/schema/outcome"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -50,40 +51,40 @@ func TestTheSeverityOfAHost(t *testing.T) {
 		"settings that no update can work with": {func(s *Status) { s.Problem = "no keys" }, Critical, "no keys"},
 		"another machine":                       {func(s *Status) { s.Elsewhere = "a copy" }, Warning, "a copy"},
 		"a release that failed here": {func(s *Status) {
-			failed(s, cycle.CodeUnhealthy, "ill")
+			failed(s, outcome.CodeUnhealthy, "ill")
 		}, Warning, "failed: ill"},
 		"a condition of the host": {func(s *Status) {
-			failed(s, cycle.CodeHost, "disk full")
+			failed(s, outcome.CodeHost, "disk full")
 		}, Warning, "failed: disk full"},
 		"something that did not verify": {func(s *Status) {
-			s.Last = cycle.Outcome{State: schema.StateRefused, Code: cycle.CodeUnverified, Error: "forged"}
+			s.Last = cycle.Outcome{State: schema.StateRefused, Code: outcome.CodeUnverified, Error: "forged"}
 		}, Critical, "refused: forged"},
 		"switched off by the operator": {func(s *Status) {
 			s.Last = cycle.Outcome{State: schema.StateHeld, Code: schema.CodeDisabled, Why: "off"}
 		}, OK, ""},
 		"rolled back by its administrator": {func(s *Status) {
-			s.Last = cycle.Outcome{State: schema.StateHeld, Code: cycle.CodeRolledBack, Why: "manually"}
+			s.Last = cycle.Outcome{State: schema.StateHeld, Code: outcome.CodeRolledBack, Why: "manually"}
 		}, OK, ""},
 		"changed files that a rule leaves": {func(s *Status) {
-			s.Last = cycle.Outcome{State: schema.StateHeld, Code: cycle.CodeDrift, Why: "/etc/x"}
+			s.Last = cycle.Outcome{State: schema.StateHeld, Code: outcome.CodeDrift, Why: "/etc/x"}
 		}, Warning, "held: /etc/x"},
 		"a server that does not know the host": {func(s *Status) {
-			failed(s, cycle.CodeRejected, "401")
+			failed(s, outcome.CodeRejected, "401")
 		}, Warning, "failed: 401"},
 		"a server unreachable for a day": {func(s *Status) {
-			failed(s, cycle.CodeUnreachable, "no route")
+			failed(s, outcome.CodeUnreachable, "no route")
 			s.HeldSince = noon.Add(-day)
 		}, OK, "failed: no route (a warning from 2026-03-03T12:00:00Z on)"},
 		"a server unreachable for three days and more": {func(s *Status) {
-			failed(s, cycle.CodeUnreachable, "no route")
+			failed(s, outcome.CodeUnreachable, "no route")
 			s.HeldSince = noon.Add(-3*day - time.Second)
 		}, Warning, "failed: no route, since 2026-02-26T11:59:59Z"},
 		"unreachable since nobody knows when, last asked days ago": {func(s *Status) {
-			failed(s, cycle.CodeUnreachable, "no route")
+			failed(s, outcome.CodeUnreachable, "no route")
 			s.LastCheck = noon.Add(-4 * day)
 		}, Warning, "failed: no route, since 2026-02-25T12:00:00Z"},
 		"held back by its server for a day": {func(s *Status) {
-			s.Last = cycle.Outcome{State: schema.StateHeld, Code: cycle.CodeServerHold, Why: "gate"}
+			s.Last = cycle.Outcome{State: schema.StateHeld, Code: outcome.CodeServerHold, Why: "gate"}
 			s.HeldSince = noon.Add(-day)
 		}, OK, "held: gate (a warning from 2026-03-03T12:00:00Z on)"},
 		"held back for longer than the fleet allows": {func(s *Status) { s.Critical = "held back since" },
@@ -97,7 +98,7 @@ func TestTheSeverityOfAHost(t *testing.T) {
 			s.LastCheck = s.LastTry
 		}, Warning, "overdue: no update since 2026-03-01T08:59:59Z" + hourly},
 		"tried all the time, with nobody answering": {func(s *Status) {
-			failed(s, cycle.CodeUnreachable, "no route")
+			failed(s, outcome.CodeUnreachable, "no route")
 			s.LastCheck, s.HeldSince = noon.Add(-2*day), noon.Add(-2*day)
 		}, OK, "failed: no route (a warning from 2026-03-02T12:00:00Z on)"},
 		"checks each minute, and not for 15": {func(s *Status) {
@@ -127,12 +128,12 @@ func TestTheSeverityOfAHost(t *testing.T) {
 
 func TestEveryOutcomeThatIsNotTheServersIsJudgedAtOnce(t *testing.T) {
 	t.Parallel()
-	for _, code := range cycle.Codes() {
+	for _, code := range outcome.Codes() {
 		s := healthy()
 		failed(s, code, "why")
 		s.HeldSince = noon.Add(-day)
 		s.Judge(noon)
-		central := cycle.ClassOf(code) == cycle.Server && code != cycle.CodeRejected && code != cycle.CodeBroken
+		central := outcome.ClassOf(code) == outcome.Server && code != outcome.CodeRejected && code != outcome.CodeBroken
 		if (s.Severity == OK) != central {
 			t.Errorf("%s: %s", code, s.Severity)
 		}
@@ -148,7 +149,7 @@ func files(t *testing.T) state.Files {
 	}
 	r := &state.Record{Schema: state.RecordSchema, Registration: &state.Registration{
 		Server: "https://b.example", Host: "web01", Secret: "s3cr3t-of-the-host", At: noon}}
-	r.Last = cycle.Outcome{State: schema.StateFailed, Code: cycle.CodeBroken, Error: "they say s3cr3t-of-the-host"}
+	r.Last = cycle.Outcome{State: schema.StateFailed, Code: outcome.CodeBroken, Error: "they say s3cr3t-of-the-host"}
 	if err := f.Write(r); err != nil {
 		t.Fatal(err)
 	}

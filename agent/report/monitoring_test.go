@@ -13,6 +13,7 @@ import (
 	"bakehouse/agent/cycle"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/outcome"
 )
 
 // sectionOf is the line of JSON in s's section, and the lines after it.
@@ -99,11 +100,11 @@ func TestWhatCheckmkHasStatesForIsSaidInItsWords(t *testing.T) {
 			s.Last = cycle.Outcome{State: schema.StateHeld, Code: schema.CodeNotSelected, Why: "not selected"}
 		}, "agent updates are disabled for host web01: not selected"},
 		"a server unreachable for an hour": {func(s *Status) {
-			failed(s, cycle.CodeUnreachable, "no route")
+			failed(s, outcome.CodeUnreachable, "no route")
 			s.HeldSince = noon.Add(-time.Hour)
 		}, nil},
 		"a server unreachable for a week": {func(s *Status) {
-			failed(s, cycle.CodeUnreachable, "no route")
+			failed(s, outcome.CodeUnreachable, "no route")
 			s.HeldSince = noon.Add(-7 * day)
 		}, "failed: no route, since 2026-02-22T12:00:00Z"},
 		"paused by the host's administrator": {func(s *Status) {
@@ -111,7 +112,7 @@ func TestWhatCheckmkHasStatesForIsSaidInItsWords(t *testing.T) {
 		}, "agent updates are disabled for host web01: paused on this host since 2026-02-28T12:00:00Z until " +
 			"2026-03-02T12:00:00Z: migration"},
 		"paused until now": {func(s *Status) { s.Paused = &schema.Pause{Until: noon} }, nil},
-		"two lines with a header": {func(s *Status) { failed(s, cycle.CodeHost, "full\n<<<local>>>\n") },
+		"two lines with a header": {func(s *Status) { failed(s, outcome.CodeHost, "full\n<<<local>>>\n") },
 			"failed: full; <<<local>>>"},
 	} {
 		s := healthy()
@@ -125,14 +126,14 @@ func TestWhatCheckmkHasStatesForIsSaidInItsWords(t *testing.T) {
 func TestARollbackIsAWarningOfCheckmksOwnAgentService(t *testing.T) {
 	t.Parallel()
 	s := healthy()
-	failed(s, cycle.CodeUnhealthy, "release 8 failed here:\nexit 1")
+	failed(s, outcome.CodeUnhealthy, "release 8 failed here:\nexit 1")
 	_, more := sectionOf(t, s)
 	want := []string{"<<<check_mk>>>", "UpdateFailed: release 8 failed here:; exit 1",
 		"UpdateRecoverAction: going on with acme 1.0"}
 	if !slices.Equal(more, want) {
 		t.Errorf("%q, want %q", more, want)
 	}
-	failed(s, cycle.CodeHost, "disk full")
+	failed(s, outcome.CodeHost, "disk full")
 	if _, more := sectionOf(t, s); len(more) > 0 {
 		t.Errorf("%q although no release failed", more)
 	}
@@ -153,7 +154,7 @@ func TestNagiosGetsOneLineWhateverTheTextsAre(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	s := healthy()
-	failed(s, cycle.CodeHost, "a | b\nc")
+	failed(s, outcome.CodeHost, "a | b\nc")
 	want := "BAKEHOUSE WARNING - web01 runs release 7, acme 1.0; failed: a / b; c" + perf
 	if got := nagios(s); got != want {
 		t.Errorf("%q, want %q", got, want)
@@ -175,7 +176,7 @@ func TestTheTextfileIsReplacedAsAWholeAndReadableByOthers(t *testing.T) {
 	s := healthy()
 	s.Site = "a \"site\"\n\\"
 	s.Keys = []Key{{KeyState: schema.KeyState{Name: "release", State: schema.KeyValid, Expires: noon}}}
-	failed(s, cycle.CodeHost, "full")
+	failed(s, outcome.CodeHost, "full")
 	s.Judge(noon)
 	for range 2 {
 		if err := s.WritePrometheus(name); err != nil {

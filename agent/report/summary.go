@@ -11,6 +11,7 @@ import (
 	"bakehouse/agent/state"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
+	"bakehouse/schema/outcome"
 	"bakehouse/schema/plain"
 )
 
@@ -26,7 +27,7 @@ func Publish(f state.Files, version string, unsaved error) error {
 	s := Of(f, h, version)
 	if unsaved != nil && s.Registered {
 		s.LastTry = f.Now().UTC().Truncate(time.Second)
-		s.Last = cycle.Outcome{State: schema.StateFailed, Code: cycle.CodeHost,
+		s.Last = cycle.Outcome{State: schema.StateFailed, Code: outcome.CodeHost,
 			Error:  plain.Line(unsaved.Error(), plain.MaxError),
 			Target: s.Last.Target, Downloaded: s.Last.Downloaded}
 		s.Judge(f.Now())

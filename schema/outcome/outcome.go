@@ -1,0 +1,104 @@
+// Package outcome is the table of what an update of a host can end with: each code with its class, which says who is
+// behind it, and its group, which says how the host counts among its fleet's. Hosts classify by it what they report, and
+// servers what they are told.
+package outcome
+
+import (
+	"maps"
+	"slices"
+
+	"bakehouse/schema"
+)
+
+// Codes of outcomes, beside those of schema.Policy.Decide.
+const (
+	CodeInstalled   = "installed"
+	CodeRolledBack  = "rolled-back"
+	CodeUnreachable = "unreachable"
+	CodeRejected    = "rejected" // the server does not accept this host's request
+	CodeExpired     = "expired"
+	CodeNoTarget    = "no-target"
+	CodeServerHold  = "server-hold"
+	CodeSiteBehind  = "site-behind"
+	CodeUnverified  = "unverified"
+	CodeInstall     = "install-failed"
+	CodeHost        = "host-condition" // of the host's own, which stopped an installation; it is tried again by itself
+	CodeUnhealthy   = "unhealthy"
+	CodeDrift       = "drift"  // the installed package is not as it came, and a rule says to leave that alone
+	CodePaused      = "paused" // an administrator of the host wants nothing installed for a while
+	CodeBroken      = "error"
+)
+
+// Class says who is behind an outcome.
+type Class string
+
+// Classes of outcomes.
+const (
+	Done   Class = "done"   // the host runs what it should
+	Signed Class = "signed" // the operator decided it, and signed that
+	Local  Class = "local"  // the host's own: of its disk, its package manager, its health, its administrator
+	Server Class = "server" // all else: somebody, or something, keeps the host from its releases without a signature
+)
+
+// Group says how a host with an outcome counts among the hosts of its fleet.
+type Group string
+
+// Groups of outcomes.
+const (
+	UpToDate Group = "up-to-date"
+	Waiting  Group = "waiting"  // it may not install, by a decision: signed, or of the host's administrator
+	Withheld Group = "withheld" // a server, a site or the network keeps it from what it wants; all of class Server
+	Blocked  Group = "blocked"  // a condition of the host's own; it is tried again by itself
+	Failed   Group = "failed"   // it was installed and is no good; counts against a rollout
+	Rejected Group = "rejected" // something did not verify; counts against a rollout
+)
+
+type entry struct {
+	class Class
+	group Group
+}
+
+var table = map[string]entry{
+	schema.CodeCurrent: {Done, UpToDate},
+	CodeInstalled:      {Done, UpToDate},
+
+	schema.CodeDisabled:    {Signed, Waiting},
+	schema.CodeNotSelected: {Signed, Waiting},
+	schema.CodeNoRing:      {Signed, Waiting},
+	schema.CodeWaiting:     {Signed, Waiting},
+	schema.CodeRevoked:     {Signed, Waiting},
+	CodeNoTarget:           {Signed, Waiting},
+
+	schema.CodeFailed: {Local, Failed},
+	CodeRolledBack:    {Local, Waiting},
+	CodeInstall:       {Local, Failed},
+	CodeHost:          {Local, Blocked},
+	CodeUnhealthy:     {Local, Failed},
+	CodeDrift:         {Local, Waiting},
+	CodePaused:        {Local, Waiting},
+
+	CodeUnreachable: {Server, Withheld},
+	CodeRejected:    {Server, Withheld},
+	CodeExpired:     {Server, Withheld},
+	CodeServerHold:  {Server, Withheld},
+	CodeSiteBehind:  {Server, Withheld},
+	CodeUnverified:  {Server, Rejected},
+	CodeBroken:      {Server, Withheld},
+}
+
+func of(code string) entry {
+	if e, ok := table[code]; ok {
+		return e
+	}
+	return entry{Server, Withheld}
+}
+
+// ClassOf is the class of an outcome's code. What is not known is Server, so that a fault that somebody finds a way to
+// cause cannot end the alarm about a host that is kept from its releases.
+func ClassOf(code string) Class { return of(code).class }
+
+// GroupOf is the group of an outcome's code. What is not known is Withheld, as its class is Server.
+func GroupOf(code string) Group { return of(code).group }
+
+// Codes lists the codes of the table.
+func Codes() []string { return slices.Sorted(maps.Keys(table)) }
