@@ -205,7 +205,8 @@ func TestAnInterceptorOfTLSGetsNoSecretNoReportAndNoNameOfTheHost(t *testing.T) 
 	i.show(&cert, nil)
 	for range 3 {
 		r, err := h.Update(t.Context(), UpdateOptions{})
-		if err == nil || r.Code != outcome.CodeUnreachable || !strings.Contains(err.Error(), "by an unknown authority") {
+		if err == nil || r.Code != outcome.CodeUnreachable ||
+			!strings.Contains(err.Error(), "by an unknown authority") {
 			t.Fatalf("%v, %s", err, r)
 		}
 	}

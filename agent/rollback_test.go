@@ -281,7 +281,8 @@ func TestRollbackToARelease(t *testing.T) {
 	fails("9", "9 was not installed here before", "release 3")
 	fails(two.Hex()[:7], "was not installed here before", "release 3")
 
-	if r, err := h.Rollback(t.Context(), "2"); err != nil || r.Package.Release != 2 || r.Code != outcome.CodeRolledBack {
+	if r, err := h.Rollback(t.Context(), "2"); err != nil || r.Package.Release != 2 ||
+		r.Code != outcome.CodeRolledBack {
 		t.Fatalf("%s, %v", r, err)
 	}
 	h.runs("one")

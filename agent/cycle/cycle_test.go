@@ -136,15 +136,17 @@ func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
 			check: func(c Cycle) bool { return c.Pending != nil && errors.Is(c.Err, broken) },
 		},
 		"a condition of the host that touched nothing": {
-			state:  one,
-			events: []Event{look, install(2), Prepared{Next: *installed(2)}, InstallEnded{Err: broken, Code: outcome.CodeHost}},
-			want:   "observe ask prepare install end", code: outcome.CodeHost,
+			state: one,
+			events: []Event{look, install(2), Prepared{Next: *installed(2)},
+				InstallEnded{Err: broken, Code: outcome.CodeHost}},
+			want: "observe ask prepare install end", code: outcome.CodeHost,
 			check: func(c Cycle) bool { return c.Pending == nil && c.Failed == nil && c.Waiting == nil },
 		},
 		"the same after a crash": {
-			state:  cut,
-			events: []Event{look, install(2), Prepared{Next: *installed(2)}, InstallEnded{Err: broken, Code: outcome.CodeHost}},
-			want:   "observe ask prepare install end", code: outcome.CodeHost,
+			state: cut,
+			events: []Event{look, install(2), Prepared{Next: *installed(2)},
+				InstallEnded{Err: broken, Code: outcome.CodeHost}},
+			want: "observe ask prepare install end", code: outcome.CodeHost,
 			check: func(c Cycle) bool { return c.Pending.Attempts == 1 && c.Failed == nil },
 		},
 		"a condition of the host in the middle": {
@@ -251,7 +253,8 @@ func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
 
 func TestOnlyWhatIsSignedOrTheHostsOwnEndsTheAlarm(t *testing.T) {
 	t.Parallel()
-	held := State{Installed: installed(1), Withheld: &Withheld{Since: noon.Add(-time.Hour), Code: outcome.CodeServerHold}}
+	held := State{Installed: installed(1),
+		Withheld: &Withheld{Since: noon.Add(-time.Hour), Code: outcome.CodeServerHold}}
 	conclude := func(s State, events ...Event) *Withheld {
 		_, c := steps(t, s, Options{}, events...)
 		return c.Conclude(noon, &schema.Policy{MaxHold: schema.Duration(time.Minute)}, nth(2), schema.Digest{}).Withheld

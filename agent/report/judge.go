@@ -80,7 +80,8 @@ func (s *Status) ofLast(now time.Time) (Severity, string) {
 	switch {
 	case last.State == schema.StateRefused:
 		return Critical, why
-	case last.State == schema.StateFailed && outcome.ClassOf(last.Code) != outcome.Server, last.Code == outcome.CodeDrift,
+	case last.State == schema.StateFailed && outcome.ClassOf(last.Code) != outcome.Server,
+		last.Code == outcome.CodeDrift,
 		last.Code == outcome.CodeRejected, last.Code == outcome.CodeBroken:
 		return Warning, why
 	case last.Code == "" || outcome.ClassOf(last.Code) != outcome.Server:

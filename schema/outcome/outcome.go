@@ -1,6 +1,6 @@
 // Package outcome is the table of what an update of a host can end with: each code with its class, which says who is
-// behind it, and its group, which says how the host counts among its fleet's. Hosts classify by it what they report, and
-// servers what they are told.
+// behind it, and its group, which says how the host counts among its fleet's. Hosts classify by it what they report,
+// and servers what they are told.
 package outcome
 
 import (
