@@ -44,7 +44,7 @@ func (s *Server) serveRegister(x *exchange, r *http.Request, name string, u sche
 	secret := rand.Text() + rand.Text() // 260 random bits
 	before, err := s.inventory.Register(r.Context(), inventory.Registration{Host: q.Host,
 		Secret: schema.DigestOf([]byte(secret)), User: name, Platform: q.Platform, Agent: clean(q.Agent, 64),
-		At: time.Now()}, q.Replace, rel.OtherNames(q.Host)...)
+		At: time.Now()}, inventory.Claim{Replace: q.Replace}, rel.OtherNames(q.Host)...)
 	if errors.Is(err, inventory.ErrLive) {
 		x.problem(http.StatusConflict, fmt.Sprintf("host %s is registered, by %s, and polled at %s from %s",
 			before.Host, before.User, before.Seen.At.Format(time.RFC3339), before.Seen.Address),

@@ -26,7 +26,7 @@ type Inventory interface {
 	// Secret is fs.ErrNotExist if the host is not registered.
 	Secret(ctx context.Context, host string) (schema.Digest, error)
 	// Register is durable. It is inventory.ErrLive if the host polls and its registration is not to be replaced.
-	Register(ctx context.Context, r inventory.Registration, replace bool, was ...string,
+	Register(ctx context.Context, r inventory.Registration, c inventory.Claim, was ...string,
 	) (before *inventory.Host, err error)
 	// Rename moves a registration and what is known with it, unless the new name is registered already.
 	Rename(ctx context.Context, was, now string) error

@@ -34,7 +34,8 @@ const MaxPackages = 8
 type Registration struct {
 	Host     string
 	Secret   schema.Digest
-	User     string // who registered it
+	User     string // who registered it, or created the token
+	Token    string // ID of the join token by which; empty: by a password
 	Platform schema.Platform
 	Agent    string // version of the host program
 	At       time.Time
@@ -64,6 +65,7 @@ type Package struct{ SHA256, Manifest schema.Digest }
 // Host is all that is known of a registered host. Seen is zero before its first poll.
 type Host struct {
 	Registration
+	End  End
 	Seen Seen
 }
 
@@ -83,10 +85,12 @@ type DB struct {
 	done    chan struct{}
 }
 
-const schemaVersion = 3
+const schemaVersion = 4
 
 // upgrades lead from the version of their place to the next.
-var upgrades = [schemaVersion]string{0: tables + machines, 2: machines}
+var upgrades = [schemaVersion]string{0: tables + machines + access, 2: machines + access, 3: access}
+
+const access = tokens + audit + ends
 
 const tables = `
 CREATE TABLE hosts (
@@ -152,7 +156,7 @@ func open(ctx context.Context, file string) (*DB, error) {
 	d.read.SetMaxIdleConns(4)
 	err = d.migrate(ctx)
 	if err == nil {
-		d.secret, err = d.read.PrepareContext(ctx, "SELECT secret FROM hosts WHERE name = ?")
+		d.secret, err = d.read.PrepareContext(ctx, "SELECT secret FROM hosts WHERE name = ? AND ended = ''")
 	}
 	if err == nil {
 		d.packages, err = d.read.PrepareContext(ctx, "SELECT package, manifest FROM packages WHERE host = ? ORDER BY seen DESC")
@@ -206,7 +210,7 @@ func (d *DB) Ping(ctx context.Context) error {
 	return d.read.QueryRowContext(ctx, "SELECT count(*) FROM (SELECT 1 FROM hosts LIMIT 1)").Scan(&n)
 }
 
-// Secret returns the digest of the host's secret, or an error that wraps fs.ErrNotExist.
+// Secret returns the digest of the host's secret, or an error that wraps fs.ErrNotExist, also if its registration ended.
 func (d *DB) Secret(ctx context.Context, host string) (schema.Digest, error) {
 	var b []byte
 	err := d.secret.QueryRowContext(ctx, host).Scan(&b)
@@ -216,7 +220,8 @@ func (d *DB) Secret(ctx context.Context, host string) (schema.Digest, error) {
 	return digest(b)
 }
 
-// Host returns what is known of a registered host, or an error that wraps fs.ErrNotExist. Reports still queued count.
+// Host returns what is known of a host that is or was registered, or an error that wraps fs.ErrNotExist. Reports still
+// queued count.
 func (d *DB) Host(ctx context.Context, name string) (*Host, error) {
 	return d.host(ctx, d.read.QueryRowContext, name)
 }
@@ -229,12 +234,12 @@ func (d *DB) host(ctx context.Context, query func(context.Context, string, ...an
 	d.mu.Unlock()
 	var secret []byte
 	var platform string
-	var registered int64
+	var registered, ended int64
 	var at, timestamp, root sql.NullInt64
 	var report, details, address sql.NullString
-	err := query(ctx, `SELECT secret, user, platform, agent, registered, at, timestamp, root, report,
-		details, address FROM hosts LEFT JOIN reports ON host = name WHERE name = ?`, name).
-		Scan(&secret, &h.User, &platform, &h.Agent, &registered, &at, &timestamp, &root, &report, &details, &address)
+	err := query(ctx, `SELECT secret, user, token, platform, agent, registered, ended, ended_by,
+		ended_at, at, timestamp, root, report, details, address FROM hosts LEFT JOIN reports ON host = name WHERE name = ?`, name).
+		Scan(&secret, &h.User, &h.Token, &platform, &h.Agent, &registered, &h.End.How, &h.End.By, &ended, &at, &timestamp, &root, &report, &details, &address)
 	if err != nil {
 		return nil, wrap("look up", name, err)
 	}
@@ -245,6 +250,9 @@ func (d *DB) host(ctx context.Context, query func(context.Context, string, ...an
 		return nil, wrap("look up", name, err)
 	}
 	h.At = time.Unix(registered, 0).UTC()
+	if h.End.How != "" {
+		h.End.At = time.Unix(ended, 0).UTC()
+	}
 	if report.Valid {
 		h.Seen = Seen{At: time.Unix(at.Int64, 0).UTC(), Address: address.String, Timestamp: timestamp.Int64,
 			Root: root.Int64}

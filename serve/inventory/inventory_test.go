@@ -39,7 +39,7 @@ func registration(host, secret string) Registration {
 func TestARegistrationAndTheLastReportSurviveARestart(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "odd name?#%.db")
 	db := openAt(t, file)
-	if _, err := db.Register(t.Context(), registration("web01", "s3cret"), true); err != nil {
+	if _, err := db.Register(t.Context(), registration("web01", "s3cret"), Claim{Replace: true}); err != nil {
 		t.Fatal(err)
 	}
 	seen := Seen{At: t0.Add(time.Hour), Timestamp: 7, Root: 2, Report: schema.Report{State: schema.StateCurrent, Installed: sum("pkg"), LastCheck: t0}}
@@ -77,7 +77,7 @@ func TestARegistrationAndTheLastReportSurviveARestart(t *testing.T) {
 func TestAReportWithoutDetailsKeepsThoseBeforeQueuedOrWritten(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "i.db")
 	db := openAt(t, file)
-	if _, err := db.Register(t.Context(), registration("web01", "s"), true); err != nil {
+	if _, err := db.Register(t.Context(), registration("web01", "s"), Claim{Replace: true}); err != nil {
 		t.Fatal(err)
 	}
 	version := int64(0)
@@ -128,7 +128,7 @@ func TestReRegistrationReplacesTheSecretAndKeepsTheReport(t *testing.T) {
 		t.Fatalf("unknown host: %v", err)
 	}
 	for _, secret := range []string{"one", "two"} {
-		if _, err := db.Register(t.Context(), registration("web01", secret), true); err != nil {
+		if _, err := db.Register(t.Context(), registration("web01", secret), Claim{Replace: true}); err != nil {
 			t.Fatal(err)
 		}
 		if err := db.Report("web01", Seen{At: t0, Timestamp: 3}); err != nil {
@@ -150,7 +150,7 @@ func TestAHostSeesItsOwnReportAtOnceWhileOthersWrite(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			host := fmt.Sprintf("web%02d", i)
-			if _, err := db.Register(t.Context(), registration(host, host), true); err != nil {
+			if _, err := db.Register(t.Context(), registration(host, host), Claim{Replace: true}); err != nil {
 				t.Error(err)
 			}
 			for v := int64(1); v <= 30; v++ {
@@ -208,7 +208,7 @@ func TestTwoProcessesShareOneFile(t *testing.T) {
 	for i, db := range []*DB{a, b} {
 		wg.Go(func() {
 			for j := range 20 {
-				_, err := db.Register(t.Context(), registration(fmt.Sprintf("h%d-%d", i, j), "s"), true)
+				_, err := db.Register(t.Context(), registration(fmt.Sprintf("h%d-%d", i, j), "s"), Claim{Replace: true})
 				if err != nil {
 					t.Error(err)
 				}
@@ -260,7 +260,7 @@ func BenchmarkSecretThenReport(b *testing.B) {
 	}
 	defer db.Close()
 	for i := range 1000 {
-		if _, err := db.Register(b.Context(), registration(fmt.Sprint("h", i), "s"), true); err != nil {
+		if _, err := db.Register(b.Context(), registration(fmt.Sprint("h", i), "s"), Claim{Replace: true}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -282,7 +282,7 @@ func TestARegistrationThatAHostPollsWithIsReplacedOnlyOnDemand(t *testing.T) {
 	defer db.Close()
 	register := func(secret string, replace bool, want error) *Host {
 		t.Helper()
-		before, err := db.Register(t.Context(), registration("web01", secret), replace)
+		before, err := db.Register(t.Context(), registration("web01", secret), Claim{Replace: replace})
 		if !errors.Is(err, want) {
 			t.Errorf("%s: %v", secret, err)
 		}

@@ -38,7 +38,7 @@ func TestTheMachinesOfAHostAreKeptTheLastFirstAndNotWithoutEnd(t *testing.T) {
 	if before := meet("web01", "last"); len(before) != MaxMachines || before[0].ID != fmt.Sprint(2*MaxMachines-1) {
 		t.Errorf("%+v", before)
 	}
-	if _, err := db.Register(t.Context(), registration("web01", "s"), true); err != nil {
+	if _, err := db.Register(t.Context(), registration("web01", "s"), Claim{Replace: true}); err != nil {
 		t.Fatal(err)
 	}
 	if before := meet("web01", "a"); len(before) != 0 {
@@ -49,10 +49,12 @@ func TestTheMachinesOfAHostAreKeptTheLastFirstAndNotWithoutEnd(t *testing.T) {
 func TestAnInventoryFromBeforeMachinesWereNotedIsReadOn(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "i.db")
 	db := openAt(t, file)
-	if _, err := db.Register(t.Context(), registration("web01", "s"), true); err != nil {
+	if _, err := db.Register(t.Context(), registration("web01", "s"), Claim{Replace: true}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := db.write.ExecContext(context.Background(), "DROP TABLE machines; PRAGMA user_version = 2")
+	_, err := db.write.ExecContext(context.Background(), `DROP TABLE machines; DROP TABLE tokens; DROP TABLE audit;
+		ALTER TABLE hosts DROP COLUMN token; ALTER TABLE hosts DROP COLUMN ended; ALTER TABLE hosts DROP COLUMN ended_by;
+		ALTER TABLE hosts DROP COLUMN ended_at; PRAGMA user_version = 2`)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"bakehouse/schema"
@@ -74,43 +73,4 @@ func (d *DB) Rename(ctx context.Context, was, now string) error {
 		}
 	}
 	return wrap("rename", was, tx.Commit())
-}
-
-// ErrLive says that a host is registered and has polled since.
-var ErrLive = errors.New("the host is registered, and polls")
-
-// Register records r and returns the registration that it takes the place of, if there is one, with the host's last
-// poll. One that the host has polled with stays, and the error is ErrLive, unless replace is true. A host that is
-// registered under one of its former names, was, counts as registered. What is recorded is durable.
-func (d *DB) Register(
-	ctx context.Context, r Registration, replace bool, was ...string,
-) (before *Host, err error) {
-	tx, err := d.write.BeginTx(ctx, nil)
-	if err != nil {
-		return nil, wrap("register", r.Host, err)
-	}
-	defer tx.Rollback()
-	for _, name := range append([]string{r.Host}, was...) {
-		if before, err = d.host(ctx, tx.QueryRowContext, name); !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	if err == nil && !replace && !before.Seen.At.Before(before.At) {
-		return before, ErrLive
-	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO hosts (name, secret, user, platform, agent, registered)
-		VALUES (?,?,?,?,?,?) ON CONFLICT (name) DO UPDATE SET secret=excluded.secret, user=excluded.user,
-		platform=excluded.platform,
-		agent=excluded.agent, registered=excluded.registered`,
-		r.Host, r.Secret[:], r.User, r.Platform.String(), r.Agent, r.At.Unix())
-	if err == nil { // who reports from now on is another question
-		_, err = tx.ExecContext(ctx, "DELETE FROM machines WHERE host = ?", r.Host)
-	}
-	if err == nil {
-		err = tx.Commit()
-	}
-	return before, wrap("register", r.Host, err)
 }

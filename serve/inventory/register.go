@@ -1,0 +1,70 @@
+package inventory
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"bakehouse/schema"
+)
+
+// ErrLive says that a host is registered and has polled since.
+var ErrLive = errors.New("the host is registered, and polls")
+
+// Live reports whether the host polls with its registration: another does not take its place just so.
+func (h *Host) Live() bool { return h.End.How == "" && !h.Seen.At.Before(h.At) }
+
+// Claim is what speaks for a registration that takes the place of another one.
+type Claim struct {
+	Replace bool          // whoever may decide that says so
+	Secret  schema.Digest // of the secret that the host has; zero: it has none
+}
+
+func (c Claim) proves(h *Host) bool {
+	return !c.Secret.IsZero() && c.Secret == h.Secret && h.End.How == ""
+}
+
+// Register records r and returns the registration that it takes the place of, if there is one, with the host's last
+// poll. One that the host has polled with stays, and the error is ErrLive, unless c says otherwise. A host that is
+// registered under one of its former names, was, counts as registered. What is recorded is durable.
+//
+// If r names a join token, a use of it is taken with the registration or not at all; the error is ErrTokenSpent if there
+// is none left. Asking again takes no second use: a host whose answer was lost has not polled since.
+func (d *DB) Register(
+	ctx context.Context, r Registration, c Claim, was ...string,
+) (before *Host, err error) {
+	tx, err := d.write.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, wrap("register", r.Host, err)
+	}
+	defer tx.Rollback()
+	for _, name := range append([]string{r.Host}, was...) {
+		if before, err = d.host(ctx, tx.QueryRowContext, name); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if before != nil && before.Live() && !c.Replace && !c.proves(before) {
+		return before, ErrLive
+	}
+	again := before != nil && before.Token == r.Token && before.End.How == "" && !before.Live()
+	if r.Token != "" && !again {
+		if err := useToken(ctx, tx, r.Token, r.At); err != nil {
+			return before, wrapToken("use", r.Token, err)
+		}
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO hosts (name, secret, user, token, platform, agent, registered)
+		VALUES (?,?,?,?,?,?,?) ON CONFLICT (name) DO UPDATE SET secret=excluded.secret, user=excluded.user,
+		token=excluded.token, platform=excluded.platform, agent=excluded.agent, registered=excluded.registered,
+		ended='', ended_by='', ended_at=0`,
+		r.Host, r.Secret[:], r.User, r.Token, r.Platform.String(), r.Agent, r.At.Unix())
+	if err == nil { // who reports from now on is another question
+		_, err = tx.ExecContext(ctx, "DELETE FROM machines WHERE host = ?", r.Host)
+	}
+	if err == nil {
+		err = tx.Commit()
+	}
+	return before, wrap("register", r.Host, err)
+}

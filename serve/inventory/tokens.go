@@ -1,0 +1,156 @@
+package inventory
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"bakehouse/schema"
+)
+
+// Token is a join token: who has its secret may register hosts within its bounds, until it expires or is used up. Its
+// secret is kept as SHA-256. What its creator may not do, it does not allow either: that is asked at each use.
+type Token struct {
+	ID      string
+	Secret  schema.Digest
+	User    string // who created it
+	Created time.Time
+	Expires time.Time
+	Uses    int // how many registrations it is good for
+	Used    int
+	Hosts   []string // patterns as in schema.MatchHost; none: whatever its creator may register
+	Site    string   // only hosts of that site; empty: of any
+	Ring    string   // likewise
+	Replace bool     // also in the place of registrations that hosts poll with
+
+	Revoked   time.Time // zero: it is not
+	RevokedBy string
+}
+
+// ErrTokenSpent says that a join token had no use left, had expired or was revoked when it came to it.
+var ErrTokenSpent = errors.New("the join token is used up, expired or revoked")
+
+// tokensKept is how long expired tokens are listed.
+const tokensKept = 30 * 24 * time.Hour
+
+const tokens = `
+CREATE TABLE tokens (
+	id TEXT PRIMARY KEY, secret BLOB NOT NULL, user TEXT NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL,
+	uses INTEGER NOT NULL, used INTEGER NOT NULL, hosts TEXT NOT NULL, site TEXT NOT NULL, ring TEXT NOT NULL,
+	replaces INTEGER NOT NULL, revoked INTEGER NOT NULL, revoked_by TEXT NOT NULL
+) STRICT, WITHOUT ROWID;`
+
+// CreateToken keeps t, durably, and forgets those that expired long before it was created.
+func (d *DB) CreateToken(ctx context.Context, t Token) error {
+	hosts, err := json.Marshal(t.Hosts)
+	if err != nil {
+		return err
+	}
+	tx, err := d.write.BeginTx(ctx, nil)
+	if err != nil {
+		return wrapToken("create", t.ID, err)
+	}
+	defer tx.Rollback()
+	_, err = tx.ExecContext(ctx, "DELETE FROM tokens WHERE expires < ?", t.Created.Add(-tokensKept).Unix())
+	if err == nil {
+		_, err = tx.ExecContext(ctx, `INSERT INTO tokens (id, secret, user, created, expires, uses, used, hosts, site,
+			ring, replaces, revoked, revoked_by) VALUES (?,?,?,?,?,?,0,?,?,?,?,0,'')`, t.ID, t.Secret[:], t.User,
+			t.Created.Unix(), t.Expires.Unix(), t.Uses, string(hosts), t.Site, t.Ring, t.Replace)
+	}
+	if err == nil {
+		err = tx.Commit()
+	}
+	return wrapToken("create", t.ID, err)
+}
+
+const selectTokens = `SELECT id, secret, user, created, expires, uses, used, hosts, site, ring, replaces, revoked,
+	revoked_by FROM tokens`
+
+// Token returns one token, or an error that wraps fs.ErrNotExist.
+func (d *DB) Token(ctx context.Context, id string) (Token, error) {
+	t, err := scanToken(d.read.QueryRowContext(ctx, selectTokens+" WHERE id = ?", id))
+	return t, wrapToken("look up", id, err)
+}
+
+// Tokens lists all tokens, the last created first.
+func (d *DB) Tokens(ctx context.Context) ([]Token, error) {
+	rows, err := d.read.QueryContext(ctx, selectTokens+" ORDER BY created DESC, id")
+	if err != nil {
+		return nil, fmt.Errorf("inventory: list tokens: %w", err)
+	}
+	defer rows.Close()
+	var list []Token
+	for rows.Next() {
+		t, err := scanToken(rows)
+		if err != nil {
+			return nil, fmt.Errorf("inventory: list tokens: %w", err)
+		}
+		list = append(list, t)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("inventory: list tokens: %w", err)
+	}
+	return list, nil
+}
+
+func scanToken(row interface{ Scan(...any) error }) (t Token, err error) {
+	var secret []byte
+	var hosts string
+	var created, expires, revoked int64
+	err = row.Scan(&t.ID, &secret, &t.User, &created, &expires, &t.Uses, &t.Used, &hosts, &t.Site, &t.Ring,
+		&t.Replace, &revoked, &t.RevokedBy)
+	if err != nil {
+		return Token{}, err
+	}
+	if t.Secret, err = digest(secret); err != nil {
+		return Token{}, err
+	}
+	t.Created, t.Expires = time.Unix(created, 0).UTC(), time.Unix(expires, 0).UTC()
+	if revoked != 0 {
+		t.Revoked = time.Unix(revoked, 0).UTC()
+	}
+	return t, json.Unmarshal([]byte(hosts), &t.Hosts)
+}
+
+// RevokeToken ends a token, durably. One that was revoked before stays as it is; one that is unknown is an error that
+// wraps fs.ErrNotExist.
+func (d *DB) RevokeToken(ctx context.Context, id, by string, at time.Time) error {
+	r, err := d.write.ExecContext(ctx, `UPDATE tokens SET
+		revoked = CASE revoked WHEN 0 THEN ?2 ELSE revoked END,
+		revoked_by = CASE revoked WHEN 0 THEN ?3 ELSE revoked_by END WHERE id = ?1`, id, at.Unix(), by)
+	if err == nil {
+		var n int64
+		if n, err = r.RowsAffected(); err == nil && n == 0 {
+			err = fs.ErrNotExist
+		}
+	}
+	return wrapToken("revoke", id, err)
+}
+
+// useToken takes a use of a token, if there is one left at that time.
+func useToken(ctx context.Context, tx *sql.Tx, id string, at time.Time) error {
+	r, err := tx.ExecContext(ctx, `UPDATE tokens SET used = used + 1
+		WHERE id = ? AND used < uses AND revoked = 0 AND expires > ?`, id, at.Unix())
+	if err != nil {
+		return err
+	}
+	n, err := r.RowsAffected()
+	if err == nil && n == 0 {
+		err = ErrTokenSpent
+	}
+	return err
+}
+
+func wrapToken(what, id string, err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return fmt.Errorf("inventory: %s token %.40q: %w", what, id, err)
+	}
+	return nil
+}
