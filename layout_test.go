@@ -143,6 +143,8 @@ var bans = []ban{
 	{".", false, "agent/trust/trusttest", "it signs what nobody should believe, with keys that everybody knows"},
 	{hostOnly, false, "agent/trust/trusttest", "as for the program of operators"},
 	{hostOnly, false, "schema/needs", noTests},
+	{hostOnly, false, "agent/trust/tufclient", noTests},
+	{hostOnly, false, "google.golang.org/protobuf", "its reflection is 1.9 MB, for names of algorithms"},
 }
 
 // check returns what of g breaks the ban.

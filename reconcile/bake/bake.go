@@ -20,7 +20,7 @@ import (
 
 // Version is the bake version: the same recipe and version make the same bytes. It is raised when the golden hashes in
 // the test change.
-const Version = 12
+const Version = 13
 
 // Store keeps segments and the claims on them. Create fails with fs.ErrExist, Open with fs.ErrNotExist.
 type Store interface {

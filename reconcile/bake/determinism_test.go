@@ -21,19 +21,19 @@ import (
 // bake.Version, and the codec if segments of the same payload changed, then write the new hashes down. From version 11 on
 // docs/bakehouse-agent.8 is the page that the host program's own test writes.
 const (
-	goldenVersion = 12
-	goldenDeb     = "sha256:9accf22873d6fbd185312eb8d0a553c96c855953b27821c39bfda058cd1b5354"
-	goldenRpm     = "sha256:09c87ff2eb374cdba140f1afbdf018ef34dce144cc926f30881766b51d73df90"
-	goldenTgz     = "sha256:76c5d8379170daa475dfaf132be2dcb50d1bf49c0346491c02249b58224ddfb0"
+	goldenVersion = 13
+	goldenDeb     = "sha256:e6f03087f59c17e2a51ef38b0c8688dd97dc2c6292319e0e67248983be5c042e"
+	goldenRpm     = "sha256:da2f71b4e78d453a2cab5dc57013baa0bcf20f78e089e838e273194f355f25f2"
+	goldenTgz     = "sha256:7e14a4134bb03626d80ace5ae19743705962c2ece42caa549ad07c54e17da5cb"
 )
 
 const (
-	goldenPkg = "sha256:7d72247276172c3063a6e1d278b48f1b45e554045c58649ede1148ed7cf2b83e"
-	goldenMac = "sha256:b0a7ef0acb99c41f92c750ace7fb2e066708425a7deaac0c2ebef009ac23cfc5"
+	goldenPkg = "sha256:ae3d29d3519c82a7c60be7d1acdf29be864dc777a70695eb11d416c2b392f6b8"
+	goldenMac = "sha256:a5765efa20c1bcc95d0967d94784a5001572b522c66a678f15de1271ce34cb56"
 )
 
 var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef",
-	"fa05b799c6651a0e", "b4cdff47a66761ba", "0a6f13c3d142c0e7", "b6821424358e6dd8",
+	"82247a858239c18a", "b4cdff47a66761ba", "565a26039ca7b2cb", "f7f537743451dd77",
 	"6c3eec0b8ce904b6", "3347265b6c603c55", "73f334c8a31aa452", "a2835cc6021b9d68",
 	"122294680cfcfdac"}
 

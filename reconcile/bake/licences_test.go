@@ -44,7 +44,7 @@ func licences(t *testing.T) (linked, texts string) {
 	}
 	dirs := map[string]string{}
 	for _, system := range []string{"linux", "windows"} {
-		for line := range strings.Lines(list(system, "-deps", "-tags=nethttpomithttp2", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}", "./agent/cmd/bakehouse-agent")) {
+		for line := range strings.Lines(list(system, "-deps", "-tags=nethttpomithttp2", "-f", "{{with .Module}}{{if not (or .Main .Replace)}}{{.Path}} {{.Dir}}{{end}}{{end}}", "./agent/cmd/bakehouse-agent")) {
 			if path, dir, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
 				dirs[path] = dir
 			}

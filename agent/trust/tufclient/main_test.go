@@ -14,7 +14,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
-// tuf runs the hidden command as the conformance suite does, against a real server. What the verifier makes of each
+// tuf runs the command as the conformance suite does, against a real server. What the verifier makes of each
 // repository is shown in agent/trust; here, what of it the command line shows.
 type tuf struct {
 	t                      *testing.T
@@ -39,8 +39,8 @@ func newTUF(t *testing.T) *tuf {
 
 func (c *tuf) exits(want int, args ...string) {
 	c.t.Helper()
-	if got := run(c.t.Context(), append([]string{"tuf"}, args...)); got != want {
-		c.t.Errorf("tuf %q: exit code %d, want %d", args, got, want)
+	if got := run(c.t.Context(), args); got != want {
+		c.t.Errorf("%q: exit code %d, want %d", args, got, want)
 	}
 }
 
@@ -75,19 +75,19 @@ func (c *tuf) files(dir string, want ...string) {
 	}
 }
 
-func TestTUFCommandRefreshes(t *testing.T) {
+func TestTheClientRefreshes(t *testing.T) {
 	c := newTUF(t)
 	c.files(c.metadata, "root.json")
 	c.refresh(0)
 	c.files(c.metadata, "root.json", "snapshot.json", "targets.json", "timestamp.json")
 	c.r.Signers[metadata.SNAPSHOT] = nil
 	c.r.PublishAll()
-	c.refresh(1) // and not 3, which the suite would take for a crash
+	c.refresh(1)
 	c.r.Forget(metadata.TIMESTAMP)
 	c.refresh(1)
 }
 
-func TestTUFCommandDownloads(t *testing.T) {
+func TestTheClientDownloads(t *testing.T) {
 	c := newTUF(t)
 	c.r.Delegate(metadata.TARGETS, metadata.DelegatedRole{Name: "../odd ?", Paths: []string{"*/*"}})
 	c.r.Add("../odd ?", "path/to it?", "content")
@@ -113,7 +113,7 @@ func TestTUFCommandDownloads(t *testing.T) {
 	c.download(0, "other")
 }
 
-func TestTUFCommandIsToldTheTime(t *testing.T) {
+func TestTheClientIsToldTheTime(t *testing.T) {
 	c := newTUF(t)
 	later := 40 * 24 * time.Hour
 	c.refresh(0)
@@ -126,7 +126,7 @@ func TestTUFCommandIsToldTheTime(t *testing.T) {
 	c.refresh(1)
 }
 
-func TestTUFCommandUsage(t *testing.T) {
+func TestTheClientUsage(t *testing.T) {
 	c := newTUF(t)
 	root := filepath.Join(c.metadata, "root.json")
 	for _, args := range [][]string{
@@ -141,9 +141,11 @@ func TestTUFCommandUsage(t *testing.T) {
 		{"--metadata-url", c.url, "refresh"},
 		{"--metadata-dir", c.metadata, "--metadata-url", c.url, "refresh", "more"},
 		{"--metadata-dir", c.metadata, "--metadata-url", c.url + "/metadata", "download"},
-		{"--metadata-dir", c.metadata, "--metadata-url", c.url + "/metadata", "--target-name", "x", "--target-dir", c.targets, "download"},
+		{"--metadata-dir", c.metadata, "--metadata-url", c.url + "/metadata", "--target-name", "x",
+			"--target-dir", c.targets, "download"},
 		{"--metadata-dir", c.metadata, "--metadata-url", c.url + "/metadata", "--time", "noon", "refresh"},
-		{"--metadata-dir", filepath.Join(c.targets, "never initialised"), "--metadata-url", c.url + "/metadata", "refresh"},
+		{"--metadata-dir", filepath.Join(c.targets, "never initialised"),
+			"--metadata-url", c.url + "/metadata", "refresh"},
 		{"--metadata-dir", c.metadata, "--metadata-url", "http://127.0.0.1:1", "refresh"},
 		{"--metadata-dir", c.metadata, "--metadata-url", "no URL\x7f", "refresh"},
 	} {

@@ -1,3 +1,6 @@
+// Command tufclient runs the verifier of updates on any TUF repository, by the command line that the TUF conformance
+// suite (theupdateframework/tuf-conformance) gives the clients it tests. It is built for that alone, so that nothing of
+// it is on a host.
 package main
 
 import (
@@ -14,7 +17,6 @@ import (
 	"time"
 
 	"bakehouse/agent/trust"
-	"bakehouse/schema/fault"
 
 	"github.com/spf13/cobra"
 )
@@ -26,16 +28,28 @@ type tufFlags struct {
 	time                                           int64
 }
 
-// tufCommand runs the verifier of updates on any TUF repository, by the command line that the TUF conformance suite
-// (theupdateframework/tuf-conformance) gives the clients it tests. It knows no exit code but 0 and 1.
-func tufCommand() *cobra.Command {
+func main() { os.Exit(run(context.Background(), os.Args[1:])) }
+
+// run knows no exit code but 0 and 1: the suite counts every other as a crash.
+func run(ctx context.Context, args []string) int {
+	c := command()
+	c.SetArgs(args)
+	if err := c.ExecuteContext(ctx); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: error: %v\n", c.Name(), err)
+		return 1
+	}
+	return 0
+}
+
+func command() *cobra.Command {
 	var o tufFlags
 	c := &cobra.Command{
-		Use:    "tuf",
-		Short:  "Act as a client of any TUF repository, for the TUF conformance suite",
-		Hidden: true,
-		Args:   cobra.NoArgs,
-		RunE:   func(*cobra.Command, []string) error { return errors.New("tuf: want init, refresh or download") },
+		Use:           "tufclient",
+		Short:         "Act as a client of any TUF repository, for the TUF conformance suite",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(*cobra.Command, []string) error { return errors.New("want init, refresh or download") },
 	}
 	f := c.PersistentFlags()
 	f.StringVar(&o.metadataDir, "metadata-dir", "", "`DIR` of the trusted metadata")
@@ -46,17 +60,18 @@ func tufCommand() *cobra.Command {
 	f.Int64Var(&o.time, "time", 0, "take `SECONDS` since 1970 for the time (default: the clock, or FAKETIME)")
 	verb := func(use, short string, args cobra.PositionalArgs, need []string,
 		run func(c *cobra.Command, now func() time.Time, args []string) error) {
-		c.AddCommand(&cobra.Command{Use: use, Short: short, Args: args, RunE: func(c *cobra.Command, args []string) error {
+		c.AddCommand(&cobra.Command{Use: use, Short: short, Args: args, RunE: func(c *cobra.Command,
+			args []string) error {
 			for _, name := range need {
 				if c.Flag(name).Value.String() == "" || !c.Flag(name).Changed {
-					return fmt.Errorf("tuf %s: --%s is required", c.Name(), name)
+					return fmt.Errorf("%s: --%s is required", c.Name(), name)
 				}
 			}
 			now, err := o.clock(c.Flag("time").Changed)
 			if err == nil {
 				err = run(c, now, args)
 			}
-			return failed(err)
+			return err
 		}})
 	}
 	verb("init ROOT", "Trust a root", cobra.ExactArgs(1), []string{"metadata-dir"},
@@ -116,14 +131,6 @@ func (o *tufFlags) clock(given bool) (func() time.Time, error) {
 		return time.Now, nil
 	}
 	return func() time.Time { return at }, nil
-}
-
-// failed keeps of err what is to be said, and not its class: the suite counts every exit code but 1 as a crash.
-func failed(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fault.Hint(errors.New(err.Error()), "%s", fault.HintOf(err))
 }
 
 func (o *tufFlags) source() httpRepository { return httpRepository{o.metadataURL, o.targetURL} }
