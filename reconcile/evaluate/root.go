@@ -89,50 +89,6 @@ func (b *builder) takeRoot(n *result.Node) {
 		Passwords: true}
 }
 
-func (b *builder) takeRollout(n *result.Node) {
-	r := &b.fleet.Rollout
-	r.Enabled = n.Get("enabled").True()
-	r.Select = b.when(n.Get("select"))
-	if r.MaxHold = b.duration(n.Get("maxHold")); n.Get("maxHold") != nil && r.MaxHold <= 0 {
-		b.problem(n.Get("maxHold"), "maxHold is no time at all")
-	}
-	b.takeRevoked(n.Get("revoked"))
-	rings := n.Get("rings")
-	if rings == nil {
-		r.Rings = []fleet.Ring{{Ring: schema.Ring{Name: "all"}}}
-		return
-	}
-	seen := map[string]*result.Node{}
-	for _, v := range rings.Parts {
-		name := v.Get("name")
-		if first := seen[name.Text]; first != nil {
-			b.problem(name, "ring %q stands here twice", name.Text).Also = []fleet.Pos{first.At()}
-		}
-		seen[name.Text] = name
-		r.Rings = append(r.Rings, fleet.Ring{Ring: schema.Ring{Name: name.Text, Delay: b.duration(v.Get("delay"))},
-			When: b.when(v.Get("when")), Pos: v.At()})
-	}
-}
-
-func (b *builder) takeRevoked(n *result.Node) {
-	if n == nil {
-		return
-	}
-	seen := map[schema.Digest]*result.Node{}
-	for _, v := range n.Parts {
-		d, err := schema.ParseDigest(v.Text)
-		if err != nil || d.IsZero() {
-			b.problem(v, "revoked: %s is not the sha256 of a package", result.Quote(v.Text))
-			continue
-		}
-		if first := seen[d]; first != nil {
-			b.problem(v, "package %s is revoked twice", d.Short()).Also = []fleet.Pos{first.At()}
-		}
-		seen[d] = v
-		b.fleet.Rollout.Revoked = append(b.fleet.Rollout.Revoked, d)
-	}
-}
-
 func (b *builder) takeDownloads(n *result.Node) {
 	if n == nil {
 		return
