@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +55,20 @@ func TestWhatIsPublishedIsAFunctionOfStateCommitTimeAndProgram(t *testing.T) {
 		l.must(os.Remove(filepath.Join(l.repo(), "hosts", "web", "rules.cue")))
 	})
 	publish("a longer delay", rings("7d"))
+	before := l.objects(stores[0])
+	publish("a gate", func() {
+		l.write("rollout.cue", "package fleet\n\nrollout: {\n\tenabled: true\n\trings: "+
+			"[{name: \"canary\", when: hosts: [\"web01\"]}, {name: \"all\", delay: \"7d\",\n\t"+
+			"\tgate: {healthy: \"95%\", hosts: 1, for: \"2h\"}, halt: failed: \"0.5%\"}]\n}\n")
+	})
+	for key := range l.objects(stores[0]) { // what hosts are given does not depend on gates
+		_, was := before[key]
+		folder, file, _ := strings.Cut(key, "/")
+		if !was && (!slices.Contains([]string{"targets", "trees", "timestamps", "metadata"}, folder) ||
+			strings.Contains(file, "bin")) {
+			t.Errorf("a gate makes %s", key)
+		}
+	}
 	publish("again, behind the delay", func() { l.disk(70) })
 	publish("a host goes", func() {
 		l.write("hosts/web/hosts.cue", "package web\n\ndefaults: labels: role: \"frontend\"\n\nhosts: web01: {}\n")
@@ -94,7 +109,7 @@ func TestWhatIsPublishedIsAFunctionOfStateCommitTimeAndProgram(t *testing.T) {
 
 	// All of it is clean, also to the newest program: it makes the same of every commit.
 	m, err := l.monitor(stores[0], -1)
-	if err != nil || len(m.Releases) != 15 || m.Status != judge.Clean {
+	if err != nil || len(m.Releases) != 16 || m.Status != judge.Clean {
 		t.Errorf("%v\n%s", err, m.Text())
 	}
 	renewals := 0
@@ -114,7 +129,7 @@ func TestWhatIsPublishedIsAFunctionOfStateCommitTimeAndProgram(t *testing.T) {
 	_, err = store.GC(t.Context(), l.store(stores[0]), store.GCOptions{Anchor: l.top().Roots[0], Keep: 3})
 	l.must(err)
 	m, err = l.monitor(stores[0], -1)
-	if err != nil || len(m.Releases) >= 15 || len(m.Releases) == 0 {
+	if err != nil || len(m.Releases) >= 16 || len(m.Releases) == 0 {
 		t.Errorf("after gc: %v\n%s", err, m.Text())
 	}
 }

@@ -69,8 +69,8 @@ func origin(u *url.URL) string {
 	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
-// Ring is a stage of a rollout: its hosts wait Delay after a package was first published to them. Gate and Halt are for
-// servers, which hold hosts back by them: hosts, and programs that do not know them, install by the rest alone.
+// Ring is a stage of a rollout: its hosts wait Delay after a package was first published to them. Gate and Halt are
+// for servers, which hold hosts back by them: hosts, and programs that do not know them, install by the rest alone.
 type Ring struct {
 	Name  string   `json:"name"`
 	Delay Duration `json:"delay,omitempty"`
@@ -78,8 +78,8 @@ type Ring struct {
 	Halt  *Halt    `json:"halt,omitempty"` // nil: nothing of the ring halts a release
 }
 
-// Gate is what a ring waits for before it gets a release: of the hosts of other rings, all before it or those of Rings,
-// the share Healthy, and at least Hosts, run the release and are up to date, and have been for the time For.
+// Gate is what a ring waits for before it gets a release: of the hosts of other rings, all before it or those of
+// Rings, the share Healthy, and at least Hosts, run the release and are up to date, and have been for the time For.
 type Gate struct {
 	Rings   []string `json:"rings,omitempty"`
 	Healthy Share    `json:"healthy"`
@@ -87,8 +87,8 @@ type Gate struct {
 	For     Duration `json:"for,omitempty"`
 }
 
-// Halt is when a ring halts a release: more than the share Failed of its hosts that tried it, and at least Hosts of them,
-// failed or rejected it.
+// Halt is when a ring halts a release: more than the share Failed of its hosts that tried it, and at least Hosts of
+// them, failed or rejected it.
 type Halt struct {
 	Failed Share `json:"failed"`
 	Hosts  int   `json:"hosts,omitempty"`

@@ -22,7 +22,8 @@ func TestAShareOfNothingIsNeverReached(t *testing.T) {
 	if Share(0).Reached(0, 0) || !Share(9500).Reached(19, 20) || Share(9500).Reached(18, 20) || Share(1).Reached(0, 9) {
 		t.Error("reached")
 	}
-	if Share(100).Exceeded(1, 100) || !Share(100).Exceeded(2, 100) || Share(0).Exceeded(0, 0) || !Share(0).Exceeded(1, 9) {
+	if Share(100).Exceeded(1, 100) || !Share(100).Exceeded(2, 100) || Share(0).Exceeded(0, 0) ||
+		!Share(0).Exceeded(1, 9) {
 		t.Error("exceeded")
 	}
 }

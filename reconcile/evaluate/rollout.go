@@ -39,39 +39,30 @@ func (b *builder) gate(n *result.Node, rings *result.Node) *schema.Gate {
 	if n == nil {
 		return nil
 	}
-	before := map[string]bool{}
-	for _, r := range b.fleet.Rollout.Rings {
-		before[r.Name] = true
+	before := len(b.fleet.Rollout.Rings)
+	if before == 0 {
+		b.problem(n, "the first ring has a gate, but no ring is before it whose hosts could be looked at")
 	}
-	if len(before) == 0 {
-		b.problem(n, "the first ring has a gate, but no ring is before it whose hosts could be looked at").Hint =
-			"move the gate to the ring that waits for this one"
-	}
-	g := &schema.Gate{Healthy: b.share(n.Get("healthy")), Hosts: b.count(n.Get("hosts")), For: b.duration(n.Get("for"))}
+	g := &schema.Gate{Healthy: b.share(n.Get("healthy")), Hosts: b.count(n.Get("hosts"), "hosts"),
+		For: b.duration(n.Get("for"))}
 	if v := n.Get("healthy"); g.Healthy == 0 {
-		b.problem(v, "healthy: 0%% lets the ring begin without any healthy host").Hint = "leave the gate out, or raise it"
+		b.problem(v, "healthy: 0%% lets the ring begin without any healthy host").Hint = "raise it"
 	}
 	if max := b.fleet.Rollout.MaxHold; max > 0 && g.For >= max {
 		b.warn(fleet.Problem{Pos: n.Get("for").At(), Msg: "for: " + g.For.String() + " is not less than maxHold, " +
 			max.String() + ": hosts report themselves critical before this gate can open"})
 	}
-	if n.Get("rings") == nil {
-		return g
-	}
-	seen := map[string]*result.Node{}
-	for _, v := range n.Get("rings").Parts {
+	for _, v := range n.Get("rings").Items() {
 		later := slices.IndexFunc(rings.Parts, func(r *result.Node) bool { return r.Get("name").Text == v.Text })
-		switch first := seen[v.Text]; {
-		case first != nil:
-			b.problem(v, "ring %q stands here twice", v.Text).Also = []fleet.Pos{first.At()}
-		case before[v.Text]:
-		case later >= 0:
+		switch {
+		case slices.Contains(g.Rings, v.Text):
+			b.problem(v, "ring %q stands here twice", v.Text)
+		case later >= before:
 			b.problem(v, "ring %q is not before this one, and a gate looks at rings that come earlier", v.Text).Also =
 				[]fleet.Pos{rings.Parts[later].Get("name").At()}
 		default:
 			b.exists(v.At(), fleet.AttrRing, v.Text, b.names())
 		}
-		seen[v.Text] = v
 		g.Rings = append(g.Rings, v.Text)
 	}
 	return g
@@ -81,31 +72,25 @@ func (b *builder) halt(n *result.Node) *schema.Halt {
 	if n == nil {
 		return nil
 	}
-	h := &schema.Halt{Failed: b.share(n.Get("failed")), Hosts: b.count(n.Get("hosts"))}
-	if v := n.Get("failed"); h.Failed == schema.Whole {
-		b.problem(v, "failed: 100%% halts nothing: no more than all hosts can fail").Hint = "lower it, or leave halt out"
+	if v := n.Get("failed"); b.share(v) == schema.Whole {
+		b.problem(v, "failed: 100%% halts nothing: no more than all hosts can fail").Hint = "lower it"
 	}
-	return h
+	return &schema.Halt{Failed: b.share(n.Get("failed")), Hosts: b.count(n.Get("hosts"), "hosts")}
 }
 
 func (b *builder) share(n *result.Node) schema.Share {
-	s, err := schema.ParseShare(n.Text)
-	if err != nil {
-		b.problem(n, "%v", err)
-	}
+	s, _ := schema.ParseShare(n.Text) // the schema has its form
 	return s
 }
 
-// count reads a number of hosts; a nil node is 0.
-func (b *builder) count(n *result.Node) int {
-	if n == nil {
-		return 0
+// count reads a number that is not negative, what says of what; a nil node is 0.
+func (b *builder) count(n *result.Node, what string) (count int) {
+	if n != nil {
+		if count, _ = strconv.Atoi(n.Text); n.Text != strconv.Itoa(count) {
+			b.problem(n, "%s: %s is too large", what, n.Text)
+		}
 	}
-	c, err := strconv.Atoi(n.Text)
-	if err != nil {
-		b.problem(n, "hosts: %s is too large", n.Text)
-	}
-	return c
+	return count
 }
 
 func (b *builder) takeRevoked(n *result.Node) {

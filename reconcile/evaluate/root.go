@@ -2,6 +2,7 @@ package evaluate
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/pem"
 	"fmt"
 	"io/fs"
@@ -47,17 +48,9 @@ func (b *builder) takeRoot(n *result.Node) {
 	f.KeyExpiry = b.keyExpiry(n.Get("keyExpiry"))
 	f.Limits = fleet.Limits{Removed: defaultRemoved, Half: true}
 	if v := n.Get("limits").Get("removed"); v != nil {
-		f.Limits.Half = false
-		if f.Limits.Removed, _ = strconv.Atoi(v.Text); v.Text != strconv.Itoa(f.Limits.Removed) {
-			b.problem(v, "limits: removed: %s is too large", v.Text)
-		}
+		f.Limits = fleet.Limits{Removed: b.count(v, "limits: removed")}
 	}
-	f.Keep.Releases = defaultReleases
-	if v := n.Get("keep").Get("releases"); v != nil {
-		if f.Keep.Releases, _ = strconv.Atoi(v.Text); v.Text != strconv.Itoa(f.Keep.Releases) {
-			b.problem(v, "keep: releases: %s is too large", v.Text)
-		}
-	}
+	f.Keep.Releases = cmp.Or(b.count(n.Get("keep").Get("releases"), "keep: releases"), defaultReleases)
 	if v := n.Get("anchor"); v != nil {
 		f.AnchorVersion, _ = strconv.Atoi(v.Text) // too large is out of range below
 	}
