@@ -298,7 +298,7 @@ type Release struct {
 	Findings []schema.AboutFinding `json:"findings"`
 	Keys     []schema.AboutKey     `json:"keys"`              // of the fleet
 	Compare  string                `json:"compare,omitempty"` // the command that says what it changes
-	Packages []PackageRow          `json:"packages"`          // the most used first; only of releases that hosts are given
+	Packages []PackageRow          `json:"packages"`          // the most used first; of what hosts are given only
 }
 
 // PackageRow is a package in a line.

@@ -196,7 +196,7 @@ func Example() All {
 				Error: "No valid signature found", Target: sum("1042"), Installed: sum("1040"), Release: 1040,
 				Details: &schema.Details{Interval: 3600, Previous: sum("1039"),
 					Ignored: []schema.IgnoredSignature{{Key: "release-2", Reason: "key is unknown"}},
-					LogTail: "target f934058e88441cd0 (release 1042), 2 signatures, 1 needed\nNo valid signature found"}},
+					LogTail: "target f934058e88441cd0 (release 1042), 2 signatures\nNo valid signature found"}},
 			History: []view.Change{
 				{At: ago(17 * time.Minute), State: hosts.Rejected, Code: "unverified", Release: 1040,
 					Text: "No valid signature found"},
