@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"bakehouse/serve/inventory/sqldb"
 )
 
 // Event is a line of the audit log: who did what to which, from where. It has no secrets.
@@ -23,75 +25,65 @@ type Event struct {
 // What is kept of the audit log. The log beside it, of --audit-log, is not bounded.
 const (
 	MaxEvents = 200_000
-	maxAge    = 400 * 24 * time.Hour
-	pruned    = 256 // appended events, about, between two looks at what to drop
+	MaxAge    = 400 * 24 * time.Hour
+	Pruned    = 256 // appended events, about, between two looks at what to drop
 )
 
 const audit = `
 CREATE TABLE audit (
 	seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, event TEXT NOT NULL
 ) STRICT;
-CREATE INDEX audit_at ON audit (at);`
+CREATE INDEX audit_at ON audit (at)`
 
 // Append adds events to the audit log, durably, and drops what is too old or too much.
 func (d *DB) Append(ctx context.Context, events ...Event) error {
-	tx, err := d.write.BeginTx(ctx, nil)
+	err := d.db.Write(ctx, func(tx sqldb.Tx) error {
+		for _, e := range events {
+			if err := appendEvent(ctx, tx, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
-		return fmt.Errorf("inventory: audit: %w", err)
-	}
-	defer tx.Rollback()
-	for _, e := range events {
-		at := e.At
-		e.Seq, e.At = 0, e.At.UTC()
-		b, err := json.Marshal(e)
-		if err != nil {
-			return err
-		}
-		r, err := tx.ExecContext(ctx, "INSERT INTO audit (at, event) VALUES (?,?)", at.Unix(), string(b))
-		if err != nil {
-			return fmt.Errorf("inventory: audit: %w", err)
-		}
-		seq, err := r.LastInsertId()
-		if err != nil {
-			return fmt.Errorf("inventory: audit: %w", err)
-		}
-		if seq%pruned != 0 {
-			continue
-		}
-		if _, err := tx.ExecContext(ctx, "DELETE FROM audit WHERE seq <= ? OR at < ?", seq-MaxEvents,
-			at.Add(-maxAge).Unix()); err != nil {
-			return fmt.Errorf("inventory: audit: %w", err)
-		}
-	}
-	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("inventory: audit: %w", err)
 	}
 	return nil
 }
 
-// Events lists the audit log since a time, at most the last limit events, the oldest of them first.
-func (d *DB) Events(ctx context.Context, since time.Time, limit int) ([]Event, error) {
-	rows, err := d.read.QueryContext(ctx, `SELECT seq, event FROM
-		(SELECT seq, event FROM audit WHERE at >= ? ORDER BY seq DESC LIMIT ?) ORDER BY seq`, since.Unix(), limit)
+func appendEvent(ctx context.Context, tx sqldb.Tx, e Event) error {
+	e.Seq, e.At = 0, e.At.UTC()
+	b, err := json.Marshal(e)
 	if err != nil {
-		return nil, fmt.Errorf("inventory: audit: %w", err)
+		return err
 	}
-	defer rows.Close()
-	var list []Event
-	for rows.Next() {
+	var seq int64
+	err = tx.Get(ctx, "INSERT INTO audit (at, event) VALUES ($1,$2) RETURNING seq", []any{e.At.Unix(), string(b)}, &seq)
+	if err != nil || seq%Pruned != 0 {
+		return err
+	}
+	return tx.Exec(ctx, "DELETE FROM audit WHERE seq <= $1 OR at < $2", seq-MaxEvents, e.At.Add(-MaxAge).Unix())
+}
+
+// Events lists the audit log since a time, at most the last limit events, the oldest of them first.
+func (d *DB) Events(ctx context.Context, since time.Time, limit int) (list []Event, err error) {
+	const query = `SELECT seq, event FROM
+		(SELECT seq, event FROM audit WHERE at >= $1 ORDER BY seq DESC LIMIT $2) AS last ORDER BY seq`
+	err = d.db.Each(ctx, query, []any{since.Unix(), limit}, func(scan func(...any) error) error {
 		var seq int64
 		var text string
-		if err := rows.Scan(&seq, &text); err != nil {
-			return nil, fmt.Errorf("inventory: audit: %w", err)
+		if err := scan(&seq, &text); err != nil {
+			return err
 		}
 		var e Event
 		if err := json.Unmarshal([]byte(text), &e); err != nil {
-			return nil, fmt.Errorf("inventory: audit: %w", err)
+			return err
 		}
 		e.Seq = seq
 		list = append(list, e)
-	}
-	if err := rows.Err(); err != nil {
+		return nil
+	})
+	if err != nil {
 		return nil, fmt.Errorf("inventory: audit: %w", err)
 	}
 	return list, nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"io/fs"
 	"time"
+
+	"bakehouse/serve/inventory/sqldb"
 )
 
 // End is how a registration ended: its secret counts no longer. What is known of the host stays until it is forgotten.
@@ -23,22 +25,21 @@ const ends = `
 ALTER TABLE hosts ADD COLUMN token TEXT NOT NULL DEFAULT '';
 ALTER TABLE hosts ADD COLUMN ended TEXT NOT NULL DEFAULT '';
 ALTER TABLE hosts ADD COLUMN ended_by TEXT NOT NULL DEFAULT '';
-ALTER TABLE hosts ADD COLUMN ended_at INTEGER NOT NULL DEFAULT 0;`
+ALTER TABLE hosts ADD COLUMN ended_at INTEGER NOT NULL DEFAULT 0`
 
 // End ends a host's registration, durably. One that ended before stays as it is, and an unknown host is an error that
 // wraps fs.ErrNotExist.
 func (d *DB) End(ctx context.Context, host string, e End) error {
-	r, err := d.write.ExecContext(ctx, `UPDATE hosts SET
-		ended_by = CASE ended WHEN '' THEN ?3 ELSE ended_by END,
-		ended_at = CASE ended WHEN '' THEN ?4 ELSE ended_at END,
-		ended = CASE ended WHEN '' THEN ?2 ELSE ended END WHERE name = ?1`, host, e.How, e.By, e.At.Unix())
-	if err == nil {
-		var n int64
-		if n, err = r.RowsAffected(); err == nil && n == 0 {
+	return wrap("end the registration of", host, d.db.Write(ctx, func(tx sqldb.Tx) error {
+		n, err := tx.Change(ctx, `UPDATE hosts SET
+			ended_by = CASE ended WHEN '' THEN $3 ELSE ended_by END,
+			ended_at = CASE ended WHEN '' THEN $4 ELSE ended_at END,
+			ended = CASE ended WHEN '' THEN $2 ELSE ended END WHERE name = $1`, host, e.How, e.By, e.At.Unix())
+		if err == nil && n == 0 {
 			err = fs.ErrNotExist
 		}
-	}
-	return wrap("end the registration of", host, err)
+		return err
+	}))
 }
 
 // Forget drops a host's registration and all that is known of it, durably. An unknown host is an error that wraps
@@ -47,26 +48,19 @@ func (d *DB) Forget(ctx context.Context, host string) error {
 	d.mu.Lock()
 	delete(d.queue, host)
 	d.mu.Unlock()
-	tx, err := d.write.BeginTx(ctx, nil)
-	if err != nil {
-		return wrap("forget", host, err)
-	}
-	defer tx.Rollback()
-	known := false
-	for _, statement := range []string{"DELETE FROM hosts WHERE name = ?", "DELETE FROM reports WHERE host = ?",
-		"DELETE FROM packages WHERE host = ?", "DELETE FROM machines WHERE host = ?"} {
-		r, err := tx.ExecContext(ctx, statement, host)
-		if err != nil {
-			return wrap("forget", host, err)
+	return wrap("forget", host, d.db.Write(ctx, func(tx sqldb.Tx) error {
+		known := int64(0)
+		for _, statement := range []string{"DELETE FROM hosts WHERE name = $1", "DELETE FROM reports WHERE host = $1",
+			"DELETE FROM packages WHERE host = $1", "DELETE FROM machines WHERE host = $1"} {
+			n, err := tx.Change(ctx, statement, host)
+			if err != nil {
+				return err
+			}
+			known += n
 		}
-		n, err := r.RowsAffected()
-		if err != nil {
-			return wrap("forget", host, err)
+		if known == 0 {
+			return fs.ErrNotExist
 		}
-		known = known || n > 0
-	}
-	if !known {
-		return wrap("forget", host, fs.ErrNotExist)
-	}
-	return wrap("forget", host, tx.Commit())
+		return nil
+	}))
 }

@@ -3,6 +3,8 @@ package inventory
 import (
 	"context"
 	"time"
+
+	"bakehouse/serve/inventory/sqldb"
 )
 
 // MaxMachines is how many machines are remembered per host, those that reported last.
@@ -17,39 +19,29 @@ type Machine struct {
 
 // Meet records that a machine reported as the host, and returns all that did before, the last one first.
 func (d *DB) Meet(ctx context.Context, host string, m Machine) (before []Machine, err error) {
-	tx, err := d.write.BeginTx(ctx, nil)
-	if err != nil {
-		return nil, wrap("note the machine of", host, err)
-	}
-	defer tx.Rollback()
-	rows, err := tx.QueryContext(ctx,
-		"SELECT machine, first, last, address FROM machines WHERE host = ? ORDER BY last DESC, machine", host)
-	if err != nil {
-		return nil, wrap("note the machine of", host, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var b Machine
-		var first, last int64
-		if err := rows.Scan(&b.ID, &first, &last, &b.Address); err != nil {
-			return nil, wrap("note the machine of", host, err)
+	err = d.db.Write(ctx, func(tx sqldb.Tx) error {
+		before = nil
+		const query = "SELECT machine, first, last, address FROM machines WHERE host = $1 ORDER BY last DESC, machine"
+		err := tx.Each(ctx, query, []any{host}, func(scan func(...any) error) error {
+			var b Machine
+			var first, last int64
+			err := scan(&b.ID, &first, &last, &b.Address)
+			b.First, b.Last = time.Unix(0, first).UTC(), time.Unix(0, last).UTC()
+			before = append(before, b)
+			return err
+		})
+		if err != nil {
+			return err
 		}
-		b.First, b.Last = time.Unix(0, first).UTC(), time.Unix(0, last).UTC()
-		before = append(before, b)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, wrap("note the machine of", host, err)
-	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO machines (host, machine, first, last, address) VALUES (?1,?2,?3,?3,?4)
-		ON CONFLICT (host, machine) DO UPDATE SET last=excluded.last, address=excluded.address`,
-		host, m.ID, m.Last.UnixNano(), m.Address)
-	if err == nil {
-		_, err = tx.ExecContext(ctx, `DELETE FROM machines WHERE host = ?1 AND machine NOT IN
-			(SELECT machine FROM machines WHERE host = ?1 ORDER BY last DESC, machine = ?2 DESC LIMIT ?3)`,
+		err = tx.Exec(ctx, `INSERT INTO machines (host, machine, first, last, address) VALUES ($1,$2,$3,$3,$4)
+			ON CONFLICT (host, machine) DO UPDATE SET last=excluded.last, address=excluded.address`,
+			host, m.ID, m.Last.UnixNano(), m.Address)
+		if err != nil {
+			return err
+		}
+		return tx.Exec(ctx, `DELETE FROM machines WHERE host = $1 AND machine NOT IN
+			(SELECT machine FROM machines WHERE host = $1 ORDER BY last DESC, machine = $2 DESC LIMIT $3)`,
 			host, m.ID, MaxMachines)
-	}
-	if err == nil {
-		err = tx.Commit()
-	}
+	})
 	return before, wrap("note the machine of", host, err)
 }

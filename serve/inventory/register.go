@@ -6,6 +6,7 @@ import (
 	"io/fs"
 
 	"bakehouse/schema"
+	"bakehouse/serve/inventory/sqldb"
 )
 
 // ErrLive says that a host is registered and has polled since.
@@ -28,18 +29,24 @@ func (c Claim) proves(h *Host) bool {
 // poll. One that the host has polled with stays, and the error is ErrLive, unless c says otherwise. A host that is
 // registered under one of its former names, was, counts as registered. What is recorded is durable.
 //
-// If r names a join token, a use of it is taken with the registration or not at all; the error is ErrTokenSpent if there
-// is none left. Asking again takes no second use: a host whose answer was lost has not polled since.
-func (d *DB) Register(
-	ctx context.Context, r Registration, c Claim, was ...string,
-) (before *Host, err error) {
-	tx, err := d.write.BeginTx(ctx, nil)
-	if err != nil {
-		return nil, wrap("register", r.Host, err)
+// If r names a join token, a use of it is taken with the registration or not at all; the error is ErrTokenSpent if
+// there is none left. Asking again takes no second use: a host whose answer was lost has not polled since.
+func (d *DB) Register(ctx context.Context, r Registration, c Claim, was ...string) (before *Host, err error) {
+	err = d.db.Write(ctx, func(tx sqldb.Tx) (err error) {
+		before, err = d.register(ctx, tx, r, c, was)
+		return err
+	})
+	if errors.Is(err, ErrLive) {
+		return before, ErrLive
 	}
-	defer tx.Rollback()
+	return before, wrap("register", r.Host, err)
+}
+
+func (d *DB) register(
+	ctx context.Context, tx sqldb.Tx, r Registration, c Claim, was []string,
+) (before *Host, err error) {
 	for _, name := range append([]string{r.Host}, was...) {
-		if before, err = d.host(ctx, tx.QueryRowContext, name); !errors.Is(err, fs.ErrNotExist) {
+		if before, err = d.host(ctx, tx, name); !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 	}
@@ -55,16 +62,14 @@ func (d *DB) Register(
 			return before, wrapToken("use", r.Token, err)
 		}
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO hosts (name, secret, user, token, platform, agent, registered)
-		VALUES (?,?,?,?,?,?,?) ON CONFLICT (name) DO UPDATE SET secret=excluded.secret, user=excluded.user,
+	err = tx.Exec(ctx, `INSERT INTO hosts (name, secret, "user", token, platform, agent, registered)
+		VALUES ($1,$2,$3,$4,$5,$6,$7) ON CONFLICT (name) DO UPDATE SET secret=excluded.secret, "user"=excluded."user",
 		token=excluded.token, platform=excluded.platform, agent=excluded.agent, registered=excluded.registered,
 		ended='', ended_by='', ended_at=0`,
 		r.Host, r.Secret[:], r.User, r.Token, r.Platform.String(), r.Agent, r.At.Unix())
-	if err == nil { // who reports from now on is another question
-		_, err = tx.ExecContext(ctx, "DELETE FROM machines WHERE host = ?", r.Host)
+	if err != nil {
+		return before, err
 	}
-	if err == nil {
-		err = tx.Commit()
-	}
-	return before, wrap("register", r.Host, err)
+	// Who reports from now on is another question.
+	return before, tx.Exec(ctx, "DELETE FROM machines WHERE host = $1", r.Host)
 }

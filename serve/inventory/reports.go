@@ -2,14 +2,14 @@ package inventory
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
-)
 
-// groupTimeout bounds one transaction of reports; a disk that hangs must not hang the shutdown.
-const groupTimeout = 20 * time.Second
+	"bakehouse/serve/inventory/sqldb"
+)
 
 // Report queues the host's last poll and returns at once. The error, if any, is that of an earlier group: its reports
 // are lost.
@@ -68,68 +68,58 @@ func (d *DB) flush() error {
 	return nil
 }
 
-func (d *DB) writeGroup(group map[string]Seen) error {
-	ctx, cancel := context.WithTimeout(context.Background(), groupTimeout)
-	defer cancel()
-	tx, err := d.write.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	stmt, err := tx.PrepareContext(ctx, `INSERT INTO reports (host, at, timestamp, root, report, details, address)
-		VALUES (?,?,?,?,?,?,?) ON CONFLICT (host) DO UPDATE SET at=excluded.at, timestamp=excluded.timestamp,
-		root=excluded.root, report=excluded.report, details=coalesce(excluded.details, reports.details),
-		address=excluded.address`)
-	if err != nil {
-		return err
-	}
-	defer stmt.Close()
-	for host, s := range group {
-		if err := writeReport(ctx, stmt, host, s); err != nil {
-			return err
-		}
-	}
-	return tx.Commit()
+var upsertReports = sqldb.Upsert{
+	Into: "reports (host, at, timestamp, root, report, details, address)",
+	Of:   []string{"TEXT", "INTEGER", "INTEGER", "INTEGER", "TEXT", "TEXT", "TEXT"},
+	Then: `ON CONFLICT (host) DO UPDATE SET at=excluded.at, timestamp=excluded.timestamp, root=excluded.root,
+		report=excluded.report, details=coalesce(excluded.details, reports.details), address=excluded.address`,
 }
 
-func writeReport(ctx context.Context, stmt *sql.Stmt, host string, s Seen) error {
-	var details sql.NullString
-	if d := s.Report.Details; d != nil {
-		b, err := json.Marshal(d)
+func (d *DB) writeGroup(group map[string]Seen) error {
+	var rows [][]any
+	for _, host := range slices.Sorted(maps.Keys(group)) {
+		row, err := reportRow(host, group[host])
 		if err != nil {
 			return err
 		}
-		details = sql.NullString{String: string(b), Valid: true}
+		rows = append(rows, row)
+	}
+	return d.db.Write(context.Background(), func(tx sqldb.Tx) error {
+		return tx.Upsert(context.Background(), upsertReports, rows)
+	})
+}
+
+// reportRow is a row of upsertReports.
+func reportRow(host string, s Seen) ([]any, error) {
+	var details any
+	if d := s.Report.Details; d != nil {
+		b, err := json.Marshal(d)
+		if err != nil {
+			return nil, err
+		}
+		details = string(b)
 		s.Report.Details = nil // of this copy
 	}
 	b, err := json.Marshal(s.Report)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = stmt.ExecContext(ctx, host, s.At.Unix(), s.Timestamp, s.Root, string(b), details, s.Address)
-	return err
+	return []any{host, s.At.Unix(), s.Timestamp, s.Root, string(b), details, s.Address}, nil
 }
 
 // Ahead lists the hosts that claim a higher timestamp version than that, the highest first, at most limit; of each only
 // name, time and versions.
-func (d *DB) Ahead(ctx context.Context, of int64, limit int) ([]Host, error) {
-	rows, err := d.read.QueryContext(ctx, `SELECT host, at, timestamp, root FROM reports WHERE timestamp > ?
-		ORDER BY timestamp DESC, host LIMIT ?`, of, limit)
-	if err != nil {
-		return nil, fmt.Errorf("inventory: %w", err)
-	}
-	defer rows.Close()
-	var ahead []Host
-	for rows.Next() {
+func (d *DB) Ahead(ctx context.Context, of int64, limit int) (ahead []Host, err error) {
+	err = d.db.Each(ctx, `SELECT host, at, timestamp, root FROM reports WHERE timestamp > $1
+		ORDER BY timestamp DESC, host LIMIT $2`, []any{of, limit}, func(scan func(...any) error) error {
 		var h Host
 		var at int64
-		if err := rows.Scan(&h.Host, &at, &h.Seen.Timestamp, &h.Seen.Root); err != nil {
-			return nil, fmt.Errorf("inventory: %w", err)
-		}
+		err := scan(&h.Host, &at, &h.Seen.Timestamp, &h.Seen.Root)
 		h.Seen.At = time.Unix(at, 0).UTC()
 		ahead = append(ahead, h)
-	}
-	if err := rows.Err(); err != nil {
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("inventory: %w", err)
 	}
 	return ahead, nil

@@ -2,7 +2,6 @@ package inventory
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/serve/inventory/sqldb"
 )
 
 // Token is a join token: who has its secret may register hosts within its bounds, until it expires or is used up. Its
@@ -34,15 +34,15 @@ type Token struct {
 // ErrTokenSpent says that a join token had no use left, had expired or was revoked when it came to it.
 var ErrTokenSpent = errors.New("the join token is used up, expired or revoked")
 
-// tokensKept is how long expired tokens are listed.
-const tokensKept = 30 * 24 * time.Hour
+// TokensKept is how long expired tokens are listed.
+const TokensKept = 30 * 24 * time.Hour
 
 const tokens = `
 CREATE TABLE tokens (
-	id TEXT PRIMARY KEY, secret BLOB NOT NULL, user TEXT NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL,
+	id TEXT PRIMARY KEY, secret BLOB NOT NULL, "user" TEXT NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL,
 	uses INTEGER NOT NULL, used INTEGER NOT NULL, hosts TEXT NOT NULL, site TEXT NOT NULL, ring TEXT NOT NULL,
 	replaces INTEGER NOT NULL, revoked INTEGER NOT NULL, revoked_by TEXT NOT NULL
-) STRICT, WITHOUT ROWID;`
+) STRICT, WITHOUT ROWID`
 
 // CreateToken keeps t, durably, and forgets those that expired long before it was created.
 func (d *DB) CreateToken(ctx context.Context, t Token) error {
@@ -50,65 +50,67 @@ func (d *DB) CreateToken(ctx context.Context, t Token) error {
 	if err != nil {
 		return err
 	}
-	tx, err := d.write.BeginTx(ctx, nil)
-	if err != nil {
-		return wrapToken("create", t.ID, err)
+	replaces := 0
+	if t.Replace {
+		replaces = 1
 	}
-	defer tx.Rollback()
-	_, err = tx.ExecContext(ctx, "DELETE FROM tokens WHERE expires < ?", t.Created.Add(-tokensKept).Unix())
-	if err == nil {
-		_, err = tx.ExecContext(ctx, `INSERT INTO tokens (id, secret, user, created, expires, uses, used, hosts, site,
-			ring, replaces, revoked, revoked_by) VALUES (?,?,?,?,?,?,0,?,?,?,?,0,'')`, t.ID, t.Secret[:], t.User,
-			t.Created.Unix(), t.Expires.Unix(), t.Uses, string(hosts), t.Site, t.Ring, t.Replace)
-	}
-	if err == nil {
-		err = tx.Commit()
-	}
-	return wrapToken("create", t.ID, err)
+	return wrapToken("create", t.ID, d.db.Write(ctx, func(tx sqldb.Tx) error {
+		err := tx.Exec(ctx, "DELETE FROM tokens WHERE expires < $1", t.Created.Add(-TokensKept).Unix())
+		if err != nil {
+			return err
+		}
+		return tx.Exec(ctx, `INSERT INTO tokens (id, secret, "user", created, expires, uses, used, hosts, site, ring,
+			replaces, revoked, revoked_by) VALUES ($1,$2,$3,$4,$5,$6,0,$7,$8,$9,$10,0,'')`, t.ID, t.Secret[:], t.User,
+			t.Created.Unix(), t.Expires.Unix(), t.Uses, string(hosts), t.Site, t.Ring, replaces)
+	}))
 }
 
-const selectTokens = `SELECT id, secret, user, created, expires, uses, used, hosts, site, ring, replaces, revoked,
+const selectTokens = `SELECT id, secret, "user", created, expires, uses, used, hosts, site, ring, replaces, revoked,
 	revoked_by FROM tokens`
 
 // Token returns one token, or an error that wraps fs.ErrNotExist.
 func (d *DB) Token(ctx context.Context, id string) (Token, error) {
-	t, err := scanToken(d.read.QueryRowContext(ctx, selectTokens+" WHERE id = ?", id))
-	return t, wrapToken("look up", id, err)
+	list, err := d.tokens(ctx, " WHERE id = $1", id)
+	if err == nil && len(list) == 0 {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return Token{}, wrapToken("look up", id, err)
+	}
+	return list[0], nil
 }
 
 // Tokens lists all tokens, the last created first.
 func (d *DB) Tokens(ctx context.Context) ([]Token, error) {
-	rows, err := d.read.QueryContext(ctx, selectTokens+" ORDER BY created DESC, id")
+	list, err := d.tokens(ctx, " ORDER BY created DESC, id")
 	if err != nil {
-		return nil, fmt.Errorf("inventory: list tokens: %w", err)
-	}
-	defer rows.Close()
-	var list []Token
-	for rows.Next() {
-		t, err := scanToken(rows)
-		if err != nil {
-			return nil, fmt.Errorf("inventory: list tokens: %w", err)
-		}
-		list = append(list, t)
-	}
-	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("inventory: list tokens: %w", err)
 	}
 	return list, nil
 }
 
-func scanToken(row interface{ Scan(...any) error }) (t Token, err error) {
+func (d *DB) tokens(ctx context.Context, which string, args ...any) (list []Token, err error) {
+	err = d.db.Each(ctx, selectTokens+which, args, func(scan func(...any) error) error {
+		t, err := scanToken(scan)
+		list = append(list, t)
+		return err
+	})
+	return list, err
+}
+
+func scanToken(scan func(...any) error) (t Token, err error) {
 	var secret []byte
 	var hosts string
-	var created, expires, revoked int64
-	err = row.Scan(&t.ID, &secret, &t.User, &created, &expires, &t.Uses, &t.Used, &hosts, &t.Site, &t.Ring,
-		&t.Replace, &revoked, &t.RevokedBy)
+	var created, expires, replaces, revoked int64
+	err = scan(&t.ID, &secret, &t.User, &created, &expires, &t.Uses, &t.Used, &hosts, &t.Site, &t.Ring,
+		&replaces, &revoked, &t.RevokedBy)
 	if err != nil {
 		return Token{}, err
 	}
 	if t.Secret, err = digest(secret); err != nil {
 		return Token{}, err
 	}
+	t.Replace = replaces != 0
 	t.Created, t.Expires = time.Unix(created, 0).UTC(), time.Unix(expires, 0).UTC()
 	if revoked != 0 {
 		t.Revoked = time.Unix(revoked, 0).UTC()
@@ -119,26 +121,21 @@ func scanToken(row interface{ Scan(...any) error }) (t Token, err error) {
 // RevokeToken ends a token, durably. One that was revoked before stays as it is; one that is unknown is an error that
 // wraps fs.ErrNotExist.
 func (d *DB) RevokeToken(ctx context.Context, id, by string, at time.Time) error {
-	r, err := d.write.ExecContext(ctx, `UPDATE tokens SET
-		revoked = CASE revoked WHEN 0 THEN ?2 ELSE revoked END,
-		revoked_by = CASE revoked WHEN 0 THEN ?3 ELSE revoked_by END WHERE id = ?1`, id, at.Unix(), by)
-	if err == nil {
-		var n int64
-		if n, err = r.RowsAffected(); err == nil && n == 0 {
+	return wrapToken("revoke", id, d.db.Write(ctx, func(tx sqldb.Tx) error {
+		n, err := tx.Change(ctx, `UPDATE tokens SET
+			revoked_by = CASE revoked WHEN 0 THEN $3 ELSE revoked_by END,
+			revoked = CASE revoked WHEN 0 THEN $2 ELSE revoked END WHERE id = $1`, id, at.Unix(), by)
+		if err == nil && n == 0 {
 			err = fs.ErrNotExist
 		}
-	}
-	return wrapToken("revoke", id, err)
+		return err
+	}))
 }
 
 // useToken takes a use of a token, if there is one left at that time.
-func useToken(ctx context.Context, tx *sql.Tx, id string, at time.Time) error {
-	r, err := tx.ExecContext(ctx, `UPDATE tokens SET used = used + 1
-		WHERE id = ? AND used < uses AND revoked = 0 AND expires > ?`, id, at.Unix())
-	if err != nil {
-		return err
-	}
-	n, err := r.RowsAffected()
+func useToken(ctx context.Context, tx sqldb.Tx, id string, at time.Time) error {
+	n, err := tx.Change(ctx, `UPDATE tokens SET used = used + 1
+		WHERE id = $1 AND used < uses AND revoked = 0 AND expires > $2`, id, at.Unix())
 	if err == nil && n == 0 {
 		err = ErrTokenSpent
 	}
@@ -146,9 +143,6 @@ func useToken(ctx context.Context, tx *sql.Tx, id string, at time.Time) error {
 }
 
 func wrapToken(what, id string, err error) error {
-	if errors.Is(err, sql.ErrNoRows) {
-		err = fs.ErrNotExist
-	}
 	if err != nil {
 		return fmt.Errorf("inventory: %s token %.40q: %w", what, id, err)
 	}

@@ -1,36 +1,41 @@
-package inventory
+package inventorytest
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"reflect"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"bakehouse/serve/inventory"
 )
 
-func aToken(id string, uses int) Token {
-	return Token{ID: id, Secret: sum(id), User: "ops", Created: t0, Expires: t0.Add(time.Hour), Uses: uses,
+func aToken(id string, uses int) inventory.Token {
+	return inventory.Token{ID: id, Secret: sum(id), User: "ops", Created: t0, Expires: t0.Add(time.Hour), Uses: uses,
 		Hosts: []string{"~web.*", "db01"}, Site: "north", Ring: "canary", Replace: true}
 }
 
-func byToken(host, secret, token string, at time.Time) Registration {
+func ended(how, by string, at time.Time) inventory.End {
+	return inventory.End{How: how, By: by, At: at}
+}
+
+func byToken(host, secret, token string, at time.Time) inventory.Registration {
 	r := registration(host, secret)
 	r.Token, r.At = token, at
 	return r
 }
 
-func TestATokenSurvivesARestartAsItWasMadeAndIsRevokedOnce(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "i.db")
-	db := openAt(t, file)
+func aTokenSurvivesARestartAsItWasMadeAndIsRevokedOnce(t *testing.T, place Place) {
+	at := place(t)
+	db := open(t, at)
 	want := aToken("a", 2)
 	if err := errors.Join(db.CreateToken(t.Context(), want), db.Close()); err != nil {
 		t.Fatal(err)
 	}
-	db = openAt(t, file)
+	db = open(t, at)
 	defer db.Close()
 	if got, err := db.Token(t.Context(), "a"); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)
@@ -41,7 +46,7 @@ func TestATokenSurvivesARestartAsItWasMadeAndIsRevokedOnce(t *testing.T) {
 		}
 	}
 	want.Revoked, want.RevokedBy = t0.Add(time.Minute), "ops"
-	if list, err := db.Tokens(t.Context()); err != nil || !reflect.DeepEqual(list, []Token{want}) {
+	if list, err := db.Tokens(t.Context()); err != nil || !reflect.DeepEqual(list, []inventory.Token{want}) {
 		t.Errorf("%+v, %v", list, err)
 	}
 	if err := db.RevokeToken(t.Context(), "b", "ops", t0); !errors.Is(err, fs.ErrNotExist) {
@@ -50,7 +55,8 @@ func TestATokenSurvivesARestartAsItWasMadeAndIsRevokedOnce(t *testing.T) {
 	if _, err := db.Token(t.Context(), "b"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an unknown token: %v", err)
 	}
-	if err := db.CreateToken(t.Context(), Token{ID: "c", Created: want.Expires.Add(tokensKept + time.Hour)}); err != nil {
+	later := inventory.Token{ID: "c", Created: want.Expires.Add(inventory.TokensKept + time.Hour)}
+	if err := db.CreateToken(t.Context(), later); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := db.Token(t.Context(), "a"); !errors.Is(err, fs.ErrNotExist) {
@@ -58,9 +64,9 @@ func TestATokenSurvivesARestartAsItWasMadeAndIsRevokedOnce(t *testing.T) {
 	}
 }
 
-func TestOfManyThatRaceForATokensLastUsesNoneGetsOneTooMany(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "i.db")
-	a, b := openAt(t, file), openAt(t, file) // two servers
+func ofManyThatRaceForATokensLastUsesNoneGetsOneTooMany(t *testing.T, place Place) {
+	at := place(t)
+	a, b := open(t, at), open(t, at) // two servers
 	defer a.Close()
 	defer b.Close()
 	const uses = 5
@@ -71,14 +77,14 @@ func TestOfManyThatRaceForATokensLastUsesNoneGetsOneTooMany(t *testing.T) {
 	var won, lost atomic.Int32
 	for i := range 4 * uses {
 		wg.Go(func() {
-			db := []*DB{a, b}[i%2]
+			db := []*inventory.DB{a, b}[i%2]
 			host := fmt.Sprint("h", i)
-			_, err := db.Register(t.Context(), byToken(host, "s", "a", t0), Claim{})
+			_, err := db.Register(t.Context(), byToken(host, "s", "a", t0), inventory.Claim{})
 			_, missing := db.Secret(t.Context(), host)
 			switch {
 			case err == nil && missing == nil:
 				won.Add(1)
-			case errors.Is(err, ErrTokenSpent) && errors.Is(missing, fs.ErrNotExist):
+			case errors.Is(err, inventory.ErrTokenSpent) && errors.Is(missing, fs.ErrNotExist):
 				lost.Add(1)
 			default:
 				t.Error(err, missing)
@@ -92,8 +98,8 @@ func TestOfManyThatRaceForATokensLastUsesNoneGetsOneTooMany(t *testing.T) {
 	}
 }
 
-func TestATokenThatIsSpentRegistersNobody(t *testing.T) {
-	db := openAt(t, filepath.Join(t.TempDir(), "i.db"))
+func aTokenThatIsSpentRegistersNobody(t *testing.T, place Place) {
+	db := open(t, place(t))
 	defer db.Close()
 	for _, id := range []string{"one", "late", "revoked"} {
 		if err := db.CreateToken(t.Context(), aToken(id, 1)); err != nil {
@@ -105,20 +111,21 @@ func TestATokenThatIsSpentRegistersNobody(t *testing.T) {
 	}
 	register := func(host, token string, at time.Time, want error) {
 		t.Helper()
-		if _, err := db.Register(t.Context(), byToken(host, host+token, token, at), Claim{}); !errors.Is(err, want) {
+		r := byToken(host, host+token, token, at)
+		if _, err := db.Register(t.Context(), r, inventory.Claim{}); !errors.Is(err, want) {
 			t.Errorf("%s by %s: %v, want %v", host, token, err, want)
 		}
 	}
 	register("h1", "one", t0, nil)
 	register("h1", "one", t0.Add(time.Minute), nil) // its answer was lost
-	register("h2", "one", t0, ErrTokenSpent)
-	register("h2", "late", t0.Add(time.Hour), ErrTokenSpent)
-	register("h2", "revoked", t0, ErrTokenSpent)
-	register("h2", "nobody's", t0, ErrTokenSpent)
-	if err := db.Report("h1", Seen{At: t0.Add(2 * time.Minute)}); err != nil {
+	register("h2", "one", t0, inventory.ErrTokenSpent)
+	register("h2", "late", t0.Add(time.Hour), inventory.ErrTokenSpent)
+	register("h2", "revoked", t0, inventory.ErrTokenSpent)
+	register("h2", "nobody's", t0, inventory.ErrTokenSpent)
+	if err := db.Report("h1", inventory.Seen{At: t0.Add(2 * time.Minute)}); err != nil {
 		t.Fatal(err)
 	}
-	register("h1", "one", t0.Add(3*time.Minute), ErrLive) // it polls: that is another one, or a replay
+	register("h1", "one", t0.Add(3*time.Minute), inventory.ErrLive) // it polls: that is another one, or a replay
 	if h, err := db.Host(t.Context(), "h1"); err != nil || h.Token != "one" {
 		t.Errorf("%+v, %v", h, err)
 	}
@@ -127,46 +134,47 @@ func TestATokenThatIsSpentRegistersNobody(t *testing.T) {
 	}
 }
 
-func TestALiveRegistrationIsReplacedByWhoHasItsSecret(t *testing.T) {
-	db := openAt(t, filepath.Join(t.TempDir(), "i.db"))
+func aLiveRegistrationIsReplacedByWhoHasItsSecret(t *testing.T, place Place) {
+	db := open(t, place(t))
 	defer db.Close()
 	register := func(secret, old string, want error) {
 		t.Helper()
-		c := Claim{}
+		c := inventory.Claim{}
 		if old != "" {
 			c.Secret = sum(old)
 		}
 		if _, err := db.Register(t.Context(), registration("web01", secret), c); !errors.Is(err, want) {
 			t.Errorf("%s with %q: %v, want %v", secret, old, err, want)
 		}
-		if err := db.Report("web01", Seen{At: t0.Add(time.Minute)}); err != nil {
+		if err := db.Report("web01", inventory.Seen{At: t0.Add(time.Minute)}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	register("one", "", nil)
-	register("two", "", ErrLive)
-	register("two", "wrong", ErrLive)
+	register("two", "", inventory.ErrLive)
+	register("two", "wrong", inventory.ErrLive)
 	register("two", "one", nil)
-	register("three", "one", ErrLive) // a replay
+	register("three", "one", inventory.ErrLive) // a replay
 	register("three", "two", nil)
 }
 
-func TestAnEndedRegistrationIsNoLongerOneAndIsRememberedUntilItIsForgotten(t *testing.T) {
-	db := openAt(t, filepath.Join(t.TempDir(), "i.db"))
+func anEndedRegistrationIsNoLongerOneAndIsRememberedUntilItIsForgotten(t *testing.T, place Place) {
+	db := open(t, place(t))
 	defer db.Close()
-	if err := db.End(t.Context(), "web01", End{Revoked, "ops", t0}); !errors.Is(err, fs.ErrNotExist) {
+	if err := db.End(t.Context(), "web01", ended(inventory.Revoked, "ops", t0)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an unknown host: %v", err)
 	}
 	if err := db.Forget(t.Context(), "web01"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an unknown host: %v", err)
 	}
-	if _, err := db.Register(t.Context(), registration("web01", "one"), Claim{}); err != nil {
+	if _, err := db.Register(t.Context(), registration("web01", "one"), inventory.Claim{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Report("web01", Seen{At: t0.Add(time.Hour), Timestamp: 7}); err != nil {
+	if err := db.Report("web01", inventory.Seen{At: t0.Add(time.Hour), Timestamp: 7}); err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range []End{{Revoked, "ops", t0}, {Unregistered, "host web01", t0.Add(time.Hour)}} {
+	for _, e := range []inventory.End{ended(inventory.Revoked, "ops", t0),
+		ended(inventory.Unregistered, "host web01", t0.Add(time.Hour))} {
 		if err := db.End(t.Context(), "web01", e); err != nil {
 			t.Fatal(err)
 		}
@@ -175,13 +183,14 @@ func TestAnEndedRegistrationIsNoLongerOneAndIsRememberedUntilItIsForgotten(t *te
 		t.Errorf("its secret still counts: %v", err)
 	}
 	h, err := db.Host(t.Context(), "web01")
-	if err != nil || h.End != (End{Revoked, "ops", t0}) || h.Seen.Timestamp != 7 || h.Secret != sum("one") {
+	if err != nil || h.End != ended(inventory.Revoked, "ops", t0) || h.Seen.Timestamp != 7 ||
+		h.Secret != sum("one") {
 		t.Errorf("%+v, %v", h, err)
 	}
-	if _, err := db.Register(t.Context(), registration("web01", "two"), Claim{}); err != nil {
+	if _, err := db.Register(t.Context(), registration("web01", "two"), inventory.Claim{}); err != nil {
 		t.Errorf("it cannot be registered again: %v", err)
 	}
-	if h, err := db.Host(t.Context(), "web01"); err != nil || h.End != (End{}) || h.Secret != sum("two") {
+	if h, err := db.Host(t.Context(), "web01"); err != nil || h.End != (inventory.End{}) || h.Secret != sum("two") {
 		t.Errorf("%+v, %v", h, err)
 	}
 	if err := db.Forget(t.Context(), "web01"); err != nil {
@@ -192,24 +201,26 @@ func TestAnEndedRegistrationIsNoLongerOneAndIsRememberedUntilItIsForgotten(t *te
 	}
 }
 
-func TestTheAuditLogKeepsTheLastEventsInTheirOrder(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "i.db")
-	db := openAt(t, file)
-	var want []Event
+func theAuditLogKeepsTheLastEventsInTheirOrder(t *testing.T, place Place) {
+	at := place(t)
+	db := open(t, at)
+	var want []inventory.Event
 	for i := range 5 {
-		e := Event{At: t0.Add(time.Duration(i) * time.Hour), What: "registered", Who: "ops", From: "192.0.2.7",
-			Host: fmt.Sprint("h", i), Token: "a", Detail: "d", Count: i}
+		e := inventory.Event{At: t0.Add(time.Duration(i) * time.Hour), What: "registered", Who: "ops",
+			From: "192.0.2.7", Host: fmt.Sprint("h", i), Token: "a", Detail: "d", Count: i}
 		want = append(want, e)
 	}
-	if err := errors.Join(db.Append(t.Context(), want[:2]...), db.Append(t.Context(), want[2:]...), db.Close()); err != nil {
+	err := errors.Join(db.Append(t.Context(), want[:2]...), db.Append(t.Context(), want[2:]...), db.Close())
+	if err != nil {
 		t.Fatal(err)
 	}
-	db = openAt(t, file)
+	db = open(t, at)
 	defer db.Close()
 	for i := range want {
 		want[i].Seq = int64(i + 1)
 	}
-	for since, part := range map[time.Duration][]Event{0: want, 90 * time.Minute: want[2:], 99 * time.Hour: nil} {
+	for since, part := range map[time.Duration][]inventory.Event{0: want, 90 * time.Minute: want[2:],
+		99 * time.Hour: nil} {
 		if got, err := db.Events(t.Context(), t0.Add(since), 100); err != nil || !reflect.DeepEqual(got, part) {
 			t.Errorf("since %s: %+v, %v", since, got, err)
 		}
@@ -217,14 +228,15 @@ func TestTheAuditLogKeepsTheLastEventsInTheirOrder(t *testing.T) {
 	if got, err := db.Events(t.Context(), t0, 2); err != nil || !reflect.DeepEqual(got, want[3:]) {
 		t.Errorf("the last two: %+v, %v", got, err)
 	}
-	late := make([]Event, pruned)
+	late := make([]inventory.Event, inventory.Pruned)
 	for i := range late {
-		late[i] = Event{At: t0.Add(maxAge + 150*time.Minute), What: "registered"}
+		late[i] = inventory.Event{At: t0.Add(inventory.MaxAge + 150*time.Minute), What: "registered"}
 	}
 	if err := db.Append(t.Context(), late...); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := db.Events(t.Context(), time.Time{}, 1000); err != nil || len(got) != pruned+2 || got[0].Seq != 4 {
+	got, err := db.Events(t.Context(), time.Time{}, 1000)
+	if err != nil || len(got) != inventory.Pruned+2 || got[0].Seq != 4 {
 		t.Errorf("%d events are left, the first is %+v, %v", len(got), got[0], err)
 	}
 }
