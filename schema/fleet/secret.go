@@ -2,6 +2,8 @@ package fleet
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"maps"
 	"net/url"
@@ -204,14 +206,35 @@ func maskOf(secrets []string, shortest int) Mask {
 	return Mask{strings.NewReplacer(pairs...)}
 }
 
-// spellings are the ways in which a text is written: plain and trimmed, in JSON, CUE and Go, and in the parts of a URL.
+// spellings are the ways in which a text is written: plain and trimmed, in JSON, CUE and Go, in the parts of a URL, in
+// hexadecimal digits, and in base64, also amid other text as in "user:SECRET".
 func spellings(s string) (all []string) {
 	inHTML, _ := json.Marshal(s)
 	inside := func(quoted string) string { return quoted[1 : len(quoted)-1] }
-	for _, form := range []string{s, strings.TrimSpace(s), inside(string(Quote(s))), inside(string(inHTML)),
-		inside(strconv.Quote(s)), url.QueryEscape(s), url.PathEscape(s), url.User(s).String()} {
+	digits := hex.EncodeToString([]byte(s))
+	forms := []string{s, strings.TrimSpace(s), inside(string(Quote(s))), inside(string(inHTML)),
+		inside(strconv.Quote(s)), url.QueryEscape(s), url.PathEscape(s), url.User(s).String(), digits,
+		strings.ToUpper(digits)}
+	for _, form := range append(forms, inBase64(s)...) {
 		if !slices.Contains(all, form) {
 			all = append(all, form)
+		}
+	}
+	return all
+}
+
+// inBase64 is what stands for s in base64, in both alphabets, wherever s begins in a group of three bytes: the characters
+// that no neighbour decides. What is left of a text of six bytes is at least six characters.
+func inBase64(s string) (all []string) {
+	if len(s) < 6 {
+		return nil
+	}
+	for before := range 3 {
+		b := append(make([]byte, before), s...)
+		for _, alphabet := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			// A character is of s alone if its six bits are.
+			first, last := (8*before+5)/6, 8*len(b)/6
+			all = append(all, alphabet.EncodeToString(b)[first:last])
 		}
 	}
 	return all

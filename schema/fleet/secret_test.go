@@ -1,6 +1,10 @@
 package fleet
 
-import "testing"
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+)
 
 func TestAMessageWithoutValuesKeepsItsWords(t *testing.T) {
 	for msg, want := range map[string]string{
@@ -43,6 +47,23 @@ func TestAMaskKnowsASecretHoweverItIsWritten(t *testing.T) {
 	if got := string(m.JSON([]byte(`{"abcd":["xabcdef",12345678901234567890]}`))); got !=
 		`{"(secret)":["x(secret)",12345678901234567890]}` {
 		t.Errorf("%s", got)
+	}
+	for before := range 4 {
+		for _, alphabet := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
+			const secret = "s3cret?~>passw\xf6rd"
+			text := alphabet.EncodeToString([]byte("user:"[5-before:] + secret + "@after"[:before]))
+			got, hidden := strings.CutPrefix(MaskOf([]string{secret}).Text("Basic "+text), "Basic ")
+			rest := strings.Replace(got, Hidden, "", 1)
+			// What is left is of the neighbours, and of the secret at most bits that share a character with theirs.
+			if hidden = hidden && rest != got; !hidden || len(text)-len(rest) < 4*len(secret)/3-2 {
+				t.Errorf("%d before: %s becomes %s", before, text, got)
+			}
+		}
+	}
+	for _, digits := range []string{"616263646566", "616263646566=", "0x616263646566"} {
+		if got := m.Text(digits); strings.Contains(got, "6162") {
+			t.Errorf("%s becomes %s", digits, got)
+		}
 	}
 	const plain = `{"b":1,"a":"<"}`
 	if got := string(m.JSON([]byte(plain))); got != plain {
