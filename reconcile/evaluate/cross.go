@@ -162,6 +162,17 @@ func (b *builder) updater(value map[string]fleet.Value) {
 				Msg: fmt.Sprintf("interval %s: every host asks that often; 10m and more are kind to the server", v.Text())})
 		}
 	}
+	if v, ok := value["server"]; ok {
+		b.inTheClear(v.Pos, v.Text())
+	}
+}
+
+// inTheClear warns of a server that hosts would speak to without TLS. What they install is verified all the same.
+func (b *builder) inTheClear(at fleet.Pos, url string) {
+	if strings.HasPrefix(strings.ToLower(url), "http:") {
+		b.warn(fleet.Problem{Pos: at, Msg: url + ": hosts send their secrets, users their passwords and servers the " +
+			"packages without TLS, for everybody on the way to read", Hint: "write https://"})
+	}
 }
 
 // keysProblems checks the names of keys in a rule for the updater, whose own error would not say where the key is.

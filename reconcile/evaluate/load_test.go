@@ -564,52 +564,6 @@ func TestAFolderWithoutAFleetIsNamed(t *testing.T) {
 	}
 }
 
-func TestTextThatWasNotWrittenAsCUESaysSo(t *testing.T) {
-	utf16 := func(s string) string {
-		var b strings.Builder
-		b.WriteString("\xff\xfe")
-		for _, c := range []byte(s) {
-			b.WriteByte(c)
-			b.WriteByte(0)
-		}
-		return b.String()
-	}
-	for name, c := range map[string]struct{ file, text, want string }{
-		"an empty fleet.cue": {"fleet.cue", "",
-			"fleet.cue:1:1: the file is empty\n\thint: start the file with `package fleet`"},
-		"a fleet.cue that says nothing": {"fleet.cue", "\n// later\npackage fleet\n",
-			"fleet.cue:3:9: name is missing"},
-		"UTF-16 from another shell": {"hosts/a.cue", utf16("package hosts\n"),
-			"hosts/a.cue:1:1: is UTF-16, not UTF-8\n\thint: save the file as UTF-8"},
-		"UTF-16 without a mark": {"hosts/a.cue", utf16("package hosts\n")[2:], "hosts/a.cue:1:1: is UTF-16, not UTF-8"},
-		"Latin-1": {"hosts/a.cue", "package hosts\n// M\xfcnchen\n",
-			"hosts/a.cue:2:5: is not UTF-8: byte 0xfc\n\thint: save the file as UTF-8"},
-		"smart quotes": {"hosts/a.cue", "package hosts\nhosts: web02: site: “central”\n",
-			"hosts/a.cue:2:21: “ (U+201C) is not a character of CUE\n\t" +
-				"hint: strings are in straight quotation marks: \"…\""},
-		"a space that does not break": {"hosts/a.cue", "package hosts\nhosts:\u00a0web02: {}\n",
-			"hosts/a.cue:2:7: \u00a0 (U+00A0) is not a character of CUE\n\thint: it is invisible"},
-		"YAML with nested maps": {"hosts/a.cue", "hosts:\n  web02:\n    site: central\n",
-			"hosts/a.cue:1:1: \"hosts:\" looks like YAML, and the file is read as CUE\n\thint: CUE writes {…}"},
-		"YAML with a list": {"hosts/a.cue", "# mine\nrules:\n- updater: {}\n",
-			"hosts/a.cue:3:1: \"- updater: …\" looks like YAML"},
-		"YAML in the flow style that is CUE by chance": {"hosts/a.cue", "hosts: {web02: {}}\n",
-			"hosts/a.cue:1:1: no package clause"},
-		"a mistake beside quotes in a string": {"hosts/a.cue", "package hosts\nhosts: web02: {address: \"“\" \"”\"}\n",
-			"hosts/a.cue:2:"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got := refused(t, repo(map[string]string{c.file: c.text}))
-			if !strings.HasPrefix(got, c.want) {
-				t.Errorf("got\n%s\nwant\n%s", got, c.want)
-			}
-			if strings.Contains(name, "in a string") && strings.Contains(got, "U+") {
-				t.Errorf("quotes in a string are in order:\n%s", got)
-			}
-		})
-	}
-}
-
 func TestCRLFIsALineEndLikeAnother(t *testing.T) {
 	files := map[string]string{
 		"plugins/p/plugin.cue": "package p\nplugin: {\n\tparams: level: int | *3\n\tfiles: \"/p\": content: \"\"\"\n" +

@@ -223,6 +223,8 @@ func (b *builder) takeSites(n *result.Node) {
 func (b *builder) url(n *result.Node) string {
 	if err := schema.CheckServerURL(n.Text); err != nil {
 		b.problem(n, "%v", err)
+	} else {
+		b.inTheClear(n.At(), n.Text)
 	}
 	return strings.TrimSuffix(n.Text, "/")
 }

@@ -140,6 +140,13 @@ func problemOf(group []errors.Error, in cue.Value, path []string) fleet.Problem 
 			}
 		}
 	}
+	if text, err := textOf(given); err == nil && number.MatchString(text) &&
+		(strings.HasSuffix(p.Msg, "not an int") || strings.HasSuffix(p.Msg, "not a number")) {
+		p.Hint = "a number is written without quotation marks"
+		if name == "mode" {
+			p.Hint += ", a mode in octal: 0o755"
+		}
+	}
 	if p.Hint == "" {
 		for _, r := range rules {
 			if r != "" {
@@ -151,6 +158,13 @@ func problemOf(group []errors.Error, in cue.Value, path []string) fleet.Problem 
 		p.Msg = at + ": " + p.Msg
 	}
 	return p
+}
+
+func textOf(v cue.Value) (string, error) {
+	if !v.Exists() {
+		return "", errors.New("no value")
+	}
+	return v.String()
 }
 
 // outOfBound reports whether some branch of a disjunction lets in the type, but not the value.

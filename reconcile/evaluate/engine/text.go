@@ -51,18 +51,23 @@ func unparsed(f result.File, ps fleet.Problems) fleet.Problems {
 			Hint: "CUE writes {…} and […] around what YAML indents, and a file begins with `package " +
 				result.PackageFor(f.Name) + "`; `cue import` converts YAML"}}
 	}
-	typed := map[int]bool{} // lines whose problem is told
+	told := map[int]bool{} // lines whose problem is told
 	var out fleet.Problems
 	for _, p := range ps {
 		if p.Pos.Line > 0 && p.Pos.Line <= len(lines) {
-			if col, r := typographic(lines[p.Pos.Line-1]); col > 0 {
-				if p.Pos.Col = col; !typed[p.Pos.Line] {
-					p.Msg, p.Hint = fmt.Sprintf("%c (%U) is not a character of CUE", r, r), plainly(r)
-					out = append(out, p)
-				}
-				typed[p.Pos.Line] = true
+			line := lines[p.Pos.Line-1]
+			if col, r := typographic(line); col > 0 {
+				p.Pos.Col, p.Msg, p.Hint = col, fmt.Sprintf("%c (%U) is not a character of CUE", r, r), plainly(r)
+			} else if col, msg, hint := habit(line); col > 0 {
+				p.Pos.Col, p.Msg, p.Hint = col, msg, hint
+			} else {
+				out = append(out, p)
 				continue
 			}
+			if told[p.Pos.Line] {
+				continue
+			}
+			told[p.Pos.Line] = true
 		}
 		out = append(out, p)
 	}
@@ -104,7 +109,65 @@ func typographic(line string) (col int, r rune) {
 	return 0, 0
 }
 
+// habit is what in a line that does not parse other languages write so, and its column; 0 if nothing is.
+func habit(line string) (col int, msg, hint string) {
+	bare := unquoted(line)
+	if at := hashComment.FindStringSubmatchIndex(bare); at != nil {
+		return at[2] + 1, "a comment does not begin with #", "write // in front of it"
+	}
+	for _, at := range bareLabel.FindAllStringSubmatchIndex(bare, -1) {
+		if name := bare[at[2]:at[3]]; !plainLabel.MatchString(name) {
+			return at[2] + 1, fmt.Sprintf("the name %.60s has to be in quotation marks", name),
+				fmt.Sprintf("write %q, since it has other than letters, digits and _, or begins with a digit", name)
+		}
+	}
+	for _, at := range bareValue.FindAllStringSubmatchIndex(bare, -1) {
+		switch value := bare[at[2]:at[3]]; {
+		case oldOctal.MatchString(value):
+			return at[2] + 1, fmt.Sprintf("%s is not a number of CUE", value),
+				"an octal number begins with 0o: 0o" + strings.TrimLeft(value, "0")
+		case !number.MatchString(value) && !reference.MatchString(value):
+			return at[2] + 1, "this text has to be in quotation marks", `write "…" around it`
+		}
+	}
+	return 0, "", ""
+}
+
+// unquoted is a line with spaces in place of what is in quotation marks, and without its comment.
+func unquoted(line string) string {
+	b := []byte(line)
+	for i, quote := 0, byte(0); i < len(b); i++ {
+		switch c := b[i]; {
+		case quote == 0 && strings.HasPrefix(line[i:], "//"):
+			return string(b[:i])
+		case quote == 0 && (c == '"' || c == '\''):
+			quote = c
+		case quote != 0 && c == '\\':
+			b[i] = ' '
+			if i++; i == len(b) {
+				return string(b)
+			}
+		case c == quote:
+			quote = 0
+			continue
+		}
+		if quote != 0 {
+			b[i] = ' '
+		}
+	}
+	return string(b)
+}
+
 var (
+	hashComment = regexp.MustCompile(`(?:^|\s)(#)(?:\s|$)`)
+	bareLabel   = regexp.MustCompile(`(?:^|[\s{,])([0-9A-Za-z_$][\w$.-]*)[?!]?:`)
+	plainLabel  = regexp.MustCompile(`^[A-Za-z_$][\w$]*$`)
+	bareValue   = regexp.MustCompile(`(?::\s+|\[\s*|,\s*)([0-9A-Za-z_/][^\s,{}\[\]()"'|&*]*)\s*(?:$|[,}\]])`)
+	number      = regexp.MustCompile(`^(?:0x[0-9a-fA-F_]+|0o[0-7_]+|0b[01_]+|` +
+		`[0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+|[KMGTP]i?)?)$`)
+	oldOctal    = regexp.MustCompile(`^0[0-7]+$`)
+	reference   = regexp.MustCompile(`^[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)*$`) // a reference
+
 	yamlDocument = regexp.MustCompile(`^---\s*$`)
 	yamlItem     = regexp.MustCompile(`^\s*- [^\s]`)
 	yamlKey      = regexp.MustCompile(`^(\s*)["\w.-]+:\s*$`)

@@ -53,6 +53,11 @@ func unknownFields(ctx *cue.Context, v, def cue.Value, path []string) (ps []loca
 	return ps
 }
 
+// homes are where fields stand that belong to another kind of directory.
+var homes = map[string]string{"hosts": "hosts/", "defaults": "hosts/", "rules": "hosts/", "keys": "keys/",
+	"thresholds": "keys/", "sites": "sites/", "plugin": "plugins/NAME/", "rollout": "the top directory",
+	"users": "the top directory", "programs": "the top directory"}
+
 func unknownField(v, def cue.Value, path []string) located {
 	name := lastOf(path)
 	l := located{path: path, Problem: fleet.Problem{Pos: posOf(repoPos(v)),
@@ -60,7 +65,9 @@ func unknownField(v, def cue.Value, path []string) located {
 	allowed := fieldsOf(def)
 	if len(allowed) > 0 {
 		l.Hint = fleet.Nearest("did you mean %s?", name, allowed)
-		if l.Hint == "" {
+		if place := homes[name]; place != "" && len(path) == 1 {
+			l.Hint = name + " is written in files below " + place
+		} else if l.Hint == "" {
 			l.Hint = "there are " + strings.Join(allowed, ", ")
 		}
 		return l
