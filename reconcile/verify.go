@@ -29,6 +29,7 @@ type Examined struct {
 	Older       bool          `json:"older"`       // they have a newer one
 	Differences []string      `json:"differences"` // none: it is what the commit yields
 	Doubt       string        `json:"doubt"`       // why no clean release gave it; empty: one did
+	Missing     string        `json:"missing"`     // what of it the store lacks; empty: nothing
 }
 
 // Verify judges the newest release, and bakes again what its hosts may be given: all of them, or one.
@@ -71,7 +72,7 @@ func Verify(ctx context.Context, o Options, host string, log io.Writer) (*Verifi
 			k := key{c.Manifest, c.Release, i > 0, j.Doubt(a.Host, c)}
 			if found[k] == nil {
 				found[k] = &Examined{Package: c.SHA256, Release: c.Release, Commit: j.CommitOf(c.Release), Older: i > 0,
-					Doubt: k.doubt, Differences: append([]string{}, j.Differences(c.Manifest)...)}
+					Doubt: k.doubt, Differences: append([]string{}, j.Differences(c.Manifest)...), Missing: j.Missing(c.Manifest)}
 				done.Packages = append(done.Packages, found[k])
 			}
 			found[k].Hosts = append(found[k].Hosts, a.Host)
@@ -105,6 +106,9 @@ func (v *Verified) Text() string {
 		for _, line := range e.Differences {
 			fmt.Fprintf(&b, "  %s\n", line)
 		}
+		if e.Missing != "" {
+			fmt.Fprintf(&b, "  not whole in the store: %s\n", e.Missing)
+		}
 		for _, host := range e.Hosts {
 			listed[host] = listed[host] || len(e.Differences) > 0
 		}
@@ -128,6 +132,12 @@ func (v *Verified) Err() error {
 	case judge.Unjudged:
 		return fault.Hint(fmt.Errorf("release %d cannot be judged: %s", d.Release, d.Unjudged[0]),
 			"judge it with the version that published it, in a whole clone")
+	}
+	for _, e := range v.Packages {
+		if e.Missing != "" {
+			return fault.Hint(fmt.Errorf("the store lacks parts of what is published, such as for %s: %s",
+				console.Hosts(e.Hosts), e.Missing), "bake them again: bakehouse reconcile --full")
+		}
 	}
 	return nil
 }

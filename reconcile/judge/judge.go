@@ -249,6 +249,9 @@ func (j *Judge) Doubt(host string, c schema.Candidate) string {
 // Differences are how a package that was baked again differs from what its commit yields.
 func (j *Judge) Differences(manifest schema.Digest) []string { return j.packages.differing[manifest] }
 
+// Missing is what the store lacks of a package that was baked again and is what its commit yields; empty if nothing.
+func (j *Judge) Missing(manifest schema.Digest) string { return j.packages.missing[manifest] }
+
 // older says which older candidates were not given by a clean release.
 func (j *Judge) older(v *Verdict, next *publish.State) {
 	for a := range next.InOrder() {

@@ -18,11 +18,13 @@ type packages struct {
 	Options
 	sound     map[schema.Digest]bool     // manifests of packages that a commit yields
 	differing map[schema.Digest][]string // manifests of packages that no commit yields, and how they differ
+	missing   map[schema.Digest]string   // manifests of packages that a commit yields, and what of them the store lacks
 	manifests map[schema.Digest]*schema.Manifest
 }
 
 func newPackages(o Options) *packages {
-	return &packages{o, map[schema.Digest]bool{}, map[schema.Digest][]string{}, map[schema.Digest]*schema.Manifest{}}
+	return &packages{o, map[schema.Digest]bool{}, map[schema.Digest][]string{}, map[schema.Digest]string{},
+		map[schema.Digest]*schema.Manifest{}}
 }
 
 // compare says of which hosts the newest package is not what the commit yields. What a clean release gave before is
@@ -71,6 +73,9 @@ func (p *packages) compare(ctx context.Context, v *Verdict, s *desired.State, ne
 	for _, e := range all {
 		if len(e.Differences) == 0 {
 			p.sound[e.Package.Manifest] = true
+			if e.Missing != "" {
+				p.missing[e.Package.Manifest] = e.Missing
+			}
 			continue
 		}
 		p.differing[e.Package.Manifest] = e.Differences

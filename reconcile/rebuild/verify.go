@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"maps"
 	"slices"
@@ -36,6 +37,7 @@ type Examined struct {
 	Package     schema.Candidate `json:"package"`
 	Hosts       []string         `json:"hosts"`
 	Differences []string         `json:"differences"` // none: it is what the commit yields
+	Missing     string           `json:"missing"`     // what the store lacks of it although it is; empty: nothing
 
 	want plan.Package
 }
@@ -62,6 +64,9 @@ func Compare(
 	}
 	return batch.New(s, private, programs, jobs, log).Each(ctx, want, func(i int, b *bake.Baked) (err error) {
 		baked[i].Differences, err = compareBaked(ctx, st, private, baked[i].Package, b, release)
+		if missing := (*missingError)(nil); errors.As(err, &missing) {
+			baked[i].Differences, baked[i].Missing, err = []string{}, missing.Error(), nil
+		}
 		return err
 	})
 }
@@ -90,6 +95,10 @@ func Grouped(published iter.Seq2[*schema.Assignment, error], s *desired.State) (
 	slices.SortFunc(all, func(a, b *Examined) int { return cmp.Compare(a.Hosts[0], b.Hosts[0]) })
 	return all, nil
 }
+
+// missingError says that the store lacks a part of a package that is, by its digests, what was baked. Whoever published
+// it published the right one; what is altered is another matter.
+type missingError struct{ error }
 
 // compareBaked says how a published package differs from what was baked for it; no lines if it does not.
 func compareBaked(
@@ -128,7 +137,10 @@ func compareBaked(
 		return nil, ctx.Err()
 	}
 	if errors.Is(err, contents.ErrFormat) && len(lines) == 0 {
-		return []string{}, m.Assemble(io.Discard, publish.Segments(ctx, st))
+		err = m.Assemble(io.Discard, publish.Segments(ctx, st))
+	}
+	if errors.Is(err, fs.ErrNotExist) && len(lines) == 0 {
+		return nil, &missingError{err}
 	}
 	if err != nil {
 		return append(lines, fmt.Sprintf("the published package: %v", err)), nil

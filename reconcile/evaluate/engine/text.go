@@ -165,8 +165,8 @@ var (
 	bareValue   = regexp.MustCompile(`(?::\s+|\[\s*|,\s*)([0-9A-Za-z_/][^\s,{}\[\]()"'|&*]*)\s*(?:$|[,}\]])`)
 	number      = regexp.MustCompile(`^(?:0x[0-9a-fA-F_]+|0o[0-7_]+|0b[01_]+|` +
 		`[0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+|[KMGTP]i?)?)$`)
-	oldOctal    = regexp.MustCompile(`^0[0-7]+$`)
-	reference   = regexp.MustCompile(`^[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)*$`) // a reference
+	oldOctal  = regexp.MustCompile(`^0[0-7]+$`)
+	reference = regexp.MustCompile(`^[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)*$`) // a reference
 
 	yamlDocument = regexp.MustCompile(`^---\s*$`)
 	yamlItem     = regexp.MustCompile(`^\s*- [^\s]`)
