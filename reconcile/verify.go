@@ -72,7 +72,8 @@ func Verify(ctx context.Context, o Options, host string, log io.Writer) (*Verifi
 			k := key{c.Manifest, c.Release, i > 0, j.Doubt(a.Host, c)}
 			if found[k] == nil {
 				found[k] = &Examined{Package: c.SHA256, Release: c.Release, Commit: j.CommitOf(c.Release), Older: i > 0,
-					Doubt: k.doubt, Differences: append([]string{}, j.Differences(c.Manifest)...), Missing: j.Missing(c.Manifest)}
+					Doubt: k.doubt, Differences: append([]string{}, j.Differences(c.Manifest)...),
+					Missing: j.Missing(c.Manifest)}
 				done.Packages = append(done.Packages, found[k])
 			}
 			found[k].Hosts = append(found[k].Hosts, a.Host)

@@ -86,7 +86,8 @@ func TestAServerWithoutTLSIsWarnedOfWhereItIsWritten(t *testing.T) {
 			got = append(got, w.Pos.String()+" "+w.Msg[:strings.Index(w.Msg, ": ")])
 		}
 	}
-	want := "fleet.cue:3:1 http://b.example, hosts/a.cue:2:26 http://c.example, sites/sites.cue:2:41 http://b.example:81"
+	want := "fleet.cue:3:1 http://b.example, hosts/a.cue:2:26 http://c.example, " +
+		"sites/sites.cue:2:41 http://b.example:81"
 	if strings.Join(got, ", ") != want {
 		t.Errorf("got %s", strings.Join(got, ", "))
 	}

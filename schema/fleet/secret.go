@@ -223,8 +223,8 @@ func spellings(s string) (all []string) {
 	return all
 }
 
-// inBase64 is what stands for s in base64, in both alphabets, wherever s begins in a group of three bytes: the characters
-// that no neighbour decides. What is left of a text of six bytes is at least six characters.
+// inBase64 is what stands for s in base64, in both alphabets, wherever s begins in a group of three bytes: the
+// characters that no neighbour decides. What is left of a text of six bytes is at least six characters.
 func inBase64(s string) (all []string) {
 	if len(s) < 6 {
 		return nil
