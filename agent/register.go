@@ -136,7 +136,7 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 	case strings.HasPrefix(next.Server, "http:"):
 		a.warn("%s is plain HTTP: others on the network can read the password and this host's secret", next.Server)
 	case len(certificates) == 0:
-		a.warn("no CA certificate is set: the server may be signed by any authority that this system trusts")
+		a.warn("no CA certificate is set: any public authority can vouch for the server")
 	}
 	if conf.Password, err = o.Password(); err != nil {
 		return nil, err

@@ -51,9 +51,7 @@ const stopTimeout = "10min"
 
 // connecting passes on the variables by which programs are told how to reach servers.
 func connecting() (args []string) {
-	for _, name := range []string{
-		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
-	} {
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"} {
 		for _, name := range []string{name, strings.ToLower(name)} {
 			if v, ok := os.LookupEnv(name); ok {
 				args = append(args, "--setenv="+name+"="+v)

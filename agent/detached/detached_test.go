@@ -9,11 +9,11 @@ import (
 func TestADetachedUpdateGetsThereAsTheServiceDoes(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://proxy.example:3128")
 	t.Setenv("no_proxy", "a b")
-	t.Setenv("SSL_CERT_FILE", "")
+	t.Setenv("ALL_PROXY", "")
 	t.Setenv("LD_PRELOAD", "/x")
 	got := connecting()
 	for _, want := range []string{"--setenv=HTTPS_PROXY=http://proxy.example:3128", "--setenv=no_proxy=a b",
-		"--setenv=SSL_CERT_FILE="} {
+		"--setenv=ALL_PROXY="} {
 		if !slices.Contains(got, want) {
 			t.Errorf("%q has no %s", got, want)
 		}

@@ -15,7 +15,7 @@ import (
 
 func describeCertificates(pems []string) string {
 	if len(pems) == 0 {
-		return "the system's authorities"
+		return "the public authorities"
 	}
 	var out []string
 	for _, p := range pems {

@@ -103,7 +103,7 @@ var (
 		standard: func() bool { return false },
 	}
 
-	// PEM. Given any, the system's authorities do not count. Those of registration are forgotten as soon as a server
+	// PEM. Given any, the public authorities do not count. Those of registration are forgotten as soon as a server
 	// was reached by the others (Host.Reached).
 	certificates = setting[[]string]{
 		name:     "certificates",

@@ -30,7 +30,7 @@ func TestWhichSourceOfASettingCounts(t *testing.T) {
 		"a host that knows nothing has defaults": {nil, Record{}, []want{
 			{"server", "-", FromNone}, {"interval", "1h0m0s", FromDefault}, {"proxy", "environment", FromDefault},
 			{"threshold", "1", FromDefault}, {"fixed server", "false", FromDefault}, {"fleet", "-", FromNone},
-			{"certificates", "the system's authorities", FromDefault}, {"anchor", "-", FromNone}}},
+			{"certificates", "the public authorities", FromDefault}, {"anchor", "-", FromNone}}},
 		"registration is all that a host without a package has": {nil, Record{Registration: registered}, []want{
 			{"server", "https://registered", FromState}, {"host", "web01", FromState},
 			{"host secret", "set (hidden)", FromState}}},
@@ -51,7 +51,7 @@ func TestWhichSourceOfASettingCounts(t *testing.T) {
 		"the last way is shown, and is no setting of others": {baked(nil), Record{Registration: registered,
 			Worked: &Way{Server: "https://old", Proxy: schema.Proxy{Mode: "explicit", URL: "http://u:p@proxy:3128"}}},
 			[]want{{"server", "https://baked, then https://registered", "config, state"}, {"last way that worked",
-				"https://old, proxy http://hidden@proxy:3128, vouched for by the system's authorities", FromState}}},
+				"https://old, proxy http://hidden@proxy:3128, vouched for by the public authorities", FromState}}},
 		"a fixed server is the only one": {baked(func(c *schema.AgentConfig) { c.Fixed = true }),
 			Record{Registration: registered, Site: &Site{URL: "https://signed"}}, []want{
 				{"server", "https://baked", FromConfig}, {"fixed server", "true", FromConfig}}},

@@ -10,7 +10,7 @@ import (
 type Way struct {
 	Server       string       `json:"server"`
 	Proxy        schema.Proxy `json:"proxy,omitzero"`
-	Certificates []string     `json:"certificates,omitempty"` // PEM, who vouches for it; none: the system's authorities
+	Certificates []string     `json:"certificates,omitempty"` // PEM, who vouches for it; none: the public authorities
 }
 
 // Equal reports whether w and o are the same way.

@@ -1,10 +1,8 @@
 package wire
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -167,10 +164,12 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	var op *net.OpError
 	switch {
 	case errors.As(err, &bad):
-		hint, err = explainCertificate(bad, c.conf.Now())
+		hint, err = explainCertificate(bad, c.conf.trusted(), c.conf.Now())
 		failed = func(err error) error { return &certificateError{transportError{err}} }
 	case errors.As(err, &record) || strings.Contains(err.Error(), "HTTP response to HTTPS client"):
 		err, hint = errors.New("the server does not speak TLS on that port"), "check the port and the protocol of the URL"
+	case strings.Contains(err.Error(), "protocol version not supported"):
+		err, hint = errors.New("the server speaks no TLS 1.2 or later"), "update the server, or what answers in its place"
 	case errors.As(err, &dns):
 		hint = "check the host name of the URL, and this host's name resolution"
 	case errors.As(err, &op) && op.Op == "proxyconnect":
@@ -179,75 +178,4 @@ func (c *Client) explain(ctx context.Context, err error) error {
 		hint = "check that the server runs, and that no firewall or proxy is in the way"
 	}
 	return fault.Hint(failed(fmt.Errorf("server %s: %w", c.base, err)), "%s", hint)
-}
-
-// explainCertificate names the certificate that failed, why, and what to do.
-func explainCertificate(bad *tls.CertificateVerificationError, now time.Time) (hint string, err error) {
-	if len(bad.UnverifiedCertificates) == 0 {
-		return "check the server's certificate", bad
-	}
-	cert := bad.UnverifiedCertificates[0]
-	which := fmt.Sprintf("its certificate %q (issued by %q, valid until %s)",
-		CertificateName(cert.Subject.CommonName, cert.DNSNames),
-		CertificateName(cert.Issuer.CommonName, cert.Issuer.Organization), cert.NotAfter.UTC().Format(time.DateOnly))
-	var unknown x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	switch {
-	case errors.As(bad.Err, &unknown) && weak(bad.UnverifiedCertificates) != nil:
-		w := weak(bad.UnverifiedCertificates)
-		return "have the authority sign it with SHA-256 or better",
-			fmt.Errorf("%s is not trusted: %q is signed with %s, which is not accepted any more", which,
-				CertificateName(w.Subject.CommonName, w.DNSNames), w.SignatureAlgorithm)
-	case errors.As(bad.Err, &unknown) && missing(bad.UnverifiedCertificates) != "":
-		return "register with --ca FILE, the authority's certificate, or set certificates in the updater rule; if " +
-				"the authority above it is trusted, have the server send its whole chain",
-			fmt.Errorf("%s is not trusted: it is signed by an unknown authority: %q is none of those trusted here, "+
-				"and the chain that the server sends is incomplete without it", which,
-				missing(bad.UnverifiedCertificates))
-	case errors.As(bad.Err, &unknown):
-		return "register with --ca FILE, the authority's certificate, or set certificates in the updater rule",
-			fmt.Errorf("%s is not trusted: it is signed by an unknown authority", which)
-	case errors.As(bad.Err, &host):
-		if len(cert.DNSNames)+len(cert.IPAddresses) == 0 {
-			return "give the server a certificate that has its name as a subject alternative name",
-				fmt.Errorf("%s has no subject alternative name, and a common name does not count", which)
-		}
-		names := slices.Clone(cert.DNSNames)
-		for _, ip := range cert.IPAddresses {
-			names = append(names, ip.String())
-		}
-		return "use one of those names in the server's URL, or give the server a certificate for its name",
-			fmt.Errorf("%s is not for %q but for %s", which, host.Host, strings.Join(names, ", "))
-	case errors.As(bad.Err, &invalid) && invalid.Reason == x509.Expired:
-		here := now.UTC().Format(time.RFC3339)
-		if now.Before(cert.NotBefore) {
-			return "check this host's clock", fmt.Errorf("%s is not valid before %s (the clock here says %s)", which,
-				cert.NotBefore.UTC().Format(time.RFC3339), here)
-		}
-		return "renew the server's certificate, or check this host's clock",
-			fmt.Errorf("%s has expired (the clock here says %s)", which, here)
-	}
-	return "check the server's certificate, or register with --ca FILE",
-		fmt.Errorf("%s is not trusted: %w", which, bad.Err)
-}
-
-// weak is a certificate of a chain whose signature nobody believes any more.
-func weak(chain []*x509.Certificate) *x509.Certificate {
-	for _, c := range chain {
-		switch c.SignatureAlgorithm {
-		case x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1:
-			return c
-		}
-	}
-	return nil
-}
-
-// missing is the authority that issued the last certificate of a chain, if that is not its own.
-func missing(chain []*x509.Certificate) string {
-	last := chain[len(chain)-1]
-	if bytes.Equal(last.RawIssuer, last.RawSubject) {
-		return ""
-	}
-	return CertificateName(last.Issuer.CommonName, last.Issuer.Organization)
 }

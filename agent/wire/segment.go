@@ -17,7 +17,7 @@ import (
 )
 
 // Origins reports whether signed policy names the origin of a URL (schema.Policy.Origin), and the certificates (PEM)
-// that vouch for it; none: the system's authorities.
+// that vouch for it; none: the public authorities.
 type Origins func(*url.URL) (certificates string, named bool)
 
 // Segment is an open answer. The caller closes Body.
@@ -108,6 +108,7 @@ func (c *Client) origin(to *url.URL, origins Origins) (*Client, error) {
 	}
 	conf := c.conf
 	conf.Server, conf.User, conf.Password, conf.Certificates = at, "", "", nil
+	conf.Insecure = false
 	if certificates != "" {
 		conf.Certificates = []string{certificates}
 	}

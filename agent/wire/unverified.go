@@ -2,11 +2,14 @@ package wire
 
 import (
 	"context"
+	"crypto/x509"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"net/url"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 )
 
 // Unverified asks whoever answers in a server's place, whatever certificate that shows, for what is verified by
@@ -21,12 +24,12 @@ type Unverified struct{ c *Client }
 // NewUnverified makes a client of that kind. Of conf, User, Password, Program and Certificates do not count.
 func NewUnverified(conf Config) (*Unverified, error) {
 	conf.User, conf.Password, conf.Certificates, conf.Program = "", "", nil, "bakehouse-agent"
+	conf.Insecure = true // what is fetched is verified by TUF; see above
 	c, err := New(conf)
 	if err != nil {
 		return nil, err
 	}
 	t := c.http.Transport.(*http.Transport)
-	t.TLSClientConfig.InsecureSkipVerify = true // what is fetched is verified by TUF; see above
 	if proxy := t.Proxy; proxy != nil {
 		t.Proxy = func(r *http.Request) (*url.URL, error) {
 			u, err := proxy(r)
@@ -67,4 +70,24 @@ func (u *Unverified) Target(ctx context.Context, name string, d schema.Digest, l
 // Tree has none: it is for those who read bins.
 func (u *Unverified) Tree(context.Context, schema.Digest, int64) ([]byte, error) {
 	return nil, fs.ErrNotExist
+}
+
+// Certificate is the one that whoever answers in the server's place shows now, whatever its chain. It is for those who
+// show it to a human, or pin it.
+func (u *Unverified) Certificate(ctx context.Context) (*x509.Certificate, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, u.c.base+schema.MetadataPath+"timestamp.json", nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", u.c.conf.Program)
+	res, err := u.c.http.Do(req)
+	if err != nil {
+		return nil, u.c.explain(ctx, err)
+	}
+	res.Body.Close()
+	if res.TLS == nil || len(res.TLS.PeerCertificates) == 0 {
+		return nil, fault.Hint(fmt.Errorf("server %s shows no certificate", u.c.base),
+			"a certificate is shown by a server whose URL starts with https://")
+	}
+	return res.TLS.PeerCertificates[0], nil
 }

@@ -22,18 +22,18 @@ import (
 // docs/bakehouse-agent.8 is the page that the host program's own test writes.
 const (
 	goldenVersion = 13
-	goldenDeb     = "sha256:e6f03087f59c17e2a51ef38b0c8688dd97dc2c6292319e0e67248983be5c042e"
-	goldenRpm     = "sha256:da2f71b4e78d453a2cab5dc57013baa0bcf20f78e089e838e273194f355f25f2"
-	goldenTgz     = "sha256:7e14a4134bb03626d80ace5ae19743705962c2ece42caa549ad07c54e17da5cb"
+	goldenDeb     = "sha256:fa2f9babd26388f446175d1e86599b09892928ccc84f971ebb38b6c76b9cecb2"
+	goldenRpm     = "sha256:94168aed8a5e7eea27ad4f19d1d463a879502cbd71c12c51ec1d94f326a610f5"
+	goldenTgz     = "sha256:424fc0f3e17c8efbc8a2b415aed924cb14dbb10ebaef0450623f977e2ee63979"
 )
 
 const (
-	goldenPkg = "sha256:ae3d29d3519c82a7c60be7d1acdf29be864dc777a70695eb11d416c2b392f6b8"
-	goldenMac = "sha256:a5765efa20c1bcc95d0967d94784a5001572b522c66a678f15de1271ce34cb56"
+	goldenPkg = "sha256:3478c292c0a3e0940ce2b442f168153a55e98c11d7adb7543e035234db548f63"
+	goldenMac = "sha256:20b5586307b99760fb223c4d34dadc3457c933cb155a4eb411bc812a41d5f177"
 )
 
 var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef",
-	"82247a858239c18a", "b4cdff47a66761ba", "565a26039ca7b2cb", "f7f537743451dd77",
+	"f23956aea209182c", "b4cdff47a66761ba", "dbddaaae435338ad", "a529e5481b7cc9d7",
 	"6c3eec0b8ce904b6", "3347265b6c603c55", "73f334c8a31aa452", "a2835cc6021b9d68",
 	"122294680cfcfdac"}
 
