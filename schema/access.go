@@ -48,7 +48,7 @@ const (
 var Permissions = []Permission{
 	{PermRegister, "register hosts", true},
 	{PermDownload, "fetch a host's package, for a manual first installation", true},
-	{PermView, "see hosts, their state and their packages", false},
+	{PermView, "see hosts, their state and their packages", true},
 	{PermPublish, "write to the store through the server", false},
 	{PermRollout, "pause, resume, halt and promote the rollout", false},
 	{PermToken, "create and revoke join tokens", false},

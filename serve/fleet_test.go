@@ -56,6 +56,7 @@ func newFleetOf(t testing.TB, bins int) *fleet {
 			"installer": {Hash: string(hash), Permissions: may("~.*")},
 			"webteam":   {Hash: string(hash), Permissions: may("~web.*")},
 			"idle":      {Hash: string(hash)},
+			"mia":       {Hash: string(hash), Permissions: map[string][]string{schema.PermView: {"~.*"}}},
 		}},
 		shared: [][]byte{noise(40000), noise(3000)},
 	}

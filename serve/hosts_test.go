@@ -93,7 +93,7 @@ func TestAHostReadsItsOwnPackageOnly(t *testing.T) {
 	if nothing.status != http.StatusNotFound {
 		t.Fatalf("what does not exist: %d %s", nothing.status, nothing.body)
 	}
-	paths := []string{"/", "/v1/", "/v1/hosts", schema.SegmentPath, schema.TargetPath + "policy",
+	paths := []string{"/v1/", "/v1/hosts", schema.SegmentPath, schema.TargetPath + "policy",
 		schema.MetadataPath + "1.bin-zz.json",
 		schema.MetadataPath + "01.root.json", schema.MetadataPath + "0.root.json", schema.MetadataPath + "99.snapshot.json",
 		schema.MetadataPath + "1.bin.json",

@@ -18,6 +18,7 @@ import (
 	"bakehouse/serve/limit"
 	"bakehouse/serve/notice"
 	"bakehouse/serve/origin"
+	"bakehouse/serve/status"
 	"bakehouse/serve/store"
 )
 
@@ -64,6 +65,7 @@ type Server struct {
 	log       *slog.Logger
 	releases  *origin.Follower
 	users     *limit.Gate
+	pages     *status.Pages
 	timeouts  timeouts
 	cert      Certificate // may be nil
 	speaks    schema.Versions
@@ -120,6 +122,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.pages = newPages(s.releases, s.users, s.log)
 	if err := s.releases.Follow(ctx); err != nil {
 		if rel, _ := s.releases.Now(); rel == nil {
 			return nil, err
@@ -218,6 +221,9 @@ func (s *Server) Handler() http.Handler {
 	handle("GET "+schema.PackagePath+"{host}", s.asUser(s.serveDownload))
 	handle("GET "+schema.HealthPath, s.serveHealth)
 	handle(schema.LogPath, func(x *exchange, _ *http.Request) { x.notFound() })
+	for _, pattern := range status.Patterns {
+		handle(pattern, func(x *exchange, r *http.Request) { x.who = s.pages.Serve(x, r) })
+	}
 	handle("/", func(x *exchange, _ *http.Request) { x.notFound() })
 	return routes
 }

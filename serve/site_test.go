@@ -159,7 +159,12 @@ func (w *site) do(c caller, method, path string, body any, headers ...string) re
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	resp, err := w.http.Client().Do(req)
+	return w.read(w.http.Client(), req)
+}
+
+func (w *site) read(c *http.Client, req *http.Request) reply {
+	w.t.Helper()
+	resp, err := c.Do(req)
 	check(w.t, err)
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)

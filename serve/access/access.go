@@ -105,7 +105,8 @@ func acting() string {
 			names = append(names, p.Name)
 		}
 	}
-	return strings.Join(names, " and ")
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
 func anyOf(names []string) string {
