@@ -7,6 +7,7 @@ var steps = sqldb.Steps{
 	{From: 0, To: 2, Statements: tables},
 	{From: 2, To: 3, Statements: machines},
 	{From: 3, To: 4, Statements: tokens + ";" + audit + ";" + ends},
+	{From: 4, To: 5, Statements: verdicts},
 }
 
 const tables = `

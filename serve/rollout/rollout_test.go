@@ -441,7 +441,8 @@ func TestAnyHistoryKeepsTheRulesOfTheRollout(t *testing.T) {
 func TestNumbersAreWrittenAsOnThePages(t *testing.T) {
 	for want, got := range map[string]string{"1,234,567": count(1234567), "999": count(999), "< 0.1 %": part(1, 99999),
 		"> 99.9 %": part(99999, 100000), "100 %": part(3, 3), "99.1 %": part(212, 214), "50 %": part(1, 2),
-		"0 %": part(0, 0), "0.5 %": share(50), "89 s": span(89 * time.Second), "89 min": span(89 * time.Minute), "35 h": span(35 * time.Hour),
+		"0 %": part(0, 0), "0.5 %": share(50), "89 s": span(89 * time.Second), "89 min": span(89 * time.Minute),
+		"35 h":   span(35 * time.Hour),
 		"2 days": span(48 * time.Hour)} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -65,7 +65,8 @@ func (v *Verdict) halt(rings []schema.Ring, now time.Time) {
 		if bad >= max(1, r.Halt.Hosts) && r.Halt.Failed.Exceeded(bad, tried) {
 			v.Moved = now
 			v.Halt = &Halt{Ring: r.Name, Since: now, Saw: t, Limit: r.Halt.Failed,
-				Text: fmt.Sprintf("%s in ring %s (%s, limit %s)", against(t), r.Name, part(bad, tried), share(r.Halt.Failed))}
+				Text: fmt.Sprintf("%s in ring %s (%s, limit %s)", against(t), r.Name, part(bad, tried),
+					share(r.Halt.Failed))}
 		}
 	}
 }

@@ -42,6 +42,7 @@ func Run(t *testing.T, place Place) {
 		aLiveRegistrationIsReplacedByWhoHasItsSecret,
 		anEndedRegistrationIsNoLongerOneAndIsRememberedUntilItIsForgotten,
 		theAuditLogKeepsTheLastEventsInTheirOrder,
+		aVerdictIsChangedByOneServerAtATimeAndSurvivesARestart,
 	} {
 		name := runtime.FuncForPC(reflect.ValueOf(show).Pointer()).Name()
 		t.Run(name[strings.LastIndex(name, ".")+1:], func(t *testing.T) { show(t, place) })
