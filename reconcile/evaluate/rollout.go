@@ -11,8 +11,7 @@ import (
 
 func (b *builder) takeRollout(n *result.Node) {
 	r := &b.fleet.Rollout
-	r.Enabled = n.Get("enabled").True()
-	r.Select = b.when(n.Get("select"))
+	r.Enabled, r.Select = n.Get("enabled").True(), b.when(n.Get("select"))
 	if r.MaxHold = b.duration(n.Get("maxHold")); n.Get("maxHold") != nil && r.MaxHold <= 0 {
 		b.problem(n.Get("maxHold"), "maxHold is no time at all")
 	}
@@ -22,16 +21,19 @@ func (b *builder) takeRollout(n *result.Node) {
 		r.Rings = []fleet.Ring{{Ring: schema.Ring{Name: "all"}}}
 		return
 	}
-	seen := map[string]*result.Node{}
-	for _, v := range rings.Parts {
+	for i, v := range rings.Parts {
 		name := v.Get("name")
-		if first := seen[name.Text]; first != nil {
-			b.problem(name, "ring %q stands here twice", name.Text).Also = []fleet.Pos{first.At()}
+		if first := ringOf(rings, name.Text); first < i {
+			p := b.problem(name, "ring %q stands here twice", name.Text)
+			p.Also = []fleet.Pos{rings.Parts[first].Get("name").At()}
 		}
-		seen[name.Text] = name
 		r.Rings = append(r.Rings, fleet.Ring{Ring: schema.Ring{Name: name.Text, Delay: b.duration(v.Get("delay")),
 			Gate: b.gate(v.Get("gate"), rings), Halt: b.halt(v.Get("halt"))}, When: b.when(v.Get("when")), Pos: v.At()})
 	}
+}
+
+func ringOf(rings *result.Node, name string) int {
+	return slices.IndexFunc(rings.Parts, func(r *result.Node) bool { return r.Get("name").Text == name })
 }
 
 // gate reads the gate of the ring that comes after those that were read, of all in rings.
@@ -43,18 +45,13 @@ func (b *builder) gate(n *result.Node, rings *result.Node) *schema.Gate {
 	if before == 0 {
 		b.problem(n, "the first ring has a gate, but no ring is before it whose hosts could be looked at")
 	}
-	g := &schema.Gate{Healthy: b.share(n.Get("healthy")), Hosts: b.count(n.Get("hosts"), "hosts"),
-		For: b.duration(n.Get("for"))}
+	g := &schema.Gate{Hosts: b.count(n.Get("hosts"), "hosts"), For: b.duration(n.Get("for"))}
+	g.Healthy, _ = schema.ParseShare(n.Get("healthy").Text) // its form is the schema's
 	if v := n.Get("healthy"); g.Healthy == 0 {
 		b.problem(v, "healthy: 0%% lets the ring begin without any healthy host").Hint = "raise it"
 	}
-	if max := b.fleet.Rollout.MaxHold; max > 0 && g.For >= max {
-		b.warn(fleet.Problem{Pos: n.Get("for").At(), Msg: "for: " + g.For.String() + " is not less than maxHold, " +
-			max.String() + ": hosts report themselves critical before this gate can open"})
-	}
 	for _, v := range n.Get("rings").Items() {
-		later := slices.IndexFunc(rings.Parts, func(r *result.Node) bool { return r.Get("name").Text == v.Text })
-		switch {
+		switch later := ringOf(rings, v.Text); {
 		case slices.Contains(g.Rings, v.Text):
 			b.problem(v, "ring %q stands here twice", v.Text)
 		case later >= before:
@@ -72,15 +69,11 @@ func (b *builder) halt(n *result.Node) *schema.Halt {
 	if n == nil {
 		return nil
 	}
-	if v := n.Get("failed"); b.share(v) == schema.Whole {
-		b.problem(v, "failed: 100%% halts nothing: no more than all hosts can fail").Hint = "lower it"
+	h := &schema.Halt{Hosts: b.count(n.Get("hosts"), "hosts")}
+	if h.Failed, _ = schema.ParseShare(n.Get("failed").Text); h.Failed == schema.Whole {
+		b.problem(n.Get("failed"), "failed: 100%% halts nothing: no more than all hosts can fail").Hint = "lower it"
 	}
-	return &schema.Halt{Failed: b.share(n.Get("failed")), Hosts: b.count(n.Get("hosts"), "hosts")}
-}
-
-func (b *builder) share(n *result.Node) schema.Share {
-	s, _ := schema.ParseShare(n.Text) // the schema has its form
-	return s
+	return h
 }
 
 // count reads a number that is not negative, what says of what; a nil node is 0.
@@ -94,11 +87,8 @@ func (b *builder) count(n *result.Node, what string) (count int) {
 }
 
 func (b *builder) takeRevoked(n *result.Node) {
-	if n == nil {
-		return
-	}
 	seen := map[schema.Digest]*result.Node{}
-	for _, v := range n.Parts {
+	for _, v := range n.Items() {
 		d, err := schema.ParseDigest(v.Text)
 		if err != nil || d.IsZero() {
 			b.problem(v, "revoked: %s is not the sha256 of a package", result.Quote(v.Text))

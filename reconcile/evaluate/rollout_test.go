@@ -73,17 +73,3 @@ func TestAGateThatCannotBeMeantIsRefusedAtItsLine(t *testing.T) {
 		})
 	}
 }
-
-func TestAGateThatTakesLongerThanHostsMayBeHeldIsWarnedOf(t *testing.T) {
-	f := loaded(t, repo(map[string]string{"rollout.cue": `package fleet
-
-rollout: {
-	maxHold: "1d"
-	rings: [{name: "canary", when: hosts: ["web01"]}, {name: "all", gate: {healthy: "95%", for: "24h"}}]
-}
-`}))
-	if got := f.Warnings.Error(); !strings.Contains(got, "rollout.cue:5:89: for: 1d is not less than maxHold, 1d: "+
-		"hosts report themselves critical before this gate can open") {
-		t.Error(got)
-	}
-}

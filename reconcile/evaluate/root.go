@@ -17,13 +17,11 @@ import (
 	"bakehouse/schema/fleet"
 )
 
-const day = 24 * time.Hour
-
-// defaultRemoved is fleet.cue's limits.removed.
-const defaultRemoved = 50
-
-// defaultReleases is fleet.cue's keep.releases.
-const defaultReleases = 10
+const (
+	day             = 24 * time.Hour
+	defaultRemoved  = 50 // fleet.cue's limits.removed
+	defaultReleases = 10 // its keep.releases
+)
 
 var defaultLifetimes = fleet.Lifetimes{Timestamp: 7 * day, Snapshot: 30 * day, Targets: 365 * day, Root: 365 * day}
 

@@ -124,7 +124,7 @@ func (r *resolver) warnings(res *Resolved) (ps fleet.Problems) {
 			"since no rule sets keys for these hosts: one party that has two of them meets it alone",
 			Hint: "name the keys that count, as in `keys: [\"ci\", \"reviewer\"]`"})
 	}
-	return append(ps, r.homeless(res)...).Sorted()
+	return append(append(ps, r.homeless(res)...), r.closed(res)...).Sorted()
 }
 
 // observeThreshold notes a threshold above 1 of hosts that accept every key with the use package.

@@ -3,6 +3,7 @@ package rules
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
@@ -129,6 +130,19 @@ func TestWarningsNameHostsWithoutRingOrSiteOncePerFolder(t *testing.T) {
 	m.checkWarnings(t, `hosts/hosts.cue:3:9: host a (and 1 more of its folder) is given no site and belongs to central
 hosts/hosts.cue:3:16: host b is in no ring, so it gets no updates
 hosts/web/h.cue:3:9: host c (and 1 more of its folder) is in no ring, so it gets no updates`)
+}
+
+func TestAGateThatCannotOpenByItselfOrTooLateIsWarnedOf(t *testing.T) {
+	m := newModel()
+	gate := &schema.Gate{Healthy: schema.Whole, Hosts: 1, For: schema.Duration(2 * time.Hour)}
+	m.Rollout.Rings = []fleet.Ring{{Ring: schema.Ring{Name: "x"}, When: hosts(false, "~a")},
+		{Ring: schema.Ring{Name: "y", Gate: gate}, Pos: at(7, 3)}}
+	m.checkWarnings(t, "")
+	gate.Hosts = 2
+	m.checkWarnings(t, "7:3: the gate of ring y asks for 2 hosts, and 1 are in the rings that it looks at: it opens by "+
+		"bakehouse rollout promote alone")
+	gate.Hosts, m.Rollout.MaxHold = 1, schema.Duration(2*time.Hour)
+	m.checkWarnings(t, "7:3: the gate of ring y takes 2h0m0s, and maxHold is 2h0m0s: hosts report themselves critical")
 }
 
 // checkWarnings wants the warnings to hold that text, or none at all.

@@ -32,3 +32,6 @@ CREATE TABLE machines (
 	host TEXT NOT NULL, machine TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, address TEXT NOT NULL,
 	PRIMARY KEY (host, machine)
 ) STRICT, WITHOUT ROWID`
+
+const verdicts = `
+CREATE TABLE verdicts (name TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID`

@@ -19,9 +19,6 @@ type Verdict struct {
 // ErrVerdictMoved says that another server has changed a verdict meanwhile.
 var ErrVerdictMoved = errors.New("another server has changed it meanwhile")
 
-const verdicts = `
-CREATE TABLE verdicts (name TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID`
-
 // Verdicts lists them, by name.
 func (d *DB) Verdicts(ctx context.Context) (list []Verdict, err error) {
 	err = d.db.Each(ctx, "SELECT name, version, body FROM verdicts ORDER BY name", nil,
@@ -44,8 +41,8 @@ func (d *DB) Decide(ctx context.Context, v Verdict) error {
 		var n int64
 		var err error
 		if v.Version == 1 {
-			n, err = tx.Change(ctx, "INSERT INTO verdicts (name, version, body) VALUES ($1, 1, $2) ON CONFLICT DO NOTHING",
-				v.Name, v.Body)
+			n, err = tx.Change(ctx, `INSERT INTO verdicts (name, version, body) VALUES ($1, 1, $2)
+				ON CONFLICT DO NOTHING`, v.Name, v.Body)
 		} else {
 			n, err = tx.Change(ctx, "UPDATE verdicts SET version = $2, body = $3 WHERE name = $1 AND version = $2 - 1",
 				v.Name, v.Version, v.Body)

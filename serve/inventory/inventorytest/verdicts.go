@@ -23,7 +23,8 @@ func aVerdictIsChangedByOneServerAtATimeAndSurvivesARestart(t *testing.T, place 
 	for i := range errs {
 		wg.Go(func() {
 			db := []*inventory.DB{one, other}[i%2]
-			errs[i] = db.Decide(t.Context(), inventory.Verdict{Name: "release/7", Version: 2, Body: []byte{byte('0' + i)}})
+			errs[i] = db.Decide(t.Context(), inventory.Verdict{Name: "release/7", Version: 2,
+				Body: []byte{byte('0' + i)}})
 		})
 	}
 	wg.Wait()
