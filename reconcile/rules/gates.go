@@ -29,14 +29,15 @@ func (r *resolver) closed(res *Resolved) (ps fleet.Problems) {
 			have += hosts[name]
 		}
 		warn := func(format string, args ...any) {
-			ps = append(ps, fleet.Problem{Pos: ring.Pos, Msg: "the gate of ring " + ring.Name + fmt.Sprintf(format, args...)})
+			ps = append(ps, fleet.Problem{Pos: ring.Pos,
+				Msg: "the gate of ring " + ring.Name + " " + fmt.Sprintf(format, args...)})
 		}
 		if g.Hosts > have {
-			warn(" asks for %d hosts, and %d are in the rings that it looks at: it opens by bakehouse rollout promote alone",
-				g.Hosts, have)
+			warn("asks for %d hosts, and %d are in the rings that it looks at: it opens by bakehouse rollout promote "+
+				"alone", g.Hosts, have)
 		}
-		if g.For > 0 && rollout.MaxHold > 0 && g.For >= rollout.MaxHold {
-			warn(" takes %s, and maxHold is %s: hosts report themselves critical before it opens", g.For, rollout.MaxHold)
+		if most := rollout.MaxHold; g.For > 0 && most > 0 && g.For >= most {
+			warn("takes %s, and maxHold is %s: hosts report themselves critical before it opens", g.For, most)
 		}
 		before = append(before, ring.Name)
 	}
