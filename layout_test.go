@@ -230,6 +230,8 @@ func TestPartsMeetOnlyInTheLeavesMadeForIt(t *testing.T) {
 	// The only doors between parts; everything else that two of them need belongs to schema.
 	doors := map[[2]string]string{
 		{"reconcile", module + "/serve/store"}:           "reconcile pushes what it baked to the store",
+		{"reconcile", module + "/serve/store/stores"}:    "reconcile opens the store that it is given",
+		{"reconcile", module + "/serve/store/maintain"}:  "gc and fsck are commands of those who publish",
 		{"reconcile", module + "/agent/trust"}:           "reconcile believes published metadata as little as a host does",
 		{"reconcile", module + "/agent/trust/statement"}: "reconcile signs what hosts verify, and checks it as they do",
 		{"reconcile", module + "/agent/trust/bins"}:      "reconcile writes bins in the form that hosts verify",

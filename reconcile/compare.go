@@ -130,7 +130,7 @@ func (c *Comparison) damaged(ctx context.Context, st store.Store) ([]plan.Packag
 	}
 	sizes := map[string]int64{}
 	for _, dir := range []string{schema.ManifestDir, schema.SegmentDir, schema.ContentsDir} {
-		for e, err := range st.List(ctx, dir) {
+		for e, err := range st.List(ctx, dir, "") {
 			if err != nil {
 				return nil, err
 			}

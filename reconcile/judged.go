@@ -18,6 +18,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
 // What was judged is remembered in the cache, by the digest of the timestamp, so that a pass judges only what somebody
@@ -245,6 +246,6 @@ func (o Options) reader(ctx context.Context, log io.Writer) (p *pass, err error)
 	if p, err = o.pin(log); err != nil {
 		return nil, err
 	}
-	p.store, err = store.OpenExisting(ctx, o.Store)
+	p.store, err = stores.OpenExisting(ctx, o.Store)
 	return p, err
 }

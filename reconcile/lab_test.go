@@ -23,6 +23,7 @@ import (
 	"bakehouse/schema/fleet"
 	"bakehouse/schema/needs"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
 // start is when the tests' fleets are made.
@@ -162,7 +163,7 @@ func (l *lab) publish(location, message string) *Outcome {
 
 func (l *lab) store(location string) store.Store {
 	l.t.Helper()
-	st, err := store.OpenExisting(l.t.Context(), location)
+	st, err := stores.OpenExisting(l.t.Context(), location)
 	l.must(err)
 	return st
 }
@@ -172,7 +173,7 @@ func (l *lab) objects(location string) map[string]string {
 	l.t.Helper()
 	all := map[string]string{}
 	st := l.store(location)
-	for e, err := range st.List(context.Background(), "") {
+	for e, err := range st.List(context.Background(), "", "") {
 		l.must(err)
 		b, err := store.Read(context.Background(), st, e.Key, 1<<30)
 		l.must(err)

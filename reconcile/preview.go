@@ -19,6 +19,7 @@ import (
 	"bakehouse/reconcile/source"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
 // Preview is one plan: what to look at, and what is found.
@@ -198,7 +199,7 @@ func (p *Preview) baseRevision() (*source.Revision, error) {
 
 // publishedSide is the store's release, with the content of packages from the commit that it was made from.
 func (p *Preview) publishedSide(ctx context.Context) (side plan.Side, err error) {
-	if p.store, err = store.OpenExisting(ctx, p.Against); err != nil {
+	if p.store, err = stores.OpenExisting(ctx, p.Against); err != nil {
 		return side, err
 	}
 	if p.found, err = Compare(ctx, p.head, p.store, time.Now(), publish.Recovery{}); err != nil {

@@ -10,6 +10,7 @@ import (
 	"bakehouse/reconcile/publish"
 	"bakehouse/reconcile/source"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
 // Refreshed is what `reconcile refresh` did, as --json prints it.
@@ -33,14 +34,15 @@ func Refresh(ctx context.Context, o Options, log io.Writer) (out *Refreshed, err
 	if err != nil {
 		return nil, err
 	}
-	if p.store, err = store.OpenExisting(ctx, p.Store); err != nil {
+	if p.store, err = stores.OpenExisting(ctx, p.Store); err != nil {
 		return nil, err
 	}
-	unlock, err := store.Lock(ctx, p.store)
+	held, unlock, err := store.WithLock(ctx, p.store, "reconcile refresh")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
+	p.store = held
 	high, err := p.highWaterOf(f)
 	if err == nil {
 		err = high.check(ctx, p.store, f, &publish.Recovery{})

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"bakehouse/reconcile/judge"
-	"bakehouse/serve/store"
+	"bakehouse/serve/store/maintain"
 )
 
 // All that is published, signatures aside, is a function of the state before, the commit, the time of issue and the
@@ -126,7 +126,7 @@ func TestWhatIsPublishedIsAFunctionOfStateCommitTimeAndProgram(t *testing.T) {
 	}
 
 	// What gc leaves is clean as well: of renewals it keeps the newest, and older candidates are from before.
-	_, err = store.GC(t.Context(), l.store(stores[0]), store.GCOptions{Anchor: l.top().Roots[0], Keep: 3})
+	_, err = maintain.GC(t.Context(), l.store(stores[0]), maintain.GCOptions{Anchor: l.top().Roots[0], Keep: 3})
 	l.must(err)
 	m, err = l.monitor(stores[0], -1)
 	if err != nil || len(m.Releases) >= 16 || len(m.Releases) == 0 {

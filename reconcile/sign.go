@@ -42,11 +42,12 @@ func Sign(ctx context.Context, o Options, names []string, log io.Writer) (done *
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := store.Lock(ctx, p.store) // against gc, and a release that moves on
+	held, unlock, err := store.WithLock(ctx, p.store, "package sign") // against gc, and a release that moves on
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
+	p.store = held
 	ring := o.Keys.Open(ctx, f)
 	if names, err = unlockNamed(ring, f, names); err != nil {
 		return nil, err

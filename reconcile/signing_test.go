@@ -14,7 +14,7 @@ import (
 	"bakehouse/reconcile/keys"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
-	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
@@ -67,7 +67,7 @@ func TestSixteenSignaturesOfASlowKeyAreMadeAtATime(t *testing.T) {
 		ring := keys.Open(&fleet.Fleet{Keys: map[string]*fleet.Key{"hsm": {Name: "hsm", Public: string(public),
 			Uses: []string{fleet.UsePackage}}}}, t.TempDir(), nil)
 		ring.Use("hsm", keys.Signers{Statement: key})
-		st, err := store.Open(t.Context(), t.TempDir())
+		st, err := stores.Open(t.Context(), t.TempDir())
 		if err != nil {
 			t.Fatal(err)
 		}

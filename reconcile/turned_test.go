@@ -7,10 +7,11 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
 func TestADamagedListOfFilesIsNamedWithTheWayOn(t *testing.T) {
-	st, err := store.Open(t.Context(), t.TempDir())
+	st, err := stores.Open(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
 // A pass that has nothing to do takes as long as the fleet is large, and most passes have nothing to do. So a whole
@@ -79,7 +80,7 @@ func (u *upToDate) find(ctx context.Context, location string, now time.Time) (*r
 		now.Before(r.Checked) || now.Sub(r.Checked) > maxBelieved || !now.Before(r.Until) {
 		return nil, nil
 	}
-	st, err := store.OpenExisting(ctx, location)
+	st, err := stores.OpenExisting(ctx, location)
 	if err != nil {
 		return nil, nil // the whole pass says it
 	}
@@ -178,9 +179,9 @@ func (p *pass) unlessUpToDate(ctx context.Context, log io.Writer) (*Outcome, err
 // openStore opens the store, which must have a release unless this pass is to publish the first: neither a typo nor a
 // disk that is not mounted creates a second store that starts again from release 1.
 func (p *pass) openStore(ctx context.Context) (err error) {
-	open := store.OpenExisting
+	open := stores.OpenExisting
 	if p.Init {
-		open = store.Open
+		open = stores.Open
 	}
 	var head int64
 	if p.store, err = open(ctx, p.Store); err == nil {
@@ -207,10 +208,11 @@ func (p *pass) whole(ctx context.Context, log io.Writer) (out *Outcome, due time
 	if err := p.openStore(ctx); err != nil {
 		return nil, due, err
 	}
-	release, err := store.Lock(ctx, p.store)
+	held, release, err := store.WithLock(ctx, p.store, "reconcile")
 	if err != nil {
 		return nil, due, err
 	}
+	p.store = held
 	out, due, err = p.run(ctx)
 	if err == nil {
 		warnAging(log, out.Aging)

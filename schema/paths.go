@@ -20,6 +20,7 @@ import (
 //	contents/xx/HEX                Contents of a package, by its manifest's digest, or of a segment; not signed
 //	statements/HEX/KEYID.json      DSSE envelope over a Statement, by package digest and signing key
 //	files/xx/HEX                   a source file fetched by URL, or a host program
+//	locks/000000000007.json        a lease of the store's lock; the greatest counts
 //	log/…, deltas/…                reserved: whatever is there is live
 const (
 	MetadataDir   = "metadata/"
@@ -32,6 +33,7 @@ const (
 	ContentsDir   = "contents/"
 	StatementDir  = "statements/"
 	SourceFileDir = "files/"
+	LockDir       = "locks/"
 	LogDir        = "log/"
 	DeltaDir      = "deltas/"
 )
@@ -73,8 +75,16 @@ const MaxTimestampVersion = 999_999_999_999
 func TimestampKey(version int64) string { return fmt.Sprintf("%s%012d.json", TimestampDir, version) }
 
 // ParseTimestampKey is the inverse of TimestampKey.
-func ParseTimestampKey(key string) (version int64, ok bool) {
-	s, ok := strings.CutPrefix(key, TimestampDir)
+func ParseTimestampKey(key string) (version int64, ok bool) { return parseNumbered(TimestampDir, key) }
+
+// LockKey is the store key of a lease; zero-padded as that of a timestamp.
+func LockKey(n int64) string { return fmt.Sprintf("%s%012d.json", LockDir, n) }
+
+// ParseLockKey is the inverse of LockKey.
+func ParseLockKey(key string) (n int64, ok bool) { return parseNumbered(LockDir, key) }
+
+func parseNumbered(dir, key string) (n int64, ok bool) {
+	s, ok := strings.CutPrefix(key, dir)
 	if !ok {
 		return 0, false
 	}
@@ -83,7 +93,7 @@ func ParseTimestampKey(key string) (version int64, ok bool) {
 		return 0, false
 	}
 	v, err := strconv.ParseInt(s, 10, 64)
-	return v, err == nil && v > 0 && TimestampKey(v) == key // ParseInt takes a sign
+	return v, err == nil && v > 0 && fmt.Sprintf("%s%012d.json", dir, v) == key // ParseInt takes a sign
 }
 
 // TreeKey is the store key of a snapshot's tree, by its root.

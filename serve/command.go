@@ -28,6 +28,7 @@ import (
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/limit"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
 type options struct {
@@ -245,7 +246,7 @@ func certificateOf(o options, log *slog.Logger) (*certificate.Certificate, error
 
 // openStore opens the store, which must hold a release, and returns the root to verify it from.
 func openStore(ctx context.Context, o options, log *slog.Logger) (store.Store, []byte, error) {
-	st, err := store.OpenExisting(ctx, o.store)
+	st, err := stores.OpenExisting(ctx, o.store)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
 // fleet writes a simulated fleet into a real store, with packages that are two shared segments between literals.
@@ -44,7 +45,7 @@ func newFleet(t testing.TB) *fleet { return newFleetOf(t, fleetBins) }
 func newFleetOf(t testing.TB, bins int) *fleet {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "store")
-	st, err := store.Open(t.Context(), dir)
+	st, err := stores.Open(t.Context(), dir)
 	check(t, err)
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	check(t, err)

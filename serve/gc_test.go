@@ -9,6 +9,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/maintain"
 )
 
 // gc runs while the server does.
@@ -28,7 +29,7 @@ func TestWhatAGCTookIsOrdinarilyNotFoundAndTheRestIsServedAsBefore(t *testing.T)
 		w.poll(c, schema.PollRequest{}) // notices the release
 		w.follow(f, c)
 	}
-	if _, err := store.GC(t.Context(), f.store, store.GCOptions{Anchor: f.Anchor, Keep: 1}); err != nil {
+	if _, err := maintain.GC(t.Context(), f.store, maintain.GCOptions{Anchor: f.Anchor, Keep: 1}); err != nil {
 		t.Fatal(err)
 	}
 	for i, p := range packs {
@@ -61,7 +62,7 @@ func TestAGCLeavesWhatIsReserved(t *testing.T) {
 	for _, key := range keys {
 		check(t, store.CreateBytes(t.Context(), f.store, key, []byte(key)))
 	}
-	report, err := store.GC(t.Context(), f.store, store.GCOptions{Anchor: f.Anchor, Keep: 1})
+	report, err := maintain.GC(t.Context(), f.store, maintain.GCOptions{Anchor: f.Anchor, Keep: 1})
 	check(t, err)
 	for _, key := range keys {
 		b, err := store.Read(t.Context(), f.store, key, 100)
@@ -70,7 +71,7 @@ func TestAGCLeavesWhatIsReserved(t *testing.T) {
 		}
 	}
 	for kind, want := range map[string]int{"log": 2, "deltas": 1} {
-		i := slices.IndexFunc(report.Kinds, func(k store.KindTally) bool { return k.Kind == kind })
+		i := slices.IndexFunc(report.Kinds, func(k maintain.KindTally) bool { return k.Kind == kind })
 		if i < 0 || report.Kinds[i].Kept.Objects != want {
 			t.Errorf("of %s not %d are kept: %+v", kind, want, report.Kinds)
 		}

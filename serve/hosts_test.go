@@ -99,7 +99,7 @@ func TestAHostReadsItsOwnPackageOnly(t *testing.T) {
 		schema.MetadataPath + "1.bin.json",
 		schema.ManifestPath + strings.ToUpper(own.manifest.Hex()), schema.SegmentPath + "sha256:" + own.segments[0].Hex(),
 		schema.TargetPath + "%2e%2e/" + own.digest.Hex() + ".package", schema.MetadataPath + "..%2Finventory.db"}
-	for e, err := range f.store.List(t.Context(), "") {
+	for e, err := range f.store.List(t.Context(), "", "") {
 		check(t, err)
 		paths = append(paths, pathsOf(e.Key, hosts)...)
 	}
@@ -209,7 +209,7 @@ func TestAStrangerReadsWhatNamesNoHostAndNothingElse(t *testing.T) {
 		schema.TargetPath + schema.DigestOf([]byte("x")).Hex() + "." + schema.PolicyTarget}
 	paths := []string{"/v1/", schema.PollPath, schema.RegisterPath, schema.SegmentPath, schema.PackagePath + "web01",
 		schema.MetadataPath + "1.bin-zz.json", schema.TreePath + rel.Tree.Hex()}
-	for e, err := range f.store.List(t.Context(), "") {
+	for e, err := range f.store.List(t.Context(), "", "") {
 		check(t, err)
 		paths = append(paths, pathsOf(e.Key, hosts)...)
 	}

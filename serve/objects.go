@@ -70,11 +70,9 @@ func (s *Server) inStock(ctx context.Context, host string, p inventory.Package, 
 		return nil
 	}
 	for _, ref := range m.Segments() {
-		f, err := s.store.Open(ctx, schema.SegmentKey(ref.Digest))
-		if err != nil {
+		if _, err := s.store.Stat(ctx, schema.SegmentKey(ref.Digest)); err != nil {
 			return err
 		}
-		f.Close()
 	}
 	return nil
 }
@@ -206,23 +204,32 @@ func (s *Server) serveSegment(x *exchange, r *http.Request, host string) {
 	if !ok {
 		return
 	}
-	f, err := s.store.Open(r.Context(), schema.SegmentKey(d))
+	key, found := schema.SegmentKey(d), func() {
+		x.Header().Set("Cache-Control", cacheForever)
+		x.Header().Set("Content-Type", "application/octet-stream")
+		x.Header().Set("ETag", `"`+d.Hex()+`"`)
+	}
+	if r.Method == http.MethodHead || r.Header.Get("Range") != "" || r.Header.Get("If-None-Match") != "" {
+		// A part, as by a host that resumes: only what is asked for is read.
+		if _, err := s.store.Stat(r.Context(), key); err != nil {
+			s.refuse(x, host, p, "segment", d, err)
+			return
+		}
+		found()
+		content := store.Seeker(r.Context(), s.store, key, ref.Size)
+		defer content.Close()
+		http.ServeContent(x, r, "", time.Time{}, content)
+		return
+	}
+	f, err := s.store.Open(r.Context(), key)
 	if err != nil {
 		s.refuse(x, host, p, "segment", d, err)
 		return
 	}
 	defer f.Close()
-	x.Header().Set("Cache-Control", cacheForever)
-	x.Header().Set("Content-Type", "application/octet-stream")
-	x.Header().Set("ETag", `"`+d.Hex()+`"`)
-	if seeker, ok := f.(io.ReadSeeker); ok {
-		http.ServeContent(x, r, "", time.Time{}, seeker) // ranges, so that a host can resume
-		return
-	}
+	found()
+	x.Header().Set("Accept-Ranges", "bytes")
 	x.Header().Set("Content-Length", strconv.FormatInt(ref.Size, 10))
-	if r.Method == http.MethodHead {
-		return
-	}
 	if _, err := io.Copy(x, io.LimitReader(f, ref.Size)); err != nil {
 		panic(http.ErrAbortHandler)
 	}
@@ -231,7 +238,7 @@ func (s *Server) serveSegment(x *exchange, r *http.Request, host string) {
 func (s *Server) statements(ctx context.Context, manifest schema.Digest) ([]json.RawMessage, error) {
 	list := []json.RawMessage{} // never null
 	room := int64(schema.MaxStatement - 2)
-	for e, err := range s.store.List(ctx, schema.StatementsPrefix(manifest)) {
+	for e, err := range s.store.List(ctx, schema.StatementsPrefix(manifest), "") {
 		if err != nil {
 			return nil, err
 		}

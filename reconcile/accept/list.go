@@ -9,7 +9,7 @@ import (
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/publish"
 	"bakehouse/schema"
-	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
 // Listed is a published package, as `package list --json` prints it.
@@ -45,7 +45,7 @@ func List(ctx context.Context, where desired.Where, location, cacheDir string, l
 	if err != nil {
 		return nil, err
 	}
-	st, err := store.OpenExisting(ctx, location)
+	st, err := stores.OpenExisting(ctx, location)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ import (
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
-	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
 // Retirement ends the use of a key.
@@ -117,7 +117,7 @@ func (r Retirement) unreachable(ctx context.Context, after *desired.State) (unre
 	if err != nil {
 		return nil, err
 	}
-	st, err := store.OpenExisting(ctx, r.Store)
+	st, err := stores.OpenExisting(ctx, r.Store)
 	if err != nil {
 		return nil, fault.Hint(fmt.Errorf("cannot tell what hosts run without what is published: %w", err),
 			"name the store: --store")

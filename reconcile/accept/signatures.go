@@ -34,7 +34,7 @@ func On(ctx context.Context, st store.Store, s schema.Statement, f *fleet.Fleet)
 	}
 	found := &Signatures{Statement: s, By: []string{}, keys: keys}
 	prefix := schema.StatementsPrefix(s.Manifest)
-	for e, err := range st.List(ctx, prefix) {
+	for e, err := range st.List(ctx, prefix, "") {
 		if err != nil {
 			return nil, err
 		}

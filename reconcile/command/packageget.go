@@ -23,6 +23,7 @@ import (
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 
 	"github.com/spf13/cobra"
 )
@@ -153,7 +154,7 @@ func (g *packageGet) run(ctx context.Context, stdout io.Writer, host string) (*f
 	if err != nil {
 		return nil, err
 	}
-	st, err := store.OpenExisting(ctx, g.location)
+	st, err := stores.OpenExisting(ctx, g.location)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,8 @@ import (
 	"bakehouse/reconcile/settings"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
-	"bakehouse/serve/store"
+	"bakehouse/serve/store/maintain"
+	"bakehouse/serve/store/stores"
 
 	"github.com/spf13/cobra"
 )
@@ -41,12 +42,12 @@ Exit codes: 0 no errors (notes do not count), 1 the store could not be read, 3 a
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			s, err := store.OpenExisting(ctx, location)
+			s, err := stores.OpenExisting(ctx, location)
 			if err != nil {
 				return err
 			}
 			out := newFsckPrinter(cmd.OutOrStdout(), asJSON)
-			sum, err := store.Fsck(ctx, s, assemble, out.finding)
+			sum, err := maintain.Fsck(ctx, s, assemble, out.finding)
 			if err != nil {
 				return err
 			}
@@ -85,7 +86,7 @@ func newFsckPrinter(w io.Writer, asJSON bool) *fsckPrinter {
 	return p
 }
 
-func (p *fsckPrinter) finding(f store.Finding) {
+func (p *fsckPrinter) finding(f maintain.Finding) {
 	if p.err != nil {
 		return
 	}
@@ -104,7 +105,7 @@ func (p *fsckPrinter) finding(f store.Finding) {
 	_, p.err = fmt.Fprintf(p.w, "%s: %s: %s\n", kind, f.Key, f.Err)
 }
 
-func (p *fsckPrinter) summary(s store.Summary) error {
+func (p *fsckPrinter) summary(s maintain.Summary) error {
 	if p.err != nil {
 		return p.err
 	}

@@ -15,7 +15,8 @@ import (
 	"bakehouse/reconcile/settings"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
-	"bakehouse/serve/store"
+	"bakehouse/serve/store/maintain"
+	"bakehouse/serve/store/stores"
 
 	"github.com/spf13/cobra"
 )
@@ -31,7 +32,7 @@ type gcOptions struct {
 
 // storeGCCommand is `bakehouse store gc`.
 func storeGCCommand() *cobra.Command {
-	o := gcOptions{grace: schema.Duration(store.DefaultGrace)}
+	o := gcOptions{grace: schema.Duration(maintain.DefaultGrace)}
 	var asJSON *bool
 	cmd := &cobra.Command{
 		Use:   "gc",
@@ -81,20 +82,20 @@ Exit codes: 0 done, 1 error, 3 the store does not verify.`),
 	return cmd
 }
 
-func collectGarbage(ctx context.Context, o gcOptions) (*store.GCReport, error) {
-	st, err := store.OpenExisting(ctx, o.location)
+func collectGarbage(ctx context.Context, o gcOptions) (*maintain.GCReport, error) {
+	st, err := stores.OpenExisting(ctx, o.location)
 	if err != nil {
 		return nil, err
 	}
-	opts := store.GCOptions{Keep: o.keep, Grace: time.Duration(o.grace), DryRun: o.dryRun}
+	opts := maintain.GCOptions{Keep: o.keep, Grace: time.Duration(o.grace), DryRun: o.dryRun}
 	if o.root != "" {
 		if opts.Anchor, err = os.ReadFile(o.root); err != nil {
 			return nil, fault.Hint(err, "--root names the fleet's first root, trust/1.root.json in its config repo")
 		}
 		if opts.Keep == 0 {
-			opts.Keep = store.DefaultKeep
+			opts.Keep = maintain.DefaultKeep
 		}
-		return store.GC(ctx, st, opts)
+		return maintain.GC(ctx, st, opts)
 	}
 	f, err := desired.Top(ctx, o.Where)
 	if err != nil {
@@ -107,21 +108,21 @@ func collectGarbage(ctx context.Context, o gcOptions) (*store.GCReport, error) {
 		return nil, err
 	}
 	opts.Anchor = f.Roots[0]
-	return store.GC(ctx, st, opts)
+	return maintain.GC(ctx, st, opts)
 }
 
 // tellGarbage prints the report for people.
-func tellGarbage(w io.Writer, r *store.GCReport) error {
+func tellGarbage(w io.Writer, r *maintain.GCReport) error {
 	var b strings.Builder
 	freed := "freed"
 	if r.DryRun {
 		freed = "would free"
 	}
-	var kept, spared, gone store.Tally
+	var kept, spared, gone maintain.Tally
 	for _, k := range r.Kinds {
 		kept, spared, gone = sum(kept, k.Kept), sum(spared, k.Spared), sum(gone, k.Freed)
 	}
-	cells := func(of ...store.Tally) (text string) {
+	cells := func(of ...maintain.Tally) (text string) {
 		for _, tally := range of {
 			text += fmt.Sprintf("%d\t%s\t", tally.Objects, console.Size(tally.Bytes))
 		}
@@ -156,6 +157,6 @@ func tellGarbage(w io.Writer, r *store.GCReport) error {
 	return err
 }
 
-func sum(a, b store.Tally) store.Tally {
-	return store.Tally{Objects: a.Objects + b.Objects, Bytes: a.Bytes + b.Bytes}
+func sum(a, b maintain.Tally) maintain.Tally {
+	return maintain.Tally{Objects: a.Objects + b.Objects, Bytes: a.Bytes + b.Bytes}
 }

@@ -14,6 +14,7 @@ import (
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/maintain"
 )
 
 // Judge walks through the states that a store keeps, the oldest first. It is for one goroutine.
@@ -53,7 +54,7 @@ func Open(ctx context.Context, o Options) (*Judge, error) {
 	}
 	j := &Judge{Options: o, top: top, reader: publish.NewReader(o.Store, top, o.Head.Cache), branch: newBranch(o, top),
 		packages: newPackages(o), doubts: map[given]doubt{}, commits: map[int64]string{}}
-	for e, err := range o.Store.List(ctx, schema.TimestampDir) {
+	for e, err := range o.Store.List(ctx, schema.TimestampDir, "") {
 		if err != nil {
 			return nil, err
 		}
@@ -83,11 +84,11 @@ func (j *Judge) Roots(ctx context.Context) (all []Entry, err error) {
 
 // BeforeRelease is the version of the newest state of another release than the newest, 0 if the store keeps none.
 func (j *Judge) BeforeRelease(ctx context.Context) (int64, error) {
-	history, err := store.OpenHistory(ctx, j.Store, j.top.Roots[0])
+	history, err := maintain.OpenHistory(ctx, j.Store, j.top.Roots[0])
 	if err != nil {
 		return 0, err
 	}
-	var newest *store.State
+	var newest *maintain.State
 	for _, v := range history.Versions() {
 		s, err := history.At(ctx, v)
 		if err != nil {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/maintain"
+	"bakehouse/serve/store/stores"
 )
 
 // Two jobs that know nothing of each other: one publishes, the other collects all garbage that there is, again and
@@ -17,7 +19,7 @@ func TestGCBesideReconcileTakesNothingThatIsNeeded(t *testing.T) {
 	k := kitchen{sameFleet(t), t}
 	dir := filepath.Join(t.TempDir(), "store")
 	open := func() store.Store {
-		st, err := store.Open(t.Context(), dir)
+		st, err := stores.Open(t.Context(), dir)
 		if err != nil {
 			t.Error(err)
 		}
@@ -53,7 +55,7 @@ func TestGCBesideReconcileTakesNothingThatIsNeeded(t *testing.T) {
 				alone = true
 			default:
 			}
-			r, err := store.GC(t.Context(), open(), store.GCOptions{Anchor: k.f.Roots[0], Keep: 1})
+			r, err := maintain.GC(t.Context(), open(), maintain.GCOptions{Anchor: k.f.Roots[0], Keep: 1})
 			if err != nil && !busy(err) {
 				t.Errorf("gc: %v", err)
 				return
@@ -71,7 +73,7 @@ func TestGCBesideReconcileTakesNothingThatIsNeeded(t *testing.T) {
 		t.Error("gc found nothing to delete")
 	}
 	t.Logf("%d objects deleted; gc had to wait: %v", freed, kept)
-	sum, err := store.Fsck(t.Context(), open(), true, func(f store.Finding) {
+	sum, err := maintain.Fsck(t.Context(), open(), true, func(f maintain.Finding) {
 		if !f.Note {
 			t.Errorf("fsck: %s: %v", f.Key, f.Err)
 		}

@@ -25,6 +25,7 @@ import (
 	"bakehouse/schema/fleet"
 	"bakehouse/schema/tree"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
 // start is when the tests' fleets are made.
@@ -185,7 +186,7 @@ func (f *testFleet) rotate(use string) {
 
 func openStore(t testing.TB) store.Store {
 	t.Helper()
-	st, err := store.Open(t.Context(), t.TempDir())
+	st, err := stores.Open(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

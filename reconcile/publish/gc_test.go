@@ -15,6 +15,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/needs"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/maintain"
 )
 
 // published is a published state as this test knows it.
@@ -127,7 +128,7 @@ func (h *history) check(states []published) {
 			}
 		}
 	}
-	if _, err := store.Fsck(ctx, h.st, false, func(f store.Finding) {
+	if _, err := maintain.Fsck(ctx, h.st, false, func(f maintain.Finding) {
 		if !f.Note {
 			h.t.Errorf("fsck: %s: %v", f.Key, f.Err)
 		}
@@ -146,7 +147,7 @@ func (h *history) whole(after string) {
 			states = append(states, s)
 		}
 	}
-	old, err := store.OpenHistory(h.t.Context(), h.st, h.f.Roots[0])
+	old, err := maintain.OpenHistory(h.t.Context(), h.st, h.f.Roots[0])
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -165,7 +166,7 @@ func (h *history) whole(after string) {
 }
 
 func (h *history) keys(prefix string) (keys []string) {
-	for e := range h.st.List(h.t.Context(), prefix) {
+	for e := range h.st.List(h.t.Context(), prefix, "") {
 		keys = append(keys, e.Key)
 	}
 	return keys
@@ -175,9 +176,9 @@ func (h *history) keys(prefix string) (keys []string) {
 func (h *history) gc(keep int, grace time.Duration) {
 	h.t.Helper()
 	want := h.kept(keep, grace)
-	o := store.GCOptions{Anchor: h.f.Roots[0], Keep: keep, Grace: grace, DryRun: true}
+	o := maintain.GCOptions{Anchor: h.f.Roots[0], Keep: keep, Grace: grace, DryRun: true}
 	before := h.keys("")
-	dry, err := store.GC(h.t.Context(), h.st, o)
+	dry, err := maintain.GC(h.t.Context(), h.st, o)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -195,13 +196,13 @@ func (h *history) gc(keep int, grace time.Duration) {
 	}
 	if h.random.IntN(3) == 0 {
 		h.st.deletes = h.random.IntN(20)
-		_, err := store.GC(h.t.Context(), h.st, o)
+		_, err := maintain.GC(h.t.Context(), h.st, o)
 		if err != nil && !errors.Is(err, errKilled) {
 			h.t.Fatal(err)
 		}
 		h.st.deletes = -1
 	}
-	r, err := store.GC(h.t.Context(), h.st, o)
+	r, err := maintain.GC(h.t.Context(), h.st, o)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -217,12 +218,13 @@ func (h *history) gc(keep int, grace time.Duration) {
 	if got := h.keys(schema.TimestampDir); !slices.Equal(got, timestamps) {
 		h.t.Fatalf("kept %q, want %q", got, timestamps)
 	}
-	if after, err := store.GC(h.t.Context(), h.st, o); err != nil ||
-		slices.ContainsFunc(after.Kinds, func(k store.KindTally) bool { return k.Freed.Objects > 0 }) {
+	if after, err := maintain.GC(h.t.Context(), h.st, o); err != nil ||
+		slices.ContainsFunc(after.Kinds, func(k maintain.KindTally) bool { return k.Freed.Objects > 0 }) {
 		h.t.Fatalf("a second run finds more to delete: %+v, %v", after, err)
 	}
 	// A killed run may have left a bin above the newest state's, which the next release had no reason to step over.
-	if spared := slices.ContainsFunc(r.Kinds, func(k store.KindTally) bool { return k.Spared.Objects > 0 }); !spared {
+	spares := func(k maintain.KindTally) bool { return k.Spared.Objects > 0 }
+	if !slices.ContainsFunc(r.Kinds, spares) {
 		h.nothingElse(want)
 	} else if grace == 0 && !h.dirty && !h.killed {
 		h.t.Fatalf("spared without a reason: %+v", r.Kinds)

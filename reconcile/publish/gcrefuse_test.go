@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"maps"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/maintain"
 )
 
 // many is a history with enough in it that gc finds something to delete.
@@ -75,7 +77,7 @@ func TestGCDeletesNothingFromAStoreThatIsNotSound(t *testing.T) {
 			h := copied(t)
 			alter(h)
 			before := maps.Clone(h.st.memStore)
-			_, err := store.GC(t.Context(), h.st, store.GCOptions{Anchor: h.f.Roots[0], Keep: 2})
+			_, err := maintain.GC(t.Context(), h.st, maintain.GCOptions{Anchor: h.f.Roots[0], Keep: 2})
 			if err == nil || !strings.HasPrefix(err.Error(), "gc: nothing was deleted: ") || fault.HintOf(err) == "" {
 				t.Errorf("%v, hint %q", err, fault.HintOf(err))
 			}
@@ -91,19 +93,29 @@ func TestGCDeletesNothingFromAStoreThatIsNotSound(t *testing.T) {
 	}
 	t.Run("another fleet's root", func(t *testing.T) {
 		h := copied(t)
-		other := store.GCOptions{Anchor: newFleet(t).Roots[0], Keep: 2}
-		if _, err := store.GC(t.Context(), h.st, other); !fault.IsRefusal(err) {
+		other := maintain.GCOptions{Anchor: newFleet(t).Roots[0], Keep: 2}
+		if _, err := maintain.GC(t.Context(), h.st, other); !fault.IsRefusal(err) {
 			t.Error(err)
 		}
 	})
-	t.Run("a store without a lock", func(t *testing.T) {
+	t.Run("a store whose lock another took meanwhile", func(t *testing.T) {
 		h := copied(t)
-		_, err := store.GC(t.Context(), h.st.memStore, store.GCOptions{Anchor: h.f.Roots[0], Keep: 2})
-		if err == nil || !strings.Contains(err.Error(), "lock") {
-			t.Error(err)
+		before := maps.Clone(h.st.memStore)
+		_, err := maintain.GC(t.Context(), lostLock{h.st}, maintain.GCOptions{Anchor: h.f.Roots[0], Keep: 2})
+		if !errors.Is(err, errLockLost) || !maps.EqualFunc(before, h.st.memStore, bytes.Equal) {
+			t.Error("the store was changed, or", err)
 		}
 	})
 }
+
+// lostLock is a store whose lock is lost as soon as it is taken.
+type lostLock struct{ store.Store }
+
+var errLockLost = errors.New("lost")
+
+func (l lostLock) Lock(context.Context, string) (store.Lock, error) { return l, nil }
+func (lostLock) Held(context.Context) (time.Duration, error)        { return 0, errLockLost }
+func (lostLock) Release() error                                     { return nil }
 
 // digests are of the newest release's targets.
 func (h *history) digests() (d struct{ policy schema.Digest }) {
@@ -137,7 +149,7 @@ func TestGCLeavesWhatLiesAboveTheNewestState(t *testing.T) {
 	lost := h.verified().Assignments()["web01"].Candidates()[0]
 	delete(h.st.memStore, schema.TimestampKey(6))
 	h.st.now = h.st.now.Add(100 * day)
-	if _, err := store.GC(t.Context(), h.st, store.GCOptions{Anchor: h.f.Roots[0], Keep: 1}); err != nil {
+	if _, err := maintain.GC(t.Context(), h.st, maintain.GCOptions{Anchor: h.f.Roots[0], Keep: 1}); err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range []string{schema.MetadataKey("snapshot", 6), schema.MetadataKey("targets", 6),
@@ -168,7 +180,7 @@ func TestGCLeavesWhatARunHasJustWritten(t *testing.T) {
 		}
 	}
 	h.st.now = h.st.now.Add(23 * time.Hour)
-	r, err := store.GC(t.Context(), h.st, store.GCOptions{Anchor: h.f.Roots[0], Keep: 1, Grace: day})
+	r, err := maintain.GC(t.Context(), h.st, maintain.GCOptions{Anchor: h.f.Roots[0], Keep: 1, Grace: day})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,12 +189,13 @@ func TestGCLeavesWhatARunHasJustWritten(t *testing.T) {
 		t.Error("something of the new package is gone")
 	}
 	h.check([]published{{packages: map[schema.Candidate]bool{{SHA256: old.SHA256, Manifest: old.Manifest}: true}}})
-	i := slices.IndexFunc(r.Kinds, func(k store.KindTally) bool { return k.Kind == "manifests" })
+	i := slices.IndexFunc(r.Kinds, func(k maintain.KindTally) bool { return k.Kind == "manifests" })
 	if r.Kinds[i].Spared.Objects != 1 || r.Kinds[i].Freed.Objects == 0 {
 		t.Errorf("manifests: %+v", r.Kinds[i])
 	}
 	h.st.now = h.st.now.Add(2 * time.Hour)
-	if _, err := store.GC(t.Context(), h.st, store.GCOptions{Anchor: h.f.Roots[0], Keep: 1, Grace: day}); err != nil {
+	only := maintain.GCOptions{Anchor: h.f.Roots[0], Keep: 1, Grace: day}
+	if _, err := maintain.GC(t.Context(), h.st, only); err != nil {
 		t.Fatal(err)
 	}
 	if len(h.keys(schema.ManifestKey(old.Manifest))) > 0 {
@@ -200,7 +213,7 @@ func TestGCStopsIfARunPublishesMeanwhile(t *testing.T) {
 		h.release()
 	}
 	before := h.keys("")
-	if _, err := store.GC(t.Context(), s, store.GCOptions{Anchor: h.f.Roots[0], Keep: 1}); err == nil ||
+	if _, err := maintain.GC(t.Context(), s, maintain.GCOptions{Anchor: h.f.Roots[0], Keep: 1}); err == nil ||
 		!strings.Contains(err.Error(), "was published meanwhile") {
 		t.Error(err)
 	}

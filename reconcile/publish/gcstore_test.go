@@ -60,22 +60,26 @@ func (s *agingStore) Create(ctx context.Context, key string, r io.Reader) error 
 	return err
 }
 
-func (s *agingStore) Delete(ctx context.Context, key string) error {
-	if s.deletes == 0 {
-		return errKilled
+func (s *agingStore) DeleteBatch(ctx context.Context, keys []string) error {
+	for _, key := range keys {
+		if s.deletes == 0 {
+			return errKilled
+		}
+		s.deletes--
+		delete(s.dates, key)
+		if err := s.memStore.DeleteBatch(ctx, []string{key}); err != nil {
+			return err
+		}
+		if s.deleting != nil {
+			s.deleting(key)
+		}
 	}
-	s.deletes--
-	delete(s.dates, key)
-	err := s.memStore.Delete(ctx, key)
-	if s.deleting != nil {
-		s.deleting(key)
-	}
-	return err
+	return nil
 }
 
-func (s *agingStore) List(ctx context.Context, prefix string) iter.Seq2[store.Entry, error] {
+func (s *agingStore) List(ctx context.Context, prefix, after string) iter.Seq2[store.Entry, error] {
 	return func(yield func(store.Entry, error) bool) {
-		for e, err := range s.memStore.List(ctx, prefix) {
+		for e, err := range s.memStore.List(ctx, prefix, after) {
 			e.Time = s.dates[e.Key]
 			if !yield(e, err) {
 				return
@@ -84,11 +88,7 @@ func (s *agingStore) List(ctx context.Context, prefix string) iter.Seq2[store.En
 	}
 }
 
-func (s *agingStore) Now() (time.Time, error) { return s.now, nil }
-
-func (s *agingStore) Lock(context.Context) (func() error, error) {
-	return func() error { return nil }, nil
-}
+func (s *agingStore) Now(context.Context) (time.Time, error) { return s.now, nil }
 
 // oven makes the packages of these tests: each is called by a letter, has a segment of its own and shares one with
 // others.

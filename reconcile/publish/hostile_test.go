@@ -20,13 +20,14 @@ import (
 	"bakehouse/schema/fleet"
 	"bakehouse/schema/needs"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
 // altered is a folder store whose files the test may reach.
 func altered(t *testing.T) (store.Store, string) {
 	t.Helper()
 	dir := t.TempDir()
-	st, err := store.Open(t.Context(), dir)
+	st, err := stores.Open(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,8 @@ import (
 	"bakehouse/schema/fleet"
 	"bakehouse/schema/needs"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/maintain"
+	"bakehouse/serve/store/stores"
 )
 
 // kitchen bakes, signs and publishes as reconcile does, without CUE and git around it.
@@ -61,7 +63,7 @@ func (k kitchen) recipe(host string, n int64) *rules.Recipe {
 func (k kitchen) reconcile(st store.Store, n int64) error {
 	k.t.Helper()
 	ctx := k.t.Context()
-	unlock, err := store.Lock(ctx, st)
+	st, unlock, err := store.WithLock(ctx, st, "reconcile")
 	if err != nil {
 		return err
 	}
@@ -95,17 +97,13 @@ func (k kitchen) reconcile(st store.Store, n int64) error {
 	return err
 }
 
-// mortal is a local store whose process dies at a step: 2n before its nth change, 2n+1 after it. It hides that a
-// local store can delete many objects at once, so that each deletion is a step.
+// mortal is a local store whose process dies at a step: 2n before its nth change, 2n+1 after it. Each deletion is a
+// step.
 type mortal struct {
 	store.Store
 	mu       sync.Mutex // bins are written several at a time
 	step, at int
 }
-
-func (m *mortal) Lock(ctx context.Context) (func() error, error) { return store.Lock(ctx, m.Store) }
-
-func (m *mortal) Now() (time.Time, error) { return m.Store.(*store.Local).Now() }
 
 func (m *mortal) change(do func() error) error {
 	m.mu.Lock()
@@ -130,8 +128,13 @@ func (m *mortal) Create(ctx context.Context, key string, r io.Reader) error {
 	return m.change(func() error { return m.Store.Create(ctx, key, r) })
 }
 
-func (m *mortal) Delete(ctx context.Context, key string) error {
-	return m.change(func() error { return m.Store.Delete(ctx, key) })
+func (m *mortal) DeleteBatch(ctx context.Context, keys []string) error {
+	for _, key := range keys {
+		if err := m.change(func() error { return m.Store.DeleteBatch(ctx, []string{key}) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const (
@@ -148,11 +151,11 @@ func TestABakeThatIsKilledAtEveryStepConvergesWithGCInBetween(t *testing.T) {
 	k := kitchen{sameFleet(t), t}
 	number := func(name string) int64 { n, _ := strconv.ParseInt(os.Getenv(name), 10, 64); return n }
 	gc := func(st store.Store, keep int64) error {
-		_, err := store.GC(t.Context(), st, store.GCOptions{Anchor: k.f.Roots[0], Keep: int(keep)})
+		_, err := maintain.GC(t.Context(), st, maintain.GCOptions{Anchor: k.f.Roots[0], Keep: int(keep)})
 		return err
 	}
 	if dir := os.Getenv(killDir); dir != "" {
-		st, err := store.Open(t.Context(), dir)
+		st, err := stores.Open(t.Context(), dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,7 +192,7 @@ func TestABakeThatIsKilledAtEveryStepConvergesWithGCInBetween(t *testing.T) {
 	}
 	open := func() store.Store {
 		t.Helper()
-		st, err := store.Open(t.Context(), dir)
+		st, err := stores.Open(t.Context(), dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,7 +200,7 @@ func TestABakeThatIsKilledAtEveryStepConvergesWithGCInBetween(t *testing.T) {
 	}
 	sound := func(what string, at int, allowed ...int64) (head int64) {
 		t.Helper()
-		sum, err := store.Fsck(t.Context(), open(), true, func(f store.Finding) {
+		sum, err := maintain.Fsck(t.Context(), open(), true, func(f maintain.Finding) {
 			if !f.Note {
 				t.Errorf("%s killed at step %d: %s: %v", what, at, f.Key, f.Err)
 			}
@@ -241,8 +244,8 @@ func TestABakeThatIsKilledAtEveryStepConvergesWithGCInBetween(t *testing.T) {
 	if err := gc(open(), 1); err != nil {
 		t.Fatal(err)
 	}
-	if sum, err := store.Fsck(t.Context(), open(), true,
-		func(f store.Finding) { t.Errorf("left at the end: %s: %v", f.Key, f.Err) }); err != nil ||
+	if sum, err := maintain.Fsck(t.Context(), open(), true,
+		func(f maintain.Finding) { t.Errorf("left at the end: %s: %v", f.Key, f.Err) }); err != nil ||
 		sum.Head != published {
 		t.Fatalf("head %d, %v", sum.Head, err)
 	}

@@ -191,7 +191,7 @@ func TestKeysMustBeHereBeforeAnythingIsWritten(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "timestamp.key") || fault.HintOf(err) == "" {
 		t.Fatalf("without the timestamp key: %v", err)
 	}
-	for e, err := range st.List(t.Context(), "") {
+	for e, err := range st.List(t.Context(), "", "") {
 		t.Errorf("the store holds %s, %v", e.Key, err)
 	}
 }

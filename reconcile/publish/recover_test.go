@@ -22,6 +22,8 @@ import (
 	"bakehouse/schema/fault"
 	"bakehouse/schema/needs"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/maintain"
+	"bakehouse/serve/store/stores"
 )
 
 // recover publishes as reconcile does with the flags that say what happened to the store.
@@ -37,7 +39,7 @@ func TestHostsComeBackAfterTheirStoreWasRestoredFromABackup(t *testing.T) {
 	f := k.f
 	dir, backup := filepath.Join(t.TempDir(), "store"), t.TempDir()
 	open := func(dir string) store.Store {
-		st, err := store.Open(t.Context(), dir)
+		st, err := stores.Open(t.Context(), dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +104,7 @@ func TestHostsComeBackAfterTheirStoreWasRestoredFromABackup(t *testing.T) {
 	if err != nil || head != 4+recoveryMargin+3 {
 		t.Errorf("head %d, %v", head, err)
 	}
-	h, err := store.OpenHistory(t.Context(), open(dir), f.Roots[0])
+	h, err := maintain.OpenHistory(t.Context(), open(dir), f.Roots[0])
 	if err != nil || !slices.Equal(h.Versions(), []int64{head, head - 1, head - 2, 2, 1}) {
 		t.Fatalf("history: %v", err)
 	}
@@ -111,11 +113,11 @@ func TestHostsComeBackAfterTheirStoreWasRestoredFromABackup(t *testing.T) {
 			t.Errorf("state %d: %v", v, err)
 		}
 	}
-	report, err := store.GC(t.Context(), open(dir), store.GCOptions{Anchor: f.Roots[0], Keep: 1})
+	report, err := maintain.GC(t.Context(), open(dir), maintain.GCOptions{Anchor: f.Roots[0], Keep: 1})
 	if err != nil || report.Head != head {
 		t.Errorf("gc: %+v, %v", report, err)
 	}
-	sum, err := store.Fsck(t.Context(), open(dir), true, func(f store.Finding) {
+	sum, err := maintain.Fsck(t.Context(), open(dir), true, func(f maintain.Finding) {
 		if !f.Note {
 			t.Errorf("fsck: %s: %v", f.Key, f.Err)
 		}

@@ -30,7 +30,7 @@ func testManifest(anchor schema.Digest) (*schema.Manifest, schema.Digest) {
 func envelopes(t *testing.T, st store.Store, manifest schema.Digest) [][]byte {
 	t.Helper()
 	var envs [][]byte
-	for e, err := range st.List(t.Context(), schema.StatementsPrefix(manifest)) {
+	for e, err := range st.List(t.Context(), schema.StatementsPrefix(manifest), "") {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,6 +18,7 @@ import (
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/maintain"
 )
 
 // Provenance is where a package comes from, as `reproduce --json` prints it.
@@ -76,7 +77,7 @@ func (h hash) means(pkg, manifest schema.Digest, recipe schema.RecipeID) bool {
 // trace finds what the kept releases of a store say of a hash: a Provenance for each package that it may mean, by
 // digest.
 func trace(ctx context.Context, st store.Store, anchor []byte, h hash) ([]*Provenance, error) {
-	history, err := store.OpenHistory(ctx, st, anchor)
+	history, err := maintain.OpenHistory(ctx, st, anchor)
 	if err != nil {
 		return nil, err
 	}

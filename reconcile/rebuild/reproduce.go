@@ -21,6 +21,7 @@ import (
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
 // Reproduce finds the packages that a hash may mean: in the releases that the store keeps, or in what o.Commit yields
@@ -39,7 +40,7 @@ func Reproduce(
 	if err != nil {
 		return nil, err
 	}
-	st, err := store.OpenExisting(ctx, o.Store)
+	st, err := stores.OpenExisting(ctx, o.Store)
 	if err != nil {
 		return nil, err
 	}

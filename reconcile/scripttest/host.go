@@ -10,6 +10,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
 // host is the program `host DIR NAME`: the host's verifier, with its memory and anchor in DIR, on the store itself. It
@@ -59,7 +60,7 @@ func verify(ctx context.Context, dir, name string) (*verified, error) {
 			return nil, err
 		}
 	}
-	st, err := store.OpenExisting(ctx, os.Getenv("BAKEHOUSE_STORE"))
+	st, err := stores.OpenExisting(ctx, os.Getenv("BAKEHOUSE_STORE"))
 	if err != nil {
 		return nil, err
 	}

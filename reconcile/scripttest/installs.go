@@ -10,6 +10,7 @@ import (
 	"bakehouse/reconcile/contents"
 	"bakehouse/schema"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -23,11 +24,11 @@ func installs(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	c, err := schema.DecodeAgentConfig(contents.Config(files))
 	ts.Check(err)
-	st, err := store.Open(ctx, ts.MkAbs(filepath.Join(ts.Getenv("WORK"), "store")))
+	st, err := stores.Open(ctx, ts.MkAbs(filepath.Join(ts.Getenv("WORK"), "store")))
 	ts.Check(err)
 	digest := schema.DigestOf([]byte(ts.ReadFile(args[1])))
 	var want schema.Statement
-	for e, err := range st.List(ctx, schema.ManifestDir) {
+	for e, err := range st.List(ctx, schema.ManifestDir, "") {
 		ts.Check(err)
 		b, err := store.Read(ctx, st, e.Key, schema.MaxManifest)
 		ts.Check(err)

@@ -21,7 +21,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/needs"
-	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
 // Command is a command of scripts.
@@ -214,11 +214,11 @@ func unflip(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func holdLock(ts *testscript.TestScript, neg bool, args []string) {
-	st, err := store.Open(context.Background(), ts.MkAbs(args[0]))
+	st, err := stores.Open(context.Background(), ts.MkAbs(args[0]))
 	ts.Check(err)
-	unlock, err := store.Lock(context.Background(), st)
+	held, err := st.Lock(context.Background(), "test")
 	ts.Check(err)
-	state(ts).unlock = unlock
+	state(ts).unlock = held.Release
 	ts.Defer(func() { dropLock(ts, false, nil) })
 }
 

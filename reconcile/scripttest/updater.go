@@ -88,7 +88,7 @@ func (v *verified) install(ctx context.Context, c schema.Candidate, by *schema.A
 
 // statements reads the signatures on the package of a manifest.
 func statements(ctx context.Context, st store.Store, manifest schema.Digest) (envelopes [][]byte, err error) {
-	for e, err := range st.List(ctx, schema.StatementsPrefix(manifest)) {
+	for e, err := range st.List(ctx, schema.StatementsPrefix(manifest), "") {
 		if err != nil {
 			return nil, err
 		}

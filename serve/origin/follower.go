@@ -137,8 +137,7 @@ func (f *Follower) serving(next *Release) {
 // newerRoot returns cur under the root that follows its own, if there is one by which it still verifies. If it does
 // not, the timestamp that does is about to come.
 func (f *Follower) newerRoot(ctx context.Context, cur *Release) *Release {
-	file, err := f.store.Open(ctx, schema.MetadataKey("root", cur.Root+1))
-	if err != nil || file.Close() != nil {
+	if _, err := f.store.Stat(ctx, schema.MetadataKey("root", cur.Root+1)); err != nil {
 		return nil
 	}
 	next, err := f.load(ctx, cur)
@@ -177,7 +176,7 @@ func (f *Follower) Peek(ctx context.Context) error {
 		return nil
 	}
 	cur, _ := f.Now()
-	file, err := f.store.Open(ctx, schema.TimestampKey(cur.Timestamp+1))
+	_, err := f.store.Stat(ctx, schema.TimestampKey(cur.Timestamp+1))
 	f.glance = time.Now().Add(20 * time.Since(start))
 	if err != nil {
 		f.mu.Unlock()
@@ -192,7 +191,7 @@ func (f *Follower) Peek(ctx context.Context) error {
 		// Not the poll's context: loading must not end with the one poll that noticed the release.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
 		defer cancel()
-		followed <- errors.Join(file.Close(), f.followLocked(ctx))
+		followed <- f.followLocked(ctx)
 	}()
 	select {
 	case err := <-followed:

@@ -80,7 +80,7 @@ func (m Mark) dropped(roots [][]byte) bool {
 // recoveredSince reports whether the timestamps after that one have a gap, which only a recovery leaves.
 func recoveredSince(ctx context.Context, s Store, version int64) (bool, error) {
 	next := version
-	for e, err := range s.List(ctx, schema.TimestampDir) {
+	for e, err := range s.List(ctx, schema.TimestampDir, schema.TimestampKey(version)) {
 		if err != nil {
 			return false, err
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 
@@ -45,4 +46,19 @@ func (s source) read(ctx context.Context, key string, limit int64) ([]byte, erro
 		return nil, err
 	}
 	return Read(ctx, s.store, key, limit)
+}
+
+// Roots are the anchor, whose version that is, and the roots that follow it in the store. They are not verified.
+func Roots(ctx context.Context, s Store, anchor []byte, version int) (roots [][]byte, err error) {
+	roots = [][]byte{anchor}
+	for n := version + 1; ; n++ {
+		b, err := Read(ctx, s, schema.MetadataKey("root", int64(n)), schema.MaxRoot)
+		if errors.Is(err, fs.ErrNotExist) {
+			return roots, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		roots = append(roots, b)
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
 // The child's part is chosen by the environment, so that the tested program needs no flag.
@@ -57,7 +58,7 @@ func contend(location, keys, id string) error {
 		return err
 	}
 	ctx := context.Background()
-	s, err := store.Open(ctx, location)
+	s, err := stores.Open(ctx, location)
 	if err != nil {
 		return err
 	}
@@ -79,11 +80,11 @@ func contend(location, keys, id string) error {
 // holdLock takes the lock, says it is ready, and leaves releasing it to its own end.
 func holdLock(location, _, _ string) error {
 	ctx := context.Background()
-	s, err := store.Open(ctx, location)
+	s, err := stores.Open(ctx, location)
 	if err != nil {
 		return err
 	}
-	if _, err := store.Lock(ctx, s); err != nil {
+	if _, err := s.Lock(ctx, "test"); err != nil {
 		return err
 	}
 	fmt.Println("ready")
@@ -148,11 +149,8 @@ func contendProcesses(t *testing.T, location string) {
 
 func lockOfTheDead(t *testing.T, location string) {
 	s := open(t, location)
-	if !locks(s) {
-		t.Skip("this back end has no lock")
-	}
 	c := startChild(t, location, lockingChild, 0)
-	_, err := store.Lock(t.Context(), s)
+	_, err := s.Lock(t.Context(), "test")
 	if want := strconv.Itoa(c.cmd.Process.Pid); err == nil || !strings.Contains(fault.HintOf(err), want) {
 		t.Errorf("beside the process that holds it: %v, hint %q without its number %s", err, fault.HintOf(err), want)
 	}
@@ -160,11 +158,11 @@ func lockOfTheDead(t *testing.T, location string) {
 		t.Fatal(err)
 	}
 	_ = c.cmd.Wait() // it says that the child was killed
-	release, err := store.Lock(t.Context(), s)
+	held, err := s.Lock(t.Context(), "test")
 	if err != nil {
 		t.Fatalf("after that process was killed: %v", err)
 	}
-	if err := release(); err != nil {
+	if err := held.Release(); err != nil {
 		t.Error(err)
 	}
 }

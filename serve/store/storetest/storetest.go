@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -22,10 +23,18 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
-// Run tests the kind of store that fresh makes: each call returns the location of another empty one.
-func Run(t *testing.T, fresh func(t *testing.T) (location string)) {
+// Backend is a kind of store.
+type Backend struct {
+	Fresh    func(t *testing.T) (location string) // makes another empty one
+	Leased   bool                                 // the lock does not end with its process, but some time later
+	KeepsAll bool                                 // DeleteBatch is refused
+}
+
+// Run tests a kind of store.
+func Run(t *testing.T, b Backend) {
 	for _, test := range []struct {
 		name string
 		run  func(t *testing.T, location string)
@@ -37,10 +46,11 @@ func Run(t *testing.T, fresh func(t *testing.T) (location string)) {
 		{"a source that fails leaves no object", failingSource},
 		{"a listing is in byte order", order},
 		{"a listing is the objects with the prefix", listing},
+		{"a listing goes on after a key", after},
 		{"a listing can be left early", leftEarly},
-		{"a deleted object is gone and can be created again", deleted},
+		{"a part of an object is read by itself", ranges},
+		{"an object is described without being read", stat},
 		{"objects are dated by the clock that tells the age of others", dates},
-		{"many objects are deleted at once", deletedAtOnce},
 		{"a malformed key is refused by every method", malformed},
 		{"a cancelled context changes nothing", cancelled},
 		{"reading stops at the limit", limit},
@@ -48,15 +58,21 @@ func Run(t *testing.T, fresh func(t *testing.T) (location string)) {
 		{"of many goroutines one creates", contendGoroutines},
 		{"of many processes one creates", contendProcesses},
 		{"only one may hold the lock", lock},
-		{"a killed process holds no lock", lockOfTheDead},
 	} {
-		t.Run(test.name, func(t *testing.T) { test.run(t, fresh(t)) })
+		t.Run(test.name, func(t *testing.T) { test.run(t, b.Fresh(t)) })
+	}
+	if !b.KeepsAll {
+		t.Run("a deleted object is gone and can be created again", func(t *testing.T) { deleted(t, b.Fresh(t)) })
+		t.Run("many objects are deleted at once", func(t *testing.T) { deletedAtOnce(t, b.Fresh(t)) })
+	}
+	if !b.Leased {
+		t.Run("a killed process holds no lock", func(t *testing.T) { lockOfTheDead(t, b.Fresh(t)) })
 	}
 }
 
 func open(t testing.TB, location string) store.Store {
 	t.Helper()
-	s, err := store.Open(context.Background(), location)
+	s, err := stores.Open(context.Background(), location)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +97,7 @@ func content(t testing.TB, s store.Store, key string) string {
 
 func list(t testing.TB, s store.Store, prefix string) (all []store.Entry) {
 	t.Helper()
-	for e, err := range s.List(context.Background(), prefix) {
+	for e, err := range s.List(context.Background(), prefix, "") {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,11 +121,17 @@ func empty(t *testing.T, location string) {
 	if _, err := s.Open(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Open: %v", err)
 	}
-	if err := s.Delete(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("Delete: %v", err)
+	if _, err := s.Stat(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Stat: %v", err)
+	}
+	if _, err := s.OpenRange(t.Context(), key, 1, 1); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("OpenRange: %v", err)
 	}
 	if all := list(t, s, ""); len(all) != 0 {
 		t.Errorf("List: %v", all)
+	}
+	if strays, err := s.Strays(t.Context()); len(strays) != 0 || err != nil {
+		t.Errorf("Strays: %q, %v", strays, err)
 	}
 	if v, err := store.Head(t.Context(), s); v != 0 || err != nil {
 		t.Errorf("Head: %d, %v", v, err)
@@ -241,7 +263,7 @@ func leftEarly(t *testing.T, location string) {
 		create(t, s, schema.TargetKey(schema.DigestOf([]byte{byte(i)})), "x")
 	}
 	n := 0
-	for _, err := range s.List(t.Context(), "") {
+	for _, err := range s.List(t.Context(), "", "") {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -256,14 +278,14 @@ func leftEarly(t *testing.T, location string) {
 func deleted(t *testing.T, location string) {
 	s := open(t, location)
 	create(t, s, key, "old")
-	if err := s.Delete(t.Context(), key); err != nil {
+	if err := s.DeleteBatch(t.Context(), []string{key}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Open(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Open: %v", err)
 	}
-	if err := s.Delete(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("Delete: %v", err)
+	if err := s.DeleteBatch(t.Context(), []string{key}); err != nil {
+		t.Errorf("deleting what is gone: %v", err)
 	}
 	if all := list(t, s, ""); len(all) != 0 {
 		t.Errorf("List: %v", all)
@@ -287,8 +309,11 @@ func malformed(t *testing.T, location string) {
 			}
 			t.Errorf("Open of %q: %v", key, err)
 		}
-		if err := s.Delete(t.Context(), key); err == nil || errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("Delete of %q: %v", key, err)
+		if _, err := s.Stat(t.Context(), key); err == nil || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Stat of %q: %v", key, err)
+		}
+		if err := s.DeleteBatch(t.Context(), []string{key}); err == nil || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("DeleteBatch of %q: %v", key, err)
 		}
 	}
 	if all := list(t, s, ""); len(all) != 0 {
@@ -310,11 +335,11 @@ func cancelled(t *testing.T, location string) {
 		}
 		t.Errorf("Open: %v", err)
 	}
-	if err := s.Delete(ctx, "targets/00/a"); !errors.Is(err, context.Canceled) {
-		t.Errorf("Delete: %v", err)
+	if err := s.DeleteBatch(ctx, []string{"targets/00/a"}); err == nil {
+		t.Error("DeleteBatch took no notice")
 	}
 	var last error
-	for _, err := range s.List(ctx, "") {
+	for _, err := range s.List(ctx, "", "") {
 		last = err
 	}
 	if !errors.Is(last, context.Canceled) {
@@ -364,45 +389,91 @@ func head(t *testing.T, location string) {
 	}
 }
 
-func locks(s store.Store) bool {
-	_, ok := s.(interface {
-		Lock(context.Context) (func() error, error)
-	})
-	return ok
-}
-
 func lock(t *testing.T, location string) {
 	s := open(t, location)
-	if !locks(s) {
-		release, err := store.Lock(t.Context(), s)
-		if err != nil {
-			t.Fatalf("a back end without a lock locks nothing, but: %v", err)
-		}
-		if err := release(); err != nil {
-			t.Error(err)
-		}
-		return
-	}
-	release, err := store.Lock(t.Context(), s)
+	held, err := s.Lock(t.Context(), "test")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range []store.Store{s, open(t, location)} {
-		_, err := store.Lock(t.Context(), s)
-		if err == nil || !strings.Contains(err.Error(), "another reconcile is running") || fault.HintOf(err) == "" {
+		_, err := s.Lock(t.Context(), "test")
+		if err == nil || !strings.Contains(err.Error(), "another reconcile is running") ||
+			!strings.Contains(fault.HintOf(err), fmt.Sprintf("process %d on ", os.Getpid())) {
 			t.Errorf("a second lock: %v, hint %q", err, fault.HintOf(err))
 		}
 	}
 	create(t, open(t, location), key, "the lock is for reconcile; creating stays possible")
-	if err := release(); err != nil {
+	if left, err := held.Held(t.Context()); left < time.Second || err != nil {
+		t.Errorf("held for %s more, %v", left, err)
+	}
+	if err := held.Release(); err != nil {
 		t.Fatal(err)
 	}
-	release, err = store.Lock(t.Context(), open(t, location))
+	held, err = open(t, location).Lock(t.Context(), "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := release(); err != nil {
+	if err := held.Release(); err != nil {
 		t.Error(err)
+	}
+}
+
+func after(t *testing.T, location string) {
+	s := open(t, location)
+	for v := range int64(5) {
+		create(t, s, schema.TimestampKey(v+1), "{}")
+	}
+	create(t, s, schema.MetadataKey("root", 1), "{}")
+	for _, test := range []struct {
+		prefix, after string
+		want          int
+	}{{schema.TimestampDir, schema.TimestampKey(3), 2}, {schema.TimestampDir, schema.TimestampKey(5), 0}, {"", "", 6},
+		{schema.TimestampDir, schema.TimestampDir + "000000000003", 3}, {"", schema.MetadataKey("root", 1), 5},
+		{schema.TimestampDir, "z", 0}, {schema.TimestampDir, "a", 5}, {"", "metadata/zz", 5}} {
+		n := 0
+		for e, err := range s.List(t.Context(), test.prefix, test.after) {
+			if n++; err != nil || e.Key <= test.after {
+				t.Errorf("%+v: %+v, %v", test, e, err)
+			}
+		}
+		if n != test.want {
+			t.Errorf("%+v: %d objects", test, n)
+		}
+	}
+	for from, want := range map[int64]string{0: schema.TimestampKey(5), 5: schema.TimestampKey(5), 6: ""} {
+		if head, err := store.HeadFrom(t.Context(), s, from); head.Key != want || err != nil {
+			t.Errorf("from %d the head is %+v, %v", from, head, err)
+		}
+	}
+}
+
+func ranges(t *testing.T, location string) {
+	s := open(t, location)
+	create(t, s, key, "0123456789")
+	for _, test := range []struct {
+		offset, length int64
+		want           string
+	}{{0, 10, "0123456789"}, {3, 4, "3456"}, {9, 1, "9"}, {4, 100, "456789"}, {0, 1, "0"}} {
+		r, err := s.OpenRange(t.Context(), key, test.offset, test.length)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(r)
+		if r.Close(); err != nil || string(b) != test.want {
+			t.Errorf("%+v: %q, %v", test, b, err)
+		}
+	}
+}
+
+func stat(t *testing.T, location string) {
+	s := open(t, location)
+	create(t, s, key, "12345")
+	want := list(t, s, key)[0]
+	e, err := s.Stat(t.Context(), key)
+	// Back ends list times to the nanosecond or the millisecond and describe an object to the second.
+	if e.Time = e.Time.Truncate(time.Second); err != nil || e.Key != key || e.Size != 5 ||
+		!e.Time.Equal(want.Time.Truncate(time.Second)) {
+		t.Errorf("%+v, listed as %+v, %v", e, want, err)
 	}
 }
 

@@ -1,9 +1,8 @@
-package store
+package maintain
 
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -14,31 +13,32 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/tree"
+	"bakehouse/serve/store"
 )
 
 // History is the published states that the store still has, each behind its timestamp, verified from the fleet's root.
 type History struct {
-	store    Store
+	store    store.Store
 	roots    [][]byte // as published, from the anchor on
 	first    int      // version of the anchor
 	versions []int64  // of timestamps, falling
 }
 
-// OpenHistory lists the states. anchor is a root of the fleet that the caller trusts; the store's own later roots have to
-// follow from it.
-func OpenHistory(ctx context.Context, s Store, anchor []byte) (*History, error) {
+// OpenHistory lists the states. anchor is a root of the fleet that the caller trusts; the store's own later roots
+// have to follow from it.
+func OpenHistory(ctx context.Context, s store.Store, anchor []byte) (*History, error) {
 	root, err := trust.ParseRoot(anchor)
 	if err != nil {
 		return nil, fmt.Errorf("the fleet's root: %w", err)
 	}
 	h := &History{store: s, first: int(root.Signed.Version)}
-	if h.roots, err = Roots(ctx, s, anchor, h.first); err != nil {
+	if h.roots, err = store.Roots(ctx, s, anchor, h.first); err != nil {
 		return nil, err
 	}
 	if _, err := trust.VerifyRoots(h.roots); err != nil {
 		return nil, err
 	}
-	for e, err := range s.List(ctx, schema.TimestampDir) {
+	for e, err := range s.List(ctx, schema.TimestampDir, "") {
 		if err != nil {
 			return nil, err
 		}
@@ -48,21 +48,6 @@ func OpenHistory(ctx context.Context, s Store, anchor []byte) (*History, error) 
 	}
 	slices.SortFunc(h.versions, func(a, b int64) int { return cmp.Compare(b, a) })
 	return h, nil
-}
-
-// Roots are the anchor, whose version that is, and the roots that follow it in the store. They are not verified.
-func Roots(ctx context.Context, s Store, anchor []byte, version int) (roots [][]byte, err error) {
-	roots = [][]byte{anchor}
-	for n := version + 1; ; n++ {
-		b, err := Read(ctx, s, schema.MetadataKey("root", int64(n)), schema.MaxRoot)
-		if errors.Is(err, fs.ErrNotExist) {
-			return roots, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		roots = append(roots, b)
-	}
 }
 
 // Versions are those of the timestamps, the newest first.
@@ -107,7 +92,7 @@ func (h *History) at(ctx context.Context, version int64, roots int) (*State, err
 	client.AllowExpired()
 	head := func(context.Context) (int64, error) { return version, nil }
 	s := &State{Timestamp: version, client: client, content: map[string]schema.Digest{}, meta: map[string]int64{},
-		source: rootsSource{Source(h.store, head), h.roots[:roots], h.first}}
+		source: rootsSource{store.Source(h.store, head), h.roots[:roots], h.first}}
 	if err := client.Refresh(ctx, s.source, nil); err != nil {
 		return nil, err
 	}
@@ -139,8 +124,8 @@ func (h *History) at(ctx context.Context, version int64, roots int) (*State, err
 	return s, nil
 }
 
-// Assignments yields what the state gives each host, bin by bin, without the bins that are in seen and with a note there of
-// those it yields: two states share most of their bins. A nil seen yields all.
+// Assignments yields what the state gives each host, bin by bin, without the bins that are in seen and with a note
+// there of those it yields: two states share most of their bins. A nil seen yields all.
 func (s *State) Assignments(ctx context.Context, seen map[string]bool) iter.Seq2[*schema.Assignment, error] {
 	return func(yield func(*schema.Assignment, error) bool) {
 		for _, bin := range s.bins {

@@ -1,4 +1,4 @@
-package store_test
+package local_test
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
 func must(t *testing.T, errs ...error) {
@@ -29,7 +30,7 @@ func TestALinkInTheStoreLeadsNowhereElse(t *testing.T) {
 			link := filepath.Join(dir, from)
 			must(t, os.RemoveAll(link), os.MkdirAll(filepath.Join(outside, "aa"), 0o700),
 				os.WriteFile(filepath.Join(outside, "aa/key"), []byte("secret"), 0o600), os.Symlink(outside, link))
-			s, err := store.Open(t.Context(), dir)
+			s, err := stores.Open(t.Context(), dir)
 			must(t, err)
 			if r, err := s.Open(t.Context(), "segments/aa/key"); err == nil {
 				r.Close()
@@ -38,7 +39,7 @@ func TestALinkInTheStoreLeadsNowhereElse(t *testing.T) {
 			if err := store.CreateBytes(t.Context(), s, "segments/aa/new", []byte("x")); err == nil {
 				t.Error("an object was created through the link")
 			}
-			_ = s.Delete(t.Context(), "segments/aa/key")
+			_ = s.DeleteBatch(t.Context(), []string{"segments/aa/key"})
 			if left, err := filepath.Glob(outside + "/*/*"); err != nil || len(left) != 1 {
 				t.Errorf("elsewhere there is %v, %v", left, err)
 			}
@@ -56,10 +57,10 @@ func TestALinkInTheStoreLeadsNowhereElse(t *testing.T) {
 		dir, mine := published(t, 1), filepath.Join(t.TempDir(), "mine")
 		lock := filepath.Join(dir, ".lock")
 		must(t, os.WriteFile(mine, []byte("mine"), 0o600), os.RemoveAll(lock), os.Symlink(mine, lock))
-		s, err := store.Open(t.Context(), dir)
+		s, err := stores.Open(t.Context(), dir)
 		must(t, err)
-		if release, err := store.Lock(t.Context(), s); err == nil {
-			t.Error("a lock elsewhere was taken", release())
+		if held, err := s.Lock(t.Context(), "test"); err == nil {
+			t.Error("a lock elsewhere was taken", held.Release())
 		}
 		if b, err := os.ReadFile(mine); err != nil || string(b) != "mine" {
 			t.Errorf("the file is %q, %v", b, err)
@@ -72,7 +73,7 @@ func TestALinkThatComesBetweenLookAndOpenIsNotFollowed(t *testing.T) {
 	dir := published(t, 1)
 	secret, name := filepath.Join(t.TempDir(), "secret"), filepath.Join(dir, "segments/aa")
 	must(t, os.WriteFile(secret, []byte("secret"), 0o600))
-	s, err := store.Open(t.Context(), dir)
+	s, err := stores.Open(t.Context(), dir)
 	must(t, err)
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -108,7 +109,7 @@ func TestALinkThatComesBetweenLookAndOpenIsNotFollowed(t *testing.T) {
 func TestAStoreThatWasPutInThePlaceOfAnotherIsRead(t *testing.T) {
 	t.Parallel()
 	dir, other := published(t, 1), published(t, 2)
-	s, err := store.Open(t.Context(), dir)
+	s, err := stores.Open(t.Context(), dir)
 	must(t, err)
 	checkRelease(t, s, 1)
 	must(t, os.Rename(dir, dir+".old"), os.Rename(other, dir))

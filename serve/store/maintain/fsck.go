@@ -1,4 +1,7 @@
-package store
+// Package maintain looks after a store, over the contract of package store: Fsck digests everything and says what is
+// altered, missing or left over; History is the published states that the store still has, verified; GC deletes what no
+// state that is kept needs.
+package maintain
 
 import (
 	"context"
@@ -11,6 +14,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/tree"
+	"bakehouse/serve/store"
 )
 
 // Finding is one thing that Fsck has to say about the object at Key, or about a stray file of a local store.
@@ -42,10 +46,11 @@ type Summary struct {
 //	                           manifests, and at least one statement on each package; targets and bins are the
 //	                           files that the snapshot's tree names
 //
-// What no metadata leads to was left by a run that died, or belongs to one that is under way: a note. Signatures are not
-// checked, since that takes the fleet's root: reconcile and every host do. With assemble every package is put together
-// and digested too. The error is of the store itself (it could not be read) or ctx's; findings are not errors.
-func Fsck(ctx context.Context, s Store, assemble bool, report func(Finding)) (Summary, error) {
+// What no metadata leads to was left by a run that died, or belongs to one that is under way: a note. Signatures are
+// not checked, since that takes the fleet's root: reconcile and every host do. With assemble every package is put
+// together and digested too. The error is of the store itself (it could not be read) or ctx's; findings are not
+// errors.
+func Fsck(ctx context.Context, s store.Store, assemble bool, report func(Finding)) (Summary, error) {
 	c := &checker{ctx: ctx, store: s, assemble: assemble,
 		present: map[string]int64{}, altered: map[string]bool{}, used: map[string]bool{},
 		packages: map[string]schema.Digest{}, stated: map[string]bool{},
@@ -64,7 +69,7 @@ func Fsck(ctx context.Context, s Store, assemble bool, report func(Finding)) (Su
 
 type checker struct {
 	ctx      context.Context
-	store    Store
+	store    store.Store
 	assemble bool
 	report   func(Finding)
 	sum      Summary
@@ -84,9 +89,12 @@ type checker struct {
 // run goes from the bytes up: content first, then what refers to it, then whether anything does.
 func (c *checker) run() error {
 	var keys []string
-	for e, err := range c.store.List(c.ctx, "") {
+	for e, err := range c.store.List(c.ctx, "", "") {
 		if err != nil {
 			return err
+		}
+		if strings.HasPrefix(e.Key, schema.LockDir) {
+			continue // comes and goes, and nothing depends on it
 		}
 		keys = append(keys, e.Key)
 		c.present[e.Key] = e.Size
@@ -128,14 +136,12 @@ func (c *checker) run() error {
 		return err
 	}
 	c.orphans(keys)
-	if l, ok := c.store.(interface{ Strays() ([]string, error) }); ok {
-		strays, err := l.Strays()
-		if err != nil {
-			return err
-		}
-		for _, path := range strays {
-			c.note(path, "is no object of a store: a temporary file of a writer, or put there by somebody else")
-		}
+	strays, err := c.store.Strays(c.ctx)
+	if err != nil {
+		return err
+	}
+	for _, path := range strays {
+		c.note(path, "is no object of a store: a temporary file of a writer, or put there by somebody else")
 	}
 	return nil
 }
@@ -249,18 +255,13 @@ func (c *checker) there(key string) (size int64, ok bool, err error) {
 	if size, ok := c.present[key]; ok {
 		return size, true, nil
 	}
-	r, err := c.store.Open(c.ctx, key)
+	e, err := c.store.Stat(c.ctx, key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, false, nil
 	}
 	if err != nil {
 		return 0, false, &unreadError{err}
 	}
-	defer r.Close()
-	size, err = io.Copy(io.Discard, r)
-	if err != nil {
-		return 0, false, &unreadError{err}
-	}
-	c.present[key] = size
-	return size, true, nil
+	c.present[key] = e.Size
+	return e.Size, true, nil
 }

@@ -1,6 +1,6 @@
 //go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
 
-package store
+package local
 
 import (
 	"errors"
@@ -41,7 +41,8 @@ func (l *Local) flock(path string, how int) (unlock func() error, err error) {
 		return nil, fmt.Errorf("flock %s: %w", path, err)
 	}
 	return func() error {
-		// Closing is not enough: a child that was forked meanwhile, and has not reached its exec, holds the file open too.
+		// Closing is not enough: a child that was forked meanwhile, and has not reached its exec, holds the file open
+		// too.
 		return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
 	}, nil
 }

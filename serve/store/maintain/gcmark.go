@@ -1,4 +1,4 @@
-package store
+package maintain
 
 import (
 	"encoding/base64"
@@ -11,6 +11,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/serve/store"
 )
 
 // mark finds the states that are kept and everything that they need. Any error means that nothing may be deleted.
@@ -139,7 +140,7 @@ func (g *collector) keepPackage(c schema.Candidate) error {
 }
 
 func (g *collector) manifest(d schema.Digest) (*schema.Manifest, error) {
-	b, err := Read(g.ctx, g.store, schema.ManifestKey(d), schema.MaxManifest)
+	b, err := store.Read(g.ctx, g.store, schema.ManifestKey(d), schema.MaxManifest)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +174,7 @@ func (g *collector) claims() error {
 
 // claim reads a claim. One whose segment is not there was altered: gc takes the claim first, and bake makes it last.
 func (g *collector) claim(key string) (ref schema.SegmentRef, err error) {
-	b, err := Read(g.ctx, g.store, key, schema.MaxStatement)
+	b, err := store.Read(g.ctx, g.store, key, schema.MaxStatement)
 	if err != nil {
 		return ref, err
 	}
@@ -287,7 +288,7 @@ func (g *collector) spareNamed(key string) error {
 
 // spareStated spares the manifest that a statement is about.
 func (g *collector) spareStated(key string) error {
-	b, err := Read(g.ctx, g.store, key, schema.MaxStatement)
+	b, err := store.Read(g.ctx, g.store, key, schema.MaxStatement)
 	if err != nil {
 		return err
 	}

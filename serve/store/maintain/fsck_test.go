@@ -1,4 +1,4 @@
-package store_test
+package maintain_test
 
 import (
 	"bytes"
@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"io/fs"
 	"iter"
 	"maps"
 	"slices"
@@ -20,46 +19,19 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/maintain"
+	"bakehouse/serve/store/storetest"
 )
 
-// memory is a store that a test can alter.
-type memory map[string][]byte
-
-func (m memory) Open(ctx context.Context, key string) (io.ReadCloser, error) {
-	b, ok := m[key]
-	if !ok {
-		return nil, fs.ErrNotExist
-	}
-	return io.NopCloser(bytes.NewReader(b)), ctx.Err()
-}
-
-func (m memory) Create(_ context.Context, key string, r io.Reader) (err error) {
-	if _, ok := m[key]; ok {
-		return fs.ErrExist
-	}
-	m[key], err = io.ReadAll(r)
-	return err
-}
-
-func (m memory) List(ctx context.Context, prefix string) iter.Seq2[store.Entry, error] {
-	return func(yield func(store.Entry, error) bool) {
-		for _, key := range slices.Sorted(maps.Keys(m)) {
-			if strings.HasPrefix(key, prefix) && !yield(store.Entry{Key: key, Size: int64(len(m[key]))}, ctx.Err()) {
-				return
-			}
-		}
-	}
-}
-
-func (m memory) Delete(_ context.Context, key string) error { delete(m, key); return nil }
+type memory = storetest.Memory
 
 func twoReleases() memory { return maps.Clone(bothReleases()) }
 
 var bothReleases = sync.OnceValue(func() memory {
 	m := memory{}
 	for n := int64(1); n <= 2; n++ {
-		for _, o := range release(n) {
-			m[o.key] = o.data
+		for _, o := range storetest.Release(n) {
+			m[o.Key] = o.Data
 		}
 	}
 	return m
@@ -67,7 +39,7 @@ var bothReleases = sync.OnceValue(func() memory {
 
 // findings runs Fsck and returns the errors and notes as "key: text" lines.
 func findings(t interface{ Fatal(...any) }, s store.Store) (errs, notes []string) {
-	sum, err := store.Fsck(context.Background(), s, true, func(f store.Finding) {
+	sum, err := maintain.Fsck(context.Background(), s, true, func(f maintain.Finding) {
 		line := f.Key + ": " + f.Err.Error()
 		if f.Note {
 			notes = append(notes, line)
@@ -87,13 +59,13 @@ func findings(t interface{ Fatal(...any) }, s store.Store) (errs, notes []string
 // of2 is the key of release 2's own object of a kind.
 func of2(dir string, nth int) string {
 	old := twoReleases()
-	for _, o := range release(1) {
-		delete(old, o.key)
+	for _, o := range storetest.Release(1) {
+		delete(old, o.Key)
 	}
-	for _, o := range release(2) {
-		if _, own := old[o.key]; own && strings.HasPrefix(o.key, dir) {
+	for _, o := range storetest.Release(2) {
+		if _, own := old[o.Key]; own && strings.HasPrefix(o.Key, dir) {
 			if nth == 0 {
-				return o.key
+				return o.Key
 			}
 			nth--
 		}
@@ -134,7 +106,7 @@ func TestFsckFinds(t *testing.T) {
 	}{
 		{"a segment with other bytes", func(m memory) { m[segment] = []byte("other") },
 			map[string]string{segment: "is altered"}},
-		{"a valid segment in the place of another", func(m memory) { m[segment] = release(1)[0].data },
+		{"a valid segment in the place of another", func(m memory) { m[segment] = storetest.Release(1)[0].Data },
 			map[string]string{segment: "is altered"}},
 		{"a missing segment", func(m memory) { delete(m, segment) },
 			map[string]string{manifest: "is missing", claim: "is missing"}},
@@ -146,25 +118,25 @@ func TestFsckFinds(t *testing.T) {
 			map[string]string{policy: "target policy, which metadata/2.targets.json of the newest release names"}},
 		{"a manifest with other bytes", func(m memory) { m[manifest] = []byte("other") },
 			map[string]string{manifest: "EOF"}},
-		{"another package's manifest", func(m memory) { m[manifest] = release(1)[4].data },
+		{"another package's manifest", func(m memory) { m[manifest] = storetest.Release(1)[4].Data },
 			map[string]string{manifest: "bytes have digest"}},
 		{"a missing manifest", func(m memory) { delete(m, manifest) },
 			map[string]string{manifest: "the manifest of target web01/package"}},
 		{"a package without a statement", func(m memory) { delete(m, statement) },
 			map[string]string{manifest: "has no sound statement"}},
-		{"a statement on another package", func(m memory) { m[statement] = release(1)[5].data },
+		{"a statement on another package", func(m memory) { m[statement] = storetest.Release(1)[5].Data },
 			map[string]string{statement: "is a statement on manifest", manifest: "has no sound statement"}},
 		{"a statement that is none", func(m memory) { m[statement] = []byte(`{"payloadType":"x"}`) },
 			map[string]string{statement: "is no statement", manifest: "has no sound statement"}},
-		{"a claim to another valid segment", func(m memory) { resegment(m, release(1)[0].data) },
+		{"a claim to another valid segment", func(m memory) { resegment(m, storetest.Release(1)[0].Data) },
 			map[string]string{claim: "is altered"}},
-		{"a claim of another payload", func(m memory) { m[claim] = release(1)[1].data },
+		{"a claim of another payload", func(m memory) { m[claim] = storetest.Release(1)[1].Data },
 			map[string]string{claim: "claims payload"}},
 		{"a claim with a wrong size", func(m memory) { reclaim(m, func(r *schema.SegmentRef) { r.Size++ }) },
 			map[string]string{claim: "bytes of segment"}},
 		{"a claim with too small a payload", func(m memory) { reclaim(m, func(r *schema.SegmentRef) { r.PayloadSize = 1 }) },
 			map[string]string{claim: "is altered"}},
-		{"a segment with more than the payload", func(m memory) { resegment(m, append(bytes.Clone(m[segment]), deflate("more")...)) },
+		{"a segment with more than the payload", func(m memory) { resegment(m, append(bytes.Clone(m[segment]), storetest.Deflate("more")...)) },
 			map[string]string{claim: "does not end where its payload does"}},
 		{"a segment that swallows what follows", func(m memory) { resegment(m, append(bytes.Clone(m[segment]), 0, 5, 0, 0xfa, 0xff)) },
 			map[string]string{claim: "does not end where its payload does"}},
@@ -238,11 +210,11 @@ func TestFsckFinds(t *testing.T) {
 }
 
 func TestWhatACrashedRunLeftIsNotedAndNoError(t *testing.T) {
-	third := release(3)
+	third := storetest.Release(3)
 	for n := range len(third) {
 		m := twoReleases()
 		for _, o := range third[:n] {
-			m[o.key] = o.data
+			m[o.Key] = o.Data
 		}
 		errs, notes := findings(t, m)
 		if len(errs) > 0 {
@@ -253,15 +225,15 @@ func TestWhatACrashedRunLeftIsNotedAndNoError(t *testing.T) {
 			noted = append(noted, strings.SplitN(line, ": ", 2)[0])
 		}
 		for i, o := range third[:n] {
-			if _, old := twoReleases()[o.key]; old {
+			if _, old := twoReleases()[o.Key]; old {
 				continue
 			}
-			switch dir, _, _ := strings.Cut(o.key, "/"); dir + "/" {
+			switch dir, _, _ := strings.Cut(o.Key, "/"); dir + "/" {
 			case schema.MetadataDir, schema.TreeDir, schema.TargetDir, schema.ManifestDir:
-				want = append(want, o.key)
+				want = append(want, o.Key)
 			case schema.SegmentDir:
 				if i == n-1 { // before its claim
-					want = append(want, o.key)
+					want = append(want, o.Key)
 				}
 			}
 		}
@@ -327,7 +299,7 @@ func TestAFlippedBitInWhatIsAddressedByContentIsAlwaysFound(t *testing.T) {
 
 // faulty fails to open or read one object.
 type faulty struct {
-	memory
+	storetest.Memory
 	key string
 	err error
 }
@@ -336,12 +308,12 @@ func (f faulty) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	if key == f.key {
 		return nil, f.err
 	}
-	return f.memory.Open(ctx, key)
+	return f.Memory.Open(ctx, key)
 }
 
 func TestAStoreThatCannotBeReadIsNotReportedAsAltered(t *testing.T) {
 	for key := range twoReleases() {
-		_, err := store.Fsck(t.Context(), faulty{twoReleases(), key, syscall.EIO}, false, func(f store.Finding) {
+		_, err := maintain.Fsck(t.Context(), faulty{twoReleases(), key, syscall.EIO}, false, func(f maintain.Finding) {
 			t.Errorf("%s cannot be read: %s: %v", key, f.Key, f.Err)
 		})
 		if !errors.Is(err, syscall.EIO) || fault.ExitCode(err) != fault.ExitError {
@@ -353,22 +325,20 @@ func TestAStoreThatCannotBeReadIsNotReportedAsAltered(t *testing.T) {
 func TestFsckEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := store.Fsck(ctx, twoReleases(), false, func(store.Finding) {}); !errors.Is(err, context.Canceled) {
+	if _, err := maintain.Fsck(ctx, twoReleases(), false, func(maintain.Finding) {}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
 
 // growing lists what there was before a reconcile and opens what there is after it.
-type growing struct{ before, after memory }
+type growing struct {
+	memory // after
+	before memory
+}
 
-func (g growing) List(ctx context.Context, prefix string) iter.Seq2[store.Entry, error] {
-	return g.before.List(ctx, prefix)
+func (g growing) List(ctx context.Context, prefix, after string) iter.Seq2[store.Entry, error] {
+	return g.before.List(ctx, prefix, after)
 }
-func (g growing) Open(ctx context.Context, key string) (io.ReadCloser, error) {
-	return g.after.Open(ctx, key)
-}
-func (g growing) Create(context.Context, string, io.Reader) error { return fs.ErrPermission }
-func (g growing) Delete(context.Context, string) error            { return fs.ErrPermission }
 
 func TestAReconcileDuringFsckIsNoError(t *testing.T) {
 	// The listing met the manifest and missed its segments, which were created while it went on.
@@ -378,16 +348,16 @@ func TestAReconcileDuringFsckIsNoError(t *testing.T) {
 			delete(before, key)
 		}
 	}
-	if errs, _ := findings(t, growing{before, twoReleases()}); len(errs) > 0 {
+	if errs, _ := findings(t, growing{twoReleases(), before}); len(errs) > 0 {
 		t.Errorf("%q", errs)
 	}
 }
 
 func FuzzFsck(f *testing.F) {
 	kinds := []string{}
-	for i, o := range release(1) {
-		kinds = append(kinds, o.key)
-		f.Add(uint8(i), o.data)
+	for i, o := range storetest.Release(1) {
+		kinds = append(kinds, o.Key)
+		f.Add(uint8(i), o.Data)
 	}
 	f.Fuzz(func(t *testing.T, kind uint8, data []byte) {
 		m := twoReleases()

@@ -1,4 +1,4 @@
-package store_test
+package storetest
 
 import (
 	"bytes"
@@ -16,19 +16,20 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/tree"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
-// object is one object of a release, in the order in which reconcile creates them.
-type object struct {
-	key  string
-	data []byte
+// Object is one object of a release, in the order in which reconcile creates them.
+type Object struct {
+	Key  string
+	Data []byte
 }
 
-// release makes the objects of release n: one package of a segment that all releases share and one of its own. Equal n,
+// Release makes the objects of release n: one package of a segment that all releases share and one of its own. Equal n,
 // equal bytes. Signatures are made up; Fsck does not look at them.
-func release(n int64) []object {
-	var all []object
-	add := func(key string, data []byte) { all = append(all, object{key, data}) }
+func Release(n int64) []Object {
+	var all []Object
+	add := func(key string, data []byte) { all = append(all, Object{key, data}) }
 	asJSON := func(v any) []byte {
 		b, err := json.Marshal(v)
 		if err != nil {
@@ -37,12 +38,13 @@ func release(n int64) []object {
 		return b
 	}
 
-	m := &schema.Manifest{Schema: schema.ManifestSchema, Bake: 1, Name: "bakehouse-agent", Version: "1." + strconv.FormatInt(n, 10),
-		Recipe: "0123456789012345", Platform: schema.Platform{OS: "linux", Arch: "amd64"}, Format: schema.Tgz,
+	m := &schema.Manifest{Schema: schema.ManifestSchema, Bake: 1, Name: "bakehouse-agent",
+		Version: "1." + strconv.FormatInt(n, 10), Recipe: "0123456789012345",
+		Platform: schema.Platform{OS: "linux", Arch: "amd64"}, Format: schema.Tgz,
 		Anchor: schema.DigestOf([]byte("anchor")), Parts: []schema.Part{{Data: []byte("head ")}}}
 	whole := []byte("head ")
 	for _, payload := range []string{strings.Repeat("the agent ", 50), fmt.Sprintf("plug-in of release %d", n)} {
-		segment := deflate(payload)
+		segment := Deflate(payload)
 		ref := schema.SegmentRef{Digest: schema.DigestOf(segment), Size: int64(len(segment)),
 			Payload: schema.DigestOf([]byte(payload)), PayloadSize: int64(len(payload))}
 		add(schema.SegmentKey(ref.Digest), segment)
@@ -105,7 +107,8 @@ func release(n int64) []object {
 	return all
 }
 
-func deflate(payload string) []byte {
+// Deflate is a segment of that payload.
+func Deflate(payload string) []byte {
 	var b bytes.Buffer
 	w, err := flate.NewWriter(&b, flate.BestCompression)
 	if err != nil {
@@ -116,20 +119,20 @@ func deflate(payload string) []byte {
 	return b.Bytes()
 }
 
-// publish creates what there is not yet of release n.
-func publish(ctx context.Context, s store.Store, n int64) error {
-	for _, o := range release(n) {
-		if err := store.CreateBytes(ctx, s, o.key, o.data); err != nil && !errors.Is(err, fs.ErrExist) {
+// Publish creates what there is not yet of release n.
+func Publish(ctx context.Context, s store.Store, n int64) error {
+	for _, o := range Release(n) {
+		if err := store.CreateBytes(ctx, s, o.Key, o.Data); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
 	return nil
 }
 
-// publishCommand is `publish DIR N [M]`, for scripts: of release N only the first M objects if M is given.
-func publishCommand() {
+// PublishCommand is `publish DIR N [M]`, for scripts: of release N only the first M objects if M is given.
+func PublishCommand() {
 	ctx := context.Background()
-	s, err := store.Open(ctx, os.Args[1])
+	s, err := stores.Open(ctx, os.Args[1])
 	if err != nil {
 		panic(err)
 	}
@@ -137,7 +140,7 @@ func publishCommand() {
 	if err != nil {
 		panic(err)
 	}
-	objects := release(n)
+	objects := Release(n)
 	if len(os.Args) > 3 {
 		m, err := strconv.Atoi(os.Args[3])
 		if err != nil {
@@ -146,9 +149,9 @@ func publishCommand() {
 		objects = objects[:m]
 	}
 	for _, o := range objects {
-		if err := store.CreateBytes(ctx, s, o.key, o.data); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := store.CreateBytes(ctx, s, o.Key, o.Data); err != nil && !errors.Is(err, fs.ErrExist) {
 			panic(err)
 		}
-		fmt.Println(o.key)
+		fmt.Println(o.Key)
 	}
 }

@@ -1,10 +1,9 @@
-package store_test
+package maintain_test
 
 import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -19,9 +18,7 @@ import (
 func TestMain(m *testing.M) {
 	needs.Memory()
 	needs.Properties()
-	storetest.Child()
-	crashChild()
-	testscript.Main(m, map[string]func(){"bakehouse": bakehouse, "publish": publishCommand})
+	testscript.Main(m, map[string]func(){"bakehouse": bakehouse, "publish": storetest.PublishCommand})
 }
 
 // bakehouse is as much of the program as this package offers.
@@ -39,8 +36,4 @@ func bakehouse() {
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true})
-}
-
-func TestALocalStoreDoesAllThatAStoreMust(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) string { return filepath.Join(t.TempDir(), "store") })
 }

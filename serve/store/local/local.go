@@ -1,4 +1,5 @@
-package store
+// Package local is a store in a directory.
+package local
 
 import (
 	"context"
@@ -20,9 +21,10 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
+	"bakehouse/serve/store"
 )
 
-// Local is a store in a directory. An object is the file at its key, mode 0600 because packages can hold secrets. It is
+// Local implements store.Store. An object is the file at its key, mode 0600 because packages can hold secrets. It is
 // written and fsynced as a file in .tmp, hard-linked to its name (which exactly one of many contenders achieves; rename
 // would replace, and O_EXCL would show a half-written file) and the directory fsynced. So a name that is there stands
 // for whole bytes on disk, whatever crashed.
@@ -30,7 +32,9 @@ import (
 // Whoever may write to the directory is not thereby trusted with what this user can read and write elsewhere: all below
 // it is reached through os.Root, which no link leads out of, and an object or a lock is a regular file at its name.
 //
-//	.lock        held by flock during a reconcile or a gc; its text says by whom
+//	.lock        held by flock during a reconcile or a gc; its text says by whom. Whoever comes through a server
+//	             takes a lease instead, which is an object: it is created under the flock, and who has the flock
+//	             looks for one
 //	.tmp/        files being written; nothing reads them
 //	.tmp/lock    flock: shared by whoever writes, exclusive for whoever clears .tmp, so no live writer is hurt
 type Local struct {
@@ -52,16 +56,21 @@ const (
 	dirPerm  = 0o700
 )
 
-func openLocal(dir string) (*Local, error) {
+// Open opens the store in dir. One that does not exist is an empty store; the first Create or Lock makes it.
+func Open(dir string) (*Local, error) { return OpenOn(dir, durable.Disk{}) }
+
+// OpenOn is Open with a disk that a test has a hand in.
+func OpenOn(dir string, disk durable.Disk) (*Local, error) {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case errors.Is(err, syscall.ENOTDIR), err == nil && !info.IsDir():
-		return nil, fault.Hint(fmt.Errorf("store: %s is not a directory", dir), "name the store's directory with --store")
+		return nil, fault.Hint(fmt.Errorf("store: %s is not a directory", dir),
+			"name the store's directory with --store")
 	case err != nil:
 		return nil, hinted(fmt.Errorf("store: %w", err), dir)
 	}
-	l := &Local{dir: dir, made: map[string]bool{}}
+	l := &Local{dir: dir, disk: disk, made: map[string]bool{}}
 	l.disk.In = l.in
 	l.clearTemp()
 	return l, nil
@@ -135,8 +144,42 @@ func (l *Local) path(key string) (string, error) {
 	return filepath.Join(l.dir, filepath.FromSlash(key)), nil
 }
 
-// Open implements Store.
+// Open implements store.Store. What it returns is an *os.File.
 func (l *Local) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+	f, err := l.openObject(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// OpenRange implements store.Store.
+func (l *Local) OpenRange(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+	f, err := l.openObject(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.NewSectionReader(f, offset, length), f}, nil
+}
+
+// Stat implements store.Store.
+func (l *Local) Stat(ctx context.Context, key string) (store.Entry, error) {
+	f, err := l.openObject(ctx, key)
+	if err != nil {
+		return store.Entry{}, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return store.Entry{}, fmt.Errorf("store: stat %s: %w", key, reason(err))
+	}
+	return store.Entry{Key: key, Size: info.Size(), Time: info.ModTime()}, nil
+}
+
+func (l *Local) openObject(ctx context.Context, key string) (*os.File, error) {
 	path, err := l.path(key)
 	if err != nil {
 		return nil, err
@@ -154,13 +197,13 @@ func (l *Local) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	return f, nil
 }
 
-// Create implements Store.
+// Create implements store.Store.
 func (l *Local) Create(ctx context.Context, key string, r io.Reader) error {
 	path, err := l.path(key)
 	if err != nil {
 		return err
 	}
-	err = l.create(ctx, path, r)
+	err = l.unlessLocked(ctx, key, func() error { return l.create(ctx, path, r) })
 	if err == nil {
 		return nil
 	}
@@ -221,24 +264,9 @@ func (l *Local) mkdirLocked(dir string) error {
 	return nil
 }
 
-// Delete implements Store. The emptied directory stays: removing it would race with a writer.
-func (l *Local) Delete(ctx context.Context, key string) error {
-	path, err := l.path(key)
-	if err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := l.disk.Remove(path); err != nil {
-		return hinted(fmt.Errorf("store: delete %s: %w", key, reason(err)), l.dir)
-	}
-	return nil
-}
-
-// DeleteAll removes objects in no order; those that are not there are passed over. All is durable once it returns nil.
-// One sync for a directory and not for each of its files makes it quick.
-func (l *Local) DeleteAll(ctx context.Context, keys []string) error {
+// DeleteBatch implements store.Store. One sync for a directory and not for each of its files makes it quick. The
+// emptied directory stays: removing it would race with a writer.
+func (l *Local) DeleteBatch(ctx context.Context, keys []string) error {
 	dirs := map[string]bool{}
 	var failed error
 	for _, key := range keys {
@@ -265,7 +293,7 @@ func (l *Local) DeleteAll(ctx context.Context, keys []string) error {
 
 // Now is the time by the clock that dates the store's files, which on a network file system is another machine's: that
 // of a write to a file of the store's own.
-func (l *Local) Now() (now time.Time, err error) {
+func (l *Local) Now(context.Context) (now time.Time, err error) {
 	temp := filepath.Join(l.dir, tempDir)
 	if err := l.mkdir(temp); err != nil {
 		return now, err
@@ -282,18 +310,31 @@ func (l *Local) Now() (now time.Time, err error) {
 	return info.ModTime(), nil
 }
 
-// List implements Store. Files whose name is no key are passed over; Fsck mentions them.
-func (l *Local) List(ctx context.Context, prefix string) iter.Seq2[Entry, error] {
-	return func(yield func(Entry, error) bool) {
-		_, err := l.walk(ctx, "", prefix, yield)
+// List implements store.Store. Files whose name is no key are passed over; fsck mentions them.
+func (l *Local) List(ctx context.Context, prefix, after string) iter.Seq2[store.Entry, error] {
+	return func(yield func(store.Entry, error) bool) {
+		_, err := l.walk(ctx, "", listing{prefix, after}, yield)
 		if err != nil {
-			yield(Entry{}, hinted(fmt.Errorf("store: list %s: %w", prefix, reason(err)), l.dir))
+			yield(store.Entry{}, hinted(fmt.Errorf("store: list %s: %w", prefix, reason(err)), l.dir))
 		}
 	}
 }
 
+// listing is what a List is asked for.
+type listing struct{ prefix, after string }
+
+// has reports whether the object of that key is asked for, or one below it if it ends in a slash.
+func (w listing) has(key string) bool {
+	if strings.HasSuffix(key, "/") {
+		return (strings.HasPrefix(key, w.prefix) || strings.HasPrefix(w.prefix, key)) &&
+			(key > w.after || strings.HasPrefix(w.after, key))
+	}
+	return strings.HasPrefix(key, w.prefix) && key > w.after
+}
+
 // walk yields the objects in the directory of key sub ("" or ending in a slash); more is false once yield was.
-func (l *Local) walk(ctx context.Context, sub, prefix string, yield func(Entry, error) bool) (more bool, err error) {
+func (l *Local) walk(ctx context.Context, sub string, of listing, yield func(store.Entry, error) bool) (more bool,
+	err error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
@@ -314,10 +355,10 @@ func (l *Local) walk(ctx context.Context, sub, prefix string, yield func(Entry, 
 		switch {
 		case e.IsDir():
 			// With its slash a directory sorts where its keys do: "a-b", "a.b", then "a/b".
-			if key += "/"; strings.HasPrefix(key, prefix) || strings.HasPrefix(prefix, key) {
+			if key += "/"; of.has(key) {
 				keys = append(keys, key)
 			}
-		case e.Type().IsRegular() && strings.HasPrefix(key, prefix) && schema.CheckKey(key) == nil:
+		case e.Type().IsRegular() && of.has(key) && schema.CheckKey(key) == nil:
 			keys = append(keys, key)
 		}
 	}
@@ -327,7 +368,7 @@ func (l *Local) walk(ctx context.Context, sub, prefix string, yield func(Entry, 
 			if schema.CheckKey(key+"x") != nil {
 				continue // .tmp, or nothing of ours
 			}
-			if more, err := l.walk(ctx, key, prefix, yield); !more || err != nil {
+			if more, err := l.walk(ctx, key, of, yield); !more || err != nil {
 				return false, err
 			}
 			continue
@@ -339,7 +380,7 @@ func (l *Local) walk(ctx context.Context, sub, prefix string, yield func(Entry, 
 		if err != nil {
 			return false, err
 		}
-		if !yield(Entry{Key: key, Size: info.Size(), Time: info.ModTime()}, nil) {
+		if !yield(store.Entry{Key: key, Size: info.Size(), Time: info.ModTime()}, nil) {
 			return false, nil
 		}
 	}
@@ -354,50 +395,6 @@ func readDir(root *os.Root, name string) ([]fs.DirEntry, error) {
 	}
 	defer f.Close()
 	return f.ReadDir(-1)
-}
-
-// Lock is the back end's part of the function Lock.
-func (l *Local) Lock(ctx context.Context) (func() error, error) {
-	if err := l.mkdir(filepath.Clean(l.dir)); err != nil {
-		return nil, hinted(fmt.Errorf("store: lock: %w", err), l.dir)
-	}
-	path := filepath.Join(l.dir, lockName)
-	release, err := l.flock(path, exclusive)
-	if errors.Is(err, errLocked) {
-		holder := l.holder(path)
-		return nil, fault.Hint(fmt.Errorf("another reconcile is running on store %s, or a gc", l.dir),
-			"wait for it to end%s", holderText(holder))
-	}
-	if err != nil {
-		return nil, hinted(fmt.Errorf("store: lock: %w", err), l.dir)
-	}
-	// For the hint only: the lock is the flock, so this text may be stale or missing.
-	name, _ := os.Hostname()
-	if f, err := l.open(path, os.O_WRONLY); err == nil {
-		if f.Truncate(0) == nil {
-			_, _ = fmt.Fprintf(f, "process %d on %s", os.Getpid(), name)
-		}
-		_ = f.Close()
-	}
-	return release, nil
-}
-
-// holder reads who says to have the lock.
-func (l *Local) holder(path string) []byte {
-	f, err := l.open(path, os.O_RDONLY)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	b, _ := io.ReadAll(io.LimitReader(f, 301))
-	return b
-}
-
-func holderText(b []byte) string {
-	if len(b) == 0 || len(b) > 300 {
-		return ""
-	}
-	return fmt.Sprintf(" (the lock was taken by %q)", b)
 }
 
 // clearTemp removes what dead writers left, unless a live one is at work; then it is for the next to do. A store that
@@ -455,10 +452,12 @@ func (c contextReader) Read(b []byte) (int, error) {
 	return c.r.Read(b)
 }
 
-// Strays lists what lies in the store's directory and is neither an object nor the store's own, as slash-separated
-// paths in it.
-func (l *Local) Strays() (paths []string, err error) {
+// Strays implements store.Store: slash-separated paths in the directory.
+func (l *Local) Strays(context.Context) (paths []string, err error) {
 	root, err := l.root()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, hinted(fmt.Errorf("store: %w", err), l.dir)
 	}

@@ -1,4 +1,4 @@
-package store_test
+package local_test
 
 import (
 	"bytes"
@@ -19,6 +19,9 @@ import (
 	"bakehouse/schema/durable"
 	"bakehouse/schema/durable/durabletest"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/maintain"
+	"bakehouse/serve/store/stores"
+	"bakehouse/serve/store/storetest"
 )
 
 // checkRelease holds that s, which has release n-1, has it or release n whole, and nothing that is altered or missing.
@@ -31,7 +34,7 @@ func checkRelease(t *testing.T, s store.Store, n int64) {
 	if head != n-1 && head != n {
 		t.Errorf("the head is %d, neither %d nor %d", head, n-1, n)
 	}
-	sum, err := store.Fsck(t.Context(), s, true, func(f store.Finding) {
+	sum, err := maintain.Fsck(t.Context(), s, true, func(f maintain.Finding) {
 		if !f.Note {
 			t.Errorf("fsck: %s: %v", f.Key, f.Err)
 		}
@@ -43,9 +46,9 @@ func checkRelease(t *testing.T, s store.Store, n int64) {
 		t.Errorf("fsck says head %d, Head says %d", sum.Head, head)
 	}
 	for v := int64(1); v <= head; v++ {
-		for _, o := range release(v) {
-			if b, err := store.Read(t.Context(), s, o.key, 1<<20); err != nil || !bytes.Equal(b, o.data) {
-				t.Errorf("release %d: %s is not what was published (%v)", v, o.key, err)
+		for _, o := range storetest.Release(v) {
+			if b, err := store.Read(t.Context(), s, o.Key, 1<<20); err != nil || !bytes.Equal(b, o.Data) {
+				t.Errorf("release %d: %s is not what was published (%v)", v, o.Key, err)
 			}
 		}
 	}
@@ -54,12 +57,12 @@ func checkRelease(t *testing.T, s store.Store, n int64) {
 func published(t *testing.T, releases int64) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "store")
-	s, err := store.Open(t.Context(), dir)
+	s, err := stores.Open(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for n := int64(1); n <= releases; n++ {
-		if err := publish(t.Context(), s, n); err != nil {
+		if err := storetest.Publish(t.Context(), s, n); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -69,7 +72,7 @@ func published(t *testing.T, releases int64) string {
 // objectNames is the tree of a store, temporary files aside, to compare stores with.
 func objectNames(t *testing.T, s store.Store) (names []string) {
 	t.Helper()
-	for e, err := range s.List(t.Context(), "") {
+	for e, err := range s.List(t.Context(), "", "") {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,11 +84,11 @@ func objectNames(t *testing.T, s store.Store) (names []string) {
 func TestWhicheverCallFailsThePublishedReleaseIsTheOldOrTheNewOne(t *testing.T) {
 	t.Parallel()
 	clean := &durabletest.Faults{At: -1}
-	s, err := store.OpenDisk(published(t, 1), clean.Disk())
+	s, err := openDisk(published(t, 1), clean.Disk())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := publish(t.Context(), s, 2); err != nil {
+	if err := storetest.Publish(t.Context(), s, 2); err != nil {
 		t.Fatal(err)
 	}
 	want := objectNames(t, s)
@@ -98,11 +101,11 @@ func TestWhicheverCallFailsThePublishedReleaseIsTheOldOrTheNewOne(t *testing.T) 
 				if err := os.CopyFS(dir, os.DirFS(before)); err != nil {
 					t.Fatal(err)
 				}
-				s, err := store.OpenDisk(dir, (&durabletest.Faults{At: at, Mode: mode}).Disk())
+				s, err := openDisk(dir, (&durabletest.Faults{At: at, Mode: mode}).Disk())
 				if err != nil {
 					t.Fatal(err)
 				}
-				failed := publish(t.Context(), s, 2)
+				failed := storetest.Publish(t.Context(), s, 2)
 				forgiven := call.Name == "unlink" // of a temporary file
 				if failed == nil && !forgiven {
 					t.Errorf("the failed %s was not reported", call.Name)
@@ -110,12 +113,12 @@ func TestWhicheverCallFailsThePublishedReleaseIsTheOldOrTheNewOne(t *testing.T) 
 				if failed != nil && !errors.Is(failed, syscall.EIO) {
 					t.Errorf("the error says something else: %v", failed)
 				}
-				reopened, err := store.OpenDisk(dir, (&durabletest.Faults{At: -1}).Disk())
+				reopened, err := openDisk(dir, (&durabletest.Faults{At: -1}).Disk())
 				if err != nil {
 					t.Fatal(err)
 				}
 				checkRelease(t, reopened, 2)
-				if err := publish(t.Context(), reopened, 2); err != nil {
+				if err := storetest.Publish(t.Context(), reopened, 2); err != nil {
 					t.Fatalf("running again: %v", err)
 				}
 				if got := objectNames(t, reopened); strings.Join(got, "\n") != strings.Join(want, "\n") {
@@ -150,26 +153,26 @@ func TestEachObjectSurvivesAPowerCutOnceCreateHasReturned(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(base, "made/by/create")
-	s, err := store.OpenDisk(dir, cut.Disk())
+	s, err := openDisk(dir, cut.Disk())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, o := range append(release(1), release(2)...) { // with objects that are there already
-		if err := store.CreateBytes(t.Context(), s, o.key, o.data); err != nil && !errors.Is(err, fs.ErrExist) {
+	for _, o := range append(storetest.Release(1), storetest.Release(2)...) { // with objects that are there already
+		if err := store.CreateBytes(t.Context(), s, o.Key, o.Data); err != nil && !errors.Is(err, fs.ErrExist) {
 			t.Fatal(err)
 		}
-		if err := cut.Check(filepath.Join(dir, o.key)); err != nil {
+		if err := cut.Check(filepath.Join(dir, o.Key)); err != nil {
 			t.Error(err)
 		}
 	}
-	if err := s.Delete(t.Context(), schema.TimestampKey(2)); err != nil {
+	if err := s.DeleteBatch(t.Context(), []string{schema.TimestampKey(2)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := cut.Check(filepath.Join(dir, schema.TimestampKey(2))); err != nil {
 		t.Error(err)
 	}
 	bulk := []string{schema.MetadataKey("targets", 2), schema.MetadataKey("snapshot", 2)}
-	if err := s.(*store.Local).DeleteAll(t.Context(), bulk); err != nil {
+	if err := s.DeleteBatch(t.Context(), bulk); err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range bulk {
@@ -200,7 +203,7 @@ func TestAnObjectOfADeadProcessIsMadeDurableByTheNext(t *testing.T) {
 		}
 		return nil
 	}}
-	s, err := store.OpenDisk(dir, dying)
+	s, err := openDisk(dir, dying)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +214,7 @@ func TestAnObjectOfADeadProcessIsMadeDurableByTheNext(t *testing.T) {
 	if cut.Check(filepath.Join(dir, key)) == nil {
 		t.Fatal("the object is durable too early for this test to mean anything")
 	}
-	s, err = store.OpenDisk(dir, cut.Disk())
+	s, err = openDisk(dir, cut.Disk())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,9 +261,9 @@ func crashChild() {
 		step++
 		return err
 	}}
-	s, err := store.OpenDisk(dir, disk)
+	s, err := openDisk(dir, disk)
 	if err == nil {
-		err = publish(context.Background(), s, n)
+		err = storetest.Publish(context.Background(), s, n)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -278,11 +281,11 @@ func TestAKilledReconcileLeavesTheOldOrTheNewRelease(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	dir := published(t, 1)
 	clean := &durabletest.Faults{At: -1}
-	s, err := store.OpenDisk(published(t, 1), clean.Disk())
+	s, err := openDisk(published(t, 1), clean.Disk())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := publish(t.Context(), s, 2); err != nil {
+	if err := storetest.Publish(t.Context(), s, 2); err != nil {
 		t.Fatal(err)
 	}
 	steps := 2 * len(clean.Calls())
@@ -290,7 +293,8 @@ func TestAKilledReconcileLeavesTheOldOrTheNewRelease(t *testing.T) {
 	for range runs {
 		at := random.IntN(steps * 100 / 85) // about 15 % finish
 		cmd := exec.CommandContext(t.Context(), os.Args[0])
-		cmd.Env = append(os.Environ(), crashDir+"="+dir, crashAt+"="+strconv.Itoa(at), crashRelease+"="+strconv.FormatInt(next, 10))
+		cmd.Env = append(os.Environ(), crashDir+"="+dir, crashAt+"="+strconv.Itoa(at),
+			crashRelease+"="+strconv.FormatInt(next, 10))
 		out, err := cmd.CombinedOutput()
 		var exit *exec.ExitError
 		switch {
@@ -299,7 +303,7 @@ func TestAKilledReconcileLeavesTheOldOrTheNewRelease(t *testing.T) {
 		case err != nil:
 			t.Fatalf("%v: %s", err, out)
 		}
-		s, err := store.Open(t.Context(), dir)
+		s, err := stores.Open(t.Context(), dir)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package store
+package maintain
 
 import (
 	"cmp"
@@ -13,7 +13,8 @@ import (
 	"bakehouse/schema/tree"
 )
 
-// role is as much of a TUF role file as says what it leads to. It is unverified: good for finding gaps, for nothing else.
+// role is as much of a TUF role file as says what it leads to. It is unverified: good for finding gaps, for nothing
+// else.
 type role struct {
 	Signed struct {
 		Type    string `json:"_type"`
@@ -196,8 +197,8 @@ func (r *role) leadsTo() (all []link) {
 	return all
 }
 
-// whole reports what a timestamp leads to and is not there; the newest first, which is what hosts are given. The others are
-// there to be gone back to, and gc removes a timestamp before anything that it leads to.
+// whole reports what a timestamp leads to and is not there; the newest first, which is what hosts are given. The
+// others are there to be gone back to, and gc removes a timestamp before anything that it leads to.
 func (c *checker) whole(timestamps []int64) error {
 	seen := map[string]bool{}
 	for _, version := range slices.Backward(timestamps) {

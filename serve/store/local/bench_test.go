@@ -1,4 +1,4 @@
-package store_test
+package local_test
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
 // BenchmarkCreate stores objects of the size of a packed manifest. The rival is os.WriteFile, which neither syncs nor
@@ -20,7 +21,7 @@ func BenchmarkCreate(b *testing.B) {
 	var n atomic.Uint64
 	next := func() schema.Digest { return schema.DigestOf(binary.BigEndian.AppendUint64(nil, n.Add(1))) }
 	open := func(b *testing.B) store.Store {
-		s, err := store.Open(b.Context(), filepath.Join(b.TempDir(), "store"))
+		s, err := stores.Open(b.Context(), filepath.Join(b.TempDir(), "store"))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package store_test
+package local_test
 
 import (
 	"bytes"
@@ -14,6 +14,8 @@ import (
 	"bakehouse/schema/fault"
 	"bakehouse/schema/needs"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
+	"bakehouse/serve/store/storetest"
 )
 
 // mountTmpfs mounts a tmpfs of 1 MB, which only root may.
@@ -33,11 +35,11 @@ func mountTmpfs(t *testing.T) string {
 
 func TestOnAReallyFullDiskThePublishedReleaseStays(t *testing.T) {
 	dir := filepath.Join(mountTmpfs(t), "store")
-	s, err := store.Open(t.Context(), dir)
+	s, err := stores.Open(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := publish(t.Context(), s, 1); err != nil {
+	if err := storetest.Publish(t.Context(), s, 1); err != nil {
 		t.Fatal(err)
 	}
 	before := objectNames(t, s)
@@ -54,7 +56,7 @@ func TestOnAReallyFullDiskThePublishedReleaseStays(t *testing.T) {
 		t.Errorf("left: %v", left)
 	}
 	checkRelease(t, s, 1)
-	if err := publish(t.Context(), s, 2); err != nil {
+	if err := storetest.Publish(t.Context(), s, 2); err != nil {
 		t.Errorf("with the space free again: %v", err)
 	}
 }
@@ -62,11 +64,11 @@ func TestOnAReallyFullDiskThePublishedReleaseStays(t *testing.T) {
 func TestAReadOnlyStoreCanBeReadAndSaysWhyItCannotBeWritten(t *testing.T) {
 	mount := mountTmpfs(t)
 	dir := filepath.Join(mount, "store")
-	s, err := store.Open(t.Context(), dir)
+	s, err := stores.Open(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := publish(t.Context(), s, 1); err != nil {
+	if err := storetest.Publish(t.Context(), s, 1); err != nil {
 		t.Fatal(err)
 	}
 	stale := filepath.Join(dir, ".tmp", ".tmp-AAAAAAAAAAAAAAAAAAAAAAAAAA")
@@ -76,16 +78,16 @@ func TestAReadOnlyStoreCanBeReadAndSaysWhyItCannotBeWritten(t *testing.T) {
 	if err := syscall.Mount("", mount, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
-	s, err = store.Open(t.Context(), dir)
+	s, err = stores.Open(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	checkRelease(t, s, 1)
-	_, lockErr := store.Lock(t.Context(), s)
+	_, lockErr := s.Lock(t.Context(), "test")
 	for what, err := range map[string]error{
 		"Create":                  store.CreateBytes(t.Context(), s, key, nil),
 		"Create in new directory": store.CreateBytes(t.Context(), s, "new/dir/x", nil),
-		"Delete":                  s.Delete(t.Context(), schema.TimestampKey(1)),
+		"Delete":                  s.DeleteBatch(t.Context(), []string{schema.TimestampKey(1)}),
 		"Lock":                    lockErr,
 	} {
 		if !errors.Is(err, syscall.EROFS) || !strings.Contains(fault.HintOf(err), "read-only") {

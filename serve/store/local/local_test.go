@@ -1,4 +1,4 @@
-package store_test
+package local_test
 
 import (
 	"context"
@@ -14,13 +14,15 @@ import (
 	"bakehouse/schema/durable/durabletest"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
+	"bakehouse/serve/store/storetest"
 )
 
 const key = "segments/ab/abcd"
 
 func TestClearingTemporaryFilesSparesALiveWriter(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
-	s, err := store.Open(t.Context(), dir)
+	s, err := stores.Open(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +36,7 @@ func TestClearingTemporaryFilesSparesALiveWriter(t *testing.T) {
 	if err := os.WriteFile(stale, []byte("of a dead writer"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Open(t.Context(), dir); err != nil {
+	if _, err := stores.Open(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	if left := leftovers(t, dir); len(left) != 2 {
@@ -50,7 +52,7 @@ func TestClearingTemporaryFilesSparesALiveWriter(t *testing.T) {
 	if b, err := store.Read(t.Context(), s, key, 100); err != nil || string(b) != "half whole" {
 		t.Errorf("%q, %v", b, err)
 	}
-	if _, err := store.Open(t.Context(), dir); err != nil {
+	if _, err := stores.Open(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	if left := leftovers(t, dir); len(left) != 0 {
@@ -85,7 +87,7 @@ func TestALinkOrAPipeInTheStoreIsNotFollowed(t *testing.T) {
 	if err := errors.Join(os.Symlink(secret, link), syscall.Mkfifo(pipe, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(t.Context(), dir)
+	s, err := stores.Open(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,11 +105,11 @@ func TestALinkOrAPipeInTheStoreIsNotFollowed(t *testing.T) {
 }
 
 func TestAFullDiskIsOneErrorWithAHint(t *testing.T) {
-	s, err := store.OpenDisk(published(t, 1), (&durabletest.Faults{At: 3, Err: syscall.ENOSPC}).Disk())
+	s, err := openDisk(published(t, 1), (&durabletest.Faults{At: 3, Err: syscall.ENOSPC}).Disk())
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkFull(t, publish(t.Context(), s, 2))
+	checkFull(t, storetest.Publish(t.Context(), s, 2))
 }
 
 func checkFull(t *testing.T, err error) {
@@ -129,7 +131,7 @@ func TestALocationThatIsNoStoreIsOneErrorWithAHint(t *testing.T) {
 		"s3://bucket":            `knows no "s3://"`,
 		"https://user:pass@host": `knows no "https://"`,
 	} {
-		_, err := store.Open(t.Context(), location)
+		_, err := stores.Open(t.Context(), location)
 		if err == nil || !strings.Contains(err.Error(), want) || fault.HintOf(err) == "" {
 			t.Errorf("%q: error %v, hint %q", location, err, fault.HintOf(err))
 		}
@@ -137,18 +139,18 @@ func TestALocationThatIsNoStoreIsOneErrorWithAHint(t *testing.T) {
 			t.Errorf("the error repeats a password: %v", err)
 		}
 	}
-	if _, err := store.OpenExisting(t.Context(), filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) ||
-		fault.HintOf(err) == "" {
+	none := filepath.Join(t.TempDir(), "none")
+	if _, err := stores.OpenExisting(t.Context(), none); !errors.Is(err, fs.ErrNotExist) || fault.HintOf(err) == "" {
 		t.Errorf("OpenExisting: %v, hint %q", err, fault.HintOf(err))
 	}
-	if _, err := store.OpenExisting(t.Context(), "file://"+published(t, 1)); err != nil {
+	if _, err := stores.OpenExisting(t.Context(), "file://"+published(t, 1)); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestOpeningAStoreThatIsNotThereMakesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
-	s, err := store.Open(t.Context(), dir)
+	s, err := stores.Open(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package store
+package maintain
 
 import (
 	"bufio"
@@ -72,9 +72,9 @@ func (c *checker) segment(ref schema.SegmentRef) error {
 	return nil
 }
 
-// checkPayload inflates a segment, which ends between two blocks on a byte boundary so that anything may follow it. A last
-// stored block of random bytes is put behind it: they come out again only if the segment neither ended the stream (the
-// reader of a package would drop the rest) nor took them for its own.
+// checkPayload inflates a segment, which ends between two blocks on a byte boundary so that anything may follow it. A
+// last stored block of random bytes is put behind it: they come out again only if the segment neither ended the
+// stream (the reader of a package would drop the rest) nor took them for its own.
 func checkPayload(r io.Reader, ref schema.SegmentRef) error {
 	probe := make([]byte, 16)
 	rand.Read(probe)

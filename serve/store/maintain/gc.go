@@ -1,4 +1,4 @@
-package store
+package maintain
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/serve/store"
 )
 
 // DefaultKeep is how many releases GC keeps, and DefaultGrace how long it leaves what is new, unless told otherwise.
@@ -23,8 +24,8 @@ const (
 type GCOptions struct {
 	// Anchor is a root of the fleet that the caller trusts, as bytes: the published state is verified from it.
 	Anchor []byte
-	// Keep is how many releases are kept, by their numbers, the newest included; at least 1. Of a release, every state is
-	// kept that said something else than the one before; of states that only renewed signatures, the newest.
+	// Keep is how many releases are kept, by their numbers, the newest included; at least 1. Of a release, every
+	// state is kept that said something else than the one before; of states that only renewed signatures, the newest.
 	Keep int
 	// Grace protects what a run that has not published yet may count on, and hosts that are in the middle of an update:
 	// objects younger than that stay with all that they name, and so do the states that were current since.
@@ -80,25 +81,20 @@ type GCReport struct {
 // Nothing is deleted unless the newest state and all that are kept verify and are whole. GC holds the store's lock. The
 // lock is what makes it safe: a run that reuses an old segment makes it no younger, so Grace alone would not protect
 // it.
-func GC(ctx context.Context, s Store, o GCOptions) (_ *GCReport, err error) {
+func GC(ctx context.Context, s store.Store, o GCOptions) (_ *GCReport, failed error) {
 	if o.Keep < 1 || o.Grace < 0 {
 		return nil, fault.Hint(fmt.Errorf("gc: keep %d releases, grace %s", o.Keep, o.Grace),
 			"keep at least 1, the published one")
 	}
 	if !o.DryRun {
-		if _, ok := s.(interface {
-			Lock(context.Context) (func() error, error)
-		}); !ok {
-			return nil, errors.New("gc: this kind of store has no lock, and without one a run may be about to use what is " +
-				"deleted")
-		}
-		release, err := Lock(ctx, s)
+		held, release, err := store.WithLock(ctx, s, "gc")
 		if err != nil {
 			return nil, err
 		}
-		defer func() { err = errors.Join(err, release()) }()
+		defer func() { failed = errors.Join(failed, release()) }()
+		s = held
 	}
-	g := &collector{ctx: ctx, store: s, GCOptions: o, entries: map[string]Entry{}, live: map[string]bool{},
+	g := &collector{ctx: ctx, store: s, GCOptions: o, entries: map[string]store.Entry{}, live: map[string]bool{},
 		spared: map[string]bool{}, seen: map[string]bool{}, current: map[string]int64{}}
 	if err := g.list(); err != nil {
 		return nil, err
@@ -125,9 +121,9 @@ func markHint(err error) string {
 type collector struct {
 	GCOptions
 	ctx     context.Context
-	store   Store
+	store   store.Store
 	now     time.Time
-	entries map[string]Entry
+	entries map[string]store.Entry
 	keys    []string // of entries, in order
 
 	live    map[string]bool  // what a kept state needs
@@ -140,9 +136,12 @@ type collector struct {
 
 // list reads the names before anything else, so that what is created meanwhile is not up for deletion.
 func (g *collector) list() error {
-	for e, err := range g.store.List(g.ctx, "") {
+	for e, err := range g.store.List(g.ctx, "", "") {
 		if err != nil {
 			return err
+		}
+		if strings.HasPrefix(e.Key, schema.LockDir) {
+			continue // whoever has the lock looks after those
 		}
 		g.entries[e.Key] = e
 		g.keys = append(g.keys, e.Key)
@@ -150,21 +149,18 @@ func (g *collector) list() error {
 			g.now = e.Time
 		}
 	}
-	// Where the back end has no clock, the newest object's time is now: that makes everything younger, never older.
-	if c, ok := g.store.(interface{ Now() (time.Time, error) }); ok {
-		now, err := c.Now()
-		switch {
-		case err == nil:
-			g.now = now
-		case !g.DryRun || !errors.Is(err, fs.ErrPermission):
-			return err
-		}
-	}
+	now, err := g.store.Now(g.ctx)
+	switch {
+	case err == nil:
+		g.now = now
+	case !g.DryRun || !errors.Is(err, fs.ErrPermission):
+		return err
+	} // Else the newest object's time is now: that makes everything younger, never older.
 	return nil
 }
 
 // young reports whether an object was created within the grace period.
-func (g *collector) young(e Entry) bool { return e.Time.IsZero() || g.now.Sub(e.Time) < g.Grace }
+func (g *collector) young(e store.Entry) bool { return e.Time.IsZero() || g.now.Sub(e.Time) < g.Grace }
 
 // stage is a kind of objects, and which of its keys are deleted together.
 type stage struct {
@@ -191,7 +187,7 @@ func isSnapshot(key string) bool { return strings.HasSuffix(key, ".snapshot.json
 // sweep counts everything, and deletes what is neither live nor spared.
 func (g *collector) sweep() error {
 	// A run that took no notice of the lock has published: what it counts on was not looked at.
-	if head, err := Head(g.ctx, g.store); err != nil {
+	if head, err := store.Head(g.ctx, g.store); err != nil {
 		return err
 	} else if head != g.report.Head {
 		return fault.Hint(fmt.Errorf("gc: nothing was deleted: timestamp %d was published meanwhile", head), "run it again")
@@ -229,25 +225,10 @@ func (g *collector) sweep() error {
 		return nil
 	}
 	for _, keys := range garbage {
-		if err := deleteAll(g.ctx, g.store, keys); err != nil {
-			return err
+		if len(keys) == 0 {
+			continue
 		}
-	}
-	return nil
-}
-
-// deleteAll removes objects, durably once it returns nil.
-func deleteAll(ctx context.Context, s Store, keys []string) error {
-	if len(keys) == 0 {
-		return nil
-	}
-	if d, ok := s.(interface {
-		DeleteAll(context.Context, []string) error
-	}); ok {
-		return d.DeleteAll(ctx, keys)
-	}
-	for _, key := range keys {
-		if err := s.Delete(ctx, key); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := g.store.DeleteBatch(g.ctx, keys); err != nil {
 			return err
 		}
 	}
