@@ -51,9 +51,9 @@ var Permissions = []Permission{
 	{PermView, "see hosts, their state and their packages", true},
 	{PermPublish, "write to the store through the server", false},
 	{PermRollout, "pause, resume, halt and promote the rollout", false},
-	{PermToken, "create and revoke join tokens", false},
-	{PermRevoke, "revoke and forget registrations", false},
-	{PermAudit, "read the audit log", false},
+	{PermToken, "create and revoke join tokens", true},
+	{PermRevoke, "revoke and forget registrations", true},
+	{PermAudit, "read the audit log", true},
 }
 
 // PermissionNames are the names of Permissions, in their order.

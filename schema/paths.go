@@ -164,8 +164,14 @@ const (
 	RegisterPath = "/v1/register"   // POST RegisterRequest
 	PollPath     = "/v1/poll"       // POST PollRequest
 	PackagePath  = "/v1/packages/"  // GET HOST, by a user with the permission download
-	LogPath      = "/v1/log/"       // reserved: 404
-	HealthPath   = "/healthz"
+
+	UnregisterPath = "/v1/unregister" // POST by a host: its secret counts no longer
+	TokensPath     = "/v1/tokens"     // by a user with the permission token: GET, POST, DELETE /ID
+	HostsPath      = "/v1/hosts/"     // by a user with the permission revoke: POST HOST/revoke, DELETE HOST
+	AuditPath      = "/v1/audit"      // GET ?since=TIME, by a user with the permission audit
+
+	LogPath    = "/v1/log/" // reserved: 404
+	HealthPath = "/healthz"
 )
 
 // HaveManifest is the request header with the digest, in hex, of a manifest that the host has: the one that it asks

@@ -32,7 +32,8 @@ func (v Versions) String() string {
 	return "versions " + strconv.Itoa(v.Min) + " to " + strconv.Itoa(v.Max)
 }
 
-// RegisterRequest is sent once per host, with a user's name and password or secret (HTTP Basic).
+// RegisterRequest is sent once per host, with a user's name and password or secret (HTTP Basic) or with a join token
+// (HTTP Bearer: a server that knows none takes it for nobody).
 type RegisterRequest struct {
 	Schema   Versions `json:"schema"`
 	Host     string   `json:"host"`
@@ -41,7 +42,10 @@ type RegisterRequest struct {
 
 	// Replace says that the registration of a host that polls is to be replaced: it was set up again. Without it the
 	// answer is 409, so that nobody takes a host's place by a typo.
+	// Only users who could revoke that registration may say so.
 	Replace bool `json:"replace,omitempty"`
+	// Secret is the one that the host has of this server, if it has one: then nobody's place is taken.
+	Secret string `json:"secret,omitempty"`
 }
 
 // RegisterAnswer carries the host secret, which nobody else ever sees again, and the host's site if it is known.

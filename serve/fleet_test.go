@@ -50,7 +50,8 @@ func newFleetOf(t testing.TB, bins int) *fleet {
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	check(t, err)
 	may := func(hosts string) map[string][]string {
-		return map[string][]string{schema.PermRegister: {hosts}, schema.PermDownload: {hosts}}
+		return map[string][]string{schema.PermRegister: {hosts}, schema.PermDownload: {hosts}, schema.PermRevoke: {hosts},
+			schema.PermToken: {hosts}}
 	}
 	f := &fleet{Fleet: trusttest.NewFleet(time.Now(), bins), t: t, dir: dir, store: st, stored: map[string]bool{},
 		access: schema.Access{Schema: 1, Users: map[string]schema.User{

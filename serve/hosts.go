@@ -62,7 +62,8 @@ func (s *Server) asHost(next func(x *exchange, r *http.Request, host string)) fu
 		got := schema.DigestOf([]byte(secret))
 		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || !ok {
 			x.Header().Set("WWW-Authenticate", `Basic realm="bakehouse"`)
-			x.problem(http.StatusUnauthorized, "the host is not registered here, or its secret is wrong", "register it again with bakehouse-agent register")
+			text, hint := s.ended(r, host, got)
+			x.problem(http.StatusUnauthorized, text, hint)
 			return
 		}
 		if x.who = name; name != host {

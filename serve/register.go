@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -11,12 +12,16 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
+	"bakehouse/serve/audit"
 	"bakehouse/serve/inventory"
+	"bakehouse/serve/origin"
+	"bakehouse/serve/token"
 )
 
-// serveRegister gives a host of the fleet a new secret; an earlier one no longer counts. One that the host polls with
-// is replaced only if the request says so.
-func (s *Server) serveRegister(x *exchange, r *http.Request, name string, u schema.User) {
+// serveRegister gives a host of the fleet a new secret; an earlier one no longer counts. A registration that the host
+// polls with is replaced only by who has its secret, or may revoke it and says so.
+func (s *Server) serveRegister(x *exchange, r *http.Request, by registrar) {
 	var q schema.RegisterRequest
 	if !x.decode(r, &q) {
 		return
@@ -29,49 +34,121 @@ func (s *Server) serveRegister(x *exchange, r *http.Request, name string, u sche
 		x.problem(http.StatusBadRequest, err.Error(), "")
 		return
 	}
-	if !u.Allows(schema.PermRegister, q.Host) {
-		x.problem(http.StatusForbidden, "user "+name+" may not register host "+q.Host,
-			"the user's permissions in the config repo say which hosts; changes count once reconcile has published them")
-		return
+	event := inventory.Event{Who: by.actor.Name, From: by.actor.From, Host: q.Host}
+	user, id := by.actor.Name, ""
+	if by.token != nil {
+		user, id, event.Token = by.token.User, by.token.ID, by.token.ID
 	}
 	rel, _ := s.releases.Now()
+	refuse := func(status int, err error) {
+		event.Detail = err.Error()
+		s.audit.Fail(r.Context(), audit.Refused, event)
+		x.problem(status, err.Error(), fault.HintOf(err))
+	}
+	if err := by.may(rel, q.Host); err != nil {
+		refuse(http.StatusForbidden, err)
+		return
+	}
 	a, ok := rel.Hosts[q.Host]
 	if !ok {
-		x.problem(http.StatusNotFound, "host "+q.Host+" is not in the fleet "+rel.Policy.Fleet,
-			"add it under hosts/ of the config repo and reconcile, or register it under the name that stands there")
+		refuse(http.StatusNotFound, s.notInFleet(r.Context(), rel, q.Host))
 		return
+	}
+	if by.token != nil {
+		if err := token.Covers(*by.token, rel.Access, a); err != nil {
+			refuse(http.StatusForbidden, err)
+			return
+		}
+	}
+	claim := inventory.Claim{Replace: by.replaces(rel, q)}
+	if q.Secret != "" {
+		claim.Secret = schema.DigestOf([]byte(q.Secret))
 	}
 	secret := rand.Text() + rand.Text() // 260 random bits
 	before, err := s.inventory.Register(r.Context(), inventory.Registration{Host: q.Host,
-		Secret: schema.DigestOf([]byte(secret)), User: name, Platform: q.Platform, Agent: clean(q.Agent, 64),
-		At: time.Now()}, inventory.Claim{Replace: q.Replace}, rel.OtherNames(q.Host)...)
-	if errors.Is(err, inventory.ErrLive) {
-		x.problem(http.StatusConflict, fmt.Sprintf("host %s is registered, by %s, and polled at %s from %s",
-			before.Host, before.User, before.Seen.At.Format(time.RFC3339), before.Seen.Address),
-			"if it was set up again, register it with --force; the one that polls now is locked out then")
+		Secret: schema.DigestOf([]byte(secret)), User: user, Token: id, Platform: q.Platform, Agent: clean(q.Agent, 64),
+		At: time.Now()}, claim, rel.OtherNames(q.Host)...)
+	switch {
+	case errors.Is(err, inventory.ErrLive):
+		refuse(http.StatusConflict, stillLive(before, q, by))
+		return
+	case errors.Is(err, inventory.ErrTokenSpent):
+		refuse(http.StatusForbidden, token.Spent(*by.token))
+		return
+	case err != nil:
+		s.log.Error("inventory", "error", err)
+		x.unavailable()
 		return
 	}
+	about := []any{"host", q.Host, "user", user, "token", id, "platform", q.Platform.String(), "address", r.RemoteAddr}
+	event.What = audit.Registered
+	if before == nil {
+		s.log.Info("registered", about...)
+	} else {
+		if before.Live() {
+			event.What = audit.Replaced
+		}
+		event.Detail = fmt.Sprintf("before: by %s at %s", before.User, before.At.Format(time.RFC3339))
+		s.log.Warn("registration replaced", append(about, "registered", before.At, "by", before.User,
+			"polled", before.Seen.At, "from", before.Seen.Address)...)
+	}
+	s.audit.Record(r.Context(), event)
+	x.Header().Set("Cache-Control", cacheNever)
+	x.answer(http.StatusOK, schema.RegisterAnswer{Schema: version, Secret: secret, Site: a.Site})
+}
+
+// notInFleet says why a host is not registered that the fleet does not list.
+func (s *Server) notInFleet(ctx context.Context, rel *origin.Release, host string) error {
+	if now, renamed := rel.NameNow(host); renamed {
+		return fault.Hint(fmt.Errorf("host %s is called %s now in the fleet %s", host, now, rel.Policy.Fleet),
+			"register it under that name: --host %s", now)
+	}
+	err := fmt.Errorf("host %s is not in the fleet %s", host, rel.Policy.Fleet)
+	if h, _ := s.inventory.Host(ctx, host); h != nil {
+		return fault.Hint(fmt.Errorf("%w any more: it was registered at %s", err, h.At.Format(time.RFC3339)),
+			"if it is to come back, add it under hosts/ of the config repo again and reconcile")
+	}
+	return fault.Hint(err,
+		"add it under hosts/ of the config repo and reconcile, or register it under the name that stands there")
+}
+
+// stillLive says why a registration stays that its host polls with, and what would replace it.
+func stillLive(h *inventory.Host, q schema.RegisterRequest, by registrar) error {
+	err := fmt.Errorf("host %s is registered, by %s, and polled at %s from %s",
+		h.Host, h.User, h.Seen.At.Format(time.RFC3339), h.Seen.Address)
+	lost := fmt.Sprintf("end that registration first with bakehouse host revoke %s, or use a join token that replaces "+
+		"(bakehouse token create --replace); the one that polls now is locked out then", h.Host)
+	switch {
+	case q.Secret != "":
+		err = fmt.Errorf("%w; the secret that this host has is not the one of that registration", err)
+	case by.token == nil && q.Replace:
+		err = fmt.Errorf("%w; user %s may not replace it without the permission revoke", err, by.actor.Name)
+	case by.token == nil && by.actor.May(schema.PermRevoke, h.Host):
+		lost = "if it was set up again, register it with --force; the one that polls now is locked out then"
+	}
+	return fault.Hint(err, "%s", lost)
+}
+
+// serveUnregister ends the registration of the host that says so.
+func (s *Server) serveUnregister(x *exchange, r *http.Request, host string) {
+	now := time.Now()
+	err := s.inventory.End(r.Context(), x.who, inventory.End{How: inventory.Unregistered, By: "host " + x.who, At: now})
 	if err != nil {
 		s.log.Error("inventory", "error", err)
 		x.unavailable()
 		return
 	}
-	if before == nil {
-		s.log.Info("registered", "host", q.Host, "user", name, "platform", q.Platform.String(), "address", r.RemoteAddr)
-	} else {
-		s.log.Warn("registration replaced", "host", q.Host, "user", name, "platform", q.Platform.String(),
-			"address", r.RemoteAddr, "registered", before.At, "by", before.User, "polled", before.Seen.At,
-			"from", before.Seen.Address)
-	}
-	x.Header().Set("Cache-Control", cacheNever)
-	x.answer(http.StatusOK, schema.RegisterAnswer{Schema: version, Secret: secret, Site: a.Site})
+	s.audit.Record(r.Context(), inventory.Event{At: now, What: audit.Unregistered, Who: "host " + host,
+		From: r.RemoteAddr, Host: host})
+	s.log.Info("unregistered", "host", host, "address", r.RemoteAddr)
+	x.WriteHeader(http.StatusNoContent)
 }
 
 // serveDownload streams the package that a host shall have, for its first installation by hand.
-func (s *Server) serveDownload(x *exchange, r *http.Request, _ string, u schema.User) {
+func (s *Server) serveDownload(x *exchange, r *http.Request, by audit.Actor) {
 	host := r.PathValue("host")
 	rel, _ := s.releases.Now()
-	if schema.CheckHostName(host) != nil || !u.Allows(schema.PermDownload, host) {
+	if schema.CheckHostName(host) != nil || !by.May(schema.PermDownload, host) {
 		x.notFound()
 		return
 	}

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -13,7 +14,9 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/serve/audit"
 	"bakehouse/serve/cache"
+	"bakehouse/serve/desk"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/limit"
 	"bakehouse/serve/notice"
@@ -36,6 +39,7 @@ type Inventory interface {
 	Remember(ctx context.Context, host string, p inventory.Package, at time.Time) error
 	Packages(ctx context.Context, host string) ([]inventory.Package, error)
 	notice.Meeter
+	desk.Inventory
 	// Serve is durable.
 	Serve(ctx context.Context, s inventory.Served) error
 	Served(ctx context.Context, anchor schema.Digest) (inventory.Served, error)
@@ -56,6 +60,7 @@ type Options struct {
 	Log       *slog.Logger
 
 	Certificate Certificate
+	Audit       io.Writer // takes the audit log, too, as lines of JSON; may be nil
 }
 
 // Server answers hosts and users from one store. Make it with New.
@@ -66,6 +71,9 @@ type Server struct {
 	releases  *origin.Follower
 	users     *limit.Gate
 	pages     *status.Pages
+	guesses   *limit.Failures // of join tokens
+	audit     *audit.Log
+	desk      *desk.Desk
 	timeouts  timeouts
 	cert      Certificate // may be nil
 	speaks    schema.Versions
@@ -97,6 +105,8 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	s := &Server{
 		store: o.Store, inventory: o.Inventory, log: o.Log, cert: o.Certificate,
 		users:     limit.NewGate(o.Log),
+		guesses:   limit.NewFailures(),
+		audit:     audit.New(o.Inventory, o.Audit, o.Log),
 		timeouts:  timeouts{header: headerTimeout, body: bodyTimeout},
 		speaks:    schema.WireVersions(),
 		nobody:    randomDigest(),
@@ -105,6 +115,8 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		metadata:  cache.New[encoding, []byte](metadataCache),
 		deflating: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
+	s.desk = &desk.Desk{Inventory: o.Inventory, Audit: s.audit, Now: time.Now,
+		Release: func() *origin.Release { rel, _ := s.releases.Now(); return rel }}
 	anchor := schema.DigestOf(o.Anchor)
 	served, err := o.Inventory.Served(ctx, anchor)
 	if err != nil {
@@ -217,7 +229,15 @@ func (s *Server) Handler() http.Handler {
 	handle("GET "+schema.ManifestPath+"{digest}", s.asHost(s.serveManifest))
 	handle("GET "+schema.SegmentPath+"{digest}", s.asHost(s.serveSegment))
 	handle("POST "+schema.PollPath, s.asHost(s.servePoll))
-	handle("POST "+schema.RegisterPath, s.asUser(s.serveRegister))
+	handle("POST "+schema.RegisterPath, s.asRegistrar(s.serveRegister))
+	handle("POST "+schema.UnregisterPath, s.asHost(s.serveUnregister))
+	people := counter{s.desk, s.log}
+	handle("GET "+schema.TokensPath, s.asUser(people.tokens))
+	handle("POST "+schema.TokensPath, s.asUser(people.createToken))
+	handle("DELETE "+schema.TokensPath+"/{id}", s.asUser(people.revokeToken))
+	handle("POST "+schema.HostsPath+"{host}/revoke", s.asUser(people.revoke))
+	handle("DELETE "+schema.HostsPath+"{host}", s.asUser(people.forget))
+	handle("GET "+schema.AuditPath, s.asUser(people.events))
 	handle("GET "+schema.PackagePath+"{host}", s.asUser(s.serveDownload))
 	handle("GET "+schema.HealthPath, s.serveHealth)
 	handle(schema.LogPath, func(x *exchange, _ *http.Request) { x.notFound() })

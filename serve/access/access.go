@@ -50,8 +50,9 @@ published it. It contains only a hash of the password (argon2id).
 The permissions:
 
 ` + permissionsHelp() + `
-Servers of this version act on ` + acting() + `. The others can be given already: they are signed and
-published, and nothing acts on them yet.
+Servers of this version act on
+` + acting() + `.
+The others can be given already: they are signed and published, and nothing acts on them yet.
 
 A pattern of hosts is a name, or ~ and a regular expression that matches the whole name: ~web.* covers web01, ~web does
 not. (In conditions of rules, a regular expression matches from the start of a name.)
