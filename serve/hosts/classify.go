@@ -13,9 +13,10 @@ import (
 // Codes of states, beside those of package outcome and of schema.Policy.Decide.
 const (
 	CodeUnregistered = "unregistered"
-	CodeNew          = "new"    // it is registered, and has installed nothing yet
-	CodeSilent       = "silent" // no poll for too long
-	CodeLate         = "late"   // it polls, and does not install what it may
+	CodeRetired      = "retired" // its registration was, for silence
+	CodeNew          = "new"     // it is registered, and has installed nothing yet
+	CodeSilent       = "silent"  // no poll for too long
+	CodeLate         = "late"    // it polls, and does not install what it may
 	CodeSiteSilent   = "site-silent"
 	CodeGate         = "gate" // the gate of its ring is not open
 	CodeNotInGit     = "not-in-git"
@@ -41,6 +42,7 @@ type Facts struct {
 	Due         time.Time          // since when it may install what it has not; zero: since what is signed says
 	SiteContact time.Time          // the last one of its site, if that is silent; zero: the site is not
 	Cloned      bool               // two machines use its registration
+	Retired     time.Time          // its registration was, for silence; zero: it was not
 }
 
 // Gate is what holds the hosts of a ring back although signed policy lets them install.
@@ -117,6 +119,10 @@ func classify(f *Facts, now time.Time) Verdict {
 	switch {
 	case f.Assigned == nil:
 		return Verdict{State: NotInGit, Code: CodeNotInGit, Why: "git has no host of this name", Since: f.Registered}
+	case f.Registered.IsZero() && !f.Retired.IsZero():
+		return Verdict{State: Unregistered, Code: CodeRetired, Since: f.Retired,
+			Why: "its registration was retired at " +
+				stamp(f.Retired) + ", after the silence that its folder's retireAfter allows"}
 	case f.Registered.IsZero():
 		return Verdict{State: Unregistered, Code: CodeUnregistered, Why: "it is not registered"}
 	}

@@ -171,8 +171,8 @@ func TestAFurtherReleaseDoesNotStartTheTimeOfALateHostAgain(t *testing.T) {
 	}
 }
 
-// any are facts of any kind.
-func any(r *rand.Rand) Facts {
+// anything are facts of any kind.
+func anything(r *rand.Rand) Facts {
 	f := rolling()
 	pick := func(n int) bool { return r.IntN(n) == 0 }
 	when := func() time.Time { return ago(time.Duration(r.IntN(20*60)-10) * time.Minute) }
@@ -227,7 +227,7 @@ func TestEachHostIsInOneStateAndUpdatingAlwaysEnds(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	seen := map[State]int{}
 	for range 20000 {
-		f := any(r)
+		f := anything(r)
 		v := Classify(f, noon)
 		if seen[v.State]++; !v.State.Valid() || v.Code == "" || v.Why == "" {
 			t.Fatalf("%+v: %+v", f, v)
