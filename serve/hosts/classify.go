@@ -3,6 +3,7 @@ package hosts
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -186,7 +187,7 @@ func (f *Facts) reported() (v Verdict, ok bool) {
 		v.State, v.Next = Failed, "what ran goes on; it takes the next release by itself"
 		v.Code, v.Since = cmp.Or(v.Code, schema.CodeFailed), time.Time{}
 	case outcome.Withheld:
-		if r.Code == outcome.CodeServerHold && f.gated() {
+		if slices.Contains(holds, r.Code) && f.gated() {
 			return v, false
 		}
 		v.State, v.Next = Withheld, "it tries again at each check"
@@ -198,6 +199,9 @@ func (f *Facts) reported() (v Verdict, ok bool) {
 	}
 	return v, true
 }
+
+// holds are the codes by which hosts report that a server holds them back.
+var holds = []string{outcome.CodeServerHold, CodeGate, "halted", "rollout-paused"}
 
 // gated reports whether what a host calls a server's hold was a gate's: one that is held, or was until after the host
 // asked last.

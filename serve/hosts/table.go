@@ -33,7 +33,7 @@ type Table struct {
 	programs map[string]int
 	packages map[schema.Digest]int // hosts that are meant to have it
 	due      timeouts
-	gates    map[string]Gate      // by ring
+	gate     func(ring string, release int64) Gate // nil: none is held
 	silent   map[string]time.Time // last contact of silent sites
 	shape    int                  // counts changes of which hosts there are
 	unsorted bool                 // rows are, or have some that are gone
@@ -102,18 +102,35 @@ func (t *Table) each(rows []*entry, do func(*entry)) {
 	t.sort()
 }
 
-// Gates are those before rings, by name; hosts of rings that are not in it are not held.
-func (t *Table) Gates(gates map[string]Gate) {
+// Gates takes how rings are held back from releases: gate is asked with a ring's name and the newest release that a host
+// of it is given. Hosts for whom the answer is another one than before are looked at again.
+func (t *Table) Gates(gate func(ring string, release int64) Gate) {
 	t.mu.Lock()
-	before := t.gates
-	t.gates = gates
+	before := t.gate
+	t.gate = gate
 	rows := slices.Clone(t.rows)
 	t.mu.Unlock()
+	changed := map[place]bool{}
 	t.each(rows, func(e *entry) {
-		if e.assigned != nil && before[e.assigned.Ring] != gates[e.assigned.Ring] {
+		if e.assigned == nil {
+			return
+		}
+		at := place{e.assigned.Ring, e.assigned.Release}
+		again, known := changed[at]
+		if !known {
+			again = before == nil || before(at.ring, at.release) != gate(at.ring, at.release)
+			changed[at] = again
+		}
+		if again {
 			t.settle(e, t.now(), true)
 		}
 	})
+}
+
+// place is a ring and a release.
+type place struct {
+	ring    string
+	release int64
 }
 
 // Sites are the silent ones, with the time when each was last heard of.
@@ -334,7 +351,10 @@ func (t *Table) facts(e *entry) Facts {
 	f := Facts{Assigned: e.assigned, Policy: t.policy, Registered: timeOf(e.registered), Seen: timeOf(e.seen),
 		Report: e.report(), Due: timeOf(e.due), Cloned: e.cloned, Retired: timeOf(e.retired)}
 	if e.assigned != nil {
-		f.Gate, f.SiteContact = t.gates[e.assigned.Ring], t.silent[e.assigned.Site]
+		f.SiteContact = t.silent[e.assigned.Site]
+		if t.gate != nil {
+			f.Gate = t.gate(e.assigned.Ring, e.assigned.Release)
+		}
 	}
 	return f
 }

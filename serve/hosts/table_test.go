@@ -128,7 +128,8 @@ func TestCountersAreWhatCountingGivesWhateverHappens(t *testing.T) {
 			c.at = c.at.Add(time.Duration(r.IntN(40)) * time.Minute)
 			table.Tick()
 		case 4:
-			table.Gates(map[string]Gate{"all": {Held: r.IntN(2) == 0}})
+			held := r.IntN(2) == 0
+			table.Gates(func(ring string, _ int64) Gate { return Gate{Held: held && ring == "all"} })
 		case 5:
 			table.Sites(map[string]time.Time{"muc": c.at.Add(-time.Hour)})
 		case 6:
