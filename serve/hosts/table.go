@@ -34,9 +34,9 @@ type Table struct {
 	packages map[schema.Digest]int // hosts that are meant to have it
 	due      timeouts
 	gate     func(ring string, release int64) Gate // nil: none is held
-	silent   map[string]time.Time // last contact of silent sites
-	shape    int                  // counts changes of which hosts there are
-	unsorted bool                 // rows are, or have some that are gone
+	silent   map[string]time.Time                  // last contact of silent sites
+	shape    int                                   // counts changes of which hosts there are
+	unsorted bool                                  // rows are, or have some that are gone
 	scopesMu sync.Mutex
 	scopes   map[string]*scope // guarded by scopesMu
 }
@@ -102,7 +102,8 @@ func (t *Table) each(rows []*entry, do func(*entry)) {
 	t.sort()
 }
 
-// Gates takes how rings are held back from releases: gate is asked with a ring's name and the newest release that a host
+// Gates takes how rings are held back from releases: gate is asked with a ring's name and the newest release that a
+// host
 // of it is given. Hosts for whom the answer is another one than before are looked at again.
 func (t *Table) Gates(gate func(ring string, release int64) Gate) {
 	t.mu.Lock()

@@ -51,7 +51,8 @@ func (d *DB) Forget(ctx context.Context, host string) error {
 	return wrap("forget", host, d.db.Write(ctx, func(tx sqldb.Tx) error {
 		known := int64(0)
 		for _, statement := range []string{"DELETE FROM hosts WHERE name = $1", "DELETE FROM reports WHERE host = $1",
-			"DELETE FROM packages WHERE host = $1", "DELETE FROM machines WHERE host = $1"} {
+			"DELETE FROM packages WHERE host = $1", "DELETE FROM machines WHERE host = $1",
+			"DELETE FROM past WHERE host = $1"} {
 			n, err := tx.Change(ctx, statement, host)
 			if err != nil {
 				return err

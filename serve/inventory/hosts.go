@@ -101,7 +101,7 @@ func (d *DB) Rename(ctx context.Context, was, now string) error {
 		if err := tx.Exec(ctx, "UPDATE hosts SET name = $2 WHERE name = $1", was, now); err != nil {
 			return err
 		}
-		for _, table := range []string{"reports", "packages", "machines"} {
+		for _, table := range []string{"reports", "packages", "machines", "past"} {
 			if err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE host = $1", now); err != nil {
 				return err
 			}

@@ -19,17 +19,8 @@ type Machine struct {
 
 // Meet records that a machine reported as the host, and returns all that did before, the last one first.
 func (d *DB) Meet(ctx context.Context, host string, m Machine) (before []Machine, err error) {
-	err = d.db.Write(ctx, func(tx sqldb.Tx) error {
-		before = nil
-		const query = "SELECT machine, first, last, address FROM machines WHERE host = $1 ORDER BY last DESC, machine"
-		err := tx.Each(ctx, query, []any{host}, func(scan func(...any) error) error {
-			var b Machine
-			var first, last int64
-			err := scan(&b.ID, &first, &last, &b.Address)
-			b.First, b.Last = time.Unix(0, first).UTC(), time.Unix(0, last).UTC()
-			before = append(before, b)
-			return err
-		})
+	err = d.db.Write(ctx, func(tx sqldb.Tx) (err error) {
+		before, err = machinesOf(ctx, tx, host)
 		if err != nil {
 			return err
 		}

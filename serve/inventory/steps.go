@@ -8,6 +8,7 @@ var steps = sqldb.Steps{
 	{From: 2, To: 3, Statements: machines},
 	{From: 3, To: 4, Statements: tokens + ";" + audit + ";" + ends},
 	{From: 4, To: 5, Statements: verdicts},
+	{From: 5, To: 6, Statements: history},
 }
 
 const tables = `

@@ -42,6 +42,9 @@ func Run(t *testing.T, place Place) {
 		aLiveRegistrationIsReplacedByWhoHasItsSecret,
 		anEndedRegistrationIsNoLongerOneAndIsRememberedUntilItIsForgotten,
 		theAuditLogKeepsTheLastEventsInTheirOrder,
+		theLastChangesOfAHostAreKeptAndGoWithIt,
+		countsOfHostsAreKeptForTwoWeeks,
+		allHostsAreListedWithTheirQueuedReports,
 		aVerdictIsChangedByOneServerAtATimeAndSurvivesARestart,
 	} {
 		name := runtime.FuncForPC(reflect.ValueOf(show).Pointer()).Name()

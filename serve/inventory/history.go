@@ -1,0 +1,189 @@
+package inventory
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"bakehouse/serve/inventory/sqldb"
+)
+
+// MaxPast is how many changes are kept of a host, the last ones.
+const MaxPast = 20
+
+// Past is that a host's state or installed release became another one.
+type Past struct {
+	Host    string
+	At      time.Time
+	State   string
+	Code    string
+	Release int64 // installed; 0: none
+	Text    string
+}
+
+const history = `
+CREATE TABLE past (
+	host TEXT NOT NULL, at INTEGER NOT NULL, state TEXT NOT NULL, code TEXT NOT NULL, release INTEGER NOT NULL,
+	words TEXT NOT NULL, PRIMARY KEY (host, at)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE points (
+	at INTEGER PRIMARY KEY, release INTEGER NOT NULL, hosts INTEGER NOT NULL, total INTEGER NOT NULL
+) STRICT`
+
+// AddPast records changes, durably, in their order; one that says the same as the last of its host does not count, so
+// that several servers may tell of it.
+func (d *DB) AddPast(ctx context.Context, changes ...Past) error {
+	err := d.db.Write(ctx, func(tx sqldb.Tx) error {
+		for _, c := range changes {
+			n, err := tx.Change(ctx, `INSERT INTO past (host, at, state, code, release, words)
+				SELECT $1, $2, $3, $4, $5, $6 WHERE NOT EXISTS (SELECT 1 FROM past WHERE host = $1 AND state = $3 AND
+				code = $4 AND release = $5 AND at = (SELECT max(at) FROM past WHERE host = $1))
+				ON CONFLICT (host, at) DO UPDATE SET state=excluded.state, code=excluded.code, release=excluded.release,
+				words=excluded.words`, c.Host, c.At.UnixNano(), c.State, c.Code, c.Release, c.Text)
+			if err == nil && n > 0 {
+				err = tx.Exec(ctx, `DELETE FROM past WHERE host = $1 AND at <= (SELECT at FROM past WHERE host = $1
+					ORDER BY at DESC LIMIT 1 OFFSET $2)`, c.Host, int64(MaxPast))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("inventory: changes of hosts: %w", err)
+	}
+	return nil
+}
+
+// PastOf lists the changes of a host, the last one first.
+func (d *DB) PastOf(ctx context.Context, host string) (list []Past, err error) {
+	err = d.db.Each(ctx, "SELECT at, state, code, release, words FROM past WHERE host = $1 ORDER BY at DESC",
+		[]any{host}, func(scan func(...any) error) error {
+			c := Past{Host: host}
+			var at int64
+			err := scan(&at, &c.State, &c.Code, &c.Release, &c.Text)
+			c.At = time.Unix(0, at).UTC()
+			list = append(list, c)
+			return err
+		})
+	return list, wrap("list the changes of", host, err)
+}
+
+// LastPast are the last change of each host that has one.
+func (d *DB) LastPast(ctx context.Context) (map[string]Past, error) {
+	last := map[string]Past{}
+	err := d.db.Each(ctx, `SELECT host, at, state, code, release FROM past c WHERE at = (SELECT max(at) FROM past
+		WHERE host = c.host)`, nil, func(scan func(...any) error) error {
+		var c Past
+		var at int64
+		err := scan(&c.Host, &at, &c.State, &c.Code, &c.Release)
+		c.At = time.Unix(0, at).UTC()
+		last[c.Host] = c
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("inventory: changes of hosts: %w", err)
+	}
+	return last, nil
+}
+
+// Point is how many hosts were up to date with the newest release at a time.
+type Point struct {
+	At           time.Time
+	Release      int64
+	Hosts, Total int
+}
+
+// Points are kept for MaxPoints.
+const MaxPoints = 14 * 24 * time.Hour
+
+// AddPoint records p, durably, in the place of one of the same second, and drops those that are older than MaxPoints.
+func (d *DB) AddPoint(ctx context.Context, p Point) error {
+	err := d.db.Write(ctx, func(tx sqldb.Tx) error {
+		err := tx.Exec(ctx,
+			`INSERT INTO points (at, release, hosts, total) VALUES ($1,$2,$3,$4) ON CONFLICT (at) DO UPDATE
+			SET release=excluded.release, hosts=excluded.hosts, total=excluded.total`,
+			p.At.Unix(), p.Release, int64(p.Hosts), int64(p.Total))
+		if err != nil {
+			return err
+		}
+		return tx.Exec(ctx, "DELETE FROM points WHERE at < $1", p.At.Add(-MaxPoints).Unix())
+	})
+	if err != nil {
+		return fmt.Errorf("inventory: counts of hosts: %w", err)
+	}
+	return nil
+}
+
+// Points lists all, the oldest first.
+func (d *DB) Points(ctx context.Context) (list []Point, err error) {
+	err = d.db.Each(ctx, "SELECT at, release, hosts, total FROM points ORDER BY at", nil,
+		func(scan func(...any) error) error {
+			var p Point
+			var at int64
+			err := scan(&at, &p.Release, &p.Hosts, &p.Total)
+			p.At = time.Unix(at, 0).UTC()
+			list = append(list, p)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("inventory: counts of hosts: %w", err)
+	}
+	return list, nil
+}
+
+// hostsAtOnce is how many hosts one query reads: no reading stays open while hosts are dealt with.
+const hostsAtOnce = 1000
+
+// All yields all hosts that are or were registered, by name. An error ends it.
+func (d *DB) All(ctx context.Context) iter.Seq2[Host, error] {
+	return func(yield func(Host, error) bool) {
+		for last, n := "", hostsAtOnce; n == hostsAtOnce; {
+			var hosts []*Host
+			err := d.db.Each(ctx, selectHosts+" WHERE name > $1 ORDER BY name LIMIT $2", []any{last,
+				int64(hostsAtOnce)},
+				func(scan func(...any) error) error {
+					h, err := scanHost(scan)
+					hosts = append(hosts, h)
+					return err
+				})
+			if err != nil {
+				yield(Host{}, fmt.Errorf("inventory: list hosts: %w", err))
+				return
+			}
+			for _, h := range hosts {
+				d.mu.Lock()
+				queued, isQueued := d.queue[h.Host]
+				d.mu.Unlock()
+				if isQueued {
+					h.Seen = queued.after(h.Seen)
+				}
+				if last = h.Host; !yield(*h, nil) {
+					return
+				}
+			}
+			n = len(hosts)
+		}
+	}
+}
+
+// Machines lists those that reported as the host, the last one first.
+func (d *DB) Machines(ctx context.Context, host string) (list []Machine, err error) {
+	list, err = machinesOf(ctx, d.db, host)
+	return list, wrap("list the machines of", host, err)
+}
+
+func machinesOf(ctx context.Context, db sqldb.Asker, host string) (list []Machine, err error) {
+	const query = "SELECT machine, first, last, address FROM machines WHERE host = $1 ORDER BY last DESC, machine"
+	err = db.Each(ctx, query, []any{host}, func(scan func(...any) error) error {
+		var m Machine
+		var first, last int64
+		err := scan(&m.ID, &first, &last, &m.Address)
+		m.First, m.Last = time.Unix(0, first).UTC(), time.Unix(0, last).UTC()
+		list = append(list, m)
+		return err
+	})
+	return list, err
+}
