@@ -228,7 +228,8 @@ func verdict(t *testing.T, f *Repo, plugin, value string) (*fleet.Output, error)
 // A value that check takes and that fails later is a green pull request and a red main, or a host that goes back.
 func TestWhatCheckTakesIsTakenByWhoeverReadsItLast(t *testing.T) {
 	f := repoOfEdges(t)
-	last := &reader{t: t, baker: bake.New(objects{}, onlyProgram{}), seen: map[schema.Digest]bool{}, dir: t.TempDir()}
+	last := &reader{t: t, baker: bake.New(objects{}, onlyProgram{}), seen: map[schema.Digest]bool{}, dir: t.TempDir(),
+		agents: agentsOf(t)}
 	defer last.baker.Close()
 	for n, e := range edges(t) {
 		param := strings.Split(e.name, ".")[1]
@@ -273,6 +274,7 @@ type reader struct {
 	seen  map[schema.Digest]bool
 	dir   string
 	of    []string // the value that each unit is made of
+	agents
 }
 
 // read has an output baked, and its files read as their agents read them.
@@ -304,6 +306,9 @@ func (r *reader) read(e edge, value string, out *fleet.Output) {
 		if err := readFileAsItsAgent(r.t, file, given(r.t, value)); err != nil {
 			refused("the reader of "+file.Path, err)
 		}
+	}
+	if err := r.agents.read(r.t, e, out); err != nil {
+		refused("its agent", err)
 	}
 	for _, s := range out.Services {
 		r.of = append(r.of, e.name+": "+value)

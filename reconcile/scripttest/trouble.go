@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"bakehouse/schema/needs"
+	"bakehouse/schema/needs/debianroot"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -36,7 +37,7 @@ func condition(cond string) (can bool, err error) {
 			return false, nil // it installs on a copy of this machine what it downloads
 		}
 		if lack = canInstall(); kind == "debian" {
-			_, lack = fromDebian(name)
+			_, lack = debianroot.Package(name)
 		}
 	default:
 		return false, fmt.Errorf("unknown condition %s", cond)
