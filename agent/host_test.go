@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"bakehouse/agent/contact"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/state"
 	"bakehouse/agent/trust/trusttest"
@@ -58,8 +59,10 @@ func file(t testing.TB, content []byte) string {
 // options register a host without a package.
 func options(t testing.TB, f *testfleet.Fleet, name string) RegisterOptions {
 	t.Helper()
-	return RegisterOptions{Server: f.URL, Host: name, User: testfleet.User, CA: file(t, f.CA), Anchor: file(t, f.Anchor),
-		Keys: []string{file(t, []byte(f.Package.PEM()))}, Password: func() (string, error) { return testfleet.Password, nil }}
+	return RegisterOptions{Server: f.URL, Host: name, User: testfleet.User,
+		Options: contact.Options{CA: file(t, f.CA), Anchor: file(t, f.Anchor),
+			Keys: []string{file(t, []byte(f.Package.PEM()))}},
+		Password: func() (string, error) { return testfleet.Password, nil }}
 }
 
 // registered makes a host that is registered and has no package.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +29,8 @@ func (a *Agent) clock(tc *trust.Client) func() time.Time {
 
 // dial makes the client for one way to a server, with the host's credentials.
 func (a *Agent) dial(h *state.Host, way state.Way, now func() time.Time) (*wire.Client, error) {
-	return wire.New(wire.Config{Server: way.Server, Certificates: way.Certificates, Proxy: way.Proxy,
-		Program: a.program(), User: h.Registration.Host, Password: h.Registration.Secret, Now: now,
+	return wire.New(wire.Config{Server: way.Server, Certificates: way.Certificates, Insecure: way.Insecure,
+		Proxy: way.Proxy, Program: a.program(), User: h.Registration.Host, Password: h.Registration.Secret, Now: now,
 		Stall: a.opts.Stall})
 }
 
@@ -59,8 +60,13 @@ type search struct {
 //     fleet replaced that learns of it in this way. See adopt.
 //   - The way that last led to a server, with what was believed then (state.Host.Reached). What is installed stays:
 //     only the way is remembered, until the present settings have led to a server.
-func (a *Agent) poll(ctx context.Context, h *state.Host, tc *trust.Client) (*search, error) {
+//
+// If insecure, whoever answers by the ways of the settings is asked, whatever its certificate.
+func (a *Agent) poll(ctx context.Context, h *state.Host, tc *trust.Client, insecure bool) (*search, error) {
 	s := &search{Agent: a, host: h, trust: tc}
+	if insecure {
+		return s.insecurely(ctx)
+	}
 	present := func() bool { return s.try(ctx, h.Ways()) }
 	if present() || s.adopt(ctx) && present() {
 		return s, nil
@@ -79,6 +85,22 @@ func (a *Agent) poll(ctx context.Context, h *state.Host, tc *trust.Client) (*sea
 		return nil, errors.New("no server is known")
 	}
 	return nil, s.err
+}
+
+// insecurely asks by the ways of the settings, and believes whoever answers: what is fetched is verified by itself, but
+// the secret and the report of this host are theirs.
+func (s *search) insecurely(ctx context.Context) (*search, error) {
+	ways := s.host.Ways()
+	for i := range ways {
+		ways[i].Insecure, ways[i].Certificates = true, nil
+		s.warn("--insecure: the certificate of %s is not verified in this call: whoever answers in its place gets "+
+			"this host's secret and report. Metadata and packages are verified as ever. If in doubt, register again with "+
+			"--force afterwards", ways[i].Server)
+	}
+	if s.try(ctx, ways) {
+		return s, nil
+	}
+	return nil, cmp.Or(ctx.Err(), s.err, errors.New("no server is known"))
 }
 
 // try asks by those of the ways that were not tried yet, until one leads to a server that answers.

@@ -76,6 +76,7 @@ type update struct {
 	revert    install.Revert
 	kept      bool                 // what an administrator stopped is known
 	begun     bool                 // an earlier run began what is pending
+	insecure  bool                 // believe whoever answers
 	verify    bool                 // look at each byte of what is installed
 	differ    []listing.Difference // of what is installed
 }
@@ -85,6 +86,8 @@ type UpdateOptions struct {
 	Retry  bool // forget which releases failed here
 	Force  bool // install the package again, even if nothing is wrong with it
 	Verify bool // look at each byte of what is installed, not only at sizes, modes and times
+
+	Insecure bool // ask whoever answers in the server's place, whatever certificate that shows
 }
 
 // Update does all that is due now: asks the server, verifies, and installs if policy says so. The Result is valid also
@@ -111,6 +114,7 @@ func (a *Agent) Update(ctx context.Context, o UpdateOptions) (Result, error) {
 	if err := u.host.Elsewhere(); err != nil {
 		a.warn("%v; %s", err, fault.HintOf(err))
 	}
+	u.insecure = o.Insecure
 	u.before, u.begun, u.verify = u.host.Installed, u.host.Pending != nil, o.Verify
 	return u.conclude(ctx, u.run(ctx, cycle.Options{Retry: o.Retry, Force: o.Force, Interval: u.host.Interval(),
 		Leave: u.host.LeavesDrift()}))
@@ -175,6 +179,10 @@ func (u *update) perform(ctx context.Context, action cycle.Action, c *cycle.Cycl
 		return cycle.Judged{Err: u.judge(through, c.Next.Release)}
 	case cycle.Accept:
 		u.settle(u.host.Installed, u.staged.Files)
+		if b := u.host.Bootstrap; b != nil && b.Unsigned {
+			u.host.Reload()
+			b.Installed(u.host.Config)
+		}
 		u.prune(u.host.Record)
 		u.pruneVersions()
 		return cycle.Accepted{}
@@ -314,7 +322,7 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 		return schema.Verdict{}, err
 	}
 	u.host.Learn(u.trust.Policy())
-	found, err := u.poll(ctx, u.host, u.trust)
+	found, err := u.poll(ctx, u.host, u.trust, u.insecure)
 	if err != nil {
 		return schema.Verdict{}, err
 	}

@@ -33,6 +33,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/agent"
+	"bakehouse/agent/contact"
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -120,9 +121,9 @@ func newFortress(t *testing.T) *fortress {
 		must(t, os.WriteFile(file, []byte(o.run("key", "show", name)), 0o600))
 		keyFiles = append(keyFiles, file)
 	}
-	_, err := b.agent.Register(t.Context(), agent.RegisterOptions{Server: o.url, Host: "web01", User: "ops", CA: ca,
-		Keys:   keyFiles,
-		Anchor: filepath.Join(o.repo, "trust/1.root.json"), Password: func() (string, error) { return password, nil }})
+	_, err := b.agent.Register(t.Context(), agent.RegisterOptions{Server: o.url, Host: "web01", User: "ops",
+		Options:  contact.Options{CA: ca, Keys: keyFiles, Anchor: filepath.Join(o.repo, "trust/1.root.json")},
+		Password: func() (string, error) { return password, nil }})
 	must(t, err)
 	b.updates("one")
 	stop()

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"bakehouse/agent"
+	"bakehouse/agent/contact"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -70,8 +71,9 @@ func TestAHostIsRenamedByACommitAndACopyOfItIsNoticed(t *testing.T) {
 	root := t.TempDir()
 	a := at(root, "1")
 	if _, err := a.Register(t.Context(), agent.RegisterOptions{Server: o.url, Host: "web01", User: "ops",
-		CA: file("ca.pem", []byte(o.authority)), Anchor: filepath.Join(o.repo, "trust/1.root.json"),
-		Keys:     []string{file("release.pem", []byte(o.run("key", "export", "release", "--public")))},
+		Options: contact.Options{CA: file("ca.pem", []byte(o.authority)),
+			Anchor: filepath.Join(o.repo, "trust/1.root.json"),
+			Keys:   []string{file("release.pem", []byte(o.run("key", "export", "release", "--public")))}},
 		Password: func() (string, error) { return password, nil }}); err != nil {
 		t.Fatal(err, fault.HintOf(err))
 	}

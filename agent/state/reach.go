@@ -21,16 +21,17 @@ func (h *Host) Ways() []Way {
 		vouched = registered
 	}
 	var ways []Way
-	add := func(w Way) {
+	add := func(server string, vouched []string) {
+		w := Way{Server: server, Proxy: h.Proxy(), Certificates: vouched}
 		if !slices.ContainsFunc(ways, w.Equal) {
 			ways = append(ways, w)
 		}
 	}
 	for _, server := range h.Servers() {
-		add(Way{server, h.Proxy(), vouched})
+		add(server, vouched)
 	}
 	if len(registered) > 0 && (h.Config == nil || !h.Config.Fixed) {
-		add(Way{h.Registration.Server, h.Proxy(), registered})
+		add(h.Registration.Server, registered)
 	}
 	return ways
 }
@@ -46,6 +47,9 @@ func (h *Host) vouched() []string {
 // is what registration believed once what is signed or baked has led there: whoever steals the key of an authority that
 // no setting names any more gets nothing by it.
 func (h *Host) Reached(w Way) {
+	if w.Insecure {
+		return
+	}
 	h.Worked = &w
 	if vouched := h.vouched(); len(vouched) > 0 && slices.Equal(w.Certificates, vouched) {
 		h.Registration.Certificates = nil

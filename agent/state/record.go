@@ -84,8 +84,17 @@ type Registration struct {
 
 // Bootstrap is what a host without a package verifies its first one with.
 type Bootstrap struct {
-	Anchor []byte               `json:"anchor"` // root metadata
-	Keys   []schema.AcceptedKey `json:"keys"`
+	Anchor   []byte               `json:"anchor"` // root metadata
+	Keys     []schema.AcceptedKey `json:"keys"`
+	Unsigned bool                 `json:"unsigned,omitempty"` // no key was known: signed metadata alone are asked for
+}
+
+// Installed is b once a package is installed whose settings are c: the keys that it brought count from then on, also
+// if it is removed.
+func (b *Bootstrap) Installed(c *schema.AgentConfig) {
+	if b != nil && b.Unsigned && c != nil && len(c.Keys) > 0 {
+		b.Keys, b.Unsigned = c.Keys, false
+	}
 }
 
 // Record reads RecordFile. If it is missing or damaged, as after a power cut, who the host is comes from IdentityFile,

@@ -47,15 +47,21 @@ func (h *Host) Trusted() (root []byte, accepted []schema.AcceptedKey, needed int
 	if from == FromNone {
 		return nil, nil, 0, fault.Hint(
 			errors.New("this host has no package of the fleet yet, and nothing to verify one with"),
-			"install its package manually, or register again with --force --anchor trust/1.root.json --key KEY.pem")
+			"install its package manually, or register again with --force --anchor trust/1.root.json --key KEY.pem, "+
+				"or with --force --root-fingerprint SHA256")
 	}
 	return root, keys.value(h), threshold.value(h), nil
+}
+
+// Unsigned reports whether signatures on the next package are not asked for: it is the first, and no key is known.
+func (h *Host) Unsigned() bool {
+	return h.Config == nil && h.Problem == nil && h.Bootstrap != nil && h.Bootstrap.Unsigned
 }
 
 // Servers lists the servers to ask; the first that answers is used.
 func (h *Host) Servers() []string { return servers.value(h) }
 
-// Certificates (PEM) are all authorities that may vouch for servers: given any, the system's are not asked.
+// Certificates (PEM) are all authorities that may vouch for servers: given any, the public ones do not count.
 func (h *Host) Certificates() []string { return certificates.value(h) }
 
 // Proxy is how servers are reached.

@@ -11,6 +11,7 @@ type Way struct {
 	Server       string       `json:"server"`
 	Proxy        schema.Proxy `json:"proxy,omitzero"`
 	Certificates []string     `json:"certificates,omitempty"` // PEM, who vouches for it; none: the public authorities
+	Insecure     bool         `json:"-"`                      // nobody has to, in this call; never kept
 }
 
 // Equal reports whether w and o are the same way.
@@ -20,6 +21,9 @@ func (w Way) Equal(o Way) bool {
 
 // String says in one line what the way is, without a proxy's password.
 func (w Way) String() string {
+	if w.Insecure {
+		return w.Server + ", proxy " + describeProxy(w.Proxy) + ", whose certificate is not verified"
+	}
 	return w.Server + ", proxy " + describeProxy(w.Proxy) + ", vouched for by " + describeCertificates(w.Certificates)
 }
 

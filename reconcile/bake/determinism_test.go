@@ -22,18 +22,18 @@ import (
 // docs/bakehouse-agent.8 is the page that the host program's own test writes.
 const (
 	goldenVersion = 13
-	goldenDeb     = "sha256:fa2f9babd26388f446175d1e86599b09892928ccc84f971ebb38b6c76b9cecb2"
-	goldenRpm     = "sha256:94168aed8a5e7eea27ad4f19d1d463a879502cbd71c12c51ec1d94f326a610f5"
-	goldenTgz     = "sha256:424fc0f3e17c8efbc8a2b415aed924cb14dbb10ebaef0450623f977e2ee63979"
+	goldenDeb     = "sha256:51bf6dce2753f3281e67cde5491fa21a2ada3167e41a9780d79d14f9f6fc5433"
+	goldenRpm     = "sha256:44bf5a7509c82cb774c55c0faa261a2cadad4cdd791acbf9471433cf0c662cd9"
+	goldenTgz     = "sha256:397ea9f734ebe1e96017fde59a175c5f67007377ff3ccdf1c0a282b6f737820e"
 )
 
 const (
-	goldenPkg = "sha256:3478c292c0a3e0940ce2b442f168153a55e98c11d7adb7543e035234db548f63"
-	goldenMac = "sha256:20b5586307b99760fb223c4d34dadc3457c933cb155a4eb411bc812a41d5f177"
+	goldenPkg = "sha256:f5bb9724cd6d6c978f35b4ec01c91a4d9de96de1aa7c36b4768c9b73c5481e36"
+	goldenMac = "sha256:691cbd3dc2642f28e6d3b6b286ab246fa285376e04d8daa11f371ee05c07504d"
 )
 
 var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef",
-	"f23956aea209182c", "b4cdff47a66761ba", "dbddaaae435338ad", "a529e5481b7cc9d7",
+	"cacce8cf582dc479", "b4cdff47a66761ba", "043fed29298bdfff", "1deb5bff888a81c9",
 	"6c3eec0b8ce904b6", "3347265b6c603c55", "73f334c8a31aa452", "a2835cc6021b9d68",
 	"122294680cfcfdac"}
 

@@ -137,6 +137,8 @@ Prints one line with the result; with -v, also each step, on stderr.`,
 	c.Flags().BoolVar(&o.Retry, "retry", false, "also try releases that failed on this host")
 	c.Flags().BoolVar(&o.Verify, "verify", false, "digest each installed file, not only compare size, mode and time")
 	c.Flags().BoolVar(&o.Force, "force", false, "install the package again even if nothing is wrong with it")
+	c.Flags().BoolVar(&o.Insecure, "insecure", false,
+		"do not verify the server's certificate in this call: whoever answers gets this host's secret")
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		a, err := g.agent(c)

@@ -56,6 +56,7 @@ func TestScripts(t *testing.T) {
 			"server":   server,
 			"exitcode": exitCode,
 			"nobody":   nobody,
+			"sha256":   digest,
 		},
 	})
 }
@@ -90,6 +91,11 @@ func give(ts *testscript.TestScript, neg bool, args []string) {
 // alter statements: there are none any more in the server's store.
 func alter(ts *testscript.TestScript, neg bool, args []string) {
 	fleet(ts).DropStatements()
+}
+
+// sha256 NAME FILE: sets a variable to the digest of a file.
+func digest(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Setenv(args[0], schema.DigestOf([]byte(ts.ReadFile(args[1]))).Hex())
 }
 
 // server stop: the server goes away.

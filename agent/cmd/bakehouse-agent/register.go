@@ -15,6 +15,7 @@ import (
 	"bakehouse/schema/terminal"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 )
 
@@ -30,16 +31,27 @@ func registerCommand(g *global) *cobra.Command {
 		Short: "Register this host with its server, once",
 		Long: `Register this host with its server, once. They agree on a secret by which the server knows the host.
 
-Values that neither a flag nor the installed package sets are asked for on the terminal; with --server, --host, --user
-and a password, nothing is. The password is sent once and not stored.
+Values that neither a flag, nor the installed package, nor the registration before (with --force) has are asked for on
+the terminal; with --server, --host, --user and a password, nothing is. The password is sent once and not stored.
 
 A server that knows the host already, and is polled by it, refuses: after the host was set up again, use --force.
 
-If the host's package is installed, that is all. If not, --anchor and --key are what its first package is verified with,
-and the first update installs it:
+If the host's package is installed, that is all. If not, copy this program to the host; the first update installs the
+package. What that is verified with comes from the fleet's repository, in one of these ways:
 
   bakehouse-agent register --server https://bakehouse.example:8443 --host web01 --user ops \
-      --ca ca.pem --anchor trust/1.root.json --key release.pem`,
+      --root-fingerprint "$(sha256sum < trust/1.root.json | cut -d' ' -f1)"
+  bakehouse-agent register --server https://bakehouse.example:8443 --host web01 --user ops \
+      --ca ca.pem --anchor trust/1.root.json --key release.pem
+
+With the fingerprint, the fleet's signed settings may vouch for the server's certificate, and no signature key is known
+for the first package (add --key to check its signatures); those that it brings count from then on.
+
+The server is believed by --ca, by the package, by the fleet's signed settings, or else by the public authorities that
+this program brings along; those of the system do not count. Each of these gives something up, and says what:
+  --trust-cert       pins the certificate that the server shows now, and prints its fingerprint
+  --insecure         verifies no certificate in this call: whoever answers gets the password
+  --skip-signatures  trusts the server's root on first use, prints its fingerprint; refused once the host has a root`,
 		Args: cobra.NoArgs,
 	}
 	f := c.Flags()
@@ -52,6 +64,14 @@ and the first update installs it:
 	f.StringVar(&o.Anchor, "anchor", "", "`FILE` with the fleet's root metadata, for a host without a package")
 	f.StringArrayVar(&o.Keys, "key", nil,
 		"`FILE` with a signature key to accept (PEM, public), for a host without a package; repeatable")
+	f.BoolVar(&o.TrustCert, "trust-cert", false, "trust the certificate that the server shows now, whoever signed it")
+	f.BoolVar(&o.Insecure, "insecure", false, "do not verify the server's certificate in this call")
+	f.StringVar(&o.RootFingerprint, "root-fingerprint", "",
+		"`SHA256` of the fleet's trust/1.root.json, for a host without a package")
+	f.BoolVar(&o.SkipSignatures, "skip-signatures", false,
+		"trust the server's root on first use, for a host without a package")
+	f.DurationVar(&o.Wait, "wait", 0,
+		"try for a `TIME` such as 24h while the server is not there, or does not know this host or what the user may")
 	f.StringVar(&installed, "package", "",
 		"`FILE` of this host's package that was installed manually: the first update need not fetch it")
 	f.BoolVar(&o.Force, "force", false, "replace an existing registration, here and at the server")
@@ -73,6 +93,9 @@ and the first update installs it:
 		if err := complete(a, &o, ask); err != nil {
 			return err
 		}
+		if o.Wait < 0 {
+			return fault.Hint(fmt.Errorf("invalid --wait %s", o.Wait), "set it to a time such as 24h, or leave it out")
+		}
 		from.byFD = c.Flags().Changed("password-fd")
 		o.Password = func() (string, error) { return from.read(ask, o.User) }
 		r, err := a.Register(c.Context(), o)
@@ -85,6 +108,9 @@ and the first update installs it:
 			err = writeJSON(c.OutOrStdout(), r)
 		case !g.quiet:
 			_, err = fmt.Fprintf(c.OutOrStdout(), "registered: %s at %s\n", r.Host, r.Server)
+		}
+		if err == nil && ask.asked && !g.quiet {
+			fmt.Fprintf(c.ErrOrStderr(), "hint: without questions, that is: %s\n", unasked(c, r, o.User))
 		}
 		return err
 	}
@@ -124,9 +150,41 @@ fleet's repository; to register it again, use register --force.
 	return c
 }
 
+// unasked is the command line that would have asked nothing.
+func unasked(c *cobra.Command, r *agent.Registered, user string) string {
+	line := []string{"--server", r.Server, "--host", r.Host, "--user", user}
+	c.Flags().Visit(func(f *pflag.Flag) {
+		switch f.Name {
+		case "server", "host", "user", "password-file", "password-fd":
+			return
+		}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			for _, v := range list.GetSlice() {
+				line = append(line, "--"+f.Name, v)
+			}
+		} else if f.Value.Type() == "bool" {
+			line = append(line, "--"+f.Name)
+		} else {
+			line = append(line, "--"+f.Name, f.Value.String())
+		}
+	})
+	for i, s := range line {
+		if strings.ContainsAny(s, " \t\"'$`\\") {
+			line[i] = "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+		}
+	}
+	return c.CommandPath() + " " + strings.Join(line, " ") + " --password-file FILE"
+}
+
+// shortName is a host's name as fleets have it.
+func shortName(name string) string {
+	name, _, _ = strings.Cut(name, ".")
+	return strings.ToLower(name)
+}
+
 // complete asks for what neither a flag nor a file of the host says.
 func complete(a *agent.Agent, o *agent.RegisterOptions, ask *prompt) error {
-	server, host, registered, err := a.Known()
+	server, _, registered, err := a.Known()
 	if err != nil && !o.Force {
 		return err
 	}
@@ -138,11 +196,9 @@ func complete(a *agent.Agent, o *agent.RegisterOptions, ask *prompt) error {
 			return err
 		}
 	}
-	if o.Host == "" {
-		if host == "" {
-			host, _ = os.Hostname()
-		}
-		if o.Host, err = ask.line("host name in the fleet", host, "--host"); err != nil {
+	if o.Host == "" && !registered {
+		name, _ := os.Hostname()
+		if o.Host, err = ask.line("host name in the fleet", shortName(name), "--host"); err != nil {
 			return err
 		}
 	}
@@ -157,6 +213,7 @@ type prompt struct {
 	in       io.Reader
 	out      io.Writer
 	terminal bool
+	asked    bool            // anything
 	ctx      context.Context // whose end gives a prompt up
 	lines    *bufio.Reader
 }
@@ -174,6 +231,7 @@ func (p *prompt) line(what, proposal, flag string) (string, error) {
 	if !p.terminal {
 		return "", fault.Hint(fmt.Errorf("no %s given, and no terminal to ask on", what), "set it with %s", flag)
 	}
+	p.asked = true
 	if proposal != "" {
 		fmt.Fprintf(p.out, "%s [%s]: ", what, proposal)
 	} else {
@@ -241,6 +299,7 @@ func (from passwordFrom) read(p *prompt, user string) (string, error) {
 		return "", fault.Hint(errors.New("no password given, and no terminal to ask on"),
 			"set it with --password-file, --password-fd or %s", passwordEnv)
 	}
+	p.asked = true
 	fmt.Fprintf(p.out, "password of %s: ", user)
 	b, err := terminal.ReadPassword(p.ctx, f)
 	fmt.Fprintln(p.out)

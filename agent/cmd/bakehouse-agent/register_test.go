@@ -38,10 +38,25 @@ func TestOnATerminalRegisterAsksOnlyForWhatIsMissing(t *testing.T) {
 		}
 	}
 
+	c := registerCommand(&global{})
+	if err := c.ParseFlags([]string{"--ca", "my ca.pem", "--key", "a.pem", "--key", "b.pem", "--force"}); err != nil {
+		t.Fatal(err)
+	}
+	want := `register --server https://bakehouse.example --host web01 --user ops --ca 'my ca.pem' --force --key a.pem ` +
+		`--key b.pem --password-file FILE`
+	if got := unasked(c, &agent.Registered{Host: o.Host, Server: o.Server}, o.User); got != want || !p.asked {
+		t.Errorf("without questions: %s", got)
+	}
+
 	p, out = typed("")
 	o = agent.RegisterOptions{Server: "https://bakehouse.example", Host: "web01", User: "ops"}
 	if err := complete(a, &o, p); err != nil || out.Len() > 0 {
 		t.Errorf("with all flags it asks %q, %v", out, err)
+	}
+	for name, want := range map[string]string{"WEB01.example.com": "web01", "web01": "web01", "": ""} {
+		if got := shortName(name); got != want {
+			t.Errorf("%s is proposed for %s", got, name)
+		}
 	}
 }
 
