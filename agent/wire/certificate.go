@@ -10,26 +10,15 @@ import (
 	"strings"
 	"time"
 
-	"bakehouse/schema"
 	"bakehouse/schema/plain"
 )
 
-// trusted are the authorities that were set for the server: none if the public ones count.
-func (conf *Config) trusted() (out []*x509.Certificate) {
-	for _, p := range conf.Certificates {
-		if certs, err := schema.ParseCertificates(p); err == nil {
-			out = append(out, certs...)
-		}
-	}
-	return out
-}
-
 // What to do about a certificate. The program's commands have --ca and --trust-cert.
 const (
-	hintAuthority = "register with --ca FILE, the authority's certificate, or with --trust-cert; or set certificates in " +
-		"the updater rule (authorities of this system do not count)"
-	hintChain = "have the server send its whole chain: its certificate, then that of each authority up to one that is " +
-		"trusted here; or register with --ca FILE, the authority's certificate"
+	hintAuthority = "register with --ca FILE, the authority's certificate, or with --trust-cert; or set certificates " +
+		"in the updater rule (authorities of this system do not count)"
+	hintChain = "have the server send its whole chain: its certificate, then that of each authority up to one that " +
+		"is trusted here; or register with --ca FILE, the authority's certificate"
 )
 
 // explainCertificate names the certificate that failed, why, and what to do.
@@ -91,23 +80,24 @@ func explainChain(sent, trusted []*x509.Certificate, now time.Time) (hint, why s
 		}
 		name := CertificateName(cur.Issuer.CommonName, cur.Issuer.Organization)
 		if i < 0 {
-			return hintChain + "; or with --trust-cert", fmt.Sprintf("it is signed by an unknown authority: %q is none of "+
-				"those trusted here, and the chain that the server sends is incomplete without it", name)
+			return hintChain + "; or with --trust-cert", fmt.Sprintf("it is signed by an unknown authority: %q is "+
+				"none of those trusted here, and the chain that the server sends is incomplete without it", name)
 		}
 		parent := in[i]
 		var insecure x509.InsecureAlgorithmError
 		switch err := cur.CheckSignatureFrom(parent); {
 		case errors.As(err, &insecure):
-			return "have the authority sign it with SHA-256 or better", fmt.Sprintf("%q is signed with %s, which is not "+
-				"accepted any more", nameOf(cur), cur.SignatureAlgorithm)
+			return "have the authority sign it with SHA-256 or better", fmt.Sprintf("%q is signed with %s, which is "+
+				"not accepted any more", nameOf(cur), cur.SignatureAlgorithm)
 		case errors.As(err, new(x509.ConstraintViolationError)):
-			return hintChain, fmt.Sprintf("%q, which signed %q, is not the certificate of an authority", name, nameOf(cur))
+			return hintChain, fmt.Sprintf("%q, which signed %q, is not the certificate of an authority", name,
+				nameOf(cur))
 		case err != nil:
 			return hintAuthority, fmt.Sprintf("the authority %q that is known here has another key than the one that "+
 				"signed %q", name, nameOf(cur))
 		case now.After(parent.NotAfter):
-			return "renew that authority's certificate, or check this host's clock", fmt.Sprintf("the authority %q has "+
-				"expired on %s (the clock here says %s)", name, parent.NotAfter.UTC().Format(time.DateOnly),
+			return "renew that authority's certificate, or check this host's clock", fmt.Sprintf("the authority %q "+
+				"has expired on %s (the clock here says %s)", name, parent.NotAfter.UTC().Format(time.DateOnly),
 				now.UTC().Format(time.RFC3339))
 		}
 		cur = parent

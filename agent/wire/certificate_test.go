@@ -154,8 +154,8 @@ func TestEachReasonNotToBelieveACertificateHasItsOwnWords(t *testing.T) {
 	}{
 		"an intermediate is not sent": {root, []*authority{issuing.issue("leaf")},
 			`"leaf" (issued by "Corp Issuing CA", valid until ` + issuing.cert.NotAfter.UTC().Format(time.DateOnly) +
-				`) is not trusted: it is signed by an unknown authority: "Corp Issuing CA" is none of those trusted here, ` +
-				`and the chain that the server sends is incomplete without it`, "send its whole chain"},
+				`) is not trusted: it is signed by an unknown authority: "Corp Issuing CA" is none of those trusted ` +
+				`here, and the chain that the server sends is incomplete without it`, "send its whole chain"},
 		"it signed itself": {root, []*authority{newAuthority(t, "self", func(c *x509.Certificate) {
 			c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
 		})}, "is not trusted: it is signed by an unknown authority", "--trust-cert"},
@@ -201,7 +201,8 @@ func TestEachReasonNotToBelieveACertificateHasItsOwnWords(t *testing.T) {
 			}
 			defer client.Close()
 			_, err = client.Poll(t.Context(), schema.PollRequest{})
-			if !errors.Is(err, ErrCertificate) || !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), c.says) ||
+			if !errors.Is(err, ErrCertificate) || !errors.Is(err, ErrUnreachable) ||
+				!strings.Contains(err.Error(), c.says) ||
 				!strings.Contains(fault.HintOf(err), c.hint) || strings.Contains(err.Error(), "\x1b") {
 				t.Errorf("%v; %s", err, fault.HintOf(err))
 			}

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -64,7 +65,7 @@ func New(conf Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	roots, err := rootsOf(conf)
+	roots, err := conf.roots()
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +81,37 @@ func New(conf Config) (*Client, error) {
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}}, nil
+}
+
+// trusted are the authorities that were set for the server: none if the public ones count.
+func (conf *Config) trusted() (out []*x509.Certificate) {
+	for _, p := range conf.Certificates {
+		if certs, err := schema.ParseCertificates(p); err == nil {
+			out = append(out, certs...)
+		}
+	}
+	return out
+}
+
+// roots are the authorities that vouch for the server, or for a proxy that speaks TLS.
+func (conf *Config) roots() (*x509.CertPool, error) {
+	if conf.Insecure || strings.HasPrefix(conf.Server, "http:") && conf.Proxy.Mode == "" {
+		return x509.NewCertPool(), nil // nobody will ask
+	}
+	if len(conf.Certificates) == 0 {
+		return publicRoots()
+	}
+	pool := x509.NewCertPool()
+	for _, p := range conf.Certificates {
+		parsed, err := schema.ParseCertificates(p)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range parsed {
+			pool.AddCert(c)
+		}
+	}
+	return pool, nil
 }
 
 // Close ends idle connections.

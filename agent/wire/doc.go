@@ -8,9 +8,9 @@
 //	manifests   GET   by digest, with the signatures on the package; those alone if the manifest is held
 //	segments    GET   by digest, from an offset on; the one answer that may come from another origin (segment.go)
 //
-// A server's certificate is verified by the authorities that are set, or else by the public ones that the program brings
-// along (roots.go); certificate.go says why one is not believed. Unverified (unverified.go) is for a server whose
-// certificate is not: metadata, and nothing of the host.
+// A server's certificate is verified by the authorities that are set, or else by the public ones that the program
+// brings along (roots.go); certificate.go says why one is not believed. Unverified (unverified.go) is for a server
+// whose certificate is not: metadata, and nothing of the host.
 //
 // A server is not trusted: every answer has a limit and a slowest rate, credentials go to the configured server only,
 // and its texts are cleaned before they reach a log or a terminal. Every call takes a context.

@@ -167,9 +167,10 @@ func (c *Client) explain(ctx context.Context, err error) error {
 		hint, err = explainCertificate(bad, c.conf.trusted(), c.conf.Now())
 		failed = func(err error) error { return &certificateError{transportError{err}} }
 	case errors.As(err, &record) || strings.Contains(err.Error(), "HTTP response to HTTPS client"):
-		err, hint = errors.New("the server does not speak TLS on that port"), "check the port and the protocol of the URL"
+		err = errors.New("the server does not speak TLS on that port")
+		hint = "check the port and the protocol of the URL"
 	case strings.Contains(err.Error(), "protocol version not supported"):
-		err, hint = errors.New("the server speaks no TLS 1.2 or later"), "update the server, or what answers in its place"
+		err, hint = errors.New("the server speaks no TLS 1.2 or later"), "update what answers there"
 	case errors.As(err, &dns):
 		hint = "check the host name of the URL, and this host's name resolution"
 	case errors.As(err, &op) && op.Op == "proxyconnect":

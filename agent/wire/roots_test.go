@@ -32,13 +32,13 @@ func TestEachPublicAuthorityVouchesForItselfAndNoOtherDoes(t *testing.T) {
 	for _, mode := range []string{"", "environment"} {
 		conf := Config{Server: "https://bakehouse.example"}
 		conf.Proxy.Mode = mode
-		if got, err := rootsOf(conf); err != nil || !got.Equal(pool) {
+		if got, err := conf.roots(); err != nil || !got.Equal(pool) {
 			t.Errorf("without certificates, proxy %q: %v", mode, err)
 		}
 	}
 	root := newAuthority(t, "Corp CA")
 	with := Config{Server: "https://bakehouse.example", Certificates: []string{root.pem()}}
-	if got, err := rootsOf(with); err != nil || len(got.Subjects()) != 1 { //nolint:staticcheck // none is of the system
+	if got, err := with.roots(); err != nil || len(got.Subjects()) != 1 { //nolint:staticcheck // none is of the system
 		t.Errorf("with certificates: %v", err)
 	}
 }

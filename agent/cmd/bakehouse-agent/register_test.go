@@ -42,8 +42,8 @@ func TestOnATerminalRegisterAsksOnlyForWhatIsMissing(t *testing.T) {
 	if err := c.ParseFlags([]string{"--ca", "my ca.pem", "--key", "a.pem", "--key", "b.pem", "--force"}); err != nil {
 		t.Fatal(err)
 	}
-	want := `register --server https://bakehouse.example --host web01 --user ops --ca 'my ca.pem' --force --key a.pem ` +
-		`--key b.pem --password-file FILE`
+	want := `register --server https://bakehouse.example --host web01 --user ops --ca 'my ca.pem' --force ` +
+		`--key a.pem --key b.pem --password-file FILE`
 	if got := unasked(c, &agent.Registered{Host: o.Host, Server: o.Server}, o.User); got != want || !p.asked {
 		t.Errorf("without questions: %s", got)
 	}
