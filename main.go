@@ -23,6 +23,7 @@ import (
 	"bakehouse/schema/fault"
 	"bakehouse/serve"
 	"bakehouse/serve/access"
+	"bakehouse/serve/ask"
 
 	"github.com/spf13/cobra"
 )
@@ -78,7 +79,13 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 	f.BoolP("verbose", "v", false, "print details, such as where settings come from")
 	settings.Setting(f, "quiet", "verbose")
 	root.AddCommand(command.All(version)...)
-	root.AddCommand(serve.Command(), access.Command(), demo.Command(), manual.Command(), manual.Version(version))
+	root.AddCommand(serve.Command(), access.Command(), ask.Token(), ask.Audit(), demo.Command(), manual.Command(),
+		manual.Version(version))
+	for _, c := range root.Commands() {
+		if c.Name() == "host" { // in the repository, and at a server
+			c.AddCommand(ask.HostVerbs()...)
+		}
+	}
 	cli.ExplainMistakes(root)
 	root.PersistentPreRunE = prepare
 	command.Complete(root, func(cmd *cobra.Command) ([]string, error) { return fill(cmd, nil) })

@@ -24,6 +24,7 @@ import (
 	"bakehouse/reconcile/settings"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/serve/audit"
 	"bakehouse/serve/certificate"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/limit"
@@ -33,7 +34,7 @@ import (
 
 type options struct {
 	store, listen, cert, key, selfSigned, database, root string
-	logFormat, logLevel                                  string
+	logFormat, logLevel, auditLog                        string
 	watch, shutdown                                      time.Duration
 	connections                                          limit.Connections
 }
@@ -82,9 +83,11 @@ the requests in flight are answered.`,
 	f.StringVar(&o.logFormat, "log-format", "text", "form of the log: text or json")
 	f.StringVar(&o.logLevel, "log-level", "info",
 		"least level that is logged: debug, info, warn or error (-v: debug, -q: warn)")
+	f.StringVar(&o.auditLog, "audit-log", "",
+		"also write the audit log, as lines of JSON, to `FILE`, or to "+audit.Syslog+"; SIGHUP opens the file again")
 	settings.Setting(f, "watch", "shutdown-timeout", "max-connections", "max-connections-per-address",
 		"log-format", "log-level")
-	settings.Trust(f, "store", "root", "database", "tls-cert", "tls-key", "tls-self-signed", "listen")
+	settings.Trust(f, "store", "root", "database", "tls-cert", "tls-key", "tls-self-signed", "listen", "audit-log")
 	c.AddCommand(seenCommand())
 	return c
 }
@@ -128,7 +131,16 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 			"hint", "if hosts were registered here before, name their database with --database")
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	server, err := New(ctx, Options{Store: st, Inventory: db, Anchor: anchor, Certificate: cert, Log: log})
+	made := Options{Store: st, Inventory: db, Anchor: anchor, Certificate: cert, Log: log}
+	if o.auditLog != "" {
+		target, err := audit.Open(o.auditLog)
+		if err != nil {
+			return err
+		}
+		defer target.Close() // each line was written by itself
+		made.Audit = target
+	}
+	server, err := New(ctx, made)
 	if err != nil {
 		return fmt.Errorf("store %s: %w", o.store, err)
 	}
@@ -163,6 +175,7 @@ func (s *Server) serve(ctx context.Context, stop func(), listener net.Listener, 
 			case <-hangup:
 				s.log.Info("hangup: looking at the certificate and the store")
 				s.look(watchCtx)
+				s.audit.Reopen()
 			}
 		}
 	})

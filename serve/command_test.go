@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,13 +26,19 @@ import (
 	"bakehouse/schema/fault"
 	"bakehouse/schema/needs"
 	"bakehouse/serve/access"
+	"bakehouse/serve/ask"
 	"bakehouse/serve/certificate"
+	"bakehouse/serve/inventory"
+	"bakehouse/serve/token"
 )
 
 // main is `bakehouse` with this package's commands only.
 func programMain() {
 	root := &cobra.Command{Use: "bakehouse", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(Command(), access.Command())
+	root.AddCommand(Command(), access.Command(), ask.Token(), ask.Audit())
+	host := &cobra.Command{Use: "host"}
+	host.AddCommand(ask.HostVerbs()...)
+	root.AddCommand(host)
 	err := root.ExecuteContext(context.Background())
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bakehouse: error: %v\n", err)
@@ -57,6 +64,16 @@ func TestScripts(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(env.WorkDir, "root.json"), f.Anchor, 0o644); err != nil {
 				return err
 			}
+			// DATABASE has a registration of web01, and a join token with the ID TOKEN.
+			db, err := inventory.Open(t.Context(), filepath.Join(env.WorkDir, "inventory.db"))
+			check(t, err)
+			_, err = db.Register(t.Context(), inventory.Registration{Host: "web01", Secret: schema.DigestOf([]byte("x")),
+				Platform: schema.Platform{OS: "linux", Arch: "amd64"}, At: time.Now()}, inventory.Claim{})
+			check(t, err)
+			made, _, err := token.New(token.Spec{Uses: 1, TTL: "1h"}, "@root", nil, time.Now())
+			check(t, errors.Join(err, db.CreateToken(t.Context(), made), db.Close()))
+			env.Setenv("DATABASE", filepath.Join(env.WorkDir, "inventory.db"))
+			env.Setenv("TOKEN", made.ID)
 			return os.CopyFS(filepath.Join(env.WorkDir, "store"), os.DirFS(f.dir))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

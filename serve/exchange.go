@@ -122,7 +122,8 @@ func (x *exchange) notFound() { x.problem(http.StatusNotFound, "not found", "") 
 // unavailable answers when the server itself is broken; what broke stands in the log only.
 func (x *exchange) unavailable() {
 	x.Header().Set("Retry-After", "60")
-	x.problem(http.StatusServiceUnavailable, "the server cannot answer this now", "its log says why; ask the operator of the server")
+	x.problem(http.StatusServiceUnavailable, "the server cannot answer this now",
+		"its log says why; ask the operator of the server")
 }
 
 // decode reads a JSON body of at most schema.MaxWire bytes into v, or answers the request and returns false.
@@ -132,7 +133,8 @@ func (x *exchange) decode(r *http.Request, v any) bool {
 	var netErr net.Error
 	switch {
 	case errors.As(err, &tooLarge):
-		x.problem(http.StatusRequestEntityTooLarge, "the request is larger than "+strconv.Itoa(schema.MaxWire)+" bytes", "")
+		x.problem(http.StatusRequestEntityTooLarge,
+			"the request is larger than "+strconv.Itoa(schema.MaxWire)+" bytes", "")
 		return false
 	case errors.As(err, &netErr) && netErr.Timeout():
 		x.Header().Set("Connection", "close")

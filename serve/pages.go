@@ -6,25 +6,43 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/serve/audit"
+	"bakehouse/serve/inventory"
 	"bakehouse/serve/limit"
 	"bakehouse/serve/origin"
 	"bakehouse/serve/status"
 )
 
 // newPages makes the pages of what is served; users are those of its release.
-func newPages(releases *origin.Follower, gate *limit.Gate, log *slog.Logger) *status.Pages {
-	return status.New(status.Options{Users: pageUsers{releases, gate}, Data: pageData{releases}, Log: log})
+func newPages(releases *origin.Follower, gate *limit.Gate, events *audit.Log, log *slog.Logger) *status.Pages {
+	return status.New(status.Options{Users: pageUsers{releases, gate, events}, Data: pageData{releases}, Log: log})
 }
 
 type pageUsers struct {
 	releases *origin.Follower
 	gate     *limit.Gate
+	audit    *audit.Log
 }
 
 // Check implements status.Users.
 func (p pageUsers) Check(ctx context.Context, address, name, password string) (schema.User, bool, time.Duration) {
 	rel, _ := p.releases.Now()
-	return p.gate.Check(ctx, rel.Access, address, name, password)
+	u, ok, wait := p.gate.Check(ctx, rel.Access, address, name, password)
+	switch {
+	case ok:
+		p.audit.Record(ctx, inventory.Event{What: audit.SignedIn, Who: name, From: address})
+	case wait == 0:
+		failed(ctx, p.audit, rel.Access, address, name)
+	}
+	return u, ok, wait
+}
+
+// failed notes a wrong password. What was given as a name and is none may be the password.
+func failed(ctx context.Context, l *audit.Log, access *schema.Access, address, name string) {
+	if _, known := access.Users[name]; !known {
+		name = "unknown user"
+	}
+	l.Fail(ctx, audit.Failed, inventory.Event{Who: name, From: address, Detail: "wrong user or password"})
 }
 
 // User implements status.Users.

@@ -134,7 +134,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.pages = newPages(s.releases, s.users, s.log)
+	s.pages = newPages(s.releases, s.users, s.audit, s.log)
 	if err := s.releases.Follow(ctx); err != nil {
 		if rel, _ := s.releases.Now(); rel == nil {
 			return nil, err

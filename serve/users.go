@@ -35,22 +35,13 @@ func (s *Server) asUser(next func(x *exchange, r *http.Request, by audit.Actor))
 		case wait > 0:
 			x.tooMany(wait, "too many attempts to log in")
 		case !ok:
-			s.failed(r, rel.Access, name)
+			failed(r.Context(), s.audit, rel.Access, limit.Address(r.RemoteAddr), name)
 			s.refuseUser(x)
 		default:
 			x.who = name
 			next(x, r, audit.Actor{Name: name, From: r.RemoteAddr, User: &u})
 		}
 	}
-}
-
-// failed notes a wrong password. What was given as a name and is none may be the password.
-func (s *Server) failed(r *http.Request, access *schema.Access, name string) {
-	if _, known := access.Users[name]; !known {
-		name = "unknown user"
-	}
-	s.audit.Fail(r.Context(), audit.Failed, inventory.Event{Who: name, From: limit.Address(r.RemoteAddr),
-		Detail: "wrong user or password"})
 }
 
 func (x *exchange) tooMany(wait time.Duration, text string) {

@@ -84,6 +84,15 @@ func New(store Store, sink io.Writer, log *slog.Logger) *Log {
 	return &Log{store: store, sink: sink, log: log, failed: map[failure]*failures{}}
 }
 
+// Reopen has the sink look for its file again, if it can: it may have been moved away to start a new one.
+func (l *Log) Reopen() {
+	if s, ok := l.sink.(interface{ Reopen() error }); ok {
+		if err := s.Reopen(); err != nil {
+			l.log.Error("the audit log could not be opened again", "error", err)
+		}
+	}
+}
+
 // Record writes an event. What it tells of has happened: if it cannot be written, the server's log says so.
 func (l *Log) Record(ctx context.Context, e inventory.Event) {
 	if e.At.IsZero() {

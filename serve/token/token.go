@@ -10,7 +10,6 @@ package token
 import (
 	"crypto/rand"
 	"crypto/subtle"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -190,9 +189,12 @@ func (s Spec) check(policy *schema.Policy) (time.Duration, error) {
 			"write some of them as one regular expression: ~web.*|db[0-9]+")
 	}
 	for _, p := range s.Hosts {
-		if _, err := schema.MatchHost(p, ""); err != nil || p == "" || len(p) > maxHost {
-			return 0, fault.Hint(errors.Join(err, fmt.Errorf("invalid host pattern %.80q", p)),
-				"a pattern is a host's name, or ~ and a regular expression for whole names such as ~web.*")
+		_, err := schema.MatchHost(p, "")
+		if err == nil && (p == "" || len(p) > maxHost) {
+			err = fmt.Errorf("host pattern %.80q: want 1 to %d bytes", p, maxHost)
+		}
+		if err != nil {
+			return 0, fault.Hint(err, "a pattern is a host's name, or ~ and a regular expression for whole names such as ~web.*")
 		}
 	}
 	if policy == nil {

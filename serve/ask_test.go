@@ -1,0 +1,91 @@
+package serve
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/pem"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"bakehouse/schema"
+	"bakehouse/schema/fault"
+	"bakehouse/serve/ask"
+	"bakehouse/serve/desk"
+)
+
+// commands runs a command of package ask against w as a user.
+func (w *site) commands(user string, args ...string) (stdout string, err error) {
+	w.t.Helper()
+	dir := w.t.TempDir()
+	ca := filepath.Join(dir, "ca.pem")
+	check(w.t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE",
+		Bytes: w.http.Certificate().Raw}), 0o600))
+	secret := filepath.Join(dir, "password")
+	check(w.t, os.WriteFile(secret, []byte(password+"\n"), 0o600))
+	root := &cobra.Command{Use: "bakehouse", SilenceErrors: true, SilenceUsage: true}
+	host := &cobra.Command{Use: "host"}
+	host.AddCommand(ask.HostVerbs()...)
+	root.AddCommand(ask.Token(), ask.Audit(), host)
+	var out bytes.Buffer
+	root.SetOut(&out)
+	root.SetErr(&bytes.Buffer{})
+	root.SetArgs(append(args, "--server", w.http.URL, "--user", user, "--ca", ca, "--password-file", secret))
+	err = root.ExecuteContext(w.t.Context())
+	return out.String(), err
+}
+
+func TestAUserDoesWithAServerWhatHisPermissionsAllow(t *testing.T) {
+	f, _ := standardFleet(t)
+	f.access.Users["auditor"] = schema.User{Hash: f.access.Users["idle"].Hash,
+		Permissions: map[string][]string{schema.PermAudit: {"~.*"}}}
+	f.publish()
+	w := start(t, f)
+	does := func(user string, args ...string) string {
+		t.Helper()
+		out, err := w.commands(user, args...)
+		if err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+		return out
+	}
+	refused := func(want, hint, user string, args ...string) {
+		t.Helper()
+		out, err := w.commands(user, args...)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(fault.HintOf(err), hint) || out != "" {
+			t.Errorf("%v: %q, %v, hint %q; want %q", args, out, err, fault.HintOf(err), want)
+		}
+	}
+	secret := strings.TrimSpace(does("installer", "token", "create", "--uses", "3", "--hosts", "web01"))
+	wantStatus(t, w.join(secret, registration("web01")), http.StatusOK, "")
+	var list desk.Tokens
+	check(t, json.Unmarshal([]byte(does("installer", "token", "list", "--json")), &list))
+	if len(list.Tokens) != 1 || list.Tokens[0].Used != 1 || *list.Tokens[0].Covers != 1 {
+		t.Errorf("%+v", list)
+	}
+	id := list.Tokens[0].ID
+	refused("the fleet acme has no site", "sites are in fleet.cue", "installer", "token", "create", "--site", "nort")
+	refused("user idle has no permission token", "bakehouse access add --permission token", "idle", "token", "create")
+	refused("no join token aaaaaaaaaa", "bakehouse token list", "installer", "token", "revoke", "aaaaaaaaaa")
+	refused("wrong user or password", "reconcile has published", "nobody", "token", "list")
+	if out := does("installer", "token", "revoke", id); out != "token "+id+": revoked\n" {
+		t.Errorf("%q", out)
+	}
+	wantStatus(t, w.join(secret, registration("web01")), http.StatusForbidden, "was revoked by installer")
+	does("installer", "host", "revoke", "web01")
+	refused("ended already: revoked by installer", "host forget web01", "installer", "host", "revoke", "web01")
+	refused("user webteam has no permission revoke for host db01", "access add", "webteam", "host", "forget", "db01")
+	does("webteam", "host", "forget", "web01")
+	refused("user idle has no permission audit", "access add", "idle", "audit")
+	out := does("auditor", "audit")
+	for _, line := range []string{"token-created  installer", "registered     token " + id, "revoked        installer",
+		"forgotten      webteam", "failed         unknown user"} {
+		if !strings.Contains(out, line) {
+			t.Errorf("%q is not in\n%s", line, out)
+		}
+	}
+}
