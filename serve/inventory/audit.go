@@ -29,12 +29,6 @@ const (
 	Pruned    = 256 // appended events, about, between two looks at what to drop
 )
 
-const audit = `
-CREATE TABLE audit (
-	seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, event TEXT NOT NULL
-) STRICT;
-CREATE INDEX audit_at ON audit (at)`
-
 // Append adds events to the audit log, durably, and drops what is too old or too much.
 func (d *DB) Append(ctx context.Context, events ...Event) error {
 	err := d.db.Write(ctx, func(tx sqldb.Tx) error {
@@ -58,7 +52,8 @@ func appendEvent(ctx context.Context, tx sqldb.Tx, e Event) error {
 		return err
 	}
 	var seq int64
-	err = tx.Get(ctx, "INSERT INTO audit (at, event) VALUES ($1,$2) RETURNING seq", []any{e.At.Unix(), string(b)}, &seq)
+	err = tx.Get(ctx, `INSERT INTO audit (seq, at, event) SELECT coalesce(max(seq), 0) + 1, $1, $2 FROM audit
+		RETURNING seq`, []any{e.At.Unix(), string(b)}, &seq)
 	if err != nil || seq%Pruned != 0 {
 		return err
 	}

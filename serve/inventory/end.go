@@ -3,29 +3,9 @@ package inventory
 import (
 	"context"
 	"io/fs"
-	"time"
 
 	"bakehouse/serve/inventory/sqldb"
 )
-
-// End is how a registration ended: its secret counts no longer. What is known of the host stays until it is forgotten.
-type End struct {
-	How string // one of the constants below; empty: it has not ended
-	By  string // who, as in Event.Who
-	At  time.Time
-}
-
-// How a registration ends.
-const (
-	Revoked      = "revoked"      // by a user
-	Unregistered = "unregistered" // by the host itself
-)
-
-const ends = `
-ALTER TABLE hosts ADD COLUMN token TEXT NOT NULL DEFAULT '';
-ALTER TABLE hosts ADD COLUMN ended TEXT NOT NULL DEFAULT '';
-ALTER TABLE hosts ADD COLUMN ended_by TEXT NOT NULL DEFAULT '';
-ALTER TABLE hosts ADD COLUMN ended_at INTEGER NOT NULL DEFAULT 0`
 
 // End ends a host's registration, durably. One that ended before stays as it is, and an unknown host is an error that
 // wraps fs.ErrNotExist.
@@ -37,6 +17,9 @@ func (d *DB) End(ctx context.Context, host string, e End) error {
 			ended = CASE ended WHEN '' THEN $2 ELSE ended END WHERE name = $1`, host, e.How, e.By, e.At.Unix())
 		if err == nil && n == 0 {
 			err = fs.ErrNotExist
+		}
+		if err == nil {
+			_, err = note(ctx, tx, []string{host}, nil)
 		}
 		return err
 	}))
@@ -62,6 +45,7 @@ func (d *DB) Forget(ctx context.Context, host string) error {
 		if known == 0 {
 			return fs.ErrNotExist
 		}
-		return nil
+		_, err := note(ctx, tx, []string{host}, nil)
+		return err
 	}))
 }

@@ -3,7 +3,6 @@ package inventory
 import (
 	"context"
 	"fmt"
-	"iter"
 	"time"
 
 	"bakehouse/serve/inventory/sqldb"
@@ -21,15 +20,6 @@ type Past struct {
 	Release int64 // installed; 0: none
 	Text    string
 }
-
-const history = `
-CREATE TABLE past (
-	host TEXT NOT NULL, at INTEGER NOT NULL, state TEXT NOT NULL, code TEXT NOT NULL, release INTEGER NOT NULL,
-	words TEXT NOT NULL, PRIMARY KEY (host, at)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE points (
-	at INTEGER PRIMARY KEY, release INTEGER NOT NULL, hosts INTEGER NOT NULL, total INTEGER NOT NULL
-) STRICT`
 
 // AddPast records changes, durably, in their order; one that says the same as the last of its host does not count, so
 // that several servers may tell of it.
@@ -132,41 +122,6 @@ func (d *DB) Points(ctx context.Context) (list []Point, err error) {
 		return nil, fmt.Errorf("inventory: counts of hosts: %w", err)
 	}
 	return list, nil
-}
-
-// hostsAtOnce is how many hosts one query reads: no reading stays open while hosts are dealt with.
-const hostsAtOnce = 1000
-
-// All yields all hosts that are or were registered, by name. An error ends it.
-func (d *DB) All(ctx context.Context) iter.Seq2[Host, error] {
-	return func(yield func(Host, error) bool) {
-		for last, n := "", hostsAtOnce; n == hostsAtOnce; {
-			var hosts []*Host
-			err := d.db.Each(ctx, selectHosts+" WHERE name > $1 ORDER BY name LIMIT $2", []any{last,
-				int64(hostsAtOnce)},
-				func(scan func(...any) error) error {
-					h, err := scanHost(scan)
-					hosts = append(hosts, h)
-					return err
-				})
-			if err != nil {
-				yield(Host{}, fmt.Errorf("inventory: list hosts: %w", err))
-				return
-			}
-			for _, h := range hosts {
-				d.mu.Lock()
-				queued, isQueued := d.queue[h.Host]
-				d.mu.Unlock()
-				if isQueued {
-					h.Seen = queued.after(h.Seen)
-				}
-				if last = h.Host; !yield(*h, nil) {
-					return
-				}
-			}
-			n = len(hosts)
-		}
-	}
 }
 
 // Machines lists those that reported as the host, the last one first.

@@ -28,25 +28,39 @@ func (d *DB) Host(ctx context.Context, name string) (*Host, error) { return d.ho
 const selectHosts = `SELECT name, secret, "user", token, platform, agent, registered, ended, ended_by, ended_at, at,
 	timestamp, root, report, details, address FROM hosts LEFT JOIN reports ON host = name`
 
-func (d *DB) host(ctx context.Context, db sqldb.Asker, name string) (*Host, error) {
+func (d *DB) host(ctx context.Context, db sqldb.Asker, name string) (h *Host, err error) {
+	err = d.catchUp(ctx, db)
 	d.mu.Lock() // before the database: what leaves the queue in between is then found there
 	queued, isQueued := d.queue[name]
 	d.mu.Unlock()
-	var h *Host
-	err := db.Each(ctx, selectHosts+" WHERE name = $1", []any{name}, func(scan func(...any) error) (err error) {
-		h, err = scanHost(scan)
-		return err
-	})
+	if err == nil {
+		err = d.eachHost(ctx, db, " WHERE name = $1", []any{name}, func(found *Host) error {
+			h = found
+			return nil
+		})
+	}
 	if err == nil && h == nil {
 		err = fs.ErrNotExist
 	}
 	if err != nil {
 		return nil, wrap("look up", name, err)
 	}
+	d.recollect(h)
 	if isQueued {
 		h.Seen = queued.after(h.Seen)
 	}
 	return h, nil
+}
+
+// eachHost reads hosts as they are in the database.
+func (d *DB) eachHost(ctx context.Context, db sqldb.Asker, which string, args []any, each func(*Host) error) error {
+	return db.Each(ctx, selectHosts+which, args, func(scan func(...any) error) error {
+		h, err := scanHost(scan)
+		if err != nil {
+			return err
+		}
+		return each(h)
+	})
 }
 
 // scanHost reads a row of selectHosts.
@@ -109,6 +123,7 @@ func (d *DB) Rename(ctx context.Context, was, now string) error {
 				return err
 			}
 		}
-		return nil
+		_, err = note(ctx, tx, []string{was, now}, d.moved(was, now))
+		return err
 	}))
 }

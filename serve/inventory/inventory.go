@@ -13,14 +13,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 	"sync"
 	"time"
 
 	"bakehouse/schema"
-	"bakehouse/schema/fault"
 	"bakehouse/serve/inventory/sqldb"
-	"bakehouse/serve/inventory/sqlite"
 )
 
 // Registration is a host that may poll. Secret is the SHA-256 of its secret.
@@ -59,41 +56,37 @@ type Host struct {
 	Seen Seen
 }
 
+// End is how a registration ended: its secret counts no longer. What is known of the host stays until it is forgotten.
+type End struct {
+	How string // one of the constants below; empty: it has not ended
+	By  string // who, as in Event.Who
+	At  time.Time
+}
+
+// How a registration ends.
+const (
+	Revoked      = "revoked"      // by a user
+	Unregistered = "unregistered" // by the host itself
+)
+
 // DB is an open inventory. It is safe for concurrent use; several processes may share the database.
 type DB struct {
 	db sqldb.Database
 
+	flushing sync.Mutex // held while reports are written
+
+	reading sync.Mutex // held while changes are read
+	number  int64      // of the last change that is remembered; -1: none is
+
 	mu      sync.Mutex
 	queue   map[string]Seen
-	failed  error         // of the last group; told at the next Report
-	wake    chan struct{} // capacity 1
+	memory  map[string]memo
+	doubts  map[string]doubt
+	own     map[int64]bool // changes by this server that it has not read back
+	failed  error          // of the last group; told at the next Report
+	wake    chan struct{}  // capacity 1
 	closing chan struct{}
 	done    chan struct{}
-}
-
-// Open opens the inventory at a location, and makes its tables if there are none: a SQLite file, whose directory must
-// exist, by its path or sqlite:PATH.
-func Open(ctx context.Context, location string) (*DB, error) {
-	file := strings.TrimPrefix(location, "sqlite:")
-	db, err := sqlite.Open(ctx, file, steps)
-	if err != nil {
-		hint := "move the file away to start an empty database (hosts then register again), or restore it from a backup"
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-			hint = "--database names a file in an existing directory that this user may write to"
-		}
-		return nil, fault.Hint(fmt.Errorf("database %s: %w", file, err), "%s", hint)
-	}
-	d := &DB{db: db, queue: map[string]Seen{},
-		wake: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{})}
-	go d.run()
-	return d, nil
-}
-
-// Close writes what is queued and closes the database.
-func (d *DB) Close() error {
-	close(d.closing)
-	<-d.done
-	return errors.Join(d.flush(), d.db.Close())
 }
 
 // Created reports whether Open made the database: no host is registered in it.

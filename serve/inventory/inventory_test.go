@@ -14,10 +14,15 @@ import (
 
 func TestMain(m *testing.M) {
 	needs.Memory()
-	m.Run()
+	os.Exit(inventorytest.Main{M: m}.Run())
 }
 
 func TestSQLite(t *testing.T) { inventorytest.Run(t, inventorytest.SQLite) }
+
+func TestPostgreSQL(t *testing.T) {
+	needs.All(t, "starts PostgreSQL")
+	inventorytest.Run(t, inventorytest.PostgreSQL)
+}
 
 func TestTheFileIsForItsOwnerOnly(t *testing.T) {
 	file := inventorytest.SQLite(t)

@@ -71,5 +71,9 @@ func (d *DB) register(
 		return before, err
 	}
 	// Who reports from now on is another question.
-	return before, tx.Exec(ctx, "DELETE FROM machines WHERE host = $1", r.Host)
+	if err := tx.Exec(ctx, "DELETE FROM machines WHERE host = $1", r.Host); err != nil {
+		return before, err
+	}
+	_, err = note(ctx, tx, []string{r.Host}, nil)
+	return before, err
 }

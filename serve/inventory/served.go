@@ -2,8 +2,6 @@ package inventory
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -22,35 +20,45 @@ type Served struct {
 
 // Serve records s in the place of what was served before. It is durable when it returns nil.
 func (d *DB) Serve(ctx context.Context, s Served) error {
-	err := d.db.Write(ctx, func(tx sqldb.Tx) error {
-		return tx.Exec(ctx, `INSERT INTO served (anchor, timestamp, file, at) VALUES ($1,$2,$3,$4)
-			ON CONFLICT (anchor) DO UPDATE SET timestamp=excluded.timestamp, file=excluded.file, at=excluded.at`,
-			s.Anchor[:], s.Timestamp, s.File, s.At.Unix())
-	})
+	err := d.db.Write(ctx, func(tx sqldb.Tx) error { return serve(ctx, tx, s) })
 	if err != nil {
 		return fmt.Errorf("inventory: served: %w", err)
 	}
 	return nil
 }
 
+func serve(ctx context.Context, tx sqldb.Tx, s Served) error {
+	return tx.Exec(ctx, `INSERT INTO served (anchor, timestamp, file, at) VALUES ($1,$2,$3,$4)
+		ON CONFLICT (anchor) DO UPDATE SET timestamp=excluded.timestamp, file=excluded.file, at=excluded.at`,
+		s.Anchor[:], s.Timestamp, s.File, s.At.Unix())
+}
+
+const selectServed = "SELECT anchor, timestamp, file, at FROM served"
+
 // Served is what was served last of the fleet with that first root, or of any for the zero digest; zero if nothing was.
 func (d *DB) Served(ctx context.Context, anchor schema.Digest) (s Served, err error) {
-	query, args := "SELECT anchor, timestamp, file, at FROM served", []any(nil)
+	query, args := selectServed, []any(nil)
 	if !anchor.IsZero() {
 		query, args = query+" WHERE anchor = $1", []any{anchor[:]}
 	}
-	var root []byte
-	var at int64
-	err = d.db.Get(ctx, query+" ORDER BY at DESC, timestamp DESC LIMIT 1", args, &root, &s.Timestamp, &s.File, &at)
-	if errors.Is(err, sql.ErrNoRows) {
-		return Served{}, nil
-	}
-	if err == nil {
-		s.Anchor, err = digest(root)
-	}
+	err = d.db.Each(ctx, query+" ORDER BY at DESC, timestamp DESC LIMIT 1", args,
+		func(scan func(...any) error) (err error) {
+			s, err = scanServed(scan)
+			return err
+		})
 	if err != nil {
 		return Served{}, fmt.Errorf("inventory: served: %w", err)
 	}
-	s.At = time.Unix(at, 0).UTC()
 	return s, nil
+}
+
+func scanServed(scan func(...any) error) (s Served, err error) {
+	var root []byte
+	var at int64
+	if err := scan(&root, &s.Timestamp, &s.File, &at); err != nil {
+		return s, err
+	}
+	s.At = time.Unix(at, 0).UTC()
+	s.Anchor, err = digest(root)
+	return s, err
 }

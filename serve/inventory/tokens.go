@@ -37,13 +37,6 @@ var ErrTokenSpent = errors.New("the join token is used up, expired or revoked")
 // TokensKept is how long expired tokens are listed.
 const TokensKept = 30 * 24 * time.Hour
 
-const tokens = `
-CREATE TABLE tokens (
-	id TEXT PRIMARY KEY, secret BLOB NOT NULL, "user" TEXT NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL,
-	uses INTEGER NOT NULL, used INTEGER NOT NULL, hosts TEXT NOT NULL, site TEXT NOT NULL, ring TEXT NOT NULL,
-	replaces INTEGER NOT NULL, revoked INTEGER NOT NULL, revoked_by TEXT NOT NULL
-) STRICT, WITHOUT ROWID`
-
 // CreateToken keeps t, durably, and forgets those that expired long before it was created.
 func (d *DB) CreateToken(ctx context.Context, t Token) error {
 	hosts, err := json.Marshal(t.Hosts)

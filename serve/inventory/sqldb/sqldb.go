@@ -65,6 +65,14 @@ const (
 	WriteTimeout = 20 * time.Second
 )
 
+// Within is ctx with a timeout, unless it has a deadline already.
+func Within(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, timeout)
+}
+
 // Steps lead from one version of the tables to the next. What is released is never changed: a new step is appended.
 type Steps []Step
 

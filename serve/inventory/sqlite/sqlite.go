@@ -109,7 +109,7 @@ func (d *DB) Items(parameter string) string { return "SELECT value FROM json_eac
 
 // Get reads one row.
 func (d *DB) Get(ctx context.Context, query string, args []any, into ...any) error {
-	ctx, cancel := context.WithTimeout(ctx, sqldb.AskTimeout)
+	ctx, cancel := sqldb.Within(ctx, sqldb.AskTimeout)
 	defer cancel()
 	return d.read.in(nil).Get(ctx, query, args, into...)
 }
@@ -121,7 +121,7 @@ func (d *DB) Each(ctx context.Context, query string, args []any, row func(func(.
 
 // Write runs f in a transaction.
 func (d *DB) Write(ctx context.Context, f func(sqldb.Tx) error) error {
-	ctx, cancel := context.WithTimeout(ctx, sqldb.WriteTimeout)
+	ctx, cancel := sqldb.Within(ctx, sqldb.WriteTimeout)
 	defer cancel()
 	tx, err := d.write.BeginTx(ctx, nil)
 	if err != nil {
