@@ -204,7 +204,9 @@ func (a *Agent) ask(ctx context.Context, c *wire.Client, h *state.Host, tc *trus
 func (a *Agent) pollFor(ctx context.Context, c *wire.Client, h *state.Host, holds schema.MetadataVersions,
 ) (*schema.PollAnswer, error) {
 	report, sent := a.report(h, c.Server())
-	answer, err := c.Poll(ctx, schema.PollRequest{MetadataVersions: holds, Held: h.Hold != "", Report: report})
+	answer, err := c.Poll(ctx, schema.PollRequest{MetadataVersions: holds, Held: h.Hold != "", HoldCode: h.HoldCode,
+		Report: report})
+	h.Asked = wire.Asked(answer, err)
 	if errors.Is(err, wire.ErrDenied) {
 		err = fault.Hint(err, "the server does not know this host's secret: run bakehouse-agent register --force")
 	}

@@ -66,7 +66,7 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 		case s.Registration == nil:
 			note("this host is not registered: run bakehouse-agent register; the next look is in " + pause.String())
 		default:
-			pause = dueIn(a.opts.Now(), s.LastCheck, s.Interval())
+			pause = dueIn(a.opts.Now(), s.LastCheck, s.Pause())
 			if retry > 0 {
 				pause = jitter(min(retry, s.Interval()))
 			}
@@ -90,7 +90,7 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 			return ErrReplaced
 		}
 		if s, err := a.files.Load(); err == nil && s.LastCheck.Before(began.Truncate(time.Second)) {
-			retry = min(max(2*retry, firstRetry), s.Interval())
+			retry = min(max(2*retry, firstRetry, time.Duration(s.Asked)*time.Second), s.Interval())
 		} else {
 			retry = 0
 		}

@@ -260,13 +260,13 @@ func (u *update) conclude(ctx context.Context, c cycle.Cycle) (Result, error) {
 	}
 	save()
 	if u.client != nil && news && ctx.Err() == nil {
-		before := u.host.Reported
+		before, asked := u.host.Reported, u.host.Asked
 		if _, rerr := u.ask(ctx, u.client, u.host, u.trust); rerr != nil {
 			u.say("the report was not delivered; the next poll sends it: %v", rerr)
 		} else {
 			u.say("reported: %s", out.State)
 		}
-		if u.host.Reported != before {
+		if u.host.Reported != before || u.host.Asked != asked {
 			save()
 		}
 	}
@@ -336,7 +336,7 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 	} else {
 		u.say("polled %s: it brings %d files", client.Server(), len(answer.Files))
 		src.NewestRoot, src.Files = answer.Root, answer.Files
-		u.host.Hold = plain.Name(answer.Hold)
+		u.host.Hold, u.host.HoldCode = plain.Name(answer.Hold), answer.HoldCode
 		if slices.ContainsFunc(answer.Files, func(f schema.PollFile) bool { return f.Name == "timestamp.json" }) {
 			timestamp = nil // not what is held
 		}
@@ -375,7 +375,8 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 	v := policy.Decide(u.assigned, u.host.Standing(), u.now(policy))
 	u.target = u.assigned.SHA256
 	if v.Install() && u.host.Hold != "" {
-		v = schema.Verdict{Code: outcome.CodeServerHold, Why: "the server holds this host back: " + u.host.Hold}
+		v = schema.Verdict{Code: outcome.OfHold(u.host.HoldCode),
+			Why: "the server holds this host back: " + u.host.Hold}
 	}
 	u.say("decided: %s: %s", v.Code, v.Why)
 	return v, nil

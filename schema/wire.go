@@ -59,8 +59,9 @@ type RegisterAnswer struct {
 type PollRequest struct {
 	Schema Versions `json:"schema"`
 	MetadataVersions
-	Held   bool   `json:"held,omitempty"`
-	Report Report `json:"report"`
+	Held     bool   `json:"held,omitempty"`
+	HoldCode string `json:"holdCode,omitempty"` // of the last answer, if Held
+	Report   Report `json:"report"`
 }
 
 // MetadataVersions are those of the TUF files that a host holds, of its own bin among the bins; 0: none. Root and
@@ -75,12 +76,18 @@ type MetadataVersions struct {
 
 // PollAnswer is the body of a 200; a 204 says that nothing is new for the host.
 type PollAnswer struct {
-	Schema int        `json:"schema"`
-	Root   int64      `json:"root"`           // newest version published
-	Hold   string     `json:"hold,omitempty"` // why this server holds the host back; empty: it does not
-	Site   string     `json:"site,omitempty"` // the host's site; its URL and certificates stand in signed policy
-	Name   string     `json:"name,omitempty"` // the host's present name, if it polls under a former one; see Target.Was
-	Files  []PollFile `json:"files,omitempty"`
+	Schema int    `json:"schema"`
+	Root   int64  `json:"root"`           // newest version published
+	Hold   string `json:"hold,omitempty"` // why this server holds the host back; empty: it does not
+	// Which kind of hold it is: an outcome's code, empty for one that has none. Programs that do not know it hold all
+	// the same.
+	HoldCode string `json:"holdCode,omitempty"`
+	// When the server wants to hear of the host again, in seconds; 0: when the host's interval is over. A host comes no
+	// later than that interval, and not more than once a minute.
+	Next  int64      `json:"next,omitempty"`
+	Site  string     `json:"site,omitempty"` // the host's site; its URL and certificates stand in signed policy
+	Name  string     `json:"name,omitempty"` // the host's present name, if it polls under a former one; see Target.Was
+	Files []PollFile `json:"files,omitempty"`
 }
 
 // PollFile is a file that a newer release has for the host, so that it need not ask for each. The host asks all the

@@ -40,7 +40,9 @@ type Record struct {
 	cycle.State
 	Stopped   []string      `json:"stopped,omitempty"` // units that an administrator stopped, at the last installation
 	Hold      string        `json:"hold,omitempty"`    // why the server holds this host back, as it last said
-	Root      int64         `json:"root,omitempty"`    // verified versions, for status
+	HoldCode  string        `json:"holdCode,omitempty"`
+	Asked     int64         `json:"asked,omitempty"` // seconds after which the server wants the next check; 0: none
+	Root      int64         `json:"root,omitempty"`  // verified versions, for status
 	Timestamp int64         `json:"timestamp,omitempty"`
 	Snapshot  schema.Digest `json:"snapshot,omitzero"` // of the verified metadata files, for reports
 	Bin       schema.Digest `json:"bin,omitzero"`
@@ -202,6 +204,7 @@ func (f Files) Write(r *Record) error {
 func (r *Record) bounded() *Record {
 	c := *r
 	c.State = r.State.Bounded()
+	c.HoldCode = plain.Name(r.HoldCode)
 	c.Hold, c.LogTail = plain.Name(r.Hold), plain.Tail(r.LogTail, schema.MaxLogTail)
 	c.Stopped = slices.Clone(r.Stopped[:min(len(r.Stopped), maxStopped)])
 	for i, s := range c.Stopped {

@@ -70,6 +70,18 @@ func (h *Host) Proxy() schema.Proxy { return proxy.value(h) }
 // Interval is the time between two updates.
 func (h *Host) Interval() time.Duration { return interval.value(h) }
 
+// soonest is how soon a server may ask for the next check: a minute, and what a tenth less than it leaves.
+const soonest = 67 * time.Second
+
+// Pause is how long it is from one check to the next, give or take a tenth: the interval, or less if the server asked
+// for it.
+func (h *Host) Pause() time.Duration {
+	if h.Asked <= 0 || h.Asked > int64(h.Interval()/time.Second) {
+		return h.Interval()
+	}
+	return min(max(time.Duration(h.Asked)*time.Second, soonest), h.Interval())
+}
+
 // LeavesDrift reports whether what differs from the installed package is reported and left alone.
 func (h *Host) LeavesDrift() bool { return drift.value(h) == schema.DriftReport }
 

@@ -146,6 +146,19 @@ func retryAfter(h http.Header) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
+// Asked is after how many seconds a server wants the next poll, by the answer to one or, if it is busy, by its error; 0:
+// it does not say.
+func Asked(answer *schema.PollAnswer, err error) int64 {
+	var busy *StatusError
+	switch {
+	case answer != nil:
+		return answer.Next
+	case errors.As(err, &busy) && !busy.Foreign:
+		return int64(busy.after / time.Second)
+	}
+	return 0
+}
+
 // explain turns what the HTTP client says into what failed and what to do.
 func (c *Client) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {

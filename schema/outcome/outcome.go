@@ -19,6 +19,9 @@ const (
 	CodeExpired     = "expired"
 	CodeNoTarget    = "no-target"
 	CodeServerHold  = "server-hold"
+	CodeGate        = "gate"           // a server holds it back: its ring is not open for the release
+	CodeHalted      = "halted"         // likewise: the release is
+	CodeHeldRollout = "rollout-paused" // likewise: the whole rollout is
 	CodeSiteBehind  = "site-behind"
 	CodeUnverified  = "unverified"
 	CodeInstall     = "install-failed"
@@ -81,6 +84,9 @@ var table = map[string]entry{
 	CodeRejected:    {Server, Withheld},
 	CodeExpired:     {Server, Withheld},
 	CodeServerHold:  {Server, Withheld},
+	CodeGate:        {Server, Withheld},
+	CodeHalted:      {Server, Withheld},
+	CodeHeldRollout: {Server, Withheld},
 	CodeSiteBehind:  {Server, Withheld},
 	CodeUnverified:  {Server, Rejected},
 	CodeBroken:      {Server, Withheld},
@@ -99,6 +105,15 @@ func ClassOf(code string) Class { return of(code).class }
 
 // GroupOf is the group of an outcome's code. What is not known is Withheld, as its class is Server.
 func GroupOf(code string) Group { return of(code).group }
+
+// OfHold is the outcome's code for a hold of that code, which a server chose.
+func OfHold(code string) string {
+	switch code {
+	case CodeGate, CodeHalted, CodeHeldRollout:
+		return code
+	}
+	return CodeServerHold
+}
 
 // Codes lists the codes of the table.
 func Codes() []string { return slices.Sorted(maps.Keys(table)) }

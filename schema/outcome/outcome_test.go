@@ -13,7 +13,8 @@ func TestEveryCodeHasOneClass(t *testing.T) {
 		Signed: {"disabled", "no-ring", "no-target", "not-selected", "revoked", "waiting"},
 		Local: {"drift", "failed-here", "host-condition", "install-failed", "paused", "rolled-back",
 			"unhealthy"},
-		Server: {"error", "expired", "rejected", "server-hold", "site-behind", "unreachable", "unverified"},
+		Server: {"error", "expired", "gate", "halted", "rejected", "rollout-paused", "server-hold", "site-behind",
+			"unreachable", "unverified"},
 	}
 	got := map[Class][]string{}
 	for _, code := range Codes() {
@@ -35,7 +36,8 @@ func TestWhatAHostDecidesOrSuffersByItselfDoesNotCountAgainstARollout(t *testing
 		UpToDate: {"current", "installed"},
 		Waiting: {"disabled", "drift", "no-ring", "no-target", "not-selected", "paused", "revoked", "rolled-back",
 			"waiting"},
-		Withheld: {"error", "expired", "rejected", "server-hold", "site-behind", "unreachable"},
+		Withheld: {"error", "expired", "gate", "halted", "rejected", "rollout-paused", "server-hold", "site-behind",
+			"unreachable"},
 		Blocked:  {"host-condition"},
 		Failed:   {"failed-here", "install-failed", "unhealthy"},
 		Rejected: {"unverified"},

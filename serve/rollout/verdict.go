@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/outcome"
 )
 
 // States of a ring.
@@ -94,9 +95,9 @@ func (v *Verdict) clone() *Verdict {
 
 // Codes of holds, which polls carry and hosts report.
 const (
-	CodeGate   = "gate"           // the ring is not open
-	CodeHalted = "halted"         // the release is
-	CodePaused = "rollout-paused" // the whole rollout is
+	CodeGate   = outcome.CodeGate        // the ring is not open
+	CodeHalted = outcome.CodeHalted      // the release is
+	CodePaused = outcome.CodeHeldRollout // the whole rollout is
 )
 
 // Hold is why a host is held back from a release.
