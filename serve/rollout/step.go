@@ -24,7 +24,7 @@ type Input struct {
 // Step is the next verdict on a release; before is nil for the first.
 func Step(before *Verdict, in Input) *Verdict {
 	now := in.Now.UTC()
-	v, passed := &Verdict{Release: in.Release, Moved: now, At: now}, time.Duration(0)
+	v, passed := &Verdict{Release: in.Release, Moved: in.Began.UTC(), At: now}, time.Duration(0)
 	if before != nil {
 		v = before.clone()
 		passed = min(max(now.Sub(v.At), 0), maxStep)
@@ -129,7 +129,13 @@ func (v *Verdict) open(i int, gated, content bool, now time.Time) {
 	case now.Before(own.NotBefore):
 		own.Why = "its signed delay, until " + stamp(own.NotBefore)
 	default:
-		own.Opened, v.Moved = now, now
+		own.Opened = now
+		if own.Gate == nil && !gated { // whenever somebody looked
+			own.Opened = own.NotBefore
+		}
+		if own.Opened.After(v.Moved) {
+			v.Moved = own.Opened
+		}
 	}
 	switch opened := !own.Opened.IsZero(); {
 	case v.Halt != nil && v.Halt.Ring == own.Name:

@@ -37,6 +37,8 @@ type Fleet struct {
 	reports  []schema.PollRequest
 	requests []string
 	hold     string
+	holdCode string
+	next     int64
 	called   map[string]string // names by which hosts are called
 	presents *tls.Config       // nil: the certificate that CA is
 	bend     func(http.ResponseWriter, *http.Request) bool

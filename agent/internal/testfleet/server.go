@@ -51,6 +51,20 @@ func (f *Fleet) Hold(why string) {
 	f.hold = why
 }
 
+// HoldAs is Hold with the code of the hold.
+func (f *Fleet) HoldAs(code, why string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hold, f.holdCode = why, code
+}
+
+// Next makes the server ask hosts to come again after so many seconds; 0: no longer.
+func (f *Fleet) Next(seconds int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.next = seconds
+}
+
 // Present makes the server show another certificate from now on.
 func (f *Fleet) Present(c tls.Certificate) {
 	f.mu.Lock()
@@ -250,7 +264,8 @@ func (f *Fleet) poll(w http.ResponseWriter, r *http.Request) {
 	defer f.mu.Unlock()
 	f.reports = append(f.reports, q)
 	host, _, _ := r.BasicAuth()
-	if f.called[host] == "" && q.Timestamp == f.version && q.Held == (f.hold != "") {
+	if f.called[host] == "" && q.Timestamp == f.version && q.Held == (f.hold != "") &&
+		q.HoldCode == f.holdCode && f.next == 0 {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
@@ -260,7 +275,8 @@ func (f *Fleet) poll(w http.ResponseWriter, r *http.Request) {
 	} else if f.bend != nil {
 		files = files[:min(len(files), 1)]
 	}
-	answer(w, schema.PollAnswer{Schema: 1, Root: 1, Hold: f.hold, Site: "central", Name: f.called[host], Files: files})
+	answer(w, schema.PollAnswer{Schema: 1, Root: 1, Hold: f.hold, HoldCode: f.holdCode, Next: f.next, Site: "central",
+		Name: f.called[host], Files: files})
 }
 
 // files are what a host lacks, the timestamp first; all of it is taken from the newest release.

@@ -32,7 +32,7 @@ type Command struct {
 // Result is what came of it.
 type Result struct {
 	Done    []string       `json:"done"`              // sentences without their full stop
-	Delayed []rollout.Ring `json:"delayed,omitempty"` // signed delays that are not over, and which only a commit changes
+	Delayed []rollout.Ring `json:"delayed,omitempty"` // whose signed delays are not over: only a commit changes them
 	Release int64          `json:"release"`
 }
 

@@ -178,12 +178,9 @@ func (k *Keeper) step(ctx context.Context) error {
 
 // worth reports whether a verdict is another one than what is stored of it, but for what is counted.
 func worth(before, next *rollout.Verdict) bool {
-	if before == nil || next.At.Sub(before.At) >= storedEvery && slices.ContainsFunc(next.Rings, func(r rollout.Ring) bool {
-		return r.Opened.IsZero()
-	}) {
-		return true
-	}
-	return !slices.Equal(essence(before), essence(next))
+	closed := func(r rollout.Ring) bool { return r.Opened.IsZero() }
+	return before == nil || !slices.Equal(essence(before), essence(next)) ||
+		next.At.Sub(before.At) >= storedEvery && slices.ContainsFunc(next.Rings, closed)
 }
 
 func essence(v *rollout.Verdict) (s []string) {
@@ -191,7 +188,8 @@ func essence(v *rollout.Verdict) (s []string) {
 		s = append(s, "halted", v.Halt.Text)
 	}
 	for _, r := range v.Rings {
-		s = append(s, r.Name, r.State, r.NotBefore.String(), strconv.FormatBool(r.Opened.IsZero()), strconv.Itoa(r.Forgiven))
+		s = append(s, r.Name, r.State, r.NotBefore.String(), strconv.FormatBool(r.Opened.IsZero()),
+			strconv.Itoa(r.Forgiven))
 		if g := r.Gate; g != nil {
 			s = append(s, strconv.FormatBool(g.Met), strconv.FormatBool(g.Promoted != nil))
 		}
@@ -266,8 +264,8 @@ func (k *Keeper) Held(ring string, release int64) *rollout.Hold {
 	return rollout.Held(k.rings, ring, release, v, k.pause.Act)
 }
 
-// Releases are the verdicts on what hosts are given, as they were at the last step, the newest first. They are not to be
-// changed.
+// Releases are the verdicts on what hosts are given, as they were at the last step, the newest first. They are not to
+// be changed.
 func (k *Keeper) Releases() (list []*rollout.Verdict, pause *rollout.Act) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -208,7 +209,8 @@ func TestNothingOpensThatCannotBeStored(t *testing.T) {
 			t.Errorf("%s: %+v", ring, h)
 		}
 	}
-	if _, err := k.Act(t.Context(), Command{Verb: Promote, Ring: "broad"}, "mia"); err == nil || errors.Is(err, ErrWrong) {
+	_, err := k.Act(t.Context(), Command{Verb: Promote, Ring: "broad"}, "mia")
+	if err == nil || errors.Is(err, ErrWrong) {
 		t.Errorf("promoted without a store: %v", err)
 	}
 	st.down = false
@@ -259,8 +261,75 @@ func TestVerdictsOfThePastAreForgotten(t *testing.T) {
 		t.Errorf("%d are kept, %v", len(list), err)
 	}
 	l.server(l.db) // one that is behind leaves what it does not know yet
-	if again, err := l.db.Verdicts(t.Context()); err != nil || len(again) < len(list) ||
-		again[len(again)-1].Name != list[len(list)-1].Name {
+	again, err := l.db.Verdicts(t.Context())
+	if err != nil || !slices.ContainsFunc(again, func(v inventory.Verdict) bool { return v.Name == "release/69" }) {
 		t.Errorf("%d are left of %d, %v", len(again), len(list), err)
+	}
+}
+
+func TestAHostIsHeldFromWhateverItMightInstall(t *testing.T) {
+	l := newLab(t)
+	k := l.server(l.db)
+	sum := func(release int64) schema.Digest { return schema.DigestOf([]byte{byte(release)}) }
+	assigned := func(ring string, newest, older int64) *schema.Assignment {
+		return &schema.Assignment{Host: "web01", SHA256: sum(newest), Target: schema.Target{Ring: ring, Selected: true,
+			Release: newest, Since: noon, Older: []schema.Candidate{{SHA256: sum(older), Release: older,
+				Since: noon.Add(-24 * time.Hour)}}}}
+	}
+	if _, err := k.Act(t.Context(), Command{Verb: Promote, Ring: "broad", Release: 6}, "mia"); err != nil {
+		t.Fatal(err)
+	}
+	runs := func(release int64) *schema.Report {
+		return &schema.Report{State: schema.StateCurrent, Installed: sum(release), Target: sum(release), Release: release}
+	}
+	for name, c := range map[string]struct {
+		ring   string
+		delay  time.Duration
+		report *schema.Report
+		held   bool
+	}{
+		"the canary":                       {"canary", 0, runs(6), false},
+		"broad":                            {"broad", 0, runs(6), true},
+		"broad, which has it":              {"broad", 0, runs(7), false},
+		"broad, which gets the older":      {"broad", time.Hour, runs(5), false},
+		"broad by a clock that is ahead":   {"broad", 10 * time.Minute, runs(5), true},
+		"broad, which may get nothing yet": {"broad", time.Hour, runs(6), false},
+		"broad, where it failed": {"broad", 0, &schema.Report{State: schema.StateFailed, Installed: sum(6),
+			Target: sum(7), Release: 6}, true},
+		"a new host of broad": {"broad", 0, &schema.Report{State: schema.StateNew}, true},
+	} {
+		p := policy()
+		p.Rings[1].Delay = schema.Duration(c.delay)
+		if h := k.Holds(p, assigned(c.ring, 7, 6), c.report); (h != nil) != c.held {
+			t.Errorf("%s: %+v", name, h)
+		}
+	}
+}
+
+func TestHostsComeSoonerWhileARolloutIsUnderWayAndNotForEver(t *testing.T) {
+	l := newLab(t)
+	k := l.server(l.db)
+	for fleet, want := range map[int]time.Duration{3: time.Minute, 12_000: time.Minute, 100_000: 500 * time.Second} {
+		if got := k.Next(fleet); got != want {
+			t.Errorf("%d hosts: after %s, want %s", fleet, got, want)
+		}
+	}
+	l.now = l.now.Add(hurryFor)
+	l.tick(k)
+	if got := k.Next(3); got != 0 {
+		t.Errorf("a canary that stands still: after %s", got)
+	}
+	if _, err := k.Act(t.Context(), Command{Verb: Promote, Ring: "broad"}, "mia"); err != nil {
+		t.Fatal(err)
+	}
+	if got := k.Next(3); got != time.Minute {
+		t.Errorf("after a promotion: %s", got)
+	}
+	for _, ring := range []string{"canary", "broad"} {
+		l.all(ring, rollout.Host{Kind: rollout.Healthy, Newest: 7, Runs: 7})
+	}
+	l.tick(k)
+	if got := k.Next(3); got != 0 {
+		t.Errorf("when all have it: after %s", got)
 	}
 }
