@@ -31,8 +31,9 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 	s.noteTrouble(s.releases.Peek(r.Context()))
 	rel, _ := s.releases.Now()
 
-	report := tidy(q.Report)
-	if err := s.inventory.Report(x.who, inventory.Seen{At: time.Now(), Address: r.RemoteAddr,
+	report, now := tidy(q.Report), time.Now()
+	s.hosts.Poll(x.who, now, &report)
+	if err := s.inventory.Report(x.who, inventory.Seen{At: now, Address: r.RemoteAddr,
 		Timestamp: q.Timestamp, Root: q.Root, Report: report}); err != nil {
 		s.log.Error("inventory", "error", err) // a lost report is no reason to keep an update from the host
 	}
@@ -50,11 +51,16 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 	} else if a.Hold != "" {
 		s.gone.Note(s.log, host, rel.Timestamp, a.Hold)
 	}
-	if a.Name == "" && q.Timestamp == rel.Timestamp && q.Held == (a.Hold != "") {
+	s.holdBack(&a, rel, host, &report)
+	idle := a.Name == "" && q.Timestamp == rel.Timestamp && q.Held == (a.Hold != "") &&
+		(!q.Held || q.HoldCode == a.HoldCode)
+	switch {
+	case idle && a.Next == 0:
 		x.WriteHeader(http.StatusNoContent)
 		return
+	case !idle:
+		a.Files = s.pollFiles(rel, host, q.MetadataVersions)
 	}
-	a.Files = s.pollFiles(rel, host, q.MetadataVersions)
 	if h, ok := rel.Hosts[host]; ok {
 		a.Site = h.Site
 	}

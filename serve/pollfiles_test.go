@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -112,7 +113,10 @@ func (h *reader) update(bend func([]schema.PollFile) []schema.PollFile) (a *sche
 	check(h.t, err)
 	src, timestamp := wire.Source{Client: h.wire}, h.tuf.Timestamp()
 	if answer != nil {
-		src.NewestRoot, src.Files, timestamp = answer.Root, answer.Files, nil
+		src.NewestRoot, src.Files = answer.Root, answer.Files
+		if slices.ContainsFunc(answer.Files, func(f schema.PollFile) bool { return f.Name == "timestamp.json" }) {
+			timestamp = nil
+		}
 		if bend != nil {
 			src.Files = bend(src.Files)
 		}

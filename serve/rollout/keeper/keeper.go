@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/serve/hosts"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/rollout"
 )
@@ -40,7 +41,7 @@ const (
 // Keeper has the verdicts. Make it with New. It is safe for concurrent use.
 type Keeper struct {
 	store Store
-	hosts func() *rollout.Census
+	count func() *rollout.Census
 	log   *slog.Logger
 	now   func() time.Time
 
@@ -66,10 +67,10 @@ type paused struct {
 	Act     *rollout.Act `json:"act"`
 }
 
-// New reads what is kept. hosts counts the fleet's hosts as they are now.
-func New(ctx context.Context, st Store, hosts func() *rollout.Census, now func() time.Time, log *slog.Logger) (*Keeper,
+// New reads what is kept. count counts the fleet's hosts as they are now; nil: that is not known yet.
+func New(ctx context.Context, st Store, count func() *rollout.Census, now func() time.Time, log *slog.Logger) (*Keeper,
 	error) {
-	k := &Keeper{store: st, hosts: hosts, log: log, now: now, releases: map[int64]time.Time{},
+	k := &Keeper{store: st, count: count, log: log, now: now, releases: map[int64]time.Time{},
 		kept: map[int64]*verdict{}, live: map[int64]*rollout.Verdict{}}
 	return k, k.read(ctx)
 }
@@ -108,9 +109,9 @@ func (k *Keeper) read(ctx context.Context) error {
 }
 
 // Publish takes what a release signs, and judges it before anybody is given it.
-func (k *Keeper) Publish(ctx context.Context, p *schema.Policy, hosts map[string]*schema.Assignment) error {
+func (k *Keeper) Publish(ctx context.Context, p *schema.Policy, given map[string]*schema.Assignment) error {
 	releases := map[int64]time.Time{}
-	for _, a := range hosts {
+	for _, a := range given {
 		for _, c := range a.Candidates() {
 			if first, ok := releases[c.Release]; !ok || c.Since.Before(first) {
 				releases[c.Release] = c.Since
@@ -147,7 +148,10 @@ func (k *Keeper) step(ctx context.Context) error {
 	if len(releases) == 0 {
 		return nil
 	}
-	census, now, gated := k.hosts(), k.now(), rollout.Gated(rings)
+	census, now, gated := k.count(), k.now(), rollout.Gated(rings)
+	if census == nil {
+		return nil // what is not known opens nothing, and undoes nothing
+	}
 	live := map[int64]*rollout.Verdict{}
 	newest := slices.Max(slices.Collect(maps.Keys(releases)))
 	var failed error
@@ -211,6 +215,7 @@ func (k *Keeper) decide(ctx context.Context, before int64, v *rollout.Verdict) e
 	}
 	k.mu.Lock()
 	was := k.kept[v.Release]
+	k.kept = maps.Clone(k.kept) // snapshots have the other
 	k.kept[v.Release] = &verdict{row.Version, v}
 	k.mu.Unlock()
 	if v.Halt != nil && (was == nil || was.Halt == nil) {
@@ -253,15 +258,44 @@ func (k *Keeper) prune(ctx context.Context, newest int64) error {
 	return k.store.Undecide(ctx, names...)
 }
 
-// Held says why the hosts of a ring are held back from a release; nil: they are not.
-func (k *Keeper) Held(ring string, release int64) *rollout.Hold {
+// snapshot is what holds hosts back, at one time.
+type snapshot struct {
+	rings []schema.Ring
+	kept  map[int64]*verdict
+	pause *rollout.Act
+}
+
+func (k *Keeper) snapshot() snapshot {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
+	return snapshot{k.rings, k.kept, k.pause.Act}
+}
+
+func (s snapshot) held(ring string, release int64) *rollout.Hold {
 	var v *rollout.Verdict
-	if kept := k.kept[release]; kept != nil {
+	if kept := s.kept[release]; kept != nil {
 		v = kept.Verdict
 	}
-	return rollout.Held(k.rings, ring, release, v, k.pause.Act)
+	return rollout.Held(s.rings, ring, release, v, s.pause)
+}
+
+// Held says why the hosts of a ring are held back from a release; nil: they are not.
+func (k *Keeper) Held(ring string, release int64) *rollout.Hold {
+	return k.snapshot().held(ring, release)
+}
+
+// Gates is Held, as it is now and stays, in the form of a table of hosts.
+func (k *Keeper) Gates() func(ring string, release int64) hosts.Gate {
+	s := k.snapshot()
+	return func(ring string, release int64) hosts.Gate {
+		if h := s.held(ring, release); h != nil {
+			return hosts.Gate{Held: true, Code: h.Code, Why: h.Why, Since: h.Since}
+		}
+		if own := s.kept[release].ring(ring); own != nil && own.Gate != nil {
+			return hosts.Gate{Since: own.Opened}
+		}
+		return hosts.Gate{}
+	}
 }
 
 // Releases are the verdicts on what hosts are given, as they were at the last step, the newest first. They are not to
