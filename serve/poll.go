@@ -32,7 +32,7 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 	rel, _ := s.releases.Now()
 
 	report, now := tidy(q.Report), time.Now()
-	s.hosts.Poll(x.who, now, &report)
+	s.rollout.hosts.Poll(x.who, now, &report)
 	if err := s.inventory.Report(x.who, inventory.Seen{At: now, Address: r.RemoteAddr,
 		Timestamp: q.Timestamp, Root: q.Root, Report: report}); err != nil {
 		s.log.Error("inventory", "error", err) // a lost report is no reason to keep an update from the host
@@ -51,7 +51,7 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 	} else if a.Hold != "" {
 		s.gone.Note(s.log, host, rel.Timestamp, a.Hold)
 	}
-	s.holdBack(&a, rel, host, &report)
+	s.rollout.holdBack(&a, rel, host, &report)
 	idle := a.Name == "" && q.Timestamp == rel.Timestamp && q.Held == (a.Hold != "") &&
 		(!q.Held || q.HoldCode == a.HoldCode)
 	switch {

@@ -81,7 +81,7 @@ func (s *Server) serveRegister(x *exchange, r *http.Request, by registrar) {
 		x.unavailable()
 		return
 	}
-	s.hosts.Register(q.Host, hosts.Registration{At: time.Now(), User: user, Platform: q.Platform,
+	s.rollout.hosts.Register(q.Host, hosts.Registration{At: time.Now(), User: user, Platform: q.Platform,
 		Program: clean(q.Agent, 64)})
 	about := []any{"host", q.Host, "user", user, "token", id, "platform", q.Platform.String(), "address", r.RemoteAddr}
 	event.What = audit.Registered
@@ -141,7 +141,7 @@ func (s *Server) serveUnregister(x *exchange, r *http.Request, host string) {
 		x.unavailable()
 		return
 	}
-	s.hosts.Forget(x.who, false)
+	s.rollout.hosts.Forget(x.who, false)
 	s.audit.Record(r.Context(), inventory.Event{At: now, What: audit.Unregistered, Who: "host " + host,
 		From: r.RemoteAddr, Host: host})
 	s.log.Info("unregistered", "host", host, "address", r.RemoteAddr)

@@ -65,13 +65,13 @@ func TestTheCanaryOpensOrHaltsTheNextRing(t *testing.T) {
 	}
 	row := func(host, want string) {
 		t.Helper()
-		if r, _, _, ok := w.server.hosts.Row(host, nil); !ok || string(r.State)+" "+r.Code != want {
+		if r, _, _, ok := w.server.rollout.hosts.Row(host, nil); !ok || string(r.State)+" "+r.Code != want {
 			t.Errorf("%s is %s (%s), want %s", host, r.State, r.Code, want)
 		}
 	}
 	row("web02", "waiting gate")
 	w.runs(f, canary, next, next, 2, schema.StateCurrent, schema.CodeCurrent)
-	w.server.stepRollout(t.Context())
+	w.server.rollout.step(t.Context())
 	if got := current(broad); got != "" {
 		t.Errorf("behind a healthy canary, broad is held for %q", got)
 	}
@@ -91,7 +91,7 @@ func TestTheCanaryOpensOrHaltsTheNextRing(t *testing.T) {
 	f.publish()
 	check(t, w.server.releases.Follow(t.Context()))
 	w.runs(f, canary, next, bad, 2, schema.StateFailed, outcome.CodeUnhealthy)
-	w.server.stepRollout(t.Context())
+	w.server.rollout.step(t.Context())
 	for _, c := range []caller{canary, broad} {
 		code, a := w.runs(f, c, packs["web02"], packs["web02"], 1, schema.StateHeld, outcome.CodeGate)
 		if code != outcome.CodeHalted ||
@@ -119,7 +119,7 @@ func TestAPauseOfTheRolloutHoldsEverybodyAndSoonerPollsEnd(t *testing.T) {
 	f.publish()
 	w := start(t, f)
 	c := w.register("web01")
-	_, err := w.server.rollout.Act(t.Context(), keeper.Command{Verb: keeper.Pause, Reason: "storms"}, "mia")
+	_, err := w.server.rollout.verdicts.Act(t.Context(), keeper.Command{Verb: keeper.Pause, Reason: "storms"}, "mia")
 	check(t, err)
 	code, a := w.runs(f, c, packs["web01"], packs["web01"], 1, schema.StateCurrent, "current")
 	if code != outcome.CodeHeldRollout || !strings.HasSuffix(a.Hold, ": storms") {
@@ -132,10 +132,10 @@ func TestAPauseOfTheRolloutHoldsEverybodyAndSoonerPollsEnd(t *testing.T) {
 	if got.status == http.StatusOK && (len(a.Files) != 0 || a.Next == 0) {
 		t.Errorf("%d %s", got.status, got.body)
 	}
-	if after := w.server.rollout.Next(1e6); after != 5000*time.Second {
+	if after := w.server.rollout.verdicts.Next(1e6); after != 5000*time.Second {
 		t.Errorf("a million hosts are asked to come after %s", after)
 	}
-	_, err = w.server.rollout.Act(t.Context(), keeper.Command{Verb: keeper.Resume}, "mia")
+	_, err = w.server.rollout.verdicts.Act(t.Context(), keeper.Command{Verb: keeper.Resume}, "mia")
 	check(t, err)
 	if code, _ := w.runs(f, c, packs["web01"], packs["web01"], 1, schema.StateCurrent, "current"); code != "" {
 		t.Errorf("resumed: %s", code)

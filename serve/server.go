@@ -3,7 +3,6 @@ package serve
 import (
 	"context"
 	"io"
-	"iter"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -18,12 +17,10 @@ import (
 	"bakehouse/serve/audit"
 	"bakehouse/serve/cache"
 	"bakehouse/serve/desk"
-	"bakehouse/serve/hosts"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/limit"
 	"bakehouse/serve/notice"
 	"bakehouse/serve/origin"
-	"bakehouse/serve/rollout/keeper"
 	"bakehouse/serve/status"
 	"bakehouse/serve/store"
 )
@@ -43,9 +40,7 @@ type Inventory interface {
 	Packages(ctx context.Context, host string) ([]inventory.Package, error)
 	notice.Meeter
 	desk.Inventory
-	keeper.Store
-	// All yields the hosts that are or were registered.
-	All(ctx context.Context) iter.Seq2[inventory.Host, error]
+	Recorded
 	// Serve is durable.
 	Serve(ctx context.Context, s inventory.Served) error
 	Served(ctx context.Context, anchor schema.Digest) (inventory.Served, error)
@@ -77,8 +72,7 @@ type Server struct {
 	releases  *origin.Follower
 	users     *limit.Gate
 	pages     *status.Pages
-	hosts     *hosts.Table
-	rollout   *keeper.Keeper
+	rollout   *rollouts
 	stepped   time.Time       // the rollout, by Watch alone
 	guesses   *limit.Failures // of join tokens
 	audit     *audit.Log
@@ -144,7 +138,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	s.pages = newPages(s.releases, s.users, s.audit, s.log)
-	if err := s.openRollout(ctx); err != nil {
+	if s.rollout, err = openRollouts(ctx, o.Inventory, o.Log); err != nil {
 		return nil, err
 	}
 	if err := s.releases.Follow(ctx); err != nil {
@@ -159,7 +153,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 
 func (s *Server) announce(r *origin.Release) {
 	s.users.Prepare(r.Access)
-	s.publish(r)
+	s.rollout.publish(r)
 	s.log.Info("release", "timestamp", r.Timestamp, "root", r.Root, "hosts", len(r.Hosts), "expires", r.Expires)
 	if !time.Now().Before(r.Expires) {
 		s.log.Warn("the timestamp is expired: hosts install nothing new until bakehouse reconcile has run", "expires", r.Expires)
@@ -185,7 +179,7 @@ func (s *Server) look(ctx context.Context) {
 	s.noteTrouble(s.releases.Tick(ctx))
 	if now := time.Now(); now.Sub(s.stepped) >= stepEvery {
 		s.stepped = now
-		s.stepRollout(ctx)
+		s.rollout.step(ctx)
 	}
 	if s.cert != nil {
 		s.cert.Look()

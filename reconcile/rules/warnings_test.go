@@ -139,8 +139,8 @@ func TestAGateThatCannotOpenByItselfOrTooLateIsWarnedOf(t *testing.T) {
 		{Ring: schema.Ring{Name: "y", Gate: gate}, Pos: at(7, 3)}}
 	m.checkWarnings(t, "")
 	gate.Hosts = 2
-	m.checkWarnings(t, "7:3: the gate of ring y asks for 2 hosts, and 1 are in the rings that it looks at: it opens by "+
-		"bakehouse rollout promote alone")
+	m.checkWarnings(t, "7:3: the gate of ring y asks for 2 hosts, and 1 are in the rings that it looks at: it opens "+
+		"by bakehouse rollout promote alone")
 	gate.Hosts, m.Rollout.MaxHold = 1, schema.Duration(2*time.Hour)
 	m.checkWarnings(t, "7:3: the gate of ring y takes 2h0m0s, and maxHold is 2h0m0s: hosts report themselves critical")
 }

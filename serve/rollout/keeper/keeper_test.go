@@ -280,7 +280,8 @@ func TestAHostIsHeldFromWhateverItMightInstall(t *testing.T) {
 		t.Fatal(err)
 	}
 	runs := func(release int64) *schema.Report {
-		return &schema.Report{State: schema.StateCurrent, Installed: sum(release), Target: sum(release), Release: release}
+		return &schema.Report{State: schema.StateCurrent, Installed: sum(release), Target: sum(release),
+			Release: release}
 	}
 	for name, c := range map[string]struct {
 		ring   string
