@@ -3,14 +3,20 @@ package status
 import (
 	"bytes"
 	"context"
+	"errors"
 	"html/template"
+	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/plain"
+	"bakehouse/serve/view"
 )
 
 // Users are who may sign in.
@@ -18,14 +24,30 @@ type Users interface {
 	// Check compares a password with the user's. It says the same of an unknown user as of a wrong password; with a
 	// wait, nothing was compared.
 	Check(ctx context.Context, address, name, password string) (u schema.User, ok bool, wait time.Duration)
+	// SignedIn notes that a session began.
+	SignedIn(ctx context.Context, address, name string)
 	// User is what somebody may do now.
 	User(name string) (u schema.User, ok bool)
 }
 
-// Data is what the pages show.
+// Data is what the pages show. What u may not see (schema.PermView, by the host) is not there, in counts neither; an
+// answer that is not there is fs.ErrNotExist, and a query that is not understood is ErrQuery.
 type Data interface {
 	Fleet() string // its name
+	Overview(ctx context.Context, u schema.User) (*view.Overview, error)
+	Hosts(ctx context.Context, u schema.User, q url.Values) (*view.HostsPage, error)
+	Host(ctx context.Context, u schema.User, name string) (*view.Host, error)
+	Releases(ctx context.Context, u schema.User, q url.Values) (*view.Releases, error)
+	Release(ctx context.Context, u schema.User, number int64) (*view.Release, error)
+	// Package is by its SHA-256, or the start of it.
+	Package(ctx context.Context, u schema.User, hash string) (*view.Package, error)
 }
+
+// ErrQuery is a query that is not understood; an error that wraps it says what of it.
+var ErrQuery = errors.New("the query is not understood")
+
+// ErrLoading is that there is no answer yet.
+var ErrLoading = errors.New("the states of the hosts are being read")
 
 // Options of the pages. Users and Data must be given.
 type Options struct {
@@ -63,6 +85,8 @@ func New(o Options) *Pages {
 // Patterns are those of http.ServeMux for which a server asks Serve.
 var Patterns = []string{
 	"GET /{$}", "GET " + signInPath, "POST " + signInPath, "POST " + signOutPath, "GET " + assetPath,
+	"GET /status.json", "GET /hosts", "GET /hosts.json", "GET /hosts.csv", "GET /hosts/{name}", "GET /releases",
+	"GET /releases.json", "GET /releases/{number}", "GET /packages/{hash}",
 }
 
 // Serve answers, and says who asked, if somebody is signed in.
@@ -79,6 +103,9 @@ func (p *Pages) Serve(w http.ResponseWriter, r *http.Request) (who string) {
 	case r.Method == http.MethodPost && r.URL.Path == signOutPath:
 		return p.signOut(w, r)
 	}
+	if path, json := strings.CutSuffix(r.URL.Path, ".json"); json {
+		return p.serveTwin(w, r, path)
+	}
 	name, u, ok := p.session(r)
 	switch {
 	case !ok && (r.URL.Path == "/" || r.URL.Path == signInPath):
@@ -88,19 +115,84 @@ func (p *Pages) Serve(w http.ResponseWriter, r *http.Request) (who string) {
 		seeOther(w, signInPath+"?next="+template.URLQueryEscaper(r.URL.RequestURI()))
 	case r.URL.Path == signInPath:
 		seeOther(w, local(r.URL.Query().Get("next")))
+	case r.URL.Path == "/hosts.csv":
+		p.serveCSV(w, r, u)
 	default:
 		p.show(w, r, name, u)
 	}
 	return name
 }
 
+// Who is the user whose session a request has.
+func (p *Pages) Who(r *http.Request) (name string, u schema.User, ok bool) { return p.session(r) }
+
 // show answers with the page of a URL.
 func (p *Pages) show(w http.ResponseWriter, r *http.Request, name string, u schema.User) {
-	if r.URL.Path != "/" {
-		p.say(w, r, http.StatusNotFound, "There is no such page", "")
+	v, err := p.ask(r, u, r.URL.Path)
+	if err != nil {
+		p.sayError(w, r, err)
 		return
 	}
-	p.say(w, r, http.StatusOK, "You are signed in to "+p.data.Fleet(), "What there is to see comes here.")
+	template, page := p.pageOf(v, u)
+	f := page.common()
+	f.User = name
+	f.Twin = twinOf(r.URL)
+	b, err := render(template, page)
+	if err != nil {
+		p.broken(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	answerTagged(w, r, b)
+}
+
+// ask is what a path shows: a struct of package view.
+func (p *Pages) ask(r *http.Request, u schema.User, path string) (any, error) {
+	first, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	switch {
+	case path == "/" || path == "/status":
+		return p.data.Overview(r.Context(), u)
+	case path == hostsPath:
+		return p.data.Hosts(r.Context(), u, r.URL.Query())
+	case first == "hosts":
+		return p.data.Host(r.Context(), u, rest)
+	case path == "/releases":
+		return p.data.Releases(r.Context(), u, r.URL.Query())
+	case first == "releases":
+		n, err := strconv.ParseInt(rest, 10, 64)
+		if err != nil || n <= 0 || strconv.FormatInt(n, 10) != rest {
+			return nil, fs.ErrNotExist
+		}
+		return p.data.Release(r.Context(), u, n)
+	case first == "packages":
+		return p.data.Package(r.Context(), u, rest)
+	}
+	return nil, fs.ErrNotExist
+}
+
+// twinOf is the URL of a page's JSON.
+func twinOf(u *url.URL) string {
+	twin := url.URL{Path: u.Path + ".json", RawQuery: u.RawQuery}
+	if u.Path == "/" {
+		twin.Path = "/status.json"
+	}
+	return twin.RequestURI()
+}
+
+// sayError answers with why there is no page.
+func (p *Pages) sayError(w http.ResponseWriter, r *http.Request, err error) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		p.say(w, r, http.StatusNotFound, "There is no such page", "It was never there, or is not for you to see.")
+	case errors.Is(err, ErrQuery):
+		p.say(w, r, http.StatusBadRequest, "This address is not understood", plain.Line(err.Error(), plain.MaxName))
+	case errors.Is(err, ErrLoading):
+		w.Header().Set("Retry-After", "2")
+		p.say(w, r, http.StatusServiceUnavailable, "The states of the hosts are being read",
+			"This takes some seconds after a start of the server.")
+	default:
+		p.broken(w, r, err)
+	}
 }
 
 // frame is what every page has around its own part.
@@ -151,7 +243,7 @@ func (p *Pages) broken(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // templates are the pages by the names of their files in web/.
-var templates = parseTemplates("signin", "message")
+var templates = parseTemplates("signin", "message", "overview", "hosts", "host", "releases", "release", "package")
 
 func parseTemplates(names ...string) map[string]*template.Template {
 	base := template.Must(template.New("").Funcs(functions).ParseFS(web, "web/base.html"))

@@ -23,12 +23,16 @@ var noon = time.Date(2026, 11, 28, 16, 58, 4, 0, time.UTC)
 type people struct {
 	users map[string]schema.User
 	wait  time.Duration
+
+	sessions []string // that began
 }
 
 func (p *people) Check(_ context.Context, _, name, given string) (schema.User, bool, time.Duration) {
 	u, ok := p.users[name]
 	return u, ok && given == password && p.wait == 0, p.wait
 }
+
+func (p *people) SignedIn(_ context.Context, _, name string) { p.sessions = append(p.sessions, name) }
 
 func (p *people) User(name string) (schema.User, bool) {
 	u, ok := p.users[name]

@@ -89,6 +89,7 @@ func (p *Pages) signIn(w http.ResponseWriter, r *http.Request) (who string) {
 		return name
 	}
 	setCookie(w, token, sessionTime)
+	p.users.SignedIn(r.Context(), limit.Address(r.RemoteAddr), name)
 	p.log.Info("signed in", "user", name, "address", r.RemoteAddr)
 	seeOther(w, page.Next)
 	return name
