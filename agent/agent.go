@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"runtime"
 	"time"
 
+	"bakehouse/agent/diagnose"
 	"bakehouse/agent/install"
 	"bakehouse/agent/report"
 	"bakehouse/agent/state"
@@ -63,6 +65,16 @@ func (a *Agent) system() *install.System { return &install.System{Root: a.opts.R
 
 // Status reads what the host knows of itself; it asks nobody and changes nothing.
 func (a *Agent) Status() (*report.Status, error) { return report.Read(a.files, a.opts.Version) }
+
+// ShowConfig reads both files and says which value counts.
+func (a *Agent) ShowConfig() (*state.Listing, error) { return a.files.List() }
+
+// Diagnose writes to w what helps somebody who cannot see this host; see package diagnose. If offline, no server is
+// asked.
+func (a *Agent) Diagnose(ctx context.Context, w io.Writer, offline bool) ([]string, error) {
+	h := diagnose.Host{Files: a.files, Version: a.opts.Version, Log: a.LogFile(), Offline: offline}
+	return h.Write(ctx, w)
+}
 
 // publish writes the summary for those who are not root. Nothing depends on it.
 func (a *Agent) publish() {

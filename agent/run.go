@@ -6,6 +6,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"time"
+
+	"bakehouse/agent/state"
+	"bakehouse/schema/fault"
 )
 
 const (
@@ -64,7 +67,8 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 		case err != nil:
 			note("error: " + err.Error())
 		case s.Registration == nil:
-			note("this host is not registered: run bakehouse-agent register; the next look is in " + pause.String())
+			note("this host is not registered: " + fault.HintOf(state.ErrUnregistered) + "; the next look is in " +
+				pause.String())
 		default:
 			pause = dueIn(a.opts.Now(), s.LastCheck, s.Pause())
 			if retry > 0 {

@@ -96,7 +96,16 @@ func (s *Status) sectionError() string {
 	if s.Severity == OK {
 		return ""
 	}
-	return strings.Join(s.Reasons, "; ")
+	return s.why()
+}
+
+// why is the severity's reasons, and for a host that is not registered the command to run.
+func (s *Status) why() string {
+	why := strings.Join(s.Reasons, "; ")
+	if !s.Registered && s.Hint != "" {
+		why += ": " + s.Hint
+	}
+	return why
 }
 
 func hash(d schema.Digest) *string {

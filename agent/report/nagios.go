@@ -15,9 +15,11 @@ func (s *Status) Nagios(w io.Writer) error {
 	} else if i := s.Installed; i != nil {
 		what = fmt.Sprintf("%s runs release %d, %s %s", s.Host, i.Release, i.Name, i.Version)
 	}
-	parts := append([]string{what}, s.Reasons...)
+	if why := s.why(); why != "" {
+		what += "; " + why
+	}
 	_, err := fmt.Fprintf(w, "%s - %s | last_check=%ds last_update=%ds interval=%ds\n", nagiosName(s.Severity),
-		nagiosText(strings.Join(parts, "; ")), unix(s.LastCheck), unix(s.LastUpdate),
+		nagiosText(what), unix(s.LastCheck), unix(s.LastUpdate),
 		int64(time.Duration(s.Interval)/time.Second))
 	return err
 }

@@ -22,18 +22,18 @@ import (
 // docs/bakehouse-agent.8 is the page that the host program's own test writes.
 const (
 	goldenVersion = 13
-	goldenDeb     = "sha256:51bf6dce2753f3281e67cde5491fa21a2ada3167e41a9780d79d14f9f6fc5433"
-	goldenRpm     = "sha256:44bf5a7509c82cb774c55c0faa261a2cadad4cdd791acbf9471433cf0c662cd9"
-	goldenTgz     = "sha256:397ea9f734ebe1e96017fde59a175c5f67007377ff3ccdf1c0a282b6f737820e"
+	goldenDeb     = "sha256:aa8b343d4330396d577a90c6e137a3c1f5bc42b1e8c3d9668354c7e7e2d2df2a"
+	goldenRpm     = "sha256:359cd9056cb4f1b6598a18fb8233247abed24f498143b75b0613e93111d88c78"
+	goldenTgz     = "sha256:b69a0fb05d5e1a4f8801bb3efc7bf7b102e9c1d5adeaf81a8e2bcade97f6f1d8"
 )
 
 const (
-	goldenPkg = "sha256:f5bb9724cd6d6c978f35b4ec01c91a4d9de96de1aa7c36b4768c9b73c5481e36"
-	goldenMac = "sha256:691cbd3dc2642f28e6d3b6b286ab246fa285376e04d8daa11f371ee05c07504d"
+	goldenPkg = "sha256:015dda591a17b94d81071c1eaff9d7ee6e912a4763bcd546baa988141a1b9cf3"
+	goldenMac = "sha256:c39d7d314ca040b8efad3f8e6637ca4ea778a1a960264049c48335c4fe5a8697"
 )
 
 var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef",
-	"cacce8cf582dc479", "b4cdff47a66761ba", "043fed29298bdfff", "1deb5bff888a81c9",
+	"437ac4aba323a1fa", "b4cdff47a66761ba", "0464fee3c16aeeaa", "194cdaf1c1aa937f",
 	"6c3eec0b8ce904b6", "3347265b6c603c55", "73f334c8a31aa452", "a2835cc6021b9d68",
 	"122294680cfcfdac"}
 

@@ -84,7 +84,7 @@ refused.`,
 	c.Flags().Bool("version", false, "print the version") // which cobra would else word itself
 	c.AddCommand(registerCommand(&g), unregisterCommand(&g), updateCommand(&g), runCommand(&g), statusCommand(&g),
 		showConfigCommand(&g), pauseCommand(&g), resumeCommand(&g), retryCommand(&g),
-		rollbackCommand(&g), adoptCommand(&g), versionCommand())
+		rollbackCommand(&g), adoptCommand(&g), diagnoseCommand(&g), versionCommand())
 	cli.ExplainMistakes(c)
 	c.SetOut(plain.NewWriter(os.Stdout))
 	c.SetErr(plain.NewWriter(os.Stderr))

@@ -1,4 +1,4 @@
-package agent
+package state
 
 import (
 	"cmp"
@@ -6,30 +6,29 @@ import (
 	"io"
 	"text/tabwriter"
 
-	"bakehouse/agent/state"
 	"bakehouse/schema"
 )
 
-// Settings are all settings of the host, and where they are.
-type Settings struct {
-	ConfigFile string          `json:"configFile"`
-	StateFile  string          `json:"stateFile"`
-	Problem    string          `json:"problem,omitempty"` // with the baked files
-	Settings   []state.Setting `json:"settings"`
+// Listing is all settings of the host, and where they are.
+type Listing struct {
+	ConfigFile string    `json:"configFile"`
+	StateFile  string    `json:"stateFile"`
+	Problem    string    `json:"problem,omitempty"` // with the baked files
+	Settings   []Setting `json:"settings"`
 
 	err error
 }
 
 // Err is what is wrong with the baked files: no update can work.
-func (s *Settings) Err() error { return s.err }
+func (s *Listing) Err() error { return s.err }
 
-// ShowConfig reads both files and says which value counts.
-func (a *Agent) ShowConfig() (*Settings, error) {
-	h, err := a.files.Load()
+// List reads both files and says which value counts.
+func (f Files) List() (*Listing, error) {
+	h, err := f.Load()
 	if err != nil {
 		return nil, err
 	}
-	out := &Settings{ConfigFile: a.files.Path(schema.ConfigFile), StateFile: a.files.Stored(state.RecordFile),
+	out := &Listing{ConfigFile: f.Path(schema.ConfigFile), StateFile: f.Stored(RecordFile),
 		Settings: h.Settings(), err: h.Problem}
 	if h.Problem != nil {
 		out.Problem = h.Problem.Error()
@@ -38,7 +37,7 @@ func (a *Agent) ShowConfig() (*Settings, error) {
 }
 
 // Print writes s for people.
-func (s *Settings) Print(w io.Writer) error {
+func (s *Listing) Print(w io.Writer) error {
 	fmt.Fprintf(w, "config: %s\nstate:  %s\n", s.ConfigFile, s.StateFile)
 	if s.Problem != "" {
 		fmt.Fprintf(w, "problem: %s\n", s.Problem)
