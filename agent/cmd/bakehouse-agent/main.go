@@ -5,10 +5,8 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"runtime"
@@ -24,9 +22,6 @@ import (
 
 	"github.com/spf13/cobra"
 )
-
-// version is set by -ldflags "-X main.version=…" when a host program is built for a fleet.
-var version = "dev"
 
 func main() {
 	umask(0o022) // what is private is made so: an administrator's umask is not for what a package brings
@@ -50,12 +45,6 @@ func run(ctx context.Context, args []string) int {
 		cli.Report(cmd, args, err)
 	}
 	return fault.ExitCode(err)
-}
-
-// global are the flags of every command.
-type global struct {
-	root, logFile  string
-	verbose, quiet bool
 }
 
 func command() *cobra.Command {
@@ -99,25 +88,6 @@ func endWithTerminal(c *cobra.Command, _ []string) {
 	}
 	ctx, _ := signal.NotifyContext(c.Context(), syscall.SIGHUP)
 	c.SetContext(ctx)
-}
-
-// agent makes the updater that a command drives.
-func (g *global) agent(c *cobra.Command) (*agent.Agent, error) {
-	if err := cli.AtMostOne(c, "verbose", "quiet"); err != nil {
-		return nil, err
-	}
-	o := agent.Options{Root: g.root, LogFile: g.logFile, Version: version, Warn: func(text string) {
-		fmt.Fprintf(c.ErrOrStderr(), "%s: warning: %s\n", c.Root().Name(), text)
-	}}
-	if g.verbose {
-		o.Narrate = c.ErrOrStderr()
-	}
-	return agent.New(o)
-}
-
-// jsonFlag makes the flag by which a command prints its result as JSON.
-func jsonFlag(c *cobra.Command) *bool {
-	return c.Flags().Bool("json", false, "print the result as JSON")
 }
 
 func updateCommand(g *global) *cobra.Command {
@@ -222,25 +192,6 @@ not install it again, but waits for a newer one (or for retry).`,
 	return c
 }
 
-// finish prints the result, also of what failed.
-func (g *global) finish(w io.Writer, r agent.Result, asJSON bool, err error) error {
-	var werr error
-	switch {
-	case asJSON:
-		werr = writeJSON(w, r)
-	case !g.quiet:
-		_, werr = fmt.Fprintln(w, r)
-	}
-	if err != nil {
-		return err
-	}
-	if r.State == schema.StateFailed { // an earlier run found out, and nothing has changed since
-		return fault.Hint(errors.New("this host is not on the release that it should have: "+r.Error),
-			"mend what is wrong, then: bakehouse-agent update --retry")
-	}
-	return werr
-}
-
 func runCommand(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
@@ -340,10 +291,4 @@ func versionCommand() *cobra.Command {
 		return err
 	}
 	return c
-}
-
-func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
 }
