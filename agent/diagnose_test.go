@@ -99,7 +99,7 @@ func TestWhatDiagnoseWritesHasNoSecretInAnyForm(t *testing.T) {
 	for name, want := range map[string]string{
 		"status.json": `"host": "web01"`, "settings.txt": "http://hidden@127.0.0.1:1",
 		"state.json": `"secret": "(hidden)"`,
-		"log.txt": "update begins", "metadata.txt": "timestamp.json", "packages.txt": "recorded: ",
+		"log.txt":    "update begins", "metadata.txt": "timestamp.json", "packages.txt": "recorded: ",
 		"system.txt": "bytes free", "network.txt": "failed after ", "units.txt": "",
 	} {
 		if text, ok := files[name]; !ok || !strings.Contains(text, want) {

@@ -181,7 +181,8 @@ func (d Host) packages(ctx context.Context, h *state.Host) (string, error) {
 		fmt.Fprintf(&b, "recorded: %s, format %s\n", h.Installed, h.Installed.Format)
 	}
 	if name != "" && d.Files.Path("/") == "/" {
-		for _, program := range [][]string{{"dpkg-query", "--status", name}, {"dpkg", "--audit"}, {"dpkg", "--verify", name},
+		for _, program := range [][]string{{"dpkg-query", "--status", name}, {"dpkg", "--audit"},
+			{"dpkg", "--verify", name},
 			{"rpm", "--query", "--info", name}, {"rpm", "--verify", name}, {"pkginfo", "-l", name}} {
 			run(ctx, &b, program...)
 		}
@@ -230,8 +231,8 @@ func (d Host) units(ctx context.Context, h *state.Host) (string, error) {
 // system is what the host runs, and what its directories are on.
 func (d Host) system(context.Context, *state.Host) (string, error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "bakehouse-agent %s, %s, %s/%s\nclock: %s\n", d.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH,
-		d.Files.Now().UTC().Format(time.RFC3339))
+	fmt.Fprintf(&b, "bakehouse-agent %s, %s, %s/%s\nclock: %s\n", d.Version, runtime.Version(), runtime.GOOS,
+		runtime.GOARCH, d.Files.Now().UTC().Format(time.RFC3339))
 	for _, name := range []string{"/etc/os-release", "/proc/version"} {
 		if text, err := tail(d.Files.Path(name), 4<<10); err == nil {
 			b.WriteString(text)
@@ -296,8 +297,8 @@ func reach(ctx context.Context, way state.Way, now func() time.Time) string {
 	case json.Unmarshal(text, &stamp) != nil:
 		return fmt.Sprintf("answered after %s with %d bytes that are no timestamp", took, len(text))
 	}
-	return fmt.Sprintf("answered after %s with timestamp %d, which expires %s (not verified)", took, stamp.Signed.Version,
-		stamp.Signed.Expires.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("answered after %s with timestamp %d, which expires %s (not verified)", took,
+		stamp.Signed.Version, stamp.Signed.Expires.UTC().Format(time.RFC3339))
 }
 
 // run writes what a program prints, if the host has it.
@@ -313,7 +314,8 @@ func run(ctx context.Context, w io.Writer, program ...string) {
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out
 	err := c.Run()
-	fmt.Fprintf(w, "$ %s\n%s\n", strings.Join(program, " "), strings.TrimRight(plain.Tail(out.String(), maxOutput), "\n"))
+	said := strings.TrimRight(plain.Tail(out.String(), maxOutput), "\n")
+	fmt.Fprintf(w, "$ %s\n%s\n", strings.Join(program, " "), said)
 	if err != nil {
 		fmt.Fprintf(w, "(%v)\n", err)
 	}

@@ -22,18 +22,18 @@ import (
 // docs/bakehouse-agent.8 is the page that the host program's own test writes.
 const (
 	goldenVersion = 13
-	goldenDeb     = "sha256:aa8b343d4330396d577a90c6e137a3c1f5bc42b1e8c3d9668354c7e7e2d2df2a"
-	goldenRpm     = "sha256:359cd9056cb4f1b6598a18fb8233247abed24f498143b75b0613e93111d88c78"
-	goldenTgz     = "sha256:b69a0fb05d5e1a4f8801bb3efc7bf7b102e9c1d5adeaf81a8e2bcade97f6f1d8"
+	goldenDeb     = "sha256:1a60a8c67b52930bb55c28b5fa0a63822125f5a583b7dc9d8649ea46443aad38"
+	goldenRpm     = "sha256:560f1185a072e411ab771b6db3348266433dae65c19b2df931add4902df595ce"
+	goldenTgz     = "sha256:e9d2edf33c9111e14e715c3e46f845634cf66e1d9050893b78586658365ac3a8"
 )
 
 const (
-	goldenPkg = "sha256:015dda591a17b94d81071c1eaff9d7ee6e912a4763bcd546baa988141a1b9cf3"
-	goldenMac = "sha256:c39d7d314ca040b8efad3f8e6637ca4ea778a1a960264049c48335c4fe5a8697"
+	goldenPkg = "sha256:8ccfa8acadb6f5e2eb6b59534f8bd7d7d260da546a67dd31e0a4a57f4fb9e700"
+	goldenMac = "sha256:a2afa47ce4e9c6a7583db9a50ded6f1bfd8b818baf5eb466d73c4f3056675758"
 )
 
 var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef",
-	"437ac4aba323a1fa", "b4cdff47a66761ba", "0464fee3c16aeeaa", "194cdaf1c1aa937f",
+	"abc856a964c73c37", "b4cdff47a66761ba", "df9036743bfb267b", "0f855de4fb27914d",
 	"6c3eec0b8ce904b6", "3347265b6c603c55", "73f334c8a31aa452", "a2835cc6021b9d68",
 	"122294680cfcfdac"}
 

@@ -17,8 +17,9 @@ func diagnoseCommand(g *global) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "diagnose [FILE]",
 		Short: "Write what others need to help this host, without secrets, to a file",
-		Long: `Write a tar.gz that helps somebody who cannot see this host: its status, settings and state, the end of the log,
-which metadata are verified, what the package manager and systemd say, file systems, and whether each server answers.
+		Long: `Write a tar.gz that helps somebody who cannot see this host: its status, settings and state, the end of
+the log, which metadata are verified, what the package manager and systemd say, file systems, and whether each server
+answers.
 
 No secret is in it: not the host's, not a proxy's password. It has names of hosts, servers and paths, so look through it
 before it leaves your hands. FILE must not exist; without one it is bakehouse-diagnose-TIME.tar.gz here.
