@@ -240,6 +240,7 @@ func TestPartsMeetOnlyInTheLeavesMadeForIt(t *testing.T) {
 			"second parser of bins",
 		{"serve", module + "/reconcile/settings"}: "serve says which of its flags are settings",
 	}
+	doors[[2]string{"reconcile", module + "/serve/store/storetest/s3test"}] = "scripts publish to an S3 server"
 	packages := list(t, nil, "./...")
 	for name, p := range packages {
 		from := part(name)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/publish"
@@ -14,6 +13,7 @@ import (
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fleet"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 )
 
 // A store that was restored from a backup looks as it did then, and what is published into it plainly has numbers that
@@ -29,7 +29,7 @@ func (p *pass) highWaterOf(f *fleet.Fleet) (highWater, error) {
 	if dir == "" || len(f.Roots) == 0 {
 		return "", nil
 	}
-	where, err := filepath.Abs(strings.TrimPrefix(p.Store, "file://"))
+	where, err := stores.Absolute(p.Store)
 	if err != nil {
 		return "", err
 	}

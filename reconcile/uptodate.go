@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"time"
 
 	"bakehouse/reconcile/console"
@@ -54,7 +53,7 @@ func (p *pass) upToDate() (*upToDate, error) {
 	if p.head.Cache == nil || p.bound != nil {
 		return nil, nil
 	}
-	where, err := filepath.Abs(p.Store)
+	where, err := stores.Absolute(p.Store)
 	if err != nil {
 		return nil, err
 	}

@@ -120,7 +120,9 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 		return err
 	}
 	if o.database == "" {
-		o.database = databaseOf(o.store)
+		if o.database, err = databaseOf(o.store); err != nil {
+			return err
+		}
 	}
 	db, err := inventory.Open(ctx, o.database)
 	if err != nil {
@@ -199,8 +201,12 @@ func (s *Server) serve(ctx context.Context, stop func(), listener net.Listener, 
 }
 
 // databaseOf is the database of a store if none is named: beside it, wherever the server is started.
-func databaseOf(store string) string {
-	return filepath.Clean(strings.TrimPrefix(store, "file://")) + "-inventory.db"
+func databaseOf(store string) (string, error) {
+	if stores.Remote(store) {
+		return "", fault.Hint(errors.New("no database: the store is not on this machine"),
+			"set --database FILE, where registrations and reports are kept")
+	}
+	return filepath.Clean(strings.TrimPrefix(store, "file://")) + "-inventory.db", nil
 }
 
 func ignoreClosed(err error) error {

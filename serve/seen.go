@@ -30,7 +30,9 @@ can be true if the fleet has another server, or if the database was restored fro
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if database == "" {
-				database = databaseOf(storeAt)
+				if database, err = databaseOf(storeAt); err != nil {
+					return err
+				}
 			}
 			if _, err := os.Stat(database); err != nil {
 				return fault.Hint(fmt.Errorf("database: %w", err), "name the server's with --database")

@@ -10,6 +10,7 @@ import (
 	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/settings"
 	"bakehouse/reconcile/source"
+	"bakehouse/serve/store/stores"
 )
 
 // stateFlags say which state of the fleet repository to look at.
@@ -53,7 +54,7 @@ func cacheFlag(cmd *cobra.Command, dir *string) {
 }
 
 func storeFlag(cmd *cobra.Command, location *string) {
-	cmd.Flags().StringVar(location, "store", "store", "where packages and metadata are kept: a directory")
+	cmd.Flags().StringVar(location, "store", "store", "`LOCATION` of packages and metadata: "+stores.Form)
 	settings.Trust(cmd.Flags(), "store")
 }
 

@@ -63,7 +63,7 @@ Exit codes: 0 no errors (notes do not count), 1 the store could not be read, 3 a
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&location, "store", "store", "the store: a directory, or file:// and a directory")
+	cmd.Flags().StringVar(&location, "store", "store", "`LOCATION` of the store: "+stores.Form)
 	cmd.Flags().BoolVar(&assemble, "assemble", false, "also put every package together and compare its digest (reads each segment once per package)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object per finding, then one with the summary")
 	settings.Setting(cmd.Flags(), "assemble", "json")

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"bakehouse/serve/store/storetest/s3test"
 )
 
 // peer PACKAGE builds a program of the module in .ci/peers, and has it found by its name.
@@ -35,4 +37,16 @@ func guide(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%s has %d shell blocks with %q", args[0], len(found), args[1])
 	}
 	ts.Check(ts.Exec("bash", "-exc", found[0]))
+}
+
+// startS3 is `s3`: it starts an S3 server, and the store of the commands that follow is in a bucket there.
+func startS3(ts *testscript.TestScript, _ bool, _ []string) {
+	for name, value := range s3test.Credentials() {
+		ts.Setenv(name, value)
+		ts.Check(os.Setenv(name, value)) // holdlock is of this process
+	}
+	server, err := s3test.New(filepath.Join(state(ts).dir, ".ci", "peers"), ts.MkAbs(""))
+	ts.Check(err)
+	ts.Defer(server.Kill)
+	ts.Setenv("BAKEHOUSE_STORE", s3test.Location(server.Bucket(), server.Address))
 }

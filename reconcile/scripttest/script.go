@@ -45,7 +45,7 @@ func Run(t *testing.T, dir string, more map[string]Command) {
 		"tmpfs": tmpfs, "readonly": readonly, "writable": writable, "fill": fill, "cptree": copyTree,
 		"allow": allow, "hashes": hashes, "web": web, "offline": offline, "asked": asked, "digest": digest, "fill-in": fillIn,
 		"debian": debian, "machine": machine, "installs": installs, "softhsm": softhsm, "brokenplugin": usesBroken, "walk": walk,
-		"peer": peer, "guide": guide,
+		"peer": peer, "guide": guide, "s3": startS3,
 		"newfleet": fleets.newFleet, "exits": exits, "git-commit": gitCommit,
 		"snapshot": snapshot, "unchanged": unchanged, "flip": flip, "unflip": unflip, "holdlock": holdLock, "droplock": dropLock,
 	}
@@ -214,7 +214,11 @@ func unflip(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func holdLock(ts *testscript.TestScript, neg bool, args []string) {
-	st, err := stores.Open(context.Background(), ts.MkAbs(args[0]))
+	location := args[0]
+	if !stores.Remote(location) {
+		location = ts.MkAbs(location)
+	}
+	st, err := stores.Open(context.Background(), location)
 	ts.Check(err)
 	held, err := st.Lock(context.Background(), "test")
 	ts.Check(err)

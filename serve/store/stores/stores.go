@@ -3,16 +3,24 @@ package stores
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 	"bakehouse/serve/store/local"
+	"bakehouse/serve/store/s3"
 )
 
-// Open opens the store at location: a directory, as a path or after "file://". A store that is not there yet is an
+// Form is what locations look like, for help texts.
+const Form = "a directory, or " + s3.Form
+
+// Open opens the store at location: a directory, as a path or after "file://"; or a bucket, as package s3 has it. A
+// store that is not there yet is an
 // empty one; the first Create or Lock makes it. A location holds no credentials, so that it may be printed.
 func Open(ctx context.Context, location string) (store.Store, error) {
 	scheme, rest, ok := strings.Cut(location, "://")
@@ -20,10 +28,12 @@ func Open(ctx context.Context, location string) (store.Store, error) {
 		scheme, rest = "file", location
 	}
 	switch {
+	case scheme == "s3":
+		return s3.Open(location)
 	case scheme != "file":
 		// The rest may hold credentials, so only the scheme is repeated.
 		return nil, fault.Hint(fmt.Errorf("store: this version knows no %.20q stores", scheme+"://"),
-			"give a directory, or file:// and a directory")
+			"give %s", Form)
 	case rest == "":
 		return nil, fault.Hint(fmt.Errorf("store %q: no directory", location),
 			"give a directory, such as --store store")
@@ -37,12 +47,38 @@ func OpenExisting(ctx context.Context, location string) (store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, rest, ok := strings.Cut(location, "file://"); ok {
-		location = rest
+	if !Remote(location) {
+		_, err = os.Stat(strings.TrimPrefix(location, "file://"))
+	} else {
+		err = occupied(ctx, s, location)
 	}
-	if _, err := os.Stat(location); err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, fault.Hint(fmt.Errorf("store: %w", err),
-			"name the right directory with --store, or publish a first release into it with bakehouse reconcile")
+			"name the right one with --store, or publish a first release into it with bakehouse reconcile")
+	case err != nil:
+		return nil, err
 	}
 	return s, nil
+}
+
+// Remote reports whether a location is that of a store on another machine, and no path.
+func Remote(location string) bool {
+	return strings.Contains(location, "://") && !strings.HasPrefix(location, "file://")
+}
+
+// Absolute is a location that means the same store in every directory.
+func Absolute(location string) (string, error) {
+	if Remote(location) {
+		return location, nil
+	}
+	return filepath.Abs(strings.TrimPrefix(location, "file://"))
+}
+
+// occupied looks whether there is anything in a store.
+func occupied(ctx context.Context, s store.Store, location string) error {
+	for _, err := range s.List(ctx, "", "") {
+		return err
+	}
+	return fmt.Errorf("%s has no objects: %w", location, fs.ErrNotExist)
 }
