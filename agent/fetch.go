@@ -48,7 +48,7 @@ func (u *update) manifest(ctx context.Context, c schema.Candidate) (m *schema.Ma
 		if m, err = u.heldManifest(c.SHA256, c.Manifest); err != nil {
 			return nil, nil, err
 		}
-		return m, p.Statements, u.checkManifest(m, c)
+		return m, restored(m, c.Manifest, p.Statements), u.checkManifest(m, c)
 	}
 	if m, err = schema.DecodeManifest(p.Manifest, c.Manifest); err != nil {
 		return nil, nil, fault.Refuse(err,
@@ -64,7 +64,17 @@ func (u *update) manifest(ctx context.Context, c schema.Candidate) (m *schema.Ma
 		return nil, nil, err
 	}
 	u.say("fetched manifest %s (%d bytes)", c.Manifest.Short(), len(p.Manifest))
-	return m, p.Statements, nil
+	return m, restored(m, c.Manifest, p.Statements), nil
+}
+
+// restored are the envelopes on the package of m, each with its payload: servers leave out what follows from m.
+func restored(m *schema.Manifest, manifest schema.Digest, envelopes [][]byte) [][]byte {
+	statement := schema.StatementFor(m, manifest)
+	full := make([][]byte, len(envelopes))
+	for i, e := range envelopes {
+		full[i] = statement.Restore(e)
+	}
+	return full
 }
 
 // baseManifest is the manifest of c if it is here, else that of the installed package, which has most of it; nil if

@@ -109,7 +109,7 @@ type PollFile struct {
 type PackageAnswer struct {
 	Manifest   []byte    `json:"manifest,omitempty"`
 	Against    Digest    `json:"against,omitzero"` // the manifest that Manifest is the difference to
-	Statements Envelopes `json:"statements"`       // DSSE envelopes
+	Statements Envelopes `json:"statements"`       // DSSE envelopes, without what Statement.Restore puts back
 }
 
 // Envelopes are at most MaxEnvelopes.

@@ -123,7 +123,7 @@ func (s *Server) find(x *exchange, r *http.Request, host string, is func(invento
 }
 
 // serveManifest answers what a package is checked by: its manifest, unless the host has that, and the DSSE envelopes on
-// it as they stand in the store.
+// the package, without what follows from the manifest.
 func (s *Server) serveManifest(x *exchange, r *http.Request, host string) {
 	d, ok := digestIn(x, r)
 	if !ok {
@@ -146,7 +146,7 @@ func (s *Server) serveManifest(x *exchange, r *http.Request, host string) {
 			a.Manifest, a.Against = b, have
 		}
 	}
-	if a.Statements, err = s.statements(r.Context(), d); err != nil {
+	if a.Statements, err = s.statements(r.Context(), d, schema.StatementFor(m.Manifest, d)); err != nil {
 		s.storeTrouble("statements", d.Hex(), err)
 		x.unavailable()
 		return
@@ -235,7 +235,9 @@ func (s *Server) serveSegment(x *exchange, r *http.Request, host string) {
 	}
 }
 
-func (s *Server) statements(ctx context.Context, manifest schema.Digest) ([]json.RawMessage, error) {
+// statements are the envelopes on the package of a manifest, which are on what, or they are not short.
+func (s *Server) statements(ctx context.Context, manifest schema.Digest, what schema.Statement,
+) ([]json.RawMessage, error) {
 	list := []json.RawMessage{} // never null
 	room := int64(schema.MaxStatement - 2)
 	for e, err := range s.store.List(ctx, schema.StatementsPrefix(manifest), "") {
@@ -254,7 +256,7 @@ func (s *Server) statements(ctx context.Context, manifest schema.Digest) ([]json
 			s.storeTrouble("statement", e.Key, err) // one broken file must not hide the others
 			continue
 		}
-		list = append(list, compact.Bytes())
+		list = append(list, what.Shorten(compact.Bytes()))
 		room -= int64(compact.Len()) + 1
 		if len(list) == schema.MaxEnvelopes || room <= 0 {
 			break

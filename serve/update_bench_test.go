@@ -87,7 +87,7 @@ func BenchmarkConfigOnlyUpdate(b *testing.B) {
 	b.ReportMetric(float64(requests/n), "reports-B")
 	b.ReportMetric(float64(travelled/n), "TLS-B")
 	b.ReportMetric(0, "ns/op")
-	if answers/n > 3100 || travelled/n > 9500 || count/n > 4 {
+	if answers/n > 2500 || travelled/n > 9500 || count/n > 4 {
 		b.Errorf("%d bytes of answers, %d in all, %d requests: more than the budget", answers/n, travelled/n, count/n)
 	}
 }

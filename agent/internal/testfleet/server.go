@@ -199,13 +199,22 @@ func (f *Fleet) packageAnswer(r *http.Request, host string, manifest schema.Dige
 	for _, c := range given.Candidates() {
 		if c.Manifest == manifest {
 			for _, e := range f.Statements(c.Manifest) {
-				a.Statements = append(a.Statements, e)
+				a.Statements = append(a.Statements, shortened(manifest, gzip, e))
 			}
 		}
 	}
 	b, err := json.Marshal(a)
 	check(f.t, err)
 	return b
+}
+
+// shortened is an envelope as servers send it. What is no manifest, as attacks have it, leaves it as it is.
+func shortened(manifest schema.Digest, gzip, envelope []byte) json.RawMessage {
+	m, err := schema.DecodeManifest(gzip, manifest)
+	if err != nil {
+		return envelope
+	}
+	return schema.StatementFor(m, manifest).Shorten(envelope)
 }
 
 // metadata sends the difference to the version that the host holds, if it says so.

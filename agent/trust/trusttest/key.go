@@ -114,10 +114,10 @@ func Statement(s schema.Statement, keys ...Key) []byte {
 	return Envelope("application/vnd.in-toto+json", Payload(s), keys...)
 }
 
-// Payload is a statement as it is signed: an in-toto Statement v1.
+// Payload is a statement as it is signed: an in-toto Statement v1, its members in the order of their names.
 func Payload(s schema.Statement) []byte {
 	return fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1",`+
-		`"subject":[{"name":%q,"digest":{"sha256":%q}}],"predicateType":"urn:bakehouse:package:v1",`+
-		`"predicate":{"manifest":%q,"recipe":%q,"platform":%q,"format":%q,"anchor":%q}}`,
-		s.Name, s.Package.Hex(), s.Manifest, s.Recipe, s.Platform, s.Format, s.Anchor)
+		`"predicate":{"anchor":%q,"format":%q,"manifest":%q,"platform":%q,"recipe":%q},`+
+		`"predicateType":"urn:bakehouse:package:v1","subject":[{"digest":{"sha256":%q},"name":%q}]}`,
+		s.Anchor, s.Format, s.Manifest, s.Platform, s.Recipe, s.Package.Hex(), s.Name)
 }
