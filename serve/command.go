@@ -72,7 +72,8 @@ the requests in flight are answered.`,
 	f.StringVar(&o.selfSigned, "tls-self-signed", "",
 		"loopback only: use the certificate in `DIR`, made if absent; hosts trust DIR/"+certificate.CAFile)
 	f.StringVar(&o.database, "database", "",
-		"`FILE` with registrations and reports, made if absent (default STORE-inventory.db)")
+		"`LOCATION` of registrations and reports: a SQLite file, made if absent, or postgres://USER@HOST/DATABASE, "+
+			"which servers can share (default STORE-inventory.db)")
 	f.StringVar(&o.root, "root", "", "`FILE` with the root metadata to verify the store from, such as "+
 		"trust/1.root.json (default: the store's first)")
 	f.DurationVar(&o.watch, "watch", 2*time.Second, "how often to look for a new release")
@@ -129,7 +130,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 		return err
 	}
 	if db.Created() {
-		log.Warn("a new database was made: no host is registered in it", "file", o.database,
+		log.Warn("a new database was made: no host is registered in it", "database", inventory.Name(o.database),
 			"hint", "if hosts were registered here before, name their database with --database")
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()

@@ -29,6 +29,7 @@ import (
 	"bakehouse/serve/ask"
 	"bakehouse/serve/certificate"
 	"bakehouse/serve/inventory"
+	"bakehouse/serve/inventory/transfer"
 	"bakehouse/serve/token"
 )
 
@@ -38,6 +39,7 @@ func programMain() {
 	root.AddCommand(Command(), access.Command(), ask.Token(), ask.Audit())
 	host := &cobra.Command{Use: "host"}
 	host.AddCommand(ask.HostVerbs()...)
+	root.AddCommand(transfer.Command())
 	root.AddCommand(host)
 	err := root.ExecuteContext(context.Background())
 	if err != nil {
@@ -49,10 +51,27 @@ func programMain() {
 	os.Exit(fault.ExitCode(err))
 }
 
+// liveMain is `live DATABASE HOST SECRET`: the host registers again, and polls.
+func liveMain() {
+	ctx := context.Background()
+	db, err := inventory.Open(ctx, os.Args[1])
+	if err == nil {
+		_, err = db.Register(ctx, inventory.Registration{Host: os.Args[2], Secret: schema.DigestOf([]byte(os.Args[3])),
+			Platform: schema.Platform{OS: "linux", Arch: "amd64"}, At: time.Now()}, inventory.Claim{Replace: true})
+	}
+	if err == nil {
+		err = errors.Join(db.Report(os.Args[2], inventory.Seen{At: time.Now()}), db.Close())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
 func TestMain(m *testing.M) {
 	needs.Memory()
 	keystest.Cheap()
-	testscript.Main(m, map[string]func(){"bakehouse": programMain})
+	testscript.Main(m, map[string]func(){"bakehouse": programMain, "live": liveMain})
 }
 
 func TestScripts(t *testing.T) {

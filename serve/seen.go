@@ -34,8 +34,10 @@ can be true if the fleet has another server, or if the database was restored fro
 					return err
 				}
 			}
-			if _, err := os.Stat(database); err != nil {
-				return fault.Hint(fmt.Errorf("database: %w", err), "name the server's with --database")
+			if !inventory.IsPostgreSQL(database) {
+				if _, err := os.Stat(strings.TrimPrefix(database, "sqlite:")); err != nil {
+					return fault.Hint(fmt.Errorf("database: %w", err), "name the server's with --database")
+				}
 			}
 			db, err := inventory.Open(cmd.Context(), database)
 			if err != nil {
@@ -56,7 +58,8 @@ can be true if the fleet has another server, or if the database was restored fro
 					h.Seen.Timestamp, h.Seen.Root, h.Seen.At.Format(time.RFC3339))
 			}
 			if served.Timestamp == 0 {
-				return fault.Hint(fmt.Errorf("database %s: the server has served nothing yet", database),
+				return fault.Hint(fmt.Errorf("database %s: the server has served nothing yet",
+					inventory.Name(database)),
 					"look on a host: bakehouse-agent status")
 			}
 			if asJSON {
@@ -66,7 +69,8 @@ can be true if the fleet has another server, or if the database was restored fro
 			return err
 		},
 	}
-	c.Flags().StringVar(&database, "database", "", "`FILE` with registrations and reports (default STORE-inventory.db)")
+	c.Flags().StringVar(&database, "database", "",
+		"`LOCATION` of registrations and reports (default STORE-inventory.db)")
 	c.Flags().StringVar(&storeAt, "store", "store", "the store: `LOCATION` of what the server serves")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the result, or the error, as JSON")
 	settings.Trust(c.Flags(), "database", "store")

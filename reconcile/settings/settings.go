@@ -18,6 +18,7 @@ package settings
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -120,12 +121,32 @@ func (s Sources) Fill(cmd *cobra.Command) (taken []string, err error) {
 		for _, from := range []found{env, file} {
 			if e, ok := from.first(namesOf(cmd, f.Name)); ok {
 				err = fault.Hint(e.set(cmd.Flags(), f), "see `%s --help`", cmd.CommandPath())
-				taken = append(taken, fmt.Sprintf("--%s=%s from %s", f.Name, f.Value, e.at))
+				taken = append(taken, fmt.Sprintf("--%s=%s from %s", f.Name, shown(f.Value.String()), e.at))
 				return
 			}
 		}
 	})
 	return taken, err
+}
+
+// shown is a value without the password that a URL may have.
+func shown(value string) string {
+	u, err := url.Parse(value)
+	if err != nil || u.Scheme == "" {
+		if strings.Contains(value, "://") {
+			return "(a URL)"
+		}
+		return value
+	}
+	if q := u.Query(); q.Has("password") {
+		q.Set("password", "xxxxx")
+		u.RawQuery = q.Encode()
+		return u.Redacted()
+	}
+	if _, has := u.User.Password(); has {
+		return u.Redacted()
+	}
+	return value
 }
 
 // excluded reports whether the command line has a flag that f cannot be used with: then a setting of f gives way.

@@ -131,7 +131,7 @@ func (t *target) password(c *cobra.Command) (string, error) {
 
 // locally works on the database of this machine's server.
 func (t *target) locally(ctx context.Context, do func(context.Context, asked) error) (err error) {
-	if !strings.Contains(t.database, "://") {
+	if !inventory.IsPostgreSQL(t.database) {
 		if _, err := os.Stat(strings.TrimPrefix(t.database, "sqlite:")); err != nil {
 			return fault.Hint(fmt.Errorf("database: %w", err),
 				"set --database to that of the server on this machine, or ask a server with --server URL --user NAME")

@@ -69,6 +69,6 @@ CREATE TABLE points (
 ) STRICT`
 
 const feed = `
-CREATE TABLE changes (number INTEGER PRIMARY KEY, hosts TEXT NOT NULL, polled BLOB NOT NULL) STRICT;
+CREATE TABLE changes (number INTEGER PRIMARY KEY, hosts TEXT NOT NULL, polled BLOB) STRICT;
 CREATE TABLE folded (id INTEGER PRIMARY KEY, number INTEGER NOT NULL, polled BLOB) STRICT;
 INSERT INTO folded (id, number) VALUES (1, 0)`
