@@ -81,13 +81,33 @@ func MatchHost(pattern, host string) (bool, error) {
 	if !ok {
 		return pattern == host, nil
 	}
+	re, err := hostExpression(expr)
+	if err != nil {
+		return false, fmt.Errorf("host pattern %.80q: %w", pattern, err)
+	}
+	return re.MatchString(host), nil
+}
+
+// hostExpression compiles an expression for whole names.
+func hostExpression(expr string) (*regexp.Regexp, error) {
 	// By itself first: a stray parenthesis could close the group that anchors it.
-	_, err := regexp.Compile(expr)
-	if err == nil {
-		var re *regexp.Regexp
-		if re, err = regexp.Compile(`\A(?:` + expr + `)\z`); err == nil {
-			return re.MatchString(host), nil
+	if _, err := regexp.Compile(expr); err != nil {
+		return nil, err
+	}
+	return regexp.Compile(`\A(?:` + expr + `)\z`)
+}
+
+// Covers is Allows for many hosts: the patterns are compiled once.
+func (u User) Covers(permission string) func(host string) bool {
+	names, exprs := map[string]bool{}, []*regexp.Regexp{}
+	for _, p := range u.Permissions[permission] {
+		if expr, ok := strings.CutPrefix(p, "~"); !ok {
+			names[p] = true
+		} else if re, err := hostExpression(expr); err == nil {
+			exprs = append(exprs, re)
 		}
 	}
-	return false, fmt.Errorf("host pattern %.80q: %w", pattern, err)
+	return func(host string) bool {
+		return names[host] || slices.ContainsFunc(exprs, func(re *regexp.Regexp) bool { return re.MatchString(host) })
+	}
 }

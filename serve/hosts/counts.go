@@ -21,7 +21,7 @@ type Counts struct {
 	Groups   []Group // the most urgent first
 }
 
-// Group counts hosts that need a look for the same reason.
+// Group counts hosts that wait, or need a look, for the same reason.
 type Group struct {
 	State State
 	Code  string

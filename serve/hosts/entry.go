@@ -162,22 +162,18 @@ func (e *entry) value(dimension int, newest int64) string {
 	return ""
 }
 
-// group is what hosts that need a look have in common.
+// group is what hosts that wait, or need a look, have in common.
 type group struct {
 	state State
 	code  string
 	cause string
 }
 
-// groupOf is the group of a host; zero: it needs no look.
+// groupOf is the group of a host; zero: it has none.
 func (e *entry) groupOf() group {
 	switch e.verdict {
 	case UpToDate, Updating, NotInGit:
 		return group{}
-	case Waiting:
-		if e.why != schema.CodeNoRing {
-			return group{}
-		}
 	case Unregistered:
 		if e.retired != 0 {
 			return group{}

@@ -1,6 +1,7 @@
 package hosts
 
 import (
+	"strings"
 	"time"
 
 	"bakehouse/schema"
@@ -49,4 +50,16 @@ type Query struct {
 	Sort     string   `json:"sort,omitempty"`   // a Sort… constant, "-" before it reverses; empty: state, then name
 	After    string   `json:"after,omitempty"`  // where the page begins; opaque
 	Before   string   `json:"before,omitempty"` // where it ends
+}
+
+// MaxExcerpt is how much of an error lists show, in bytes.
+const MaxExcerpt = 200
+
+// Excerpt is the beginning of what a host claims, without its end of a sentence.
+func Excerpt(s string) string {
+	s = strings.TrimRight(strings.TrimSpace(s), ".")
+	if len(s) > MaxExcerpt {
+		s = strings.ToValidUTF8(s[:MaxExcerpt-3], "") + "..."
+	}
+	return s
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"bakehouse/schema"
 	"bakehouse/serve/inventory/sqldb"
 )
 
@@ -141,4 +142,25 @@ func machinesOf(ctx context.Context, db sqldb.Asker, host string) (list []Machin
 		return err
 	})
 	return list, err
+}
+
+// Manifests are those of all packages that hosts were given, as far as that is remembered.
+func (d *DB) Manifests(ctx context.Context) (map[schema.Digest]schema.Digest, error) {
+	m := map[schema.Digest]schema.Digest{}
+	err := d.db.Each(ctx, "SELECT DISTINCT package, manifest FROM packages", nil, func(scan func(...any) error) error {
+		var sum, manifest []byte
+		err := scan(&sum, &manifest)
+		var of schema.Digest
+		if err == nil {
+			of, err = digest(sum)
+		}
+		if err == nil {
+			m[of], err = digest(manifest)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("inventory: packages of hosts: %w", err)
+	}
+	return m, nil
 }
