@@ -33,6 +33,7 @@ import (
 )
 
 type options struct {
+	version                                              string
 	store, listen, cert, key, selfSigned, database, root string
 	logFormat, logLevel, auditLog                        string
 	watch, shutdown                                      time.Duration
@@ -61,6 +62,7 @@ the requests in flight are answered.`,
 			if !c.Flags().Changed("log-level") {
 				o.logLevel = levelOf(c)
 			}
+			o.version = c.Root().Version
 			return run(c.Context(), o, c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
@@ -134,7 +136,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 			"hint", "if hosts were registered here before, name their database with --database")
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	made := Options{Store: st, Inventory: db, Anchor: anchor, Certificate: cert, Log: log}
+	made := Options{Store: st, Inventory: db, Anchor: anchor, Certificate: cert, Log: log, Version: o.version}
 	if o.auditLog != "" {
 		target, err := audit.Open(o.auditLog)
 		if err != nil {

@@ -38,7 +38,6 @@ func (s *Server) rename(ctx context.Context, was, now string) {
 		s.log.Error("inventory", "error", err) // both names are found all the same
 		return
 	}
-	s.rollout.hosts.Rename(was, now)
 	s.log.Info("a host goes under its new name", "host", now, "was", was)
 }
 

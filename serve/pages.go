@@ -2,7 +2,8 @@ package serve
 
 import (
 	"context"
-	"log/slog"
+	"errors"
+	"fmt"
 	"net/url"
 	"time"
 
@@ -13,13 +14,8 @@ import (
 	"bakehouse/serve/origin"
 	"bakehouse/serve/status"
 	"bakehouse/serve/view"
+	"bakehouse/serve/view/build"
 )
-
-// newPages makes the pages of what is served; users are those of its release.
-func newPages(releases *origin.Follower, gate *limit.Gate, events *audit.Log, log *slog.Logger) *status.Pages {
-	return status.New(status.Options{Users: pageUsers{releases, gate, events},
-		Data: pageData{loading{}, releases}, Log: log})
-}
 
 type pageUsers struct {
 	releases *origin.Follower
@@ -57,47 +53,49 @@ func (p pageUsers) User(name string) (schema.User, bool) {
 	return u, ok
 }
 
-// pageData answers with what there is of the release until the states of hosts are known.
-type pageData struct {
-	status.Data
-	releases *origin.Follower
-}
+// pageData answers with what exists for a user.
+type pageData struct{ *build.Source }
 
 // Fleet implements status.Data.
 func (p pageData) Fleet() string {
-	rel, _ := p.releases.Now()
+	rel, _ := p.Source.Release()
 	return rel.Policy.Fleet
 }
 
-// loading has no answer yet.
-type loading struct{ status.Data }
-
 // Overview implements status.Data.
-func (loading) Overview(context.Context, schema.User) (*view.Overview, error) {
-	return nil, status.ErrLoading
+func (p pageData) Overview(ctx context.Context, u schema.User) (*view.Overview, error) {
+	return p.Source.Overview(ctx, build.ViewerOf(u))
 }
 
 // Hosts implements status.Data.
-func (loading) Hosts(context.Context, schema.User, url.Values) (*view.HostsPage, error) {
-	return nil, status.ErrLoading
+func (p pageData) Hosts(ctx context.Context, u schema.User, values url.Values) (*view.HostsPage, error) {
+	q, err := build.Decode(values)
+	var page *view.HostsPage
+	if err == nil {
+		page, err = p.Page(ctx, build.ViewerOf(u), q)
+	}
+	if bad := (*build.BadQuery)(nil); errors.As(err, &bad) {
+		err = fmt.Errorf("%w: %w", status.ErrQuery, bad)
+	}
+	return page, err
 }
 
 // Host implements status.Data.
-func (loading) Host(context.Context, schema.User, string) (*view.Host, error) {
-	return nil, status.ErrLoading
+func (p pageData) Host(ctx context.Context, u schema.User, name string) (*view.Host, error) {
+	return p.Source.Host(ctx, build.ViewerOf(u), name)
 }
 
 // Releases implements status.Data.
-func (loading) Releases(context.Context, schema.User, url.Values) (*view.Releases, error) {
-	return nil, status.ErrLoading
+func (p pageData) Releases(ctx context.Context, u schema.User, _ url.Values) (*view.Releases, error) {
+	return p.Source.Releases(ctx, build.ViewerOf(u))
 }
 
 // Release implements status.Data.
-func (loading) Release(context.Context, schema.User, int64) (*view.Release, error) {
-	return nil, status.ErrLoading
+func (p pageData) Release(ctx context.Context, u schema.User, number int64) (*view.Release, error) {
+	return p.OneRelease(ctx, build.ViewerOf(u), number)
 }
 
 // Package implements status.Data.
-func (loading) Package(context.Context, schema.User, string) (*view.Package, error) {
-	return nil, status.ErrLoading
+func (p pageData) Package(ctx context.Context, u schema.User, hash string) (*view.Package, error) {
+	return p.Source.Package(ctx, build.ViewerOf(u), hash)
 }

@@ -32,7 +32,6 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 	rel, _ := s.releases.Now()
 
 	report, now := tidy(q.Report), time.Now()
-	s.rollout.hosts.Poll(x.who, now, &report)
 	if err := s.inventory.Report(x.who, inventory.Seen{At: now, Address: r.RemoteAddr,
 		Timestamp: q.Timestamp, Root: q.Root, Report: report}); err != nil {
 		s.log.Error("inventory", "error", err) // a lost report is no reason to keep an update from the host

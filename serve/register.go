@@ -14,7 +14,6 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/audit"
-	"bakehouse/serve/hosts"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/origin"
 	"bakehouse/serve/token"
@@ -81,8 +80,6 @@ func (s *Server) serveRegister(x *exchange, r *http.Request, by registrar) {
 		x.unavailable()
 		return
 	}
-	s.rollout.hosts.Register(q.Host, hosts.Registration{At: time.Now(), User: user, Platform: q.Platform,
-		Program: clean(q.Agent, 64)})
 	about := []any{"host", q.Host, "user", user, "token", id, "platform", q.Platform.String(), "address", r.RemoteAddr}
 	event.What = audit.Registered
 	if before == nil {
@@ -141,7 +138,6 @@ func (s *Server) serveUnregister(x *exchange, r *http.Request, host string) {
 		x.unavailable()
 		return
 	}
-	s.rollout.hosts.Forget(x.who, false)
 	s.audit.Record(r.Context(), inventory.Event{At: now, What: audit.Unregistered, Who: "host " + host,
 		From: r.RemoteAddr, Host: host})
 	s.log.Info("unregistered", "host", host, "address", r.RemoteAddr)

@@ -2,13 +2,11 @@ package serve
 
 import (
 	"context"
-	"iter"
 	"log/slog"
 	"time"
 
 	"bakehouse/schema"
-	"bakehouse/serve/hosts"
-	"bakehouse/serve/inventory"
+	"bakehouse/serve/hosts/live"
 	"bakehouse/serve/origin"
 	"bakehouse/serve/rollout"
 	"bakehouse/serve/rollout/keeper"
@@ -17,57 +15,48 @@ import (
 // stepEvery is how often the rollout is looked at.
 const stepEvery = 5 * time.Second
 
-// Recorded is what of an inventory a rollout goes by.
-type Recorded interface {
-	keeper.Store
-	// All yields the hosts that are or were registered.
-	All(ctx context.Context) iter.Seq2[inventory.Host, error]
-}
-
 // rollouts are the hosts of a fleet, and how far its releases may go to them.
 type rollouts struct {
-	hosts    *hosts.Table
+	live     *live.Live
 	verdicts *keeper.Keeper
 }
 
-// openRollouts reads what is known. It comes before the first release.
-func openRollouts(ctx context.Context, i Recorded, log *slog.Logger) (*rollouts, error) {
-	r := &rollouts{hosts: hosts.New(nil)}
-	for h, err := range i.All(ctx) {
-		if err != nil {
-			return nil, err
+// openRollouts reads what is known of releases. It comes before the first one.
+func openRollouts(ctx context.Context, i keeper.Store, l *live.Live, log *slog.Logger) (*rollouts, error) {
+	count := func() *rollout.Census {
+		if !l.Loaded() {
+			return nil
 		}
-		if h.End.How == "" {
-			r.hosts.Load(h.Host, hosts.Registration{At: h.At, User: h.User, Platform: h.Platform, Program: h.Agent},
-				h.Seen.At, &h.Seen.Report, time.Time{})
+		return keeper.Count(l.Table)
+	}
+	verdicts, err := keeper.New(ctx, i, count, time.Now, log)
+	return &rollouts{l, verdicts}, err
+}
+
+// of is the verdict on a release, and who paused all.
+func (r *rollouts) of(release int64) (*rollout.Verdict, *rollout.Act) {
+	list, pause := r.verdicts.Releases()
+	for _, v := range list {
+		if v.Release == release {
+			return v, pause
 		}
 	}
-	r.hosts.Loaded()
-	var err error
-	r.verdicts, err = keeper.New(ctx, i, func() *rollout.Census { return keeper.Count(r.hosts) }, time.Now, log)
-	return r, err
+	return nil, pause
 }
 
 // publish takes a release that is about to be served.
 func (r *rollouts) publish(rel *origin.Release) {
-	newest := int64(0)
-	for _, a := range rel.Hosts {
-		newest = max(newest, a.Release)
-	}
-	if rel.Info != nil {
-		newest = max(newest, rel.Info.Number)
-	}
-	r.hosts.Publish(rel.Policy, rel.Access.Retirement, rel.Hosts, newest)
+	r.live.Publish(rel)
 	// What cannot be judged is held, and tried again: no reason not to serve the rest.
 	_ = r.verdicts.Publish(context.Background(), rel.Policy, rel.Hosts)
-	r.hosts.Gates(r.verdicts.Gates())
+	r.live.Table.Gates(r.verdicts.Gates())
 }
 
 // step brings up to date how far releases may go.
 func (r *rollouts) step(ctx context.Context) {
-	r.hosts.Tick()
+	r.live.Step(ctx)
 	_ = r.verdicts.Tick(ctx) // it has said what is wrong
-	r.hosts.Gates(r.verdicts.Gates())
+	r.live.Table.Gates(r.verdicts.Gates())
 }
 
 // holdBack puts into the answer to a poll whether the rollout holds the host back, and when it is to ask again.

@@ -65,7 +65,7 @@ func TestTheCanaryOpensOrHaltsTheNextRing(t *testing.T) {
 	}
 	row := func(host, want string) {
 		t.Helper()
-		if r, _, _, ok := w.server.rollout.hosts.Row(host, nil); !ok || string(r.State)+" "+r.Code != want {
+		if r, _, _, ok := w.server.rollout.live.Table.Row(host, nil); !ok || string(r.State)+" "+r.Code != want {
 			t.Errorf("%s is %s (%s), want %s", host, r.State, r.Code, want)
 		}
 	}

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"maps"
@@ -17,35 +18,15 @@ import (
 	"bakehouse/serve/audit"
 	"bakehouse/serve/cache"
 	"bakehouse/serve/desk"
+	"bakehouse/serve/hosts/live"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/limit"
 	"bakehouse/serve/notice"
 	"bakehouse/serve/origin"
 	"bakehouse/serve/status"
 	"bakehouse/serve/store"
+	"bakehouse/serve/view/build"
 )
-
-// Inventory is what a server remembers; *inventory.DB is one.
-type Inventory interface {
-	// Secret is fs.ErrNotExist if the host is not registered.
-	Secret(ctx context.Context, host string) (schema.Digest, error)
-	// Register is durable. It is inventory.ErrLive if the host polls and its registration is not to be replaced.
-	Register(ctx context.Context, r inventory.Registration, c inventory.Claim, was ...string,
-	) (before *inventory.Host, err error)
-	// Rename moves a registration and what is known with it, unless the new name is registered already.
-	Rename(ctx context.Context, was, now string) error
-	// Report does not block.
-	Report(host string, s inventory.Seen) error
-	Remember(ctx context.Context, host string, p inventory.Package, at time.Time) error
-	Packages(ctx context.Context, host string) ([]inventory.Package, error)
-	notice.Meeter
-	desk.Inventory
-	Recorded
-	// Serve is durable.
-	Serve(ctx context.Context, s inventory.Served) error
-	Served(ctx context.Context, anchor schema.Digest) (inventory.Served, error)
-	Ping(ctx context.Context) error
-}
 
 // Certificate is what the server presents; *certificate.Certificate is one.
 type Certificate interface {
@@ -61,6 +42,7 @@ type Options struct {
 	Log       *slog.Logger
 
 	Certificate Certificate
+	Version     string    // of this program, for people
 	Audit       io.Writer // takes the audit log, too, as lines of JSON; may be nil
 }
 
@@ -72,6 +54,7 @@ type Server struct {
 	releases  *origin.Follower
 	users     *limit.Gate
 	pages     *status.Pages
+	live      *live.Live // stands before the inventory
 	rollout   *rollouts
 	stepped   time.Time       // the rollout, by Watch alone
 	guesses   *limit.Failures // of join tokens
@@ -106,19 +89,21 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		store: o.Store, inventory: o.Inventory, log: o.Log, cert: o.Certificate,
+		store: o.Store, log: o.Log, cert: o.Certificate,
+		live:      live.New(o.Inventory, o.Log, time.Now),
 		users:     limit.NewGate(o.Log),
 		guesses:   limit.NewFailures(),
 		audit:     audit.New(o.Inventory, o.Audit, o.Log),
 		timeouts:  timeouts{header: headerTimeout, body: bodyTimeout},
 		speaks:    schema.WireVersions(),
 		nobody:    randomDigest(),
-		machines:  notice.NewMachines(o.Log, o.Inventory),
 		manifests: cache.New[schema.Digest, *packed](manifestCache),
 		metadata:  cache.New[encoding, []byte](metadataCache),
 		deflating: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
-	s.desk = &desk.Desk{Inventory: o.Inventory, Audit: s.audit, Now: time.Now,
+	s.inventory = followed{o.Inventory, s.live}
+	s.machines = notice.NewMachines(o.Log, s.inventory)
+	s.desk = &desk.Desk{Inventory: s.inventory, Audit: s.audit, Now: time.Now,
 		Release: func() *origin.Release { rel, _ := s.releases.Now(); return rel }}
 	anchor := schema.DigestOf(o.Anchor)
 	served, err := o.Inventory.Served(ctx, anchor)
@@ -137,15 +122,20 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.pages = newPages(s.releases, s.users, s.audit, s.log)
-	if s.rollout, err = openRollouts(ctx, o.Inventory, o.Log); err != nil {
+	if s.rollout, err = openRollouts(ctx, o.Inventory, s.live, o.Log); err != nil {
 		return nil, err
 	}
+	s.pages = status.New(status.Options{Users: pageUsers{s.releases, s.users, s.audit}, Log: s.log,
+		Data: pageData{&build.Source{Release: s.releases.Now, Hosts: s.live.Table, Inventory: s.inventory, Store: s.store,
+			Program: o.Version, Rollout: s.rollout.of}}})
 	if err := s.releases.Follow(ctx); err != nil {
 		if rel, _ := s.releases.Now(); rel == nil {
 			return nil, err
 		}
 		s.noteTrouble(err)
+	}
+	if !s.live.Loaded() {
+		return nil, errors.New("the hosts that are registered cannot be read from the inventory")
 	}
 	s.noteCertificate()
 	return s, nil

@@ -125,25 +125,6 @@ func (d *DB) Points(ctx context.Context) (list []Point, err error) {
 	return list, nil
 }
 
-// Machines lists those that reported as the host, the last one first.
-func (d *DB) Machines(ctx context.Context, host string) (list []Machine, err error) {
-	list, err = machinesOf(ctx, d.db, host)
-	return list, wrap("list the machines of", host, err)
-}
-
-func machinesOf(ctx context.Context, db sqldb.Asker, host string) (list []Machine, err error) {
-	const query = "SELECT machine, first, last, address FROM machines WHERE host = $1 ORDER BY last DESC, machine"
-	err = db.Each(ctx, query, []any{host}, func(scan func(...any) error) error {
-		var m Machine
-		var first, last int64
-		err := scan(&m.ID, &first, &last, &m.Address)
-		m.First, m.Last = time.Unix(0, first).UTC(), time.Unix(0, last).UTC()
-		list = append(list, m)
-		return err
-	})
-	return list, err
-}
-
 // Manifests are those of all packages that hosts were given, as far as that is remembered.
 func (d *DB) Manifests(ctx context.Context) (map[schema.Digest]schema.Digest, error) {
 	m := map[schema.Digest]schema.Digest{}

@@ -36,3 +36,22 @@ func (d *DB) Meet(ctx context.Context, host string, m Machine) (before []Machine
 	})
 	return before, wrap("note the machine of", host, err)
 }
+
+// Machines lists those that reported as the host, the last one first.
+func (d *DB) Machines(ctx context.Context, host string) (list []Machine, err error) {
+	list, err = machinesOf(ctx, d.db, host)
+	return list, wrap("list the machines of", host, err)
+}
+
+func machinesOf(ctx context.Context, db sqldb.Asker, host string) (list []Machine, err error) {
+	const query = "SELECT machine, first, last, address FROM machines WHERE host = $1 ORDER BY last DESC, machine"
+	err = db.Each(ctx, query, []any{host}, func(scan func(...any) error) error {
+		var m Machine
+		var first, last int64
+		err := scan(&m.ID, &first, &last, &m.Address)
+		m.First, m.Last = time.Unix(0, first).UTC(), time.Unix(0, last).UTC()
+		list = append(list, m)
+		return err
+	})
+	return list, err
+}

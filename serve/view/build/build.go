@@ -45,12 +45,6 @@ type Source struct {
 	Now      func() time.Time
 }
 
-// Errors of what is asked, beside fs.ErrNotExist for what does not exist for the viewer.
-var (
-	ErrMayNot  = errors.New("the user may not see hosts: access.cue gives no permission \"view\"")
-	ErrLoading = errors.New("the hosts' states are being read")
-)
-
 // Viewer is who asks: which hosts exist for them.
 type Viewer struct {
 	sees func(string) bool // nil: all
@@ -60,16 +54,13 @@ type Viewer struct {
 // Everybody sees all hosts.
 func Everybody() Viewer { return Viewer{} }
 
-// ViewerOf is a user, who sees the hosts that the permission view covers; ErrMayNot if there is no such permission.
-func ViewerOf(u schema.User) (Viewer, error) {
+// ViewerOf is a user, who sees the hosts that the permission view covers.
+func ViewerOf(u schema.User) Viewer {
 	patterns := u.Permissions[schema.PermView]
-	switch {
-	case len(patterns) == 0:
-		return Viewer{}, ErrMayNot
-	case slices.Contains(patterns, "~.*"):
-		return Viewer{}, nil
+	if slices.Contains(patterns, "~.*") {
+		return Viewer{}
 	}
-	return Viewer{u.Covers(schema.PermView), strings.Join(patterns, "\x00")}, nil
+	return Viewer{u.Covers(schema.PermView), strings.Join(patterns, "\x00")}
 }
 
 func (v Viewer) filter(q hosts.Query) hosts.Filter {
