@@ -213,7 +213,7 @@ func TestEachBanFailsWhereItIsBroken(t *testing.T) {
 func TestTheSharedFormatsNeedOnlyTheStandardLibrary(t *testing.T) {
 	const why = "the host program links it, and a wire format must not move with a dependency"
 	shared := []string{"schema", "schema/delta", "schema/tree", "schema/durable", "schema/fault", "schema/fleet",
-		"schema/plain"}
+		"schema/plain", "schema/keeps", "schema/window"}
 	var patterns, ours []string
 	for _, name := range shared {
 		patterns, ours = append(patterns, "./"+name), append(ours, module+"/"+name)

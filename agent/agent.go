@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"bakehouse/agent/diagnose"
+	"bakehouse/agent/health"
 	"bakehouse/agent/install"
+	"bakehouse/agent/logtail"
 	"bakehouse/agent/report"
 	"bakehouse/agent/state"
 	"bakehouse/schema"
@@ -41,8 +43,8 @@ type Agent struct {
 	files    state.Files
 	platform schema.Platform
 	log      *slog.Logger
-	tail     *logTail // of what this run logs
-	unsaved  error    // what kept this run's outcome out of the state
+	tail     *logtail.Tail // of what this run logs
+	unsaved  error         // what kept this run's outcome out of the state
 }
 
 // New makes an updater. It touches nothing yet.
@@ -62,6 +64,10 @@ func New(o Options) (*Agent, error) {
 }
 
 func (a *Agent) system() *install.System { return &install.System{Root: a.opts.Root, Log: a.log} }
+
+func (a *Agent) health() health.Host {
+	return health.Host{Root: a.opts.Root, Log: a.log, Stopped: a.system().Stopped()}
+}
 
 // Status reads what the host knows of itself; it asks nobody and changes nothing.
 func (a *Agent) Status() (*report.Status, error) { return report.Read(a.files, a.opts.Version) }
@@ -108,7 +114,7 @@ func (a *Agent) open(verb string) (end func(), err error) {
 		unlock()
 		return nil, err
 	}
-	a.tail = new(logTail)
+	a.tail = new(logtail.Tail)
 	lines := slog.NewTextHandler(io.MultiWriter(f, a.tail), &slog.HandlerOptions{Level: slog.LevelDebug,
 		ReplaceAttr: bounded})
 	a.log = slog.New(lines).With("pid", os.Getpid())

@@ -36,19 +36,36 @@ func (u *update) install(ctx context.Context, next cycle.Installed) cycle.Instal
 	return ended
 }
 
+// survey looks at the host before it is touched.
+func (u *update) survey(ctx context.Context, s *cycle.State) cycle.Event {
+	h := u.health()
+	before := cycle.Surveyed{Seen: h.Survey(ctx, s), Ailing: h.Ailing(ctx)}
+	if err := ctx.Err(); err != nil {
+		return cycle.Stopped{Code: codeOf(err), Err: err}
+	}
+	return before
+}
+
 // judge asks whether the host is well with what was installed. An updater that does not start, or cannot read the
 // settings it came with, could never be fixed by an update.
-func (u *update) judge(ctx context.Context, release int64) error {
-	err := u.system().CheckProgram(ctx, time.Minute, programFile, "show-config")
-	if err == nil {
-		err = u.system().CheckHealth(ctx)
+func (u *update) judge(ctx context.Context, c *cycle.Cycle) cycle.Judged {
+	h, judged := u.health(), cycle.Judged{}
+	judged.Err = h.Program(ctx, time.Minute, programFile, "show-config")
+	if judged.Err == nil {
+		judged.Err = h.Checks(ctx)
 	}
-	if err != nil {
-		u.say("release %d failed here: %v", release, err)
-		return err
+	if judged.Err == nil {
+		judged.Err = h.Watch(ctx, u.files.Fresh().Watch(), c.Ailing)
 	}
-	u.say("healthy")
-	return nil
+	if judged.Err == nil {
+		judged.Seen, judged.Err = h.Names(ctx, &c.State)
+	}
+	if judged.Err != nil {
+		u.say("release %d failed here: %v", c.Next.Release, judged.Err)
+	} else {
+		u.say("healthy")
+	}
+	return judged
 }
 
 // pruneVersions removes what nobody can want back, now that the package that runs is accepted.

@@ -3,9 +3,9 @@
 //
 // The parties are the server (untrusted: it can hold the host back, never steer it, and for how long that may last is
 // signed), other origins that signed policy names (segments only), the host's own disk (a file is digested again
-// whenever it is used), and five packages: agent/cycle says what is done next and what the state keeps, agent/state
+// whenever it is used), and six packages: agent/cycle says what is done next and what the state keeps, agent/state
 // knows what the host knows, agent/wire asks the server, agent/trust verifies metadata, agent/install touches the
-// system. schema.Policy.Decide says what this host may do now. One update, in order:
+// system, agent/health asks how that is. schema.Policy.Decide says what this host may do now. One update, in order:
 //
 //	poll       POST the report to the first server that answers; a 204 says that nothing is new, a 200 brings what
 //	           the host lacks of newer metadata. The ways to a server (poll.go): those of the settings; if a
@@ -15,10 +15,12 @@
 //	decide     signed policy, this host's signed assignment, what is installed and what failed here
 //	fetch      the manifest with its statements, and the segments that are not here yet
 //	verify     manifest against assignment, statements against the accepted keys, every segment, the whole package
-//	install    stage, digest once more, install, health checks; on failure the previous package is installed again
+//	survey     which names does the monitoring print, which services are ill already
+//	install    stage, digest once more, install, ask the host whether it is well (agent/health); if not, the previous
+//	           package is installed again
 //	report     POST the outcome
 //
-// Files of the host: schema.ConfigFile, schema.AnchorFile and schema.HealthFile come with the package. StateDir is the
+// Files of the host: schema.ConfigFile, AnchorFile, HealthFile and KeepsFile come with the package. StateDir is the
 // updater's own, 0700:
 //
 //	state.json   registration, what is installed, what was before, what failed here (0600; holds the host secret)

@@ -2,8 +2,6 @@ package agent
 
 import (
 	"encoding/json"
-	"strings"
-	"sync"
 	"time"
 
 	"bakehouse/agent/report"
@@ -80,35 +78,4 @@ func ignored(list []schema.IgnoredSignature) []schema.IgnoredSignature {
 		out = append(out, schema.IgnoredSignature{Key: plain.Name(s.Key), Reason: plain.Name(s.Reason)})
 	}
 	return out
-}
-
-// logTail keeps the end of what is written to it.
-type logTail struct {
-	mu  sync.Mutex
-	end []byte
-}
-
-func (l *logTail) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.end = append(l.end, b...)
-	l.end = append(l.end[:0], l.end[max(0, len(l.end)-schema.MaxLogTail):]...)
-	return len(b), nil
-}
-
-// without is the end of the log in whole lines. No secret is in the log; but a server that was told this host's can put
-// it into an answer's text, and the report may go to another server.
-func (l *logTail) without(secret string) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := string(l.end)
-	if len(s) == schema.MaxLogTail {
-		if _, whole, ok := strings.Cut(s, "\n"); ok {
-			s = whole
-		}
-	}
-	if secret != "" {
-		s = strings.ReplaceAll(s, secret, "(hidden)")
-	}
-	return plain.Tail(s, schema.MaxLogTail)
 }

@@ -77,7 +77,7 @@ func (a *Agent) rollback(ctx context.Context, name string) (Result, error) {
 		h.Pending = nil
 		return r, errors.Join(err, h.Save())
 	}
-	if err := a.system().CheckHealth(ctx); err != nil {
+	if err := a.health().Checks(ctx); err != nil {
 		a.say("%v", err)
 	}
 	h.RollBack(*to, byHand)

@@ -9,6 +9,7 @@ import (
 
 	"bakehouse/agent/state"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/outcome"
 )
 
 const (
@@ -70,7 +71,7 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 			note("this host is not registered: " + fault.HintOf(state.ErrUnregistered) + "; the next look is in " +
 				pause.String())
 		default:
-			pause = dueIn(a.opts.Now(), s.LastCheck, s.Pause())
+			pause = a.pauseBefore(s)
 			if retry > 0 {
 				pause = jitter(min(retry, s.Interval()))
 			}
@@ -99,6 +100,18 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 			retry = 0
 		}
 	}
+}
+
+// pauseBefore is how long to wait for the next check. A host that waits for a maintenance window checks when it opens.
+func (a *Agent) pauseBefore(h *state.Host) time.Duration {
+	now := a.opts.Now()
+	due := dueIn(now, h.LastCheck, h.Pause())
+	if _, opens := h.Closed(now); h.Last.Code == outcome.CodeWindow && !opens.IsZero() {
+		if left := opens.Sub(now); left < due {
+			return left + rand.N(min(h.Interval()/10, time.Minute)+1)
+		}
+	}
+	return due
 }
 
 // dueIn is how long to wait for the next check: an interval after the last, give or take a tenth so that hosts do not

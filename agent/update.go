@@ -116,8 +116,9 @@ func (a *Agent) Update(ctx context.Context, o UpdateOptions) (Result, error) {
 	}
 	u.insecure = o.Insecure
 	u.before, u.begun, u.verify = u.host.Installed, u.host.Pending != nil, o.Verify
+	closed, _ := u.host.Closed(u.opts.Now())
 	return u.conclude(ctx, u.run(ctx, cycle.Options{Retry: o.Retry, Force: o.Force, Interval: u.host.Interval(),
-		Leave: u.host.LeavesDrift()}))
+		Leave: u.host.LeavesDrift(), Closed: closed}))
 }
 
 // run performs what package cycle says, one action after the other, until the update is over. What is decided is
@@ -165,18 +166,21 @@ func (u *update) perform(ctx context.Context, action cycle.Action, c *cycle.Cycl
 		if err != nil {
 			return cycle.Stopped{Code: codeOf(err), Err: err}
 		}
-		return cycle.Decided{Verdict: verdict, Behind: u.behind}
+		return cycle.Decided{Verdict: verdict, Behind: u.behind, Urgent: u.urgent()}
 	case cycle.Prepare:
 		next, err := u.prepare(ctx, c.Candidate)
 		if err != nil {
 			return cycle.Stopped{Code: codeOf(err), Err: err}
 		}
 		return cycle.Prepared{Next: *next, Present: u.present(ctx)}
+	case cycle.Survey:
+		u.keepStopped(through)
+		return u.survey(ctx, &c.State)
 	case cycle.Install:
 		u.keepStopped(through)
 		return u.install(through, c.Next)
 	case cycle.Judge:
-		return cycle.Judged{Err: u.judge(through, c.Next.Release)}
+		return u.judge(through, c)
 	case cycle.Accept:
 		u.settle(u.host.Installed, u.staged.Files)
 		if b := u.host.Bootstrap; b != nil && b.Unsigned {
@@ -236,7 +240,7 @@ func (u *update) conclude(ctx context.Context, c cycle.Cycle) (Result, error) {
 	case out.State == schema.StateCurrent:
 		u.host.LogTail = ""
 	case err != nil && failed: // not what fails again and again, and would be another text each time
-		u.host.LogTail = u.tail.without(u.host.Registration.Secret)
+		u.host.LogTail = u.tail.Without(u.host.Registration.Secret)
 	}
 	r := Result{Outcome: out, Host: u.host.Registration.Host, Package: c.Installed,
 		Critical: c.Withheld.Critical(u.opts.Now())}
@@ -380,6 +384,12 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 	}
 	u.say("decided: %s: %s", v.Code, v.Why)
 	return v, nil
+}
+
+// urgent reports whether what is installed is revoked.
+func (u *update) urgent() bool {
+	p, i := u.trust.Policy(), u.host.Installed
+	return p != nil && i != nil && slices.Contains(p.Revoked, i.Package)
 }
 
 // refresh verifies what the server offers. A timestamp that is genuine but older than one verified before is what a

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"bakehouse/schema/window"
 )
 
 // AgentConfigSchema is the version of the baked settings' form.
@@ -35,7 +37,21 @@ type AgentConfig struct {
 	Threshold    int           `json:"threshold"`
 	KeyExpiry    *KeyExpiry    `json:"keyExpiry,omitempty"` // absent: as DefaultKeyExpiry has it
 	Drift        string        `json:"drift,omitempty"`     // a Drift… constant; absent: DriftRepair
+	Watch        *Duration     `json:"watch,omitempty"`     // of services after an installation; absent: DefaultWatch
+	Windows      []string      `json:"windows,omitempty"`   // as package window has them; none: at any time
+
+	UnreachableAfter Duration `json:"unreachableAfter,omitempty"` // absent: DefaultUnreachableAfter
 }
+
+// DefaultWatch is how long services are watched after an installation.
+const DefaultWatch = 10 * time.Second
+
+// MaxWatch bounds that: nobody sees the host's next check meanwhile.
+const MaxWatch = 10 * time.Minute
+
+// DefaultUnreachableAfter is how long the fault of something central, such as a server that no host reaches, leaves a
+// host's status OK: else one fault would be an alarm of every host.
+const DefaultUnreachableAfter = 3 * 24 * time.Hour
 
 // What a host does where its package is not as it was installed: another version, files that are missing or changed.
 const (
@@ -105,6 +121,7 @@ type HealthCheck struct {
 	Plugin  string   `json:"plugin"`
 	Command []string `json:"command"`
 	Within  Duration `json:"within"`
+	User    string   `json:"user,omitempty"`  // who runs it; empty: root
 	Units   []string `json:"units,omitempty"` // of the plugin: a check is of no use where one of them was stopped
 }
 
@@ -125,7 +142,9 @@ func DecodeAgentConfig(b []byte) (*AgentConfig, error) {
 	// What is text in JSON has a form of its own, which is checked like all else.
 	var raw struct {
 		AgentConfig
-		Interval  string `json:"interval"`
+		Interval  string  `json:"interval"`
+		Watch     *string `json:"watch"`
+		After     *string `json:"unreachableAfter"`
 		KeyExpiry *struct {
 			Warn     string `json:"warn"`
 			Critical string `json:"critical"`
@@ -141,6 +160,17 @@ func DecodeAgentConfig(b []byte) (*AgentConfig, error) {
 	var err error
 	if c.Interval, err = ParseDuration(raw.Interval); err != nil {
 		return nil, &FieldError{"interval", err}
+	}
+	if raw.Watch != nil {
+		c.Watch = new(Duration)
+		if *c.Watch, err = ParseDuration(*raw.Watch); err != nil {
+			return nil, &FieldError{"watch", err}
+		}
+	}
+	if raw.After != nil {
+		if c.UnreachableAfter, err = ParseDuration(*raw.After); err != nil {
+			return nil, &FieldError{"unreachableAfter", err}
+		}
 	}
 	if e := raw.KeyExpiry; e != nil {
 		c.KeyExpiry = &KeyExpiry{}
@@ -169,6 +199,11 @@ func (c *AgentConfig) Validate() error {
 		return field("drift", fmt.Errorf("unknown value %.40q: want %s or %s", c.Drift, DriftRepair, DriftReport))
 	case time.Duration(c.Interval) < time.Second:
 		return field("interval", fmt.Errorf("%s is out of range: want 1s to %dd", c.Interval, maxDays))
+	case c.Watch != nil && time.Duration(*c.Watch) > MaxWatch:
+		return field("watch", fmt.Errorf("%s is out of range: want 0s to %s", *c.Watch, MaxWatch))
+	}
+	if _, err := window.Parse(c.Windows); err != nil {
+		return field("windows", err)
 	}
 	if err := CheckServerURL(c.Server); err != nil {
 		return field("server", err)

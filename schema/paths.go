@@ -183,6 +183,7 @@ const (
 	ConfigFile = "/etc/bakehouse/agent.json"  // AgentConfig, baked
 	AnchorFile = "/etc/bakehouse/root.json"   // the fleet's anchor root, baked
 	HealthFile = "/etc/bakehouse/health.json" // []HealthCheck, baked
+	KeepsFile  = "/etc/bakehouse/keeps.json"  // []keeps.Keeps, baked if a plugin has any
 	StateDir   = "/var/lib/bakehouse"         // registration, trusted metadata, segments, log
 	VersionDir = "/opt/bakehouse"             // versions/ and the link current, for formats without a package manager
 )

@@ -41,6 +41,11 @@ func (s State) Bounded() State {
 		p.Reason = plain.Name(p.Reason)
 		s.Paused = &p
 	}
+	s.Sees = boundedSees(s.Sees)
+	s.Ailing = slices.Clone(s.Ailing[:min(len(s.Ailing), maxAiling)])
+	for i := range s.Ailing {
+		s.Ailing[i] = plain.Name(s.Ailing[i])
+	}
 	if s.Repaired != nil {
 		r := *s.Repaired
 		r.What = plain.Line(r.What, plain.MaxError)

@@ -22,6 +22,7 @@ const (
 	Observe Action = iota + 1
 	Ask
 	Prepare
+	Survey
 	Install
 	Judge
 	Accept
@@ -35,6 +36,7 @@ type Options struct {
 	Retry    bool          // forget which releases failed here, and what the host is waiting for
 	Force    bool          // install the package again, even if nothing is wrong with it
 	Leave    bool          // what differs from the installed package is reported and left alone
+	Closed   string        // that no maintenance window is open, and when one is; empty: one is, or there are none
 	Interval time.Duration // between two updates
 }
 
@@ -49,14 +51,22 @@ type (
 		Crippled error
 	}
 	// Decided is what this host may do by verified metadata. Behind is how far the server lags; empty: it does not.
+	// Urgent is that what runs here is revoked: that waits for no maintenance window.
 	Decided struct {
 		Verdict schema.Verdict
 		Behind  string
+		Urgent  bool
 	}
 	// Prepared is a package that is verified and put together. Present says that it is on the host already.
 	Prepared struct {
 		Next    Installed
 		Present bool
+	}
+	// Surveyed is how the host is before it is touched: the runs of what prints names, in their order, and services
+	// that do not run as they should.
+	Surveyed struct {
+		Seen   []Seen
+		Ailing []string
 	}
 	// Stopped ends Ask or Prepare with an error. Code is its class, by the table of this package.
 	Stopped struct {
@@ -70,8 +80,11 @@ type (
 		Code                           string // of Err
 		OfRelease, Touched, Revertible bool
 	}
-	// Judged is whether the host is well: nil if so.
-	Judged struct{ Err error }
+	// Judged is whether the host is well: nil if so. Seen is what was looked at for that.
+	Judged struct {
+		Err  error
+		Seen []Seen
+	}
 	// Accepted is that what nobody can want back is gone.
 	Accepted struct{}
 	// Restored is how Revert or Return ended.
@@ -81,6 +94,7 @@ type (
 func (Observed) event()     {}
 func (Decided) event()      {}
 func (Prepared) event()     {}
+func (Surveyed) event()     {}
 func (Stopped) event()      {}
 func (InstallEnded) event() {}
 func (Judged) event()       {}
@@ -136,6 +150,10 @@ func (c *Cycle) step(ev Event, now time.Time) Action {
 		return c.decided(ev, now)
 	case Prepared:
 		return c.prepared(ev, now)
+	case Surveyed:
+		c.see(ev.Seen)
+		c.Ailing = ev.Ailing
+		return c.take()
 	case Stopped:
 		return c.stopped(ev)
 	case InstallEnded:
@@ -165,10 +183,12 @@ func (c *Cycle) decided(ev Decided, now time.Time) Action {
 	v := ev.Verdict
 	c.Outcome = Outcome{State: schema.StateHeld, Code: v.Code, Why: v.Why}
 	if v.Install() {
-		if c.Paused == nil {
+		if ev.Urgent {
+			c.options.Closed = ""
+		}
+		if !c.holds(fmt.Sprintf("release %d is to be installed", v.Package.Release)) {
 			return c.begin(v.Package, now)
 		}
-		c.pause(fmt.Sprintf("release %d is to be installed", v.Package.Release))
 	}
 	repairs := true
 	switch v.Code {
@@ -192,9 +212,18 @@ func (c *Cycle) decided(ev Decided, now time.Time) Action {
 	return End
 }
 
-// pause is the outcome of an update that has something to do, and does not for the host's pause.
-func (c *Cycle) pause(what string) {
-	c.Outcome = Outcome{State: schema.StateHeld, Code: outcome.CodePaused, Why: c.Paused.String() + "; " + what}
+// holds makes the outcome that of an update that has something to do, and does not for the host's pause or because no
+// maintenance window is open, if it is so. Who forces an update has it at once, but for a pause.
+func (c *Cycle) holds(what string) bool {
+	switch {
+	case c.Paused != nil:
+		c.Outcome = Outcome{State: schema.StateHeld, Code: outcome.CodePaused, Why: c.Paused.String() + "; " + what}
+	case c.options.Closed != "" && !c.options.Force:
+		c.Outcome = Outcome{State: schema.StateHeld, Code: outcome.CodeWindow, Why: c.options.Closed + "; " + what}
+	default:
+		return false
+	}
+	return true
 }
 
 // rename takes over the number of a newer release that gives this host what it has installed already, so that reports
@@ -213,23 +242,21 @@ func (c *Cycle) repair() Action {
 		return End
 	}
 	why := "asked to install the package again"
-	if c.Paused != nil {
-		if c.Drift != nil {
-			why = c.Drift.String()
-		}
-		if c.Outcome.State != schema.StateFailed {
-			c.pause(why)
+	if c.Drift != nil {
+		why = c.Drift.String()
+	}
+	before := c.Outcome
+	if c.Paused == nil && c.Drift != nil && c.options.Leave && !c.options.Force {
+		if c.Outcome.State == schema.StateCurrent {
+			c.Outcome = Outcome{State: schema.StateHeld, Code: outcome.CodeDrift, Why: why + "; left alone by rule"}
 		}
 		return End
 	}
-	if c.Drift != nil {
-		why = c.Drift.String()
-		if c.options.Leave && !c.options.Force {
-			if c.Outcome.State == schema.StateCurrent {
-				c.Outcome = Outcome{State: schema.StateHeld, Code: outcome.CodeDrift, Why: why + "; left alone by rule"}
-			}
-			return End
+	if c.holds(why) {
+		if before.State == schema.StateFailed {
+			c.Outcome = before
 		}
+		return End
 	}
 	c.repairing = why
 	return c.back(why+": installing the package again", End)
@@ -297,7 +324,15 @@ func (c *Cycle) prepared(ev Prepared, now time.Time) Action {
 		return c.accepted(now)
 	}
 	c.Next, c.begun = ev.Next, c.Pending
-	c.Pending = &Pending{Installed: ev.Next, Attempts: c.attempts() + 1}
+	if c.begun == nil && c.Installed != nil {
+		return Survey
+	}
+	return c.take() // what an earlier attempt left is not how the host was
+}
+
+// take is that the prepared package is installed now.
+func (c *Cycle) take() Action {
+	c.Pending = &Pending{Installed: c.Next, Attempts: c.attempts() + 1}
 	return Install
 }
 
@@ -341,6 +376,8 @@ func (c *Cycle) judged(ev Judged, now time.Time) Action {
 		c.giveUp(outcome.CodeUnhealthy, ev.Err)
 		return c.undo()
 	}
+	c.Sees = nil // of the package before
+	c.see(ev.Seen)
 	return c.accepted(now)
 }
 

@@ -5,6 +5,7 @@
 //	Observe  what is installed, and are its files as they came?     -> Observed
 //	Ask      poll a server, verify what it says, decide             -> Decided, Stopped
 //	Prepare  fetch, verify and put together the package             -> Prepared, Stopped
+//	Survey   what does its monitoring print, and what is ill?       -> Surveyed
 //	Install  let the package manager have it                        -> Installed
 //	Judge    is the host well with it?                              -> Judged
 //	Accept   remove what nobody can want back                       -> Accepted
@@ -21,6 +22,8 @@
 //     begun MaxAttempts times without an end; all else is a condition of the host, and is tried again by itself;
 //   - while an administrator has the host paused, nothing is installed or repaired; what was begun before is taken
 //     back, since nothing may stay half done, and a pause with an end ends by itself;
+//   - what the monitoring of the accepted package prints is known before the next one is taken up, and an attempt that
+//     was cut short changes nothing of that;
 //   - each outcome has a class (schema/outcome), and what keeps a host from a release counts as withheld unless it is
 //     signed or the host's own: a code that the table lacks does.
 package cycle

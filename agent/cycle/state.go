@@ -26,6 +26,9 @@ type State struct {
 	Repaired  *Repair     `json:"repaired,omitempty"` // the last time that the package was installed again for that
 	Withheld  *Withheld   `json:"withheld,omitempty"`
 
+	Sees   []Sees   `json:"sees,omitempty"`   // what the monitoring of the accepted package prints, by plugin
+	Ailing []string `json:"ailing,omitempty"` // services that were ill before the installation that is pending
+
 	Paused *schema.Pause `json:"paused,omitempty"` // nothing is installed or repaired; nil: it is not paused
 
 	LastTry    time.Time `json:"lastTry,omitzero"` // when an update last came to an end, whatever that was
@@ -174,7 +177,7 @@ func (s *State) WhyFailed(release int64) string {
 func (s *State) RollBack(to Installed, why func(release int64) string) {
 	from := s.Installed
 	s.replace(to)
-	s.Installed, s.Previous, s.Pending = &to, from, nil
+	s.Installed, s.Previous, s.Pending, s.Sees = &to, from, nil, nil
 	s.Forgive(to.Release)
 	for _, i := range s.Before {
 		if i.Release > to.Release || i.Package == from.Package {
@@ -204,7 +207,7 @@ func (s *State) accept(next Installed, now time.Time) {
 		s.Previous = i
 	}
 	s.replace(next)
-	s.Installed, s.Pending, s.Waiting, s.Drift = &next, nil, nil, nil
+	s.Installed, s.Pending, s.Waiting, s.Drift, s.Ailing = &next, nil, nil, nil, nil
 	s.LastUpdate = now
 	s.Forgive(next.Release)
 }

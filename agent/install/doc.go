@@ -1,4 +1,4 @@
-// Package install puts a verified package on the host, asks the host whether it is well, and takes it back.
+// Package install puts a verified package on the host, and takes it back.
 //
 // The parties are the updater (package agent: it has verified the package against signed metadata and accepted keys and
 // staged it in a directory that only it can write) and the host's file system. Nothing here decides what may be
@@ -12,8 +12,8 @@
 //	tgz  VersionDir/versions/RECIPE-DIGEST8 holds the files (extract.go); every path of the package is a relative link
 //	     through VersionDir/current; exchanging that one link is the commit point (version.go, links.go)
 //
-// All converge when they are run again after a crash at any point. Afterwards the health checks that the package
-// brought along are run (health.go): only they, never a server's answer, condemn a package.
+// All converge when they are run again after a crash at any point. Whether the host is well with it, package
+// agent/health asks.
 //
 // With System.Root set, every path is below it: the sandbox of tests and of the demo.
 package install

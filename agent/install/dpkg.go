@@ -14,19 +14,17 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/agent/process"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
 )
 
 const (
-	dpkgDir    = "/var/lib/dpkg"
-	dpkgLog    = "/var/log/dpkg.log"
-	dpkgLimit  = 30 * time.Minute // a hung maintainer script must not block updates for good
-	lockWait   = 5 * time.Minute  // apt holds the lock for as long as it installs
-	tailLines  = 15
-	tailBytes  = 4 << 10
-	systemPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	dpkgDir   = "/var/lib/dpkg"
+	dpkgLog   = "/var/log/dpkg.log"
+	dpkgLimit = 30 * time.Minute // a hung maintainer script must not block updates for good
+	lockWait  = 5 * time.Minute  // apt holds the lock for as long as it installs
 )
 
 // installDeb runs dpkg on the staged file. dpkg itself does not wait for its lock, so we take the frontend lock as apt
@@ -51,7 +49,7 @@ func (s *System) installDeb(ctx context.Context, p Package) error {
 	}
 	if out, err := s.dpkg(ctx, "--no-act", "--install", p.File); err != nil {
 		return fault.Hint(fmt.Errorf("dpkg would fail (%w): %s", err, dpkgReason(out)),
-			"the last lines of its output:\n%s", tail(out))
+			"the last lines of its output:\n%s", process.Tail(out))
 	}
 	out, err := s.dpkg(ctx, "--force-confdef", "--force-confold", "--install", p.File)
 	if err == nil {
@@ -95,7 +93,7 @@ func (s *System) dpkgFailed(ctx context.Context, p Package, out []byte, err erro
 	if status == "installed" && version == p.Version &&
 		bytes.Contains(out, fmt.Appendf(nil, "Setting up %s (%s)", p.Name, p.Version)) {
 		s.warn("dpkg failed, but not with the package of the fleet, which is installed", "error", err,
-			"output", tail(out))
+			"output", process.Tail(out))
 		return nil
 	}
 	hung := errors.Is(ctx.Err(), context.DeadlineExceeded)
@@ -103,7 +101,8 @@ func (s *System) dpkgFailed(ctx context.Context, p Package, out []byte, err erro
 		err = fmt.Errorf("stopped after %s", dpkgLimit)
 	}
 	reason := dpkgReason(out)
-	err = fault.Hint(fmt.Errorf("dpkg failed (%w): %s", err, reason), "the last lines of its output:\n%s", tail(out))
+	err = fault.Hint(fmt.Errorf("dpkg failed (%w): %s", err, reason), "the last lines of its output:\n%s",
+		process.Tail(out))
 	m := ownScript.FindSubmatch(out)
 	if hung || m != nil && string(m[2]) == p.Name && string(m[4]) != strconv.Itoa(NotReady) {
 		err = &releaseError{err}
@@ -114,28 +113,9 @@ func (s *System) dpkgFailed(ctx context.Context, p Package, out []byte, err erro
 	return &touchedError{err}
 }
 
-// command runs a program in a process group of its own, with nothing on stdin and only the environment given, and
-// returns what it printed, bounded, its last part if it is too long.
+// command runs a program, and returns the end of what it printed, which also goes to the log.
 func (s *System) command(ctx context.Context, env []string, name string, args ...string) ([]byte, error) {
-	c := s.program(ctx, env, name, args...)
-	var out lastBytes
-	c.Stdout, c.Stderr = &out, &out
-	s.debug("run", "program", name, "args", args)
-	err := c.Run()
-	if errors.Is(err, exec.ErrWaitDelay) {
-		err = nil // a daemon that a script started keeps the pipe open
-	}
-	s.debug("ended", "program", name, "error", err, "output", string(out.b))
-	return out.b, err
-}
-
-func (s *System) program(ctx context.Context, env []string, name string, args ...string) *exec.Cmd {
-	c := exec.CommandContext(ctx, name, args...)
-	c.Env = append([]string{systemPath, "LC_ALL=C.UTF-8", "HOME=/root", "TERM=dumb"}, env...)
-	// A Ctrl-C on the terminal is for the updater; a time limit is for the program and all its children.
-	ownGroup(c)
-	c.WaitDelay = 5 * time.Second
-	return c
+	return process.Run(process.New(ctx, env, name, args...), s.Log)
 }
 
 // prepareAdmin makes the least database that dpkg needs in a fresh sandbox.
@@ -179,33 +159,17 @@ func dpkgReason(out []byte) string {
 	return reason
 }
 
-func tail(out []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	return strings.Join(lines[max(0, len(lines)-tailLines):], "\n")
-}
-
-// lastBytes keeps the end of what is written to it.
-type lastBytes struct{ b []byte }
-
-func (l *lastBytes) Write(p []byte) (int, error) {
-	l.b = append(l.b, p...)
-	if len(l.b) > 2*tailBytes {
-		l.b = append(l.b[:0], l.b[len(l.b)-tailBytes:]...)
-	}
-	return len(p), nil
-}
-
 // maxListing bounds the list of a package's files, in bytes.
 const maxListing = 64 << 20
 
 // listing is what a program prints on stdout, at most maxListing of it.
 func (s *System) listing(ctx context.Context, name string, args ...string) ([]byte, error) {
-	c := s.program(ctx, nil, name, args...)
+	c := process.New(ctx, nil, name, args...)
 	out, err := c.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	var stderr lastBytes
+	var stderr process.Last
 	c.Stderr = &stderr
 	if err := c.Start(); err != nil {
 		return nil, err
@@ -214,7 +178,7 @@ func (s *System) listing(ctx context.Context, name string, args ...string) ([]by
 	_, err = io.Copy(&b, io.LimitReader(out, maxListing))
 	_, _ = io.Copy(io.Discard, out)
 	if werr := c.Wait(); werr != nil {
-		err = errors.Join(fmt.Errorf("%s: %w: %s", name, werr, tail(stderr.b)), err)
+		err = errors.Join(fmt.Errorf("%s: %w: %s", name, werr, process.Tail(stderr.Bytes)), err)
 	}
 	return b.Bytes(), err
 }

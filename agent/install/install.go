@@ -17,6 +17,7 @@ import (
 	"bakehouse/agent/install/listing"
 	"bakehouse/agent/install/ready"
 	"bakehouse/agent/install/walk"
+	"bakehouse/agent/process"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -139,7 +140,7 @@ func (s *System) host() ready.Host { return ready.Host{Path: s.path, List: s.lis
 
 // has looks for a program where packages' scripts do.
 func has(program string) bool {
-	_, path, _ := strings.Cut(systemPath, "=")
+	_, path, _ := strings.Cut(process.Path, "=")
 	return slices.ContainsFunc(filepath.SplitList(path), func(dir string) bool {
 		fi, err := os.Stat(filepath.Join(dir, program))
 		return err == nil && fi.Mode().IsRegular() && fi.Mode()&0o111 != 0

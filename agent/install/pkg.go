@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/agent/process"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -59,7 +60,7 @@ func (s *System) installPkg(ctx context.Context, p Package) error {
 			err = fmt.Errorf("stopped after %s", pkgLimit)
 		}
 		return &touchedError{fault.Hint(fmt.Errorf("pkgadd failed (%w): %s", err, pkgReason(out)),
-			"the last lines of its output:\n%s", tail(out))}
+			"the last lines of its output:\n%s", process.Tail(out))}
 	}
 	return s.verifyPkg(ctx, p)
 }
@@ -90,7 +91,7 @@ func (s *System) verifyPkg(ctx context.Context, p Package) error {
 			!strings.HasPrefix(file, strings.TrimPrefix(filepath.Join(s.root(), "etc"), "/")+"/") {
 			return &touchedError{fault.Hint(fmt.Errorf("pkgadd installed %s %s, but /%s differs from the package",
 				p.Name, p.Version, file),
-				"`pkgchk %s` reports:\n%s", p.Name, tail(out))}
+				"`pkgchk %s` reports:\n%s", p.Name, process.Tail(out))}
 		}
 	}
 	return nil

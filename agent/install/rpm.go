@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/agent/process"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -44,7 +45,8 @@ func (s *System) installRpm(ctx context.Context, p Package, wait time.Duration) 
 	if hung {
 		err = fmt.Errorf("stopped after %s", rpmLimit)
 	}
-	err = fault.Hint(fmt.Errorf("rpm failed (%w): %s", err, reason), "the last lines of its output:\n%s", tail(out))
+	err = fault.Hint(fmt.Errorf("rpm failed (%w): %s", err, reason), "the last lines of its output:\n%s",
+		process.Tail(out))
 	if rpmRefused(out) || rpmLocked(out) {
 		return err
 	}
@@ -101,7 +103,7 @@ func (s *System) verifyRpm(ctx context.Context, p Package) error {
 		if f := strings.Fields(line); rpmDiffers(f) {
 			return &touchedError{fault.Hint(fmt.Errorf("rpm installed %s %s, but %s differs from the package",
 				p.Name, p.Version, f[len(f)-1]),
-				"`rpm -V %s` reports:\n%s", p.Name, tail(out))}
+				"`rpm -V %s` reports:\n%s", p.Name, process.Tail(out))}
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"bakehouse/agent/process"
 	"bakehouse/schema/fault"
 )
 
@@ -81,7 +82,7 @@ func (v *switching) script(ctx context.Context, version, step, action string) er
 		err = fmt.Errorf("stopped after %s", scriptLimit)
 	}
 	err = fault.Hint(fmt.Errorf("the package's script for %s failed: %w", step, err),
-		"the last lines of its output:\n%s", tail(out))
+		"the last lines of its output:\n%s", process.Tail(out))
 	var exit *exec.ExitError
 	if version == v.version && (!errors.As(err, &exit) || exit.Exited() && exit.ExitCode() != NotReady) {
 		return &releaseError{err}

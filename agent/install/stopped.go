@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"bakehouse/agent/process"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 )
@@ -44,7 +45,7 @@ func (s *System) KeepStopped(ctx context.Context) ([]string, error) {
 	out, err := s.command(ctx, nil, "systemctl",
 		append([]string{"show", "--property=Id,LoadState,ActiveState,Job"}, names...)...)
 	if err != nil {
-		return nil, fmt.Errorf("asking systemd for the package's services: %w: %s", err, tail(out))
+		return nil, fmt.Errorf("asking systemd for the package's services: %w: %s", err, process.Tail(out))
 	}
 	lines := stoppedUnits(string(out))
 	for _, name := range names {
@@ -85,8 +86,8 @@ func stoppedUnits(shown string) (lines []string) {
 	return lines
 }
 
-// stopped is what stoppedFile says of each unit.
-func (s *System) stopped() map[string][]string {
+// Stopped is what is kept of each unit: "stopped", "disabled".
+func (s *System) Stopped() map[string][]string {
 	b, err := os.ReadFile(s.path(stoppedFile))
 	if err != nil {
 		return nil

@@ -3,10 +3,9 @@ package install
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
-
-	"bakehouse/schema"
 )
 
 func TestOnlyWhatSomebodyStoppedCountsAsStopped(t *testing.T) {
@@ -22,34 +21,22 @@ func TestOnlyWhatSomebodyStoppedCountsAsStopped(t *testing.T) {
 	}
 }
 
-func TestAStoppedServiceIsNotAskedHowItIs(t *testing.T) {
+func TestWhatIsKeptAsStoppedIsReadBack(t *testing.T) {
 	t.Parallel()
 	s := sandbox(t)
-	write := func(name, text string, mode os.FileMode) {
-		t.Helper()
-		if err := os.MkdirAll(filepath.Dir(s.path(name)), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(s.path(name), []byte(text), mode); err != nil {
-			t.Fatal(err)
-		}
+	file := s.path(stoppedFile)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
 	}
-	write("/usr/bin/sick", "#!/bin/sh\nexit 1\n", 0o755)
-	write(schema.HealthFile, `[{"plugin":"a","command":["/usr/bin/sick"],"within":"10ms",`+
-		`"units":["a.socket","a.service"]}]`, 0o644)
-	ill := func(want bool) {
-		t.Helper()
-		if err := s.CheckHealth(t.Context()); (err != nil) != want {
-			t.Errorf("%v", err)
-		}
+	lines := "a.service disabled\nb.service stopped\na.service stopped\n"
+	if err := os.WriteFile(file, []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	ill(true)
-	write(stoppedFile, "a.service disabled\nb.service stopped\n", 0o600)
-	ill(true)
-	write(stoppedFile, "a.service disabled\na.service stopped\n", 0o600)
-	ill(false)
-	if err := s.ForgetStopped(); err != nil {
-		t.Error(err)
+	want := map[string][]string{"a.service": {"disabled", "stopped"}, "b.service": {"stopped"}}
+	if got := s.Stopped(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
-	ill(true)
+	if err := s.ForgetStopped(); err != nil || s.Stopped() != nil {
+		t.Errorf("%v, %v", err, s.Stopped())
+	}
 }

@@ -49,7 +49,7 @@ func (s *System) syncUnits(ctx context.Context, list []byte) (before []byte, err
 		u.state = "disable"
 		s.setWanted(u)
 	}
-	is := s.stopped()
+	is := s.Stopped()
 	for _, u := range want {
 		if u.state == "disable" || !slices.Contains(is[u.name], "disabled") {
 			s.setWanted(u)

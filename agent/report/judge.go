@@ -36,10 +36,6 @@ func (s *Severity) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// UnreachableAfter is how long the fault of something central, such as a server that no host reaches, leaves a host's
-// status OK: else one fault would be an alarm of every host.
-const UnreachableAfter = 3 * 24 * time.Hour
-
 // An update that was not tried for this many intervals, and for at least minOverdue, is overdue.
 const (
 	overdueIntervals = 3
@@ -91,7 +87,7 @@ func (s *Status) ofLast(now time.Time) (Severity, string) {
 	if since.IsZero() {
 		since = latest(s.LastCheck, s.RegisteredAt)
 	}
-	until := since.Add(UnreachableAfter)
+	until := since.Add(cmp.Or(time.Duration(s.UnreachableAfter), schema.DefaultUnreachableAfter))
 	if now.After(until) {
 		return Warning, fmt.Sprintf("%s, since %s", why, when(since))
 	}

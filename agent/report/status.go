@@ -39,17 +39,20 @@ type Status struct {
 	NextCheck    time.Time        `json:"nextCheck,omitzero"` // by the service, give or take a tenth of the interval
 	Interval     schema.Duration  `json:"interval"`
 	Fetched      int64            `json:"fetched"`
-	HeldSince    time.Time        `json:"heldSince,omitzero"`
-	Keys         []Key            `json:"keys,omitempty"`
-	Way          string           `json:"way,omitempty"`       // that last led to a server
-	LastWay      string           `json:"lastWay,omitempty"`   // the same, if the settings do not have it any more
-	Critical     string           `json:"critical,omitempty"`  // why somebody must look at this host
-	Elsewhere    string           `json:"elsewhere,omitempty"` // that this is another machine than was registered
-	Problem      string           `json:"problem,omitempty"`   // why no update can work
-	Hint         string           `json:"hint,omitempty"`
-	Overdue      string           `json:"overdue,omitempty"` // that no update was tried for too long
-	Severity     Severity         `json:"severity"`
-	Reasons      []string         `json:"reasons,omitempty"` // of the severity; if that is OK, what is worth knowing
+
+	UnreachableAfter schema.Duration `json:"unreachableAfter"` // a central fault is OK until then
+
+	HeldSince time.Time `json:"heldSince,omitzero"`
+	Keys      []Key     `json:"keys,omitempty"`
+	Way       string    `json:"way,omitempty"`       // that last led to a server
+	LastWay   string    `json:"lastWay,omitempty"`   // the same, if the settings do not have it any more
+	Critical  string    `json:"critical,omitempty"`  // why somebody must look at this host
+	Elsewhere string    `json:"elsewhere,omitempty"` // that this is another machine than was registered
+	Problem   string    `json:"problem,omitempty"`   // why no update can work
+	Hint      string    `json:"hint,omitempty"`
+	Overdue   string    `json:"overdue,omitempty"` // that no update was tried for too long
+	Severity  Severity  `json:"severity"`
+	Reasons   []string  `json:"reasons,omitempty"` // of the severity; if that is OK, what is worth knowing
 
 }
 
@@ -86,7 +89,8 @@ func Of(f state.Files, h *state.Host, version string) *Status {
 	s := &Status{Agent: version, Last: h.Last, Installed: h.Installed, Previous: h.Previous,
 		Failed: h.Standing().Failed, Root: h.Root, Timestamp: h.Timestamp, LastTry: h.LastTry,
 		LastCheck: h.LastCheck, LastUpdate: h.LastUpdate, Fetched: h.Fetched, Stopped: h.Stopped,
-		Waiting: h.Waiting, Interval: schema.Duration(h.Interval())}
+		Waiting: h.Waiting, Interval: schema.Duration(h.Interval()),
+		UnreachableAfter: schema.Duration(h.UnreachableAfter())}
 	if p := h.Paused; p != nil && !p.Ended(now) {
 		s.Paused = p
 	}

@@ -8,6 +8,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/window"
 )
 
 // Where the value that counts comes from. Several that add up are listed, such as "policy, config".
@@ -85,13 +86,29 @@ func (h *Host) Pause() time.Duration {
 // LeavesDrift reports whether what differs from the installed package is reported and left alone.
 func (h *Host) LeavesDrift() bool { return drift.value(h) == schema.DriftReport }
 
+// Watch is how long services are watched after an installation.
+func (h *Host) Watch() time.Duration { return watch.value(h) }
+
+// UnreachableAfter is how long the fault of something central leaves the host's status OK.
+func (h *Host) UnreachableAfter() time.Duration { return unreachableAfter.value(h) }
+
+// Closed says that no maintenance window is open at the time now, and when one is, which is opens; empty: one is open.
+func (h *Host) Closed(now time.Time) (why string, opens time.Time) {
+	w, err := window.Parse(windows.value(h))
+	if err != nil || w.Open(now.Local()) { // what is baked was checked by the same function
+		return "", time.Time{}
+	}
+	opens = w.Next(now.Local())
+	return "no maintenance window is open; the next one opens at " + opens.Format(time.RFC3339), opens
+}
+
 // PackageName is the name that packages must have; empty: any, for the first one.
 func (h *Host) PackageName() string { return packageName.value(h) }
 
 // table is every setting of a host, and which of its sources counts.
 var table = []interface{ row(h *Host) Setting }{
 	fleet, hostName, hostSecret, site, servers, fixed, certificates, interval, proxy, lastWay, anchor, keys, threshold,
-	drift, packageName, programVersion, registeredAt,
+	drift, windows, watch, unreachableAfter, packageName, programVersion, registeredAt,
 }
 
 var (
@@ -171,6 +188,39 @@ var (
 		name:     "drift",
 		baked:    config(func(c *schema.AgentConfig) string { return cmp.Or(c.Drift, schema.DriftRepair) }),
 		standard: func() string { return schema.DriftRepair },
+	}
+	windows = setting[[]string]{
+		name:     "maintenance windows",
+		baked:    config(func(c *schema.AgentConfig) []string { return c.Windows }),
+		standard: func() []string { return nil },
+		show: func(list []string) string {
+			if len(list) == 0 {
+				return "always"
+			}
+			return strings.Join(list, "; ")
+		},
+	}
+	watch = setting[time.Duration]{
+		name: "watch",
+		baked: func(h *Host) (time.Duration, bool) {
+			if h.Config == nil || h.Config.Watch == nil {
+				return 0, false
+			}
+			return time.Duration(*h.Config.Watch), true
+		},
+		standard: func() time.Duration { return schema.DefaultWatch },
+		show:     func(d time.Duration) string { return schema.Duration(d).String() },
+	}
+	unreachableAfter = setting[time.Duration]{
+		name: "unreachable after",
+		baked: func(h *Host) (time.Duration, bool) {
+			if h.Config == nil || h.Config.UnreachableAfter == 0 {
+				return 0, false
+			}
+			return time.Duration(h.Config.UnreachableAfter), true
+		},
+		standard: func() time.Duration { return schema.DefaultUnreachableAfter },
+		show:     func(d time.Duration) string { return schema.Duration(d).String() },
 	}
 	packageName = setting[string]{
 		name: "package name", baked: config(func(c *schema.AgentConfig) string { return c.Package }),

@@ -14,7 +14,7 @@
 //	segment    per plugin that has any: its files from the repo and the host program, in order of their paths
 //	segment    what every package of the fleet has: the anchor root, copyright, licences, manual page
 //	segment    the updater's settings and unit
-//	literal    own files of other plugins: content from CUE, units, health.json; those below /etc last
+//	literal    own files of other plugins: content from CUE, units, health.json, keeps.json; those below /etc last
 //	           end of the archive, gzip checksum and size, padding
 //
 // In front of an rpm's stream are (plain segment) lead and index of the signature header, (literal) its values, (plain

@@ -17,6 +17,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
+	"bakehouse/schema/keeps"
 )
 
 // layout is what goes into a package, in order, for any format.
@@ -48,6 +49,7 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 	var all, common []*file
 	updater := ""
 	health := []schema.HealthCheck{}
+	var kept []keeps.Keeps
 	for _, o := range slices.SortedFunc(slices.Values(r.Outputs), func(a, b *fleet.Output) int { return cmp.Compare(a.Plugin, b.Plugin) }) {
 		var shared []*file
 		for _, ff := range o.Files {
@@ -93,6 +95,11 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 			h.Plugin, h.Units = o.Plugin, l.unitsOf(o.Plugin)
 			health = append(health, h)
 		}
+		if o.Keeps != nil {
+			k := *o.Keeps
+			k.Plugin, k.Units = o.Plugin, l.unitsOf(o.Plugin)
+			kept = append(kept, k)
+		}
 		l.accounts.add(o)
 		l.relations = append(l.relations, o.Relations)
 		for _, step := range fleet.Steps {
@@ -113,6 +120,13 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 		return nil, err
 	}
 	l.own = append(l.own, inline(madeHere, schema.HealthFile, append(checks, '\n')))
+	if len(kept) > 0 {
+		names, err := json.Marshal(kept)
+		if err != nil {
+			return nil, err
+		}
+		l.own = append(l.own, inline(madeHere, schema.KeepsFile, append(names, '\n')))
+	}
 	docs := docs(l)
 	common = append(common, docs...)
 	all = slices.Concat(all, l.own, docs)

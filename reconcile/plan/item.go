@@ -27,6 +27,7 @@ const (
 	ItemGroup     = "group"          // likewise
 	ItemRelations = "other packages" // what the plugin says of them
 	ItemHealth    = "health check"
+	ItemKeeps     = "kept names" // which the monitoring has to print after an update as before
 	ItemFile      = "file"
 )
 
@@ -178,7 +179,8 @@ func union(a, b map[place]*Content) map[place]bool {
 
 // compare orders items by what they can do.
 func (p place) compare(q place) int {
-	kinds := []string{ItemScript, ItemService, ItemInterval, ItemUser, ItemGroup, ItemRelations, ItemHealth, ItemFile}
+	kinds := []string{ItemScript, ItemService, ItemInterval, ItemUser, ItemGroup, ItemRelations, ItemHealth, ItemKeeps,
+		ItemFile}
 	return cmp.Or(cmp.Compare(slices.Index(kinds, p.kind), slices.Index(kinds, q.kind)),
 		strings.Compare(p.name, q.name), strings.Compare(p.plugin, q.plugin))
 }
@@ -217,7 +219,14 @@ func contents(r *rules.Recipe, repo fs.FS) map[place]*Content {
 			inline(ItemRelations, o.Plugin, o.Plugin, "the package manager goes by it", pretty(r))
 		}
 		if o.Health != nil {
-			inline(ItemHealth, o.Plugin, o.Plugin, "the updater runs it as root", pretty(o.Health))
+			inline(ItemHealth, o.Plugin, o.Plugin, runner(o.Health.User), pretty(o.Health))
+		}
+		if k := o.Keeps; k != nil {
+			root := ""
+			if len(k.Command) > 0 {
+				root = runner(k.User)
+			}
+			inline(ItemKeeps, o.Plugin, o.Plugin, root, pretty(k))
 		}
 		for i := range o.Files {
 			f := &o.Files[i]
@@ -233,6 +242,9 @@ func contents(r *rules.Recipe, repo fs.FS) map[place]*Content {
 	}
 	return out
 }
+
+// runner words who runs what a package brings along.
+func runner(user string) string { return "the updater runs it as " + cmp.Or(user, "root") }
 
 // pretty is v as indented JSON, so that a diff shows single fields.
 func pretty(v any) []byte {

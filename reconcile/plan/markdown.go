@@ -92,6 +92,9 @@ func (r *Report) head() string {
 		s := &r.Stranded[i]
 		return fmt.Sprintf("\n> **⚠️ %s**\n> %s\n", escape(clip(s.String(), 500)), escape(clip(s.Hint, 500)))
 	})
+	list(&b, len(r.Losses), func(i int) string {
+		return fmt.Sprintf("\n%s\n", escape(clip(r.Losses[i].String(), 500)))
+	})
 	if root := r.RootItems(); len(root) > 0 {
 		b.WriteString("\n**⚠️ Acts as root, or may**\n\n")
 		list(&b, len(root), func(i int) string {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"bakehouse/reconcile/plan/losses"
 	"bakehouse/reconcile/plan/ways"
 	"bakehouse/reconcile/rules"
 	"bakehouse/schema"
@@ -49,8 +50,9 @@ type Report struct {
 	Notes    []string  `json:"notes"`             // what limits the report, and what must be renewed
 	Refused  string    `json:"refused,omitempty"` // why reconcile would not do this
 
-	Stranded []Stranded `json:"stranded,omitempty"`
-	Warnings []Warning  `json:"warnings,omitempty"` // of the fleet as a whole
+	Stranded []Stranded    `json:"stranded,omitempty"`
+	Warnings []Warning     `json:"warnings,omitempty"` // of the fleet as a whole
+	Losses   []losses.Loss `json:"losses,omitempty"`
 }
 
 // Warning is something that reconcile does all the same.
@@ -133,7 +135,11 @@ func Build(before, after Side, diff *Plan) *Report {
 		Attributes: diff.Count(Attribute), Unchanged: diff.Unchanged, Bake: len(diff.Bake)}
 	groups := map[string]*Group{}
 	causes := map[string]map[Cause]bool{}
+	var lost losses.Found
 	for _, c := range diff.Changes {
+		if c.Kind == Repackage {
+			lost.Add(b.before.recipe(c.Before.Recipe), b.after.recipe(c.After.Recipe))
+		}
 		g, key := b.group(c)
 		if groups[key] == nil {
 			groups[key], causes[key] = g, map[Cause]bool{}
@@ -157,6 +163,7 @@ func Build(before, after Side, diff *Plan) *Report {
 		ways.Side{Policy: after.Policy, Resolved: after.Resolved}) {
 		r.Warnings = append(r.Warnings, Warning{p.Msg, p.Hint, p.Pos})
 	}
+	r.Losses = lost.List(b.mask)
 	r.Summary.Root = len(r.RootItems())
 	return r
 }

@@ -71,6 +71,9 @@ func startedWith(path string, outputs []*fleet.Output) string {
 		if o.Health != nil && slices.Contains(o.Health.Command, path) {
 			return "the health check is started with it"
 		}
+		if o.Keeps != nil && slices.Contains(o.Keeps.Command, path) {
+			return "it prints the names that are kept"
+		}
 	}
 	return ""
 }

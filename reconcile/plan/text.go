@@ -56,6 +56,9 @@ func (r *Report) top(t *text) {
 		t.line(0, "warning: %s", &r.Stranded[i])
 		t.line(1, "hint: %s", r.Stranded[i].Hint)
 	}
+	for i := range r.Losses {
+		t.line(0, "note: %s", &r.Losses[i])
+	}
 	if root := r.RootItems(); len(root) > 0 {
 		t.line(0, "")
 		t.line(0, "acts as root, or may:")

@@ -54,6 +54,9 @@ func exposed(plugin *fleet.Plugin, params map[string]*Setting, out *fleet.Output
 		if out.Health != nil && holds(strings.Join(out.Health.Command, "\n")) {
 			warn("the command line of the health check", inFile)
 		}
+		if k := out.Keeps; k != nil && holds(strings.Join(append(slices.Clone(k.Command), k.URL), "\n")) {
+			warn("the command line of what is kept", inFile)
+		}
 	}
 	return ps
 }

@@ -8,6 +8,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
+	"bakehouse/schema/keeps"
 )
 
 // identify hashes what ends in the package, in a form that depends on neither the machine nor the order of a map.
@@ -32,6 +33,7 @@ func identify(r *Recipe) schema.RecipeID {
 		Relations fleet.Relations     `json:"relations,omitzero"`
 		Scripts   map[string]string   `json:"scripts"` // encoding/json sorts the keys of maps
 		Health    *schema.HealthCheck `json:"health"`
+		Keeps     *keeps.Keeps        `json:"keeps,omitempty"`
 	}
 	form := struct {
 		Platform schema.Platform `json:"platform"`
@@ -39,7 +41,7 @@ func identify(r *Recipe) schema.RecipeID {
 	}{Platform: r.Platform}
 	for _, o := range r.Outputs {
 		out := output{Plugin: o.Plugin, Services: o.Services, Intervals: o.Intervals, Users: o.Users, Groups: o.Groups,
-			Relations: o.Relations, Scripts: o.Scripts, Health: o.Health}
+			Relations: o.Relations, Scripts: o.Scripts, Health: o.Health, Keeps: o.Keeps}
 		for _, f := range o.Files {
 			kind := map[fs.FileMode]string{fs.ModeDir: "directory", fs.ModeSymlink: "link"}[f.Mode.Type()]
 			out.Files = append(out.Files, file{Path: f.Path, Mode: uint32(f.Mode.Perm()), SHA256: f.SHA256,

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 
 	"bakehouse/schema"
+	"bakehouse/schema/keeps"
 )
 
 // Inputs is everything besides its parameters that a plugin's output may depend on.
@@ -24,6 +25,7 @@ type Output struct {
 	Relations Relations
 	Scripts   map[string]string // by step, one of Steps; POSIX shell
 	Health    *schema.HealthCheck
+	Keeps     *keeps.Keeps
 	Warnings  []string // for people: no part of what is on the host
 }
 

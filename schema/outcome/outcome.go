@@ -29,6 +29,7 @@ const (
 	CodeUnhealthy   = "unhealthy"
 	CodeDrift       = "drift"  // the installed package is not as it came, and a rule says to leave that alone
 	CodePaused      = "paused" // an administrator of the host wants nothing installed for a while
+	CodeWindow      = "window" // no maintenance window is open now, by the rules of the package that is installed
 	CodeBroken      = "error"
 )
 
@@ -71,6 +72,7 @@ var table = map[string]entry{
 	schema.CodeWaiting:     {Signed, Waiting},
 	schema.CodeRevoked:     {Signed, Waiting},
 	CodeNoTarget:           {Signed, Waiting},
+	CodeWindow:             {Signed, Waiting},
 
 	schema.CodeFailed: {Local, Failed},
 	CodeRolledBack:    {Local, Waiting},

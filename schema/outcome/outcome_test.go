@@ -10,7 +10,7 @@ func TestEveryCodeHasOneClass(t *testing.T) {
 	// What is signed, done or local ends the alarm, so each is named here as well as in the table.
 	want := map[Class][]string{
 		Done:   {"current", "installed"},
-		Signed: {"disabled", "no-ring", "no-target", "not-selected", "revoked", "waiting"},
+		Signed: {"disabled", "no-ring", "no-target", "not-selected", "revoked", "waiting", "window"},
 		Local: {"drift", "failed-here", "host-condition", "install-failed", "paused", "rolled-back",
 			"unhealthy"},
 		Server: {"error", "expired", "gate", "halted", "rejected", "rollout-paused", "server-hold", "site-behind",

@@ -32,7 +32,7 @@ func Decode(p *fleet.Plugin, in fleet.Inputs, n *result.Node) (*fleet.Output, []
 	d.twice(out)
 	d.settings(out, n.Get("params"))
 	if h := n.Get("health"); h != nil && len(h.Names) > 0 {
-		out.Health = d.health(h)
+		out.Health, out.Keeps = d.health(h), d.keeps(h)
 	}
 	d.executable(out)
 	out.Warnings = n.Get("warnings").Strs()

@@ -174,29 +174,3 @@ func (d *decoder) twice(out *fleet.Output) {
 		}
 	}
 }
-
-func (d *decoder) health(n *result.Node) *schema.HealthCheck {
-	h := &schema.HealthCheck{Plugin: d.p.Name, Command: n.Get("command").Strs(), Within: schema.Duration(30 * time.Second)}
-	if w := n.Get("within"); w != nil {
-		within, err := schema.ParseDuration(w.Text)
-		if err != nil {
-			d.refuse(w, "health: within: %v", err)
-			return h
-		}
-		h.Within = within
-	}
-	err := h.Check()
-	if err == nil && time.Duration(h.Within) < time.Second {
-		err = fmt.Errorf("within: %s is out of range: want 1s to 1h", h.Within)
-	}
-	if err != nil {
-		d.refuse(n, "health: %v", err)
-	}
-	if slices.ContainsFunc(h.Command, control) {
-		d.refuse(n.Get("command"), "health: command holds control characters")
-	}
-	if len(h.Command) > 0 {
-		d.runs = append(d.runs, runs{"health check", h.Command[0], "", n.Get("command")})
-	}
-	return h
-}

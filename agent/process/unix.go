@@ -1,11 +1,12 @@
 //go:build unix
 
-package install
+package process
 
 import (
 	"errors"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 )
 
@@ -18,4 +19,19 @@ func ownGroup(c *exec.Cmd) {
 		}
 		return os.ErrProcessDone
 	}
+}
+
+func setUser(c *exec.Cmd, uid, gid string, groups []string) error {
+	var bad error
+	id := func(s string) uint32 {
+		n, err := strconv.ParseUint(s, 10, 32)
+		bad = errors.Join(bad, err)
+		return uint32(n)
+	}
+	as := &syscall.Credential{Uid: id(uid), Gid: id(gid)}
+	for _, g := range groups {
+		as.Groups = append(as.Groups, id(g))
+	}
+	c.SysProcAttr.Credential = as
+	return bad
 }
