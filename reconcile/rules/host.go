@@ -56,6 +56,7 @@ func (r *resolver) attributes(h *fleet.Host) *Result {
 	}
 	s := subject{host: h, site: res.Site, platform: res.Platform}
 	res.Selected = s.matches(&r.fleet.Rollout.Select)
+	res.updater = r.fleet.Plugins[fleet.UpdaterPlugin] != nil && combinePlugin(r.fleet, s, fleet.UpdaterPlugin).present()
 	for _, ring := range r.fleet.Rollout.Rings {
 		if res.Ring == "" && s.matches(&ring.When) {
 			res.Ring = ring.Name
@@ -135,7 +136,8 @@ func (r *resolver) output(ctx context.Context, res *Result, p given) (*output, e
 
 // inputs are what the plugin may depend on for that host, but the fleet.
 func inputs(f *fleet.Fleet, plugin string, res *Result) fleet.Inputs {
-	in := fleet.Inputs{Platform: res.Platform, Host: map[string]string{}}
+	in := fleet.Inputs{Platform: res.Platform, Host: map[string]string{},
+		Updater: res.updater && f.Plugins[plugin].ReadsUpdater()}
 	for _, field := range f.Plugins[plugin].HostFields() {
 		in.Host[field] = res.Host.Field(field)
 	}
@@ -145,7 +147,7 @@ func inputs(f *fleet.Fleet, plugin string, res *Result) fleet.Inputs {
 // identity is equal for inputs that are equal; the fleet is the same for all.
 func identity(plugin string, in fleet.Inputs, settings map[string]*Setting) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%q %q", plugin, in.Platform)
+	fmt.Fprintf(&b, "%q %q %v", plugin, in.Platform, in.Updater)
 	for _, name := range slices.Sorted(maps.Keys(in.Host)) {
 		fmt.Fprintf(&b, " %q %q", name, in.Host[name])
 	}

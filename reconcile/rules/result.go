@@ -45,6 +45,8 @@ type Result struct {
 
 	fleet *fleet.Fleet
 	sited bool // something gives it its site
+
+	updater bool // the package has it
 }
 
 // Recipe is the content of a package, for a platform but no format. Its ID covers everything that ends in the package.

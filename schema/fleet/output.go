@@ -11,6 +11,7 @@ import (
 type Inputs struct {
 	Platform schema.Platform
 	Host     map[string]string // exactly the fields that HostFields names, as Host.Field has them
+	Updater  bool              // the package has the updater; false also if the plugin does not read it
 	Fleet    Info
 }
 

@@ -68,6 +68,9 @@ func (p *Plugin) All() []Param {
 	return all
 }
 
+// ReadsUpdater reports whether the output depends on whether the package has the updater.
+func (p *Plugin) ReadsUpdater() bool { return len(p.Reads["beside"]) > 0 }
+
 // HostFields are the fields of the host that the output depends on.
 func (p *Plugin) HostFields() []string { return p.Reads["host"] }
 

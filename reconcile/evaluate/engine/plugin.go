@@ -54,6 +54,7 @@ func newPlugin(home string, e *evaluated, l Limits) *plugin {
 var available = map[string][]string{
 	"platform": {"os", "arch"},
 	"host":     {"name", "address", "folder", "labels", "tags"},
+	"beside":   {"updater"},
 	"fleet":    {"name", "url", "certificates", "package", "version", "keys", "expires", "keyExpiry", "anchor"},
 }
 
@@ -327,6 +328,7 @@ func (p *plugin) fill(ctx *cue.Context, value *cue.Value, in fleet.Inputs, param
 		given["platform"] = func(name string) any {
 			return map[string]string{"os": in.Platform.OS, "arch": in.Platform.Arch}[name]
 		}
+		given["beside"] = func(string) any { return in.Updater }
 		given["host"] = func(name string) any {
 			v, ok := in.Host[name]
 			if !ok {
@@ -365,11 +367,13 @@ func (p *plugin) fill(ctx *cue.Context, value *cue.Value, in fleet.Inputs, param
 	return nil
 }
 
-// exprOf is a string, a list of strings or a map of strings; nil for anything else.
+// exprOf is a string, a boolean, a list of strings or a map of strings; nil for anything else.
 func exprOf(v any) ast.Expr {
 	switch v := v.(type) {
 	case string:
 		return ast.NewString(v)
+	case bool:
+		return ast.NewBool(v)
 	case []string:
 		list := &ast.ListLit{}
 		for _, s := range v {
