@@ -144,7 +144,8 @@ func (r *Repo) evaluate(ctx context.Context, p *plugin, in fleet.Inputs, params 
 
 // inputsKey is equal for inputs that are equal in what the plugin reads.
 func inputsKey(p *plugin, in fleet.Inputs) string {
-	b, _ := json.Marshal([]any{in.Platform.OS, in.Platform.Arch, in.Host, in.Updater, infoRead(p, in.Fleet)}) // always encodes
+	read := []any{in.Platform.OS, in.Platform.Arch, in.Host, in.Updater, infoRead(p, in.Fleet)}
+	b, _ := json.Marshal(read) // always encodes
 	return string(b)
 }
 

@@ -56,7 +56,9 @@ func (r *resolver) attributes(h *fleet.Host) *Result {
 	}
 	s := subject{host: h, site: res.Site, platform: res.Platform}
 	res.Selected = s.matches(&r.fleet.Rollout.Select)
-	res.updater = r.fleet.Plugins[fleet.UpdaterPlugin] != nil && combinePlugin(r.fleet, s, fleet.UpdaterPlugin).present()
+	if r.fleet.Plugins[fleet.UpdaterPlugin] != nil {
+		res.updater = combinePlugin(r.fleet, s, fleet.UpdaterPlugin).present()
+	}
 	for _, ring := range r.fleet.Rollout.Rings {
 		if res.Ring == "" && s.matches(&ring.When) {
 			res.Ring = ring.Name
