@@ -35,7 +35,7 @@ func TestWhatAHostDecidesOrSuffersByItselfDoesNotCountAgainstARollout(t *testing
 	want := map[Group][]string{
 		UpToDate: {"current", "installed"},
 		Waiting: {"disabled", "drift", "no-ring", "no-target", "not-selected", "paused", "revoked", "rolled-back",
-			"waiting"},
+			"waiting", "window"},
 		Withheld: {"error", "expired", "gate", "halted", "rejected", "rollout-paused", "server-hold", "site-behind",
 			"unreachable"},
 		Blocked:  {"host-condition"},
