@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"bakehouse/schema/plain"
 	"bakehouse/serve/hosts"
 	"bakehouse/serve/view"
 )
@@ -160,21 +161,19 @@ type column struct {
 	Title, Hint string
 	URL         string // empty: it does not sort
 	Sorted      string // ascending, descending or empty
-	Class       string // of what is left out where there is little room
 }
 
 func columns(q hosts.Query) []column {
-	all := []struct{ key, title, hint, class string }{
-		{"host", "Host", "", ""}, {"site", "Site", "", ""}, {"ring", "Ring", "", ""}, {"state", "State", "", ""},
-		{"", "Target", "The package that signed metadata give it", "aside"},
-		{"", "Downloaded", "By the host's report", "dl"}, {"", "Installed", "By the host's report", ""},
-		{"check", "Last check", "The host's last poll, by the server's clock", ""},
-		{"update", "Last update", "Its last installation, by its own report", "aside"},
-		{"", "Why, or what went wrong", "", ""},
+	all := []struct{ key, title, hint string }{
+		{"host", "Host", ""}, {"site", "Site", ""}, {"ring", "Ring", ""}, {"state", "State", ""},
+		{"", "Target", "The package that signed metadata give it"}, {"", "Downloaded", "By the host's report"},
+		{"", "Installed", "By the host's report"},
+		{"check", "Last check", "The host's last poll, by the server's clock"},
+		{"update", "Last update", "Its last installation, by its own report"}, {"", "Why, or what went wrong", ""},
 	}
 	found := make([]column, len(all))
 	for i, c := range all {
-		found[i] = column{Title: c.title, Hint: c.hint, Class: c.class}
+		found[i] = column{Title: c.title, Hint: c.hint}
 		if c.key == "" {
 			continue
 		}
@@ -191,7 +190,7 @@ func columns(q hosts.Query) []column {
 	return found
 }
 
-// words are what a list is of, for its caption and where it is empty: "web in ring canary".
+// searched is what a list is of, for its caption and where it is empty: "web in ring canary".
 func searched(q hosts.Query) string {
 	var parts []string
 	if q.Q != "" {
@@ -202,7 +201,7 @@ func searched(q hosts.Query) string {
 			parts = append(parts, strings.ToLower(f.title)+" "+strings.Join(values, " or "))
 		}
 	}
-	return strings.Join(parts, ", ")
+	return plain.Line(strings.Join(parts, ", "), plain.MaxName)
 }
 
 // lookURL are the hosts that need a look.

@@ -258,24 +258,19 @@ func stepsOf(all []view.Step) (steps []step) {
 }
 
 // targetCell is the cell with the hash of what a host should have.
-func targetCell(d schema.Digest) template.HTML {
-	if d.IsZero() {
-		return `<td class="h aside"></td>`
-	}
-	return template.HTML(`<td class="h aside">` + d.Hex()[:8] + `</td>`)
-}
+func targetCell(d schema.Digest) template.HTML { return hashCell(d, schema.Digest{}) }
 
-// hashCell is a cell of the table of hosts: a hash, and whether it is the one that a host should have.
-func hashCell(d, target schema.Digest, class string) template.HTML {
+// hashCell is a cell of the table of hosts: a hash, and whether it is the one that a host should have, if there is one.
+func hashCell(d, target schema.Digest) template.HTML {
 	switch {
 	case d.IsZero():
-		return template.HTML(`<td class="h ` + class + `"></td>`)
+		return `<td></td>`
+	case target.IsZero():
+		return template.HTML(`<td>` + d.Hex()[:8] + `</td>`)
 	case d == target:
-		class += " same"
-	default:
-		class += " ne"
+		return template.HTML(`<td class="eq">` + d.Hex()[:8] + `</td>`)
 	}
-	return template.HTML(`<td class="h ` + class + `">` + d.Hex()[:8] + `</td>`)
+	return template.HTML(`<td class="ne">` + d.Hex()[:8] + `</td>`)
 }
 
 // stateCell is the cell with a host's state and its marks.
