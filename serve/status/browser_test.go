@@ -66,29 +66,111 @@ func eventful() *example {
 	return e
 }
 
+// keyboardScript is SPEC's map of keys.
+const keyboardScript = `
+size 1440
+theme light
+open /hosts
+wait .hosts web0200
+press j
+focus .hosts tbody tr:nth-child(1) a
+press j
+focus .hosts tbody tr:nth-child(2) a
+press k
+focus .hosts tbody tr:nth-child(1) a
+press /
+focus #q
+type jjt
+press Escape
+focus body
+press t
+wait html.exact Hosts
+press t
+gone html.exact
+press ?
+focus dialog[open] button
+press Escape
+gone dialog[open]
+press g
+press r
+at /releases
+press j
+focus tbody tr:nth-child(1) a
+press Enter
+at /releases/1042
+press /
+focus #seek
+type web
+press Enter
+at /hosts?q=web
+press n
+at /hosts?q=web&ring=broad&after=
+press g
+press o
+at /
+click .me summary
+click #keys
+press Escape
+press g
+press h
+focus .me summary
+at /
+click .me summary
+click #keys
+wait .cmd Copy
+open /hosts
+press Enter
+click .chips .menu summary
+wait details[open] canary
+press Escape
+gone .chips details[open]
+click .me summary
+click .me form button
+wait h1 Sign
+at /
+`
+
+// browse serves pages to a browser, which does what a script says.
+func browse(t *testing.T, d *desk, script string, before func(*http.Request)) {
+	t.Helper()
+	d.sessions, d.now = NewSealed(nil), time.Now // a browser has the clock of the machine
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		before(r)
+		d.Serve(w, r)
+	}))
+	defer server.Close()
+	browsertest.Run(t, server.URL, server.Certificate(), signInScript+script)
+}
+
 func TestThePagesInABrowser(t *testing.T) {
 	d := newDesk(t)
 	e := eventful()
 	d.data = e
-	d.sessions = NewSealed(nil) // by the clock of the browser
-	d.now = time.Now
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case r.URL.Path == "/test/off":
-			e.All.Overview.Off, e.All.Overview.Trouble = true, "Timestamp 2319 is signed by a key that the root does not name."
-		case strings.HasPrefix(r.URL.Path, "/test/"):
-			t.Errorf("%s", r.URL)
-		default:
-			d.Serve(w, r)
-		}
-	}))
-	defer server.Close()
-	h := e.All.Host.Name
-	browsertest.Run(t, server.URL, server.Certificate(), signInScript+
-		everywhere("overview", "/")+
+	browse(t, d, everywhere("overview", "/")+
 		everywhere("hosts", "/hosts?q=web&ring=broad")+
-		everywhere("host", "/hosts/"+h)+
+		everywhere("host", "/hosts/"+e.All.Host.Name)+
 		everywhere("releases", "/releases")+
 		everywhere("release", "/releases/1042")+
-		everywhere("package", "/packages/"+e.All.Package.SHA256.Hex()))
+		everywhere("package", "/packages/"+e.All.Package.SHA256.Hex())+keyboardScript, func(*http.Request) {})
+}
+
+func TestWhatReplacesThePagesInABrowser(t *testing.T) {
+	d := newDesk(t)
+	e := eventful()
+	d.data = e
+	d.again = 1
+	seen := 0
+	browse(t, d, "wait h1 99,999\n"+everywhere("off", "/")+everywhere("nothing-found", "/hosts"), func(r *http.Request) {
+		if r.URL.Path != "/" || r.Header.Get("Cookie") == "" {
+			return
+		}
+		// What came with the sign-in is replaced by the page itself.
+		if seen++; seen == 2 {
+			o := &e.All.Overview
+			o.Verdict.Facts = "99,999 of 100,214 hosts are up to date"
+			o.Off, o.Trouble = true, "Timestamp 2319 is signed by a key that the root does not name."
+			o.Verdict.Code, o.Verdict.Title, o.Attention = view.VerdictOff, "Updates are off", nil
+			e.Page.Hosts = nil
+		}
+	})
 }

@@ -20,6 +20,7 @@ type overviewPage struct {
 	Path           []pathRing
 	PathRest       int
 	Chart          *chart
+	Again          int // seconds until it looks for itself whether it changed
 	Things         int // that need attention
 	Holds          int // prerequisites that hold
 	Expired        bool
@@ -106,7 +107,7 @@ func (p *Pages) pageOf(v any, u schema.User) (name string, page framed) {
 func (p *Pages) overview(v *view.Overview) *overviewPage {
 	o := &overviewPage{frame: p.frameOf(v.Head, "overview", v.Verdict.Title), V: v, Verdict: verdictLooks[v.Verdict.Code],
 		Path: ringPath(v.Rings, v.At), Chart: newChart(v.Series, v.Rings, v.At),
-		Things:         len(v.Attention) + v.MoreAttention,
+		Again: p.again, Things: len(v.Attention) + v.MoreAttention,
 		Expired:        !v.Expires.IsZero() && !v.At.Before(v.Expires),
 		NoneRegistered: v.Tally.Total > 0 && v.Tally.Of(hosts.Unregistered) == v.Tally.Total}
 	if len(o.Path) > maxPath {

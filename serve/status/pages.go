@@ -65,11 +65,12 @@ type Pages struct {
 	sessions Sessions
 	log      *slog.Logger
 	now      func() time.Time
+	again    int // seconds after which the overview asks whether it changed
 }
 
 // New makes the pages.
 func New(o Options) *Pages {
-	p := &Pages{users: o.Users, data: o.Data, sessions: o.Sessions, log: o.Log, now: o.Now}
+	p := &Pages{users: o.Users, data: o.Data, sessions: o.Sessions, log: o.Log, now: o.Now, again: 30}
 	if p.sessions == nil {
 		p.sessions = NewSealed(nil)
 	}

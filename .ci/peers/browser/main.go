@@ -32,10 +32,10 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
-	"github.com/chromedp/chromedp/kb"
 )
 
 // patience is how long something may take on a machine that does other things, too.
@@ -75,7 +75,7 @@ func run() error {
 		chromedp.Flag("disable-sync", true), chromedp.Flag("ignore-certificate-errors-spki-list", *key))
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	defer cancel()
-	ctx, cancel = chromedp.NewContext(ctx)
+	ctx, cancel = chromedp.NewContext(ctx, chromedp.WithErrorf(func(string, ...any) {})) // of events that are new to it
 	defer cancel()
 	b := &browser{ctx: ctx, url: *url, shots: *shots, axe: string(source), height: 900}
 	chromedp.ListenTarget(ctx, b.listen)
@@ -130,13 +130,7 @@ func (b *browser) do(line string) error {
 	case "click":
 		err = chromedp.Run(ctx, chromedp.Click(rest, chromedp.ByQuery))
 	case "press":
-		key := rest
-		if rest == "Enter" {
-			key = kb.Enter
-		} else if rest == "Escape" {
-			key = kb.Escape
-		}
-		err = chromedp.Run(ctx, chromedp.KeyEvent(key))
+		err = chromedp.Run(ctx, press(rest)...)
 	case "type":
 		err = chromedp.Run(ctx, chromedp.KeyEvent(rest))
 	case "wait":
@@ -162,6 +156,21 @@ func (b *browser) do(line string) error {
 		err = errors.New(strings.Join(b.wrong, "\n"))
 	}
 	return err
+}
+
+// press is a key down, with its text in the same event so that a page can stop both, and up.
+func press(key string) []chromedp.Action {
+	text, code := key, int64(0)
+	switch key {
+	case "Enter":
+		text, code = "\r", 13
+	case "Escape":
+		text, code = "", 27
+	}
+	event := func(t input.KeyType) *input.DispatchKeyEventParams {
+		return input.DispatchKeyEvent(t).WithKey(key).WithWindowsVirtualKeyCode(code)
+	}
+	return []chromedp.Action{event(input.KeyDown).WithText(text), event(input.KeyUp)}
 }
 
 // until waits for an expression to be true; its arguments are written as strings.

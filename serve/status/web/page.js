@@ -80,7 +80,7 @@
       keysBox.addEventListener("change", () => keep("keys", keysBox.checked ? "1" : "0"))
     }
     one("#help-open")?.addEventListener("click", () => help.showModal())
-    if (one("main[data-again]")) setInterval(look, 30000)
+    if (one("main[data-again]")) setInterval(look, 1000 * one("main[data-again]").dataset.again)
 
     addEventListener("click", e => {
       if (e.target.matches?.(".copy")) copy(e.target)
