@@ -47,7 +47,7 @@ var functions = template.FuncMap{
 	"ill":         ill,
 	"markWord":    func(m hosts.Mark) string { return markWords[m] },
 	"lookOf":      func(s hosts.State) look { return looks[s] },
-	"ringLook":    func(s string) look { return ringLooks[s] },
+	"gateLook":    gateLook,
 	"ringState":   ringState,
 	"rollout":     rollout,
 	"findingLook": func(s string) look { return findingLooks[s] },
@@ -331,6 +331,14 @@ func rollout(code string) template.HTML {
 		return ""
 	}
 	return template.HTML(`<span class="st t-`+l.Tone+`">`) + icon(l.Icon, "") + template.HTML(rolloutWords[code]+`</span>`)
+}
+
+// gateLook is of a gate, which is done when it is open.
+func gateLook(state string) look {
+	if state == view.RingOpen {
+		state = view.RingDone
+	}
+	return ringLooks[state]
 }
 
 func ringState(code string) template.HTML {
