@@ -146,8 +146,8 @@ func retryAfter(h http.Header) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// Asked is after how many seconds a server wants the next poll, by the answer to one or, if it is busy, by its error; 0:
-// it does not say.
+// Asked is after how many seconds a server wants the next poll, by the answer to one or, if it is busy, by its error;
+// 0: it does not say.
 func Asked(answer *schema.PollAnswer, err error) int64 {
 	var busy *StatusError
 	switch {

@@ -49,6 +49,7 @@ func run(ctx context.Context, args []string) int {
 
 func command() *cobra.Command {
 	var g global
+	stderr := &graded{to: os.Stderr, journal: isJournal(os.Stderr)}
 	c := &cobra.Command{
 		Use:   "bakehouse-agent",
 		Short: "Keep this host's monitoring agent as its fleet's repository says",
@@ -63,7 +64,12 @@ refused.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		PersistentPreRun:  endWithTerminal,
+		PersistentPreRun: func(c *cobra.Command, args []string) {
+			if isLogged(c) {
+				stderr.log = toSyslog(syslogSocket)
+			}
+			endWithTerminal(c, args)
+		},
 	}
 	f := c.PersistentFlags()
 	f.StringVar(&g.root, "root", "", "use `DIR` as / (a sandbox)")
@@ -76,7 +82,7 @@ refused.`,
 		rollbackCommand(&g), adoptCommand(&g), diagnoseCommand(&g), versionCommand())
 	cli.ExplainMistakes(c)
 	c.SetOut(plain.NewWriter(os.Stdout))
-	c.SetErr(plain.NewWriter(os.Stderr))
+	c.SetErr(plain.NewWriter(stderr))
 	return c
 }
 
