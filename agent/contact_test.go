@@ -117,7 +117,7 @@ func TestTheRootOfTheServerIsTrustedOnFirstUseOnly(t *testing.T) {
 	h.update()
 	h.runs("one")
 	refused("with a package")
-	if _, err := h.Unregister(); err != nil {
+	if _, _, err := h.Unregister(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	refused("unregistered")

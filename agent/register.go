@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ type RegisterOptions struct {
 	Server string // empty: the baked one, or that of the registration before
 	Host   string // as in the fleet's repo; empty: as it was registered before
 	User   string
+	Token  bool          // Password gives a join token, and User is empty
 	Force  bool          // even if the host is registered already, here or at the server
 	Wait   time.Duration // how long to try while the server is not there, or does not know the host; 0: once
 	// Password is asked for last, once everything else is right. It is sent and forgotten.
@@ -103,7 +105,7 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 	if err := errors.Join(schema.CheckServerURL(o.Server), schema.CheckHostName(o.Host)); err != nil {
 		return nil, err
 	}
-	if o.User == "" || strings.Contains(o.User, ":") {
+	if o.User == "" && !o.Token || strings.Contains(o.User, ":") {
 		return nil, fault.Hint(errors.New("no user given, or the name has a colon"), "set it with --user NAME")
 	}
 	if err := o.Check(o.Server); err != nil {
@@ -125,6 +127,11 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 	if next.Certificates == nil && before.Server == next.Server {
 		next.Certificates = before.Certificates
 	}
+	request := schema.RegisterRequest{
+		Host: o.Host, Platform: a.platform, Agent: a.opts.Version, Replace: o.Force}
+	if before.Host == o.Host && !o.Insecure && slices.Contains(s.Servers(), next.Server) {
+		request.Secret = before.Secret // which that server has had at each poll
+	}
 	// What the host knew of ways is of its registration before, which may have been with another fleet.
 	s.Registration, s.Site, s.Worked = next, nil, nil
 	conf.Certificates = s.Certificates()
@@ -145,8 +152,6 @@ func (a *Agent) register(ctx context.Context, o RegisterOptions) (*Registered, e
 		return nil, fault.Hint(errors.New("the password is empty"),
 			"set it with --password-file, --password-fd or BAKEHOUSE_PASSWORD, or enter it on the terminal")
 	}
-	request := schema.RegisterRequest{
-		Host: o.Host, Platform: a.platform, Agent: a.opts.Version, Replace: o.Force}
 	answer, err := registerAt(ctx, conf, request)
 	if known != nil && errors.Is(err, wire.ErrCertificate) {
 		doubted := state.Way{Server: conf.Server, Proxy: conf.Proxy}
@@ -209,21 +214,25 @@ func (a *Agent) held(s *state.Host, boot *state.Bootstrap) *trust.Client {
 	return tc
 }
 
-// Unregister forgets the registration. What is installed stays, and goes on running; what the server has stays there.
-func (a *Agent) Unregister() (was *Registered, err error) {
+// Unregister forgets the registration. What is installed stays, and goes on running. The
+// server is told, if it can be had: untold is why it was not.
+func (a *Agent) Unregister(ctx context.Context) (was *Registered, untold, err error) {
 	end, err := a.begin("unregister")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer end()
 	s, err := a.files.Load()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r := s.Registration
 	if r == nil {
-		return nil, fault.Hint(errors.New("this host is not registered"), "there is nothing to forget")
+		return nil, nil, fault.Hint(errors.New("this host is not registered"), "there is nothing to forget")
 	}
+	untold = contact.Tell(ctx, s.Ways(), func(way state.Way) (*wire.Client, error) {
+		return a.dial(s, way, a.opts.Now)
+	})
 	s.Registration, s.Hold = nil, ""
-	return &Registered{Host: r.Host, Server: r.Server, Site: r.Site}, s.Save()
+	return &Registered{Host: r.Host, Server: r.Server, Site: r.Site}, untold, s.Save()
 }

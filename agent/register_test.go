@@ -169,10 +169,10 @@ func TestDeletingTheRegistrationLeavesWhatIsInstalled(t *testing.T) {
 	h := registered(t, f, "web01")
 	f.Give("web01", version(f, "one"))
 	h.update()
-	if _, err := h.Unregister(); err != nil {
+	if _, _, err := h.Unregister(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Unregister(); err == nil {
+	if _, _, err := h.Unregister(t.Context()); err == nil {
 		t.Error("deleted twice")
 	}
 	if _, err := h.Update(t.Context(), UpdateOptions{}); err == nil ||
@@ -215,7 +215,7 @@ func TestADamagedStateHealsWithoutAHuman(t *testing.T) {
 	}
 	h.update()
 	// What was given up stays given up.
-	if _, err := h.Unregister(); err != nil {
+	if _, _, err := h.Unregister(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(h.files.Stored(state.RecordFile)); err != nil {

@@ -72,6 +72,7 @@ func (e *explained) Error() string { return e.text }
 func (e *explained) Unwrap() error { return e.err }
 
 // Explain says what to do about the answers that a server gives to a registration.
+// user is empty where a join token was given: then the server's words say what is wrong with that.
 func Explain(err error, user, host string) error {
 	var status *wire.StatusError
 	if !errors.As(err, &status) || status.Foreign {
@@ -81,6 +82,13 @@ func Explain(err error, user, host string) error {
 		return fault.Hint(&explained{fmt.Sprintf(format, args...), err}, "%s", hint)
 	}
 	server := fault.HintOf(err)
+	switch status.Status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusConflict:
+		if user == "" {
+			return fault.Hint(fmt.Errorf("join token: %w", err), "%s",
+				cmp.Or(server, "bakehouse token create makes another one"))
+		}
+	}
 	switch status.Status {
 	case http.StatusUnauthorized:
 		return as("check the password; users are listed in access.cue of the fleet's repository and exist once it is "+
@@ -92,9 +100,10 @@ func Explain(err error, user, host string) error {
 		return as("add it under hosts/ in the fleet's repository and reconcile, or set --host to its name there; to "+
 			"wait for that, use --wait 24h", "the server does not know the host %s", host)
 	case http.StatusConflict:
-		return fault.Hint(err, "if %s is this host, set up again, register with --force; another one that polls under "+
-			"that name is locked out then. If it is not, "+
-			"set --host to this host's name in the fleet's repository", host)
+		return fault.Hint(err, "if %s is this host, set up again: register with --force, for which the user needs "+
+			"the permission revoke, or end that registration with bakehouse host revoke %[1]s; another one that polls "+
+			"under that name is locked out then. If it is not, set --host to this host's name in the fleet's "+
+			"repository", host)
 	case http.StatusTooManyRequests:
 		return as(cmp.Or(server, "wait a while and try again"), "the server accepts no more attempts for now")
 	}

@@ -32,9 +32,9 @@ type Config struct {
 	Certificates []string // PEM: the authorities that vouch for the server; none: the public ones (roots.go)
 	Insecure     bool     // believe whoever answers, for a call that somebody asked for so; not for Certificates
 	Proxy        schema.Proxy
-	Program      string // for User-Agent, such as bakehouse-agent/1.2
-	User         string // host, or the user that registers one; empty: no credentials are sent
-	Password     string
+	Program      string              // for User-Agent, such as bakehouse-agent/1.2
+	User         string              // host, or the user that registers one
+	Password     string              // without a user: a join token; empty: no credentials are sent
 	Now          func() time.Time    // for certificates; nil: time.Now
 	Waiting      func(time.Duration) // is told how long a busy server is waited for; may be nil
 	Stall        time.Duration       // how long a server may send nothing in the middle of an answer; 0: 30 seconds
@@ -163,8 +163,11 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 		req.Header[k] = v
 	}
 	req.Header.Set("User-Agent", c.conf.Program)
-	if c.conf.User != "" {
+	switch {
+	case c.conf.User != "":
 		req.SetBasicAuth(c.conf.User, c.conf.Password)
+	case c.conf.Password != "":
+		req.Header.Set("Authorization", "Bearer "+c.conf.Password)
 	}
 	res, err := c.http.Do(req)
 	if err != nil {

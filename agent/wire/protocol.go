@@ -55,6 +55,12 @@ func (c *Client) Register(ctx context.Context, r schema.RegisterRequest) (*schem
 	return &answer, nil
 }
 
+// Unregister tells the server that the host's secret counts no longer.
+func (c *Client) Unregister(ctx context.Context) error {
+	_, err := c.post(ctx, schema.UnregisterPath, struct{}{}, nil)
+	return err
+}
+
 // understands checks the version of an answer: a server picks it from those that the request names.
 func (c *Client) understands(version int) error {
 	if v, ok := c.speaks.Common(schema.Versions{Min: version, Max: version}); ok && v == version {

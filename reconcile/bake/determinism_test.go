@@ -22,20 +22,19 @@ import (
 // docs/bakehouse-agent.8 is the page that the host program's own test writes.
 const (
 	goldenVersion = 13
-	goldenDeb     = "sha256:1a60a8c67b52930bb55c28b5fa0a63822125f5a583b7dc9d8649ea46443aad38"
-	goldenRpm     = "sha256:560f1185a072e411ab771b6db3348266433dae65c19b2df931add4902df595ce"
-	goldenTgz     = "sha256:e9d2edf33c9111e14e715c3e46f845634cf66e1d9050893b78586658365ac3a8"
+	goldenDeb     = "sha256:ad6ef7701a50680bec6bbb055dc5b0f6060005601ef4531fdddc08e705a7ee84"
+	goldenRpm     = "sha256:2fe13fbdaeaeefddbc35bfd3c8bfae6faf4bf744de55c9bf644ef396df9402f8"
+	goldenTgz     = "sha256:a5c0bf706703aca7800c073b4c0b81643dfb2c809aeef4bc1acff47cc680237c"
 )
 
 const (
-	goldenPkg = "sha256:8ccfa8acadb6f5e2eb6b59534f8bd7d7d260da546a67dd31e0a4a57f4fb9e700"
-	goldenMac = "sha256:a2afa47ce4e9c6a7583db9a50ded6f1bfd8b818baf5eb466d73c4f3056675758"
+	goldenPkg = "sha256:61126c8a58071909a5875d09f1f4cd7360cbbe7744e1586ed081ac07330de175"
+	goldenMac = "sha256:e82820c401382b83a80f23fd767785f2badc91427548159b3c17db48ee2ca76d"
 )
 
-var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef",
-	"abc856a964c73c37", "b4cdff47a66761ba", "df9036743bfb267b", "0f855de4fb27914d",
-	"6c3eec0b8ce904b6", "3347265b6c603c55", "73f334c8a31aa452", "a2835cc6021b9d68",
-	"122294680cfcfdac"}
+var goldenSegments = []string{"dc467724a23d0038", "53ae73bac4b6c5c8", "f79c75614772f2ef", "3fe431f5088998ef",
+	"b4cdff47a66761ba", "3a32d9d396d44bb5", "957ff7895fc69577", "6c3eec0b8ce904b6",
+	"3347265b6c603c55", "73f334c8a31aa452", "a2835cc6021b9d68", "122294680cfcfdac"}
 
 func TestTheBytesOfThisBakeVersionHaveNotChanged(t *testing.T) {
 	st, src := newMemory(), repo{}

@@ -22,6 +22,9 @@ import (
 // passwordEnv is the environment's way to give the registering user's password.
 const passwordEnv = "BAKEHOUSE_PASSWORD"
 
+// tokenEnv is the environment's way to give a join token.
+const tokenEnv = "BAKEHOUSE_TOKEN"
+
 func registerCommand(g *global) *cobra.Command {
 	var o agent.RegisterOptions
 	var from passwordFrom
@@ -34,7 +37,11 @@ func registerCommand(g *global) *cobra.Command {
 Values that neither a flag, nor the installed package, nor the registration before (with --force) has are asked for on
 the terminal; with --server, --host, --user and a password, nothing is. The password is sent once and not stored.
 
-A server that knows the host already, and is polled by it, refuses: after the host was set up again, use --force.
+A join token (bakehouse token create) takes the place of a user and a password: --token FILE.
+
+A server that knows the host already, and is polled by it, refuses, unless this host still has its secret. After the
+host was set up again, use --force and a user with the permission revoke, a join token that replaces, or bakehouse host
+revoke.
 
 If the host's package is installed, that is all. If not, copy this program to the host; the first update installs the
 package. What that is verified with comes from the fleet's repository, in one of these ways:
@@ -58,6 +65,8 @@ this program brings along; those of the system do not count. Each of these gives
 	f.StringVar(&o.Server, "server", "", "`URL` of the server, such as https://bakehouse.example:8443")
 	f.StringVar(&o.Host, "host", "", "`NAME` of this host in the fleet's repository")
 	f.StringVar(&o.User, "user", "", "`NAME` of a user who may register this host")
+	f.StringVar(&from.token, "token", "",
+		"`FILE` with a join token instead of a user and a password, - for stdin (or set "+tokenEnv+")")
 	f.StringVar(&from.file, "password-file", "", "read the password from `FILE`, - for stdin (or set "+passwordEnv+")")
 	f.IntVar(&from.fd, "password-fd", 0, "read the password from file descriptor `N`")
 	f.StringVar(&o.CA, "ca", "", "`FILE` with the certificates (PEM) of the authority that signed the server's")
@@ -77,8 +86,17 @@ this program brings along; those of the system do not count. Each of these gives
 	f.BoolVar(&o.Force, "force", false, "replace an existing registration, here and at the server")
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		for _, other := range []string{"password-file", "password-fd", "user"} {
+			if err := cli.AtMostOne(c, "token", other); err != nil {
+				return err
+			}
+		}
 		if err := cli.AtMostOne(c, "password-file", "password-fd"); err != nil {
 			return err
+		}
+		if o.Token = from.joins(o.User); strings.HasPrefix(from.token, "bhj_") {
+			return fault.Hint(errors.New("--token takes a file, not the token itself: others can read command lines"),
+				"write it to a file for root only, or set "+tokenEnv+"; revoke this one: bakehouse token revoke")
 		}
 		if installed != "" {
 			if _, err := os.Stat(installed); err != nil {
@@ -98,6 +116,9 @@ this program brings along; those of the system do not count. Each of these gives
 		}
 		from.byFD = c.Flags().Changed("password-fd")
 		o.Password = func() (string, error) { return from.read(ask, o.User) }
+		if o.Token {
+			o.Password = func() (string, error) { return from.joinToken(ask) }
+		}
 		r, err := a.Register(c.Context(), o)
 		if err == nil && installed != "" {
 			_, err = a.Adopt(installed)
@@ -124,8 +145,8 @@ func unregisterCommand(g *global) *cobra.Command {
 		Long: `Forget this host's registration: its secret, and that it is to be updated. The installed package stays,
 and runs on; it is not updated any more.
 
-The server is not asked, and may be gone. It still has the registration, under which nobody can poll without the secret,
-and the host's last report.`,
+The server is told, so that the secret counts no longer, and may be gone. It still has the host's last report, until
+bakehouse host forget.`,
 		Args: cobra.NoArgs,
 	}
 	asJSON := jsonFlag(c)
@@ -134,15 +155,23 @@ and the host's last report.`,
 		if err != nil {
 			return err
 		}
-		r, err := a.Unregister()
+		r, untold, err := a.Unregister(c.Context())
+		if err != nil {
+			return err
+		}
+		if untold != nil {
+			fmt.Fprintf(c.ErrOrStderr(), "bakehouse-agent: warning: the server could not be told, and counts the host "+
+				"as registered: %v\nbakehouse-agent: hint: end it there: bakehouse host revoke %s\n", untold, r.Host)
+		}
 		switch {
-		case err != nil:
 		case *asJSON:
-			err = writeJSON(c.OutOrStdout(), r)
+			err = writeJSON(c.OutOrStdout(), struct {
+				*agent.Registered
+				Told bool `json:"told"` // the server
+			}{r, untold == nil})
 		case !g.quiet:
 			_, err = fmt.Fprintf(c.OutOrStdout(), `unregistered: this host was %s at %s; what is installed stays
-The server still has that registration and the last report of %[1]s. If the host is gone for good, remove it from the
-fleet's repository; to register it again, use register --force.
+If the host is gone for good, remove it from the fleet's repository; bakehouse host forget %[1]s drops its last report.
 `, r.Host, r.Server)
 		}
 		return err
@@ -152,7 +181,11 @@ fleet's repository; to register it again, use register --force.
 
 // unasked is the command line that would have asked nothing.
 func unasked(c *cobra.Command, r *agent.Registered, user string) string {
-	line := []string{"--server", r.Server, "--host", r.Host, "--user", user}
+	line := []string{"--server", r.Server, "--host", r.Host}
+	end := ""
+	if user != "" {
+		line, end = append(line, "--user", user), " --password-file FILE"
+	}
 	c.Flags().Visit(func(f *pflag.Flag) {
 		switch f.Name {
 		case "server", "host", "user", "password-file", "password-fd":
@@ -173,7 +206,7 @@ func unasked(c *cobra.Command, r *agent.Registered, user string) string {
 			line[i] = "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 		}
 	}
-	return c.CommandPath() + " " + strings.Join(line, " ") + " --password-file FILE"
+	return c.CommandPath() + " " + strings.Join(line, " ") + end
 }
 
 // shortName is a host's name as fleets have it.
@@ -202,7 +235,7 @@ func complete(a *agent.Agent, o *agent.RegisterOptions, ask *prompt) error {
 			return err
 		}
 	}
-	if o.User == "" {
+	if o.User == "" && !o.Token {
 		o.User, err = ask.line("user", "", "--user")
 	}
 	return err
@@ -264,12 +297,32 @@ func (p *prompt) line(what, proposal, flag string) (string, error) {
 
 // passwordFrom is where the password comes from: a file, a descriptor, the environment, or the terminal.
 type passwordFrom struct {
-	file string
-	fd   int
-	byFD bool
+	token string // a file with a join token
+	file  string
+	fd    int
+	byFD  bool
 }
 
 const maxPassword = 4096
+
+// joins reports whether a join token is given, by the flag or, if nothing else is, by the environment.
+func (from passwordFrom) joins(user string) bool {
+	return from.token != "" || os.Getenv(tokenEnv) != "" && user == "" && from.file == "" && !from.byFD
+}
+
+func (from passwordFrom) joinToken(p *prompt) (string, error) {
+	text := os.Getenv(tokenEnv)
+	if from.token != "" {
+		var err error
+		if text, err = (passwordFrom{file: from.token}).read(p, ""); err != nil {
+			return "", fault.Hint(err, "set --token to a file whose first line is the join token")
+		}
+	}
+	if text = strings.TrimSpace(text); text == "" || strings.ContainsAny(text, " \t\r\n") {
+		return "", fault.Hint(errors.New("that is no join token"), "bakehouse token create prints one")
+	}
+	return text, nil
+}
 
 func (from passwordFrom) read(p *prompt, user string) (string, error) {
 	switch {

@@ -19,6 +19,7 @@ import (
 const (
 	User     = "ops"
 	Password = "correct horse"
+	Token    = "bhj_aaaaaaaaaa_AAAAAAAAAAAAAAAAAAAAAAAAAA" // a join token
 )
 
 // Fleet is the publisher and its server. Fields and methods may be used by one test at a time.

@@ -156,6 +156,13 @@ func (f *Fleet) serve(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusUnauthorized, "the host is not registered here, or its secret is wrong")
 		return
 	}
+	if r.URL.Path == schema.UnregisterPath {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.secrets[user] = ""
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
 	if r.URL.Path == schema.PollPath {
 		f.poll(w, r)
 		return
@@ -250,6 +257,9 @@ func (f *Fleet) register(w http.ResponseWriter, r *http.Request, user, password 
 	defer f.mu.Unlock()
 	_, known := f.secrets[q.Host]
 	switch {
+	case r.Header.Get("Authorization") == "Bearer "+Token:
+		f.secrets[q.Host] = fmt.Sprintf("host-secret-%d-of-%s", len(f.requests), q.Host)
+		answer(w, schema.RegisterAnswer{Schema: 1, Secret: f.secrets[q.Host], Site: "central"})
 	case user != User || password != Password:
 		problem(w, http.StatusUnauthorized, "wrong user or password")
 	case strings.HasPrefix(q.Host, "forbidden"):
