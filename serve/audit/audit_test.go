@@ -108,7 +108,8 @@ func TestEachEventIsALineOfJSONAlsoIfTheInventoryFails(t *testing.T) {
 
 func TestAnAuditLogThatCannotBeOpenedIsOneErrorWithAHint(t *testing.T) {
 	_, err := Open(filepath.Join(t.TempDir(), "no", "audit.log"))
-	if err == nil || !strings.Contains(err.Error(), "no such file") || !strings.Contains(fault.HintOf(err), "--audit-log") {
+	if err == nil || !strings.Contains(err.Error(), "no such file") ||
+		!strings.Contains(fault.HintOf(err), "--audit-log") {
 		t.Errorf("%v, %q", err, fault.HintOf(err))
 	}
 }
