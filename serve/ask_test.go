@@ -30,7 +30,7 @@ func (w *site) commands(user string, args ...string) (stdout string, err error) 
 	root := &cobra.Command{Use: "bakehouse", SilenceErrors: true, SilenceUsage: true}
 	host := &cobra.Command{Use: "host"}
 	host.AddCommand(ask.HostVerbs()...)
-	root.AddCommand(ask.Token(), ask.Audit(), host)
+	root.AddCommand(ask.Token(), ask.Audit(), ask.Release(), host)
 	var out bytes.Buffer
 	root.SetOut(&out)
 	root.SetErr(&bytes.Buffer{})
@@ -56,7 +56,8 @@ func TestAUserDoesWithAServerWhatHisPermissionsAllow(t *testing.T) {
 	refused := func(want, hint, user string, args ...string) {
 		t.Helper()
 		out, err := w.commands(user, args...)
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(fault.HintOf(err), hint) || out != "" {
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(fault.HintOf(err), hint) ||
+			out != "" {
 			t.Errorf("%v: %q, %v, hint %q; want %q", args, out, err, fault.HintOf(err), want)
 		}
 	}
@@ -87,5 +88,34 @@ func TestAUserDoesWithAServerWhatHisPermissionsAllow(t *testing.T) {
 		if !strings.Contains(out, line) {
 			t.Errorf("%q is not in\n%s", line, out)
 		}
+	}
+}
+
+func TestAUserIsToldWhereTheHostsOfHisPermissionStand(t *testing.T) {
+	f, packs := standardFleet(t)
+	f.access.Users["webteam"].Permissions[schema.PermView] = []string{"web01"}
+	f.publish()
+	w := start(t, f)
+	w.reporting(w.register("web01"), schema.Report{State: schema.StateCurrent, Code: schema.CodeCurrent,
+		Target: packs["web01"].digest, Installed: packs["web01"].digest, Release: 1})
+	for user, hosts := range map[string]int{"mia": len(packs), "webteam": 1} {
+		out, err := w.commands(user, "host", "list")
+		if err != nil || strings.Count(out, "\n") != hosts+1 || !strings.Contains(out, "web01  up-to-date") {
+			t.Errorf("%s: %v\n%s", user, err, out)
+		}
+	}
+	if out, err := w.commands("mia", "host", "show", "web01"); err != nil || !strings.Contains(out,
+		"Up to date, since") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err := w.commands("mia", "release", "list"); err != nil || !strings.Contains(out, "for servers only") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	_, err := w.commands("webteam", "host", "show", "web02")
+	if err == nil || err.Error() != "neither git nor a registration has a host web02" {
+		t.Error(err)
+	}
+	if _, err := w.commands("idle", "host", "list"); err == nil || !strings.Contains(err.Error(), "permission view") {
+		t.Error(err)
 	}
 }

@@ -33,17 +33,6 @@ func openRollouts(ctx context.Context, i keeper.Store, l *live.Live, log *slog.L
 	return &rollouts{l, verdicts}, err
 }
 
-// of is the verdict on a release, and who paused all.
-func (r *rollouts) of(release int64) (*rollout.Verdict, *rollout.Act) {
-	list, pause := r.verdicts.Releases()
-	for _, v := range list {
-		if v.Release == release {
-			return v, pause
-		}
-	}
-	return nil, pause
-}
-
 // publish takes a release that is about to be served.
 func (r *rollouts) publish(rel *origin.Release) {
 	r.live.Publish(rel)

@@ -127,7 +127,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	}
 	s.pages = status.New(status.Options{Users: pageUsers{s.releases, s.users, s.audit}, Log: s.log,
 		Data: pageData{&build.Source{Release: s.releases.Now, Hosts: s.live.Table, Inventory: s.inventory, Store: s.store,
-			Program: o.Version, Rollout: s.rollout.of}}})
+			Program: o.Version, Rollout: s.rollout.verdicts.Of}}})
 	if err := s.releases.Follow(ctx); err != nil {
 		if rel, _ := s.releases.Now(); rel == nil {
 			return nil, err

@@ -2,19 +2,34 @@ package ask
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
+	"reflect"
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/fault"
 	"bakehouse/serve/audit"
 	"bakehouse/serve/desk"
+	"bakehouse/serve/hosts/live"
+	"bakehouse/serve/inventory"
+	"bakehouse/serve/origin"
+	"bakehouse/serve/rollout"
+	"bakehouse/serve/rollout/keeper"
+	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 	"bakehouse/serve/token"
+	"bakehouse/serve/view/build"
 )
 
 // local is the server on this machine.
 type local struct {
 	desk *desk.Desk
+	db   *inventory.DB
+	at   string // its store
 	by   audit.Actor
 }
 
@@ -60,4 +75,57 @@ func (r remote) events(ctx context.Context, since time.Time) (*desk.Events, erro
 	var list desk.Events
 	path := schema.AuditPath + "?since=" + url.QueryEscape(since.UTC().Format(time.RFC3339))
 	return &list, r.client.do(ctx, http.MethodGet, path, nil, &list)
+}
+
+// view fills out with what a page's path shows.
+func (r remote) view(ctx context.Context, path string, q url.Values, out any) error {
+	if path += ".json"; len(q) > 0 {
+		path += "?" + q.Encode()
+	}
+	return r.client.do(ctx, http.MethodGet, path, nil, out)
+}
+
+// view verifies the store's release, and reads the states of hosts from the database.
+func (l local) view(ctx context.Context, path string, q url.Values, out any) error {
+	st, err := stores.OpenExisting(ctx, l.at)
+	if err != nil {
+		return err
+	}
+	anchor, err := store.Read(ctx, st, schema.MetadataKey("root", 1), schema.MaxRoot)
+	if err != nil {
+		return fault.Hint(fmt.Errorf("store %s has no first root: %w", l.at, err),
+			"set --store to what the server serves")
+	}
+	follow := live.New(l.db, slog.New(slog.DiscardHandler), time.Now)
+	releases, err := origin.New(st, anchor, store.Mark{}, origin.Watch{Changed: follow.Publish,
+		Record: func(store.Mark) {}})
+	if err == nil {
+		err = releases.Follow(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("store %s: %w", l.at, err)
+	}
+	if !follow.Loaded() {
+		return errors.New("the database cannot be read")
+	}
+	verdicts, err := keeper.New(ctx, l.db, func() *rollout.Census { return nil }, time.Now,
+		slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	rel, _ := releases.Now()
+	if err := verdicts.Publish(ctx, rel.Policy, rel.Hosts); err != nil {
+		return err
+	}
+	follow.Table.Gates(verdicts.Gates())
+	s := &build.Source{Release: releases.Now, Hosts: follow.Table, Inventory: l.db, Store: st, Rollout: verdicts.Of}
+	v, err := s.Answer(ctx, build.Everybody(), path, q)
+	if bad := (*build.BadQuery)(nil); errors.As(err, &bad) {
+		return fault.Hint(err, "see bakehouse host list --help")
+	}
+	if err != nil {
+		return err
+	}
+	reflect.ValueOf(out).Elem().Set(reflect.ValueOf(v).Elem()) // of the same path, so of the same type
+	return nil
 }

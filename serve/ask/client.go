@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"strings"
 	"time"
@@ -107,6 +108,9 @@ func (c *client) problem(res *http.Response, body []byte) error {
 		hint = notOurs
 	}
 	err := fmt.Errorf("server %s: %s", c.url, plain.Lines(p.Error, plain.MaxError))
+	if res.StatusCode == http.StatusNotFound {
+		err = fmt.Errorf("%w%w", err, noSuch{})
+	}
 	if hint == "" {
 		return err
 	}
@@ -124,3 +128,9 @@ func adviceFor(err error) string {
 	}
 	return "check --server, and that the server runs and can be reached from here"
 }
+
+// noSuch marks an error as one of something that is not there.
+type noSuch struct{}
+
+func (noSuch) Error() string        { return "" }
+func (noSuch) Is(target error) bool { return target == fs.ErrNotExist }

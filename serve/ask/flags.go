@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"os/user"
 	"strings"
@@ -34,7 +35,7 @@ database; whoever may write to that is not bound by permissions.`
 // target is which server a command asks.
 type target struct {
 	server, user, passwordFile, ca string
-	database                       string
+	database, store                string // store is that of commands that look at releases
 	json                           bool
 }
 
@@ -60,6 +61,8 @@ type asked interface {
 	revoke(ctx context.Context, host string) error
 	forget(ctx context.Context, host string) error
 	events(ctx context.Context, since time.Time) (*desk.Events, error)
+	// view fills out, a pointer to a struct of package view, with what the path of a page shows.
+	view(ctx context.Context, path string, q url.Values, out any) error
 }
 
 // ask calls do with what answers.
@@ -148,5 +151,5 @@ func (t *target) locally(ctx context.Context, do func(context.Context, asked) er
 	}
 	d := &desk.Desk{Inventory: db, Audit: audit.New(db, nil, slog.New(slog.DiscardHandler)), Now: time.Now,
 		Release: func() *origin.Release { return nil }}
-	return do(ctx, local{d, audit.Actor{Name: token.Local + name}})
+	return do(ctx, local{d, db, t.store, audit.Actor{Name: token.Local + name}})
 }

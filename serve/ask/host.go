@@ -12,6 +12,8 @@ import (
 // HostVerbs are those of `bakehouse host` that ask a server.
 func HostVerbs() []*cobra.Command {
 	return []*cobra.Command{
+		hostList(),
+		hostShow(),
 		hostVerb("revoke", "revoked", "Revoke a host's registration: its secret counts no longer",
 			`Revoke a host's registration: its secret counts no longer, and the host is told so at its next poll.
 What is installed on it stays and runs on; it is not updated any more. What is known of the host stays, too, until host

@@ -308,3 +308,15 @@ func (k *Keeper) Releases() (list []*rollout.Verdict, pause *rollout.Act) {
 	}
 	return list, k.pause.Act
 }
+
+// Of is the verdict on a release, as it was at the last step, or as it is stored, and who paused all; nil: there is
+// none.
+func (k *Keeper) Of(release int64) (*rollout.Verdict, *rollout.Act) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	v := k.live[release]
+	if v == nil && k.kept[release] != nil {
+		v = k.kept[release].Verdict
+	}
+	return v, k.pause.Act
+}

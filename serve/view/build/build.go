@@ -397,3 +397,30 @@ func Encode(q hosts.Query) string {
 
 // missing is that nothing of that name exists for the viewer.
 var missing = fs.ErrNotExist
+
+// Answer is what a page's path, without .json, shows: a struct of package view. Of what does not exist for v, or is
+// none of the paths, the error wraps fs.ErrNotExist; of a query that means nothing it is a *BadQuery.
+func (s *Source) Answer(ctx context.Context, v Viewer, path string, values url.Values) (any, error) {
+	dir, name, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	switch {
+	case path == "/status":
+		return s.Overview(ctx, v)
+	case path == "/hosts":
+		q, err := Decode(values)
+		if err != nil {
+			return nil, err
+		}
+		return s.Page(ctx, v, q)
+	case path == "/releases":
+		return s.Releases(ctx, v)
+	case dir == "hosts":
+		return s.Host(ctx, v, name)
+	case dir == "packages":
+		return s.Package(ctx, v, name)
+	case dir == "releases":
+		if n, err := strconv.ParseInt(name, 10, 64); err == nil && n > 0 {
+			return s.OneRelease(ctx, v, n)
+		}
+	}
+	return nil, missing
+}

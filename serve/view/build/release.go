@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"bakehouse/agent/trust/statement"
@@ -359,10 +358,4 @@ func has(c *schema.Contents, files []view.File, q hosts.Query) bool {
 			return f.Path == path && (sum == "" || strings.HasPrefix(f.SHA256.Hex(), sum))
 		})
 	})
-}
-
-// ParseRelease reads the number of a release.
-func ParseRelease(s string) (int64, bool) {
-	n, err := strconv.ParseInt(s, 10, 64)
-	return n, err == nil && n > 0 && strconv.FormatInt(n, 10) == s
 }
