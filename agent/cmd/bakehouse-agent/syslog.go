@@ -26,8 +26,8 @@ const (
 const facility = 3
 
 // graded passes on what the program says on stderr to where the system keeps it, by its priority. systemd's journal
-// reads stderr itself, and the priority from the beginning of a line. Otherwise, such as for whoever types a command, or
-// under cron, warnings and errors go to syslog too: once log is set.
+// reads stderr itself, and the priority from the beginning of a line. Otherwise, such as for whoever types a command,
+// or under cron, warnings and errors go to syslog too: once log is set.
 type graded struct {
 	to      io.Writer
 	journal bool // to is the journal's
