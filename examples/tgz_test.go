@@ -85,4 +85,31 @@ func TestTheUpdaterDoesForATgzWhatDpkgDoesForADeb(t *testing.T) {
 	release("Without the plugin")
 	until(t, h, func() bool { got, _ := h.Try("systemctl", "is-active", "steps-beat.timer"); return got == "inactive\n" })
 	h.Run("id", "steps") // its files may still be there
+
+	o.replace("hosts/rules.cue", "updater: [{value: {}}]", "updater: [{value: enabled: false}]")
+	o.replace("hosts/rules.cue", "rules: files: [{value: {}}]", "rules: steps: [{value: {}}]")
+	deactivated(t, h, release)
+}
+
+// deactivated publishes a package without the updater, which goes by it, and leaves the registration.
+func deactivated(t *testing.T, h *realhost.Host, release func(message string)) {
+	t.Helper()
+	registration := h.Run("cat", "/var/lib/bakehouse/registration.json")
+	release("Without the updater")
+	until(t, h, func() bool {
+		got, _ := h.Try("systemctl", "is-active", "bakehouse-agent.service")
+		return got == "inactive\n"
+	})
+	for _, gone := range []string{"/usr/bin/bakehouse-agent", "/etc/bakehouse/agent.json",
+		"/etc/systemd/system/multi-user.target.wants/bakehouse-agent.service"} {
+		if out, err := h.Try("ls", "-l", gone); err == nil {
+			t.Errorf("after the updater went: %s", out)
+		}
+	}
+	if got := h.Run("cat", "/var/lib/bakehouse/registration.json"); got != registration {
+		t.Error("the registration did not stay")
+	}
+	if failed := h.Run("systemctl", "--failed", "--no-legend"); strings.TrimSpace(failed) != "" {
+		t.Errorf("failed units:\n%s", failed)
+	}
 }
