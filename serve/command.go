@@ -172,6 +172,7 @@ func (s *Server) serve(ctx context.Context, stop func(), listener net.Listener, 
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
 	watching.Go(func() { s.Watch(watchCtx, o.watch) })
+	watching.Go(func() { s.live.Follow(watchCtx) })
 	watching.Go(func() {
 		for {
 			select {

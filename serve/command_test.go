@@ -29,6 +29,7 @@ import (
 	"bakehouse/serve/ask"
 	"bakehouse/serve/certificate"
 	"bakehouse/serve/inventory"
+	"bakehouse/serve/inventory/inventorytest"
 	"bakehouse/serve/inventory/transfer"
 	"bakehouse/serve/token"
 )
@@ -71,7 +72,7 @@ func liveMain() {
 func TestMain(m *testing.M) {
 	needs.Memory()
 	keystest.Cheap()
-	testscript.Main(m, map[string]func(){"bakehouse": programMain, "live": liveMain})
+	testscript.Main(inventorytest.Main{M: m}, map[string]func(){"bakehouse": programMain, "live": liveMain})
 }
 
 func TestScripts(t *testing.T) {

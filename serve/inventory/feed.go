@@ -157,6 +157,7 @@ func (d *DB) changedHosts(ctx context.Context, changed map[string]bool, c *Chang
 			})
 		for _, h := range hosts {
 			d.recollect(h)
+			d.ahead(h)
 			c.Hosts = append(c.Hosts, *h)
 			delete(changed, h.Host)
 			delete(c.Polled, h.Host)
@@ -212,12 +213,7 @@ func (d *DB) All(ctx context.Context) iter.Seq2[Host, error] {
 			}
 			for _, h := range hosts {
 				d.recollect(h)
-				d.mu.Lock()
-				queued, isQueued := d.queue[h.Host]
-				d.mu.Unlock()
-				if isQueued {
-					h.Seen = queued.after(h.Seen)
-				}
+				d.ahead(h)
 				if last = h.Host; !yield(*h, nil) {
 					return
 				}

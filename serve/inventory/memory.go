@@ -5,6 +5,15 @@ import (
 	"time"
 )
 
+// ahead adds a report that is still queued.
+func (d *DB) ahead(h *Host) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if queued, ok := d.queue[h.Host]; ok {
+		h.Seen = queued.after(h.Seen)
+	}
+}
+
 // recollect sets when a host polled last, which the database tells of its reports alone. When it checks moves along.
 func (d *DB) recollect(h *Host) {
 	d.mu.Lock()

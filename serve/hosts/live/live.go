@@ -32,6 +32,8 @@ type Inventory interface {
 	AddPast(ctx context.Context, changes ...inventory.Past) error
 	LastPast(ctx context.Context) (map[string]inventory.Past, error)
 	AddPoint(ctx context.Context, p inventory.Point) error
+	Number(ctx context.Context) (int64, error)
+	Changes(ctx context.Context, after int64) (*inventory.Changes, error)
 }
 
 // Retired is how a registration ends by the folder's retireAfter.
@@ -45,6 +47,7 @@ type Live struct {
 	now   func() time.Time
 
 	loaded  atomic.Bool
+	number  int64 // of the last change that the table has
 	mu      sync.Mutex
 	changes []inventory.Past // to be recorded
 	newest  int64
@@ -85,6 +88,9 @@ func (l *Live) Publish(r *origin.Release) {
 // Load reads what is recorded.
 func (l *Live) Load(ctx context.Context) error {
 	last, err := l.LastPast(ctx)
+	if err == nil {
+		l.number, err = l.Number(ctx)
+	}
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -204,6 +205,9 @@ func (d *DB) with(ctx context.Context, f func(*pgxpool.Conn) (again bool, err er
 
 func (d *DB) try(ctx context.Context, f func(*pgxpool.Conn) (bool, error)) (lost, again bool, err error) {
 	c, err := d.pool.Acquire(ctx)
+	if errors.Is(err, fs.ErrNotExist) { // the socket of a server that is down is no host that is not registered
+		return false, false, errors.New(err.Error())
+	}
 	if err != nil {
 		return false, false, err
 	}
