@@ -85,7 +85,8 @@ func startMembers(t *testing.T, n int, location, database string) *members {
 	t.Helper()
 	tlsDir := filepath.Join(t.TempDir(), "tls")
 	m := &members{t: t, urls: make([]string, n), cmds: make([]*exec.Cmd, n), args: []string{"serve",
-		"--store", location, "--listen", "127.0.0.1:0", "--tls-self-signed", tlsDir, "--database", database, "--log-level", "error"}}
+		"--store", location, "--listen", "127.0.0.1:0", "--tls-self-signed", tlsDir, "--database", database,
+		"--log-level", "error"}}
 	for i := range n {
 		m.start(i)
 	}
