@@ -2,6 +2,8 @@ package serve
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -12,10 +14,44 @@ import (
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/limit"
 	"bakehouse/serve/origin"
+	"bakehouse/serve/rollout/keeper"
 	"bakehouse/serve/status"
 	"bakehouse/serve/view"
 	"bakehouse/serve/view/build"
 )
+
+// sessionsName is the row of the key that sessions are sealed with: servers of one inventory agree on it as on a verdict.
+const sessionsName = "sessions"
+
+// sessions are those that all servers of an inventory accept. A session is of use only with what the signed access
+// target says, so that the inventory alone lets nobody in.
+func sessions(ctx context.Context, i keeper.Store) (*status.Sealed, error) {
+	for {
+		kept, err := i.Verdicts(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range kept {
+			if v.Name == sessionsName {
+				var key []byte
+				if err := json.Unmarshal(v.Body, &key); err != nil || len(key) != 32 {
+					return nil, errors.New("the key of the sessions in the inventory is broken")
+				}
+				return status.NewSealed(key), nil
+			}
+		}
+		key := make([]byte, 32)
+		_, _ = rand.Read(key) // never fails
+		body, err := json.Marshal(key)
+		if err != nil {
+			return nil, err
+		}
+		err = i.Decide(ctx, inventory.Verdict{Name: sessionsName, Version: 1, Body: body})
+		if err != nil && !errors.Is(err, inventory.ErrVerdictMoved) {
+			return nil, err
+		}
+	}
+}
 
 type pageUsers struct {
 	releases *origin.Follower

@@ -144,6 +144,17 @@ func (s *Server) serveUnregister(x *exchange, r *http.Request, host string) {
 	x.WriteHeader(http.StatusNoContent)
 }
 
+// serveDownloadLink is serveDownload for who is signed in.
+func (s *Server) serveDownloadLink(x *exchange, r *http.Request) {
+	name, u, ok := s.pages.Who(r)
+	if !ok {
+		x.notFound()
+		return
+	}
+	x.who = name
+	s.serveDownload(x, r, audit.Actor{Name: name, From: r.RemoteAddr, User: &u})
+}
+
 // serveDownload streams the package that a host shall have, for its first installation by hand.
 func (s *Server) serveDownload(x *exchange, r *http.Request, by audit.Actor) {
 	host := r.PathValue("host")

@@ -125,7 +125,11 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if s.rollout, err = openRollouts(ctx, o.Inventory, s.live, o.Log); err != nil {
 		return nil, err
 	}
-	s.pages = status.New(status.Options{Users: pageUsers{s.releases, s.users, s.audit}, Log: s.log,
+	sealed, err := sessions(ctx, o.Inventory)
+	if err != nil {
+		return nil, err
+	}
+	s.pages = status.New(status.Options{Users: pageUsers{s.releases, s.users, s.audit}, Log: s.log, Sessions: sealed,
 		Data: pageData{&build.Source{Release: s.releases.Now, Hosts: s.live.Table, Inventory: s.inventory, Store: s.store,
 			Program: o.Version, Rollout: s.rollout.verdicts.Of}}})
 	if err := s.releases.Follow(ctx); err != nil {
@@ -242,6 +246,7 @@ func (s *Server) Handler() http.Handler {
 	handle("GET "+schema.PackagePath+"{host}", s.asUser(s.serveDownload))
 	handle("GET "+schema.HealthPath, s.serveHealth)
 	handle(schema.LogPath, func(x *exchange, _ *http.Request) { x.notFound() })
+	handle("GET /hosts/{host}/package", s.serveDownloadLink)
 	for _, pattern := range status.Patterns {
 		handle(pattern, func(x *exchange, r *http.Request) { x.who = s.pages.Serve(x, r) })
 	}

@@ -12,6 +12,7 @@
 //	gone SELECTOR          until there is none
 //	at PATH                until the address begins so
 //	focus SELECTOR         the element that has the focus
+//	expect TEXT            from here on, an error in the console that has the text is right
 //	axe                    no violation of axe-core
 //	fits                   the page does not scroll sideways
 //	shot NAME              a picture of the whole page, if there is a directory for it
@@ -26,6 +27,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -55,6 +57,7 @@ type browser struct {
 	height     int64
 	mu         sync.Mutex
 	wrong      []string // what the page did
+	expected   []string // parts of what is right
 }
 
 func run() error {
@@ -102,8 +105,10 @@ func (b *browser) listen(event any) {
 	defer b.mu.Unlock()
 	switch e := event.(type) {
 	case *log.EventEntryAdded:
-		if e.Entry.Level == log.LevelError {
-			b.wrong = append(b.wrong, e.Entry.Text+" "+e.Entry.URL)
+		text := e.Entry.Text + " " + e.Entry.URL
+		expected := slices.ContainsFunc(b.expected, func(part string) bool { return strings.Contains(text, part) })
+		if e.Entry.Level == log.LevelError && !expected {
+			b.wrong = append(b.wrong, text)
 		}
 	case *runtime.EventExceptionThrown:
 		b.wrong = append(b.wrong, e.ExceptionDetails.Error())
@@ -145,6 +150,10 @@ func (b *browser) do(line string) error {
 		err = b.until(ctx, "document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 	case "axe":
 		err = b.check(ctx)
+	case "expect":
+		b.mu.Lock()
+		b.expected = append(b.expected, rest)
+		b.mu.Unlock()
 	case "shot":
 		err = b.shot(rest)
 	default:
