@@ -24,6 +24,7 @@ import (
 	"bakehouse/serve/notice"
 	"bakehouse/serve/origin"
 	"bakehouse/serve/status"
+	"bakehouse/serve/status/people"
 	"bakehouse/serve/store"
 	"bakehouse/serve/view/build"
 )
@@ -125,13 +126,11 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if s.rollout, err = openRollouts(ctx, o.Inventory, s.live, o.Log); err != nil {
 		return nil, err
 	}
-	sealed, err := sessions(ctx, o.Inventory)
+	s.pages, err = people.Pages(ctx, &build.Source{Release: s.releases.Now, Hosts: s.live.Table, Inventory: s.inventory,
+		Store: s.store, Program: o.Version, Rollout: s.rollout.verdicts.Of}, s.checkUser, o.Inventory, s.audit, s.log)
 	if err != nil {
 		return nil, err
 	}
-	s.pages = status.New(status.Options{Users: pageUsers{s.releases, s.users, s.audit}, Log: s.log, Sessions: sealed,
-		Data: pageData{&build.Source{Release: s.releases.Now, Hosts: s.live.Table, Inventory: s.inventory, Store: s.store,
-			Program: o.Version, Rollout: s.rollout.verdicts.Of}}})
 	if err := s.releases.Follow(ctx); err != nil {
 		if rel, _ := s.releases.Now(); rel == nil {
 			return nil, err

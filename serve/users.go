@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,19 +30,30 @@ func (s *Server) asUser(next func(x *exchange, r *http.Request, by audit.Actor))
 			s.refuseUser(x)
 			return
 		}
-		rel, _ := s.releases.Now()
-		u, ok, wait := s.users.Check(r.Context(), rel.Access, limit.Address(r.RemoteAddr), name, given)
+		u, ok, wait := s.checkUser(r.Context(), limit.Address(r.RemoteAddr), name, given)
 		switch {
 		case wait > 0:
 			x.tooMany(wait, "too many attempts to log in")
 		case !ok:
-			failed(r.Context(), s.audit, rel.Access, limit.Address(r.RemoteAddr), name)
 			s.refuseUser(x)
 		default:
 			x.who = name
 			next(x, r, audit.Actor{Name: name, From: r.RemoteAddr, User: &u})
 		}
 	}
+}
+
+// checkUser compares a password within the bounds of the gate, and notes a failure.
+func (s *Server) checkUser(ctx context.Context, address, name, password string) (schema.User, bool, time.Duration) {
+	rel, _ := s.releases.Now()
+	u, ok, wait := s.users.Check(ctx, rel.Access, address, name, password)
+	if !ok && wait == 0 {
+		if _, known := rel.Access.Users[name]; !known {
+			name = "unknown user" // what was given as a name and is none may be the password
+		}
+		s.audit.Fail(ctx, audit.Failed, inventory.Event{Who: name, From: address, Detail: "wrong user or password"})
+	}
+	return u, ok, wait
 }
 
 func (x *exchange) tooMany(wait time.Duration, text string) {

@@ -56,8 +56,8 @@ func eventful() *example {
 		if i > 48 {
 			hosts = 71882 - (100-i)*(100-i)*20
 		}
-		e.All.Overview.Series = append(e.All.Overview.Series, view.Point{At: start.Add(time.Duration(i) * 15 * time.Minute),
-			Release: 1042, Hosts: hosts, Total: 100214})
+		e.All.Overview.Series = append(e.All.Overview.Series, view.Point{Release: 1042, Hosts: hosts, Total: 100214,
+			At: start.Add(time.Duration(i) * 15 * time.Minute)})
 	}
 	e.All.Overview.Verdict.Code, e.All.Overview.Verdict.Title = view.VerdictHalted, "Halted at broad"
 	for _, s := range hosts.States() {
@@ -160,7 +160,8 @@ func TestWhatReplacesThePagesInABrowser(t *testing.T) {
 	d.data = e
 	d.again = 1
 	seen := 0
-	browse(t, d, "wait h1 99,999\n"+everywhere("off", "/")+everywhere("nothing-found", "/hosts"), func(r *http.Request) {
+	script := "wait h1 99,999\n" + everywhere("off", "/") + everywhere("nothing-found", "/hosts")
+	browse(t, d, script, func(r *http.Request) {
 		if r.URL.Path != "/" || r.Header.Get("Cookie") == "" {
 			return
 		}

@@ -180,8 +180,9 @@ func newChart(series []view.Point, rings []view.Ring, now time.Time) *chart {
 			c.Marks = append(c.Marks, mark)
 		}
 	}
+	middle := start.Add(length / 2)
 	c.Times = []chartTime{{inPercent(plotLeft), "start", start.UTC().Format("2 Jan 15:04")},
-		{inPercent((100 + plotLeft) / 2), "middle", start.Add(length / 2).UTC().Format("2 Jan 15:04")}, {"100%", "end", "now"}}
+		{inPercent((100 + plotLeft) / 2), "middle", middle.UTC().Format("2 Jan 15:04")}, {"100%", "end", "now"}}
 	c.Label = fmt.Sprintf("Hosts on release %d: %s now, of %s.", newest, number(last.Hosts), number(last.Total))
 	if len(story) > 0 {
 		c.Label += " " + capital(strings.Join(story, ", ")) + "."

@@ -105,8 +105,8 @@ func (p *Pages) pageOf(v any, u schema.User) (name string, page framed) {
 }
 
 func (p *Pages) overview(v *view.Overview) *overviewPage {
-	o := &overviewPage{frame: p.frameOf(v.Head, "overview", v.Verdict.Title), V: v, Verdict: verdictLooks[v.Verdict.Code],
-		Path: ringPath(v.Rings, v.At), Chart: newChart(v.Series, v.Rings, v.At),
+	o := &overviewPage{frame: p.frameOf(v.Head, "overview", v.Verdict.Title), V: v,
+		Verdict: verdictLooks[v.Verdict.Code], Path: ringPath(v.Rings, v.At), Chart: newChart(v.Series, v.Rings, v.At),
 		Again: p.again, Things: len(v.Attention) + v.MoreAttention,
 		Expired:        !v.Expires.IsZero() && !v.At.Before(v.Expires),
 		NoneRegistered: v.Tally.Total > 0 && v.Tally.Of(hosts.Unregistered) == v.Tally.Total}

@@ -124,7 +124,8 @@ func TestTheTwinOfAPageIsWhatItShowsForASessionOrAPassword(t *testing.T) {
 		u, _ := url.Parse(path)
 		r := d.get(twinOf(u), auth("mia", password)...)
 		var head view.Head
-		if err := json.Unmarshal([]byte(want(t, r, 200)), &head); err != nil || head.Fleet != "harbour" || head.Schema != 1 {
+		err := json.Unmarshal([]byte(want(t, r, 200)), &head)
+		if err != nil || head.Fleet != "harbour" || head.Schema != 1 {
 			t.Errorf("%s: %+v %v", path, head, err)
 		}
 	}
@@ -251,7 +252,8 @@ func TestNumbersTimesAndSharesAreWrittenAsTheSpecificationSays(t *testing.T) {
 }
 
 func TestAPartThatIsNotZeroIsSeenAndAllPartsFillTheBar(t *testing.T) {
-	for _, counts := range [][]int{{1, 99999, 1, 0, 1}, {5}, {1, 1}, {0, 0}, {100, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {10, 1000}} {
+	for _, counts := range [][]int{{1, 99999, 1, 0, 1}, {5}, {1, 1}, {0, 0}, {100, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+		{10, 1000}} {
 		total, sum := 0, 0.0
 		for _, c := range counts {
 			total += c

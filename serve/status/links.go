@@ -84,10 +84,11 @@ func chips(p *view.HostsPage) []filterLink {
 	for _, c := range p.Facets.State {
 		all += c.Hosts
 		s := hosts.State(c.Value)
-		links = append(links, filterLink{Label: s.Word(), URL: hostsURL(with(p.Query, "state", c.Value)), Hosts: c.Hosts,
-			Active: c.Active, State: s})
+		links = append(links, filterLink{Label: s.Word(), URL: hostsURL(with(p.Query, "state", c.Value)),
+			Hosts: c.Hosts, Active: c.Active, State: s})
 	}
-	first := filterLink{Label: "All", URL: hostsURL(with(p.Query, "state")), Hosts: all, Active: len(p.Query.State) == 0}
+	first := filterLink{Label: "All", URL: hostsURL(with(p.Query, "state")), Hosts: all,
+		Active: len(p.Query.State) == 0}
 	return append([]filterLink{first}, links...)
 }
 
@@ -112,7 +113,8 @@ func menus(p *view.HostsPage) (found []menu) {
 			} else {
 				values = append(values, c.Value)
 			}
-			l := filterLink{Label: c.Label, URL: hostsURL(with(p.Query, m.key, values...)), Hosts: c.Hosts, Active: c.Active}
+			l := filterLink{Label: c.Label, URL: hostsURL(with(p.Query, m.key, values...)), Hosts: c.Hosts,
+				Active: c.Active}
 			if l.Label == "" {
 				l.Label = c.Value
 			}

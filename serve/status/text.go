@@ -31,6 +31,7 @@ var functions = template.FuncMap{
 	"lines":   func(limit int, s string) string { return plain.Lines(s, limit) },
 	"words":   strings.Fields,
 	"plural":  plural,
+	"capital": capital,
 	"join":    func(s []string) string { return strings.Join(s, ", ") },
 	"add":     func(a, b int) int { return a + b },
 	"cut":     func(n int, s string) string { return s[:min(n, len(s))] },
@@ -288,7 +289,7 @@ const maxWhy = 200
 
 // whyOf is why a host is where it is, for a line of a table.
 func whyOf(r hosts.Row) string {
-	switch why, said := plain.Line(r.Why, maxWhy), plain.Line(r.Error, maxWhy); {
+	switch why, said := capital(plain.Line(r.Why, maxWhy)), plain.Line(r.Error, maxWhy); {
 	case r.State == hosts.UpToDate && said == "":
 		return ""
 	case said == "" || strings.Contains(why, said):
@@ -330,7 +331,8 @@ func rollout(code string) template.HTML {
 	if !ok {
 		return ""
 	}
-	return template.HTML(`<span class="st t-`+l.Tone+`">`) + icon(l.Icon, "") + template.HTML(rolloutWords[code]+`</span>`)
+	return template.HTML(`<span class="st t-`+l.Tone+`">`) + icon(l.Icon, "") +
+		template.HTML(rolloutWords[code]+`</span>`)
 }
 
 // gateLook is of a gate, which is done when it is open.

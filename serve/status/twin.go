@@ -44,7 +44,7 @@ func (p *Pages) serveTwin(w http.ResponseWriter, r *http.Request, path string) (
 		return ""
 	case len(u.Permissions[schema.PermView]) == 0:
 		problem(w, r, http.StatusForbidden, "user "+who+" lacks the permission view",
-			"the user's permissions in the config repo say what it may do; changes count once reconcile has published them")
+			"the user's permissions in the config repo say what it may do, once reconcile has published them")
 		return who
 	}
 	v, err := p.ask(r, u, path)

@@ -1,5 +1,5 @@
-// Package browsertest looks at a server's pages with Chromium and axe-core, for tests. .ci/peers/browser drives the one,
-// and says what a script may do; .ci/browser has the other.
+// Package browsertest looks at a server's pages with Chromium and axe-core, for tests. .ci/peers/browser drives the
+// one, and says what a script may do; .ci/browser has the other.
 package browsertest
 
 import (
