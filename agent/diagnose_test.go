@@ -55,6 +55,8 @@ func TestWhatDiagnoseWritesHasNoSecretInAnyForm(t *testing.T) {
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	const proxy, inherited, password = `p@ss "word"/ü`, "inherited-secret", "the user's password"
+	const token = "bhj_of-whoever-joins"
+	t.Setenv("BAKEHOUSE_TOKEN", token)
 	t.Setenv("ALL_PROXY", "http://me:"+inherited+"@proxy.example:3128")
 	t.Setenv("BAKEHOUSE_PASSWORD", password)
 	f.Give("web01", f.Pack(testfleet.Spec{Version: "one", Own: map[string]string{"/usr/bin/agent": "one",
@@ -71,7 +73,7 @@ func TestWhatDiagnoseWritesHasNoSecretInAnyForm(t *testing.T) {
 	if err := s.Save(); err != nil {
 		t.Fatal(err)
 	}
-	secrets := []string{s.Registration.Secret, proxy, inherited, password, "baked-secret"}
+	secrets := []string{s.Registration.Secret, proxy, inherited, password, token, "baked-secret"}
 	var forms []string
 	for _, s := range secrets {
 		forms = append(forms, s, url.QueryEscape(s), url.PathEscape(s), hex.EncodeToString([]byte(s)),

@@ -108,7 +108,7 @@ func (o Options) Certificates(ctx context.Context, conf wire.Config, warn Warn) 
 	}
 	warn("--trust-cert: the certificate that %s shows now is trusted, and nobody has vouched for it: %q, valid until "+
 		"%s, SHA-256 fingerprint %s. Compare that with the server's: openssl x509 -noout -fingerprint -sha256 -in "+
-		"server.pem. If it is another, somebody in between gets the password", u.Server(),
+		"server.pem. If it is another, somebody in between gets the password or token", u.Server(),
 		wire.CertificateName(c.Subject.CommonName, c.DNSNames), c.NotAfter.UTC().Format(time.DateOnly),
 		fingerprintOf(c))
 	return []string{state.PEM([]*x509.Certificate{c})}, nil
@@ -131,7 +131,7 @@ func (o Options) GivesUp(conf wire.Config, warn Warn) {
 		warn("%s is plain HTTP: others on the network can read the password and this host's secret", conf.Server)
 	case o.Insecure:
 		warn("--insecure: the certificate of %s is not verified in this call: whoever answers in its place gets the "+
-			"password, and the secret of this host is one that they know", conf.Server)
+			"password or token, and the secret of this host is one that they know", conf.Server)
 	case len(conf.Certificates) == 0:
 		warn("no CA certificate is set: any public authority can vouch for the server")
 	}

@@ -50,7 +50,9 @@ func secretsOf(h *state.Host, baked *schema.AgentConfig) []string {
 			plain = append(plain, basic)
 		}
 	}
-	plain = append(plain, os.Getenv(passwordVariable))
+	for _, name := range secretVariables {
+		plain = append(plain, os.Getenv(name))
+	}
 	var forms []string
 	for _, s := range plain {
 		if len(s) < shortest {
@@ -65,7 +67,8 @@ func secretsOf(h *state.Host, baked *schema.AgentConfig) []string {
 	return forms
 }
 
-const passwordVariable = "BAKEHOUSE_PASSWORD"
+// By these register is given what proves who registers a host.
+var secretVariables = []string{"BAKEHOUSE_PASSWORD", "BAKEHOUSE_TOKEN"}
 
 var proxyVariables = []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
 
