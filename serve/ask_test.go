@@ -30,7 +30,7 @@ func (w *site) commands(user string, args ...string) (stdout string, err error) 
 	root := &cobra.Command{Use: "bakehouse", SilenceErrors: true, SilenceUsage: true}
 	host := &cobra.Command{Use: "host"}
 	host.AddCommand(ask.HostVerbs()...)
-	root.AddCommand(ask.Token(), ask.Audit(), ask.Release(), host)
+	root.AddCommand(ask.Token(), ask.Audit(), ask.Doctor(), ask.Release(), host)
 	var out bytes.Buffer
 	root.SetOut(&out)
 	root.SetErr(&bytes.Buffer{})
@@ -88,6 +88,37 @@ func TestAUserDoesWithAServerWhatHisPermissionsAllow(t *testing.T) {
 		if !strings.Contains(out, line) {
 			t.Errorf("%q is not in\n%s", line, out)
 		}
+	}
+}
+
+func TestDoctorPrintsWhatThePageDoes(t *testing.T) {
+	f, _ := standardFleet(t)
+	f.access.Users["viewer"] = schema.User{Hash: f.access.Users["idle"].Hash,
+		Permissions: map[string][]string{schema.PermView: {"web01", "web02"}}}
+	f.publish()
+	w := start(t, f)
+	w.register("web01")
+	w.register("web03")
+	out, err := w.commands("viewer", "doctor")
+	if err == nil || !strings.Contains(err.Error(), "missing") || fault.HintOf(err) == "" {
+		t.Errorf("%v", err)
+	}
+	// Hosts that the user does not see do not count.
+	for _, want := range []string{"missing  All hosts are registered: 1 of 2\n",
+		"         # bakehouse-agent register\n", "ok       The store verifies: ", "ok       The database answers: ",
+		"The signed metadata are valid: the timestamp ends on"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+	_, err = w.commands("idle", "doctor")
+	if err == nil || !strings.Contains(err.Error(), "lacks the permission view") {
+		t.Errorf("without the permission: %v", err)
+	}
+	out, _ = w.commands("viewer", "doctor", "--json")
+	var list ask.Findings
+	if check(t, json.Unmarshal([]byte(out), &list)); len(list.Findings) < 10 {
+		t.Errorf("%s", out)
 	}
 }
 

@@ -42,7 +42,7 @@ func (s *Server) serveRegister(x *exchange, r *http.Request, by registrar) {
 	rel, _ := s.releases.Now()
 	refuse := func(status int, err error) {
 		event.Detail = err.Error()
-		s.audit.Fail(r.Context(), audit.Refused, event)
+		s.audit.Sum(r.Context(), audit.Refused, event)
 		x.problem(status, err.Error(), fault.HintOf(err))
 	}
 	if err := by.may(rel, q.Host); err != nil {

@@ -18,6 +18,8 @@ import (
 	"bakehouse/serve/audit"
 	"bakehouse/serve/cache"
 	"bakehouse/serve/desk"
+	"bakehouse/serve/doctor"
+	"bakehouse/serve/hosts"
 	"bakehouse/serve/hosts/live"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/limit"
@@ -127,7 +129,8 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	s.pages, err = people.Pages(ctx, &build.Source{Release: s.releases.Now, Hosts: s.live.Table, Inventory: s.inventory,
-		Store: s.store, Program: o.Version, Rollout: s.rollout.verdicts.Of}, s.checkUser, o.Inventory, s.audit, s.log)
+		Store: s.store, Program: o.Version, Rollout: s.rollout.verdicts.Of,
+		Findings: s.findings}, s.checkUser, o.Inventory, s.audit, s.log)
 	if err != nil {
 		return nil, err
 	}
@@ -251,6 +254,18 @@ func (s *Server) Handler() http.Handler {
 	}
 	handle("/", func(x *exchange, _ *http.Request) { x.notFound() })
 	return routes
+}
+
+// findings are what the fleet needs in order to work.
+func (s *Server) findings(ctx context.Context, counts hosts.Counts) []schema.Finding {
+	rel, trouble := s.releases.Now()
+	f := doctor.Facts{Now: time.Now(), Policy: rel.Policy, About: rel.About, Expires: rel.Expires, Trouble: trouble,
+		Certificate: s.certificateProblem(), Database: s.inventory.Ping(ctx), Hosts: counts.Total,
+		Unregistered: counts.State[hosts.Unregistered], NotInGit: counts.State[hosts.NotInGit]}
+	if c, ok := s.cert.(interface{ Ends() time.Time }); ok {
+		f.Ends = c.Ends()
+	}
+	return doctor.Findings(f)
 }
 
 // health is the body of HealthPath. Problem names no paths: anybody may read it.

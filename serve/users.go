@@ -51,7 +51,7 @@ func (s *Server) checkUser(ctx context.Context, address, name, password string) 
 		if _, known := rel.Access.Users[name]; !known {
 			name = "unknown user" // what was given as a name and is none may be the password
 		}
-		s.audit.Fail(ctx, audit.Failed, inventory.Event{Who: name, From: address, Detail: "wrong user or password"})
+		s.audit.Sum(ctx, audit.Failed, inventory.Event{Who: name, From: address, Detail: "wrong user or password"})
 	}
 	return u, ok, wait
 }
@@ -124,7 +124,7 @@ func (s *Server) asRegistrar(next func(*exchange, *http.Request, registrar)) fun
 		rel, _ := s.releases.Now()
 		by := registrar{audit.Actor{Name: x.who, From: r.RemoteAddr}, &t}
 		if err := token.Valid(t, rel.Access, time.Now()); err != nil {
-			s.audit.Fail(r.Context(), audit.Refused, inventory.Event{Who: x.who, From: limit.Address(r.RemoteAddr),
+			s.audit.Sum(r.Context(), audit.Refused, inventory.Event{Who: x.who, From: limit.Address(r.RemoteAddr),
 				Token: id, Detail: err.Error()})
 			x.problem(http.StatusForbidden, err.Error(), fault.HintOf(err))
 			return
@@ -139,7 +139,7 @@ func (s *Server) refuseToken(x *exchange, r *http.Request, id string) {
 		x.tooMany(wait, "too many attempts with wrong join tokens")
 		return
 	}
-	s.audit.Fail(r.Context(), audit.Failed, inventory.Event{Who: "join token", From: address, Token: id,
+	s.audit.Sum(r.Context(), audit.Failed, inventory.Event{Who: "join token", From: address, Token: id,
 		Detail: "wrong join token"})
 	x.Header().Set("WWW-Authenticate", `Bearer realm="bakehouse"`)
 	x.problem(http.StatusUnauthorized, "wrong join token", "create one with bakehouse token create")

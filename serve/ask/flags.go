@@ -39,18 +39,25 @@ type target struct {
 	json                           bool
 }
 
-func (t *target) flags(c *cobra.Command) {
+// connect adds the flags of a command that asks a server.
+func (t *target) connect(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&t.server, "server", "", "`URL` of the server to ask, such as https://bakehouse.example:8443")
 	f.StringVar(&t.user, "user", "", "`NAME` of the user to ask it as")
 	f.StringVar(&t.passwordFile, "password-file", "",
 		"read the user's password from the first line of `FILE`, - for stdin (default: ask on the terminal)")
 	f.StringVar(&t.ca, "ca", "", "`FILE` with the certificates (PEM) of the authority that signed the server's")
-	f.StringVar(&t.database, "database", "store-inventory.db",
-		"without --server: `LOCATION` of the database of the server on this machine")
 	f.BoolVar(&t.json, "json", false, "print the result, or the error, as JSON")
-	settings.Trust(f, "server", "user", "password-file", "ca", "database")
+	settings.Trust(f, "server", "user", "password-file", "ca")
 	settings.Setting(f, "json")
+}
+
+// flags are also those of a command that works on this machine's server.
+func (t *target) flags(c *cobra.Command) {
+	t.connect(c)
+	c.Flags().StringVar(&t.database, "database", "store-inventory.db",
+		"without --server: `LOCATION` of the database of the server on this machine")
+	settings.Trust(c.Flags(), "database")
 }
 
 // asked is what answers: a server, or the desk of the one on this machine.
@@ -76,8 +83,10 @@ func (t *target) ask(c *cobra.Command, do func(ctx context.Context, a asked) err
 		}
 		return t.locally(c.Context(), do)
 	}
-	if err := cli.AtMostOne(c, "server", "database"); err != nil {
-		return err
+	if c.Flags().Lookup("database") != nil {
+		if err := cli.AtMostOne(c, "server", "database"); err != nil {
+			return err
+		}
 	}
 	if t.user == "" || strings.Contains(t.user, ":") {
 		return fault.Hint(errors.New("no user is set, or the name has a colon"), "set it with --user NAME")

@@ -60,8 +60,8 @@ type Log struct {
 	mu     sync.Mutex // also keeps the lines of the sink whole
 	sink   io.Writer  // may be nil
 	failed map[failure]*failures
-	since  time.Time // when the minute began that the next counts lines of
-	minute int
+	since  time.Time // when the minute began that the next counts lines of, by what happens
+	minute map[string]int
 }
 
 // failure is what failed attempts are summed up by.
@@ -81,7 +81,8 @@ const (
 
 // New makes a log. sink takes each event as one line of JSON; it may be nil.
 func New(store Store, sink io.Writer, log *slog.Logger) *Log {
-	return &Log{store: store, sink: sink, log: log, failed: map[failure]*failures{}}
+	return &Log{store: store, sink: sink, log: log, failed: map[failure]*failures{},
+		minute: map[string]int{}}
 }
 
 // Reopen has the sink look for its file again, if it can: it may have been moved away to start a new one.
@@ -123,9 +124,9 @@ func (l *Log) write(e inventory.Event) {
 	}
 }
 
-// Fail records what did not succeed, Failed or Refused, or counts it with others of the same name and address until the
-// next line is due.
-func (l *Log) Fail(ctx context.Context, what string, e inventory.Event) {
+// Sum records what can be repeated at will, Failed, Refused or SignedIn, or counts it with others of the same name and
+// address until the next line is due.
+func (l *Log) Sum(ctx context.Context, what string, e inventory.Event) {
 	e.What = what
 	if e.At.IsZero() {
 		e.At = time.Now()
@@ -139,7 +140,7 @@ func (l *Log) due(e inventory.Event) (inventory.Event, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if e.At.Sub(l.since) >= time.Minute {
-		l.since, l.minute = e.At, 0
+		l.since, l.minute = e.At, map[string]int{}
 	}
 	key := failure{e.What, e.Who, e.From}
 	f := l.failed[key]
@@ -151,10 +152,10 @@ func (l *Log) due(e inventory.Event) (inventory.Event, bool) {
 		l.failed[key] = f
 	}
 	f.untold++
-	if e.At.Sub(f.last) < failureEvery || l.minute >= failureMinute {
+	if e.At.Sub(f.last) < failureEvery || l.minute[e.What] >= failureMinute {
 		return e, false
 	}
-	if l.minute++; f.untold > 1 {
+	if l.minute[e.What]++; f.untold > 1 {
 		e.Count = f.untold
 	}
 	f.last, f.untold = e.At, 0

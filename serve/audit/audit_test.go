@@ -40,7 +40,7 @@ func TestFailuresAreSummedUpSoThatStrangersDoNotFillTheLog(t *testing.T) {
 	m := &memory{}
 	l := New(m, nil, slog.New(slog.DiscardHandler))
 	fail := func(at time.Duration, who, from string) {
-		l.Fail(t.Context(), Failed, inventory.Event{At: t0.Add(at), Who: who, From: from})
+		l.Sum(t.Context(), Failed, inventory.Event{At: t0.Add(at), Who: who, From: from})
 	}
 	for i := range 1000 {
 		fail(time.Duration(i)*time.Millisecond, "ops", "192.0.2.1")

@@ -95,6 +95,13 @@ func (c *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return &cert, nil
 }
 
+// Ends is when the certificate expires.
+func (c *Certificate) Ends() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now.Leaf.NotAfter
+}
+
 // Problem says why hosts refuse the certificate at that time, or soon will. They call the server by one of urls. It
 // names no paths. Empty: nothing is wrong with it.
 func (c *Certificate) Problem(urls []string, now time.Time) string {

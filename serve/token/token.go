@@ -194,7 +194,8 @@ func (s Spec) check(policy *schema.Policy) (time.Duration, error) {
 			err = fmt.Errorf("host pattern %.80q: want 1 to %d bytes", p, maxHost)
 		}
 		if err != nil {
-			return 0, fault.Hint(err, "a pattern is a host's name, or ~ and a regular expression for whole names such as ~web.*")
+			return 0, fault.Hint(err,
+				"a pattern is a host's name, or ~ and a regular expression for whole names such as ~web.*")
 		}
 	}
 	if policy == nil {

@@ -41,7 +41,7 @@ type Source struct {
 
 	// Rollout is how far a release may go, and who paused all; nil: there are no gates.
 	Rollout  func(release int64) (*rollout.Verdict, *rollout.Act)
-	Findings func(context.Context) []schema.Finding
+	Findings func(context.Context, hosts.Counts) []schema.Finding // Counts are those of who asks
 	Now      func() time.Time
 }
 
@@ -125,7 +125,7 @@ func (s *Source) Overview(ctx context.Context, v Viewer) (*view.Overview, error)
 		}
 	}
 	if s.Findings != nil {
-		o.Prerequisites = append(o.Prerequisites, s.Findings(ctx)...)
+		o.Prerequisites = append(o.Prerequisites, s.Findings(ctx, c)...)
 	}
 	o.Attention, o.MoreAttention = attention(c, o, newest)
 	o.Verdict = verdict(o, c)
