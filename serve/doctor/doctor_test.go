@@ -37,8 +37,9 @@ func TestWhatIsMissingIsSaidWithItsFixAndNothingElse(t *testing.T) {
 		"no key": {func(f *Facts) { f.About.Keys = nil }, "keys", schema.LevelMissing, "0 of 0"},
 		"a key that ends": {func(f *Facts) { f.About.Keys[0].Expires = t0.Add(time.Hour) },
 			"key-expiry", schema.LevelSoon, "release ends on 2 Jan 2030"},
-		"warnings of check": {func(f *Facts) { f.About.Findings = []schema.AboutFinding{{Message: "web01 has no rule"}} },
-			"checked", schema.LevelSoon, "1: web01 has no rule"},
+		"warnings of check": {func(f *Facts) {
+			f.About.Findings = []schema.AboutFinding{{Message: "web01 has no rule"}}
+		}, "checked", schema.LevelSoon, "1: web01 has no rule"},
 		"a host too few": {func(f *Facts) { f.Unregistered, f.NotInGit = 1, 2 },
 			"registered", schema.LevelMissing, "2 of 3; 2 more"},
 		"the switch": {func(f *Facts) { f.Policy.Enabled = false },
