@@ -6,30 +6,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"bakehouse/agent/trust"
 	"bakehouse/reconcile/settings"
-	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/audit"
 	"bakehouse/serve/certificate"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/limit"
-	"bakehouse/serve/store"
-	"bakehouse/serve/store/stores"
+	"bakehouse/serve/startup"
 )
 
 type options struct {
@@ -60,7 +54,7 @@ the requests in flight are answered.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if !c.Flags().Changed("log-level") {
-				o.logLevel = levelOf(c)
+				o.logLevel = startup.Level(c)
 			}
 			o.version = c.Root().Version
 			return run(c.Context(), o, c.OutOrStdout(), c.ErrOrStderr())
@@ -98,7 +92,7 @@ the requests in flight are answered.`,
 func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	log, err := newLog(o, stderr)
+	log, err := startup.Log(o.logFormat, o.logLevel, stderr)
 	if err != nil {
 		return err
 	}
@@ -114,7 +108,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 		log.Warn("fewer connections than --max-connections have room", "limit", o.connections.Max,
 			"hint", "let the process open more files: ulimit -n, or LimitNOFILE in its unit")
 	}
-	st, anchor, err := openStore(ctx, o, log)
+	st, anchor, err := startup.Store(ctx, o.store, o.root, log)
 	if err != nil {
 		return err
 	}
@@ -123,7 +117,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 		return err
 	}
 	if o.database == "" {
-		if o.database, err = databaseOf(o.store); err != nil {
+		if o.database, err = startup.Database(o.store); err != nil {
 			return err
 		}
 	}
@@ -149,7 +143,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("store %s: %w", o.store, err)
 	}
-	listener, err := listen(ctx, o.listen)
+	listener, err := startup.Listen(ctx, o.listen)
 	if err != nil {
 		return err
 	}
@@ -204,15 +198,6 @@ func (s *Server) serve(ctx context.Context, stop func(), listener net.Listener, 
 	return ignoreClosed(<-failed)
 }
 
-// databaseOf is the database of a store if none is named: beside it, wherever the server is started.
-func databaseOf(store string) (string, error) {
-	if stores.Remote(store) {
-		return "", fault.Hint(errors.New("no database: the store is not on this machine"),
-			"set --database FILE, where registrations and reports are kept")
-	}
-	return filepath.Clean(strings.TrimPrefix(store, "file://")) + "-inventory.db", nil
-}
-
 func ignoreClosed(err error) error {
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
@@ -220,37 +205,12 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-// levelOf is the level of the log by the program's --quiet and --verbose, where --log-level is not set.
-func levelOf(c *cobra.Command) string {
-	switch {
-	case c.Flag("verbose") != nil && c.Flag("verbose").Value.String() == "true":
-		return "debug"
-	case c.Flag("quiet") != nil && c.Flag("quiet").Value.String() == "true":
-		return "warn"
-	}
-	return "info"
-}
-
-func newLog(o options, w io.Writer) (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
-		return nil, fault.Hint(fmt.Errorf("--log-level %q is unknown", o.logLevel), "debug, info, warn or error")
-	}
-	switch h := (&slog.HandlerOptions{Level: level}); o.logFormat {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, h)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, h)), nil
-	}
-	return nil, fault.Hint(fmt.Errorf("--log-format %q is unknown", o.logFormat), "text or json")
-}
-
 func certificateOf(o options, log *slog.Logger) (*certificate.Certificate, error) {
 	switch {
 	case o.selfSigned != "" && (o.cert != "" || o.key != ""):
 		return nil, fault.Hint(errors.New("both --tls-self-signed and a certificate are given"),
 			"give one of them")
-	case o.selfSigned != "" && !isLoopback(o.listen):
+	case o.selfSigned != "" && !startup.Loopback(o.listen):
 		return nil, fault.Hint(fmt.Errorf("--tls-self-signed is for loopback, and --listen is %s", o.listen),
 			"give --tls-cert and --tls-key, or listen on 127.0.0.1")
 	case o.selfSigned != "":
@@ -267,66 +227,6 @@ func certificateOf(o options, log *slog.Logger) (*certificate.Certificate, error
 	return certificate.Open(o.cert, o.key, log)
 }
 
-// openStore opens the store, which must hold a release, and returns the root to verify it from.
-func openStore(ctx context.Context, o options, log *slog.Logger) (store.Store, []byte, error) {
-	st, err := stores.OpenExisting(ctx, o.store)
-	if err != nil {
-		return nil, nil, err
-	}
-	head, err := store.Head(ctx, st)
-	if err == nil && head == 0 {
-		err = fault.Hint(fmt.Errorf("store %s holds no release", o.store),
-			"publish one with bakehouse reconcile --store %s, or name the right store", o.store)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	if o.root != "" {
-		anchor, err := os.ReadFile(o.root)
-		if err == nil {
-			if _, err = trust.ParseRoot(anchor); err != nil {
-				err = fmt.Errorf("--root %s: %w", o.root, err)
-			}
-		}
-		return st, anchor, fault.Hint(err, "--root names the fleet's first root, trust/1.root.json in its config repo")
-	}
-	anchor, err := store.Read(ctx, st, schema.MetadataKey("root", 1), schema.MaxRoot)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = fault.Hint(fmt.Errorf("store %s has no first root: %w", o.store, err),
-			"name the fleet's first root with --root trust/1.root.json")
-	}
-	if err == nil {
-		log.Warn("the store's own first root is believed; name the fleet's with --root to check the store against it",
-			"sha256", schema.DigestOf(anchor).Hex())
-	}
-	return st, anchor, err
-}
-
-func listen(ctx context.Context, address string) (net.Listener, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err == nil {
-		return l, nil
-	}
-	err = fmt.Errorf("listen on %s: %w", address, errors.Unwrap(err))
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fault.Hint(err, "another program listens there: end it, or give another --listen address")
-	case errors.Is(err, syscall.EACCES):
-		return nil, fault.Hint(err, "ports below 1024 need privileges: give another port with --listen")
-	}
-	return nil, fault.Hint(err, "--listen is an address of this machine and a port, such as 127.0.0.1:8443")
-}
-
 func tlsConfig(cert *certificate.Certificate) *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.Get}
-}
-
-// isLoopback reports whether a listen address can only be reached from this machine.
-func isLoopback(listen string) bool {
-	host, _, err := net.SplitHostPort(listen)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -31,6 +31,7 @@ import (
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/inventory/inventorytest"
 	"bakehouse/serve/inventory/transfer"
+	"bakehouse/serve/startup"
 	"bakehouse/serve/token"
 )
 
@@ -99,7 +100,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			// occupy ENV listens on a free port and puts its address into ENV.
 			"occupy": func(ts *testscript.TestScript, _ bool, args []string) {
-				l, err := listen(context.Background(), "127.0.0.1:0")
+				l, err := startup.Listen(context.Background(), "127.0.0.1:0")
 				ts.Check(err)
 				ts.Defer(func() { l.Close() })
 				ts.Setenv(args[0], l.Addr().String())
@@ -210,31 +211,5 @@ func TestTheProgramServesUntilToldToStopAndFinishesWhatItBegan(t *testing.T) {
 	check(t, cmd.Process.Signal(os.Interrupt))
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestTheLogIsAsLoudAsTheProgram(t *testing.T) {
-	for args, want := range map[string]string{"serve": "info", "serve --verbose": "debug", "serve --quiet": "warn"} {
-		root := &cobra.Command{Use: "bakehouse"}
-		root.PersistentFlags().Bool("verbose", false, "")
-		root.PersistentFlags().Bool("quiet", false, "")
-		c := &cobra.Command{Use: "serve", Run: func(c *cobra.Command, _ []string) {
-			if got := levelOf(c); got != want {
-				t.Errorf("%s: %s, want %s", args, got, want)
-			}
-		}}
-		root.AddCommand(c)
-		root.SetArgs(strings.Fields(args))
-		check(t, root.Execute())
-	}
-}
-
-func TestLoopbackIsTold(t *testing.T) {
-	for address, want := range map[string]bool{"127.0.0.1:0": true, "[::1]:8443": true, "localhost:1": true,
-		"127.9.9.9:1": true,
-		":8443":       false, "0.0.0.0:1": false, "192.0.2.1:1": false, "bakehouse.example:1": false, "127.0.0.1": false} {
-		if got := isLoopback(address); got != want {
-			t.Errorf("%s: %v", address, got)
-		}
 	}
 }

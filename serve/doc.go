@@ -12,7 +12,7 @@
 //	metadata.go  TUF metadata, in full, gzipped, or as the difference to what the host holds
 //	objects.go   top-level targets, manifests, segments, statements, whole packages
 //	exchange with hosts: register.go, poll.go
-//	command.go, tls.go, access.go: the commands serve and access
+//	command.go, seen.go: the commands serve and serve seen
 //
 // A store whose head is older, altered or unreadable changes nothing for hosts: the last verified release goes on being
 // served, the log and /healthz say so. Expiry is the hosts' business, who have clocks of their own; a server that

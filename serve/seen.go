@@ -14,6 +14,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/inventory"
+	"bakehouse/serve/startup"
 )
 
 // seenCommand is `bakehouse serve seen`.
@@ -30,7 +31,7 @@ can be true if the fleet has another server, or if the database was restored fro
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if database == "" {
-				if database, err = databaseOf(storeAt); err != nil {
+				if database, err = startup.Database(storeAt); err != nil {
 					return err
 				}
 			}
