@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 )
 
-// An envelope on a package as a server sends it may lack its payload and that payload's type: who asks has the manifest,
-// and with it the statement that such a signature is on. Whether it is, the signature tells.
+// An envelope on a package as a server sends it may lack its payload and that payload's type: who asks has the
+// manifest, and with it the statement that such a signature is on. Whether it is, the signature tells.
 
 // Shorten is the DSSE envelope without its payload, if that is s and nothing else is in the envelope but signatures;
 // otherwise the envelope.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"bakehouse/reconcile/evaluate/named"
 	"bakehouse/reconcile/evaluate/result"
 	"bakehouse/reconcile/evaluate/sourcefile"
 	"bakehouse/schema"
@@ -58,7 +59,7 @@ func (ld *loader) discover() (jobs, error) {
 		case "trust", "cue.mod":
 		default:
 			for _, f := range ld.readDir(name) {
-				if likeCUE(f.Name()) && !f.IsDir() {
+				if named.LikeCUE(f.Name()) && !f.IsDir() {
 					ld.fleet.Unread = append(ld.fleet.Unread, fleet.Unread{Problem: fleet.Problem{
 						Pos: fleet.Pos{File: path.Join(name, f.Name())}, Msg: "nothing reads this file",
 						Hint: fleet.Nearest("did you mean the folder %s/?", name, folders)}})
@@ -83,7 +84,7 @@ func (ld *loader) discoverFolders(jobs []*job, dir string, parent *fleet.Folder)
 		switch name := path.Join(dir, e.Name()); {
 		case e.IsDir() && (e.Name()[0] == '.' || e.Name()[0] == '_'):
 			ld.unreadFolder(name, "its name begins with "+e.Name()[:1], "rename it, or remove it")
-		case e.Type()&fs.ModeSymlink != 0 && !isCUE(e.Name()):
+		case e.Type()&fs.ModeSymlink != 0 && !named.CUE(e.Name()):
 			ld.ps = append(ld.ps, fleet.Problem{Pos: fleet.Pos{File: name}, Msg: "is a symbolic link",
 				Hint: "symbolic links are not followed: put the folder itself here"})
 		case e.IsDir():
@@ -103,7 +104,7 @@ func (ld *loader) discoverPlugins(dir string) []*job {
 			ld.unreadFolder(name, "its name begins with "+e.Name()[:1], "rename it, or remove it")
 			continue
 		case !e.IsDir():
-			if isCUE(e.Name()) || e.Type()&fs.ModeSymlink != 0 {
+			if named.CUE(e.Name()) || e.Type()&fs.ModeSymlink != 0 {
 				ld.ps = append(ld.ps, fleet.Problem{Pos: fleet.Pos{File: name}, Msg: "is not a folder",
 					Hint: "a plugin is a folder: plugins/NAME/plugin.cue"})
 				continue

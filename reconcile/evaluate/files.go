@@ -8,8 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"path"
-	"strings"
 
+	"bakehouse/reconcile/evaluate/named"
 	"bakehouse/reconcile/evaluate/result"
 	"bakehouse/reconcile/evaluate/sourcefile"
 	"bakehouse/schema/fault"
@@ -38,7 +38,7 @@ func newDirectory(fsys fs.FS, name string, entries []fs.DirEntry) (*directory, f
 	d := &directory{fsys: fsys, path: name, data: map[string][]byte{}}
 	for _, e := range entries {
 		switch {
-		case e.IsDir() || !isCUE(e.Name()):
+		case e.IsDir() || !named.CUE(e.Name()):
 		case !e.Type().IsRegular():
 			ps = append(ps, fleet.Problem{Pos: fleet.Pos{File: path.Join(name, e.Name())}, Msg: "is not a regular file",
 				Hint: "symbolic links are not followed: put the file itself here"})
@@ -47,12 +47,6 @@ func newDirectory(fsys fs.FS, name string, entries []fs.DirEntry) (*directory, f
 		}
 	}
 	return d, ps
-}
-
-// isCUE reports whether cue itself would take the file into a package.
-func isCUE(name string) bool {
-	return strings.HasSuffix(name, ".cue") && name[0] != '_' && name[0] != '.' &&
-		!strings.HasSuffix(name, "_tool.cue") && !strings.HasSuffix(name, "_test.cue")
 }
 
 func (d *directory) read(name string) ([]byte, error) {

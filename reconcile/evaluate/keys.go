@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/reconcile/evaluate/named"
 	"bakehouse/reconcile/evaluate/result"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
@@ -136,7 +137,7 @@ func (b *builder) readPrivate() {
 		}
 		for _, e := range entries {
 			info, err := e.Info()
-			if err != nil || !e.Type().IsRegular() || info.Size() > maxPrivate || isCUE(e.Name()) {
+			if err != nil || !e.Type().IsRegular() || info.Size() > maxPrivate || named.CUE(e.Name()) {
 				continue
 			}
 			name := path.Join(dir, e.Name())

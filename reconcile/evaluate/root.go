@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/reconcile/evaluate/named"
 	"bakehouse/reconcile/evaluate/result"
 	"bakehouse/reconcile/evaluate/sourcefile"
 	"bakehouse/schema"
@@ -107,7 +108,7 @@ func (b *builder) readTrust() {
 		name := "trust/" + e.Name()
 		m := rootFile.FindStringSubmatch(e.Name())
 		switch {
-		case forOthers(e.Name()):
+		case named.ForOthers(e.Name()):
 		case m == nil:
 			b.warn(fleet.Problem{Pos: fleet.Pos{File: name}, Msg: "nothing reads this file",
 				Hint: "roots are called 1.root.json, 2.root.json and on"})

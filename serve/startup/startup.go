@@ -1,5 +1,5 @@
-// Package startup is what a server begins with: its store and the root to verify it from, where its database is, its log
-// and its listener. Each mistake in them is one error with what to do.
+// Package startup is what a server begins with: its store and the root to verify it from, where its database is, its
+// log and its listener. Each mistake in them is one error with what to do.
 package startup
 
 import (
@@ -50,8 +50,8 @@ func Level(c *cobra.Command) string {
 	return "info"
 }
 
-// Store opens the store at location, which must hold a release, and returns the root to verify it from: the one in the file root, or
-// the store's own if none is named.
+// Store opens the store at location, which must hold a release, and returns the root to verify it from: the one in the
+// file root, or the store's own if none is named.
 func Store(ctx context.Context, location, root string, log *slog.Logger) (store.Store, []byte, error) {
 	st, err := stores.OpenExisting(ctx, location)
 	if err != nil {

@@ -28,7 +28,8 @@ func TestTheLogIsAsLoudAsTheProgram(t *testing.T) {
 func TestLoopbackIsTold(t *testing.T) {
 	for address, want := range map[string]bool{"127.0.0.1:0": true, "[::1]:8443": true, "localhost:1": true,
 		"127.9.9.9:1": true,
-		":8443":       false, "0.0.0.0:1": false, "192.0.2.1:1": false, "bakehouse.example:1": false, "127.0.0.1": false} {
+		":8443":       false, "0.0.0.0:1": false, "192.0.2.1:1": false, "bakehouse.example:1": false,
+		"127.0.0.1": false} {
 		if got := Loopback(address); got != want {
 			t.Errorf("%s: %v", address, got)
 		}
