@@ -50,7 +50,7 @@ var Permissions = []Permission{
 	{PermDownload, "fetch a host's package, for a manual first installation", true},
 	{PermView, "see hosts, their state and their packages", true},
 	{PermPublish, "write to the store through the server", false},
-	{PermRollout, "pause, resume, halt and promote the rollout", false},
+	{PermRollout, "pause, resume, halt and promote the rollout", true},
 	{PermToken, "create and revoke join tokens", true},
 	{PermRevoke, "revoke and forget registrations", true},
 	{PermAudit, "read the audit log", true},

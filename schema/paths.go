@@ -168,6 +168,7 @@ const (
 	UnregisterPath = "/v1/unregister" // POST by a host: its secret counts no longer
 	TokensPath     = "/v1/tokens"     // by a user with the permission token: GET, POST, DELETE /ID
 	HostsPath      = "/v1/hosts/"     // by a user with the permission revoke: POST HOST/revoke, DELETE HOST
+	RolloutPath    = "/v1/rollout"    // GET with the permission view or rollout; POST with rollout
 	AuditPath      = "/v1/audit"      // GET ?since=TIME, by a user with the permission audit
 
 	LogPath    = "/v1/log/" // reserved: 404

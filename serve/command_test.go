@@ -38,7 +38,7 @@ import (
 // main is `bakehouse` with this package's commands only.
 func programMain() {
 	root := &cobra.Command{Use: "bakehouse", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(Command(), access.Command(), ask.Token(), ask.Audit(), ask.Doctor(), ask.Release())
+	root.AddCommand(Command(), access.Command(), ask.Token(), ask.Audit(), ask.Doctor(), ask.Release(), ask.Rollout())
 	host := &cobra.Command{Use: "host"}
 	host.AddCommand(ask.HostVerbs()...)
 	root.AddCommand(transfer.Command())

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"encoding/json"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/outcome"
+	"bakehouse/serve/audit"
 	"bakehouse/serve/rollout/keeper"
 )
 
@@ -139,5 +141,82 @@ func TestAPauseOfTheRolloutHoldsEverybodyAndSoonerPollsEnd(t *testing.T) {
 	check(t, err)
 	if code, _ := w.runs(f, c, packs["web01"], packs["web01"], 1, schema.StateCurrent, "current"); code != "" {
 		t.Errorf("resumed: %s", code)
+	}
+}
+
+func TestUsersActOnTheRolloutOfTheHostsThatTheirPermissionCovers(t *testing.T) {
+	f, packs := standardFleet(t)
+	hash := f.access.Users["idle"].Hash
+	f.access.Users["ops"] = schema.User{Hash: hash, Permissions: map[string][]string{schema.PermRollout: {"~.*"}}}
+	f.access.Users["web"] = schema.User{Hash: hash, Permissions: map[string][]string{schema.PermRollout: {"web01"}}}
+	f.Policy.Rings = []schema.Ring{{Name: "canary"}, {Name: "broad", Delay: schema.Duration(48 * time.Hour),
+		Gate: &schema.Gate{Healthy: schema.Whole}}}
+	next := f.bake("next of all")
+	for host := range packs {
+		f.give(host, "broad", 2, next, packs[host])
+	}
+	f.give("web01", "canary", 2, next, packs["web01"])
+	f.publish()
+	w := start(t, f)
+	c := w.register("web02")
+	var state struct {
+		Paused   *struct{ By, Reason string }
+		Releases []struct{ Release int64 }
+	}
+	for _, step := range []struct{ user, args, want, fails string }{
+		{"ops", "status", "canary  open     1", ""},
+		{"ops", "status", "broad   waiting  7      0           0       0         waits for 100 % of canary up to date " +
+			"on release 2 (0 of 0 now); 1 more do not count: paused, not selected or not registered; that is too " +
+			"few, so it opens by promote alone", ""},
+		{"mia", "status", "release 2, published ", ""},
+		{"idle", "status", "", "user idle has no permission view"},
+		{"mia", "halt", "", "user mia has no permission rollout"},
+		{"web", "pause", "", "user web has no permission rollout for host web"},
+		{"web", "promote broad", "", "user web has no permission rollout for host web"},
+		{"web", "promote canary", "", "ring canary is open for release 2 already"},
+		{"ops", "promote brod", "", `there is no ring "brod"`},
+		{"ops", "promote", "", "accepts 1 arg(s), received 0"},
+		{"ops", "halt --release 7", "", "there is no verdict on release 7"},
+		{"ops", "promote broad --reason checked", "the gate of ring broad is open for release 2\nring broad waits " +
+			"for its signed delay until ", ""},
+		{"ops", "promote broad", "to end it now, change rollout.cue and reconcile:\n\t{name: \"broad\", " +
+			"delay: \"0s\"}\n", ""},
+		{"ops", "halt --reason smoke", "release 2 is halted: no further host gets it\n", ""},
+		{"ops", "halt", "", "release 2 is halted already: halted by ops at "},
+		{"ops", "status", "halted since ", ""},
+		{"ops", "pause --json", `"done": [`, ""},
+		{"ops", "status", "the rollout is paused by ops at ", ""},
+		{"ops", "resume", "the pause is over\nrelease 2 goes on; it was halted: halted by ops at ", ""},
+		{"ops", "resume", "", "the rollout is not paused, and release 2 is not halted"},
+	} {
+		out, err := w.commands(step.user, append([]string{"rollout"}, strings.Fields(step.args)...)...)
+		switch {
+		case step.fails != "" && (err == nil || !strings.Contains(err.Error(), step.fails) || out != ""):
+			t.Errorf("%s: rollout %s: %q, %v; want %q", step.user, step.args, out, err, step.fails)
+		case step.fails == "" && (err != nil || !strings.Contains(out, step.want)):
+			t.Errorf("%s: rollout %s: %v\n%s\nwant %s", step.user, step.args, err, out, step.want)
+		}
+	}
+	out, err := w.commands("ops", "rollout", "status", "--json")
+	check(t, err)
+	check(t, json.Unmarshal([]byte(out), &state))
+	if state.Paused != nil || len(state.Releases) != 2 || state.Releases[0].Release != 2 {
+		t.Errorf("%s", out)
+	}
+	// The signed delay is not over: the host itself waits for it, and by a clock that is ahead its ring is held.
+	if code, _ := w.runs(f, c, packs["web02"], packs["web02"], 1, schema.StateCurrent, "current"); code != "" {
+		t.Errorf("held for %q", code)
+	}
+	events, err := w.db.Events(t.Context(), time.Time{}, 100)
+	check(t, err)
+	var log []string
+	for _, e := range events {
+		if e.What == audit.RolloutActed {
+			log = append(log, e.Who+" "+e.Detail)
+		}
+	}
+	if got := strings.Join(log, "\n"); len(log) != 5 ||
+		!strings.Contains(got, "ops halt: release 2 is halted: no further host gets it (smoke)") {
+		t.Errorf("audit log:\n%s", got)
 	}
 }

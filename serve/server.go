@@ -128,6 +128,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if s.rollout, err = openRollouts(ctx, o.Inventory, s.live, o.Log); err != nil {
 		return nil, err
 	}
+	s.desk.Rollout = s.rollout.verdicts
 	s.pages, err = people.Pages(ctx, &build.Source{Release: s.releases.Now, Hosts: s.live.Table, Inventory: s.inventory,
 		Store: s.store, Program: o.Version, Rollout: s.rollout.verdicts.Of,
 		Findings: s.findings}, s.checkUser, o.Inventory, s.audit, s.log)
@@ -239,6 +240,8 @@ func (s *Server) Handler() http.Handler {
 	handle("POST "+schema.RegisterPath, s.asRegistrar(s.serveRegister))
 	handle("POST "+schema.UnregisterPath, s.asHost(s.serveUnregister))
 	people := counter{s.desk, s.log}
+	handle("GET "+schema.RolloutPath, s.asUser(people.rollout))
+	handle("POST "+schema.RolloutPath, s.asUser(people.actOnRollout))
 	handle("GET "+schema.TokensPath, s.asUser(people.tokens))
 	handle("POST "+schema.TokensPath, s.asUser(people.createToken))
 	handle("DELETE "+schema.TokensPath+"/{id}", s.asUser(people.revokeToken))

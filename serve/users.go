@@ -19,6 +19,7 @@ import (
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/limit"
 	"bakehouse/serve/origin"
+	"bakehouse/serve/rollout/keeper"
 	"bakehouse/serve/token"
 )
 
@@ -210,6 +211,19 @@ func (c counter) revoke(x *exchange, r *http.Request, by audit.Actor) {
 
 func (c counter) forget(x *exchange, r *http.Request, by audit.Actor) {
 	c.answer(x, nil, c.desk.Forget(r.Context(), by, r.PathValue("host")))
+}
+
+func (c counter) rollout(x *exchange, r *http.Request, by audit.Actor) {
+	state, err := c.desk.Rollouts(r.Context(), by)
+	c.answer(x, state, err)
+}
+
+func (c counter) actOnRollout(x *exchange, r *http.Request, by audit.Actor) {
+	var do keeper.Command
+	if x.decode(r, &do) {
+		result, err := c.desk.ActOnRollout(r.Context(), by, do)
+		c.answer(x, result, err)
+	}
 }
 
 func (c counter) events(x *exchange, r *http.Request, by audit.Actor) {

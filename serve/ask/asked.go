@@ -46,6 +46,13 @@ func (l local) events(ctx context.Context, since time.Time) (*desk.Events, error
 	return l.desk.Events(ctx, l.by, since)
 }
 
+func (l local) rollouts(ctx context.Context) (*desk.Rollouts, error) {
+	return l.desk.Rollouts(ctx, l.by)
+}
+func (l local) actOnRollout(ctx context.Context, c keeper.Command) (*keeper.Result, error) {
+	return l.desk.ActOnRollout(ctx, l.by, c)
+}
+
 // remote is a server that is asked over HTTPS.
 type remote struct{ client *client }
 
@@ -128,4 +135,14 @@ func (l local) view(ctx context.Context, path string, q url.Values, out any) err
 	}
 	reflect.ValueOf(out).Elem().Set(reflect.ValueOf(v).Elem()) // of the same path, so of the same type
 	return nil
+}
+
+func (r remote) rollouts(ctx context.Context) (*desk.Rollouts, error) {
+	var list desk.Rollouts
+	return &list, r.client.do(ctx, http.MethodGet, schema.RolloutPath, nil, &list)
+}
+
+func (r remote) actOnRollout(ctx context.Context, c keeper.Command) (*keeper.Result, error) {
+	var result keeper.Result
+	return &result, r.client.do(ctx, http.MethodPost, schema.RolloutPath, c, &result)
 }

@@ -3,5 +3,5 @@
 //
 //	client.go  one request to a server
 //	flags.go   which server, as whom; the files of the one on this machine
-//	token.go, host.go, audit.go  one file per verb
+//	token.go, host.go, audit.go, rollout.go  one file per verb
 package ask

@@ -24,6 +24,8 @@ import (
 	"bakehouse/serve/desk"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/origin"
+	"bakehouse/serve/rollout"
+	"bakehouse/serve/rollout/keeper"
 	"bakehouse/serve/token"
 )
 
@@ -70,6 +72,8 @@ type asked interface {
 	events(ctx context.Context, since time.Time) (*desk.Events, error)
 	// view fills out, a pointer to a struct of package view, with what the path of a page shows.
 	view(ctx context.Context, path string, q url.Values, out any) error
+	rollouts(ctx context.Context) (*desk.Rollouts, error)
+	actOnRollout(ctx context.Context, c keeper.Command) (*keeper.Result, error)
 }
 
 // ask calls do with what answers.
@@ -158,7 +162,12 @@ func (t *target) locally(ctx context.Context, do func(context.Context, asked) er
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
-	d := &desk.Desk{Inventory: db, Audit: audit.New(db, nil, slog.New(slog.DiscardHandler)), Now: time.Now,
+	// What is served is not known here, so it is what servers stored, and they go on from there.
+	k, err := keeper.New(ctx, db, func() *rollout.Census { return nil }, time.Now, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	d := &desk.Desk{Inventory: db, Rollout: k, Audit: audit.New(db, nil, slog.New(slog.DiscardHandler)), Now: time.Now,
 		Release: func() *origin.Release { return nil }}
 	return do(ctx, local{d, db, t.store, audit.Actor{Name: token.Local + name}})
 }

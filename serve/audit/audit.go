@@ -25,6 +25,7 @@ const (
 	Forgotten    = "forgotten"    // all that is known of a host
 	TokenCreated = "token-created"
 	TokenRevoked = "token-revoked"
+	RolloutActed = "rollout"
 	SignedIn     = "signed-in"
 	Failed       = "failed" // a password or token was wrong; bounded
 )

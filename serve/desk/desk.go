@@ -4,6 +4,7 @@
 //	desk.go    who may, and what refusals look like
 //	tokens.go  join tokens
 //	hosts.go   registrations, and the audit log
+//	rollout.go how far releases may go
 package desk
 
 import (
@@ -40,6 +41,7 @@ type Desk struct {
 	Audit     *audit.Log
 	Release   func() *origin.Release
 	Now       func() time.Time
+	Rollout   Rollout // may be nil where nobody asks for it
 }
 
 // Errors, but for fs.ErrNotExist and those of the inventory.

@@ -140,7 +140,7 @@ func (v *Verdict) open(i int, gated, content bool, now time.Time) {
 	switch opened := !own.Opened.IsZero(); {
 	case v.Halt != nil && v.Halt.Ring == own.Name:
 		own.State, own.Why = Halted, v.Halt.Text
-	case opened && own.Hosts.Healthy >= own.Hosts.Counted():
+	case opened && own.Hosts.Healthy >= own.Hosts.Counted() && (own.Hosts.Healthy > 0 || own.Hosts.Hosts == 0):
 		own.State = Done
 	case opened && v.Halt != nil: // its other hosts do not get the release
 		own.State, own.Why = Halted, v.Halt.Text

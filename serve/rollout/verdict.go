@@ -80,6 +80,13 @@ func (v *Verdict) Done() bool {
 	return !slices.ContainsFunc(v.Rings, func(r Ring) bool { return r.State != Done })
 }
 
+// UnderWay reports whether hosts that count are still to get the release, or a ring is.
+func (v *Verdict) UnderWay() bool {
+	return slices.ContainsFunc(v.Rings, func(r Ring) bool {
+		return r.Hosts.Healthy < r.Hosts.Counted() || r.Opened.IsZero() && r.Hosts.Hosts > 0
+	})
+}
+
 // clone is a copy that shares nothing that is written to.
 func (v *Verdict) clone() *Verdict {
 	c := *v

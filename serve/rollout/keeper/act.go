@@ -79,22 +79,24 @@ func (k *Keeper) Act(ctx context.Context, c Command, by string) (Result, error) 
 
 func (k *Keeper) act(ctx context.Context, c Command, a rollout.Act) (Result, error) {
 	k.mu.RLock()
-	pause, releases := k.pause, slices.Collect(maps.Keys(k.live))
+	pause, known := k.pause, k.known()
+	releases := slices.Collect(maps.Keys(known))
 	k.mu.RUnlock()
-	if len(releases) == 0 {
-		return Result{}, wrong{errors.New("nothing is published to any host")}
+	if len(releases) == 0 && (c.Verb == Halt || c.Verb == Promote || pause.Act == nil && c.Verb == Resume) {
+		return Result{}, wrong{fault.Hint(errors.New("there is no verdict on any release"),
+			"ask a server: it knows what hosts are given")}
 	}
 	r := Result{Release: c.Release}
-	if r.Release == 0 {
+	if r.Release == 0 && len(releases) > 0 {
 		r.Release = slices.Max(releases)
 	}
 	k.mu.RLock()
-	v, version := k.live[r.Release], int64(0)
+	v, version := known[r.Release], int64(0)
 	if kept := k.kept[r.Release]; kept != nil {
 		version = kept.version
 	}
 	k.mu.RUnlock()
-	if v == nil {
+	if v == nil && c.Verb != Pause && (c.Verb != Resume || c.Release != 0) {
 		return Result{}, wrong{fault.Hint(fmt.Errorf("there is no verdict on release %d", r.Release),
 			"bakehouse rollout status lists those that hosts are given")}
 	}
@@ -115,7 +117,7 @@ func (k *Keeper) act(ctx context.Context, c Command, a rollout.Act) (Result, err
 			}
 			done("the pause is over")
 		}
-		if v.Halt == nil {
+		if v == nil || v.Halt == nil {
 			if pause.Act == nil {
 				return Result{}, wrong{fmt.Errorf("the rollout is not paused, and release %d is not halted", r.Release)}
 			}

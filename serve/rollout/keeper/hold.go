@@ -49,7 +49,7 @@ func (k *Keeper) Next(fleet int) time.Duration {
 	defer k.mu.RUnlock()
 	now := k.now()
 	for _, v := range k.live {
-		if since := now.Sub(v.Moved); since >= 0 && since < hurryFor && !v.Done() {
+		if since := now.Sub(v.Moved); since >= 0 && since < hurryFor && v.UnderWay() {
 			return max(soonest, time.Duration(fleet/hurryRate)*time.Second)
 		}
 	}

@@ -303,8 +303,9 @@ func (k *Keeper) Gates() func(ring string, release int64) hosts.Gate {
 func (k *Keeper) Releases() (list []*rollout.Verdict, pause *rollout.Act) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	for _, release := range slices.Backward(slices.Sorted(maps.Keys(k.live))) {
-		list = append(list, k.live[release])
+	known := k.known()
+	for _, release := range slices.Backward(slices.Sorted(maps.Keys(known))) {
+		list = append(list, known[release])
 	}
 	return list, k.pause.Act
 }
@@ -319,4 +320,16 @@ func (k *Keeper) Of(release int64) (*rollout.Verdict, *rollout.Act) {
 		v = k.kept[release].Verdict
 	}
 	return v, k.pause.Act
+}
+
+// known are the verdicts on what hosts are given or, where that is not known, those that are kept.
+func (k *Keeper) known() map[int64]*rollout.Verdict {
+	if len(k.live) > 0 {
+		return k.live
+	}
+	known := map[int64]*rollout.Verdict{}
+	for release, v := range k.kept {
+		known[release] = v.Verdict
+	}
+	return known
 }
