@@ -324,7 +324,9 @@ func (c *Cycle) prepared(ev Prepared, now time.Time) Action {
 		return c.accepted(now)
 	}
 	c.Next, c.begun = ev.Next, c.Pending
-	if c.begun == nil && c.Installed != nil {
+	if c.Installed == nil {
+		c.Sees = nil // of a package that was taken back
+	} else if c.begun == nil {
 		return Survey
 	}
 	return c.take() // what an earlier attempt left is not how the host was
