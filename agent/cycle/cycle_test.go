@@ -169,7 +169,7 @@ func TestAnUpdateDoesWhatItsRulesSay(t *testing.T) {
 		"what was seen of a package that was taken back is forgotten": {
 			state:  State{Sees: []Sees{{Plugin: "p", Keeps: "id", Runs: 1, Names: map[string]uint8{"a": 1}}}},
 			events: []Event{look, install(2), Prepared{Next: *installed(2)}}, want: "observe ask prepare install",
-			code:   schema.CodeInstall, check: func(c Cycle) bool { return c.Common("p", "id") == nil },
+			code: schema.CodeInstall, check: func(c Cycle) bool { return c.Common("p", "id") == nil },
 		},
 		"what was seen after a release belongs to it": {
 			state: one,
