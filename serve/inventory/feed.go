@@ -174,7 +174,7 @@ func (d *DB) changedHosts(ctx context.Context, changed map[string]bool, c *Chang
 }
 
 // page is how many hosts are read at a time.
-const page = 1000
+const page = 500
 
 // chunks yields the names, a page at a time.
 func chunks(names map[string]bool) iter.Seq[[]string] {

@@ -29,7 +29,7 @@ func written(t testing.TB) (n int64) {
 
 // Minutes of a fleet in which nothing happens: each host polls once in each.
 func TestAPollWithoutNewsWritesLessThanAKilobyte(t *testing.T) {
-	const hosts, minutes = 1000, 25 // times are folded once
+	const hosts, minutes = 250, 22 // times are folded once
 	db, err := inventory.Open(t.Context(), inventorytest.SQLite(t))
 	if err != nil {
 		t.Fatal(err)

@@ -367,12 +367,12 @@ func exported(t testing.TB, db *inventory.DB) (list []inventory.Entry) {
 }
 
 func whatIsExportedIsTheSameWhereItIsImportedAndAgain(t *testing.T, place Place) {
-	want := entries(1100) // some pages
+	want := entries(600) // some pages
 	served := inventory.Served{Anchor: sum("root"), Timestamp: 9, File: []byte("{}"), At: t0}
 	want = append([]inventory.Entry{{Served: &served}}, want...)
 	a := open(t, place(t))
 	defer closed(t, a)
-	for _, expect := range []inventory.Imported{{Hosts: 1100}, {Same: 1100}} {
+	for _, expect := range []inventory.Imported{{Hosts: 600}, {Same: 600}} {
 		done, err := a.Import(t.Context(), want, false)
 		if err != nil || done != expect {
 			t.Errorf("%+v, %v", done, err)
@@ -384,7 +384,7 @@ func whatIsExportedIsTheSameWhereItIsImportedAndAgain(t *testing.T, place Place)
 	b := open(t, place(t))
 	defer closed(t, b)
 	done, err := a.CopyTo(t.Context(), b)
-	if err != nil || done.Hosts != 1100 {
+	if err != nil || done.Hosts != 600 {
 		t.Errorf("%+v, %v", done, err)
 	}
 	if got := exported(t, b); !reflect.DeepEqual(got, want) {
