@@ -56,6 +56,41 @@ func TestCommandsAndFlagsInTheGuidesExist(t *testing.T) {
 	}
 }
 
+// The commands that the status page shows, and its JSON twins.
+func TestCommandsOnTheStatusPageExist(t *testing.T) {
+	bin := programs(t)
+	inCode := regexp.MustCompile(`[">](bakehouse(?:-agent)? [a-z][^"<{]*)["<]`)
+	checked := map[string]bool{}
+	for _, pattern := range []string{"../serve/status/web/*.html", "../serve/view/build/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", pattern, len(files), err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, found := range inCode.FindAllStringSubmatch(string(text), -1) {
+				line := found[1]
+				if strings.HasSuffix(line, " ") {
+					line += "web01" // what the page puts there
+				}
+				if strings.HasSuffix(file, "_test.go") || checked[line] {
+					continue
+				}
+				checked[line] = true
+				if problem := wrongUsage(t, bin, strings.Fields(line)); problem != "" {
+					t.Errorf("%s: %s: %s", file, line, problem)
+				}
+			}
+		}
+	}
+	if len(checked) < 10 {
+		t.Errorf("the pages show %d commands: %v", len(checked), checked)
+	}
+}
+
 // wrongUsage says what is wrong with a command line, if anything.
 func wrongUsage(t *testing.T, bin string, words []string) string {
 	args := []string{}
