@@ -165,8 +165,8 @@ func TestUsersActOnTheRolloutOfTheHostsThatTheirPermissionCovers(t *testing.T) {
 	}
 	for _, step := range []struct{ user, args, want, fails string }{
 		{"ops", "status", "canary  open     1", ""},
-		{"ops", "status", "broad   waiting  7      0           0       0         waits for 100 % of canary up to date " +
-			"on release 2 (0 of 0 now); 1 more do not count: paused, not selected or not registered; that is too " +
+		{"ops", "status", "broad   waiting  7      0           0       0         waits for 100 % of canary up to " +
+			"date on release 2 (0 of 0 now); 1 more do not count: paused, not selected or not registered; that is too " +
 			"few, so it opens by promote alone", ""},
 		{"mia", "status", "release 2, published ", ""},
 		{"idle", "status", "", "user idle has no permission view"},

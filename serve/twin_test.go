@@ -66,7 +66,7 @@ func TestWhereAFleetStandsIsToldFromItsFirstPollOn(t *testing.T) {
 	if o.Verdict.Facts != fmt.Sprintf("1 of %d hosts are up to date", n) || o.Verdict.Code != view.VerdictAttention {
 		t.Errorf("%+v", o.Verdict)
 	}
-	if len(o.Attention) != 2 || o.Attention[0].Fact != "1 host failed to update" ||
+	if len(o.Attention) != 3 || o.Attention[0].Fact != "1 host failed to update" ||
 		!strings.Contains(o.Attention[0].Cause, "=ill <script>") || o.Attention[1].Hosts != n-3 {
 		t.Errorf("%+v", o.Attention)
 	}
