@@ -21,7 +21,8 @@ func TestAPackageWithTheUpdaterBringsWhatAsksItHowItIs(t *testing.T) {
 	}))
 	output := func(plugin, value string, updater bool) *fleet.Output {
 		t.Helper()
-		in := fleet.Inputs{Platform: amd64, Host: map[string]string{"name": "web01"}, Updater: updater, Fleet: f.Info(amd64)}
+		in := fleet.Inputs{Platform: amd64, Host: map[string]string{"name": "web01"}, Updater: updater,
+			Fleet: f.Info(amd64)}
 		out, err := f.Output(t.Context(), plugin, in, given(t, value))
 		if err != nil {
 			t.Fatalf("%s %s: %v", plugin, value, err)
@@ -65,7 +66,8 @@ func TestAPackageWithTheUpdaterBringsWhatAsksItHowItIs(t *testing.T) {
 		`arguments: ["--collector.textfile.directory=/srv/t"]`: ":9100 --collector.textfile.directory=/srv/t\"",
 	} {
 		out := output("node_exporter", value, true)
-		if got := strings.TrimSpace(string(fileOf(t, out, "/etc/default/node_exporter").Content)); !strings.HasSuffix(got, want) {
+		got := strings.TrimSpace(string(fileOf(t, out, "/etc/default/node_exporter").Content))
+		if !strings.HasSuffix(got, want) {
 			t.Errorf("%s: %s, want …%s", value, got, want)
 		}
 	}
@@ -82,8 +84,10 @@ func TestShippedPluginsKeepTheNamesOfTheirMonitoring(t *testing.T) {
 	for _, c := range []struct{ plugin, value, output, names string }{
 		// As these print it: check_mk_agent 2.3, node_exporter 1.5 and zabbix_agent2 6.0.
 		{"checkmk", `agent: "agent", only_from: "127.0.0.1", dropped: ["x"]`,
-			"<<<check_mk>>>\nVersion: 2.3.0\n<<<lnx_if:sep(58)>>>\n<<<<piggy>>>>\n<<<mem>>>\n<<<<>>>>\n", "check_mk lnx_if mem"},
-		{"node_exporter", `dropped: ["x"]`, "# HELP node_load1 1m load average.\n# TYPE node_load1 gauge\nnode_load1 0.2\n",
+			"<<<check_mk>>>\nVersion: 2.3.0\n<<<lnx_if:sep(58)>>>\n<<<<piggy>>>>\n<<<mem>>>\n<<<<>>>>\n",
+			"check_mk lnx_if mem"},
+		{"node_exporter", `dropped: ["x"]`,
+			"# HELP node_load1 1m load average.\n# TYPE node_load1 gauge\nnode_load1 0.2\n",
 			"node_load1"},
 		{"zabbix_agent2", `dropped: ["x"]`, "agent.ping                                    [s|1]\n" +
 			"vfs.fs.size[/,free]                           [s|1]\nroot:x:0:0:root:/root:/bin/bash\n" +

@@ -144,8 +144,7 @@ func (r *Repo) evaluate(ctx context.Context, p *plugin, in fleet.Inputs, params 
 
 // inputsKey is equal for inputs that are equal in what the plugin reads.
 func inputsKey(p *plugin, in fleet.Inputs) string {
-	read := []any{in.Platform.OS, in.Platform.Arch, in.Host, in.Updater, infoRead(p, in.Fleet)}
-	b, _ := json.Marshal(read) // always encodes
+	b, _ := json.Marshal([]any{in.Platform, in.Host, in.Updater, infoRead(p, in.Fleet)}) // always encodes
 	return string(b)
 }
 
