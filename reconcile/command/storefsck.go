@@ -21,7 +21,7 @@ func storeCommand() *cobra.Command {
 		Use:   "store",
 		Short: "Maintain the store of published packages and metadata",
 	}
-	cmd.AddCommand(storeFsckCommand(), storeGCCommand())
+	cmd.AddCommand(storeFsckCommand(), storeGCCommand(), storeCopyCommand())
 	return cmd
 }
 

@@ -18,7 +18,10 @@ type Follower struct {
 	*loader
 	watch Watch
 
-	mu      sync.Mutex // held while the store is looked at
+	mu     sync.Mutex  // held while the store is looked at
+	listed store.Entry // the head when all was last looked at; the zero Entry if that is not known
+	looked time.Time   // when that was
+
 	mark    store.Mark // the newest timestamp that was ever served, also before a restart
 	current *Release   // guarded by state
 	trouble string     // why the head is not served, for everybody to read; guarded by state
@@ -66,6 +69,14 @@ func (f *Follower) Follow(ctx context.Context) error {
 func (f *Follower) followLocked(ctx context.Context) error {
 	cur, _ := f.Now()
 	next, err := f.newer(ctx, cur)
+	if err = f.settle(next, err); err == nil {
+		f.noteHead(ctx)
+	}
+	return err
+}
+
+// settle makes what a look at the store found what is known.
+func (f *Follower) settle(next *Release, err error) error {
 	f.state.Lock()
 	defer f.state.Unlock()
 	if err != nil {
@@ -82,6 +93,29 @@ func (f *Follower) followLocked(ctx context.Context) error {
 		f.current = next
 	}
 	return nil
+}
+
+// rootInterval is how often Tick looks for more than another head: for a root that was published without one.
+const rootInterval = time.Minute
+
+// noteHead remembers how the head is listed that is served now.
+func (f *Follower) noteHead(ctx context.Context) {
+	f.looked, f.listed = time.Now(), store.Entry{}
+	cur, _ := f.Now()
+	e, err := store.HeadFrom(ctx, f.store, cur.Timestamp)
+	if err == nil && e.Key == schema.TimestampKey(cur.Timestamp) {
+		f.listed = e
+	}
+}
+
+// unchanged reports whether the head is listed as it was, which costs one request.
+func (f *Follower) unchanged(ctx context.Context) bool {
+	v, ok := schema.ParseTimestampKey(f.listed.Key)
+	if _, trouble := f.Now(); !ok || trouble != "" || f.listed.Time.IsZero() || time.Since(f.looked) > rootInterval {
+		return false
+	}
+	e, err := store.HeadFrom(ctx, f.store, v)
+	return err == nil && e.Key == f.listed.Key && e.Size == f.listed.Size && e.Time.Equal(f.listed.Time)
 }
 
 // publicTrouble names no path: anybody may read it.
@@ -154,7 +188,7 @@ func (f *Follower) Tick(ctx context.Context) error {
 		return nil
 	}
 	defer f.mu.Unlock()
-	if time.Now().Before(f.retry) {
+	if time.Now().Before(f.retry) || f.unchanged(ctx) {
 		return nil
 	}
 	return f.followLocked(ctx)

@@ -128,7 +128,7 @@ func TestALocationThatIsNoStoreIsOneErrorWithAHint(t *testing.T) {
 		file:                     "is not a directory",
 		file + "/below":          "is not a directory",
 		"":                       "no directory",
-		"s3://bucket":            `knows no "s3://"`,
+		"gs://bucket":            `knows no "gs://"`,
 		"https://user:pass@host": `knows no "https://"`,
 	} {
 		_, err := stores.Open(t.Context(), location)

@@ -55,7 +55,7 @@ func OpenExisting(ctx context.Context, location string) (store.Store, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fault.Hint(fmt.Errorf("store: %w", err),
-			"name the right one with --store, or publish a first release into it with bakehouse reconcile")
+			"name the right store with --store, or publish a first release into it with bakehouse reconcile")
 	case err != nil:
 		return nil, err
 	}
