@@ -106,6 +106,7 @@ var bans = []ban{
 	{hostOnly, false, "github.com/klauspost/compress", "its compressors are for baking; the standard library inflates"},
 	{hostOnly, false, "modernc.org/sqlite", "the host's state is one JSON file; the inventory is the server's"},
 	{hostOnly, false, "modernc.org/libc", "comes with sqlite only"},
+	{hostOnly, false, "github.com/jackc", "PostgreSQL is the servers'"},
 	{hostOnly, false, "reconcile", "what signs packages must not be on a host"},
 	{hostOnly, false, "serve", "a host serves nothing"},
 	{hostOnly, false, "schema/fleet", "the fleet's model is evaluated before anything reaches a host"},
