@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -18,9 +19,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"bakehouse/reconcile/settings"
+	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/audit"
 	"bakehouse/serve/certificate"
+	"bakehouse/serve/front"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/limit"
 	"bakehouse/serve/startup"
@@ -30,6 +33,9 @@ type options struct {
 	version                                              string
 	store, listen, cert, key, selfSigned, database, root string
 	logFormat, logLevel, auditLog                        string
+	listenHTTP                                           string
+	trusted                                              []string
+	proxies                                              front.Proxies
 	watch, shutdown                                      time.Duration
 	connections                                          limit.Connections
 }
@@ -80,11 +86,17 @@ the requests in flight are answered.`,
 	f.StringVar(&o.logFormat, "log-format", "text", "form of the log: text or json")
 	f.StringVar(&o.logLevel, "log-level", "info",
 		"least level that is logged: debug, info, warn or error (-v: debug, -q: warn)")
+	f.StringVar(&o.listenHTTP, "listen-http", "", "also listen on `ADDRESS` for plain HTTP, which is sent to HTTPS, "+
+		"but for "+schema.HealthPath+" and what anybody may read; credentials do not count there")
+	f.StringArrayVar(&o.trusted, "trusted-proxy", nil, "believe the X-Forwarded-For and -Proto of the proxies in "+
+		"`CIDR`; with --listen-http, what they forward from HTTPS is served: it is in the clear between "+
+		"them and the server")
 	f.StringVar(&o.auditLog, "audit-log", "",
 		"also write the audit log, as lines of JSON, to `FILE`, or to "+audit.Syslog+"; SIGHUP opens the file again")
 	settings.Setting(f, "watch", "shutdown-timeout", "max-connections", "max-connections-per-address",
 		"log-format", "log-level")
-	settings.Trust(f, "store", "root", "database", "tls-cert", "tls-key", "tls-self-signed", "listen", "audit-log")
+	settings.Trust(f, "store", "root", "database", "tls-cert", "tls-key", "tls-self-signed", "listen", "audit-log",
+		"listen-http", "trusted-proxy")
 	c.AddCommand(seenCommand())
 	return c
 }
@@ -94,6 +106,9 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	defer stop()
 	log, err := startup.Log(o.logFormat, o.logLevel, stderr)
 	if err != nil {
+		return err
+	}
+	if o.proxies, err = front.Parse(o.trusted); err != nil {
 		return err
 	}
 	if o.watch <= 0 {
@@ -157,6 +172,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 func (s *Server) serve(ctx context.Context, stop func(), listener net.Listener, cert *certificate.Certificate,
 	o options) error {
 	h := s.HTTPServer()
+	h.Handler = o.proxies.Handler(h.Handler)
 	h.TLSConfig = tlsConfig(cert)
 	var watching sync.WaitGroup
 	defer watching.Wait()
@@ -180,7 +196,19 @@ func (s *Server) serve(ctx context.Context, stop func(), listener net.Listener, 
 		}
 	})
 
-	failed := make(chan error, 1)
+	failed := make(chan error, 2)
+	plain, err := s.plain(ctx, listener, o)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	if plain != nil {
+		defer plain.server.Close()
+		go func() {
+			if err := ignoreClosed(plain.server.Serve(plain.listener)); err != nil {
+				failed <- err
+			}
+		}()
+	}
 	go func() { failed <- h.ServeTLS(listener, "", "") }()
 	select {
 	case err := <-failed:
@@ -196,6 +224,34 @@ func (s *Server) serve(ctx context.Context, stop func(), listener net.Listener, 
 		return errors.Join(ignoreClosed(h.Close()), ignoreClosed(<-failed))
 	}
 	return ignoreClosed(<-failed)
+}
+
+// plainHTTP is what answers plain HTTP.
+type plainHTTP struct {
+	server   *http.Server
+	listener net.Listener
+}
+
+// plain listens for plain HTTP, if it shall; nil: it shall not.
+func (s *Server) plain(ctx context.Context, tls net.Listener, o options) (*plainHTTP, error) {
+	if o.listenHTTP == "" {
+		return nil, nil
+	}
+	l, err := startup.Listen(ctx, o.listenHTTP)
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ := net.SplitHostPort(tls.Addr().String())
+	h := s.HTTPServer()
+	h.Handler = front.Plain(o.proxies, openToAll, port, h.Handler)
+	s.log.Info("listening for plain HTTP", "address", l.Addr().String())
+	return &plainHTTP{h, o.connections.Listen(l, s.log)}, nil
+}
+
+// openToAll reports whether anybody may read what is asked for, over plain HTTP too: hosts verify metadata themselves.
+func openToAll(r *http.Request) bool {
+	name, metadata := strings.CutPrefix(r.URL.Path, schema.MetadataPath)
+	return r.URL.Path == schema.HealthPath || metadata && schema.OpenMetadata(name)
 }
 
 func ignoreClosed(err error) error {
