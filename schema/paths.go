@@ -171,8 +171,10 @@ const (
 	RolloutPath    = "/v1/rollout"    // GET with the permission view or rollout; POST with rollout
 	AuditPath      = "/v1/audit"      // GET ?since=TIME, by a user with the permission audit
 
-	LogPath    = "/v1/log/" // reserved: 404
-	HealthPath = "/healthz"
+	LogPath     = "/v1/log/" // reserved: 404
+	HealthPath  = "/healthz"
+	ReadyPath   = "/readyz"
+	MetricsPath = "/metrics" // by a user with the permission view
 )
 
 // HaveManifest is the request header with the digest, in hex, of a manifest that the host has: the one that it asks

@@ -12,6 +12,8 @@
 //	metadata.go  TUF metadata, in full, gzipped, or as the difference to what the host holds
 //	objects.go   top-level targets, manifests, segments, statements, whole packages
 //	exchange with hosts: register.go, poll.go
+//	live.go      the inventory with the table of hosts before it
+//	metrics.go   what Prometheus and balancers are answered
 //	command.go, seen.go: the commands serve and serve seen
 //
 // A store whose head is older, altered or unreadable changes nothing for hosts: the last verified release goes on being

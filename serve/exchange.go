@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/serve/metrics"
 )
 
 // How long a peer may take. A reader must take each write of at most 32 KiB within writeTimeout, so a download of any
@@ -54,8 +55,13 @@ func (x *exchange) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// exchanges wraps next: deadlines before, a log line after.
-func exchanges(log *slog.Logger, t timeouts, next func(*exchange, *http.Request)) http.Handler {
+// quiet are the paths of what comes all the time, and is counted by metrics.
+var quiet = map[string]bool{schema.HealthPath: true, schema.ReadyPath: true, schema.MetricsPath: true,
+	schema.PollPath: true}
+
+// exchanges wraps next: deadlines before, a log line and counters after.
+func exchanges(log *slog.Logger, t timeouts, count *metrics.Requests, next func(*exchange, *http.Request),
+) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		x := &exchange{ResponseWriter: w, control: http.NewResponseController(w)}
@@ -67,9 +73,10 @@ func exchanges(log *slog.Logger, t timeouts, next func(*exchange, *http.Request)
 		aborted := true
 		defer func() { // also when a handler aborts the connection by a panic
 			level := slog.LevelInfo
-			if r.URL.Path == schema.HealthPath {
+			if quiet[r.URL.Path] && x.status < http.StatusBadRequest {
 				level = slog.LevelDebug
 			}
+			count.Add(r.Pattern, x.status, time.Since(start), x.written)
 			log.LogAttrs(r.Context(), level, "request", slog.String("method", r.Method), slog.String("path", cut(r.URL.Path, 400)),
 				slog.Int("status", x.status), slog.Int64("bytes", x.written), slog.Duration("took", time.Since(start)),
 				slog.String("who", x.who), slog.String("remote", r.RemoteAddr), slog.Bool("aborted", aborted))

@@ -23,6 +23,7 @@ import (
 	"bakehouse/serve/hosts/live"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/limit"
+	"bakehouse/serve/metrics"
 	"bakehouse/serve/notice"
 	"bakehouse/serve/origin"
 	"bakehouse/serve/status"
@@ -57,6 +58,8 @@ type Server struct {
 	releases  *origin.Follower
 	users     *limit.Gate
 	pages     *status.Pages
+	source    *build.Source // of what people are answered
+	requests  metrics.Requests
 	live      *live.Live // stands before the inventory
 	rollout   *rollouts
 	stepped   time.Time       // the rollout, by Watch alone
@@ -129,9 +132,9 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	s.desk.Rollout = s.rollout.verdicts
-	s.pages, err = people.Pages(ctx, &build.Source{Release: s.releases.Now, Hosts: s.live.Table, Inventory: s.inventory,
-		Store: s.store, Program: o.Version, Rollout: s.rollout.verdicts.Of,
-		Findings: s.findings}, s.checkUser, o.Inventory, s.audit, s.log)
+	s.source = &build.Source{Release: s.releases.Now, Hosts: s.live.Table, Inventory: s.inventory, Store: s.store,
+		Program: o.Version, Rollout: s.rollout.verdicts.Of, Findings: s.findings}
+	s.pages, err = people.Pages(ctx, s.source, s.checkUser, o.Inventory, s.audit, s.log)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +156,8 @@ func (s *Server) announce(r *origin.Release) {
 	s.rollout.publish(r)
 	s.log.Info("release", "timestamp", r.Timestamp, "root", r.Root, "hosts", len(r.Hosts), "expires", r.Expires)
 	if !time.Now().Before(r.Expires) {
-		s.log.Warn("the timestamp is expired: hosts install nothing new until bakehouse reconcile has run", "expires", r.Expires)
+		s.log.Warn("the timestamp is expired: hosts install nothing new until bakehouse reconcile has run", "expires",
+			r.Expires)
 	}
 }
 
@@ -210,7 +214,8 @@ func (s *Server) noteCertificate() {
 
 func (s *Server) noteTrouble(err error) {
 	if err != nil {
-		s.log.Error("the store's head is not served; the last verified release is", "error", err, "hint", fault.HintOf(err))
+		s.log.Error("the store's head is not served; the last verified release is", "error", err, "hint",
+			fault.HintOf(err))
 	}
 }
 
@@ -229,7 +234,7 @@ func (s *Server) HTTPServer() *http.Server {
 func (s *Server) Handler() http.Handler {
 	routes := http.NewServeMux()
 	handle := func(pattern string, h func(*exchange, *http.Request)) {
-		routes.Handle(pattern, exchanges(s.log, s.timeouts, h))
+		routes.Handle(pattern, exchanges(s.log, s.timeouts, &s.requests, h))
 	}
 	handle("GET "+schema.MetadataPath+"{name}", s.asAnyone(openMetadata, s.serveMetadata))
 	handle("GET "+schema.TreePath+"{digest}", s.asHost(s.serveTree))
@@ -250,6 +255,8 @@ func (s *Server) Handler() http.Handler {
 	handle("GET "+schema.AuditPath, s.asUser(people.events))
 	handle("GET "+schema.PackagePath+"{host}", s.asUser(s.serveDownload))
 	handle("GET "+schema.HealthPath, s.serveHealth)
+	handle("GET "+schema.ReadyPath, s.serveReady)
+	handle("GET "+schema.MetricsPath, s.asUser(s.serveMetrics))
 	handle(schema.LogPath, func(x *exchange, _ *http.Request) { x.notFound() })
 	handle("GET /hosts/{host}/package", s.serveDownloadLink)
 	for _, pattern := range status.Patterns {
@@ -279,7 +286,8 @@ type health struct {
 	Problem   string `json:"problem,omitempty"`
 }
 
-// serveHealth answers 200 as long as hosts can be served, even by an old release: taking the server away would not help.
+// serveHealth answers 200 as long as hosts can be served, even by an old release: taking the server away would not
+// help.
 func (s *Server) serveHealth(x *exchange, r *http.Request) {
 	rel, trouble := s.releases.Now()
 	h := health{Status: "ok", Timestamp: rel.Timestamp, Root: rel.Root}

@@ -110,6 +110,9 @@ func (w *site) stop() {
 	}
 	w.http.Close()
 	w.http = nil
+	if w.db == nil {
+		return
+	}
 	if err := w.db.Close(); err != nil {
 		w.t.Error(err)
 	}

@@ -149,3 +149,10 @@ func names(leaf *x509.Certificate) (list []string) {
 	}
 	return list
 }
+
+// Expires is when the certificate that is presented does.
+func (c *Certificate) Expires() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now.Leaf.NotAfter
+}

@@ -109,3 +109,41 @@ func (t *Table) Installed() map[schema.Digest]int {
 	}
 	return m
 }
+
+// Cell is how many hosts are in a state, in a ring, with an installed release.
+type Cell struct {
+	State         State
+	Ring, Release string // None: in none, nothing of the fleet's
+	Hosts         int
+}
+
+// Cells counts hosts as Counts does.
+func (t *Table) Cells(f Filter) (list []Cell) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	m := map[Cell]int{}
+	add := func(at cell, n int) {
+		name := func(d int) string { return t.dims[d].name[at[d]] }
+		m[Cell{State: State(name(byState)), Ring: name(byRing), Release: name(byRelease)}] += n
+	}
+	if f.Sees == nil {
+		for at, n := range t.cells {
+			add(at, n)
+		}
+	} else {
+		visible := t.scope(f.Key, f.Sees)
+		for i, e := range t.rows {
+			if !e.gone && e.verdict != "" && visible[i] {
+				add(e.cell, 1)
+			}
+		}
+	}
+	for c, n := range m {
+		c.Hosts = n
+		list = append(list, c)
+	}
+	slices.SortFunc(list, func(a, b Cell) int {
+		return cmp.Or(cmp.Compare(a.State, b.State), cmp.Compare(a.Ring, b.Ring), cmp.Compare(a.Release, b.Release))
+	})
+	return list
+}

@@ -63,7 +63,8 @@ func ViewerOf(u schema.User) Viewer {
 	return Viewer{u.Covers(schema.PermView), strings.Join(patterns, "\x00")}
 }
 
-func (v Viewer) filter(q hosts.Query) hosts.Filter {
+// Filter is a query of the viewer's.
+func (v Viewer) Filter(q hosts.Query) hosts.Filter {
 	return hosts.Filter{Query: q, Sees: v.sees, Key: v.key}
 }
 
@@ -95,7 +96,7 @@ func Tally(m map[hosts.State]int) (t view.Tally) {
 // Overview is of the hosts that exist for v.
 func (s *Source) Overview(ctx context.Context, v Viewer) (*view.Overview, error) {
 	head, rel := s.head()
-	c := s.Hosts.Counts(v.filter(hosts.Query{}))
+	c := s.Hosts.Counts(v.Filter(hosts.Query{}))
 	o := &view.Overview{Head: head, Tally: Tally(c.State), NotInGit: c.State[hosts.NotInGit],
 		Attention: []view.Sentence{},
 		Rings:     s.rings(rel, c), Sites: sites(rel, c, head), Versions: []view.Version{}, Programs: []view.Count{},
@@ -325,7 +326,7 @@ func (s *Source) All(ctx context.Context, v Viewer, q hosts.Query, yield func(ho
 
 // find checks a query, and finds the packages that it asks for.
 func (s *Source) find(ctx context.Context, v Viewer, q hosts.Query) (hosts.Filter, error) {
-	f := v.filter(q)
+	f := v.Filter(q)
 	if err := q.Check(); err != nil {
 		return f, &BadQuery{err}
 	}

@@ -33,7 +33,7 @@ func (s *Source) newestRow(rel *origin.Release, run int) view.ReleaseRow {
 // and what a commit says is signed for the newest alone.
 func (s *Source) Releases(_ context.Context, v Viewer) (*view.Releases, error) {
 	head, rel := s.head()
-	c := s.Hosts.Counts(v.filter(hosts.Query{}))
+	c := s.Hosts.Counts(v.Filter(hosts.Query{}))
 	list := &view.Releases{Head: head, Releases: []view.ReleaseRow{}}
 	newest := newestRelease(rel)
 	numbers := map[int64]bool{newest: true}
@@ -249,11 +249,11 @@ func (s *Source) Package(ctx context.Context, v Viewer, hex string) (*view.Packa
 	if !ok {
 		return nil, fmt.Errorf("package %s: %w", hex, missing)
 	}
-	p := s.Hosts.Page(v.filter(hosts.Query{Package: []string{found.SHA256.Hex()}}), 1)
+	p := s.Hosts.Page(v.Filter(hosts.Query{Package: []string{found.SHA256.Hex()}}), 1)
 	for state, n := range p.Facets[hosts.FacetState] {
 		tally[hosts.State(state)] = n
 	}
-	f := v.filter(hosts.Query{})
+	f := v.Filter(hosts.Query{})
 	f.Installed = map[schema.Digest]bool{found.SHA256: true}
 	installed = s.Hosts.Page(f, 1).Matched
 	row, err := s.packageRow(ctx, rel, found.SHA256, p.Matched)
