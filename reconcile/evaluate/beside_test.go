@@ -82,7 +82,7 @@ func TestShippedPluginsKeepTheNamesOfTheirMonitoring(t *testing.T) {
 		"packages/zabbix-agent2-linux-amd64.deb": tarOf(t, "./usr/sbin/zabbix_agent2", "the agent"),
 	}))
 	for _, c := range []struct{ plugin, value, output, names string }{
-		// As these print it: check_mk_agent 2.3, node_exporter 1.5 and zabbix_agent2 6.0.
+		// As node_exporter 1.5 and zabbix_agent2 6.0 print it, and Checkmk's agent by its documentation.
 		{"checkmk", `agent: "agent", only_from: "127.0.0.1", dropped: ["x"]`,
 			"<<<check_mk>>>\nVersion: 2.3.0\n<<<lnx_if:sep(58)>>>\n<<<<piggy>>>>\n<<<mem>>>\n<<<<>>>>\n",
 			"check_mk lnx_if mem"},

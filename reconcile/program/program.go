@@ -169,7 +169,7 @@ func stored(ctx context.Context, st Store, want schema.Digest) (bool, error) {
 	return true, nil
 }
 
-// maxProgram bounds a host program, in bytes; ours is to be under 9.5 MB.
+// maxProgram bounds a host program, in bytes; ours is to be under 10 MB.
 const maxProgram = 256 << 20
 
 func readProgram(r io.Reader) ([]byte, error) {

@@ -7,10 +7,10 @@ import (
 )
 
 // mostBytes is the budget on Linux. Every host downloads and keeps the program, so its size is a promise. mostElsewhere
-// is that of other systems, on some of which the same code is longer: linux/amd64 has 8.8 MB in November 2026.
+// is that of other systems, on some of which the same code is longer: linux/amd64 has 9.5 MB in November 2026.
 const (
-	mostBytes     = 9_500_000
-	mostElsewhere = 10_000_000
+	mostBytes     = 10_000_000
+	mostElsewhere = 10_500_000
 )
 
 // It must run where no C library is, too.
