@@ -21,6 +21,7 @@ import (
 	"bakehouse/reconcile/settings"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/serve/ask"
 	"bakehouse/serve/audit"
 	"bakehouse/serve/certificate"
 	"bakehouse/serve/front"
@@ -97,7 +98,7 @@ the requests in flight are answered.`,
 		"log-format", "log-level")
 	settings.Trust(f, "store", "root", "database", "tls-cert", "tls-key", "tls-self-signed", "listen", "audit-log",
 		"listen-http", "trusted-proxy")
-	c.AddCommand(seenCommand())
+	c.AddCommand(ask.Seen())
 	return c
 }
 

@@ -14,7 +14,7 @@
 //	exchange with hosts: register.go, poll.go
 //	live.go      the inventory with the table of hosts before it
 //	metrics.go   what Prometheus and balancers are answered
-//	command.go, seen.go: the commands serve and serve seen
+//	command.go: the command serve; its further verbs are in serve/ask
 //
 // A store whose head is older, altered or unreadable changes nothing for hosts: the last verified release goes on being
 // served, the log and /healthz say so. Expiry is the hosts' business, who have clocks of their own; a server that

@@ -10,6 +10,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/serve/ask"
 )
 
 // nextRoot puts a second root into the store: with new keys for all roles but root, or with the old ones.
@@ -93,7 +94,7 @@ func TestTheHighestTimestampThatTheServerHasServedIsPrinted(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "store-inventory.db")
 	seen := func(flags ...string) (out, beside string, err error) {
 		var stdout, stderr strings.Builder
-		c := seenCommand()
+		c := ask.Seen()
 		c.SetArgs(append(flags, "--store", strings.TrimSuffix(file, "-inventory.db")))
 		c.SetOut(&stdout)
 		c.SetErr(&stderr)

@@ -1,4 +1,4 @@
-package serve
+package ask
 
 import (
 	"encoding/json"
@@ -17,8 +17,8 @@ import (
 	"bakehouse/serve/startup"
 )
 
-// seenCommand is `bakehouse serve seen`.
-func seenCommand() *cobra.Command {
+// Seen is `bakehouse serve seen`.
+func Seen() *cobra.Command {
 	var database, storeAt string
 	var asJSON bool
 	c := &cobra.Command{
