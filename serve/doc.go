@@ -13,7 +13,6 @@
 //	objects.go   top-level targets, manifests, segments, statements, whole packages
 //	exchange with hosts: register.go, poll.go
 //	live.go      the inventory with the table of hosts before it
-//	metrics.go   what Prometheus and balancers are answered
 //	command.go: the command serve; its further verbs are in serve/ask
 //
 // A store whose head is older, altered or unreadable changes nothing for hosts: the last verified release goes on being
