@@ -239,7 +239,8 @@ func TestPartsMeetOnlyInTheLeavesMadeForIt(t *testing.T) {
 		{"reconcile", module + "/agent/trust/quorum"}:    "reconcile asks of a root who may sign, as a host does",
 		{"serve", module + "/agent/trust"}: "serve reads a release only through the verifier: there is no " +
 			"second parser of bins",
-		{"serve", module + "/reconcile/settings"}: "serve says which of its flags are settings",
+		{"serve", module + "/agent/trust/statement"}: "serve shows who signed a package, as hosts see it",
+		{"serve", module + "/reconcile/settings"}:    "serve says which of its flags are settings",
 	}
 	doors[[2]string{"reconcile", module + "/serve/store/storetest/s3test"}] = "scripts publish to an S3 server"
 	packages := list(t, nil, "./...")

@@ -14,6 +14,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/serve/metrics"
+	"bakehouse/serve/tidy"
 )
 
 // How long a peer may take. A reader must take each write of at most 32 KiB within writeTimeout, so a download of any
@@ -77,7 +78,7 @@ func exchanges(log *slog.Logger, t timeouts, count *metrics.Requests, next func(
 				level = slog.LevelDebug
 			}
 			count.Add(r.Pattern, x.status, time.Since(start), x.written)
-			log.LogAttrs(r.Context(), level, "request", slog.String("method", r.Method), slog.String("path", cut(r.URL.Path, 400)),
+			log.LogAttrs(r.Context(), level, "request", slog.String("method", r.Method), slog.String("path", tidy.Cut(r.URL.Path, 400)),
 				slog.Int("status", x.status), slog.Int64("bytes", x.written), slog.Duration("took", time.Since(start)),
 				slog.String("who", x.who), slog.String("remote", r.RemoteAddr), slog.Bool("aborted", aborted))
 		}()
@@ -152,7 +153,7 @@ func (x *exchange) decode(r *http.Request, v any) bool {
 		return false
 	}
 	if err := schema.Decode(b, v); err != nil {
-		x.problem(http.StatusBadRequest, "the request is not understood: "+clean(err.Error(), 300), "")
+		x.problem(http.StatusBadRequest, "the request is not understood: "+tidy.Clean(err.Error(), 300), "")
 		return false
 	}
 	return true

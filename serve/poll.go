@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -16,6 +14,7 @@ import (
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/origin"
 	"bakehouse/serve/store"
+	"bakehouse/serve/tidy"
 )
 
 // servePoll takes the host's report and says whether anything is new for it. An idle poll is answered 204.
@@ -31,7 +30,7 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 	s.noteTrouble(s.releases.Peek(r.Context()))
 	rel, _ := s.releases.Now()
 
-	report, now := tidy(q.Report), time.Now()
+	report, now := tidy.Report(q.Report), time.Now()
 	if err := s.inventory.Report(x.who, inventory.Seen{At: now, Address: r.RemoteAddr,
 		Timestamp: q.Timestamp, Root: q.Root, Report: report}); err != nil {
 		s.log.Error("inventory", "error", err) // a lost report is no reason to keep an update from the host
@@ -86,59 +85,6 @@ func (s *Server) free(ctx context.Context, name, who string) bool {
 	}
 	_, err := s.inventory.Secret(ctx, name)
 	return errors.Is(err, fs.ErrNotExist)
-}
-
-var states = []string{schema.StateNew, schema.StateCurrent, schema.StateHeld, schema.StateRefused, schema.StateFailed}
-
-// tidy bounds a report and takes out what could harm whoever looks at it later.
-func tidy(r schema.Report) schema.Report {
-	r.Agent = clean(r.Agent, 64)
-	r.Code = clean(r.Code, 40)
-	r.Error = clean(r.Error, 2000)
-	if !slices.Contains(states, r.State) {
-		r.State = clean(r.State, 20)
-	}
-	if !r.Recipe.Valid() {
-		r.Recipe = ""
-	}
-	if len(r.Machine) > 16 || strings.Trim(r.Machine, "0123456789abcdef") != "" {
-		r.Machine = ""
-	}
-	r.Release, r.Fetched = max(0, r.Release), max(0, r.Fetched)
-	if r.Details != nil {
-		r.Details = tidyDetails(*r.Details)
-	}
-	return r
-}
-
-// tidyDetails bounds counts and lengths too: a host may not fill the inventory.
-func tidyDetails(d schema.Details) *schema.Details {
-	d.Interval = max(0, d.Interval)
-	d.Keys = slices.Clone(d.Keys[:min(len(d.Keys), schema.MaxKeys)])
-	for i, k := range d.Keys {
-		d.Keys[i].Name, d.Keys[i].State = clean(k.Name, 100), clean(k.State, 20)
-	}
-	d.Ignored = slices.Clone(d.Ignored[:min(len(d.Ignored), schema.MaxIgnored)])
-	for i, s := range d.Ignored {
-		d.Ignored[i] = schema.IgnoredSignature{Key: clean(s.Key, 100), Reason: clean(s.Reason, 200)}
-	}
-	lines := strings.Split(strings.ToValidUTF8(tail(d.LogTail, schema.MaxLogTail), "?"), "\n")
-	for i := range lines {
-		lines[i] = clean(lines[i], schema.MaxLogTail)
-	}
-	d.LogTail = tail(strings.Join(lines, "\n"), schema.MaxLogTail)
-	d.Drift = clean(d.Drift, schema.MaxDrift)
-	d.Stopped = slices.Clone(d.Stopped[:min(len(d.Stopped), schema.MaxStopped)])
-	for i, unit := range d.Stopped {
-		d.Stopped[i] = clean(unit, 300)
-	}
-	if p := d.Paused; p != nil {
-		d.Paused = &schema.Pause{Since: p.Since, Until: p.Until, Reason: clean(p.Reason, 300)}
-	}
-	if d.Log != nil {
-		d.Log = &schema.TreeHead{Size: max(0, d.Log.Size), Root: d.Log.Root}
-	}
-	return &d
 }
 
 // maxPollFiles is how many bytes of files one poll brings. What does not fit is left for the host to ask for.

@@ -16,6 +16,7 @@ import (
 	"bakehouse/serve/audit"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/origin"
+	"bakehouse/serve/tidy"
 	"bakehouse/serve/token"
 )
 
@@ -66,7 +67,7 @@ func (s *Server) serveRegister(x *exchange, r *http.Request, by registrar) {
 	}
 	secret := rand.Text() + rand.Text() // 260 random bits
 	before, err := s.inventory.Register(r.Context(), inventory.Registration{Host: q.Host,
-		Secret: schema.DigestOf([]byte(secret)), User: user, Token: id, Platform: q.Platform, Agent: clean(q.Agent, 64),
+		Secret: schema.DigestOf([]byte(secret)), User: user, Token: id, Platform: q.Platform, Agent: tidy.Clean(q.Agent, 64),
 		At: time.Now()}, claim, rel.OtherNames(q.Host)...)
 	switch {
 	case errors.Is(err, inventory.ErrLive):
