@@ -78,7 +78,8 @@ func exchanges(log *slog.Logger, t timeouts, count *metrics.Requests, next func(
 				level = slog.LevelDebug
 			}
 			count.Add(r.Pattern, x.status, time.Since(start), x.written)
-			log.LogAttrs(r.Context(), level, "request", slog.String("method", r.Method), slog.String("path", tidy.Cut(r.URL.Path, 400)),
+			log.LogAttrs(r.Context(), level, "request", slog.String("method", r.Method),
+				slog.String("path", tidy.Cut(r.URL.Path, 400)),
 				slog.Int("status", x.status), slog.Int64("bytes", x.written), slog.Duration("took", time.Since(start)),
 				slog.String("who", x.who), slog.String("remote", r.RemoteAddr), slog.Bool("aborted", aborted))
 		}()

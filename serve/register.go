@@ -67,8 +67,9 @@ func (s *Server) serveRegister(x *exchange, r *http.Request, by registrar) {
 	}
 	secret := rand.Text() + rand.Text() // 260 random bits
 	before, err := s.inventory.Register(r.Context(), inventory.Registration{Host: q.Host,
-		Secret: schema.DigestOf([]byte(secret)), User: user, Token: id, Platform: q.Platform, Agent: tidy.Clean(q.Agent, 64),
-		At: time.Now()}, claim, rel.OtherNames(q.Host)...)
+		Secret: schema.DigestOf([]byte(secret)), User: user, Token: id, Platform: q.Platform,
+		Agent: tidy.Clean(q.Agent, 64),
+		At:    time.Now()}, claim, rel.OtherNames(q.Host)...)
 	switch {
 	case errors.Is(err, inventory.ErrLive):
 		refuse(http.StatusConflict, stillLive(before, q, by))
