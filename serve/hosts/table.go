@@ -157,9 +157,9 @@ type Registration struct {
 	Retired  time.Time // it was, for silence: it counts no longer
 }
 
-// Load takes what an inventory knew of a host before, unless it is known already. Since is when its state last changed;
-// zero: that is not known.
-func (t *Table) Load(host string, r Registration, seen time.Time, report *schema.Report, since time.Time) {
+// Load takes what an inventory knew of a host before, unless it is known already. Last is the last change of
+// its state that is recorded: it says since when the host is in it, if it still is.
+func (t *Table) Load(host string, r Registration, seen time.Time, report *schema.Report, last Change) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.names[host]
@@ -177,8 +177,8 @@ func (t *Table) Load(host string, r Registration, seen time.Time, report *schema
 		}
 	})
 	t.settle(e, t.now(), false)
-	if !since.IsZero() {
-		e.since = nanos(since)
+	if last.State == e.verdict {
+		e.since = nanos(last.At)
 	}
 }
 

@@ -31,9 +31,9 @@ func fleet(n int) (*Table, *clock) {
 		}
 		t.Load(name, Registration{At: ago(100 * time.Hour), User: "installer", Platform: schema.Platform{OS: "linux",
 			Arch: "amd64"}},
-			ago(time.Duration(i%40)*time.Minute), report(i), time.Time{})
+			ago(time.Duration(i%40)*time.Minute), report(i), Change{})
 	}
-	t.Load("stray", Registration{At: ago(time.Hour)}, time.Time{}, nil, time.Time{})
+	t.Load("stray", Registration{At: ago(time.Hour)}, time.Time{}, nil, Change{})
 	t.Loaded()
 	return t, c
 }
@@ -460,4 +460,20 @@ func BenchmarkTable(b *testing.B) {
 			publish(table, n, true)
 		}
 	})
+}
+
+func TestSinceWhenAHostIsInItsStateIsKnownAfterARestartIfItStillIs(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		last  State
+		since time.Time
+	}{{UpToDate, ago(50 * time.Hour)}, {Updating, time.Time{}}} {
+		table := New((&clock{noon}).now)
+		publish(table, 10, true)
+		table.Load(hostName(9), Registration{At: ago(100 * time.Hour)}, ago(time.Minute), report(9),
+			Change{State: c.last, At: ago(50 * time.Hour)})
+		if row, _, _, _ := table.Row(hostName(9), nil); row.State != UpToDate || !row.Since.Equal(c.since) {
+			t.Errorf("after %s: %s since %s", c.last, row.State, row.Since)
+		}
+	}
 }

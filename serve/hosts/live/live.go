@@ -102,11 +102,8 @@ func (l *Live) Load(ctx context.Context) error {
 		if r.At.IsZero() && r.Retired.IsZero() {
 			continue // ended
 		}
-		var since time.Time
-		if p, ok := last[h.Host]; ok {
-			since = p.At
-		}
-		l.Table.Load(h.Host, r, h.Seen.At, &h.Seen.Report, since)
+		p := last[h.Host]
+		l.Table.Load(h.Host, r, h.Seen.At, &h.Seen.Report, hosts.Change{State: hosts.State(p.State), At: p.At})
 	}
 	l.Table.Loaded()
 	l.loaded.Store(true)
