@@ -19,11 +19,9 @@ var own = map[string]*regexp.Regexp{
 
 // exceptions are skips for want of nothing that could be installed.
 var exceptions = map[string]string{
-	"serve/store/storetest/gc.go":        "a back end may lack what one of the suite's tests is about",
-	"serve/store/storetest/processes.go": "a back end may lack what one of the suite's tests is about",
-	"schema/needs/needs.go":              "the rule itself",
-	"schema/needs/needs_test.go":         "the rule itself",
-	"schema/needs/rule_test.go":          "the rule itself",
+	"schema/needs/needs.go":      "the rule itself",
+	"schema/needs/needs_test.go": "the rule itself",
+	"schema/needs/rule_test.go":  "the rule itself",
 }
 
 func TestNoTestHasAnotherRule(t *testing.T) {

@@ -40,7 +40,7 @@ func TestUnderSystemdEachLineHasItsPriority(t *testing.T) {
 
 func TestWarningsAndErrorsOfACommandGoToSyslogToo(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("there are other ways to syslog elsewhere")
+		return // there are other ways to syslog elsewhere
 	}
 	dir, err := os.MkdirTemp("", "log") // the names of sockets are short
 	if err != nil {
