@@ -43,7 +43,7 @@ It changes nothing on the host, and works while an update hangs.`,
 			return fault.Hint(err, "set another FILE, or remove that one")
 		}
 		if err != nil {
-			return err
+			return fault.Hint(err, "set a FILE in a directory that is there and that this user may write to")
 		}
 		parts, err := a.Diagnose(c.Context(), f, *offline)
 		if err = cmp.Or(err, f.Close()); err != nil {
