@@ -63,7 +63,7 @@ func New(o Options) (*Agent, error) {
 		platform: schema.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}, log: slog.New(slog.DiscardHandler)}, nil
 }
 
-func (a *Agent) system() *install.System { return &install.System{Root: a.opts.Root, Log: a.log} }
+func (a *Agent) system() *install.System { return install.On(a.opts.Root, a.log) }
 
 func (a *Agent) health() health.Host {
 	return health.Host{Root: a.opts.Root, Log: a.log, Stopped: a.system().Stopped()}

@@ -9,8 +9,9 @@
 //	deb  dpkg installs it, behind the frontend lock that apt takes too (dpkg.go, lock_linux.go)
 //	rpm  rpm installs it, tried again while another program holds its lock; then rpm is asked what it did (rpm.go)
 //	pkg  pkgadd puts it over what is there, on Solaris; then pkgparam and pkgchk are asked what it did (pkg.go)
-//	tgz  VersionDir/versions/RECIPE-DIGEST8 holds the files (extract.go); every path of the package is a relative link
-//	     through VersionDir/current; exchanging that one link is the commit point (version.go, links.go)
+//	tgz  a directory for each version, and a link for each file (package versions)
+//
+// What they share is package machine.
 //
 // All converge when they are run again after a crash at any point. Whether the host is well with it, package
 // agent/health asks.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/agent/install/machine"
 	"bakehouse/agent/process"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
@@ -31,7 +31,7 @@ const (
 // does and tell dpkg that we hold it. A package that a killed run left half-configured is configured again, or replaced
 // by whichever package is installed next.
 func (s *System) installDeb(ctx context.Context, p Package) error {
-	if s.sandboxed() {
+	if s.Sandboxed() {
 		if err := s.prepareAdmin(); err != nil {
 			return err
 		}
@@ -44,7 +44,7 @@ func (s *System) installDeb(ctx context.Context, p Package) error {
 	ctx, cancel := context.WithTimeout(ctx, dpkgLimit)
 	defer cancel()
 	// What packages are missing or in conflict is found without touching anything.
-	if err := s.host().Depends(ctx, p.File, s.path(dpkgDir)); err != nil {
+	if err := s.host().Depends(ctx, p.File, s.Path(dpkgDir)); err != nil {
 		return err
 	}
 	if out, err := s.dpkg(ctx, "--no-act", "--install", p.File); err != nil {
@@ -60,18 +60,18 @@ func (s *System) installDeb(ctx context.Context, p Package) error {
 
 // dpkg runs dpkg without terminal and questions, and returns the end of what it printed, which also goes to the log.
 func (s *System) dpkg(ctx context.Context, args ...string) ([]byte, error) {
-	if s.sandboxed() {
-		args = append([]string{"--root=" + s.Root, "--log=" + s.path(dpkgLog)}, args...)
+	if s.Sandboxed() {
+		args = append([]string{"--root=" + s.Root, "--log=" + s.Path(dpkgLog)}, args...)
 		if os.Geteuid() != 0 {
 			args = append([]string{"--force-not-root"}, args...)
 		}
 	}
-	return s.command(ctx, []string{"DEBIAN_FRONTEND=noninteractive", "DPKG_FRONTEND_LOCKED=1"}, "dpkg", args...)
+	return s.Command(ctx, []string{"DEBIAN_FRONTEND=noninteractive", "DPKG_FRONTEND_LOCKED=1"}, "dpkg", args...)
 }
 
 // dpkgStatus is what dpkg's database says of a package; empty if it knows none.
 func (s *System) dpkgStatus(ctx context.Context, name string) (status, version string, err error) {
-	out, err := s.command(ctx, nil, "dpkg-query", "--admindir="+s.path(dpkgDir), "--show",
+	out, err := s.Command(ctx, nil, "dpkg-query", "--admindir="+s.Path(dpkgDir), "--show",
 		"--showformat=${db:Status-Status} ${Version}", name)
 	var ended *exec.ExitError
 	if errors.As(err, &ended) && ended.ExitCode() == 1 {
@@ -92,7 +92,7 @@ func (s *System) dpkgFailed(ctx context.Context, p Package, out []byte, err erro
 	status, version, _ := s.dpkgStatus(context.WithoutCancel(ctx), p.Name)
 	if status == "installed" && version == p.Version &&
 		bytes.Contains(out, fmt.Appendf(nil, "Setting up %s (%s)", p.Name, p.Version)) {
-		s.warn("dpkg failed, but not with the package of the fleet, which is installed", "error", err,
+		s.Warn("dpkg failed, but not with the package of the fleet, which is installed", "error", err,
 			"output", process.Tail(out))
 		return nil
 	}
@@ -104,18 +104,13 @@ func (s *System) dpkgFailed(ctx context.Context, p Package, out []byte, err erro
 	err = fault.Hint(fmt.Errorf("dpkg failed (%w): %s", err, reason), "the last lines of its output:\n%s",
 		process.Tail(out))
 	m := ownScript.FindSubmatch(out)
-	if hung || m != nil && string(m[2]) == p.Name && string(m[4]) != strconv.Itoa(NotReady) {
-		err = &releaseError{err}
+	if hung || m != nil && string(m[2]) == p.Name && string(m[4]) != strconv.Itoa(machine.NotReady) {
+		err = &machine.ReleaseError{Err: err}
 	}
 	if status == "installed" && m == nil && !hung || strings.Contains(reason, "locked by another process") {
 		return err // what was installed is there as before
 	}
-	return &touchedError{err}
-}
-
-// command runs a program, and returns the end of what it printed, which also goes to the log.
-func (s *System) command(ctx context.Context, env []string, name string, args ...string) ([]byte, error) {
-	return process.Run(process.New(ctx, env, name, args...), s.Log)
+	return &machine.TouchedError{Err: err}
 }
 
 // prepareAdmin makes the least database that dpkg needs in a fresh sandbox.
@@ -125,12 +120,12 @@ func (s *System) prepareAdmin() error {
 		dirs = append(dirs, filepath.Join(dpkgDir, d))
 	}
 	for _, d := range dirs {
-		if err := durable.MkdirAll(s.path(d), 0o755); err != nil {
+		if err := durable.MkdirAll(s.Path(d), 0o755); err != nil {
 			return err
 		}
 	}
 	for _, f := range []string{"status", "available"} {
-		err := durable.Create(s.path(filepath.Join(dpkgDir, f)), bytes.NewReader(nil), 0o644)
+		err := durable.Create(s.Path(filepath.Join(dpkgDir, f)), bytes.NewReader(nil), 0o644)
 		if err != nil && !errors.Is(err, os.ErrExist) {
 			return err
 		}
@@ -159,30 +154,6 @@ func dpkgReason(out []byte) string {
 	return reason
 }
 
-// maxListing bounds the list of a package's files, in bytes.
-const maxListing = 64 << 20
-
-// listing is what a program prints on stdout, at most maxListing of it.
-func (s *System) listing(ctx context.Context, name string, args ...string) ([]byte, error) {
-	c := process.New(ctx, nil, name, args...)
-	out, err := c.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	var stderr process.Last
-	c.Stderr = &stderr
-	if err := c.Start(); err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	_, err = io.Copy(&b, io.LimitReader(out, maxListing))
-	_, _ = io.Copy(io.Discard, out)
-	if werr := c.Wait(); werr != nil {
-		err = errors.Join(fmt.Errorf("%s: %w: %s", name, werr, process.Tail(stderr.Bytes)), err)
-	}
-	return b.Bytes(), err
-}
-
 func (dpkg) format() schema.Format { return schema.Deb }
 
 func (dpkg) usable() error { return needsProgram("dpkg", "deb") }
@@ -208,7 +179,7 @@ func (m dpkg) version(ctx context.Context, p Package) (string, error) {
 }
 
 func (m dpkg) witnesses(p Package) []string {
-	return []string{m.path(dpkgDir + "/info/" + p.Name + ".list")}
+	return []string{m.Path(dpkgDir + "/info/" + p.Name + ".list")}
 }
 
-func (m dpkg) locate() func(string) string { return m.path }
+func (m dpkg) locate() func(string) string { return m.Path }

@@ -35,7 +35,7 @@ func TestAFailureOfDpkgIsOfTheReleaseOnlyIfItsOwnScriptFailed(t *testing.T) {
 			"package post-installation script subprocess returned error exit status 1", true, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &System{Root: t.TempDir()}
+			s := On(t.TempDir(), nil)
 			// dpkg-query that says the status.
 			bin := t.TempDir()
 			script := "#!/bin/sh\necho '" + c.status + "'\n"

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 // holdLock holds dpkg's frontend lock in another process, as apt does; record locks do not exclude their own process.
 func holdLock(t *testing.T, s *System) (pid int, release func()) {
 	t.Helper()
-	return holdFile(t, s.path(dpkgDir+"/lock-frontend"))
+	return holdFile(t, s.Path(dpkgDir+"/lock-frontend"))
 }
 
 // holdFile holds a record lock on a file in another process.
@@ -76,7 +76,7 @@ func holdFile(t *testing.T, name string) (pid int, release func()) {
 }
 
 func TestAHeldDpkgLockIsWaitedForAndItsHolderNamed(t *testing.T) {
-	s := &System{Root: t.TempDir()}
+	s := On(t.TempDir(), nil)
 	pid, release := holdLock(t, s)
 	_, err := s.lockDpkg(t.Context(), time.Millisecond)
 	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("(process %d)", pid)) || fault.HintOf(err) == "" {
@@ -138,7 +138,7 @@ func deb(t *testing.T, version string, files map[string]string, scripts map[stri
 }
 
 func TestADebIsInstalledUpgradedAndDowngradedByDpkgInASandbox(t *testing.T) {
-	s := &System{Root: t.TempDir()}
+	s := On(t.TempDir(), nil)
 	p1, p2 := deb(t, "1", map[string]string{"etc/acme": "one"}, nil),
 		deb(t, "2", map[string]string{"etc/acme": "two"}, nil)
 	for _, step := range []struct {
@@ -160,7 +160,7 @@ func TestADebIsInstalledUpgradedAndDowngradedByDpkgInASandbox(t *testing.T) {
 }
 
 func TestADebThatFailsSaysWhyInOneLineAndThePreviousOneMendsIt(t *testing.T) {
-	s := &System{Root: t.TempDir()}
+	s := On(t.TempDir(), nil)
 	good := deb(t, "1", map[string]string{"etc/acme": "one"}, nil)
 	if _, err := s.Install(t.Context(), good); err != nil {
 		t.Fatal(err)

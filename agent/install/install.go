@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"bakehouse/agent/install/listing"
+	"bakehouse/agent/install/machine"
 	"bakehouse/agent/install/ready"
 	"bakehouse/agent/install/walk"
 	"bakehouse/agent/process"
@@ -23,39 +24,22 @@ import (
 )
 
 // System is the host that packages are installed on.
-type System struct {
-	Root string       // directory in place of /; empty: the real one
-	Log  *slog.Logger // what installers print, at debug level, and what whoever looks after the host should know
+type System struct{ machine.System }
 
-	fail func(step string, done bool) error // tests: called before and after each step of a version switch
-}
+// On is the system below root, a directory in place of /; empty: the real one. Log may be nil.
+func On(root string, log *slog.Logger) *System { return &System{machine.System{Root: root, Log: log}} }
 
-// Package is a staged package: a file in a directory that only the updater can write.
-type Package struct {
-	File    string
-	SHA256  schema.Digest
-	Size    int64 // bytes of File
-	Name    string
-	Version string
-	Recipe  schema.RecipeID
-	Format  schema.Format
-	Files   listing.List // its contents; nil: not known yet
-}
+// What all ways of installing share.
+type (
+	Package = machine.Package
+	Revert  = machine.Revert
+)
 
-// Revert takes an installation back. It can be called once.
-type Revert func(context.Context) error
-
-// path is where an absolute path of a package is on this system.
-func (s *System) path(p string) string { return filepath.Join(s.root(), p) }
-
-func (s *System) root() string {
-	if s.Root == "" {
-		return "/"
-	}
-	return s.Root
-}
-
-func (s *System) sandboxed() bool { return s.root() != "/" }
+// Touched and OfRelease say what a failed Install means.
+var (
+	Touched   = machine.Touched
+	OfRelease = machine.OfRelease
+)
 
 // manager is what puts packages of one format on the host, and knows which are there.
 type manager interface {
@@ -75,7 +59,7 @@ type manager interface {
 }
 
 // managers are those of a system, in no particular order.
-func (s *System) managers() []manager { return []manager{dpkg{s}, rpm{s}, svr4{s}, versions{s}} }
+func (s *System) managers() []manager { return []manager{dpkg{s}, rpm{s}, svr4{s}, tgz{s}} }
 
 func (s *System) manager(f schema.Format) (manager, error) {
 	for _, m := range s.managers() {
@@ -87,10 +71,10 @@ func (s *System) manager(f schema.Format) (manager, error) {
 }
 
 type (
-	dpkg     struct{ *System }
-	rpm      struct{ *System }
-	svr4     struct{ *System } // Solaris' package tools
-	versions struct{ *System } // directories of versions, for a tgz
+	dpkg struct{ *System }
+	rpm  struct{ *System }
+	svr4 struct{ *System } // Solaris' package tools
+	tgz  struct{ *System } // directories of versions
 )
 
 func needsProgram(name, format string) error {
@@ -124,7 +108,7 @@ func (s *System) CanInstall(f schema.Format) error {
 
 // Contents lists the files of a staged package; nothing where that cannot be known.
 func (s *System) Contents(ctx context.Context, p Package) (listing.List, error) {
-	l, err := listing.Read(ctx, p.File, p.Format, s.listing)
+	l, err := listing.Read(ctx, p.File, p.Format, s.Output)
 	if err != nil {
 		return nil, fmt.Errorf("looking at what the package holds: %w", err)
 	}
@@ -136,7 +120,7 @@ func (s *System) Provides(ctx context.Context, n schema.Needs) error {
 	return s.host().Provides(ctx, n)
 }
 
-func (s *System) host() ready.Host { return ready.Host{Path: s.path, List: s.listing, Has: has} }
+func (s *System) host() ready.Host { return ready.Host{Path: s.Path, List: s.Output, Has: has} }
 
 // has looks for a program where packages' scripts do.
 func has(program string) bool {
@@ -227,46 +211,4 @@ func openVerified(p Package) (*os.File, error) {
 		return nil, &schema.AlteredError{Object: "staged package", Want: p.SHA256, Got: got}
 	}
 	return f, nil
-}
-
-// touchedError marks a failure that may have left the system between two packages.
-type touchedError struct{ err error }
-
-func (e *touchedError) Error() string { return e.err.Error() }
-func (e *touchedError) Unwrap() error { return e.err }
-
-// Touched reports whether a failed Install may have left the system between two packages. If not, what was installed
-// before is there unchanged.
-func Touched(err error) bool {
-	var t *touchedError
-	return errors.As(err, &t)
-}
-
-// releaseError marks a failure that speaks against the package: its own script failed. All else may be the host's.
-type releaseError struct{ err error }
-
-func (e *releaseError) Error() string { return e.err.Error() }
-func (e *releaseError) Unwrap() error { return e.err }
-
-// OfRelease reports whether a failed Install speaks against the package. If not, it may well succeed once the host is
-// in another condition.
-func OfRelease(err error) bool {
-	var r *releaseError
-	return errors.As(err, &r)
-}
-
-// NotReady is the exit status by which a package's own script says that the host is not ready for it (sysexits.h:
-// EX_TEMPFAIL), which is no failure of the release.
-const NotReady = 75
-
-func (s *System) warn(msg string, args ...any) {
-	if s.Log != nil {
-		s.Log.Warn(msg, args...)
-	}
-}
-
-func (s *System) debug(msg string, args ...any) {
-	if s.Log != nil {
-		s.Log.Debug(msg, args...)
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"bakehouse/agent/install/installtest"
 	"bakehouse/agent/install/walk"
 	"bakehouse/schema"
 	"bakehouse/schema/needs"
@@ -16,40 +17,40 @@ import (
 // written to, linked in or removed from /etc.
 func TestAServicesFolderThatBecameALinkIsNoWayToRootsFiles(t *testing.T) {
 	needs.Root(t, "giving a file away")
-	const inData = "./var/lib/acme/data/passwd"
-	with := func(text string) []entry {
-		return []entry{{name: "./usr/bin/agent", data: text, mode: 0o755}, {name: inData, data: text}}
+	with := func(text string) map[string]string {
+		return map[string]string{"/usr/bin/agent": text, "/var/lib/acme/data/passwd": text}
 	}
-	without := []entry{{name: "./usr/bin/agent", data: "agent 2", mode: 0o755}}
-	for name, next := range map[string][]entry{
+	more := with("agent 2")
+	more["/var/lib/acme/data/shadow"] = "owned"
+	for name, next := range map[string]map[string]string{
 		"a file there is replaced": with("agent 2"),
-		"a file there is added":    append(with("agent 2"), entry{name: "./var/lib/acme/data/shadow", data: "owned"}),
-		"a file there is removed":  without,
+		"a file there is added":    more,
+		"a file there is removed":  {"/usr/bin/agent": "agent 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := sandbox(t)
-			mustInstall(t, s, stage(t, schema.Tgz, archive(t, with("agent 1")...)))
-			data := s.path("/var/lib/acme/data")
-			err := errors.Join(os.WriteFile(s.path("/etc/passwd"), []byte("root"), 0o600),
+			s := On(t.TempDir(), nil)
+			mustInstall(t, s, stage(t, schema.Tgz, installtest.Tgz(t, with("agent 1"))))
+			data := s.Path("/var/lib/acme/data")
+			err := errors.Join(os.Mkdir(s.Path("/etc"), 0o755), os.WriteFile(s.Path("/etc/passwd"), []byte("root"), 0o600),
 				os.Rename(data, data+".old"), os.Symlink("../../../etc", data),
-				os.Lchown(s.path("/var/lib/acme"), 12345, 12345), os.Lchown(data, 12345, 12345))
+				os.Lchown(s.Path("/var/lib/acme"), 12345, 12345), os.Lchown(data, 12345, 12345))
 			if err != nil {
 				t.Fatal(err)
 			}
-			before := snapshot(t, s.path("/etc"))
-			_, err = s.Install(t.Context(), stage(t, schema.Tgz, archive(t, next...)))
+			before := installtest.Snapshot(t, s.Path("/etc"))
+			_, err = s.Install(t.Context(), stage(t, schema.Tgz, installtest.Tgz(t, next)))
 			var led *walk.LedError
 			if !errors.As(err, &led) || led.Link != data || OfRelease(err) || Touched(err) ||
 				!strings.Contains(err.Error(), "user 12345") {
 				t.Errorf("the update ended with %v", err)
 			}
-			after := snapshot(t, s.path("/etc"))
+			after := installtest.Snapshot(t, s.Path("/etc"))
 			for p, what := range before {
 				if after[p] != what {
 					t.Errorf("/etc/%s was %q and is %q", p, what, after[p])
 				}
 			}
-			if b, err := os.ReadFile(s.path("/usr/bin/agent")); err != nil || string(b) != "agent 1" ||
+			if b, err := os.ReadFile(s.Path("/usr/bin/agent")); err != nil || string(b) != "agent 1" ||
 				len(after) != len(before) {
 				t.Errorf("the host runs %q (%v), /etc has %v", b, err, after)
 			}
@@ -57,7 +58,7 @@ func TestAServicesFolderThatBecameALinkIsNoWayToRootsFiles(t *testing.T) {
 			if err := errors.Join(os.Remove(data), os.Rename(data+".old", data)); err != nil {
 				t.Fatal(err)
 			}
-			mustInstall(t, s, stage(t, schema.Tgz, archive(t, next...)))
+			mustInstall(t, s, stage(t, schema.Tgz, installtest.Tgz(t, next)))
 			if b, err := os.ReadFile(filepath.Join(s.Root, "usr/bin/agent")); err != nil || string(b) != "agent 2" {
 				t.Errorf("the host runs %q, %v", b, err)
 			}

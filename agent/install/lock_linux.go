@@ -14,7 +14,7 @@ import (
 
 // lockDpkg takes the lock that apt and other front ends of dpkg take, waiting at most for wait. Closing it releases it.
 func (s *System) lockDpkg(ctx context.Context, wait time.Duration) (io.Closer, error) {
-	name := s.path(dpkgDir + "/lock-frontend")
+	name := s.Path(dpkgDir + "/lock-frontend")
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
 		return nil, fmt.Errorf("dpkg's lock: %w", err)

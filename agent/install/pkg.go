@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/agent/install/machine"
 	"bakehouse/agent/process"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -59,7 +60,7 @@ func (s *System) installPkg(ctx context.Context, p Package) error {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			err = fmt.Errorf("stopped after %s", pkgLimit)
 		}
-		return &touchedError{fault.Hint(fmt.Errorf("pkgadd failed (%w): %s", err, pkgReason(out)),
+		return &machine.TouchedError{Err: fault.Hint(fmt.Errorf("pkgadd failed (%w): %s", err, pkgReason(out)),
 			"the last lines of its output:\n%s", process.Tail(out))}
 	}
 	return s.verifyPkg(ctx, p)
@@ -67,10 +68,10 @@ func (s *System) installPkg(ctx context.Context, p Package) error {
 
 // pkgTool runs one of the package tools, which take a root alike.
 func (s *System) pkgTool(ctx context.Context, name string, args ...string) ([]byte, error) {
-	if s.sandboxed() {
+	if s.Sandboxed() {
 		args = append([]string{"-R", s.Root}, args...)
 	}
-	return s.command(ctx, nil, name, args...)
+	return s.Command(ctx, nil, name, args...)
 }
 
 // verifyPkg asks what is installed, and whether its files hold what they should. Below /etc they may differ: scripts
@@ -78,7 +79,7 @@ func (s *System) pkgTool(ctx context.Context, name string, args ...string) ([]by
 func (s *System) verifyPkg(ctx context.Context, p Package) error {
 	out, err := s.pkgTool(ctx, "pkgparam", p.Name, "VERSION")
 	if got := strings.TrimSpace(string(out)); err != nil || got != p.Version {
-		return &touchedError{fault.Hint(fmt.Errorf("pkgadd installed %s %s, but its state is now %.80q", p.Name, p.Version,
+		return &machine.TouchedError{Err: fault.Hint(fmt.Errorf("pkgadd installed %s %s, but its state is now %.80q", p.Name, p.Version,
 			got),
 			"see `pkginfo -l %s`", p.Name)}
 	}
@@ -88,8 +89,8 @@ func (s *System) verifyPkg(ctx context.Context, p Package) error {
 	for line := range strings.Lines(string(out)) {
 		file, found := strings.CutPrefix(strings.TrimSpace(line), "ERROR: /")
 		if found && !strings.HasPrefix(file, "etc/") &&
-			!strings.HasPrefix(file, strings.TrimPrefix(filepath.Join(s.root(), "etc"), "/")+"/") {
-			return &touchedError{fault.Hint(fmt.Errorf("pkgadd installed %s %s, but /%s differs from the package",
+			!strings.HasPrefix(file, strings.TrimPrefix(filepath.Join(s.Top(), "etc"), "/")+"/") {
+			return &machine.TouchedError{Err: fault.Hint(fmt.Errorf("pkgadd installed %s %s, but /%s differs from the package",
 				p.Name, p.Version, file),
 				"`pkgchk %s` reports:\n%s", p.Name, process.Tail(out))}
 		}
@@ -148,7 +149,7 @@ func (m svr4) version(ctx context.Context, p Package) (string, error) {
 }
 
 func (m svr4) witnesses(p Package) []string {
-	return []string{m.path("/var/sadm/pkg/" + p.Name + "/pkginfo")}
+	return []string{m.Path("/var/sadm/pkg/" + p.Name + "/pkginfo")}
 }
 
-func (m svr4) locate() func(string) string { return m.path }
+func (m svr4) locate() func(string) string { return m.Path }

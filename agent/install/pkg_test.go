@@ -31,7 +31,7 @@ func solarisTools(t *testing.T, s *System, does map[string]string) (calls func()
 }
 
 func TestADatastreamIsInstalledUnattendedAndThenLookedAfter(t *testing.T) {
-	s := &System{Root: t.TempDir()}
+	s := On(t.TempDir(), nil)
 	p := stage(t, schema.Pkg, []byte("# PaCkAgE DaTaStReAm\n"))
 	calls := solarisTools(t, s, map[string]string{"pkgadd": `grep -qx instance=overwrite "$5" && grep -qx conflict=quit "$5"`, "pkgparam": "echo 1"})
 	if err := s.installPkg(t.Context(), p); err != nil {
@@ -66,7 +66,7 @@ func TestADatastreamThatFailsSaysWhyAndCountsAsTouched(t *testing.T) {
 			""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &System{Root: t.TempDir()}
+			s := On(t.TempDir(), nil)
 			solarisTools(t, s, c.does)
 			err := s.installPkg(t.Context(), stage(t, schema.Pkg, []byte("x")))
 			if c.want == "" {
@@ -93,7 +93,7 @@ func TestAPackageIsNotPutOverAnotherOnesFiles(t *testing.T) {
 		"a tgz over a pkg":       {"acme-agent", schema.Tgz, "came from the package acme-agent"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &System{Root: t.TempDir()}
+			s := On(t.TempDir(), nil)
 			solarisTools(t, s, map[string]string{"pkgchk": fmt.Sprintf(of, c.owner)})
 			err := s.checkPkgOwner(t.Context(), stage(t, c.format, nil))
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"bakehouse/agent/install/machine"
 	"bakehouse/agent/process"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -50,10 +51,10 @@ func (s *System) installRpm(ctx context.Context, p Package, wait time.Duration) 
 	if rpmRefused(out) || rpmLocked(out) {
 		return err
 	}
-	if m := rpmScript.FindSubmatch(out); hung || m != nil && string(m[1]) != strconv.Itoa(NotReady) {
-		err = &releaseError{err}
+	if m := rpmScript.FindSubmatch(out); hung || m != nil && string(m[1]) != strconv.Itoa(machine.NotReady) {
+		err = &machine.ReleaseError{Err: err}
 	}
-	return &touchedError{err}
+	return &machine.TouchedError{Err: err}
 }
 
 // rpmScript finds what rpm says when a script has failed by its exit status, and not by a signal.
@@ -81,10 +82,10 @@ func (s *System) rpmWaiting(ctx context.Context, wait time.Duration, args ...str
 
 // rpm runs rpm without terminal and questions, and returns what it printed.
 func (s *System) rpm(ctx context.Context, args ...string) ([]byte, error) {
-	if s.sandboxed() {
+	if s.Sandboxed() {
 		args = append([]string{"--root=" + s.Root}, args...)
 	}
-	return s.command(ctx, nil, "rpm", args...)
+	return s.Command(ctx, nil, "rpm", args...)
 }
 
 // verifyRpm asks rpm whether the package is the only one of its name, and whether its files are there as it holds them.
@@ -92,7 +93,7 @@ func (s *System) rpm(ctx context.Context, args ...string) ([]byte, error) {
 func (s *System) verifyRpm(ctx context.Context, p Package) error {
 	out, err := s.rpm(ctx, "--query", "--queryformat", "%{VERSION}-%{RELEASE}\n", p.Name)
 	if got := strings.Fields(string(out)); err != nil || len(got) != 1 || got[0] != p.Version {
-		return &touchedError{fault.Hint(fmt.Errorf("rpm installed %s %s, but now reports %q", p.Name, p.Version, got),
+		return &machine.TouchedError{Err: fault.Hint(fmt.Errorf("rpm installed %s %s, but now reports %q", p.Name, p.Version, got),
 			"see `rpm -q %s`", p.Name)}
 	}
 	out, err = s.rpm(ctx, "--verify", "--nodeps", "--noscripts", p.Name)
@@ -101,7 +102,7 @@ func (s *System) verifyRpm(ctx context.Context, p Package) error {
 	}
 	for line := range strings.Lines(string(out)) {
 		if f := strings.Fields(line); rpmDiffers(f) {
-			return &touchedError{fault.Hint(fmt.Errorf("rpm installed %s %s, but %s differs from the package",
+			return &machine.TouchedError{Err: fault.Hint(fmt.Errorf("rpm installed %s %s, but %s differs from the package",
 				p.Name, p.Version, f[len(f)-1]),
 				"`rpm -V %s` reports:\n%s", p.Name, process.Tail(out))}
 		}
@@ -162,7 +163,7 @@ func (rpm) format() schema.Format { return schema.Rpm }
 func (rpm) usable() error { return needsProgram("rpm", "rpm") }
 
 func (m rpm) owns(ctx context.Context, p Package) error {
-	_, err := m.command(ctx, nil, "dpkg-query", "--admindir="+m.path(dpkgDir), "--search", program)
+	_, err := m.Command(ctx, nil, "dpkg-query", "--admindir="+m.Path(dpkgDir), "--search", program)
 	return foreignOwner(err == nil, p.Format, schema.Deb)
 }
 
@@ -183,10 +184,10 @@ func (m rpm) version(ctx context.Context, p Package) (string, error) {
 func (m rpm) witnesses(Package) (all []string) {
 	for _, dir := range []string{"/var/lib/rpm", "/usr/lib/sysimage/rpm"} {
 		for _, name := range []string{"rpmdb.sqlite", "rpmdb.sqlite-wal", "Packages", "Packages.db"} {
-			all = append(all, m.path(dir+"/"+name))
+			all = append(all, m.Path(dir+"/"+name))
 		}
 	}
 	return all
 }
 
-func (m rpm) locate() func(string) string { return m.path }
+func (m rpm) locate() func(string) string { return m.Path }

@@ -17,7 +17,7 @@ import (
 // rpmSystem is a sandbox with a shell, which rpm's scripts need.
 func rpmSystem(t *testing.T) *System {
 	t.Helper()
-	return &System{Root: installtest.RpmRoot(t, nil, "cat", "rm", "kill")}
+	return On(installtest.RpmRoot(t, nil, "cat", "rm", "kill"), nil)
 }
 
 // buildRpm builds a package with rpmbuild. Scripts are by section, such as "%pre".
@@ -54,7 +54,7 @@ func (s *System) hasRpm(t *testing.T, p Package, files map[string]string) {
 		t.Errorf("rpm has %q, %v", out, err)
 	}
 	for name, want := range files {
-		if b, err := os.ReadFile(s.path(name)); err != nil || string(b) != want+"\n" {
+		if b, err := os.ReadFile(s.Path(name)); err != nil || string(b) != want+"\n" {
 			t.Errorf("%s is %q, %v, want %q", name, b, err, want)
 		}
 	}
@@ -162,20 +162,20 @@ func TestAnRpmRunThatIsKilledConverges(t *testing.T) {
 					t.Fatalf("%v: %s", err, fault.HintOf(err))
 				}
 				s.hasRpm(t, p1, one)
-				if err := os.WriteFile(s.path("kill"), []byte(section), 0o600); err != nil {
+				if err := os.WriteFile(s.Path("kill"), []byte(section), 0o600); err != nil {
 					t.Fatal(err)
 				}
 				if _, err := s.Install(t.Context(), p2); err == nil || !Touched(err) {
 					t.Fatalf("error %v", err)
 				}
-				if _, err := os.Stat(s.path("kill")); err == nil {
+				if _, err := os.Stat(s.Path("kill")); err == nil {
 					t.Fatal("the script was not reached")
 				}
 				if _, err := s.Install(t.Context(), next.p); err != nil {
 					t.Fatalf("%v: %s", err, fault.HintOf(err))
 				}
 				s.hasRpm(t, next.p, next.want)
-				if _, err := os.Stat(s.path(next.gone)); err == nil {
+				if _, err := os.Stat(s.Path(next.gone)); err == nil {
 					t.Errorf("%s of the other package is still there", next.gone)
 				}
 			})
@@ -190,7 +190,7 @@ func TestAHeldRpmLockIsWaitedForAndNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lock := s.path(filepath.Join(strings.TrimSpace(string(db)), ".rpm.lock"))
+	lock := s.Path(filepath.Join(strings.TrimSpace(string(db)), ".rpm.lock"))
 	if _, err := os.Stat(lock); err != nil {
 		t.Fatal(err)
 	}

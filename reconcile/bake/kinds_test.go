@@ -89,7 +89,7 @@ func TestDirectoriesAndLinksComeChangeAndGo(t *testing.T) {
 		},
 		"tgz": func(t *testing.T) (string, func(*rules.Recipe), func()) {
 			root := t.TempDir()
-			host := &install.System{Root: root}
+			host := install.On(root, nil)
 			return root, func(r *rules.Recipe) { installTgz(t, host, r) }, nil
 		},
 	} {

@@ -1,4 +1,4 @@
-package install
+package versions
 
 import (
 	"archive/tar"
@@ -78,7 +78,8 @@ func refuseArchive(name string, err error) error {
 	} else {
 		err = fmt.Errorf("archive: %w", err)
 	}
-	return fault.Refuse(err, "the package is signed but malformed: bake it again with a current bakehouse and report this")
+	return fault.Refuse(err,
+		"the package is signed but malformed: bake it again with a current bakehouse and report this")
 }
 
 type extraction struct {

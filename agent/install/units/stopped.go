@@ -1,4 +1,4 @@
-package install
+package units
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"bakehouse/agent/install/machine"
 	"bakehouse/agent/process"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
@@ -21,14 +22,14 @@ import (
 // first.
 const stoppedFile = schema.StateDir + "/stopped"
 
-// KeepStopped looks for such units and writes stoppedFile, which ForgetStopped removes. It returns what it wrote down.
-func (s *System) KeepStopped(ctx context.Context) ([]string, error) {
-	if s.sandboxed() || !systemdRuns() {
+// Keep looks for such units and writes stoppedFile, which Forget removes. It returns what it wrote down.
+func Keep(ctx context.Context, s *machine.System) ([]string, error) {
+	if s.Sandboxed() || !systemdRuns() {
 		return nil, nil
 	}
-	record, err := os.ReadFile(s.path(filepath.Join(schema.StateDir, "units")))
+	record, err := os.ReadFile(s.Path(filepath.Join(schema.StateDir, "units")))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, s.ForgetStopped()
+		return nil, Forget(s)
 	}
 	if err != nil {
 		return nil, err
@@ -40,30 +41,30 @@ func (s *System) KeepStopped(ctx context.Context) ([]string, error) {
 		}
 	}
 	if len(names) == 0 {
-		return nil, s.ForgetStopped()
+		return nil, Forget(s)
 	}
-	out, err := s.command(ctx, nil, "systemctl",
+	out, err := s.Command(ctx, nil, "systemctl",
 		append([]string{"show", "--property=Id,LoadState,ActiveState,Job"}, names...)...)
 	if err != nil {
 		return nil, fmt.Errorf("asking systemd for the package's services: %w: %s", err, process.Tail(out))
 	}
 	lines := stoppedUnits(string(out))
 	for _, name := range names {
-		wanted, err := filepath.Glob(s.path(filepath.Join(adminUnits, "*.wants", name)))
+		wanted, err := filepath.Glob(s.Path(filepath.Join(adminUnits, "*.wants", name)))
 		if err == nil && len(wanted) == 0 {
 			lines = append(lines, name+" disabled")
 		}
 	}
 	if len(lines) == 0 {
-		return nil, s.ForgetStopped()
+		return nil, Forget(s)
 	}
 	slices.Sort(lines)
-	return lines, durable.WriteFile(s.path(stoppedFile), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
+	return lines, durable.WriteFile(s.Path(stoppedFile), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
 }
 
-// ForgetStopped is that no installation is under way.
-func (s *System) ForgetStopped() error {
-	if err := durable.Remove(s.path(stoppedFile)); !errors.Is(err, fs.ErrNotExist) {
+// Forget is that no installation is under way.
+func Forget(s *machine.System) error {
+	if err := durable.Remove(s.Path(stoppedFile)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -87,8 +88,8 @@ func stoppedUnits(shown string) (lines []string) {
 }
 
 // Stopped is what is kept of each unit: "stopped", "disabled".
-func (s *System) Stopped() map[string][]string {
-	b, err := os.ReadFile(s.path(stoppedFile))
+func Stopped(s *machine.System) map[string][]string {
+	b, err := os.ReadFile(s.Path(stoppedFile))
 	if err != nil {
 		return nil
 	}

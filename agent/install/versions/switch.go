@@ -1,4 +1,7 @@
-package install
+// Package versions installs a tgz: VersionDir/versions/RECIPE-DIGEST8 holds the files (extract.go); every path of the
+// package is a relative link through VersionDir/current; exchanging that one link is the commit point (switch.go,
+// links.go). What was unpacked by hand is taken over at the first update (byhand.go).
+package versions
 
 import (
 	"context"
@@ -12,6 +15,8 @@ import (
 	"slices"
 	"strings"
 
+	"bakehouse/agent/install/machine"
+	"bakehouse/agent/install/units"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
@@ -36,17 +41,24 @@ var (
 	scriptsFile = schema.ScriptsFile(runtime.GOOS)
 )
 
+// Dir is the version directory of a system.
+type Dir struct {
+	machine.System
+
+	fail func(step string, done bool) error // tests: called before and after each step of a switch
+}
+
 // step is one step of a switch. do is idempotent and says how to take it back; undo may be nil.
 type step struct {
 	name string
 	do   func(context.Context) (undo func() error, err error)
 }
 
-// installVersion switches to the version that the gzipped tar r holds. The exchange of the link current commits: before
-// it the old version is what runs, after it the new one, and either is whole. If a step fails, those before it are taken
-// back; after a crash the next run starts over and converges.
-func (s *System) installVersion(ctx context.Context, p Package, r io.Reader) (Revert, error) {
-	if err := durable.MkdirAll(s.path(schema.VersionDir), 0o755); err != nil {
+// Install switches to the version that the gzipped tar r holds. The exchange of the link current commits: before
+// it the old version is what runs, after it the new one, and either is whole. If a step fails, those before it are
+// taken back; after a crash the next run starts over and converges.
+func (s *Dir) Install(ctx context.Context, p machine.Package, r io.Reader) (machine.Revert, error) {
+	if err := durable.MkdirAll(s.Path(schema.VersionDir), 0o755); err != nil {
 		return nil, fmt.Errorf("version directory: %w", err)
 	}
 	t, err := s.openTree()
@@ -74,7 +86,7 @@ func (s *System) installVersion(ctx context.Context, p Package, r io.Reader) (Re
 // switching is one switch under way.
 type switching struct {
 	tree    *tree
-	pkg     Package
+	pkg     machine.Package
 	archive io.Reader
 	was     string // what current led to before anything was adopted
 
@@ -85,7 +97,7 @@ type switching struct {
 	synced  func()   // takes the change of services back; nil before it
 }
 
-func (v *switching) run(ctx context.Context, s *System, steps []step) (Revert, error) {
+func (v *switching) run(ctx context.Context, s *Dir, steps []step) (machine.Revert, error) {
 	var undo []func() error
 	takeBack := func() error {
 		var errs []error
@@ -99,7 +111,7 @@ func (v *switching) run(ctx context.Context, s *System, steps []step) (Revert, e
 		err := s.injected(st.name, false)
 		if err == nil {
 			var u func() error
-			s.debug("version switch", "step", st.name)
+			s.Debug("version switch", "step", st.name)
 			u, err = st.do(ctx)
 			if u != nil {
 				undo = append(undo, u)
@@ -110,7 +122,7 @@ func (v *switching) run(ctx context.Context, s *System, steps []step) (Revert, e
 		}
 		if err != nil {
 			if back := takeBack(); back != nil {
-				err = &touchedError{fmt.Errorf("%w; the rollback failed too: %w", err, back)}
+				err = &machine.TouchedError{Err: fmt.Errorf("%w; the rollback failed too: %w", err, back)}
 			}
 			return nil, fmt.Errorf("version switch, step %s: %w", st.name, err)
 		}
@@ -118,7 +130,7 @@ func (v *switching) run(ctx context.Context, s *System, steps []step) (Revert, e
 	return func(context.Context) error { return takeBack() }, nil
 }
 
-func (s *System) injected(step string, done bool) error {
+func (s *Dir) injected(step string, done bool) error {
 	if s.fail == nil {
 		return nil
 	}
@@ -136,12 +148,12 @@ func (v *switching) begin(context.Context) (func() error, error) {
 }
 
 func (v *switching) sync(ctx context.Context) (func() error, error) {
-	had, err := v.tree.sys.syncUnits(ctx, v.units)
+	had, err := units.Sync(ctx, &v.tree.sys.System, v.units)
 	v.synced = func() {
 		ctx := context.WithoutCancel(ctx)
-		v.tree.sys.syncUnits(ctx, had)
+		units.Sync(ctx, &v.tree.sys.System, had)
 		if err := v.script(ctx, v.was, "services", "upgrade"); err != nil {
-			v.tree.sys.debug("the services of the version before", "error", err)
+			v.tree.sys.Debug("the services of the version before", "error", err)
 		}
 	}
 	// Elsewhere than on Linux the package knows how its services are started.
@@ -180,7 +192,7 @@ func (v *switching) extract(ctx context.Context) (func() error, error) {
 // freeName is the directory for the new version. What a crashed switch left under the name is removed; what runs is not
 // touched, even if it is this very package.
 func (v *switching) freeName() (string, error) {
-	plain := v.pkg.versionName()
+	plain := versionName(&v.pkg)
 	for n := 1; ; n++ {
 		name := filepath.Join(versionsDir, plain)
 		if n > 1 {
@@ -240,7 +252,7 @@ func (v *switching) forget(context.Context) (func() error, error) {
 
 // Prune removes versions once the one that runs is accepted: all others but that of the package before, and what was
 // unpacked by hand if byHand. Failing to remove one harms nothing, so it is no error.
-func (s *System) Prune(before *Package, byHand bool) {
+func (s *Dir) Prune(before *machine.Package, byHand bool) {
 	t, err := s.openTree()
 	if err != nil {
 		return
@@ -252,19 +264,21 @@ func (s *System) Prune(before *Package, byHand bool) {
 	for _, e := range entries {
 		name := filepath.Join(versionsDir, e.Name())
 		kept := name == t.current || byHand && name == byHandName ||
-			before != nil && strings.HasPrefix(e.Name(), before.versionName())
+			before != nil && strings.HasPrefix(e.Name(), versionName(before))
 		if !kept {
 			err := os.RemoveAll(filepath.Join(t.base, name))
-			s.debug("removed a version", "version", name, "error", err)
+			s.Debug("removed a version", "version", name, "error", err)
 		}
 	}
 }
 
 // versionName is the name of its version's directory, or the beginning of it.
-func (p *Package) versionName() string { return fmt.Sprintf("%s-%s", p.Recipe, p.SHA256.Hex()[:8]) }
+func versionName(p *machine.Package) string {
+	return fmt.Sprintf("%s-%s", p.Recipe, p.SHA256.Hex()[:8])
+}
 
 // Current returns the files of the version that current leads to, as absolute paths; none if there is no version.
-func (s *System) Current() ([]string, error) {
+func (s *Dir) Current() ([]string, error) {
 	t, err := s.openTree()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -292,7 +306,8 @@ func currentOf(base string) (string, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", nil
 	case err != nil:
-		return "", fault.Hint(fmt.Errorf("%s is not a link of bakehouse-agent: %w", filepath.Join(base, currentLink), err),
+		link := filepath.Join(base, currentLink)
+		return "", fault.Hint(fmt.Errorf("%s is not a link of bakehouse-agent: %w", link, err),
 			"move it away and run the update again")
 	case !filepath.IsLocal(to) || !strings.HasPrefix(to, versionsDir+"/") || strings.Count(to, "/") != 1:
 		return "", fault.Hint(fmt.Errorf("%s points to %.200q, not into %s",
@@ -302,43 +317,32 @@ func currentOf(base string) (string, error) {
 	return to, nil
 }
 
-func (versions) format() schema.Format { return schema.Tgz }
-
-func (versions) usable() error { return nil }
-
-// Links are never made over the files of others.
-func (m versions) owns(ctx context.Context, p Package) error { return m.checkPkgOwner(ctx, p) }
-
-func (m versions) install(ctx context.Context, p Package, f *os.File) (Revert, error) {
-	return m.installVersion(ctx, p, f)
-}
-
-// The version's directory says which package it is.
-func (m versions) version(_ context.Context, p Package) (string, error) {
-	t, err := m.openTree()
+// Version is that of the package that current leads to, if it is p; else where current leads, or "".
+func (s *Dir) Version(p machine.Package) (string, error) {
+	t, err := s.openTree()
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
 	if err != nil {
 		return "", err
 	}
-	name := filepath.Base(t.current)
+	name, plain := filepath.Base(t.current), versionName(&p)
 	switch {
 	case t.current == "":
 		return "", nil
-	case name == p.versionName(), strings.HasPrefix(name, p.versionName()+"-"):
+	case name == plain, strings.HasPrefix(name, plain+"-"): // the directory says which package it is
 		return p.Version, nil
 	}
 	return "in " + t.current, nil
 }
 
-func (m versions) witnesses(Package) []string {
-	return []string{m.path(schema.VersionDir + "/" + currentLink)}
-}
+// Witness is what changes whenever Version may.
+func (s *Dir) Witness() string { return s.Path(schema.VersionDir + "/" + currentLink) }
 
-// Where the package's link is not, the file is not, whatever lies there.
-func (m versions) locate() func(string) string {
-	t, err := m.openTree()
+// Locate finds a file of the version that runs by its path. Where the package's link is not, the file is not, whatever
+// lies there: "".
+func (s *Dir) Locate() func(string) string {
+	t, err := s.openTree()
 	return func(path string) string {
 		if err != nil {
 			return ""

@@ -1,4 +1,4 @@
-package install
+package versions
 
 import (
 	"archive/tar"
@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"bakehouse/agent/install/installtest"
+	"bakehouse/agent/install/machine"
 	"bakehouse/schema"
 )
 
@@ -48,7 +50,7 @@ func unpackHere(t testing.TB, s *System, entries []entry) {
 func paths(t testing.TB, s *System) map[string]string {
 	t.Helper()
 	found := map[string]string{}
-	for p := range snapshot(t, s.Root) {
+	for p := range installtest.Snapshot(t, s.Root) {
 		fi, err := os.Stat(filepath.Join(s.Root, p)) // a link of a version that is not switched to yet leads nowhere
 		if err == nil && fi.Mode().IsRegular() && !strings.HasPrefix(p, "opt/") {
 			b, err := os.ReadFile(filepath.Join(s.Root, p))
@@ -62,15 +64,17 @@ func paths(t testing.TB, s *System) map[string]string {
 }
 
 var (
-	handOldRuns = map[string]string{"usr/bin/agent": "agent 1", "etc/agent.conf": "conf 1", "usr/lib/systemd/agent.service": "unit", "etc/bakehouse/agent.json": "settings 1"}
-	handNewRuns = map[string]string{"usr/bin/agent": "agent 2", "etc/agent.conf": "conf 2", "usr/lib/systemd/agent.service": "unit", "usr/bin/extra": "extra", "etc/bakehouse/agent.json": "settings 2"}
+	handOldRuns = map[string]string{"usr/bin/agent": "agent 1", "etc/agent.conf": "conf 1",
+		"usr/lib/systemd/agent.service": "unit", "etc/bakehouse/agent.json": "settings 1"}
+	handNewRuns = map[string]string{"usr/bin/agent": "agent 2", "etc/agent.conf": "conf 2",
+		"usr/lib/systemd/agent.service": "unit", "usr/bin/extra": "extra", "etc/bakehouse/agent.json": "settings 2"}
 )
 
 func byHandHost(t testing.TB) (*System, map[string]string) {
 	t.Helper()
 	s := sandbox(t)
 	unpackHere(t, s, handOld)
-	return s, snapshot(t, s.Root)
+	return s, installtest.Snapshot(t, s.Root)
 }
 
 func TestAPackageUnpackedByHandIsTakenOverAndCanBeReturnedTo(t *testing.T) {
@@ -90,7 +94,8 @@ func TestAPackageUnpackedByHandIsTakenOverAndCanBeReturnedTo(t *testing.T) {
 	if !s.ByHand() {
 		t.Error("the first update that is accepted does not keep what was unpacked by hand")
 	}
-	mustInstall(t, s, stage(t, schema.Tgz, archive(t, append(slices.Clone(handNew), entry{name: "./etc/more", data: "more"})...)))
+	mustInstall(t, s, stage(t, schema.Tgz, archive(t, append(slices.Clone(handNew), entry{name: "./etc/more",
+		data: "more"})...)))
 	if !s.ByHand() {
 		t.Error("what was unpacked by hand is gone before the second update is accepted")
 	}
@@ -132,7 +137,7 @@ func TestTakingOverAPackageIsTakenBackWhole(t *testing.T) {
 	if err := revert(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	after := snapshot(t, s.Root)
+	after := installtest.Snapshot(t, s.Root)
 	maps.DeleteFunc(after, func(p, _ string) bool { _, was := before[p]; return !was && strings.HasPrefix(p, "opt") })
 	if !maps.Equal(before, after) {
 		t.Errorf("the host was\n%q\nand is\n%q", before, after)
@@ -142,13 +147,13 @@ func TestTakingOverAPackageIsTakenBackWhole(t *testing.T) {
 func TestPlainFilesAreForeignUnlessTheSettingsAreAPlainFileToo(t *testing.T) {
 	s := sandbox(t)
 	unpackHere(t, s, handOld[:1])
-	before := snapshot(t, s.Root)
+	before := installtest.Snapshot(t, s.Root)
 	_, err := s.Install(t.Context(), stage(t, schema.Tgz, archive(t, handNew...)))
-	if err == nil || Touched(err) ||
+	if err == nil || machine.Touched(err) ||
 		!strings.Contains(err.Error(), "usr/bin/agent exists already and was not created by bakehouse-agent") {
 		t.Errorf("error %v", err)
 	}
-	after := snapshot(t, s.Root)
+	after := installtest.Snapshot(t, s.Root)
 	maps.DeleteFunc(after, func(p, _ string) bool { return strings.HasPrefix(p, "opt") })
 	if !maps.Equal(before, after) {
 		t.Errorf("the host was\n%q\nand is\n%q", before, after)
@@ -158,7 +163,8 @@ func TestPlainFilesAreForeignUnlessTheSettingsAreAPlainFileToo(t *testing.T) {
 func TestAPackageUnpackedByHandOverARunningVersionIsTakenOver(t *testing.T) {
 	s := sandbox(t)
 	mustInstall(t, s, stage(t, schema.Tgz, archive(t, handOld...)))
-	repaired := []entry{{name: "./usr/bin/agent", data: "agent 1b"}, {name: "." + schema.ConfigFile, data: "settings 1b"}}
+	repaired := []entry{{name: "./usr/bin/agent", data: "agent 1b"}, {name: "." + schema.ConfigFile,
+		data: "settings 1b"}}
 	for _, e := range repaired { // tar removes the link that stands where it unpacks a file
 		if err := os.Remove(filepath.Join(s.Root, e.name)); err != nil {
 			t.Fatal(err)
@@ -205,7 +211,7 @@ func TestAnyStepOfTakingOverThatFailsOrCrashesConverges(t *testing.T) {
 					}()
 					_, err = s.Install(t.Context(), stage(t, schema.Tgz, archive(t, handNew...)))
 				}()
-				if !errors.Is(err, errInjected) || Touched(err) {
+				if !errors.Is(err, errInjected) || machine.Touched(err) {
 					t.Errorf("error %v", err)
 				}
 				got := paths(t, s)

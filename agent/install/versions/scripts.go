@@ -1,4 +1,4 @@
-package install
+package versions
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"bakehouse/agent/install/machine"
 	"bakehouse/agent/process"
 	"bakehouse/schema/fault"
 )
@@ -29,7 +30,7 @@ func (v *switching) prepare(ctx context.Context) (func() error, error) {
 		return v.script(ctx, v.was, "posttrans", "upgrade")
 	}
 	if err := v.script(ctx, v.was, "prerm", "upgrade"); err != nil {
-		v.tree.sys.debug("continuing without it, so that an update can fix it", "error", err)
+		v.tree.sys.Debug("continuing without it, so that an update can fix it", "error", err)
 	}
 	for _, step := range []string{"pretrans", "users", "owners", "preinst"} {
 		if err := v.script(ctx, v.version, step, v.action()); err != nil {
@@ -42,7 +43,7 @@ func (v *switching) prepare(ctx context.Context) (func() error, error) {
 // settle does what comes when the new files are there, before services are started.
 func (v *switching) settle(ctx context.Context) (func() error, error) {
 	if err := v.script(ctx, v.was, "postrm", "upgrade"); err != nil {
-		v.tree.sys.debug("continuing without it, so that an update can fix it", "error", err)
+		v.tree.sys.Debug("continuing without it, so that an update can fix it", "error", err)
 	}
 	return nil, v.script(ctx, v.version, "postinst", v.action())
 }
@@ -69,12 +70,12 @@ func (v *switching) script(ctx context.Context, version, step, action string) er
 		return err
 	}
 	env := []string{"BAKEHOUSE_ACTION=" + action}
-	if s := v.tree.sys; s.sandboxed() {
+	if s := v.tree.sys; s.Sandboxed() {
 		env = append(env, "DPKG_ROOT="+s.Root)
 	}
 	limited, cancel := context.WithTimeout(ctx, scriptLimit)
 	defer cancel()
-	out, err := v.tree.sys.command(limited, env, "/bin/sh", file, step, dir)
+	out, err := v.tree.sys.Command(limited, env, "/bin/sh", file, step, dir)
 	if err == nil {
 		return nil
 	}
@@ -84,8 +85,8 @@ func (v *switching) script(ctx context.Context, version, step, action string) er
 	err = fault.Hint(fmt.Errorf("the package's script for %s failed: %w", step, err),
 		"the last lines of its output:\n%s", process.Tail(out))
 	var exit *exec.ExitError
-	if version == v.version && (!errors.As(err, &exit) || exit.Exited() && exit.ExitCode() != NotReady) {
-		return &releaseError{err}
+	if version == v.version && (!errors.As(err, &exit) || exit.Exited() && exit.ExitCode() != machine.NotReady) {
+		return &machine.ReleaseError{Err: err}
 	}
 	return err // of the version before, or ended by a signal, which comes from whoever stops the system
 }

@@ -1,4 +1,4 @@
-package install
+package versions
 
 import (
 	"context"
@@ -131,7 +131,7 @@ func (t *tree) duplicate(from, to string) error {
 }
 
 // ByHand reports whether what was unpacked by hand is kept, and not what runs.
-func (s *System) ByHand() bool {
+func (s *Dir) ByHand() bool {
 	t, err := s.openTree()
 	if err != nil || t.current == byHandName {
 		return false
@@ -141,7 +141,7 @@ func (s *System) ByHand() bool {
 }
 
 // ReturnToByHand switches to what was unpacked by hand. It stays under the updater's care: links lead to it.
-func (s *System) ReturnToByHand(ctx context.Context) error {
+func (s *Dir) ReturnToByHand(ctx context.Context) error {
 	t, err := s.openTree()
 	if err != nil {
 		return err
@@ -150,7 +150,8 @@ func (s *System) ReturnToByHand(ctx context.Context) error {
 	if v.files, err = t.filesOf(byHandName); err != nil {
 		return err
 	}
-	if v.units, err = os.ReadFile(filepath.Join(t.base, byHandName, unitsFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	v.units, err = os.ReadFile(filepath.Join(t.base, byHandName, unitsFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	_, err = v.run(ctx, s, []step{

@@ -1,4 +1,6 @@
-package install
+// Package units does for the services of a version under systemd what a deb's postinst does, and remembers what an
+// administrator stopped while anything is installed.
+package units
 
 import (
 	"context"
@@ -9,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"bakehouse/agent/install/machine"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 )
@@ -28,31 +31,31 @@ func parseUnits(b []byte) []unit {
 	return units
 }
 
-// syncUnits does for a version what a deb's postinst does, and keeps the same record of what it did: a unit that changed
+// Sync does for a version what a deb's postinst does, and keeps the same record of what it did: a unit that changed
 // since is restarted, one that is gone is stopped. Nothing waits for a service: how they are is the health checks'
 // matter. It returns the record as it was. In a sandbox and without systemd there is nothing to do.
-func (s *System) syncUnits(ctx context.Context, list []byte) (before []byte, err error) {
-	if s.sandboxed() || !systemdRuns() {
+func Sync(ctx context.Context, s *machine.System, list []byte) (before []byte, err error) {
+	if s.Sandboxed() || !systemdRuns() {
 		return nil, nil
 	}
-	record := s.path(filepath.Join(schema.StateDir, "units"))
+	record := s.Path(filepath.Join(schema.StateDir, "units"))
 	before, _ = os.ReadFile(record)
 	had, want := parseUnits(before), parseUnits(list)
 	if len(had)+len(want) == 0 {
 		return before, nil
 	}
-	ctl := func(args ...string) { s.command(ctx, nil, "systemctl", append([]string{"--quiet"}, args...)...) }
+	ctl := func(args ...string) { s.Command(ctx, nil, "systemctl", append([]string{"--quiet"}, args...)...) }
 	gone := slices.DeleteFunc(slices.Clone(had), func(u unit) bool {
 		return slices.ContainsFunc(want, func(w unit) bool { return w.name == u.name })
 	})
 	for _, u := range gone {
 		u.state = "disable"
-		s.setWanted(u)
+		setWanted(s, u)
 	}
-	is := s.Stopped()
+	is := Stopped(s)
 	for _, u := range want {
 		if u.state == "disable" || !slices.Contains(is[u.name], "disabled") {
-			s.setWanted(u)
+			setWanted(s, u)
 		}
 	}
 	// Stopped before systemd sees that their files are gone: a timer without what it triggers counts as failed.
@@ -65,11 +68,11 @@ func (s *System) syncUnits(ctx context.Context, list []byte) (before []byte, err
 	}
 	ctl("daemon-reload")
 	for _, u := range want {
-		s.noteHidden(u.name)
+		noteHidden(s, u.name)
 	}
 	for _, u := range want {
 		if slices.Contains(is[u.name], "stopped") {
-			s.warn("a service was stopped by an administrator and stays so", "unit", u.name)
+			s.Warn("a service was stopped by an administrator and stays so", "unit", u.name)
 			continue
 		}
 		switch same := slices.Contains(had, u); {
@@ -92,24 +95,24 @@ const (
 )
 
 // noteHidden says so if a unit is not in force as the package has it, because systemd finds another one first.
-func (s *System) noteHidden(unit string) {
+func noteHidden(s *machine.System, unit string) {
 	for _, dir := range []string{adminUnits, "/run/systemd/system", "/usr/local/lib/systemd/system"} {
-		file := s.path(filepath.Join(dir, unit))
+		file := s.Path(filepath.Join(dir, unit))
 		if to, err := os.Readlink(file); err == nil && to == os.DevNull {
-			s.warn("a unit of the package is masked: it does not run", "unit", unit, "link", file)
+			s.Warn("a unit of the package is masked: it does not run", "unit", unit, "link", file)
 			return
 		}
 		if _, err := os.Stat(file); err == nil {
-			s.warn("a unit of the package is not in force, another one of its name is", "unit", unit, "file", file)
+			s.Warn("a unit of the package is not in force, another one of its name is", "unit", unit, "file", file)
 			return
 		}
 	}
 }
 
 // setWanted has systemd start a unit at boot, or not. `systemctl enable` would do more: where packages have a link to
-// the version in use, it makes links into that very version, which lead nowhere when it is pruned, and then systemd finds
-// no such unit. Where an earlier updater called it, that link goes.
-func (s *System) setWanted(u unit) {
+// the version in use, it makes links into that very version, which lead nowhere when it is pruned, and then systemd
+// finds no such unit. Where an earlier updater called it, that link goes.
+func setWanted(s *machine.System, u unit) {
 	target := "multi-user"
 	switch filepath.Ext(u.name) {
 	case ".socket":
@@ -117,12 +120,12 @@ func (s *System) setWanted(u unit) {
 	case ".timer":
 		target = "timers"
 	}
-	own := s.path(filepath.Join(adminUnits, u.name))
-	if to, err := os.Readlink(own); err == nil && strings.HasPrefix(to, s.path(schema.VersionDir)+"/") {
+	own := s.Path(filepath.Join(adminUnits, u.name))
+	if to, err := os.Readlink(own); err == nil && strings.HasPrefix(to, s.Path(schema.VersionDir)+"/") {
 		err = durable.Remove(own)
-		s.debug("removed a link into a version", "link", own, "error", err)
+		s.Debug("removed a link into a version", "link", own, "error", err)
 	}
-	link := s.path(filepath.Join(adminUnits, target+".target.wants", u.name))
+	link := s.Path(filepath.Join(adminUnits, target+".target.wants", u.name))
 	var err error
 	if u.state == "enable" {
 		if err = durable.MkdirAll(filepath.Dir(link), 0o755); err == nil {
@@ -132,7 +135,7 @@ func (s *System) setWanted(u unit) {
 		err = nil
 	}
 	if err != nil {
-		s.debug("could not set what starts at boot", "unit", u.name, "error", err)
+		s.Debug("could not set what starts at boot", "unit", u.name, "error", err)
 	}
 }
 

@@ -1,4 +1,4 @@
-package install
+package versions
 
 import (
 	"archive/tar"
@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"bakehouse/agent/install/installtest"
 	"bakehouse/schema/fault"
 )
 
@@ -71,41 +72,7 @@ func unpack(t testing.TB, tgz []byte, lim limits) (files []string, all map[strin
 	}
 	defer root.Close()
 	files, err = extract(context.Background(), bytes.NewReader(tgz), root, lim)
-	return files, snapshot(t, top), err
-}
-
-// snapshot maps every path below dir to what it is: a file's content, "-> target", or "/".
-func snapshot(t testing.TB, dir string) map[string]string {
-	t.Helper()
-	all := map[string]string{}
-	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(dir, p)
-		if err != nil {
-			return err
-		}
-		switch {
-		case d.IsDir():
-			all[rel] = "/"
-		case d.Type()&fs.ModeSymlink != 0:
-			to, err := os.Readlink(p)
-			all[rel] = "-> " + to
-			return err
-		case d.Type().IsRegular():
-			b, err := os.ReadFile(p)
-			all[rel] = string(b)
-			return err
-		default:
-			all[rel] = d.Type().String()
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
+	return files, installtest.Snapshot(t, top), err
 }
 
 func TestExtractKeepsContentsModesAndInnerLinks(t *testing.T) {
@@ -144,10 +111,12 @@ func TestAnArchiveThatAttacksIsRefusedAndTouchesNothingOutside(t *testing.T) {
 		"path traversal":               {{name: "../outer/secret", data: "owned"}},
 		"path traversal in the middle": {{name: "a/../../outer/secret", data: "owned"}},
 		"absolute path":                {{name: "/etc/passwd", data: "owned"}},
-		"symlink that leads out":       {{name: "a", kind: tar.TypeSymlink, link: "../outer"}, {name: "a/secret", data: "owned"}},
+		"symlink that leads out": {{name: "a", kind: tar.TypeSymlink, link: "../outer"}, {name: "a/secret",
+			data: "owned"}},
 		"file below an absolute symlink": {{name: "a", kind: tar.TypeSymlink, link: "/etc"},
 			{name: "a/secret", data: "owned"}},
-		"symlink chain that leads out": {{name: "d/a", kind: tar.TypeSymlink, link: "."}, {name: "b", kind: tar.TypeSymlink, link: "d/a/../../outer"},
+		"symlink chain that leads out": {{name: "d/a", kind: tar.TypeSymlink, link: "."}, {name: "b",
+			kind: tar.TypeSymlink, link: "d/a/../../outer"},
 			{name: "b/secret", data: "owned"}},
 		"hard link out of the tree":     {{name: "a", kind: tar.TypeLink, link: "../outer/secret"}},
 		"hard link to what is not here": {{name: "a", kind: tar.TypeLink, link: "b"}},
@@ -158,8 +127,10 @@ func TestAnArchiveThatAttacksIsRefusedAndTouchesNothingOutside(t *testing.T) {
 		"control characters in a name":  {{name: "a\x1b[2J", data: "x"}},
 		"the same path twice":           {{name: "a", data: "x"}, {name: "./a", data: "y"}},
 		"no files at all":               {{name: "a/", kind: tar.TypeDir, mode: 0o755}},
-		"more than the limit of bytes":  {{name: "a", data: strings.Repeat("x", 600)}, {name: "b", data: strings.Repeat("x", 600)}},
-		"more than the limit of entries": {{name: "a", data: "x"}, {name: "b", data: "x"}, {name: "c", data: "x"}, {name: "d", data: "x"},
+		"more than the limit of bytes": {{name: "a", data: strings.Repeat("x", 600)}, {name: "b",
+			data: strings.Repeat("x", 600)}},
+		"more than the limit of entries": {{name: "a", data: "x"}, {name: "b", data: "x"}, {name: "c", data: "x"},
+			{name: "d", data: "x"},
 			{name: "e", data: "x"}},
 		"an endless name": {{name: strings.Repeat("n", 90), data: "x"}},
 	}
@@ -172,7 +143,8 @@ func TestAnArchiveThatAttacksIsRefusedAndTouchesNothingOutside(t *testing.T) {
 			}
 			outside := maps.Clone(all)
 			maps.DeleteFunc(outside, func(p, _ string) bool { return p == "inner" || strings.HasPrefix(p, "inner/") })
-			if want := map[string]string{".": "/", "outer": "/", "outer/secret": "untouched"}; !maps.Equal(outside, want) {
+			if want := map[string]string{".": "/", "outer": "/", "outer/secret": "untouched"}; !maps.Equal(outside,
+				want) {
 				t.Errorf("outside of the tree there is now %q", outside)
 			}
 		})
@@ -193,12 +165,14 @@ func TestATruncatedOrBentArchiveIsRefused(t *testing.T) {
 	}
 }
 
-// FuzzExtract feeds tar bytes, which are gzipped here, because a fuzzer does not find its way through a checksum. Run it
-// with -fuzzminimizetime=20x: what covers new code on one run may not on the next, and minimizing that takes minutes.
+// FuzzExtract feeds tar bytes, which are gzipped here, because a fuzzer does not find its way through a checksum.
+// Run it with -fuzzminimizetime=20x: what covers new code on one run may not on the next, and minimizing that takes
+// minutes.
 func FuzzExtract(f *testing.F) {
 	for _, entries := range [][]entry{
 		{{name: "./usr/bin/agent", data: "program", mode: 0o755}},
-		{{name: "a", kind: tar.TypeSymlink, link: "b"}, {name: "b/c", data: "x"}, {name: "d", kind: tar.TypeLink, link: "b/c"}},
+		{{name: "a", kind: tar.TypeSymlink, link: "b"}, {name: "b/c", data: "x"}, {name: "d", kind: tar.TypeLink,
+			link: "b/c"}},
 		{{name: "../x", data: "x"}},
 	} {
 		z, err := gzip.NewReader(bytes.NewReader(archive(f, entries...)))

@@ -1,4 +1,4 @@
-package install
+package units
 
 import (
 	"os"
@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+
+	"bakehouse/agent/install/machine"
 )
 
 func TestOnlyWhatSomebodyStoppedCountsAsStopped(t *testing.T) {
@@ -23,8 +25,8 @@ func TestOnlyWhatSomebodyStoppedCountsAsStopped(t *testing.T) {
 
 func TestWhatIsKeptAsStoppedIsReadBack(t *testing.T) {
 	t.Parallel()
-	s := sandbox(t)
-	file := s.path(stoppedFile)
+	s := &machine.System{Root: t.TempDir()}
+	file := s.Path(stoppedFile)
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -33,10 +35,10 @@ func TestWhatIsKeptAsStoppedIsReadBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string][]string{"a.service": {"disabled", "stopped"}, "b.service": {"stopped"}}
-	if got := s.Stopped(); !reflect.DeepEqual(got, want) {
+	if got := Stopped(s); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if err := s.ForgetStopped(); err != nil || s.Stopped() != nil {
-		t.Errorf("%v, %v", err, s.Stopped())
+	if err := Forget(s); err != nil || Stopped(s) != nil {
+		t.Errorf("%v, %v", err, Stopped(s))
 	}
 }

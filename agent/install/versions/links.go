@@ -1,4 +1,4 @@
-package install
+package versions
 
 import (
 	"encoding/json"
@@ -21,7 +21,7 @@ const replaced = ".before-bakehouse"
 
 // tree is VersionDir and the links that lead into it. Paths of files are slash-separated without a leading slash.
 type tree struct {
-	sys     *System
+	sys     *Dir
 	host    walk.Host // with the physical path of the system's root
 	base    string    // physical path of VersionDir
 	current string    // versions/NAME, or ""
@@ -29,7 +29,7 @@ type tree struct {
 	byHand  bool // see unpackedByHand
 }
 
-func (s *System) openTree() (*tree, error) {
+func (s *Dir) openTree() (*tree, error) {
 	t := &tree{sys: s}
 	var err error
 	if t.host, err = walk.At(s.Root); err != nil {
