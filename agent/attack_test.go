@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -179,11 +180,11 @@ func TestOneKeyCannotCountTwice(t *testing.T) {
 	h := registered(t, f, "web01")
 	two := spec("one")
 	two.Config = false
-	two.Own[schema.ConfigFile] = string(f.Config(func(c *schema.AgentConfig) {
+	two.Own[schema.ConfigFile(runtime.GOOS)] = string(f.Config(func(c *schema.AgentConfig) {
 		c.Keys = append(c.Keys, schema.AcceptedKey{Name: "second", Public: other.PEM()})
 		c.Threshold = 2
 	}))
-	two.Own[schema.AnchorFile] = string(f.Anchor)
+	two.Own[schema.AnchorFile(runtime.GOOS)] = string(f.Anchor)
 	f.Give("web01", f.Pack(two))
 	h.update()
 	p := version(f, "two")

@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -59,7 +60,7 @@ func TestTheProgramAndAFingerprintAreEnoughToInstallTheAgent(t *testing.T) {
 	p.Signers = []trusttest.Key{}
 	f.Give("web01", p)
 	h.refused("No valid signature found")
-	if err := os.Remove(h.files.Path(schema.ConfigFile)); err != nil {
+	if err := os.Remove(h.files.Path(schema.ConfigFile(runtime.GOOS))); err != nil {
 		t.Fatal(err)
 	}
 	h.refused("No valid signature found")
@@ -121,7 +122,7 @@ func TestTheRootOfTheServerIsTrustedOnFirstUseOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("unregistered")
-	for _, name := range []string{schema.ConfigFile, schema.AnchorFile} {
+	for _, name := range []string{schema.ConfigFile(runtime.GOOS), schema.AnchorFile(runtime.GOOS)} {
 		if err := os.Remove(h.files.Path(name)); err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -101,11 +102,11 @@ func TestARefusalListsEachSignatureAlsoWhereSomeCount(t *testing.T) {
 	h := registered(t, f, "web01")
 	one := spec("one")
 	one.Config = false
-	one.Own[schema.ConfigFile] = string(f.Config(func(c *schema.AgentConfig) {
+	one.Own[schema.ConfigFile(runtime.GOOS)] = string(f.Config(func(c *schema.AgentConfig) {
 		c.Keys = append(c.Keys, schema.AcceptedKey{Name: "second", Public: second.PEM()})
 		c.Threshold = 2
 	}))
-	one.Own[schema.AnchorFile] = string(f.Anchor)
+	one.Own[schema.AnchorFile(runtime.GOOS)] = string(f.Anchor)
 	f.Give("web01", f.Pack(one))
 	h.update()
 	p := version(f, "two")

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -60,7 +61,7 @@ func TestWhatDiagnoseWritesHasNoSecretInAnyForm(t *testing.T) {
 	t.Setenv("ALL_PROXY", "http://me:"+inherited+"@proxy.example:3128")
 	t.Setenv("BAKEHOUSE_PASSWORD", password)
 	f.Give("web01", f.Pack(testfleet.Spec{Version: "one", Own: map[string]string{"/usr/bin/agent": "one",
-		schema.ConfigFile: string(f.Config(func(c *schema.AgentConfig) {
+		schema.ConfigFile(runtime.GOOS): string(f.Config(func(c *schema.AgentConfig) {
 			c.Proxy = schema.Proxy{Mode: "explicit", URL: "http://me:baked-secret@127.0.0.1:1"}
 		}))}}))
 	h.update()

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -65,7 +66,7 @@ func FuzzAnswers(f *testing.F) {
 	f.Add(uint8(1), uint16(200), delta.Encoding, "", []byte{3, 0})
 	f.Add(uint8(4), uint16(302), "", "https://cdn.example/x", []byte(nil))
 	f.Add(uint8(4), uint16(206), "", "", []byte("x"))
-	registered := []byte(h.reads(schema.StateDir + "/" + state.RecordFile))
+	registered := []byte(h.reads(schema.StateDir(runtime.GOOS) + "/" + state.RecordFile))
 	f.Fuzz(func(t *testing.T, which uint8, status uint16, encoding, location string, body []byte) {
 		for _, dir := range []string{trustDir, packagesDir, segmentsDir} {
 			if err := os.RemoveAll(h.files.Stored(dir)); err != nil {

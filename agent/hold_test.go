@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -326,7 +327,7 @@ func TestTheProgramBeforeReadsTheStateOfThisOne(t *testing.T) {
 		LastCheck    time.Time
 		Last         cycle.Outcome
 	}
-	if err := schema.Decode([]byte(h.reads(schema.StateDir+"/"+state.RecordFile)), &before); err != nil ||
+	if err := schema.Decode([]byte(h.reads(schema.StateDir(runtime.GOOS)+"/"+state.RecordFile)), &before); err != nil ||
 		before.Schema != 1 || before.Hold != "gate closed" || before.Registration.Host != "web01" ||
 		before.Installed.Release != 1 || before.Last.Code != outcome.CodeServerHold {
 		t.Errorf("%v: it reads %s", err, fmt.Sprintf("%+v", before))

@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/json"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -27,7 +28,7 @@ func printing(t *testing.T, f *testfleet.Fleet, dropped []string, sections ...st
 		t.Fatal(err)
 	}
 	p := spec(agentOf(sections...))
-	p.Own[schema.KeepsFile] = string(b)
+	p.Own[schema.KeepsFile(runtime.GOOS)] = string(b)
 	p.Version = "v" + schema.DigestOf([]byte(p.Own["/usr/bin/agent"]+string(b))).Short()
 	return f.Pack(p)
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -55,13 +56,13 @@ func TestWhatIsNotAsItWasInstalledIsRepairedAndSaid(t *testing.T) {
 			"a deleted program": {func(path func(string) string) error { return os.Remove(path(program)) },
 				program + " is missing", ""},
 			"deleted settings": {spoil: func(path func(string) string) error {
-				return os.Remove(path(schema.ConfigFile))
+				return os.Remove(path(schema.ConfigFile(runtime.GOOS)))
 			}},
 			"emptied settings": {spoil: func(path func(string) string) error {
-				return os.Truncate(path(schema.ConfigFile), 0)
+				return os.Truncate(path(schema.ConfigFile(runtime.GOOS)), 0)
 			}},
 			"a deleted anchor": {spoil: func(path func(string) string) error {
-				return os.Remove(path(schema.AnchorFile))
+				return os.Remove(path(schema.AnchorFile(runtime.GOOS)))
 			}},
 			"an edit in place": {func(path func(string) string) error {
 				return os.WriteFile(path(program), []byte("x"), 0o755)
@@ -86,7 +87,8 @@ func TestWhatIsNotAsItWasInstalledIsRepairedAndSaid(t *testing.T) {
 					t.Errorf("update: %s", r)
 				}
 				h.runs("1")
-				if got := h.reads(schema.StateDir + "/edited/usr/bin/agent"); c.kept != "" && got != c.kept {
+				kept := schema.StateDir(runtime.GOOS) + "/edited/usr/bin/agent"
+				if got := h.reads(kept); c.kept != "" && got != c.kept {
 					t.Errorf("kept %q, want %q", got, c.kept)
 				}
 				if got := len(f.Requests()) - requests; got > 2 {
@@ -232,7 +234,8 @@ func TestWhatTheHostKeepsOfItsPackageIsFetchedAgainWhenItIsDamaged(t *testing.T)
 				t.Errorf("afterwards: %s", r)
 			}
 			// Without a server, damage is said as what it is, and healed when there is one.
-			if err := errors.Join(spoil(h.files.Stored()), os.Remove(h.files.Path(schema.ConfigFile))); err != nil {
+			config := h.files.Path(schema.ConfigFile(runtime.GOOS))
+			if err := errors.Join(spoil(h.files.Stored()), os.Remove(config)); err != nil {
 				t.Fatal(err)
 			}
 			f.Bend(func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) })

@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -94,7 +95,7 @@ func TestSegmentsComeFromAnOriginThatSignedPolicyNamesWithoutCredentials(t *test
 		}
 	}
 	if strings.Contains(h.said.String(), "secret-token") ||
-		strings.Contains(h.reads(schema.StateDir+"/agent.log"), "secret-token") {
+		strings.Contains(h.reads(schema.StateDir(runtime.GOOS)+"/agent.log"), "secret-token") {
 		t.Error("the signature in the URL, by which anybody can fetch, is in the log")
 	}
 	if first := h.stateOf().Fetched; first < p.Manifest.Segments()[0].Size-1000 {

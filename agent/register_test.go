@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -256,7 +257,8 @@ func TestADamagedStateIsSaidAndMendedByForce(t *testing.T) {
 // bake puts a package's settings onto a host as an installation by hand does.
 func (h *host) bake(f *testfleet.Fleet, change func(*schema.AgentConfig)) {
 	h.t.Helper()
-	for name, b := range map[string][]byte{schema.ConfigFile: f.Config(change), schema.AnchorFile: f.Anchor} {
+	for name, b := range map[string][]byte{schema.ConfigFile(runtime.GOOS): f.Config(change),
+		schema.AnchorFile(runtime.GOOS): f.Anchor} {
 		if err := os.MkdirAll(filepath.Dir(h.files.Path(name)), 0o755); err != nil {
 			h.t.Fatal(err)
 		}
@@ -328,17 +330,18 @@ func TestABrokenBakedFileIsNamedAndUpdatesNothing(t *testing.T) {
 	f := testfleet.New(t)
 	h := registered(t, f, "web01")
 	h.bake(f, nil)
-	if err := os.WriteFile(h.files.Path(schema.ConfigFile), []byte("{"), 0o600); err != nil {
+	if err := os.WriteFile(h.files.Path(schema.ConfigFile(runtime.GOOS)), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := h.Update(t.Context(), UpdateOptions{}); err == nil ||
-		!strings.Contains(err.Error(), schema.ConfigFile) || !strings.Contains(fault.HintOf(err), "dpkg -i") {
+		!strings.Contains(err.Error(), schema.ConfigFile(runtime.GOOS)) ||
+		!strings.Contains(fault.HintOf(err), "dpkg -i") {
 		t.Errorf("update: %v", err)
 	}
-	if s, err := h.Status(); err != nil || !strings.Contains(s.Problem, schema.ConfigFile) {
+	if s, err := h.Status(); err != nil || !strings.Contains(s.Problem, schema.ConfigFile(runtime.GOOS)) {
 		t.Errorf("status: %v, %+v", err, s)
 	}
-	if s, err := h.ShowConfig(); err != nil || !strings.Contains(s.Problem, schema.ConfigFile) {
+	if s, err := h.ShowConfig(); err != nil || !strings.Contains(s.Problem, schema.ConfigFile(runtime.GOOS)) {
 		t.Errorf("show-config: %v, %+v", err, s)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -24,7 +25,8 @@ import (
 func settled(f *testfleet.Fleet, text string, change func(*schema.AgentConfig)) *trusttest.Package {
 	s := spec(text)
 	s.Config = false
-	s.Own[schema.ConfigFile], s.Own[schema.AnchorFile] = string(f.Config(change)), string(f.Anchor)
+	s.Own[schema.ConfigFile(runtime.GOOS)] = string(f.Config(change))
+	s.Own[schema.AnchorFile(runtime.GOOS)] = string(f.Anchor)
 	return f.Pack(s)
 }
 

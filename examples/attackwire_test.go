@@ -167,7 +167,7 @@ func malformed(b *besieged) {
 func symlinkedState(b *besieged) {
 	needs.Root(b.t, "giving a file away")
 	b.offers(2)
-	state := filepath.Join(b.root, schema.StateDir)
+	state := filepath.Join(b.root, schema.StateDir("linux"))
 	must(b.t, os.Rename(state, state+".moved"))
 	must(b.t, os.Symlink(state+".moved", state))
 	must(b.t, os.Lchown(state, 12345, 12345))

@@ -503,7 +503,8 @@ func (b *besieged) running() map[string]string {
 		name, _ := filepath.Rel(b.root, path)
 		switch {
 		case err != nil:
-		case strings.HasPrefix("/"+name, schema.StateDir), "/"+name == "/run/bakehouse": // the summary of status
+		case strings.HasPrefix("/"+name, schema.StateDir("linux")),
+			"/"+name == "/run/bakehouse": // the summary of status
 			if d.IsDir() {
 				return fs.SkipDir
 			}
@@ -575,7 +576,7 @@ func (b *besieged) mends(release int) {
 // edit changes the host's state file.
 func (b *besieged) edit(change func(state map[string]any)) {
 	b.t.Helper()
-	name := filepath.Join(b.root, schema.StateDir, "state.json")
+	name := filepath.Join(b.root, schema.StateDir("linux"), "state.json")
 	content, err := os.ReadFile(name)
 	must(b.t, err)
 	var state map[string]any

@@ -79,8 +79,8 @@ func TestTheReadmesCommandsAreTrue(t *testing.T) {
 	needs.All(t, "compiles the programs and installs a package on a copy of this machine")
 	needs.Root(t, "mounting")
 	needs.Tools(t, "bash", "git", "go", "openssl", "dpkg", "unshare", "chroot")
-	if _, err := os.Lstat(schema.StateDir); err == nil {
-		needs.Missing(t, "this machine is a host itself: %s exists", schema.StateDir)
+	if _, err := os.Lstat(schema.StateDir("linux")); err == nil {
+		needs.Missing(t, "this machine is a host itself: %s exists", schema.StateDir("linux"))
 	}
 	h := newHand(t)
 	w := readWalkthrough(t)
@@ -297,7 +297,7 @@ func says(t *testing.T, who, text string, want ...string) {
 
 func (h *hand) secret(t *testing.T) string {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(h.dir, "changed", schema.StateDir, "state.json"))
+	b, err := os.ReadFile(filepath.Join(h.dir, "changed", schema.StateDir("linux"), "state.json"))
 	check(t, err)
 	var state struct {
 		Registration struct{ Secret string }
@@ -323,7 +323,7 @@ func (c asHost) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // stockClient is go-tuf's own updater with web01's credentials.
 func (h *hand) stockClient(t *testing.T) {
-	if _, err := os.Stat(filepath.Join(h.dir, "changed", schema.StateDir)); err != nil {
+	if _, err := os.Stat(filepath.Join(h.dir, "changed", schema.StateDir("linux"))); err != nil {
 		needs.Missing(t, "no host was registered")
 	}
 	pool := x509.NewCertPool()

@@ -50,16 +50,19 @@ const (
 	Rpm Format = "rpm"
 	Tgz Format = "tgz"
 	Pkg Format = "pkg" // Solaris, a System V datastream
+	Msi Format = "msi" // Windows Installer
 )
 
 // Valid reports whether f is a format that this version bakes and installs.
-func (f Format) Valid() bool { return f == Deb || f == Rpm || f == Tgz || f == Pkg }
+func (f Format) Valid() bool { return f == Deb || f == Rpm || f == Tgz || f == Pkg || f == Msi }
 
 // linuxArchs are those that deb and rpm have a name for.
 var linuxArchs = []string{"amd64", "386", "arm64", "arm", "ppc64le", "s390x", "riscv64"}
 
-// Formats are the formats that a platform's packages can have; none if no package is made for it yet. Windows waits for
-// MSI.
+// windowsArchs are those that a Windows Installer package has a name for.
+var windowsArchs = []string{"amd64", "386", "arm64"}
+
+// Formats are the formats that a platform's packages can have; none if no package is made for it.
 func (p Platform) Formats() []Format {
 	switch p.OS {
 	case "linux":
@@ -71,6 +74,10 @@ func (p Platform) Formats() []Format {
 		return []Format{Pkg, Tgz}
 	case "aix", "freebsd", "darwin":
 		return []Format{Tgz}
+	case "windows":
+		if slices.Contains(windowsArchs, p.Arch) {
+			return []Format{Msi}
+		}
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ func TestPlatforms(t *testing.T) {
 func TestAPlatformHasTheFormatsThatItsSystemInstalls(t *testing.T) {
 	for s, want := range map[string][]Format{
 		"linux/amd64": {Deb, Rpm, Tgz}, "linux/riscv64": {Deb, Rpm, Tgz}, "linux/mips": {Tgz}, "solaris/amd64": {Pkg, Tgz}, "aix/ppc64": {Tgz},
-		"freebsd/amd64": {Tgz}, "darwin/arm64": {Tgz}, "windows/amd64": nil, "plan9/386": nil,
+		"freebsd/amd64": {Tgz}, "darwin/arm64": {Tgz}, "windows/amd64": {Msi}, "windows/arm": nil, "plan9/386": nil,
 	} {
 		p, err := ParsePlatform(s)
 		if got := p.Formats(); err != nil || !slices.Equal(got, want) {

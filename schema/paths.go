@@ -181,43 +181,6 @@ const (
 // for, or that of the package before it.
 const HaveManifest = "Bakehouse-Have-Manifest"
 
-// Where things are on a host (under --root in tests and the demo).
-const (
-	ConfigFile = "/etc/bakehouse/agent.json"  // AgentConfig, baked
-	AnchorFile = "/etc/bakehouse/root.json"   // the fleet's anchor root, baked
-	HealthFile = "/etc/bakehouse/health.json" // []HealthCheck, baked
-	KeepsFile  = "/etc/bakehouse/keeps.json"  // []keeps.Keeps, baked if a plugin has any
-	StateDir   = "/var/lib/bakehouse"         // registration, trusted metadata, segments, log
-	VersionDir = "/opt/bakehouse"             // versions/ and the link current, for formats without a package manager
-)
-
-// StatusFile is the host's status for all who may look at it: a file that is gone after a boot.
-func StatusFile(os string) string {
-	if os == "linux" {
-		return "/run/bakehouse/status.json"
-	}
-	return "/var/run/bakehouse/status.json"
-}
-
-// Prefix is where packages for an operating system have bin, lib and share: macOS keeps /usr to itself.
-func Prefix(os string) string {
-	if os == "darwin" {
-		return "/usr/local"
-	}
-	return "/usr"
-}
-
-// ProgramFile is the host program.
-func ProgramFile(os string) string { return Prefix(os) + "/bin/bakehouse-agent" }
-
-// UnitsFile lists services, a line each, baked: NAME INPUTS enable|disable. NAME is as the system's manager knows it:
-// systemd's NAME.service (or .socket, .timer), launchd's label, what SMF has below svc:/site/.
-func UnitsFile(os string) string { return Prefix(os) + "/lib/bakehouse/units" }
-
-// ScriptsFile is a shell script, baked where no package manager has a place for it: it is run with a STEP (pretrans, users,
-// owners, preinst, postinst, prerm, postrm, posttrans, services or noservices) and the folder of the package's files.
-func ScriptsFile(os string) string { return Prefix(os) + "/lib/bakehouse/scripts" }
-
 // Bounds on what is read before it is verified, in bytes.
 const (
 	MaxRoot      = 512 << 10

@@ -238,8 +238,9 @@ func (d Host) system(context.Context, *state.Host) (string, error) {
 			b.WriteString(text)
 		}
 	}
-	for _, dir := range []string{schema.StateDir, filepath.Dir(schema.ConfigFile), schema.Prefix(runtime.GOOS),
-		schema.VersionDir, filepath.Dir(schema.StatusFile(runtime.GOOS)), "/var/lib/dpkg", "/tmp"} {
+	for _, dir := range []string{schema.StateDir(runtime.GOOS), filepath.Dir(schema.ConfigFile(runtime.GOOS)),
+		schema.Prefix(runtime.GOOS), schema.VersionDir, filepath.Dir(schema.StatusFile(runtime.GOOS)),
+		"/var/lib/dpkg", "/tmp"} {
 		fmt.Fprintln(&b, ready.Describe(d.Files.Path(dir)))
 	}
 	for _, name := range append([]string{"NO_PROXY"}, proxyVariables...) {

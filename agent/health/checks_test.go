@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ func withHealth(t *testing.T, checks []schema.HealthCheck, programs map[string]s
 	if err != nil {
 		t.Fatal(err)
 	}
-	programs[schema.HealthFile] = string(b)
+	programs[schema.HealthFile(runtime.GOOS)] = string(b)
 	for name, text := range programs {
 		if err := os.MkdirAll(filepath.Dir(s.path(name)), 0o755); err != nil {
 			t.Fatal(err)

@@ -23,6 +23,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -121,11 +122,11 @@ func pause(ctx context.Context, d time.Duration) error {
 // once within its limit; until then it is run again, because a service needs a moment to come up. The error names the
 // plug-in, the command and the end of what it printed. What an administrator stopped is not asked.
 func (h Host) Checks(ctx context.Context) error {
-	b, err := h.read(schema.HealthFile, maxHealthFile)
+	b, err := h.read(schema.HealthFile(runtime.GOOS), maxHealthFile)
 	if err != nil || b == nil {
 		return err
 	}
-	checks, err := decodeChecks(h.path(schema.HealthFile), b)
+	checks, err := decodeChecks(h.path(schema.HealthFile(runtime.GOOS)), b)
 	if err != nil {
 		return err
 	}

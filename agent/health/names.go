@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"runtime"
 	"strings"
 	"time"
 
@@ -25,13 +26,13 @@ const (
 
 // keeps is what the installed package's plugins keep, of which no service was stopped.
 func (h Host) keeps() ([]keeps.Keeps, error) {
-	b, err := h.read(schema.KeepsFile, maxKeepsFile)
+	b, err := h.read(schema.KeepsFile(runtime.GOOS), maxKeepsFile)
 	if err != nil || b == nil {
 		return nil, err
 	}
 	list, err := keeps.Decode(b)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", h.path(schema.KeepsFile), err)
+		return nil, fmt.Errorf("%s: %w", h.path(schema.KeepsFile(runtime.GOOS)), err)
 	}
 	var out []keeps.Keeps
 	for _, k := range list {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +29,8 @@ func kept(t *testing.T, script string, change func(*keeps.Keeps)) Host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return withHealth(t, nil, map[string]string{schema.KeepsFile: string(b), "/usr/bin/acme": "#!/bin/sh\n" + script})
+	return withHealth(t, nil, map[string]string{schema.KeepsFile(runtime.GOOS): string(b),
+		"/usr/bin/acme": "#!/bin/sh\n" + script})
 }
 
 // saw is a state that has seen an agent's names three times.

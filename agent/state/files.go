@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"bakehouse/schema"
@@ -25,7 +26,7 @@ func (f Files) Path(p string) string { return filepath.Join("/", f.Root, p) }
 
 // Stored is a path in StateDir.
 func (f Files) Stored(elem ...string) string {
-	return filepath.Join(append([]string{f.Path(schema.StateDir)}, elem...)...)
+	return filepath.Join(append([]string{f.Path(schema.StateDir(runtime.GOOS))}, elem...)...)
 }
 
 // Create makes StateDir and checks it.

@@ -2,6 +2,7 @@ package state
 
 import (
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -64,7 +65,7 @@ func TestAStateDirectoryThatOthersMayWriteToIsRefused(t *testing.T) {
 	if err := f.Create(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(f.Path(schema.StateDir), 0o777); err != nil {
+	if err := os.Chmod(f.Path(schema.StateDir(runtime.GOOS)), 0o777); err != nil {
 		t.Fatal(err)
 	}
 	_, err := f.Load()

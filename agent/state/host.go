@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"runtime"
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
@@ -47,7 +48,7 @@ func (h *Host) Save() error { return h.files.Write(h.Record) }
 func (f Files) baked() (*schema.AgentConfig, []byte, error) {
 	const hint = "install this host's package again: bakehouse package get HOST -o FILE on the server, then dpkg -i " +
 		"FILE here"
-	name := f.Path(schema.ConfigFile)
+	name := f.Path(schema.ConfigFile(runtime.GOOS))
 	b, err := ReadFile(name, schema.MaxAgentConfig)
 	if err != nil || b == nil {
 		return nil, nil, err
@@ -56,7 +57,7 @@ func (f Files) baked() (*schema.AgentConfig, []byte, error) {
 	if err != nil {
 		return nil, nil, fault.Hint(fmt.Errorf("%s: %w", name, err), hint)
 	}
-	name = f.Path(schema.AnchorFile)
+	name = f.Path(schema.AnchorFile(runtime.GOOS))
 	anchor, err := ReadFile(name, schema.MaxRoot)
 	if err != nil {
 		return nil, nil, err
@@ -72,7 +73,7 @@ func (f Files) baked() (*schema.AgentConfig, []byte, error) {
 
 // UncheckedConfig is the baked config even if something in it, such as a key, cannot be used; nil if it cannot be read.
 func (f Files) UncheckedConfig() *schema.AgentConfig {
-	b, err := ReadFile(f.Path(schema.ConfigFile), schema.MaxAgentConfig)
+	b, err := ReadFile(f.Path(schema.ConfigFile(runtime.GOOS)), schema.MaxAgentConfig)
 	if err != nil {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"runtime"
 	"text/tabwriter"
 
 	"bakehouse/schema"
@@ -28,7 +29,7 @@ func (f Files) List() (*Listing, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Listing{ConfigFile: f.Path(schema.ConfigFile), StateFile: f.Stored(RecordFile),
+	out := &Listing{ConfigFile: f.Path(schema.ConfigFile(runtime.GOOS)), StateFile: f.Stored(RecordFile),
 		Settings: h.Settings(), err: h.Problem}
 	if h.Problem != nil {
 		out.Problem = h.Problem.Error()

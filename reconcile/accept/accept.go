@@ -62,7 +62,7 @@ func (a *Rule) String() string {
 func ofConfig(config []byte) (*Rule, error) {
 	c, err := schema.DecodeAgentConfig(config)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", schema.ConfigFile, err)
+		return nil, fmt.Errorf("the updater's settings in the package: %w", err)
 	}
 	return &Rule{c.Keys, c.Threshold}, nil
 }
@@ -91,7 +91,7 @@ func updater(r *rules.Recipe) *fleet.Output {
 
 func ofOutput(o *fleet.Output) (*Rule, error) {
 	for _, f := range o.Files {
-		if f.Path == schema.ConfigFile {
+		if schema.IsConfigFile(f.Path) {
 			return ofConfig(f.Content)
 		}
 	}

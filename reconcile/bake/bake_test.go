@@ -111,8 +111,8 @@ func example(r repo, id, listen string) *rules.Recipe {
 			EnvironmentFile: "/etc/default/node_exporter", Restart: "on-failure", Enable: true}},
 			Health: &schema.HealthCheck{Command: []string{"/usr/bin/node_exporter", "--version"}, Within: 1e9}},
 		{Plugin: "updater", Files: []fleet.File{
-			own(schema.ConfigFile, 0o600, settings),
-			own(schema.AnchorFile, 0o644, string(anchor)),
+			own(schema.ConfigFile("linux"), 0o600, settings),
+			own(schema.AnchorFile("linux"), 0o644, string(anchor)),
 			r.program("/usr/bin/bakehouse-agent", noise(2, 30_000)),
 		}, Services: []fleet.Service{{Name: "bakehouse-agent", Exec: "/usr/bin/bakehouse-agent run", Restart: "always", Enable: true}}},
 	}}

@@ -115,7 +115,8 @@ func realFleet(exporter, agent []byte, n, extra int) ([]*rules.Recipe, repo, sch
 					EnvironmentFile: "/etc/default/node_exporter", User: "nobody", Restart: "always", Enable: true}},
 				Health: &schema.HealthCheck{Command: []string{"/usr/bin/node_exporter", "--version"}, Within: 30e9}},
 			{Plugin: "updater", Files: []fleet.File{
-				own(schema.ConfigFile, 0o644, string(config)+"\n"), own(schema.AnchorFile, 0o644, string(root)), updater},
+				own(schema.ConfigFile("linux"), 0o644, string(config)+"\n"),
+				own(schema.AnchorFile("linux"), 0o644, string(root)), updater},
 				Services: []fleet.Service{{Name: "bakehouse-agent", Description: "Bakehouse updater", Exec: "/usr/bin/bakehouse-agent run", Restart: "always", Enable: true}}},
 		}}
 	}

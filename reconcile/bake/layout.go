@@ -64,7 +64,7 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 			all = append(all, f)
 			l.program = l.program || ff.Program
 			switch {
-			case ff.Path == schema.AnchorFile:
+			case ff.Path == schema.AnchorFile(r.Platform.OS):
 				common = append(common, f)
 			case ff.Shared():
 				shared = append(shared, f)
@@ -72,12 +72,12 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 				l.own = append(l.own, f)
 			}
 			switch ff.Path {
-			case schema.ConfigFile:
+			case schema.ConfigFile(r.Platform.OS):
 				updater = o.Plugin
 				if err := l.settings(ff); err != nil {
 					return nil, fmt.Errorf("plugin %s: file %s: %w", o.Plugin, ff.Path, err)
 				}
-			case schema.AnchorFile:
+			case schema.AnchorFile(r.Platform.OS):
 				if ff.SHA256 != anchor {
 					return nil, fmt.Errorf("plugin %s: file %s is not the anchor root %s", o.Plugin, ff.Path, anchor)
 				}
@@ -119,13 +119,13 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.own = append(l.own, inline(madeHere, schema.HealthFile, append(checks, '\n')))
+	l.own = append(l.own, inline(madeHere, schema.HealthFile(r.Platform.OS), append(checks, '\n')))
 	if len(kept) > 0 {
 		names, err := json.Marshal(kept)
 		if err != nil {
 			return nil, err
 		}
-		l.own = append(l.own, inline(madeHere, schema.KeepsFile, append(names, '\n')))
+		l.own = append(l.own, inline(madeHere, schema.KeepsFile(r.Platform.OS), append(names, '\n')))
 	}
 	docs := docs(l)
 	common = append(common, docs...)

@@ -202,7 +202,7 @@ func checkFiles(t tb, r *rules.Recipe, src repo, entries []entry) (files []entry
 				t.Fatalf("%s: %o, %d bytes; want %o, %d bytes", e.Name, e.Mode, len(e.data), w.Mode, len(w.data))
 			}
 			delete(want, e.Name)
-		case e.Name != "."+schema.HealthFile && e.Name != "."+schema.UnitsFile("linux") && !strings.HasPrefix(e.Name, "./usr/lib/systemd/system/p") &&
+		case e.Name != "."+schema.HealthFile("linux") && e.Name != "."+schema.UnitsFile("linux") && !strings.HasPrefix(e.Name, "./usr/lib/systemd/system/p") &&
 			!strings.HasPrefix(e.Name, "./usr/share/doc/bakehouse-agent/"):
 			t.Fatalf("%s is in the package", e.Name)
 		}

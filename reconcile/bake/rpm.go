@@ -100,7 +100,7 @@ func rpmShared(shared [][]*file) [][]*file {
 		switch {
 		case i == 0:
 			first = ownedDirs(files)
-		case files[0].path == schema.AnchorFile:
+		case files[0].path == schema.AnchorFile("linux"):
 			first = append(first, files...)
 		default:
 			rest = append(rest, files)

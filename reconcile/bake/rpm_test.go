@@ -122,8 +122,9 @@ func TestRpmInstallsUpgradesDowngradesAndErasesAPackage(t *testing.T) {
 		root.quiet("--upgrade", "--oldpackage", "--replacepkgs", p)
 		check(map[string]*rules.Recipe{one: first, two: second}[p])
 	}
-	root.write(schema.ConfigFile, 0o600, "{}")
-	if out, err := root.do("--verify", "bakehouse-agent"); err == nil || !strings.Contains(out, schema.ConfigFile) {
+	root.write(schema.ConfigFile("linux"), 0o600, "{}")
+	if out, err := root.do("--verify", "bakehouse-agent"); err == nil ||
+		!strings.Contains(out, schema.ConfigFile("linux")) {
 		t.Errorf("--verify of a changed file: %v, %q", err, out)
 	}
 	root.quiet("--erase", "bakehouse-agent")
@@ -131,7 +132,7 @@ func TestRpmInstallsUpgradesDowngradesAndErasesAPackage(t *testing.T) {
 		root.exists(p, false)
 	}
 	// Directories of the system stay, and so does what the updater knows: rpm has no purge.
-	for _, p := range []string{"/etc/default", "/usr/lib/systemd/system", schema.StateDir} {
+	for _, p := range []string{"/etc/default", "/usr/lib/systemd/system", schema.StateDir("linux")} {
 		root.exists(p, true)
 	}
 }

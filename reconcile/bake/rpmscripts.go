@@ -42,7 +42,7 @@ rm -f @STATE@/installing
 // upgrade rpm runs the old package's %preun and %postun after the new one's %post. rpm undoes nothing if what comes after
 // the files fails, it only says so. There is no purge: what the updater knows stays on the host.
 func rpmScripts(l *layout) []rpmScript {
-	vars := strings.NewReplacer("@STATE@", schema.StateDir, "@UNITS@", schema.UnitsFile("linux"))
+	vars := strings.NewReplacer("@STATE@", schema.StateDir("linux"), "@UNITS@", schema.UnitsFile("linux"))
 	var out []rpmScript
 	add := func(s rpmScript, action, before, own, after string) {
 		if own != "" {

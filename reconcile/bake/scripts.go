@@ -143,7 +143,7 @@ func maintainerScripts(l *layout) []*file {
 	if ready+late != "" {
 		late += "rm -f \"$mark\"\n"
 	}
-	vars := strings.NewReplacer("@STATE@", schema.StateDir, "@UNITS@", schema.UnitsFile("linux"))
+	vars := strings.NewReplacer("@STATE@", schema.StateDir("linux"), "@UNITS@", schema.UnitsFile("linux"))
 	var out []*file
 	for _, s := range []struct{ step, text string }{
 		{preinst, hiddenUnits + debPreinst + early + users + begin},

@@ -180,8 +180,8 @@ func TestDpkgInstallsUpgradesAndPurgesAPackage(t *testing.T) {
 	run(t, append(dpkg, "--purge", "bakehouse-agent")...)
 	exists("/usr/bin/bakehouse-agent", false)
 	exists(wants+"bakehouse-agent.service", false)
-	exists(schema.ConfigFile, false)
-	exists(schema.StateDir, false)
+	exists(schema.ConfigFile("linux"), false)
+	exists(schema.StateDir("linux"), false)
 }
 
 // systemd stands in for a running systemd: it runs a package's maintainer scripts with a systemctl that writes down how
@@ -217,7 +217,7 @@ func (s systemd) script(t *testing.T, deb []byte, step string, args ...string) s
 		}
 	}
 	// The three paths that the scripts know, moved into the test's folder.
-	text = strings.NewReplacer("/run/systemd/system", s.dir, schema.StateDir, filepath.Join(s.dir, "state"),
+	text = strings.NewReplacer("/run/systemd/system", s.dir, schema.StateDir("linux"), filepath.Join(s.dir, "state"),
 		schema.UnitsFile("linux"), filepath.Join(s.dir, "units")).Replace(text)
 	s.write(t, step, 0o755, text)
 	s.write(t, "systemctl", 0o755, "#!/bin/sh\necho \"$*\" >>"+s.dir+"/calls\nexit 1\n")
@@ -335,18 +335,19 @@ func TestARecipeThatMakesNoPackageSaysWhereItIsWrong(t *testing.T) {
 		}),
 			"plugins node_exporter and updater both have a file /usr/bin/bakehouse-agent"},
 		"a plugin with a file that bake makes": {with(func(r *rules.Recipe) {
-			r.Outputs[0].Files = append(r.Outputs[0].Files, own(schema.HealthFile, 0o644, ""))
+			r.Outputs[0].Files = append(r.Outputs[0].Files, own(schema.HealthFile("linux"), 0o644, ""))
 		}),
-			"both have a file " + schema.HealthFile},
+			"both have a file " + schema.HealthFile("linux")},
 		"a file where a directory is": {with(func(r *rules.Recipe) { r.Outputs[0].Files = append(r.Outputs[0].Files, own("/usr/bin", 0o755, "")) }), "/usr/bin is a file"},
 		"a path that climbs":          {with(func(r *rules.Recipe) { r.Outputs[0].Files[0].Path = "/etc/../../x" }), "not an absolute, clean path"},
 		"a path with a newline":       {with(func(r *rules.Recipe) { r.Outputs[0].Files[0].Path = "/etc/a\nb" }), "control character"},
 		"a set-uid mode":              {with(func(r *rules.Recipe) { r.Outputs[0].Files[0].Mode |= fs.ModeSetuid }), "more than permissions"},
 		"a unit with an injected line": {with(func(r *rules.Recipe) { r.Outputs[0].Services[0].User = "nobody\nExecStartPre=/bin/evil" }),
 			"plugin node_exporter: service \"node_exporter\": control character"},
-		"another anchor": {with(func(r *rules.Recipe) { r.Outputs[1].Files[1] = own(schema.AnchorFile, 0o644, "{}") }), "is not the anchor root"},
+		"another anchor": {with(func(r *rules.Recipe) { r.Outputs[1].Files[1] = own(schema.AnchorFile("linux"), 0o644, "{}") }), "is not the anchor root"},
 		"a version that dpkg cannot read": {with(func(r *rules.Recipe) {
-			r.Outputs[1].Files[0] = own(schema.ConfigFile, 0o600, strings.Replace(settings, "0.1.0", "v1-2", 1))
+			r.Outputs[1].Files[0] = own(schema.ConfigFile("linux"), 0o600,
+				strings.Replace(settings, "0.1.0", "v1-2", 1))
 		}), `version "v1-2"`},
 		"a file that is not as long as it says":  {with(func(r *rules.Recipe) { r.Outputs[0].Files[1].Size-- }), "plugin node_exporter: file /usr/bin/node_exporter: has not the 99999 bytes"},
 		"a platform that Debian does not have":   {with(func(r *rules.Recipe) { r.Platform.OS = "plan9" }), "deb is not made for plan9/amd64"},

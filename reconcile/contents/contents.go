@@ -36,7 +36,7 @@ type File struct {
 // Config is what schema.ConfigFile holds; nil if it is not among the entries.
 func Config(files []File) []byte {
 	for _, f := range files {
-		if f.Path == schema.ConfigFile {
+		if schema.IsConfigFile(f.Path) {
 			return f.config
 		}
 	}
@@ -117,7 +117,7 @@ func add(files []File, f File, content io.Reader) ([]File, error) {
 	h := sha256.New()
 	into := io.Writer(h)
 	var config bytes.Buffer
-	if f.Path == schema.ConfigFile && f.Size <= maxConfig {
+	if schema.IsConfigFile(f.Path) && f.Size <= maxConfig {
 		into = io.MultiWriter(h, &config)
 	}
 	n, err := io.Copy(into, content)

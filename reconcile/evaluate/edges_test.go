@@ -368,7 +368,7 @@ func (r *reader) units() {
 // readFileAsItsAgent reads a file as what it is for does.
 func readFileAsItsAgent(t *testing.T, f fleet.File, value map[string]fleet.Value) error {
 	switch f.Path {
-	case schema.ConfigFile:
+	case schema.ConfigFile("linux"):
 		_, err := schema.DecodeAgentConfig(f.Content)
 		return err
 	case "/etc/check_mk/encryption.cfg":

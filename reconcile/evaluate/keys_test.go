@@ -119,7 +119,7 @@ func agentJSON(t *testing.T, files map[string]string) (*schema.AgentConfig, stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := fileOf(t, out, schema.ConfigFile).Content
+	b := fileOf(t, out, schema.ConfigFile("linux")).Content
 	c, err := schema.DecodeAgentConfig(b)
 	if err != nil {
 		t.Fatal(err)

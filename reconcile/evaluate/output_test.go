@@ -81,7 +81,7 @@ func TestAPasswordOfAProxyIsForRootAlone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := fileOf(t, out, schema.ConfigFile).Mode; got != mode {
+		if got := fileOf(t, out, schema.ConfigFile("linux")).Mode; got != mode {
 			t.Errorf("%q: the settings have mode %o, want %o", value, got, mode)
 		}
 	}
@@ -117,7 +117,7 @@ func TestUpdaterYieldsSettingsThatTheAgentReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := schema.DecodeAgentConfig(fileOf(t, out, schema.ConfigFile).Content)
+	c, err := schema.DecodeAgentConfig(fileOf(t, out, schema.ConfigFile("linux")).Content)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestUpdaterYieldsSettingsThatTheAgentReads(t *testing.T) {
 	if len(c.Keys) != 2 || c.Keys[0].Name != "one" || c.Keys[1].Name != "two" || c.Keys[0].Public != testKey {
 		t.Errorf("accepted keys %+v: want those that sign packages", c.Keys)
 	}
-	if got := fileOf(t, out, schema.AnchorFile).Content; string(got) != string(f.Anchor()) {
+	if got := fileOf(t, out, schema.AnchorFile("linux")).Content; string(got) != string(f.Anchor()) {
 		t.Errorf("anchor %q is not the root's bytes", got)
 	}
 	p := fileOf(t, out, "/usr/bin/bakehouse-agent")
@@ -148,7 +148,7 @@ func TestUpdaterTakesEveryOption(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := schema.DecodeAgentConfig(fileOf(t, out, schema.ConfigFile).Content)
+	c, err := schema.DecodeAgentConfig(fileOf(t, out, schema.ConfigFile("linux")).Content)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestAServerThatARuleNamesIsTheOneThatHostsUse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := schema.DecodeAgentConfig(fileOf(t, out, schema.ConfigFile).Content)
+		c, err := schema.DecodeAgentConfig(fileOf(t, out, schema.ConfigFile("linux")).Content)
 		if err != nil || c.Fixed != want {
 			t.Errorf("%s: %v, fixed %v", value, err, c.Fixed)
 		}

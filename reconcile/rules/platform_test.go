@@ -21,8 +21,8 @@ func TestHostsWithoutAPackageAreWarnedOfAndKeepNobodyElseFromTheirs(t *testing.T
 			"fleet.cue: host c gets no package: no host program is pinned for linux/arm64"},
 		"more hosts than are named": {5, "linux/s390x", "deb", "",
 			"fleet.cue: hosts c, d, e and 2 more get no package: no host program is pinned for linux/s390x"},
-		"a platform without any format": {1, "windows/amd64", "deb", "",
-			"hosts/r.cue:2:9: host c gets no package: packages for windows/amd64 are not made yet"},
+		"a platform without any format": {1, "plan9/amd64", "deb", "",
+			"hosts/r.cue:2:9: host c gets no package: packages for plan9/amd64 are not made yet"},
 		"a file where macOS lets nobody write": {1, "darwin/arm64", "tgz", "q",
 			"host c gets no package: plugin q has the file /usr/bin/q, where macOS lets nobody write"},
 		"users where nobody makes them": {1, "solaris/amd64", "tgz", "p",
@@ -63,9 +63,9 @@ func TestHostsWithoutAPackageAreWarnedOfAndKeepNobodyElseFromTheirs(t *testing.T
 	}
 	t.Run("no package at all is an error of the fleet", func(t *testing.T) {
 		m := newModel()
-		m.folder("").Defaults[fleet.AttrPlatform] = jsonOf("windows/amd64")
+		m.folder("").Defaults[fleet.AttrPlatform] = jsonOf("plan9/amd64")
 		got := m.resolve(t).Missing.Error()
-		if !strings.Contains(got, "hosts a, b get no package: packages for windows/amd64 are not made yet") ||
+		if !strings.Contains(got, "hosts a, b get no package: packages for plan9/amd64 are not made yet") ||
 			!strings.Contains(got, `mark them `) {
 			t.Errorf("got\n%s", got)
 		}

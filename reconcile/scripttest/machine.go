@@ -24,8 +24,8 @@ func canInstall() error {
 			return err
 		}
 	}
-	if _, err := os.Lstat(schema.StateDir); err == nil {
-		return fmt.Errorf("this machine is a host itself: %s is here", schema.StateDir)
+	if _, err := os.Lstat(schema.StateDir(runtime.GOOS)); err == nil {
+		return fmt.Errorf("this machine is a host itself: %s is here", schema.StateDir(runtime.GOOS))
 	}
 	const overlay = `mount -t tmpfs tmpfs /mnt
 mkdir /mnt/u /mnt/w /mnt/r

@@ -167,7 +167,7 @@ func TestTheShellHasTheManagerTakeUpWhatChangedAndNothingElse(t *testing.T) {
 			put(tool, "#!/bin/sh\nprintf '%s; ' \"$*\" >>"+dir+"/calls\n")
 		}
 		units := put("units", first)
-		shell := strings.NewReplacer(schema.StateDir, dir+"/state", "/Library/LaunchDaemons", dir+"/daemons", launchdDir, dir+"/").Replace(Shell(system, units))
+		shell := strings.NewReplacer(schema.StateDir("linux"), dir+"/state", "/Library/LaunchDaemons", dir+"/daemons", launchdDir, dir+"/").Replace(Shell(system, units))
 		for _, name := range []string{"same", "other", "gone", "fresh", "idle", "x.bakehouse-agent"} {
 			put(name+".plist", name)
 		}

@@ -73,7 +73,8 @@ refused.`,
 	}
 	f := c.PersistentFlags()
 	f.StringVar(&g.root, "root", "", "use `DIR` as / (a sandbox)")
-	f.StringVar(&g.logFile, "logfile", "", "write the log to `FILE` instead of "+schema.StateDir+"/agent.log")
+	f.StringVar(&g.logFile, "logfile", "", "write the log to `FILE` instead of "+schema.StateDir(runtime.GOOS)+
+		"/agent.log")
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "print each step on stderr")
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "print only errors, warnings and what was asked for")
 	c.Flags().Bool("version", false, "print the version") // which cobra would else word itself

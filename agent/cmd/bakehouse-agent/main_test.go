@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -139,7 +140,7 @@ func nobody(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		asNobody(c)
 	} else {
-		state := ts.MkAbs("host" + schema.StateDir)
+		state := ts.MkAbs("host" + schema.StateDir(runtime.GOOS))
 		ts.Check(os.Chmod(state, 0))
 		defer func() { ts.Check(os.Chmod(state, 0o700)) }()
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -68,10 +69,10 @@ func roff(root *cobra.Command) string {
 	p.Flags(root.PersistentFlags(), nil)
 	p.Line(".SH FILES")
 	for _, f := range [][2]string{
-		{schema.ConfigFile, "settings, from the package; the next package replaces them"},
-		{schema.AnchorFile, "the root metadata that the fleet's signatures are verified with"},
-		{schema.HealthFile, "health checks that must succeed after an installation"},
-		{schema.StateDir, "registration, state, log and the previous package; readable by root only"},
+		{schema.ConfigFile(runtime.GOOS), "settings, from the package; the next package replaces them"},
+		{schema.AnchorFile(runtime.GOOS), "the root metadata that the fleet's signatures are verified with"},
+		{schema.HealthFile(runtime.GOOS), "health checks that must succeed after an installation"},
+		{schema.StateDir(runtime.GOOS), "registration, state, log and the previous package; readable by root only"},
 	} {
 		p.Line(".TP\n.I %s\n%s", manual.Escape(f[0]), manual.Escape(f[1]))
 	}

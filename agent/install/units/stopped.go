@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -20,14 +21,14 @@ import (
 // have it so: a line each of UNIT and "stopped" or "disabled". It is there while an installation is under way, for the
 // package's scripts and the health checks, so that a second attempt, and the way back, find what was so before the
 // first.
-const stoppedFile = schema.StateDir + "/stopped"
+var stoppedFile = schema.StateDir(runtime.GOOS) + "/stopped"
 
 // Keep looks for such units and writes stoppedFile, which Forget removes. It returns what it wrote down.
 func Keep(ctx context.Context, s *machine.System) ([]string, error) {
 	if s.Sandboxed() || !systemdRuns() {
 		return nil, nil
 	}
-	record, err := os.ReadFile(s.Path(filepath.Join(schema.StateDir, "units")))
+	record, err := os.ReadFile(s.Path(filepath.Join(schema.StateDir(runtime.GOOS), "units")))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, Forget(s)
 	}

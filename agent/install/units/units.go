@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -38,7 +39,7 @@ func Sync(ctx context.Context, s *machine.System, list []byte) (before []byte, e
 	if s.Sandboxed() || !systemdRuns() {
 		return nil, nil
 	}
-	record := s.Path(filepath.Join(schema.StateDir, "units"))
+	record := s.Path(filepath.Join(schema.StateDir(runtime.GOOS), "units"))
 	before, _ = os.ReadFile(record)
 	had, want := parseUnits(before), parseUnits(list)
 	if len(had)+len(want) == 0 {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"syscall"
 
@@ -19,7 +20,7 @@ const byHandName = versionsDir + "/by-hand"
 // unpackedByHand reports whether a package's files stand in the places of links: the updater's own settings are then a
 // plain file. Only then are plain files taken over; otherwise they are somebody else's.
 func (t *tree) unpackedByHand() bool {
-	fi, err := t.host.Lstat(t.host.Path(schema.ConfigFile))
+	fi, err := t.host.Lstat(t.host.Path(schema.ConfigFile(runtime.GOOS)))
 	return err == nil && fi.Mode().IsRegular()
 }
 
@@ -85,7 +86,7 @@ func (t *tree) lead(version string) error {
 // settingsLast orders files so that the sign of a package unpacked by hand goes last: after a crash among the links,
 // the next run knows the rest for what they are.
 func settingsLast(files []string) []string {
-	const settings = schema.ConfigFile
+	settings := schema.ConfigFile(runtime.GOOS)
 	i := slices.Index(files, settings[1:])
 	if i < 0 {
 		return files

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -17,8 +18,8 @@ import (
 
 // handOld is a package that is unpacked by hand; handNew is the first one that the updater installs.
 var (
-	handOld = append(slices.Clone(oldFiles[:3]), entry{name: "." + schema.ConfigFile, data: "settings 1"})
-	handNew = append(slices.Clone(newFiles), entry{name: "." + schema.ConfigFile, data: "settings 2"})
+	handOld = append(slices.Clone(oldFiles[:3]), entry{name: "." + schema.ConfigFile(runtime.GOOS), data: "settings 1"})
+	handNew = append(slices.Clone(newFiles), entry{name: "." + schema.ConfigFile(runtime.GOOS), data: "settings 2"})
 )
 
 // unpackHere is `tar -xzf` in the root.
@@ -163,7 +164,7 @@ func TestPlainFilesAreForeignUnlessTheSettingsAreAPlainFileToo(t *testing.T) {
 func TestAPackageUnpackedByHandOverARunningVersionIsTakenOver(t *testing.T) {
 	s := sandbox(t)
 	mustInstall(t, s, stage(t, schema.Tgz, archive(t, handOld...)))
-	repaired := []entry{{name: "./usr/bin/agent", data: "agent 1b"}, {name: "." + schema.ConfigFile,
+	repaired := []entry{{name: "./usr/bin/agent", data: "agent 1b"}, {name: "." + schema.ConfigFile(runtime.GOOS),
 		data: "settings 1b"}}
 	for _, e := range repaired { // tar removes the link that stands where it unpacks a file
 		if err := os.Remove(filepath.Join(s.Root, e.name)); err != nil {

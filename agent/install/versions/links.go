@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"bakehouse/agent/install/ready"
@@ -102,7 +103,7 @@ func (t *tree) occupied(link, target string) (occupant, error) {
 
 // checkPlace refuses a file whose place is taken by something else, or that would lie in our own directories.
 func (t *tree) checkPlace(file string) error {
-	for _, dir := range []string{schema.VersionDir, schema.StateDir} {
+	for _, dir := range []string{schema.VersionDir, schema.StateDir(runtime.GOOS)} {
 		if p := "/" + file; p == dir || strings.HasPrefix(p, dir+"/") {
 			return fmt.Errorf("the package contains %s, which belongs to bakehouse-agent", p)
 		}

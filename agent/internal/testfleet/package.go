@@ -40,12 +40,13 @@ func (f *Fleet) Pack(s Spec) *trusttest.Package {
 		own = map[string]string{}
 	}
 	if s.Config {
-		own[schema.ConfigFile], own[schema.AnchorFile] = string(f.Config(s.Change)), string(f.Anchor)
+		own[schema.ConfigFile(runtime.GOOS)] = string(f.Config(s.Change))
+		own[schema.AnchorFile(runtime.GOOS)] = string(f.Anchor)
 	}
 	if s.Health != nil {
 		b, err := json.Marshal(s.Health)
 		check(f.t, err)
-		own[schema.HealthFile] = string(b)
+		own[schema.HealthFile(runtime.GOOS)] = string(b)
 	}
 	var data bytes.Buffer
 	z, err := gzip.NewWriterLevel(&data, gzip.BestSpeed)

@@ -19,6 +19,7 @@ type Pending struct {
 	// Tree is that File stands for all that lies in the folder Repo, or with Archive in the folder Member of that
 	// archive. With Folders, the directories among them are the package's own.
 	Tree, Archive, Folders bool
+	OS                     string // of the host
 }
 
 // decoder checks what a plugin yields. Parameters have gone into it, so nothing is taken to be well-formed.

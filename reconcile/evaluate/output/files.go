@@ -15,7 +15,7 @@ import (
 
 func (d *decoder) file(name string, n *result.Node) fleet.File {
 	f := fleet.File{Path: name, Mode: 0o644, Pos: d.place(n)}
-	if err := CheckPath(name, d.p.Name); err != nil {
+	if err := CheckPath(name, d.p.Name, d.in.Platform.OS); err != nil {
 		d.refuse(n, "file %s: %v", result.Quote(name), err)
 	}
 	if mode := n.Get("mode"); mode != nil {
@@ -106,9 +106,11 @@ func (d *decoder) link(name string, n *result.Node) fleet.File {
 	return f
 }
 
-// CheckPath accepts what a package may put on a host.
-func CheckPath(name, plugin string) error {
+// CheckPath accepts what a package may put on a host with that operating system.
+func CheckPath(name, plugin, os string) error {
 	switch {
+	case os == "windows":
+		return checkWindowsPath(name, plugin)
 	case !path.IsAbs(name) || path.Clean(name) != name || name == "/":
 		return fmt.Errorf("the path is not absolute and clean")
 	case len(name) > 1024 || !utf8.ValidString(name) || control(name) || strings.Contains(name, "\\"):
@@ -130,7 +132,7 @@ func CheckPath(name, plugin string) error {
 				"Let a script change what you need, or a file that it includes", place)
 		}
 	}
-	if dir := path.Dir(schema.ConfigFile); plugin != fleet.UpdaterPlugin &&
+	if dir := path.Dir(schema.ConfigFile(os)); plugin != fleet.UpdaterPlugin &&
 		(name == dir || strings.HasPrefix(name, dir+"/")) {
 		return fmt.Errorf("%s is the updater's alone", dir)
 	}
@@ -138,7 +140,7 @@ func CheckPath(name, plugin string) error {
 }
 
 // nobodys are folders that no package has files in: they are not on disk, are swept, or are the updater's.
-var nobodys = []string{schema.StateDir, schema.VersionDir, "/proc", "/sys", "/dev", "/run", "/var/run", "/var/lock",
+var nobodys = []string{schema.StateDir(""), schema.VersionDir, "/proc", "/sys", "/dev", "/run", "/var/run", "/var/lock",
 	"/tmp", "/var/tmp", "/lost+found"}
 
 // hosts are places that say who the host and its users are, how it starts, and what is installed. Their content is made

@@ -14,7 +14,7 @@ func (d *decoder) settings(out *fleet.Output, params *result.Node) {
 		return
 	}
 	for _, f := range out.Files {
-		if f.Path != schema.ConfigFile {
+		if !schema.IsConfigFile(f.Path) {
 			continue
 		}
 		_, err := schema.DecodeAgentConfig(f.Content)

@@ -97,7 +97,7 @@ func (d *decoder) repo(f *fleet.File, n *result.Node, field string, member fleet
 		d.refuse(n, "file %s: %s %s is not a clean path inside the repo", f.Path, field, result.Quote(n.Text))
 		return
 	}
-	d.pending = append(d.pending, Pending{File: d.index, Pos: n.At(), Member: member,
+	d.pending = append(d.pending, Pending{File: d.index, OS: d.in.Platform.OS, Pos: n.At(), Member: member,
 		Source: field + " " + string(result.Quote(n.Text))})
 }
 

@@ -123,7 +123,7 @@ func (d *decoder) directories(service string, n *result.Node) (out fleet.Directo
 		if name == nil {
 			continue
 		}
-		if *to = name.Text; schema.CheckName(name.Text) != nil || name.Text == path.Base(schema.StateDir) {
+		if *to = name.Text; schema.CheckName(name.Text) != nil || name.Text == path.Base(schema.StateDir("")) {
 			d.refuse(name, "service %s: %s is not the name of a folder of its own", service, result.Quote(name.Text))
 		}
 		if n.Get("listen") != nil {

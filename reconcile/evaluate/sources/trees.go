@@ -72,7 +72,7 @@ func (s *Sources) Tree(ctx context.Context, plugin string, top fleet.File, p out
 			}
 			f.SHA256, f.Size = is.sum, is.size
 		}
-		if err := output.CheckPath(f.Path, plugin); err != nil {
+		if err := output.CheckPath(f.Path, plugin, p.OS); err != nil {
 			return nil, fmt.Errorf("%q: %w", n.Name, err)
 		}
 		files = append(files, f)

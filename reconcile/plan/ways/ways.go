@@ -33,7 +33,7 @@ type way struct {
 func wayOf(r *rules.Result, p *schema.Policy) (w way, ok bool) {
 	for _, o := range r.Recipe.Outputs {
 		for _, f := range o.Files {
-			if f.Path != schema.ConfigFile {
+			if !schema.IsConfigFile(f.Path) {
 				continue
 			}
 			c, err := schema.DecodeAgentConfig(f.Content)

@@ -69,7 +69,7 @@ func TestAWayToTheServerThatChangesForAllHostsAtOnceIsWarnedOf(t *testing.T) {
 				t.Fatal(err)
 			}
 			updater := &fleet.Output{Plugin: fleet.UpdaterPlugin,
-				Files: []fleet.File{{Path: schema.ConfigFile, Content: b}}}
+				Files: []fleet.File{{Path: schema.ConfigFile("linux"), Content: b}}}
 			r := &rules.Result{Host: &fleet.Host{Name: host, Folder: &fleet.Folder{}}, Site: schema.CentralSite,
 				Ring: "all", Selected: true, Recipe: &rules.Recipe{Outputs: []*fleet.Output{updater}}}
 			if host != "web01" {
