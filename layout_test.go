@@ -240,6 +240,7 @@ func TestPartsMeetOnlyInTheLeavesMadeForIt(t *testing.T) {
 		{"serve", module + "/agent/trust"}: "serve reads a release only through the verifier: there is no " +
 			"second parser of bins",
 		{"serve", module + "/agent/trust/statement"}: "serve shows who signed a package, as hosts see it",
+		{"serve", module + "/agent/wire"}:            "a site asks its upstream as a host asks its server",
 		{"serve", module + "/reconcile/settings"}:    "serve says which of its flags are settings",
 	}
 	doors[[2]string{"reconcile", module + "/serve/store/storetest/s3test"}] = "scripts publish to an S3 server"

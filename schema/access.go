@@ -17,8 +17,8 @@ type Access struct {
 }
 
 // User is a person or an automation. Hash is of the password or secret, in a form of package schema/passhash.
-// Permissions map the name of a permission to the patterns of the hosts it covers (see MatchHost); a server passes on
-// names that it does not know.
+// Permissions map the name of a permission to the patterns of the hosts it covers (see MatchHost), for PermSite of the
+// sites; a server passes on names that it does not know.
 type User struct {
 	Hash        string              `json:"hash"`
 	Automation  bool                `json:"automation,omitempty"`
@@ -42,6 +42,7 @@ const (
 	PermToken    = "token"
 	PermRevoke   = "revoke"
 	PermAudit    = "audit"
+	PermSite     = "site"
 )
 
 // Permissions are all that there are. The schema of config repos, commands and their help derive from it.
@@ -54,6 +55,7 @@ var Permissions = []Permission{
 	{PermToken, "create and revoke join tokens", true},
 	{PermRevoke, "revoke and forget registrations", true},
 	{PermAudit, "read the audit log", true},
+	{PermSite, "speak for remote sites; its patterns are of their names", true},
 }
 
 // PermissionNames are the names of Permissions, in their order.

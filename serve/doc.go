@@ -7,9 +7,9 @@
 //
 //	server.go    routes, options, health
 //	exchange.go  one request: deadlines, problems, the log line
-//	hosts.go     who the host is, and what it may read
+//	hosts.go     who the host or the remote site is, and what it may read; serve/sites knows whose each host is
 //	users.go     who the user is; serve/limit bounds what guessing passwords costs
-//	metadata.go  TUF metadata, in full, gzipped, or as the difference to what the host holds
+//	metadata.go  TUF metadata; serve/encode has them gzipped, or as the difference to what the host holds
 //	objects.go   top-level targets, manifests, segments, statements, whole packages
 //	exchange with hosts: register.go, poll.go
 //	live.go      the inventory with the table of hosts before it

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/serve/encode"
 	"bakehouse/serve/metrics"
 	"bakehouse/serve/tidy"
 )
@@ -32,6 +33,7 @@ type exchange struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	who     string // the authenticated host or user, for the log
+	site    string // through which it came; empty: directly
 	status  int
 	written int64
 }
@@ -104,9 +106,9 @@ func (x *exchange) answerTo(r *http.Request, v any) {
 	if err != nil {
 		panic(err) // our own types
 	}
-	if accepts(r, codingGzip) {
-		if z, err := gzipped(b, gzip.DefaultCompression); err == nil && len(z) < len(b) {
-			x.Header().Set("Content-Encoding", codingGzip)
+	if encode.Accepts(r, encode.Gzip) {
+		if z, err := encode.Compress(b, gzip.DefaultCompression); err == nil && len(z) < len(b) {
+			x.Header().Set("Content-Encoding", encode.Gzip)
 			b = z
 		}
 	}

@@ -11,8 +11,13 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/delta"
+	"bakehouse/schema/fault"
+	"bakehouse/schema/uplink"
+	"bakehouse/serve/audit"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/origin"
+	"bakehouse/serve/sites"
+	"bakehouse/serve/tidy"
 )
 
 // registration finds what a host is registered as, by the name that it goes under: as that, or, if nobody is, under
@@ -41,36 +46,51 @@ func (s *Server) rename(ctx context.Context, was, now string) {
 	s.log.Info("a host goes under its new name", "host", now, "was", was)
 }
 
-// asHost lets requests through that carry the name and secret of a registered host. Guessing is not slowed down: a
-// secret has 256 random bits. An unknown host costs the same work as a wrong secret and is answered alike.
+// asHost lets requests through that carry the name and secret of a registered host, and those of a site for a host of
+// its own.
 func (s *Server) asHost(next func(x *exchange, r *http.Request, host string)) func(*exchange, *http.Request) {
+	site := s.forHost(next)
 	return func(x *exchange, r *http.Request) {
-		host, secret, ok := r.BasicAuth()
-		ok = ok && schema.CheckHostName(host) == nil
-		want, name := s.nobody, host
-		if ok {
-			registered, d, err := s.registration(r.Context(), host)
-			switch {
-			case err == nil:
-				want, name = d, registered
-			case !errors.Is(err, fs.ErrNotExist):
-				s.log.Error("inventory", "error", err)
-				x.unavailable()
-				return
-			}
+		if r.Header.Get(uplink.SiteHeader) != "" {
+			site(x, r)
+			return
 		}
-		got := schema.DigestOf([]byte(secret))
-		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || !ok {
-			x.Header().Set("WWW-Authenticate", `Basic realm="bakehouse"`)
-			text, hint := s.ended(r, host, got)
-			x.problem(http.StatusUnauthorized, text, hint)
+		host, secret, _ := r.BasicAuth()
+		name, ok := s.known(x, r, host, schema.DigestOf([]byte(secret)))
+		if !ok {
 			return
 		}
 		if x.who = name; name != host {
 			s.rename(r.Context(), name, host)
 		}
+		s.sites.Came(name, "")
 		next(x, r, host)
 	}
+}
+
+// known returns what a host is registered as with that secret, or answers the request. Guessing is not slowed down: a
+// secret has 256 random bits. An unknown host costs the same work as a wrong secret and is answered alike.
+func (s *Server) known(x *exchange, r *http.Request, host string, secret schema.Digest) (name string, ok bool) {
+	ok = schema.CheckHostName(host) == nil
+	want, name := s.nobody, host
+	if ok {
+		registered, d, err := s.registration(r.Context(), host)
+		switch {
+		case err == nil:
+			want, name = d, registered
+		case !errors.Is(err, fs.ErrNotExist):
+			s.log.Error("inventory", "error", err)
+			x.unavailable()
+			return "", false
+		}
+	}
+	if subtle.ConstantTimeCompare(secret[:], want[:]) != 1 || !ok {
+		x.Header().Set("WWW-Authenticate", `Basic realm="bakehouse"`)
+		text, hint := s.ended(r, host, secret)
+		x.problem(http.StatusUnauthorized, text, hint)
+		return "", false
+	}
+	return name, true
 }
 
 // asAnyone lets requests through also without a name and secret, as those of nobody (host is empty), if what they ask
@@ -122,4 +142,40 @@ func (s *Server) findPackage(ctx context.Context, host string, is func(inventory
 		return given[i], true, nil
 	}
 	return inventory.Package{}, false, nil
+}
+
+// asSite lets requests through of users who may speak for the site that they name.
+func (s *Server) asSite(next func(x *exchange, r *http.Request, site, user string)) func(*exchange, *http.Request) {
+	return s.asUser(func(x *exchange, r *http.Request, by audit.Actor) {
+		rel, _ := s.releases.Now()
+		site := r.Header.Get(uplink.SiteHeader)
+		if err := sites.Allows(*by.User, by.Name, site, rel.Policy); err != nil || schema.CheckName(site) != nil {
+			x.problem(http.StatusForbidden, tidy.Clean(errors.Join(err).Error(), 300), fault.HintOf(err))
+			return
+		}
+		next(x, r, site, by.Name)
+	})
+}
+
+// forHost lets a site read what one of its hosts may.
+func (s *Server) forHost(next func(x *exchange, r *http.Request, host string)) func(*exchange, *http.Request) {
+	return s.asSite(func(x *exchange, r *http.Request, site, _ string) {
+		host := r.Header.Get(uplink.HostHeader)
+		rel, _ := s.releases.Now()
+		owns := false
+		name, _, err := s.registration(r.Context(), host)
+		if err == nil {
+			owns, err = s.sites.Owns(r.Context(), rel, site, host)
+		}
+		switch {
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			s.log.Error("inventory", "error", err)
+			x.unavailable()
+		case !owns:
+			x.notFound()
+		default:
+			x.who = name
+			next(x, r, host)
+		}
+	})
 }

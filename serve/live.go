@@ -9,6 +9,7 @@ import (
 	"bakehouse/serve/hosts/live"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/rollout/keeper"
+	"bakehouse/serve/sites"
 	"bakehouse/serve/view/build"
 )
 
@@ -23,12 +24,15 @@ type Inventory interface {
 	Rename(ctx context.Context, was, now string) error
 	// Report does not block.
 	Report(host string, s inventory.Seen) error
+	// Flush makes all that was reported durable.
+	Flush(ctx context.Context) error
 	Remember(ctx context.Context, host string, p inventory.Package, at time.Time) error
 	Packages(ctx context.Context, host string) ([]inventory.Package, error)
 	desk.Inventory
 	live.Inventory
 	build.Inventory
 	keeper.Store
+	sites.Inventory
 	// Serve is durable.
 	Serve(ctx context.Context, s inventory.Served) error
 	Served(ctx context.Context, anchor schema.Digest) (inventory.Served, error)

@@ -172,9 +172,8 @@ func (s *Server) manifestAgainst(ctx context.Context, host string, m *packed, d,
 	if err != nil || oldErr != nil || schema.DigestOf(file) != d || schema.DigestOf(base) != have {
 		return nil
 	}
-	s.deflating <- struct{}{}
-	defer func() { <-s.deflating }()
-	b, err := delta.Deflate(file, base)
+	var b []byte
+	s.metadata.Deflating(func() { b, err = delta.Deflate(file, base) })
 	if err != nil || len(b) >= len(m.gzip) {
 		return nil
 	}

@@ -11,9 +11,10 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"bakehouse/schema"
+	"bakehouse/schema/uplink"
+	"bakehouse/serve/encode"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/origin"
-	"bakehouse/serve/store"
 	"bakehouse/serve/tidy"
 )
 
@@ -30,19 +31,9 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 	s.noteTrouble(s.releases.Peek(r.Context()))
 	rel, _ := s.releases.Now()
 
-	report, now := tidy.Report(q.Report), time.Now()
-	if err := s.inventory.Report(x.who, inventory.Seen{At: now, Address: r.RemoteAddr,
-		Timestamp: q.Timestamp, Root: q.Root, Report: report}); err != nil {
-		s.log.Error("inventory", "error", err) // a lost report is no reason to keep an update from the host
-	}
-	s.machines.Note(r.Context(), x.who, report.Machine, r.RemoteAddr)
-	// A package that was installed by hand was never asked for here; its later differences build on it all the same.
-	for _, p := range candidates(rel, host) {
-		if p.SHA256 == report.Installed || p.SHA256 == report.Downloaded {
-			s.remember(r.Context(), host, p)
-		}
-	}
-
+	report := tidy.Report(q.Report)
+	s.take(r.Context(), rel, host, x.who, inventory.Seen{At: time.Now(), Address: r.RemoteAddr,
+		Timestamp: q.Timestamp, Root: q.Root, Report: report})
 	a := schema.PollAnswer{Schema: version, Root: rel.Root, Hold: hold(rel, host)}
 	if now, renamed := rel.NameNow(host); renamed && s.free(r.Context(), now, x.who) {
 		a.Name = now
@@ -64,6 +55,20 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 	}
 	x.Header().Set("Cache-Control", cacheNever)
 	x.answerTo(r, a)
+}
+
+// take takes what a host said of itself. name is what it is registered as.
+func (s *Server) take(ctx context.Context, rel *origin.Release, host, name string, seen inventory.Seen) {
+	if err := s.inventory.Report(name, seen); err != nil {
+		s.log.Error("inventory", "error", err) // a lost report is no reason to keep an update from the host
+	}
+	s.machines.Note(ctx, name, seen.Report.Machine, seen.Address)
+	// A package that was installed by hand was never asked for here; its later differences build on it all the same.
+	for _, p := range candidates(rel, host) {
+		if p.SHA256 == seen.Report.Installed || p.SHA256 == seen.Report.Downloaded {
+			s.remember(ctx, host, p)
+		}
+	}
 }
 
 // hold says why this server holds the host back, if it does.
@@ -94,17 +99,17 @@ const maxPollFiles = schema.MaxWire / 2
 // own, which is the only one that it may read.
 func (s *Server) pollFiles(rel *origin.Release, host string, held schema.MetadataVersions) (files []schema.PollFile) {
 	room := maxPollFiles
-	add := func(name string, e encoded, have int64, err error) {
+	add := func(name string, e encode.Encoded, have int64, err error) {
 		if err != nil {
 			s.log.Debug("a poll goes without a file", "file", name, "error", err) // asking for it says what is wrong
 			return
 		}
-		if len(e.bytes) > room {
+		if len(e.Bytes) > room {
 			return
 		}
-		room -= len(e.bytes)
-		f := schema.PollFile{Name: name, Data: e.bytes, Gzip: e.coding == codingGzip}
-		if e.coding == codingDelta {
+		room -= len(e.Bytes)
+		f := schema.PollFile{Name: name, Data: e.Bytes, Gzip: e.Coding == encode.Gzip}
+		if e.Coding == encode.Delta {
 			f.Against = have
 		}
 		files = append(files, f)
@@ -115,20 +120,20 @@ func (s *Server) pollFiles(rel *origin.Release, host string, held schema.Metadat
 		}
 		name := fmt.Sprintf("%d.%s.json", version, role)
 		limit, _ := rel.RoleLimit(role, host)
-		e, err := s.smallest(name, role, version, have, limit)
+		e, err := s.metadata.Smallest(name, role, version, have, limit)
 		add(name, e, have, err)
 	}
 	for v := held.Root + 1; held.Root > 0 && v <= rel.Root && room > 0; v++ {
 		role(metadata.ROOT, v, v-1)
 	}
 	if held.Timestamp != rel.Timestamp {
-		e, err := s.stampFor(rel, held.Timestamp)
+		e, err := s.metadata.Stamp(rel, held.Timestamp)
 		add("timestamp.json", e, held.Timestamp, err)
 	}
 	role(metadata.SNAPSHOT, rel.Versions[metadata.SNAPSHOT], held.Snapshot)
 	role(metadata.TARGETS, rel.Versions[metadata.TARGETS], held.Targets)
 	if policy := rel.Targets[schema.PolicyTarget]; len(policy) > 0 && held.Targets < rel.Versions[metadata.TARGETS] {
-		if e, lacks, err := s.policyFor(policy[0], held.Targets); lacks {
+		if e, lacks, err := s.metadata.Policy(policy[0], held.Targets); lacks {
 			add(policy[0].Hex()+"."+schema.PolicyTarget, e, held.Targets, err)
 		}
 	}
@@ -137,97 +142,67 @@ func (s *Server) pollFiles(rel *origin.Release, host string, held schema.Metadat
 	return files
 }
 
-// smallest is a verified file as it is shortest for a host that holds the version have of the role.
-func (s *Server) smallest(name, role string, version, have, limit int64) (encoded, error) {
-	file, err := s.metadataFile(name, limit)
-	if err != nil {
-		return encoded{}, err
+// serveSitePoll takes the reports of a site's hosts, and answers what is new for the site.
+func (s *Server) serveSitePoll(x *exchange, r *http.Request, site, user string) {
+	var q uplink.PollRequest
+	if !x.decode(r, &q) {
+		return
 	}
-	if !file.verified {
-		return encoded{}, fmt.Errorf("%s was not verified", name)
-	}
-	if have > 0 {
-		if e, ok := s.against(file, role, have, limit); ok {
-			return e, nil
-		}
-	}
-	return s.gzipped(file), nil
-}
-
-// stampFor is the newest timestamp for a host that holds another.
-func (s *Server) stampFor(rel *origin.Release, have int64) (encoded, error) {
-	file := metadataFile{name: fmt.Sprintf("%d.timestamp.json", rel.Timestamp), bytes: rel.Stamp, verified: true}
-	if have <= 0 || have > rel.Timestamp {
-		return s.gzipped(file), nil
-	}
-	e, ok := s.difference(file, have, func(ctx context.Context) ([]byte, error) {
-		return store.Read(ctx, s.store, schema.TimestampKey(have), schema.MaxTimestamp)
-	})
+	version, ok := s.agree(x, q.Schema)
 	if !ok {
-		e = s.gzipped(file)
+		return
 	}
-	return e, nil
+	s.noteTrouble(s.releases.Peek(r.Context()))
+	rel, _ := s.releases.Now()
+	for _, report := range q.Reports {
+		if err := s.takeReport(r.Context(), rel, site, report); err != nil {
+			s.log.Error("inventory", "error", err)
+			x.unavailable()
+			return
+		}
+	}
+	err := s.inventory.Flush(r.Context()) // what is acknowledged is forgotten there
+	var a *uplink.PollAnswer
+	if err == nil {
+		a, err = s.sites.Poll(r.Context(), rel, site, r.RemoteAddr, user, &q)
+	}
+	if err != nil {
+		s.log.Error("inventory", "error", err)
+		x.unavailable()
+		return
+	}
+	a.Schema = version
+	x.Header().Set("Cache-Control", cacheNever)
+	x.answerTo(r, a)
 }
 
-// policyFor is the policy for a host that holds the targets of that version, whose policy may be the same. It is found
-// through the targets, which are public, and not by a digest that the host names: other targets are not for hosts.
-func (s *Server) policyFor(policy schema.Digest, targets int64) (e encoded, lacks bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
-	defer cancel()
-	read := func(ctx context.Context, d schema.Digest) ([]byte, error) {
-		b, err := store.Read(ctx, s.store, schema.TargetKey(d), schema.MaxTarget)
-		if got := schema.DigestOf(b); err == nil && got != d {
-			err = &schema.AlteredError{Object: "target", Want: d, Got: got}
-		}
-		return b, err
+// takeReport takes what a host said to its site, as if it had said it here. What is not of the site, or no news, does
+// not count.
+func (s *Server) takeReport(ctx context.Context, rel *origin.Release, site string, q uplink.HostReport) error {
+	if schema.CheckHostName(q.Host) != nil {
+		return nil
 	}
-	before, known := s.policyOf(targets)
-	if known && before == policy {
-		return e, false, nil
+	name, _, err := s.registration(ctx, q.Host)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it ended meanwhile
 	}
-	name := policy.Hex() + "." + schema.PolicyTarget
-	b, err := s.metadata.Get(encoding{file: name}, func() ([]byte, int64, error) {
-		b, err := read(ctx, policy)
-		return b, int64(len(b)) + 1, err
-	})
 	if err != nil {
-		return e, true, err
+		return err
 	}
-	file := metadataFile{name: name, bytes: b, verified: true}
-	if known {
-		e, ok := s.difference(file, targets, func(ctx context.Context) ([]byte, error) { return read(ctx, before) })
-		if ok {
-			return e, true, nil
-		}
+	if owns, err := s.sites.Owns(ctx, rel, site, q.Host); err != nil || !owns {
+		s.log.Debug("a site reports of a host that is not its own", "site", site, "host", q.Host)
+		return err
 	}
-	return s.gzipped(file), true, nil
-}
-
-// policyOf is the digest of the policy that targets of that version name.
-func (s *Server) policyOf(targets int64) (d schema.Digest, known bool) {
-	if targets <= 0 {
-		return d, false
+	if now := time.Now(); q.At.After(now) {
+		q.At = now
 	}
-	b, err := s.metadata.Get(encoding{file: "policy", have: targets}, func() ([]byte, int64, error) {
-		file, err := s.metadataFile(fmt.Sprintf("%d.%s.json", targets, metadata.TARGETS), schema.MaxTargets)
-		if err != nil {
-			return nil, 0, err
-		}
-		var t struct {
-			Signed struct {
-				Targets map[string]struct {
-					Hashes map[string]string `json:"hashes"`
-				} `json:"targets"`
-			} `json:"signed"`
-		}
-		if err := schema.Decode(file.bytes, &t); err != nil {
-			return nil, 0, err
-		}
-		d, err := schema.ParseHex(t.Signed.Targets[schema.PolicyTarget].Hashes["sha256"])
-		return d[:], int64(len(d)) + 1, err
-	})
-	if err != nil {
-		return d, false
+	if !s.sites.News(name, q.At) {
+		return nil
 	}
-	return schema.Digest(b), true
+	if s.sites.Came(name, site); name != q.Host {
+		s.rename(ctx, name, q.Host)
+	}
+	s.take(ctx, rel, q.Host, name, inventory.Seen{At: q.At, Address: tidy.Clean(q.Address, 64),
+		Timestamp: q.Timestamp, Root: q.Root, Report: tidy.Report(q.Report)})
+	return nil
 }

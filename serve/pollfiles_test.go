@@ -18,6 +18,7 @@ import (
 	"bakehouse/agent/wire"
 	"bakehouse/schema"
 	"bakehouse/serve/certificate"
+	"bakehouse/serve/encode"
 )
 
 // reader is a host's side of the protocol, as agent uses it, at a real server that notes each request.
@@ -193,7 +194,7 @@ func TestWhatAPollBringsAndDoesNotVerifyCostsOneRequest(t *testing.T) {
 	w := start(t, f)
 	c := w.register("web01")
 	bin := f.Bin("web01")
-	bomb, err := gzipped(make([]byte, 64<<20), 9)
+	bomb, err := encode.Compress(make([]byte, 64<<20), 9)
 	check(t, err)
 	of := func(part string) func(string) bool {
 		return func(name string) bool { return strings.Contains(name, part) }

@@ -1,10 +1,13 @@
 package serve
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"regexp"
@@ -13,6 +16,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/uplink"
 	"bakehouse/serve/audit"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/origin"
@@ -95,6 +99,7 @@ func (s *Server) serveRegister(x *exchange, r *http.Request, by registrar) {
 			"polled", before.Seen.At, "from", before.Seen.Address)...)
 	}
 	s.audit.Record(r.Context(), event)
+	s.sites.Came(q.Host, x.site)
 	x.Header().Set("Cache-Control", cacheNever)
 	x.answer(http.StatusOK, schema.RegisterAnswer{Schema: version, Secret: secret, Site: a.Site})
 }
@@ -188,4 +193,44 @@ var notInFileNames = regexp.MustCompile(`[^A-Za-z0-9.+~-]+`)
 // fileName is what package managers call such a file: NAME_VERSION_ARCH.FORMAT.
 func fileName(m *schema.Manifest) string {
 	return m.Name + "_" + notInFileNames.ReplaceAllString(m.Version, "-") + "_" + m.Platform.Arch + "." + string(m.Format)
+}
+
+// serveAdopt answers a site whether a host that came to it is registered with the secret that it showed.
+func (s *Server) serveAdopt(x *exchange, r *http.Request, site, _ string) {
+	var q uplink.AdoptRequest
+	if !x.decode(r, &q) {
+		return
+	}
+	rel, _ := s.releases.Now()
+	name, ok := s.known(x, r, q.Host, q.Secret)
+	if !ok {
+		return
+	}
+	s.sites.Came(name, site)
+	h, ok, err := s.sites.Registration(r.Context(), rel, name)
+	if err != nil || !ok {
+		s.log.Error("inventory", "error", err)
+		x.unavailable()
+		return
+	}
+	s.log.Info("a host came to another site than its own", "host", name, "site", site)
+	x.Header().Set("Cache-Control", cacheNever)
+	x.answer(http.StatusOK, h)
+}
+
+// serveForwarded registers a host that came to a site, with the credentials and from the address that it came with.
+func (s *Server) serveForwarded(x *exchange, r *http.Request, site, _ string) {
+	var q uplink.RegisterRequest
+	if !x.decode(r, &q) {
+		return
+	}
+	body, err := json.Marshal(q.Request)
+	if err != nil {
+		panic(err) // it came as JSON
+	}
+	at := r.Clone(r.Context())
+	at.RemoteAddr, at.Body = tidy.Clean(q.Address, 64), io.NopCloser(bytes.NewReader(body))
+	at.Header.Set("Authorization", q.Authorization)
+	x.site = site
+	s.asRegistrar(s.serveRegister)(x, at)
 }

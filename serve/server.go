@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -15,10 +14,12 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/uplink"
 	"bakehouse/serve/audit"
 	"bakehouse/serve/cache"
 	"bakehouse/serve/desk"
 	"bakehouse/serve/doctor"
+	"bakehouse/serve/encode"
 	"bakehouse/serve/hosts"
 	"bakehouse/serve/hosts/live"
 	"bakehouse/serve/inventory"
@@ -26,6 +27,7 @@ import (
 	"bakehouse/serve/metrics"
 	"bakehouse/serve/notice"
 	"bakehouse/serve/origin"
+	"bakehouse/serve/sites"
 	"bakehouse/serve/status"
 	"bakehouse/serve/status/people"
 	"bakehouse/serve/store"
@@ -66,6 +68,7 @@ type Server struct {
 	guesses   *limit.Failures // of join tokens
 	audit     *audit.Log
 	desk      *desk.Desk
+	sites     *sites.Registry
 	timeouts  timeouts
 	cert      Certificate // may be nil
 	speaks    schema.Versions
@@ -77,17 +80,13 @@ type Server struct {
 	certProblem string // told last
 
 	manifests *cache.Cache[schema.Digest, *packed]
-	metadata  *cache.Cache[encoding, []byte]
-	deflating chan struct{} // bounds how many encodings are computed at once
+	metadata  *encode.Files
 }
 
 type timeouts struct{ header, body time.Duration }
 
-// Bounds of the caches, in bytes.
-const (
-	manifestCache = 64 << 20
-	metadataCache = 64 << 20
-)
+// manifestCache bounds the manifests in memory, in bytes.
+const manifestCache = 64 << 20
 
 // New verifies the store's release and returns a server for it.
 func New(ctx context.Context, o Options) (*Server, error) {
@@ -104,10 +103,9 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		speaks:    schema.WireVersions(),
 		nobody:    randomDigest(),
 		manifests: cache.New[schema.Digest, *packed](manifestCache),
-		metadata:  cache.New[encoding, []byte](metadataCache),
-		deflating: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	s.inventory = followed{o.Inventory, s.live}
+	s.sites = sites.New(o.Inventory, o.Log, time.Now)
 	s.machines = notice.NewMachines(o.Log, s.inventory)
 	s.desk = &desk.Desk{Inventory: s.inventory, Audit: s.audit, Now: time.Now,
 		Release: func() *origin.Release { rel, _ := s.releases.Now(); return rel }}
@@ -128,6 +126,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.metadata = encode.New(o.Store, s.releases.Sum)
 	if s.rollout, err = openRollouts(ctx, o.Inventory, s.live, o.Log); err != nil {
 		return nil, err
 	}
@@ -244,6 +243,9 @@ func (s *Server) Handler() http.Handler {
 	handle("POST "+schema.PollPath, s.asHost(s.servePoll))
 	handle("POST "+schema.RegisterPath, s.asRegistrar(s.serveRegister))
 	handle("POST "+schema.UnregisterPath, s.asHost(s.serveUnregister))
+	handle("POST "+uplink.PollPath, s.asSite(s.serveSitePoll))
+	handle("POST "+uplink.AdoptPath, s.asSite(s.serveAdopt))
+	handle("POST "+uplink.RegisterPath, s.asSite(s.serveForwarded))
 	people := counter{s.desk, s.log}
 	handle("GET "+schema.RolloutPath, s.asUser(people.rollout))
 	handle("POST "+schema.RolloutPath, s.asUser(people.actOnRollout))

@@ -19,6 +19,7 @@ import (
 
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/uplink"
 )
 
 const (
@@ -37,6 +38,7 @@ type Config struct {
 	Password     string              // without a user: a join token; empty: no credentials are sent
 	Now          func() time.Time    // for certificates; nil: time.Now
 	Waiting      func(time.Duration) // is told how long a busy server is waited for; may be nil
+	Site         string              // for which a site's user speaks; empty: the client is no site's
 	Stall        time.Duration       // how long a server may send nothing in the middle of an answer; 0: 30 seconds
 }
 
@@ -49,6 +51,7 @@ type Client struct {
 	speaks  schema.Versions
 	fetched *atomic.Int64 // body bytes read
 	origins []*Client     // that the server redirected to
+	host    string        // for which a site asks
 
 	isOrigin bool // one of those: any HTTP server will do
 }
@@ -168,6 +171,12 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 		req.SetBasicAuth(c.conf.User, c.conf.Password)
 	case c.conf.Password != "":
 		req.Header.Set("Authorization", "Bearer "+c.conf.Password)
+	}
+	if c.conf.Site != "" {
+		req.Header.Set(uplink.SiteHeader, c.conf.Site)
+	}
+	if c.host != "" {
+		req.Header.Set(uplink.HostHeader, c.host)
 	}
 	res, err := c.http.Do(req)
 	if err != nil {

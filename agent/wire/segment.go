@@ -107,7 +107,7 @@ func (c *Client) origin(to *url.URL, origins Origins) (*Client, error) {
 		return c.origins[i], nil
 	}
 	conf := c.conf
-	conf.Server, conf.User, conf.Password, conf.Certificates = at, "", "", nil
+	conf.Server, conf.User, conf.Password, conf.Site, conf.Certificates = at, "", "", "", nil
 	conf.Insecure = false
 	if certificates != "" {
 		conf.Certificates = []string{certificates}

@@ -23,7 +23,7 @@ type Unverified struct{ c *Client }
 
 // NewUnverified makes a client of that kind. Of conf, User, Password, Program and Certificates do not count.
 func NewUnverified(conf Config) (*Unverified, error) {
-	conf.User, conf.Password, conf.Certificates, conf.Program = "", "", nil, "bakehouse-agent"
+	conf.User, conf.Password, conf.Site, conf.Certificates, conf.Program = "", "", "", nil, "bakehouse-agent"
 	conf.Insecure = true // what is fetched is verified by TUF; see above
 	c, err := New(conf)
 	if err != nil {

@@ -34,6 +34,7 @@ var kept = []table{
 	{"points", `at INTEGER, release INTEGER, hosts INTEGER, total INTEGER`, 1},
 	{"changes", `number INTEGER, hosts TEXT, polled BLOB`, 1},
 	{"folded", `id INTEGER, number INTEGER, polled BLOB`, 1},
+	{"sites", `name TEXT, at INTEGER, body BLOB`, 1},
 }
 
 func (t table) names() (names, types []string) {

@@ -12,6 +12,7 @@ var steps = sqldb.Steps{
 	{From: 4, To: 5, Statements: verdicts},
 	{From: 5, To: 6, Statements: history},
 	{From: 6, To: 7, Statements: feed},
+	{From: 7, To: 8, Statements: sites},
 }
 
 const tables = `
@@ -72,3 +73,6 @@ const feed = `
 CREATE TABLE changes (number INTEGER PRIMARY KEY, hosts TEXT NOT NULL, polled BLOB) STRICT;
 CREATE TABLE folded (id INTEGER PRIMARY KEY, number INTEGER NOT NULL, polled BLOB) STRICT;
 INSERT INTO folded (id, number) VALUES (1, 0)`
+
+const sites = `
+CREATE TABLE sites (name TEXT PRIMARY KEY, at INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID`
