@@ -44,7 +44,7 @@ type search struct {
 
 	tried   []state.Way
 	dead    []state.Way // without certificates: what no certificate can help
-	doubted []state.Way // likewise: whose certificate was not believed, and which were not asked for metadata yet
+	doubted []state.Way // likewise: whose certificate was not believed, or who did not know the host; and not asked yet
 	err     error       // the one to tell
 
 	way    state.Way // that led to a server, which gave the answer
@@ -57,9 +57,11 @@ type search struct {
 // back, could not be either. So there are ways after those of the present settings:
 //
 //   - Where a certificate is not believed, signed policy may name its authority by now: a host that was off while its
-//     fleet replaced that learns of it in this way. See adopt.
+//     fleet replaced that learns of it in this way. Where a server does not know the host, as a site that is not its
+//     own, policy may name the server of its site. See adopt.
 //   - The way that last led to a server, with what was believed then (state.Host.Reached). What is installed stays:
-//     only the way is remembered, until the present settings have led to a server.
+//     only the way is remembered, until the present settings have led to a server. A host that moves to another site
+//     goes on by it, rather than by the fleet's own server, until the new site has answered.
 //
 // If insecure, whoever answers by the ways of the settings is asked, whatever its certificate.
 func (a *Agent) poll(ctx context.Context, h *state.Host, tc *trust.Client, insecure bool) (*search, error) {
@@ -68,11 +70,17 @@ func (a *Agent) poll(ctx context.Context, h *state.Host, tc *trust.Client, insec
 		return s.insecurely(ctx)
 	}
 	present := func() bool { return s.try(ctx, h.Ways()) }
-	if present() || s.adopt(ctx) && present() {
+	last := func() bool {
+		if h.Worked == nil || !s.try(ctx, []state.Way{*h.Worked}) {
+			return false
+		}
+		a.warn("%s: going on by the last way that worked: %s", s.err, h.Worked)
+		return true
+	}
+	if h.Moving() && (s.try(ctx, h.Ways()[:1]) || last()) {
 		return s, nil
 	}
-	if last := h.Worked; last != nil && s.try(ctx, []state.Way{*last}) {
-		a.warn("%s: going on by the last way that worked: %s", s.err, last)
+	if present() || s.adopt(ctx) && present() || last() {
 		return s, nil
 	}
 	if s.adopt(ctx) && present() {
@@ -118,7 +126,7 @@ func (s *search) try(ctx context.Context, ways []state.Way) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		if errors.Is(err, wire.ErrCertificate) {
+		if errors.Is(err, wire.ErrCertificate) || errors.Is(err, wire.ErrDenied) {
 			s.doubted = append(s.doubted, bare)
 		} else {
 			s.dead = append(s.dead, bare)
@@ -159,9 +167,9 @@ func (s *search) ask(ctx context.Context, way state.Way) error {
 	return nil
 }
 
-// adopt asks the servers whose certificates were not believed for the metadata from root to policy, over connections
-// that are not verified, and takes over the authorities and the URL that policy has for the host's site. It reports
-// whether there is something new in that.
+// adopt asks the doubted servers for the metadata from root to policy, over connections that are not verified, and
+// takes over the authorities and the URL that policy has for the host's site. It reports whether there is something new
+// in that.
 //
 // The metadata are verified by the roots of this fleet, as ever, and no version goes down, so whoever is in between
 // can do no more than keep them back, which the server itself could do. wire.Unverified sends nothing of the host.

@@ -13,12 +13,9 @@ import (
 // Ways are how to reach a server by the present settings, in the order in which they are tried. What registration
 // believed is for the server of registration, and comes after what is signed or baked.
 func (h *Host) Ways() []Way {
-	vouched, registered := h.vouched(), []string(nil)
+	registered := []string(nil)
 	if r := h.Registration; r != nil {
 		registered = r.Certificates
-	}
-	if len(vouched) == 0 {
-		vouched = registered
 	}
 	var ways []Way
 	add := func(server string, vouched []string) {
@@ -28,6 +25,10 @@ func (h *Host) Ways() []Way {
 		}
 	}
 	for _, server := range h.Servers() {
+		vouched, public := h.vouched(server)
+		if len(vouched) == 0 && !public {
+			vouched = registered
+		}
 		add(server, vouched)
 	}
 	if len(registered) > 0 && (h.Config == nil || !h.Config.Fixed) {
@@ -36,11 +37,46 @@ func (h *Host) Ways() []Way {
 	return ways
 }
 
-// vouched are the authorities of signed and baked settings.
-func (h *Host) vouched() []string {
+// Moving reports whether the host has a site whose server has not answered yet, and another one did before.
+func (h *Host) Moving() bool {
+	if h.Site == nil || h.Site.Central == nil || h.Worked == nil {
+		return false
+	}
+	return len(h.Ways()) > 0 && !slices.ContainsFunc(h.Ways(), func(w Way) bool { return w.Server == h.Worked.Server })
+}
+
+// vouched are the authorities of signed and baked settings for a server. What is baked holds for all servers, unless
+// it is what policy has for the fleet's own server: that says nothing of a site's. If there are none, public says that
+// signed policy means the public ones.
+func (h *Host) vouched(server string) (authorities []string, public bool) {
 	signed, _ := ask(certificates.signed, h)
 	baked, _ := ask(certificates.baked, h)
-	return union(signed, baked)
+	if h.Site != nil && h.Site.Central != nil {
+		switch central := h.Site.Central; server {
+		case central.URL:
+			signed, public = central.Certificates, true
+		case h.Site.URL:
+			baked, public = without(baked, central.Certificates), true
+		}
+	}
+	return union(signed, baked), public
+}
+
+// without are those of the PEM texts that hold another certificate than the others.
+func without(pems, others []string) (rest []string) {
+	known := map[string]bool{}
+	for _, p := range others {
+		known[p] = true
+	}
+	for _, p := range pems {
+		certs, err := schema.ParseCertificates(p)
+		if err != nil || slices.ContainsFunc(certs, func(c *x509.Certificate) bool {
+			return !known[PEM([]*x509.Certificate{c})]
+		}) {
+			rest = append(rest, p)
+		}
+	}
+	return rest
 }
 
 // Reached notes that w led to a server, and what that sent was verified. The way before is forgotten with that, and so
@@ -51,7 +87,7 @@ func (h *Host) Reached(w Way) {
 		return
 	}
 	h.Worked = &w
-	if vouched := h.vouched(); len(vouched) > 0 && slices.Equal(w.Certificates, vouched) {
+	if vouched, public := h.vouched(w.Server); (public || len(vouched) > 0) && slices.Equal(w.Certificates, vouched) {
 		h.Registration.Certificates = nil
 	}
 }
@@ -72,21 +108,31 @@ func (h *Host) Learn(p *schema.Policy) {
 		name = schema.CentralSite
 	}
 	h.Site = nil
+	if s := serverOf(p, name); s != nil {
+		h.Site = &Site{URL: s.URL, Certificates: s.Certificates}
+		if name != schema.CentralSite {
+			h.Site.Central = serverOf(p, schema.CentralSite)
+		}
+	}
+}
+
+// serverOf is what policy says of a site; nil if that cannot be used.
+func serverOf(p *schema.Policy, name string) *Server {
 	s, ok := p.Sites[name]
 	if !ok || schema.CheckServerURL(s.URL) != nil || len(s.Certificates) > schema.MaxAgentConfig {
-		return
+		return nil
 	}
-	site := &Site{URL: strings.TrimSuffix(s.URL, "/")}
+	site := &Server{URL: strings.TrimSuffix(s.URL, "/")}
 	if s.Certificates != "" {
 		certs, err := schema.ParseCertificates(s.Certificates)
 		if err != nil {
-			return
+			return nil
 		}
 		for _, c := range certs {
 			site.Certificates = append(site.Certificates, PEM([]*x509.Certificate{c}))
 		}
 	}
-	h.Site = site
+	return site
 }
 
 // PEM is certificates alone, without what may stand between them in a file.

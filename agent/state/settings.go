@@ -121,11 +121,12 @@ var (
 	}
 	site = setting[string]{name: "site", recorded: registration(func(r *Registration) string { return r.Site })}
 
-	// The first that answers is used: what is signed moves hosts, and where they were registered is what is left to
-	// them if nothing else answers. A server that the package fixes is the only one.
+	// The first that answers is used: what is signed moves hosts, the fleet's own server stands in for that of a site,
+	// and where they were registered is what is left to them if nothing else answers. A server that the package fixes
+	// is the only one.
 	servers = setting[[]string]{
 		name:     "server",
-		signed:   policy(func(s *Site) []string { return given(s.URL) }),
+		signed:   policy(signedServers),
 		baked:    config(func(c *schema.AgentConfig) []string { return given(c.Server) }),
 		recorded: registration(func(r *Registration) []string { return given(r.Server) }),
 		several:  union,
@@ -234,3 +235,11 @@ var (
 		show:     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	}
 )
+
+// signedServers are that of the site and the one that stands in for it.
+func signedServers(s *Site) []string {
+	if s.Central == nil {
+		return given(s.URL)
+	}
+	return union(given(s.URL), given(s.Central.URL))
+}

@@ -1,8 +1,14 @@
 package state
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"errors"
+	"math/big"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -112,4 +118,64 @@ func TestNothingIsVerifiedWithoutAnAnchorOrWithABrokenPackage(t *testing.T) {
 	if _, _, _, err := h.Trusted(); !errors.Is(err, h.Problem) {
 		t.Errorf("a broken package falls back to registration: %v", err)
 	}
+}
+
+func TestWhoVouchesForWhichServer(t *testing.T) {
+	made := func() string { return authority(t) }
+	centre, site, rule, theirs := made(), made(), made(), made()
+	of := func(url string, certs ...string) *Server { return &Server{URL: url, Certificates: certs} }
+	for name, c := range map[string]struct {
+		baked    []string
+		site     Site
+		register []string
+		want     []Way
+	}{
+		"an authority each": {[]string{centre}, Site{URL: "https://site", Certificates: []string{site},
+			Central: of("https://centre", centre)}, nil,
+			[]Way{{Server: "https://site", Certificates: []string{site}},
+				{Server: "https://centre", Certificates: []string{centre}}}},
+		"a site of the public ones": {[]string{centre}, Site{URL: "https://site",
+			Central: of("https://centre", centre)},
+			[]string{theirs},
+			[]Way{{Server: "https://site"}, {Server: "https://centre", Certificates: []string{centre}},
+				{Server: "https://registered", Certificates: []string{centre}},
+				{Server: "https://registered", Certificates: []string{theirs}}}},
+		"a centre of the public ones": {nil, Site{URL: "https://site", Certificates: []string{site},
+			Central: of("https://centre")}, nil,
+			[]Way{{Server: "https://site", Certificates: []string{site}}, {Server: "https://centre"}}},
+		"what a rule adds counts for all": {[]string{centre, rule}, Site{URL: "https://site",
+			Certificates: []string{site}, Central: of("https://centre", centre)}, nil,
+			[]Way{{Server: "https://site", Certificates: []string{site, rule}},
+				{Server: "https://centre", Certificates: []string{centre, rule}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := "https://centre"
+			if c.register != nil {
+				server = "https://registered"
+			}
+			h := &Host{Config: &schema.AgentConfig{Server: "https://centre", Certificates: c.baked}, Record: &Record{
+				Site: &c.site, Registration: &Registration{Server: server, Certificates: c.register}}}
+			got := h.Ways()
+			if !slices.EqualFunc(got, c.want, Way.Equal) {
+				for _, w := range got {
+					t.Errorf("%s: %d of them", w.Server, len(w.Certificates))
+				}
+			}
+		})
+	}
+}
+
+// authority is a certificate, as PEM.
+func authority(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return PEM([]*x509.Certificate{{Raw: der}})
 }

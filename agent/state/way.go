@@ -30,5 +30,12 @@ func (w Way) String() string {
 // Site is what signed policy says of the host's site.
 type Site struct {
 	URL          string   `json:"url"`
-	Certificates []string `json:"certificates,omitempty"` // PEM, each one certificate
+	Certificates []string `json:"certificates,omitempty"` // PEM, each one certificate; none: the public authorities
+	Central      *Server  `json:"central,omitempty"`      // the fleet's own; nil: this is that, or it is not known
+}
+
+// Server is what signed policy says of a server, in the terms of Site.
+type Server struct {
+	URL          string   `json:"url"`
+	Certificates []string `json:"certificates,omitempty"`
 }

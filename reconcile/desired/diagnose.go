@@ -110,7 +110,7 @@ func (s *State) Diagnose(ctx context.Context, e schema.KeyExpiry, now time.Time)
 // findings is everything that there is to report about a fleet that was evaluated; resolved is nil if its rules are
 // wrong, which says more.
 func findings(f *fleet.Fleet, resolved *rules.Resolved, e schema.KeyExpiry, now time.Time) []Diagnostic {
-	all := slices.Concat(diagnostics(Warning, f.Warnings), ofKeys(f, e, now), ofRoot(f, now),
+	all := slices.Concat(diagnostics(Warning, f.Warnings), ofKeys(f, e, now), ofRoot(f, now), ofAuthorities(f, now),
 		diagnostics(Error, roots.Check(f)))
 	if resolved != nil {
 		all = append(all, diagnostics(Warning, slices.Concat(resolved.Warnings, resolved.Missing))...)
@@ -247,6 +247,31 @@ func ofRoot(f *fleet.Fleet, now time.Time) []Diagnostic {
 		p.Hint = "sign a next root"
 	}
 	return []Diagnostic{{Warning, p}}
+}
+
+// authorityNotice is how long before its end an authority of servers is reported: hosts have to get the next one first.
+const authorityNotice = 90 * 24 * time.Hour
+
+// ofAuthorities warns of certificates that hosts believe servers by, and soon no more.
+func ofAuthorities(f *fleet.Fleet, now time.Time) (out []Diagnostic) {
+	for _, a := range f.Authorities {
+		end := a.Cert.NotAfter
+		left := end.Sub(now)
+		if left > authorityNotice {
+			continue
+		}
+		p := fleet.Problem{Pos: a.Pos, Msg: fmt.Sprintf("certificate %.80q expires in %s, on %s",
+			a.Cert.Subject.CommonName, console.Days(left), date(end)),
+			Hint: "list the one that follows beside it, and publish, before servers show it: from the end on hosts " +
+				"believe no server by this one"}
+		if left <= 0 {
+			p.Msg = fmt.Sprintf("certificate %.80q has expired on %s: hosts believe no server by it",
+				a.Cert.Subject.CommonName, date(end))
+			p.Hint = "list the one that follows it, and remove this one once servers show that"
+		}
+		out = append(out, Diagnostic{Warning, p})
+	}
+	return out
 }
 
 func date(t time.Time) string { return t.UTC().Format(time.DateOnly) }

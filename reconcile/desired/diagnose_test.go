@@ -1,6 +1,8 @@
 package desired
 
 import (
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"fmt"
 	"slices"
 	"strings"
@@ -186,5 +188,32 @@ func TestThousandsOfUnreadFilesAreOneLineMore(t *testing.T) {
 	if last := out[len(out)-1]; len(out) != maxUnread || last.Pos.File != "hosts/0019" ||
 		last.Msg != "nothing reads this, nor 2980 more files and folders" {
 		t.Errorf("%d: %+v", len(out), last)
+	}
+}
+
+func TestAnAuthorityOfServersThatEndsSoonIsWarnedOfWhereItIsWritten(t *testing.T) {
+	const day = 24 * time.Hour
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := fleet.Pos{File: "sites/s.cue", Line: 4, Col: 2}
+	for name, c := range map[string]struct {
+		left time.Duration
+		want string
+	}{
+		"91 days are left": {91 * day, ""},
+		"90 days are left": {90 * day, `certificate "Site CA" expires in 90 days, on 2030-04-01`},
+		"it has ended": {-time.Hour,
+			`certificate "Site CA" has expired on 2029-12-31: hosts believe no server by it`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cert := &x509.Certificate{Subject: pkix.Name{CommonName: "Site CA"}, NotAfter: now.Add(c.left)}
+			got := ofAuthorities(&fleet.Fleet{Authorities: []fleet.Authority{{Pos: at, Cert: cert}}}, now)
+			if c.want == "" && len(got) == 0 {
+				return
+			}
+			if len(got) != 1 || got[0].Level != Warning || got[0].Msg != c.want || got[0].Pos != at ||
+				got[0].Hint == "" {
+				t.Errorf("got %+v, want %s", got, c.want)
+			}
+		})
 	}
 }

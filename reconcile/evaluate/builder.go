@@ -20,7 +20,6 @@ type builder struct {
 
 	hosts      map[string]*fleet.Host // by name in lower case
 	former     []formerName
-	sites      map[string]fleet.Pos // where they are written
 	inherited  map[*fleet.Folder]inherited
 	used       map[*fleet.Condition]bool
 	references []reference
@@ -58,8 +57,9 @@ func newBuilder(fsys fs.FS) *builder {
 	return &builder{fsys: fsys, fleet: &fleet.Fleet{
 		AnchorVersion: 1, Programs: map[schema.Platform]fleet.Program{}, Keys: map[string]*fleet.Key{},
 		Folders: map[string]*fleet.Folder{}, Plugins: map[string]*fleet.Plugin{}, Sites: map[string]schema.Site{},
-		Access: schema.Access{Schema: accessSchema, Users: map[string]schema.User{}},
-	}, hosts: map[string]*fleet.Host{}, sites: map[string]fleet.Pos{},
+		SitePos: map[string]fleet.Pos{},
+		Access:  schema.Access{Schema: accessSchema, Users: map[string]schema.User{}},
+	}, hosts: map[string]*fleet.Host{},
 		inherited: map[*fleet.Folder]inherited{}, used: map[*fleet.Condition]bool{},
 		wanted: map[string]bool{}, failed: map[string]bool{}}
 }

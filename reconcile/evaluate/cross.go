@@ -116,7 +116,7 @@ func (b *builder) eachRule(yield func(plugin string, value map[string]fleet.Valu
 func (b *builder) names() map[string]map[string]fleet.Pos {
 	names := map[string]map[string]fleet.Pos{fleet.AttrSite: {}, fleet.AttrRing: {}, "condition": {}, "folder": {}}
 	for name := range b.fleet.Sites {
-		names[fleet.AttrSite][name] = b.sites[name]
+		names[fleet.AttrSite][name] = b.fleet.SitePos[name]
 	}
 	for _, r := range b.fleet.Rollout.Rings {
 		names[fleet.AttrRing][r.Name] = r.Pos

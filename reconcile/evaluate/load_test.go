@@ -314,6 +314,32 @@ func TestASiteMayPassPasswordsOnlyIfItSaysSo(t *testing.T) {
 	}
 }
 
+func TestWhatASiteThatPassesPasswordsGivesAwayIsWarnedOf(t *testing.T) {
+	f := loaded(t, repo(map[string]string{"sites/s.cue": "package sites\nsites: {a: {url: \"https://a\",\n" +
+		"\tpasswords: true}\nb: {url: \"http://b\", passwords: false}}\n"}))
+	got := f.Warnings.Error()
+	for _, want := range []string{"sites/s.cue:3:2: whoever runs site a can read the passwords", "join token",
+		"sites/s.cue:4:5: http://b: hosts send their secrets"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "site b can read") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+func TestASiteHasTheFleetsAuthoritiesUnlessItSaysOtherwise(t *testing.T) {
+	ca, _ := pair(t, "PRIVATE KEY", pkcs8)
+	f := loaded(t, repo(map[string]string{"ca.cue": "package fleet\ncertificates: [" + ca + "]\n",
+		"sites/s.cue": "package sites\nsites: {a: url: \"https://a\"\nb: {url: \"https://b\", certificates: []}}\n"}))
+	for name, want := range map[string]bool{fleet.CentralSite: true, "a": true, "b": false} {
+		if got := f.Sites[name].Certificates != ""; got != want {
+			t.Errorf("site %s: has certificates: %v", name, got)
+		}
+	}
+}
+
 func TestEveryMistakeIsToldAtOnce(t *testing.T) {
 	files := map[string]string{
 		"rollout.cue":          "package fleet\nnam: 1\nlifetimes: {timestamp: \"7x\", snapshop: \"1d\"}\n",

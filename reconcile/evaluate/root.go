@@ -213,9 +213,18 @@ func (b *builder) takeSites(n *result.Node) {
 			b.problem(v, "site %s is the server of fleet.cue", name)
 			continue
 		}
-		b.sites[name] = v.At()
-		b.fleet.Sites[name] = schema.Site{URL: b.url(v.Get("url")),
-			Certificates: strings.Join(b.certificates(v.Get("certificates")), ""), Passwords: v.Get("passwords").True()}
+		b.fleet.SitePos[name] = v.At()
+		vouched := b.fleet.Certificates
+		if v.Get("certificates") != nil {
+			vouched = b.certificates(v.Get("certificates"))
+		}
+		if p := v.Get("passwords"); p.True() {
+			b.warn(fleet.Problem{Pos: p.At(), Msg: "whoever runs site " + name + " can read the passwords that " +
+				"users type to register hosts there, and use them at the central server for all that these users may do",
+				Hint: "leave it out: hosts register at a site with a join token (`bakehouse token create`)"})
+		}
+		b.fleet.Sites[name] = schema.Site{URL: b.url(v.Get("url")), Certificates: strings.Join(vouched, ""),
+			Passwords: v.Get("passwords").True()}
 	}
 }
 
@@ -240,6 +249,7 @@ func (b *builder) certificates(n *result.Node) []string {
 			b.problem(v, "certificate: %v", err)
 		}
 		for _, c := range certs {
+			b.fleet.Authorities = append(b.fleet.Authorities, fleet.Authority{Pos: v.At(), Cert: c})
 			out = append(out, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})))
 		}
 	}

@@ -124,7 +124,7 @@ func (r *resolver) warnings(res *Resolved) (ps fleet.Problems) {
 			"since no rule sets keys for these hosts: one party that has two of them meets it alone",
 			Hint: "name the keys that count, as in `keys: [\"ci\", \"reviewer\"]`"})
 	}
-	return append(append(ps, r.homeless(res)...), r.closed(res)...).Sorted()
+	return append(append(append(ps, r.homeless(res)...), r.deserted(res)...), r.closed(res)...).Sorted()
 }
 
 // observeThreshold notes a threshold above 1 of hosts that accept every key with the use package.
@@ -205,6 +205,21 @@ func (r *resolver) absent(patterns []fleet.Pattern, folder *fleet.Folder) (strin
 		}
 	}
 	return strings.Join(reasons[:min(3, len(reasons))], ", "), also[:min(3, len(also))]
+}
+
+// deserted warns of sites that no host has.
+func (r *resolver) deserted(res *Resolved) (ps fleet.Problems) {
+	lived := map[string]bool{}
+	for _, h := range res.Hosts {
+		lived[h.Site] = true
+	}
+	for name, at := range r.fleet.SitePos {
+		if !lived[name] {
+			ps = append(ps, fleet.Problem{Pos: at, Msg: "no host has site " + name,
+				Hint: fmt.Sprintf("give hosts `site: %q`: in their folder's defaults, by a rule or one by one", name)})
+		}
+	}
+	return ps
 }
 
 // homeless warns of hosts that hold for want of a ring, or that nothing gives a site; once per folder, since a fleet

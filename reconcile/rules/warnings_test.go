@@ -122,6 +122,8 @@ func TestWarningsNameHostsWithoutRingOrSiteOncePerFolder(t *testing.T) {
 	m.Rollout.Rings = []fleet.Ring{{Ring: schema.Ring{Name: "x"}, When: hosts(false, "~a")}}
 	m.checkWarnings(t, "hosts/hosts.cue:3:16: host b is in no ring, so it gets no updates")
 	m.Sites["muc"] = schema.Site{URL: "https://muc"}
+	m.SitePos = map[string]fleet.Pos{"muc": {File: "sites/s.cue", Line: 2, Col: 8},
+		"nyc": {File: "sites/s.cue", Line: 3, Col: 8}}
 	m.folder("web").Defaults = set(fleet.AttrSite, "muc")
 	for i, name := range []string{"c", "d", "e"} {
 		m.host("web", name, fleet.Pos{File: "hosts/web/h.cue", Line: 3, Col: 9 + i})
@@ -129,7 +131,8 @@ func TestWarningsNameHostsWithoutRingOrSiteOncePerFolder(t *testing.T) {
 	m.Hosts[4].Attributes[fleet.AttrRing] = jsonOf("x")
 	m.checkWarnings(t, `hosts/hosts.cue:3:9: host a (and 1 more of its folder) is given no site and belongs to central
 hosts/hosts.cue:3:16: host b is in no ring, so it gets no updates
-hosts/web/h.cue:3:9: host c (and 1 more of its folder) is in no ring, so it gets no updates`)
+hosts/web/h.cue:3:9: host c (and 1 more of its folder) is in no ring, so it gets no updates
+sites/s.cue:3:8: no host has site nyc`)
 }
 
 func TestAGateThatCannotOpenByItselfOrTooLateIsWarnedOf(t *testing.T) {

@@ -6,6 +6,7 @@
 package fleet
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -34,10 +35,18 @@ type Fleet struct {
 	Conditions    map[string]*Condition
 	Rollout       Rollout
 	Sites         map[string]schema.Site // always holds CentralSite
+	SitePos       map[string]Pos         // of the others
+	Authorities   []Authority            // that vouch for servers
 	Downloads     *schema.Downloads      // nil: hosts fetch from the sites alone
 	Access        schema.Access
 	Warnings      Problems
 	Unread        []Unread // what is where the fleet is looked for, and no part of it was read from
+}
+
+// Authority is a certificate that vouches for a server, where it is written.
+type Authority struct {
+	Pos  Pos
+	Cert *x509.Certificate
 }
 
 // Unread is a file or a folder that the fleet was not read from. A package may yet take a file as it is.

@@ -2,6 +2,7 @@ package testfleet
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -78,6 +79,9 @@ func (f *Fleet) Call(host, name string) {
 	defer f.mu.Unlock()
 	f.called[host], f.secrets[name] = name, f.secrets[host]
 }
+
+// siteOf is the site of a host that has a package, by which the server calls it.
+func (f *Fleet) siteOf(host string) string { return cmp.Or(f.Given[host].Site, schema.CentralSite) }
 
 // Close ends the server.
 func (f *Fleet) Close() { f.server.Close() }
@@ -259,7 +263,7 @@ func (f *Fleet) register(w http.ResponseWriter, r *http.Request, user, password 
 	switch {
 	case r.Header.Get("Authorization") == "Bearer "+Token:
 		f.secrets[q.Host] = fmt.Sprintf("host-secret-%d-of-%s", len(f.requests), q.Host)
-		answer(w, schema.RegisterAnswer{Schema: 1, Secret: f.secrets[q.Host], Site: "central"})
+		answer(w, schema.RegisterAnswer{Schema: 1, Secret: f.secrets[q.Host], Site: f.siteOf(q.Host)})
 	case user != User || password != Password:
 		problem(w, http.StatusUnauthorized, "wrong user or password")
 	case strings.HasPrefix(q.Host, "forbidden"):
@@ -268,7 +272,7 @@ func (f *Fleet) register(w http.ResponseWriter, r *http.Request, user, password 
 		problem(w, http.StatusNotFound, "unknown host")
 	default:
 		f.secrets[q.Host] = fmt.Sprintf("host-secret-%d-of-%s", len(f.requests), q.Host)
-		answer(w, schema.RegisterAnswer{Schema: 1, Secret: f.secrets[q.Host], Site: "central"})
+		answer(w, schema.RegisterAnswer{Schema: 1, Secret: f.secrets[q.Host], Site: f.siteOf(q.Host)})
 	}
 }
 
@@ -294,8 +298,8 @@ func (f *Fleet) poll(w http.ResponseWriter, r *http.Request) {
 	} else if f.bend != nil {
 		files = files[:min(len(files), 1)]
 	}
-	answer(w, schema.PollAnswer{Schema: 1, Root: 1, Hold: f.hold, HoldCode: f.holdCode, Next: f.next, Site: "central",
-		Name: f.called[host], Files: files})
+	answer(w, schema.PollAnswer{Schema: 1, Root: 1, Hold: f.hold, HoldCode: f.holdCode, Next: f.next,
+		Site: f.siteOf(host), Name: f.called[host], Files: files})
 }
 
 // files are what a host lacks, the timestamp first; all of it is taken from the newest release.

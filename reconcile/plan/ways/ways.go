@@ -48,7 +48,14 @@ func wayOf(r *rules.Result, p *schema.Policy) (w way, ok bool) {
 			if w.signed = named && !c.Fixed; w.signed {
 				w.server = site.URL
 			}
-			w.authorities = authorities(append(c.Certificates, site.Certificates)...)
+			baked := c.Certificates
+			if named && r.Site != schema.CentralSite && site.URL == w.server {
+				central := p.Sites[schema.CentralSite].Certificates
+				baked = slices.DeleteFunc(slices.Clone(baked), func(pem string) bool { // as hosts do
+					return strings.Contains(central, strings.TrimSpace(pem))
+				})
+			}
+			w.authorities = authorities(append(slices.Clone(baked), site.Certificates)...)
 			return w, true
 		}
 	}
