@@ -13,6 +13,7 @@ import (
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/agent/state"
 	"bakehouse/schema"
+	"bakehouse/schema/needs"
 )
 
 // escapes is what a hostile server would have a terminal, a log or a page do.
@@ -91,6 +92,7 @@ func TestAHostileServerNeitherFillsTheStateNorWritesOnTheTerminal(t *testing.T) 
 		{"an error's text about a package part", schema.SegmentPath, problem(400)},
 	} {
 		t.Run(channel.name, func(t *testing.T) {
+			needs.Alike(t)
 			f := testfleet.New(t)
 			h := registered(t, f, "web01")
 			one := spec("one")
@@ -170,6 +172,7 @@ func TestRegistrationByForceWorksWhateverTheStateHolds(t *testing.T) {
 	} {
 		for _, also := range []string{"and the copy is whole", "and so does the copy"} {
 			t.Run(name+" "+also, func(t *testing.T) {
+				needs.Alike(t)
 				f := testfleet.New(t)
 				h := registered(t, f, "web01")
 				f.Give("web01", version(f, "one"))

@@ -16,6 +16,7 @@ import (
 
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/schema"
+	"bakehouse/schema/needs"
 	"bakehouse/schema/outcome"
 )
 
@@ -304,6 +305,7 @@ func TestWhatAnInterceptorOfTLSAnswersIsBelievedForItsSignaturesOnly(t *testing.
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			needs.Alike(t)
 			f, h, i, cert := intercepted(t)
 			root, timestamp := h.stateOf().Root, h.stateOf().Timestamp
 			ca, _ := shown(t, f, "Interceptor")

@@ -21,6 +21,7 @@ func TestAServicesUserCannotLeadAnUpdateToRootsFiles(t *testing.T) {
 	for _, format := range []schema.Format{schema.Tgz, schema.Deb} {
 		for name, has := range map[string]bool{"replaces": true, "lacks": false} {
 			t.Run(string(format)+", a file that the next release "+name, func(t *testing.T) {
+				needs.Alike(t)
 				f, h, _ := observed(t, format, func(s *testfleet.Spec) { s.Own[inData] = "of the agent" })
 				data, passwd := h.files.Path("/var/lib/acme/data"), h.files.Path("/etc/passwd")
 				err := errors.Join(os.WriteFile(passwd, []byte("root"), 0o600),

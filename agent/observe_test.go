@@ -74,6 +74,7 @@ func TestWhatIsNotAsItWasInstalledIsRepairedAndSaid(t *testing.T) {
 		} {
 			t.Run(string(format)+", "+name, func(t *testing.T) {
 				t.Parallel()
+				needs.Alike(t)
 				f, h, _ := observed(t, format, nil)
 				if r := h.update(); r.Why != "up to date" {
 					t.Fatalf("before: %s", r)

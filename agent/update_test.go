@@ -17,6 +17,7 @@ import (
 	"bakehouse/agent/state"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/needs"
 	"bakehouse/schema/outcome"
 )
 
@@ -116,6 +117,7 @@ func TestWhatHoldsAHostBackIsSaidAndReported(t *testing.T) {
 			"the server holds this host back: gate closed [2J"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			needs.Alike(t)
 			f := testfleet.New(t)
 			h := registered(t, f, "web01")
 			if test.fleet != nil {

@@ -18,6 +18,7 @@ import (
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/needs"
 	"bakehouse/schema/outcome"
 )
 
@@ -92,6 +93,7 @@ func TestAReleaseWhoseSettingsReachNoServerIsTakenBackByTheNextOne(t *testing.T)
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			needs.Alike(t)
 			f := testfleet.New(t)
 			h := registered(t, f, "web01")
 			central(f, f.URL, f.CA)
@@ -287,6 +289,7 @@ func TestMovingTheServerInTheRepositoryMovesHosts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			needs.Alike(t)
 			f := testfleet.New(t)
 			h := registered(t, f, "web01")
 			central(f, f.URL, f.CA)
@@ -337,6 +340,7 @@ func TestWhatIsNotABakehouseServerIsSaidAndTheNextServerIsAsked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			needs.Alike(t)
 			f := testfleet.New(t)
 			h := registered(t, f, "web01")
 			f.Give("web01", settled(f, "one", nil))

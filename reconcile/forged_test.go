@@ -24,6 +24,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/fleet"
+	"bakehouse/schema/needs"
 	"bakehouse/schema/tree"
 	"bakehouse/serve/store"
 )
@@ -328,6 +329,7 @@ func TestWhatAThiefOfTheOnlineKeysPublishesIsNamed(t *testing.T) {
 		}), judge.Entry{Field: "issued", Reason: "its commit was made at"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			needs.Alike(t)
 			l.t = t
 			l.now = honest
 			at := filepath.Join(t.TempDir(), "store")

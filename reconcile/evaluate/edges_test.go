@@ -231,7 +231,11 @@ func TestWhatCheckTakesIsTakenByWhoeverReadsItLast(t *testing.T) {
 	last := &reader{t: t, baker: bake.New(objects{}, onlyProgram{}), seen: map[schema.Digest]bool{}, dir: t.TempDir(),
 		agents: agentsOf(t)}
 	defer last.baker.Close()
+	stride := needs.Every(1)
 	for n, e := range edges(t) {
+		if n%stride != 0 {
+			continue
+		}
 		param := strings.Split(e.name, ".")[1]
 		more := wrongAnywhere
 		if !needs.Everything() { // some for each, so that it does not take a minute
@@ -262,7 +266,7 @@ func TestWhatCheckTakesIsTakenByWhoeverReadsItLast(t *testing.T) {
 		}
 	}
 	last.units()
-	if len(last.seen) < 100 {
+	if len(last.seen) < 100/stride {
 		t.Errorf("%d outputs", len(last.seen))
 	}
 }

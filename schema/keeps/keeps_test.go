@@ -33,13 +33,16 @@ func TestNamesAreFoundOnceEachWhateverIsAroundThem(t *testing.T) {
 	}
 }
 
+// endless is the same name again and again, in lines of some length: what is bounded is bytes, not lines.
 type endless struct{}
 
 func (endless) Read(b []byte) (int, error) {
-	for i := range b {
-		b[i] = "<<<a>>>\n"[i%8]
+	line := "<<<a>>>" + strings.Repeat("x", 1000) + "\n"
+	n := 0
+	for n+len(line) <= len(b) {
+		n += copy(b[n:], line)
 	}
-	return len(b), nil
+	return n + copy(b[n:], line), nil
 }
 
 func TestAnOutputWithoutEndIsNotRead(t *testing.T) {

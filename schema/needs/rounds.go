@@ -2,7 +2,10 @@ package needs
 
 import (
 	"flag"
+	"hash/fnv"
 	"strconv"
+	"strings"
+	"testing"
 )
 
 // fewer is how many times fewer rounds tests have under the race detector, which sees in one round what it sees in the
@@ -28,5 +31,28 @@ func Properties() {
 		if n, err := strconv.Atoi(f.DefValue); err == nil {
 			_ = f.Value.Set(strconv.Itoa(n / fewer))
 		}
+	}
+}
+
+// Alike says that the cases of a test walk the same code and differ in their data, as those of a table of attacks do.
+// Under the race detector one in a few cases runs, always the same ones by their names. What is no case runs always.
+func Alike(t testing.TB) {
+	t.Helper()
+	if _, of, is := strings.Cut(t.Name(), "/"); Race && is && !drawn(of) {
+		t.Skip("the race detector sees in other cases what it sees in this one")
+	}
+}
+
+func drawn(name string) bool {
+	h := fnv.New32a()
+	h.Write([]byte(name))
+	return h.Sum32()%fewer == 0
+}
+
+// Alone says that a test has nothing of two goroutines in it, so that the race detector cannot find anything.
+func Alone(t testing.TB) {
+	t.Helper()
+	if Race {
+		t.Skip("one goroutine: the race detector has nothing to see")
 	}
 }
