@@ -12,6 +12,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"bakehouse/reconcile/bake/held"
 	"bakehouse/reconcile/rules"
 	"bakehouse/reconcile/services"
 	"bakehouse/schema"
@@ -45,7 +46,7 @@ type Baker struct {
 // New returns a Baker that keeps segments in st. Close it after use.
 func New(st Store, src Sources) *Baker {
 	b := &Baker{sources: src, segments: segments{store: st, made: map[schema.Digest]*slot{}}}
-	b.segments.spare.Store(spareMemory)
+	b.segments.spare.Store(held.Spare)
 	return b
 }
 
@@ -90,6 +91,8 @@ func (b *Baker) bake(ctx context.Context, r *rules.Recipe, format schema.Format,
 		parts, err = b.rpm(ctx, l, baked)
 	case schema.Pkg:
 		parts, err = b.pkg(ctx, l, baked)
+	case schema.Msi:
+		parts, err = b.msi(ctx, l, baked)
 	default:
 		err = fmt.Errorf("no such format")
 	}
@@ -185,7 +188,8 @@ func (b *Baker) measure(ctx context.Context, parts []part) (size int64, sum sche
 	for _, p := range parts {
 		size += p.size()
 	}
-	if bytes.Equal(parts[0].data, gzipHeader) { // nothing but an archive: it begins like others
+	// Nothing but an archive, or a compound file: it begins like others.
+	if parts[0].segment != nil || bytes.Equal(parts[0].data, gzipHeader) {
 		sum, err = b.prefixes.digest(ctx, parts)
 		return size, sum, err
 	}

@@ -64,3 +64,18 @@ func deflate(raw, history []byte, last bool) []byte {
 	}
 	return b.Bytes()
 }
+
+// lastWindow keeps the end of what is written to it.
+type lastWindow []byte
+
+func (l *lastWindow) Write(b []byte) (int, error) {
+	if len(b) >= window {
+		*l = append((*l)[:0], b[len(b)-window:]...)
+		return len(b), nil
+	}
+	if over := len(*l) + len(b) - window; over > 0 {
+		*l = append((*l)[:0], (*l)[over:]...)
+	}
+	*l = append(*l, b...)
+	return len(b), nil
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	_ "embed"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +28,9 @@ var manual []byte
 // docs is what a package says about itself. It is the baker's and not a plugin's, for a package without the updater has a
 // copyright, too; so it is not part of a recipe, but of the bake version.
 func docs(l *layout) []*file {
+	if l.recipe.Platform.OS == "windows" {
+		return windowsDocs(l)
+	}
 	share := schema.Prefix(l.recipe.Platform.OS) + "/share/"
 	dir := share + "doc/" + l.name + "/"
 	of := func(path string, content []byte) *file { return inline(madeHere, path, content) }
@@ -37,6 +41,16 @@ func docs(l *layout) []*file {
 		files = append(files, of(share+"man/man8/bakehouse-agent.8.gz", packedDocs().manual), of(dir+"LICENSES.gz", packedDocs().licences))
 	}
 	return append(files, of(dir+"changelog.gz", packedChangelog(changelog(l))), of(dir+"copyright", []byte(text)))
+}
+
+func windowsDocs(l *layout) []*file {
+	of := func(name, text string) *file {
+		return inline(madeHere, schema.Prefix("windows")+"/"+name, []byte(strings.ReplaceAll(text, "\n", "\r\n")))
+	}
+	if l.program {
+		return []*file{of("COPYRIGHT.txt", copyright+linked), of("LICENSES.txt", string(licences))}
+	}
+	return []*file{of("COPYRIGHT.txt", copyright)}
 }
 
 // changelogs are those of a few fleets and host programs, packed, by their text.

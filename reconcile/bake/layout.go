@@ -109,6 +109,9 @@ func (b *Baker) layout(r *rules.Recipe, anchor schema.Digest) (*layout, error) {
 		}
 	}
 	for _, u := range l.units {
+		if u.path == "" { // a table has it
+			continue
+		}
 		l.own = append(l.own, inline(u.plugin, u.path, []byte(u.text)))
 	}
 	if !l.accounts.none() {

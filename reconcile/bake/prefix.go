@@ -65,7 +65,7 @@ func (p *prefixes) digest(ctx context.Context, parts []part) (schema.Digest, err
 func writeParts(ctx context.Context, w io.Writer, parts []part) error {
 	for _, p := range parts {
 		if p.segment != nil {
-			if err := p.segment.bytes.copyTo(ctx, w); err != nil {
+			if err := p.segment.bytes.CopyTo(ctx, w); err != nil {
 				return err
 			}
 		} else if _, err := w.Write(p.data); err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/klauspost/compress/flate"
 
+	"bakehouse/reconcile/bake/held"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -36,10 +37,10 @@ type segment struct {
 	sums []fileSum
 	// bytes is this process's private copy, already verified. The store is not read again: it could answer
 	// differently the second time, and what is hashed here gets signed.
-	bytes *private
+	bytes *held.Bytes
 }
 
-func (g *segment) reader() io.Reader { return g.bytes.reader() }
+func (g *segment) reader() io.Reader { return g.bytes.Reader() }
 
 // payload is what a segment inflates to. Its identity is over everything that it is made from; write makes it, every time
 // the same bytes.
@@ -88,7 +89,7 @@ type slot struct {
 	g  *segment
 }
 
-func (s *segments) newPrivate() *private { return &private{spare: &s.spare} }
+func (s *segments) newPrivate() *held.Bytes { return held.New(&s.spare) }
 
 // get returns the segment of a payload, and whether the store did not have it before.
 func (s *segments) get(ctx context.Context, p payload) (g *segment, fresh bool, err error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/flate"
 	"pgregory.net/rapid"
 
+	"bakehouse/reconcile/bake/crc"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
@@ -38,7 +39,7 @@ func text(t *rapid.T, most int) []byte {
 func TestTheChecksumOfTwoPartsIsThatOfTheWhole(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := text(t, 5000), text(t, 5000)
-		got := combineCRC(crc32.ChecksumIEEE(a), crc32.ChecksumIEEE(b), int64(len(b)))
+		got := crc.Combine(crc32.ChecksumIEEE(a), crc32.ChecksumIEEE(b), int64(len(b)))
 		if want := crc32.ChecksumIEEE(append(a, b...)); got != want {
 			t.Fatalf("%08x, want %08x", got, want)
 		}
@@ -52,11 +53,11 @@ func TestTheChecksumIsRightForPartsBeyond4GiB(t *testing.T) {
 		var sum uint32
 		for ; n > 0; n /= factor {
 			for range n % factor {
-				sum = combineCRC(sum, unit, k)
+				sum = crc.Combine(sum, unit, k)
 			}
 			one := unit
 			for range factor - 1 {
-				unit = combineCRC(unit, one, k)
+				unit = crc.Combine(unit, one, k)
 			}
 			k *= factor
 		}

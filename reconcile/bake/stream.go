@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 
+	"bakehouse/reconcile/bake/crc"
 	"bakehouse/schema"
 )
 
@@ -72,7 +73,7 @@ func (s *stream) place(g *segment) {
 
 // splice appends a segment without touching its bytes.
 func (s *stream) splice(g *segment) {
-	s.crc = combineCRC(s.crc, g.crc, g.ref.PayloadSize)
+	s.crc = crc.Combine(s.crc, g.crc, g.ref.PayloadSize)
 	s.raw += g.ref.PayloadSize
 	s.size += g.ref.Size
 	s.parts = append(s.parts, part{segment: g})

@@ -19,7 +19,7 @@ var Known = []schema.Platform{{OS: "linux", Arch: "amd64"}, {OS: "linux", Arch: 
 	{OS: "solaris", Arch: "amd64"},
 	{OS: "aix", Arch: "ppc64"}, {OS: "darwin", Arch: "amd64"}, {OS: "darwin", Arch: "arm64"},
 	{OS: "freebsd", Arch: "amd64"},
-	{OS: "windows", Arch: "amd64"}}
+	{OS: "windows", Arch: "amd64"}, {OS: "windows", Arch: "386"}, {OS: "windows", Arch: "arm64"}}
 
 // Platforms is what is pinned when nothing is asked for, nothing is pinned, and no host has a platform.
 var Platforms = []schema.Platform{{OS: "linux", Arch: "amd64"}, {OS: "linux", Arch: "arm64"}}

@@ -1,5 +1,5 @@
 // Package services renders the services and intervals of plugins for what starts them where systemd is not: launchd on macOS
-// and SMF on Solaris.
+// and SMF on Solaris; and for Windows, where tables of the package name them.
 //
 // A plugin says in systemd's words what it runs. What a system has no word for is an error that says so, never left out in
 // silence: reconcile/rules makes a warning of it, and reconcile/bake packs what is left. Beside its manifests a package
@@ -41,6 +41,8 @@ func managerOf(os string) (*manager, error) {
 		return &manager{launchdService, launchdInterval, launchdShell}, nil
 	case "solaris":
 		return &manager{smfService, nil, smfShell}, nil
+	case "windows":
+		return &manager{}, nil // tables of the package say it
 	}
 	return nil, fmt.Errorf("services are not made for %s", os)
 }
@@ -53,6 +55,10 @@ func Service(os, plugin string, s fleet.Service) (Unit, error) {
 	m, err := managerOf(os)
 	if err != nil {
 		return Unit{}, err
+	}
+	if os == "windows" {
+		w, err := Windows(s)
+		return Unit{Name: w.Name}, err
 	}
 	setup, command, err := commandOf(s.Name, s.Exec, s.EnvironmentFile)
 	switch {

@@ -24,8 +24,9 @@ var escapes = regexp.MustCompile(`^\\(?:[abfnrtv\\"'s]|x[0-9A-Fa-f]{2}|[0-7]{3}|
 const specifiers = "%aAbBcCdDEfgGhHiIjJlLmMnNopPqrsStTuUvVwWyY"
 
 // commandLine parts a command line into words as systemd does (systemd.service(5), "command lines"), and refuses what
-// systemd would refuse, or take for something else than whoever wrote it.
-func commandLine(exec string) (words []word, err error) {
+// systemd would refuse, or take for something else than whoever wrote it. The program may be quoted where its path may
+// have blanks.
+func commandLine(exec string, quoted bool) (words []word, err error) {
 	for rest := strings.Trim(exec, " \t"); rest != ""; rest = strings.TrimLeft(rest, " \t") {
 		w, n, err := nextWord(rest)
 		if err != nil {
@@ -33,7 +34,7 @@ func commandLine(exec string) (words []word, err error) {
 		}
 		words, rest = append(words, w), rest[n:]
 	}
-	if len(words) == 0 || !strings.HasPrefix(words[0].raw, "/") {
+	if len(words) == 0 || !strings.HasPrefix(words[0].raw, "/") && !(quoted && strings.HasPrefix(words[0].text, "/")) {
 		return nil, fmt.Errorf("exec does not start with an absolute path")
 	}
 	switch program := words[0]; {

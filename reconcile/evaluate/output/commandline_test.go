@@ -39,7 +39,7 @@ func TestACommandLineIsWhatSystemdTakesAndItsAuthorMeans(t *testing.T) {
 		`/bin/ps > /tmp/x`:                "no shell reads it, so > is an argument",
 		`/bin/ps && /bin/true`:            "no shell reads it, so && is an argument",
 	} {
-		_, err := commandLine(line)
+		_, err := commandLine(line, false)
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", line, err, want)
 		}
@@ -69,7 +69,7 @@ func TestWhatIsTakenForACommandLineIsTakenBySystemd(t *testing.T) {
 	told, _ := exec.CommandContext(t.Context(), analyze, args...).CombinedOutput()
 	accepted := 0
 	for i, line := range lines {
-		if _, err := commandLine(line); err != nil {
+		if _, err := commandLine(line, false); err != nil {
 			continue
 		}
 		accepted++

@@ -28,7 +28,7 @@ func (d *decoder) program(n *result.Node, what, name string) {
 			d.refuse(n.Get(field), "%s %s: %s holds control characters", what, name, field)
 		}
 	}
-	words, err := commandLine(n.Get("exec").Str())
+	words, err := commandLine(n.Get("exec").Str(), d.in.Platform.OS == "windows")
 	if err != nil {
 		d.refuse(n.Get("exec"), "%s %s: %v", what, name, err)
 	} else {

@@ -1,9 +1,10 @@
-package bake
+package held
 
 import (
 	"bytes"
 	"io"
 	"os"
+	"sync/atomic"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -13,12 +14,12 @@ func TestPrivateCopiesThatDoNotFitIntoMemoryAreInFilesWithoutAName(t *testing.T)
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	rapid.Check(t, func(t *rapid.T) {
-		s := &segments{}
+		var of atomic.Int64
 		spare := rapid.Int64Range(0, 3*pageSize).Draw(t, "spare")
-		s.spare.Store(spare)
-		copies, wants := make([]*private, 3), make([][]byte, 3)
+		of.Store(spare)
+		copies, wants := make([]*Bytes, 3), make([][]byte, 3)
 		for i := range copies {
-			copies[i] = s.newPrivate()
+			copies[i] = New(&of)
 		}
 		for range rapid.IntRange(0, 12).Draw(t, "writes") {
 			i := rapid.IntRange(0, 2).Draw(t, "copy")
@@ -33,16 +34,16 @@ func TestPrivateCopiesThatDoNotFitIntoMemoryAreInFilesWithoutAName(t *testing.T)
 			if c.file == nil {
 				held += c.size
 			}
-			got, err := io.ReadAll(c.reader())
+			got, err := io.ReadAll(c.Reader())
 			var copied bytes.Buffer
-			if err := c.copyTo(t.Context(), &copied); err != nil {
+			if err := c.CopyTo(t.Context(), &copied); err != nil {
 				t.Fatal(err)
 			}
 			if err != nil || !bytes.Equal(got, wants[i]) || !bytes.Equal(copied.Bytes(), wants[i]) || c.size != int64(len(got)) {
 				t.Fatalf("%d and %d of %d bytes, %v", len(got), copied.Len(), len(wants[i]), err)
 			}
 		}
-		if left := s.spare.Load(); left != spare-held || left < 0 {
+		if left := of.Load(); left != spare-held || left < 0 {
 			t.Fatalf("%d bytes to spare after %d, with %d in memory", left, spare, held)
 		}
 		if e, err := os.ReadDir(dir); err != nil || len(e) != 0 {
@@ -53,23 +54,8 @@ func TestPrivateCopiesThatDoNotFitIntoMemoryAreInFilesWithoutAName(t *testing.T)
 				t.Fatal(err)
 			}
 		}
-		if left := s.spare.Load(); left != spare {
+		if left := of.Load(); left != spare {
 			t.Fatalf("%d of %d bytes to spare in the end", left, spare)
-		}
-	})
-}
-
-func TestTheLastWindowIsTheEndOfWhatWasWritten(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var l lastWindow
-		var all []byte
-		for range rapid.IntRange(0, 8).Draw(t, "writes") {
-			b := text(t, rapid.SampledFrom([]int{10, window / 2, window + 10}).Draw(t, "most"))
-			l.Write(b)
-			all = append(all, b...)
-		}
-		if !bytes.Equal(l, all[max(0, len(all)-window):]) {
-			t.Fatalf("%d bytes", len(l))
 		}
 	})
 }

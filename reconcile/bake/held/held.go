@@ -1,4 +1,6 @@
-package bake
+// Package held keeps what a Baker made of segments where only this process can change it: what is hashed there gets
+// signed.
+package held
 
 import (
 	"bytes"
@@ -9,25 +11,31 @@ import (
 	"sync/atomic"
 )
 
-// spareMemory is how many bytes of segments a Baker keeps in memory, so that the programs which go into every package are
+// Spare is how many bytes of segments a Baker keeps in memory, so that the programs which go into every package are
 // not read from a file for each: that would be a tenth of what a package takes. A larger segment, and what comes after the
 // memory is used up, is in files; how much memory a Baker takes does not depend on the size of packages.
-const spareMemory = 16 << 20
+const Spare = 16 << 20
 
 // pageSize is what is held, and read of a file, at once: large, or the calls cost a fifth of the hash.
 const pageSize = 256 << 10
 
 var pages = sync.Pool{New: func() any { return new([pageSize]byte) }}
 
-// private is bytes that only this process can change.
-type private struct {
+// Bytes are written once, and read as often as need be.
+type Bytes struct {
 	spare *atomic.Int64 // of the Baker
 	pages [][]byte      // all full but the last, and none if there is a file
 	file  *os.File
 	size  int64
 }
 
-func (p *private) Write(b []byte) (int, error) {
+// New is empty bytes, which are in memory as long as there is spare.
+func New(spare *atomic.Int64) *Bytes { return &Bytes{spare: spare} }
+
+// Size is in bytes.
+func (p *Bytes) Size() int64 { return p.size }
+
+func (p *Bytes) Write(b []byte) (int, error) {
 	if p.file == nil && p.spare.Add(-int64(len(b))) < 0 {
 		p.spare.Add(int64(len(b)))
 		if err := p.spill(); err != nil {
@@ -53,7 +61,7 @@ func (p *private) Write(b []byte) (int, error) {
 }
 
 // spill moves what is in memory to a file that nobody else can open and that is gone when the process is.
-func (p *private) spill() error {
+func (p *Bytes) spill() error {
 	f, err := os.CreateTemp("", "bakehouse-segment-*")
 	if err != nil {
 		return err
@@ -73,7 +81,8 @@ func (p *private) spill() error {
 	return nil
 }
 
-func (p *private) Close() error {
+// Close frees them.
+func (p *Bytes) Close() error {
 	if p.file != nil {
 		return p.file.Close()
 	}
@@ -82,7 +91,8 @@ func (p *private) Close() error {
 	return nil
 }
 
-func (p *private) reader() io.Reader {
+// Reader reads them from their beginning.
+func (p *Bytes) Reader() io.Reader {
 	if p.file != nil {
 		return io.NewSectionReader(p.file, 0, p.size)
 	}
@@ -93,8 +103,8 @@ func (p *private) reader() io.Reader {
 	return io.MultiReader(all...)
 }
 
-// copyTo writes all of it to w.
-func (p *private) copyTo(ctx context.Context, w io.Writer) error {
+// CopyTo writes all of it to w.
+func (p *Bytes) CopyTo(ctx context.Context, w io.Writer) error {
 	for _, page := range p.pages {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -109,21 +119,19 @@ func (p *private) copyTo(ctx context.Context, w io.Writer) error {
 	buf := pages.Get().(*[pageSize]byte)
 	defer pages.Put(buf)
 	// Hidden behind a struct, or io.Copy would find a WriterTo or ReaderFrom and bring its own buffer.
-	_, err := io.CopyBuffer(struct{ io.Writer }{w}, contextReader{ctx, p.reader()}, buf[:])
+	_, err := io.CopyBuffer(struct{ io.Writer }{w}, reader{ctx, p.Reader()}, buf[:])
 	return err
 }
 
-// lastWindow keeps the end of what is written to it.
-type lastWindow []byte
+// reader ends when its context does.
+type reader struct {
+	context.Context
+	io.Reader
+}
 
-func (l *lastWindow) Write(b []byte) (int, error) {
-	if len(b) >= window {
-		*l = append((*l)[:0], b[len(b)-window:]...)
-		return len(b), nil
+func (r reader) Read(b []byte) (int, error) {
+	if err := r.Err(); err != nil {
+		return 0, err
 	}
-	if over := len(*l) + len(b) - window; over > 0 {
-		*l = append((*l)[:0], (*l)[over:]...)
-	}
-	*l = append(*l, b...)
-	return len(b), nil
+	return r.Reader.Read(b)
 }
