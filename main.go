@@ -25,6 +25,7 @@ import (
 	"bakehouse/serve/access"
 	"bakehouse/serve/ask"
 	"bakehouse/serve/inventory/transfer"
+	"bakehouse/serve/store/remote"
 
 	"github.com/spf13/cobra"
 )
@@ -36,6 +37,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once
 	// Not stopped before the end: an interrupt that comes when all is done does not make a failure of it.
+	remote.TakePassword()
 	os.Exit(run(keys.TakePassphrases(ctx), os.Args[1:], os.Stdout, os.Stderr))
 }
 

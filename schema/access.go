@@ -29,7 +29,6 @@ type User struct {
 type Permission struct {
 	Name    string
 	Meaning string
-	Acts    bool // this version's servers act on it; the others are accepted, signed and passed on
 }
 
 // The names of the permissions.
@@ -47,15 +46,15 @@ const (
 
 // Permissions are all that there are. The schema of config repos, commands and their help derive from it.
 var Permissions = []Permission{
-	{PermRegister, "register hosts", true},
-	{PermDownload, "fetch a host's package, for a manual first installation", true},
-	{PermView, "see hosts, their state and their packages", true},
-	{PermPublish, "write to the store through the server", false},
-	{PermRollout, "pause, resume, halt and promote the rollout", true},
-	{PermToken, "create and revoke join tokens", true},
-	{PermRevoke, "revoke and forget registrations", true},
-	{PermAudit, "read the audit log", true},
-	{PermSite, "speak for remote sites; its patterns are of their names", true},
+	{PermRegister, "register hosts"},
+	{PermDownload, "fetch a host's package, for a manual first installation"},
+	{PermView, "see hosts, their state and their packages"},
+	{PermPublish, "read and write the store through the server"},
+	{PermRollout, "pause, resume, halt and promote the rollout"},
+	{PermToken, "create and revoke join tokens"},
+	{PermRevoke, "revoke and forget registrations"},
+	{PermAudit, "read the audit log"},
+	{PermSite, "speak for remote sites; its patterns are of their names"},
 }
 
 // PermissionNames are the names of Permissions, in their order.

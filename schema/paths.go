@@ -169,6 +169,7 @@ const (
 	TokensPath     = "/v1/tokens"     // by a user with the permission token: GET, POST, DELETE /ID
 	HostsPath      = "/v1/hosts/"     // by a user with the permission revoke: POST HOST/revoke, DELETE HOST
 	RolloutPath    = "/v1/rollout"    // GET with the permission view or rollout; POST with rollout
+	StorePath      = "/v1/store/"     // by a user with the permission publish: package serve/store/remote
 	AuditPath      = "/v1/audit"      // GET ?since=TIME, by a user with the permission audit
 
 	LogPath     = "/v1/log/" // reserved: 404

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"bakehouse/schema"
@@ -58,7 +59,7 @@ func (x *exchange) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// quiet are the paths of what comes all the time, and is counted by metrics.
+// quiet are the paths of what comes all the time, and is counted by metrics; so do the objects of who publishes.
 var quiet = map[string]bool{schema.HealthPath: true, schema.ReadyPath: true, schema.MetricsPath: true,
 	schema.PollPath: true}
 
@@ -76,7 +77,8 @@ func exchanges(log *slog.Logger, t timeouts, count *metrics.Requests, next func(
 		aborted := true
 		defer func() { // also when a handler aborts the connection by a panic
 			level := slog.LevelInfo
-			if quiet[r.URL.Path] && x.status < http.StatusBadRequest {
+			often := quiet[r.URL.Path] || strings.HasPrefix(r.URL.Path, schema.StorePath)
+			if often && x.status < http.StatusBadRequest {
 				level = slog.LevelDebug
 			}
 			count.Add(r.Pattern, x.status, time.Since(start), x.written)

@@ -27,6 +27,7 @@ import (
 	"bakehouse/serve/metrics"
 	"bakehouse/serve/notice"
 	"bakehouse/serve/origin"
+	"bakehouse/serve/publishing"
 	"bakehouse/serve/sites"
 	"bakehouse/serve/status"
 	"bakehouse/serve/status/people"
@@ -69,6 +70,7 @@ type Server struct {
 	audit     *audit.Log
 	desk      *desk.Desk
 	sites     *sites.Registry
+	publishes *publishing.Users
 	timeouts  timeouts
 	cert      Certificate // may be nil
 	speaks    schema.Versions
@@ -107,6 +109,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	s.inventory = followed{o.Inventory, s.live}
 	s.sites = sites.New(o.Inventory, o.Log, time.Now)
 	s.machines = notice.NewMachines(o.Log, s.inventory)
+	s.publishes = publishing.For(o.Store, o.Anchor, o.Log, s.audit)
 	s.desk = &desk.Desk{Inventory: s.inventory, Audit: s.audit, Now: time.Now,
 		Release: func() *origin.Release { rel, _ := s.releases.Now(); return rel }}
 	anchor := schema.DigestOf(o.Anchor)
@@ -255,6 +258,9 @@ func (s *Server) Handler() http.Handler {
 	handle("POST "+schema.HostsPath+"{host}/revoke", s.asUser(people.revoke))
 	handle("DELETE "+schema.HostsPath+"{host}", s.asUser(people.forget))
 	handle("GET "+schema.AuditPath, s.asUser(people.events))
+	handle(schema.StorePath, s.asUser(func(x *exchange, r *http.Request, by audit.Actor) {
+		s.publishes.Serve(x, r, by)
+	}))
 	handle("GET "+schema.PackagePath+"{host}", s.asUser(s.serveDownload))
 	handle("GET "+schema.HealthPath, s.serveHealth)
 	handle("GET "+schema.ReadyPath, s.serveReady)

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -52,7 +53,7 @@ for now: it is new, or a run that did not finish left it under a number that mus
 What is published is verified first, from trust/ in the repository or from --root; no key is needed. If it does not
 verify, or anything that is kept cannot be read, nothing is deleted. It may run beside "bakehouse serve". While a
 reconcile holds the store's lock, gc ends with an error. Interrupted at any point it leaves a sound store, and the next
-run continues.
+run continues. A server deletes nothing for others: gc runs where the server's store is.
 
 Exit codes: 0 done, 1 error, 3 the store does not verify.`),
 		Example: `  bakehouse store gc --dry-run --store /srv/bakehouse/store
@@ -83,6 +84,10 @@ Exit codes: 0 done, 1 error, 3 the store does not verify.`),
 }
 
 func collectGarbage(ctx context.Context, o gcOptions) (*maintain.GCReport, error) {
+	if stores.Served(o.location) {
+		return nil, fault.Hint(errors.New("nothing is deleted through a server"),
+			"run bakehouse store gc where the server's store is")
+	}
 	st, err := stores.OpenExisting(ctx, o.location)
 	if err != nil {
 		return nil, err

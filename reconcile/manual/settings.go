@@ -51,6 +51,7 @@ Other variables:
 | ` + "`BAKEHOUSE_PASSPHRASE_<KEY>`" + ` | the passphrase of a key, its name in capitals, with ` +
 	"`_` for `-` and `.`" + ` |
 | ` + "`BAKEHOUSE_PASSWORD`" + ` | read by the host program |
+| ` + "`BAKEHOUSE_STORE_PASSWORD`" + ` | the password for ` + "`--store https://SERVER?user=USER`" + ` |
 | ` + "`BAKEHOUSE_CI_*`, `BAKEHOUSE_TEST_*`" + ` | read by the jobs of a forge and by tests, ignored here |
 `
 

@@ -46,6 +46,7 @@ func Run(t *testing.T, dir string, more map[string]Command) {
 		"allow": allow, "hashes": hashes, "web": web, "offline": offline, "asked": asked, "digest": digest, "fill-in": fillIn,
 		"debian": debian, "machine": machine, "installs": installs, "softhsm": softhsm, "brokenplugin": usesBroken, "walk": walk,
 		"peer": peer, "guide": guide, "s3": startS3,
+		"serve":    (&servers{running: map[*testscript.TestScript]*server{}}).serve,
 		"newfleet": fleets.newFleet, "exits": exits, "git-commit": gitCommit,
 		"snapshot": snapshot, "unchanged": unchanged, "flip": flip, "unflip": unflip, "holdlock": holdLock, "droplock": dropLock,
 	}

@@ -12,11 +12,11 @@ import (
 // prefix begins every variable that is meant for Bakehouse.
 const prefix = "BAKEHOUSE_"
 
-// Variables that are no flags' settings: passphrases by key, what the host program reads, what the jobs of a forge pass
-// to one another, and what tests do.
+// Variables that are no flags' settings: passphrases by key, what the host program reads, the password for a store
+// behind a server, what the jobs of a forge pass to one another, and what tests do.
 var (
 	otherPrefixes  = []string{prefix + "PASSPHRASE_", prefix + "CI_", prefix + "TEST_"}
-	otherVariables = []string{configVariable, prefix + "PASSWORD"}
+	otherVariables = []string{configVariable, prefix + "PASSWORD", prefix + "STORE_PASSWORD"}
 )
 
 const configVariable = prefix + "CONFIG"

@@ -50,12 +50,9 @@ published it. It contains only a hash of the password (argon2id).
 The permissions:
 
 ` + permissionsHelp() + `
-Servers of this version act on
-` + acting() + `.
-The others can be given already: they are signed and published, and nothing acts on them yet.
-
 A pattern of hosts is a name, or ~ and a regular expression that matches the whole name: ~web.* covers web01, ~web does
-not. (In conditions of rules, a regular expression matches from the start of a name.)
+not. (In conditions of rules, a regular expression matches from the start of a name.) The permission publish counts for
+all hosts only: ~.*
 
 The password is read from the terminal, or from the first line of a file or of stdin.`),
 		Example: `  bakehouse access add installer --permission register >> access.cue
@@ -96,18 +93,6 @@ func permissionsHelp() string {
 		fmt.Fprintf(&b, "  %-10s%s\n", p.Name, p.Meaning)
 	}
 	return b.String()
-}
-
-// acting are the permissions that servers act on.
-func acting() string {
-	var names []string
-	for _, p := range schema.Permissions {
-		if p.Acts {
-			names = append(names, p.Name)
-		}
-	}
-	last := len(names) - 1
-	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
 func anyOf(names []string) string {

@@ -26,6 +26,7 @@ const (
 	TokenCreated = "token-created"
 	TokenRevoked = "token-revoked"
 	RolloutActed = "rollout"
+	Published    = "published" // a root or a timestamp, through the server
 	SignedIn     = "signed-in"
 	Failed       = "failed" // a password or token was wrong; bounded
 )

@@ -53,6 +53,10 @@ func Level(c *cobra.Command) string {
 // Store opens the store at location, which must hold a release, and returns the root to verify it from: the one in the
 // file root, or the store's own if none is named.
 func Store(ctx context.Context, location, root string, log *slog.Logger) (store.Store, []byte, error) {
+	if stores.Served(location) {
+		return nil, nil, fault.Hint(errors.New("a server cannot have another server's store"),
+			"set --store to a directory or a bucket")
+	}
 	st, err := stores.OpenExisting(ctx, location)
 	if err != nil {
 		return nil, nil, err

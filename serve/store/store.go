@@ -5,8 +5,9 @@
 // got elsewhere. What the store does promise is that an object, once created, is whole, stays, and is never replaced.
 //
 // This package is the contract: Store, and what can be said over any Store. Back ends are in local (a directory), s3
-// and remote (through a server); stores opens them by their location; maintain has fsck, gc and history; lease is the
-// lock of back ends that have none that ends with a process. The suite in storetest holds for every back end.
+// and remote (through a server, where serve/publishing answers); stores opens them by their location; kinds is what an
+// object must be by its key; maintain has fsck, gc and history; lease is the lock of back ends that have none that ends
+// with a process. The suite in storetest holds for every back end.
 package store
 
 import (

@@ -2,10 +2,8 @@ package maintain
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"slices"
@@ -15,6 +13,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/kinds"
 )
 
 // CopyReport says what Copy did.
@@ -177,43 +176,19 @@ func (c *copier) one(ctx context.Context, e store.Entry) error {
 	}
 	defer r.Close()
 	var in io.Reader = r
-	if want, ok := addressed(e.Key); ok {
-		in = &digested{r: r, h: sha256.New(), want: want, key: e.Key}
+	if want, ok := kinds.Addressed(e.Key); ok {
+		in = kinds.Digested(r, want, e.Key)
 	}
-	if err := c.to.Create(ctx, e.Key, in); err != nil && !errors.Is(err, fs.ErrExist) {
+	err = c.to.Create(ctx, e.Key, in)
+	if altered := (*schema.AlteredError)(nil); errors.As(err, &altered) {
+		return fault.Refuse(err,
+			"nothing that needs it was copied: run bakehouse store fsck on the store to copy from")
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.report.Copied.add(e.Size)
 	return nil
-}
-
-// addressed is the digest in a key that is that of the object's bytes.
-func addressed(key string) (schema.Digest, bool) {
-	for _, keyOf := range []func(schema.Digest) string{schema.SegmentKey, schema.TargetKey, schema.SourceFileKey} {
-		if d, err := digestIn(key, keyOf); err == nil {
-			return d, true
-		}
-	}
-	return schema.Digest{}, false
-}
-
-// digested is a reader that fails at its end if what it read has not the digest that it should have, so that no object
-// comes of it.
-type digested struct {
-	r    io.Reader
-	h    hash.Hash
-	want schema.Digest
-	key  string
-}
-
-func (d *digested) Read(b []byte) (int, error) {
-	n, err := d.r.Read(b)
-	d.h.Write(b[:n])
-	if got := schema.Digest(d.h.Sum(nil)); err == io.EOF && got != d.want {
-		err = fault.Refuse(fmt.Errorf("%s: %w", d.key, &schema.AlteredError{Object: "object", Want: d.want, Got: got}),
-			"nothing that needs it was copied: run bakehouse store fsck on the store to copy from")
-	}
-	return n, err
 }

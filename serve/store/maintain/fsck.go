@@ -15,6 +15,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/tree"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/kinds"
 )
 
 // Finding is one thing that Fsck has to say about the object at Key, or about a stray file of a local store.
@@ -217,7 +218,7 @@ func (c *checker) readAll(key string, limit int64) ([]byte, error) {
 // content checks an object whose key is the digest of its bytes.
 func (c *checker) content(kind string, keyOf func(schema.Digest) string) func(string) error {
 	return func(key string) error {
-		want, err := digestIn(key, keyOf)
+		want, err := kinds.DigestIn(key, keyOf)
 		if err != nil {
 			return err
 		}
@@ -235,18 +236,6 @@ func (c *checker) content(kind string, keyOf func(schema.Digest) string) func(st
 		}
 		return nil
 	}
-}
-
-// digestIn reads the digest at the end of a key and holds the whole key to its form.
-func digestIn(key string, keyOf func(schema.Digest) string) (schema.Digest, error) {
-	d, err := schema.ParseHex(key[strings.LastIndexByte(key, '/')+1:])
-	if err != nil {
-		return d, err
-	}
-	if keyOf(d) != key {
-		return d, fmt.Errorf("belongs at %s", keyOf(d))
-	}
-	return d, nil
 }
 
 // there says whether an object that something refers to exists. One that was created since the listing counts.

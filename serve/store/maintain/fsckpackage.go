@@ -6,13 +6,13 @@ import (
 	"compress/flate"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"bakehouse/schema"
+	"bakehouse/serve/store/kinds"
 )
 
 // deflateCodec is how the names of codecs start whose segments are raw deflate; a number, the bake version, follows.
@@ -103,7 +103,7 @@ func checkPayload(r io.Reader, ref schema.SegmentRef) error {
 
 // manifest checks a manifest and that its segments are there.
 func (c *checker) manifest(key string) error {
-	want, err := digestIn(key, schema.ManifestKey)
+	want, err := kinds.DigestIn(key, schema.ManifestKey)
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (c *checker) manifest(key string) error {
 
 // contents checks the list of a package's or a segment's files.
 func (c *checker) contents(key string) error {
-	if _, err := digestIn(key, schema.ContentsKey); err != nil {
+	if _, err := kinds.DigestIn(key, schema.ContentsKey); err != nil {
 		return err
 	}
 	b, err := c.readAll(key, schema.MaxContents)
@@ -145,33 +145,14 @@ func (c *checker) contents(key string) error {
 
 // statement checks that an envelope holds a statement on the package of the manifest that its key names.
 func (c *checker) statement(key string) error {
-	hex, _, _ := strings.Cut(strings.TrimPrefix(key, schema.StatementDir), "/")
-	manifest, err := schema.ParseHex(hex)
-	if err != nil {
-		return err
-	}
 	b, err := c.readAll(key, schema.MaxStatement)
 	if err != nil {
 		return err
 	}
-	var envelope struct {
-		PayloadType string            `json:"payloadType"`
-		Payload     []byte            `json:"payload"`
-		Signatures  []json.RawMessage `json:"signatures"`
-	}
-	if err := schema.Decode(b, &envelope); err != nil {
-		return fmt.Errorf("envelope: %w", err)
-	}
-	if envelope.PayloadType != schema.StatementType || len(envelope.Signatures) == 0 {
-		return fmt.Errorf("envelope of type %.80q with %d signatures is no statement", envelope.PayloadType, len(envelope.Signatures))
-	}
-	st, err := schema.DecodeStatement(envelope.Payload)
+	st, err := kinds.Statement(key, b)
 	if err != nil {
 		return err
 	}
-	if st.Manifest != manifest {
-		return fmt.Errorf("is a statement on manifest %s", st.Manifest)
-	}
-	c.stated[schema.ManifestKey(manifest)] = true
+	c.stated[schema.ManifestKey(st.Manifest)] = true
 	return nil
 }

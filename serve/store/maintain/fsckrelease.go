@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"bakehouse/schema"
 	"bakehouse/schema/tree"
+	"bakehouse/serve/store/kinds"
 )
 
 // role is as much of a TUF role file as says what it leads to. It is unverified: good for finding gaps, for nothing
@@ -64,7 +64,7 @@ func (c *checker) role(key, wantType string, wantVersion int64) (*role, error) {
 
 // tree checks the lines of a snapshot's tree.
 func (c *checker) tree(key string) error {
-	root, err := digestIn(key, schema.TreeKey)
+	root, err := kinds.DigestIn(key, schema.TreeKey)
 	if err != nil {
 		return err
 	}
@@ -109,11 +109,11 @@ func (c *checker) named(key string, snapshot *role) {
 // metadata checks one versioned role file. If a timestamp leads to it, it marks what it leads to in turn; so snapshots
 // have to come before targets and bins.
 func (c *checker) metadata(key string) error {
-	name, version, err := parseMetadataKey(key)
+	name, version, err := kinds.Metadata(key)
 	if err != nil {
 		return err
 	}
-	r, err := c.role(key, roleType(name), version)
+	r, err := c.role(key, kinds.RoleType(name), version)
 	if err != nil {
 		return err
 	}
@@ -147,24 +147,6 @@ func (c *checker) timestamp(key string) error {
 	c.sum.Head = version // they come in order
 	c.timestamps = append(c.timestamps, version)
 	return nil
-}
-
-func parseMetadataKey(key string) (role string, version int64, err error) {
-	v, rest, _ := strings.Cut(strings.TrimPrefix(key, schema.MetadataDir), ".")
-	role, ok := strings.CutSuffix(rest, ".json")
-	version, err = strconv.ParseInt(v, 10, 64)
-	if err != nil || !ok || schema.MetadataKey(role, version) != key {
-		return "", 0, fmt.Errorf("is not named as metadata")
-	}
-	return role, version, nil
-}
-
-// roleType is the TUF type of a role: bins are targets roles.
-func roleType(name string) string {
-	if name == "root" || name == "snapshot" {
-		return name
-	}
-	return "targets"
 }
 
 // link is an object that a role file names, and for messages what it is.
@@ -219,8 +201,8 @@ func (c *checker) wholeFrom(head int64, seen map[string]bool) error {
 	for len(todo) > 0 {
 		key := todo[0]
 		todo = todo[1:]
-		name, version, err := parseMetadataKey(key)
-		wantType := roleType(name)
+		name, version, err := kinds.Metadata(key)
+		wantType := kinds.RoleType(name)
 		if err != nil {
 			version, wantType = head, "timestamp"
 		}

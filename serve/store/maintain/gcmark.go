@@ -12,6 +12,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/kinds"
 )
 
 // mark finds the states that are kept and everything that they need. Any error means that nothing may be deleted.
@@ -224,7 +225,7 @@ func (g *collector) above(key string) bool {
 	if !strings.HasPrefix(key, schema.MetadataDir) {
 		return false
 	}
-	role, version, err := parseMetadataKey(key)
+	role, version, err := kinds.Metadata(key)
 	current, ok := g.current[role]
 	return err != nil || !ok || version >= current
 }
@@ -269,12 +270,12 @@ func (g *collector) spareOne(key string) error {
 
 // spareNamed spares what a metadata file names. It is unverified, which is good enough to leave things alone.
 func (g *collector) spareNamed(key string) error {
-	role, version, err := parseMetadataKey(key)
+	role, version, err := kinds.Metadata(key)
 	if err != nil || role == "root" {
 		return nil
 	}
 	c := &checker{ctx: g.ctx, store: g.store}
-	r, err := c.role(key, roleType(role), version)
+	r, err := c.role(key, kinds.RoleType(role), version)
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}

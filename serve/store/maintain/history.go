@@ -14,6 +14,7 @@ import (
 	"bakehouse/schema/fault"
 	"bakehouse/schema/tree"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/kinds"
 )
 
 // History is the published states that the store still has, each behind its timestamp, verified from the fleet's root.
@@ -158,7 +159,7 @@ type rootsSource struct {
 }
 
 func (r rootsSource) Metadata(ctx context.Context, name string, limit int64) ([]byte, error) {
-	role, version, err := parseMetadataKey(schema.MetadataDir + name)
+	role, version, err := kinds.Metadata(schema.MetadataDir + name)
 	if err != nil || role != "root" {
 		return r.Source.Metadata(ctx, name, limit)
 	}

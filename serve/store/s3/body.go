@@ -1,15 +1,11 @@
 package s3
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -110,70 +106,4 @@ func (b *body) Read(p []byte) (int, error) {
 func (b *body) Close() error {
 	b.cancel()
 	return b.r.Close()
-}
-
-// inMemory is how much of an object to be created is kept in memory; more goes into a file for the time being.
-const inMemory = 1 << 20
-
-// spooled is the content of an object to be created.
-type spooled struct {
-	at   io.ReaderAt
-	size int64
-	sum  string // SHA-256 in hexadecimal digits
-	file *os.File
-}
-
-func (s *spooled) reader() *io.SectionReader { return io.NewSectionReader(s.at, 0, s.size) }
-
-func (s *spooled) close() {
-	if s.file != nil {
-		_ = s.file.Close()
-	}
-}
-
-// spool reads r to its end.
-func spool(ctx context.Context, r io.Reader) (*spooled, error) {
-	s := &spooled{}
-	h := sha256.New()
-	r = io.TeeReader(contextReader{ctx, r}, h)
-	head, err := io.ReadAll(io.LimitReader(r, inMemory))
-	s.at, s.size = bytes.NewReader(head), int64(len(head))
-	if err == nil && s.size == inMemory {
-		err = s.spill(head, r)
-	}
-	if err != nil {
-		s.close()
-		return nil, err
-	}
-	s.sum = hex.EncodeToString(h.Sum(nil))
-	return s, nil
-}
-
-// spill goes on in a file, which is for this user only and has no name.
-func (s *spooled) spill(head []byte, r io.Reader) (err error) {
-	if s.file, err = os.CreateTemp("", "bakehouse-*"); err != nil {
-		return err
-	}
-	if err := os.Remove(s.file.Name()); err != nil {
-		return err
-	}
-	if _, err := s.file.Write(head); err != nil {
-		return err
-	}
-	n, err := io.Copy(s.file, r)
-	s.at, s.size = s.file, s.size+n
-	return err
-}
-
-// contextReader stops a long Create when its context ends.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(b []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(b)
 }

@@ -25,6 +25,7 @@ import (
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 	"bakehouse/serve/store/lease"
+	"bakehouse/serve/store/spool"
 )
 
 const (
@@ -114,15 +115,15 @@ func (s *Store) Create(ctx context.Context, key string, r io.Reader) error {
 	if err := errors.Join(schema.CheckKey(key), ctx.Err()); err != nil {
 		return err
 	}
-	b, err := spool(ctx, r) // the size must be known, and its reader may fail
+	b, err := spool.Read(ctx, r) // the size must be known, and its reader may fail
 	if err != nil {
 		return fmt.Errorf("store: create %s: %w", key, err)
 	}
-	defer b.close()
+	defer b.Close()
 	if err := s.probe(ctx); err != nil {
 		return err
 	}
-	if b.size >= bigBody {
+	if b.Size >= bigBody {
 		if _, err := s.stat(ctx, key); err == nil {
 			return fmt.Errorf("store: create %s: %w", key, fs.ErrExist)
 		}
@@ -134,7 +135,7 @@ func (s *Store) Create(ctx context.Context, key string, r io.Reader) error {
 }
 
 // settled puts an object that is not there, and finds out whose it is if the answer does not say so.
-func (s *Store) settled(ctx context.Context, name string, b *spooled) error {
+func (s *Store) settled(ctx context.Context, name string, b *spool.Spool) error {
 	nonce := rand.Text()
 	for range retries {
 		err := s.put(ctx, name, b, nonce)
@@ -173,13 +174,13 @@ func refused(answer minio.ErrorResponse) bool {
 	return answer.StatusCode >= 400 && answer.StatusCode < 500 || answer.StatusCode == http.StatusNotImplemented
 }
 
-func (s *Store) put(ctx context.Context, name string, b *spooled, nonce string) error {
-	ctx, cancel := context.WithTimeout(ctx, s.limits.Call+time.Duration(b.size/slowest)*time.Second)
+func (s *Store) put(ctx context.Context, name string, b *spool.Spool, nonce string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.limits.Call+time.Duration(b.Size/slowest)*time.Second)
 	defer cancel()
 	o := minio.PutObjectOptions{DisableMultipart: true, DisableContentSha256: true,
 		UserMetadata: map[string]string{nonceName: nonce}}
 	o.SetMatchETagExcept("*")
-	_, err := s.client.PutObject(ctx, s.place.bucket, s.object(name), b.reader(), b.size, "", b.sum, o)
+	_, err := s.client.PutObject(ctx, s.place.bucket, s.object(name), b.Reader(), b.Size, "", b.SHA256.Hex(), o)
 	return err
 }
 
@@ -191,11 +192,11 @@ func (s *Store) probe(ctx context.Context) error {
 	if s.probed {
 		return nil
 	}
-	b, err := spool(ctx, strings.NewReader("bakehouse tries conditional writes on this object"))
+	b, err := spool.Read(ctx, strings.NewReader("bakehouse tries conditional writes on this object"))
 	if err != nil {
 		return err
 	}
-	defer b.close()
+	defer b.Close()
 	// With a nonce of its own each time, the second is only told that there is one if it is refused.
 	for range 2 {
 		if err = s.settled(ctx, probeName, b); err != nil {

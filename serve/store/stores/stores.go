@@ -13,15 +13,16 @@ import (
 	"bakehouse/schema/fault"
 	"bakehouse/serve/store"
 	"bakehouse/serve/store/local"
+	"bakehouse/serve/store/remote"
 	"bakehouse/serve/store/s3"
 )
 
 // Form is what locations look like, for help texts.
-const Form = "a directory, or " + s3.Form
+const Form = "a directory, " + s3.Form + ", or " + remote.Form
 
-// Open opens the store at location: a directory, as a path or after "file://"; or a bucket, as package s3 has it. A
-// store that is not there yet is an
-// empty one; the first Create or Lock makes it. A location holds no credentials, so that it may be printed.
+// Open opens the store at location: a directory, as a path or after "file://"; a bucket, as package s3 has it; or what
+// a server has, as package remote has it. A store that is not there yet is an empty one; the first Create or Lock makes
+// it. A location holds no credentials, so that it may be printed.
 func Open(ctx context.Context, location string) (store.Store, error) {
 	scheme, rest, ok := strings.Cut(location, "://")
 	if !ok {
@@ -30,6 +31,8 @@ func Open(ctx context.Context, location string) (store.Store, error) {
 	switch {
 	case scheme == "s3":
 		return s3.Open(location)
+	case scheme == "https":
+		return remote.Open(location)
 	case scheme != "file":
 		// The rest may hold credentials, so only the scheme is repeated.
 		return nil, fault.Hint(fmt.Errorf("store: this version knows no %.20q stores", scheme+"://"),
@@ -66,6 +69,9 @@ func OpenExisting(ctx context.Context, location string) (store.Store, error) {
 func Remote(location string) bool {
 	return strings.Contains(location, "://") && !strings.HasPrefix(location, "file://")
 }
+
+// Served reports whether a location is that of a store behind a server.
+func Served(location string) bool { return strings.HasPrefix(location, "https://") }
 
 // Absolute is a location that means the same store in every directory.
 func Absolute(location string) (string, error) {
