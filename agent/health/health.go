@@ -22,12 +22,12 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
 
+	"bakehouse/agent/hostpath"
 	"bakehouse/agent/process"
 	"bakehouse/schema"
 )
@@ -39,9 +39,9 @@ type Host struct {
 	Stopped map[string][]string // by unit: "stopped", "disabled", by an administrator
 }
 
-func (h Host) path(p string) string { return filepath.Join("/", h.Root, p) }
+func (h Host) path(p string) string { return hostpath.On(h.Root, p) }
 
-func (h Host) sandboxed() bool { return h.path("") != "/" }
+func (h Host) sandboxed() bool { return h.Root != "" && h.path("") != hostpath.On("", "") }
 
 func (h Host) log() *slog.Logger {
 	if h.Log == nil {

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"time"
 
+	"bakehouse/agent/hostpath"
+	"bakehouse/agent/owned"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
@@ -22,7 +24,7 @@ type Files struct {
 }
 
 // Path is where an absolute path is on this host.
-func (f Files) Path(p string) string { return filepath.Join("/", f.Root, p) }
+func (f Files) Path(p string) string { return hostpath.On(f.Root, p) }
 
 // Stored is a path in StateDir.
 func (f Files) Stored(elem ...string) string {
@@ -34,7 +36,7 @@ func (f Files) Create() error {
 	if err := durable.MkdirAll(f.Stored(), 0o700); err != nil {
 		return NeedRoot(err)
 	}
-	return checkDir(f.Stored())
+	return NeedRoot(owned.Check(f.Stored()))
 }
 
 // Lock keeps a second update, rollback or registration out until unlock is called. The kernel releases it when the
@@ -62,47 +64,17 @@ func (f Files) Lock() (unlock func(), err error) {
 // ErrBusy is that only one of these runs at a time.
 var ErrBusy = errors.New("another update, rollback or registration of this host is under way")
 
-// checkDir refuses a state directory that somebody else could have put there or can write to: what is in it decides
-// which server is trusted and what is run as root. An absent one is fs.ErrNotExist.
-func checkDir(dir string) error {
-	if err := canCheckDir(); err != nil {
-		return err
-	}
-	link, err := os.Lstat(dir)
-	if err != nil {
-		return NeedRoot(err)
-	}
-	fi, err := os.Stat(dir)
-	if err != nil {
-		return NeedRoot(err)
-	}
-	for _, i := range []fs.FileInfo{link, fi} {
-		if uid, ok := owner(i); ok && uid != os.Geteuid() && uid != 0 {
-			return fault.Refuse(fmt.Errorf("the state directory %s belongs to user %d", dir, uid),
-				"remove it, or change its owner to the user that runs bakehouse-agent, and register again")
-		}
-	}
-	if !fi.IsDir() {
-		return fmt.Errorf("the state directory %s is not a directory", dir)
-	}
-	if fi.Mode().Perm()&0o022 != 0 {
-		return fault.Refuse(fmt.Errorf("the state directory %s is writable by others (mode %o)", dir, fi.Mode().Perm()),
-			"check what is in it, then run chmod 0700 %s", dir)
-	}
-	return nil
-}
-
 // NeedRoot adds the usual remedy to a permission error.
 func NeedRoot(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
-		return fault.Hint(err, "run it as root")
+		return fault.Hint(err, "%s", asRoot)
 	}
 	return err
 }
 
 // ReadFile reads a file of at most limit bytes; nil if it is not there.
 func ReadFile(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(name)
+	f, err := durable.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bakehouse/agent/cycle"
+	"bakehouse/agent/owned"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
@@ -127,7 +128,7 @@ func (e *damagedError) Error() string { return e.err.Error() }
 func (e *damagedError) Unwrap() error { return e.err }
 
 func (f Files) record() (*Record, error) {
-	if err := checkDir(f.Stored()); err != nil {
+	if err := NeedRoot(owned.Check(f.Stored())); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return &Record{Schema: RecordSchema}, nil
 		}

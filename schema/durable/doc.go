@@ -19,7 +19,9 @@
 // be gone after a power cut; Create closes this for those who meet fs.ErrExist, by syncing before it says so. After a
 // failed fsync Linux drops the dirty pages: nothing here reads back what it wrote, the file is discarded. A disk that
 // lies about flushing is beyond any program. Windows cannot sync a directory, and file systems that refuse to (EINVAL,
-// ENOTSUP) are taken at their word that they need not; there, names are as durable as their journal makes them.
+// ENOTSUP) are taken at their word that they need not; there, names are as durable as their journal makes them. Windows
+// writes a renamed file's name through, though, and has calls fail while others hold a file open: those are tried again
+// for a while, and Open is how to read without being in anybody's way.
 //
 // A crash can leave temporary files, which nothing ever reads; Sweep removes them.
 package durable

@@ -44,15 +44,15 @@ type machine struct{}
 
 func (machine) Open(name string) (*os.File, error) { return os.Open(name) }
 func (machine) OpenFile(name string, flag int, perm fs.FileMode) (*os.File, error) {
-	return os.OpenFile(name, flag, perm)
+	return openFile(name, flag, perm)
 }
 func (machine) Lstat(name string) (fs.FileInfo, error)    { return os.Lstat(name) }
 func (machine) Stat(name string) (fs.FileInfo, error)     { return os.Stat(name) }
-func (machine) Mkdir(name string, perm fs.FileMode) error { return os.Mkdir(name, perm) }
+func (machine) Mkdir(name string, perm fs.FileMode) error { return mkdir(name, perm) }
 func (machine) Link(from, name string) error              { return os.Link(from, name) }
-func (machine) Rename(from, name string) error            { return os.Rename(from, name) }
+func (machine) Rename(from, name string) error            { return rename(from, name) }
 func (machine) Symlink(target, name string) error         { return os.Symlink(target, name) }
-func (machine) Remove(name string) error                  { return os.Remove(name) }
+func (machine) Remove(name string) error                  { return remove(name) }
 
 // at is what a path is reached through.
 func (d Disk) at(path string) (Files, string, error) {
@@ -329,7 +329,7 @@ func (d Disk) writeTemp(dir string, r io.Reader, perm fs.FileMode) (path string,
 	var f *os.File
 	err = d.call("open", path, func() error {
 		return d.on(path, func(files Files, name string) (err error) {
-			f, err = files.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+			f, err = files.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, tempPerm(perm))
 			return err
 		})
 	})
@@ -344,7 +344,7 @@ func (d Disk) writeTemp(dir string, r io.Reader, perm fs.FileMode) (path string,
 		err = d.call("write", path, func() (err error) { n, err = f.Write(b); return err })
 		return n, err
 	}), r)
-	if err == nil && perm.Perm() != 0o600 {
+	if err == nil && perm.Perm() != tempPerm(perm) {
 		// Not at open, where the umask would take part.
 		err = d.call("chmod", path, func() error { return f.Chmod(perm.Perm()) })
 	}
