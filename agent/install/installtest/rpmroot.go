@@ -1,4 +1,5 @@
-// Package installtest makes small systems for tests that install real packages by real package managers.
+//go:build unix
+
 package installtest
 
 import (
@@ -91,12 +92,5 @@ func run(t testing.TB, c *exec.Cmd) {
 	t.Helper()
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%q: %v\n%s", c.Args, err, out)
-	}
-}
-
-func check(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

@@ -1,3 +1,4 @@
+// Package installtest makes small systems for tests that install real packages by real package managers.
 package installtest
 
 import (
@@ -59,4 +60,11 @@ func Snapshot(t testing.TB, dir string) map[string]string {
 		return err
 	}))
 	return all
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

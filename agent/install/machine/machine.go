@@ -9,8 +9,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"path/filepath"
 
+	"bakehouse/agent/hostpath"
 	"bakehouse/agent/install/listing"
 	"bakehouse/agent/process"
 	"bakehouse/schema"
@@ -38,7 +38,7 @@ type Package struct {
 type Revert func(context.Context) error
 
 // Path is where an absolute path of a package is on this system.
-func (s *System) Path(p string) string { return filepath.Join(s.Top(), p) }
+func (s *System) Path(p string) string { return hostpath.On(s.Root, p) }
 
 // Top is the directory that all paths are below.
 func (s *System) Top() string {
@@ -49,7 +49,7 @@ func (s *System) Top() string {
 }
 
 // Sandboxed reports whether that is another directory than /.
-func (s *System) Sandboxed() bool { return s.Top() != "/" }
+func (s *System) Sandboxed() bool { return s.Root != "" && s.Root != "/" }
 
 // Command runs a program, and returns the end of what it printed, which also goes to the log.
 func (s *System) Command(ctx context.Context, env []string, name string, args ...string) ([]byte, error) {
