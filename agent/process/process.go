@@ -14,9 +14,6 @@ import (
 	"time"
 )
 
-// Path is where programs are looked up, as in an environment.
-const Path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 const (
 	tailLines = 15
 	tailBytes = 4 << 10
@@ -25,7 +22,7 @@ const (
 // New is a program that ends with ctx.
 func New(ctx context.Context, env []string, name string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, name, args...)
-	c.Env = append([]string{Path, "LC_ALL=C.UTF-8", "HOME=/root", "TERM=dumb"}, env...)
+	c.Env = append(environment(), env...)
 	// A Ctrl-C on the terminal is for the updater; a time limit is for the program and all its children.
 	ownGroup(c)
 	c.WaitDelay = 5 * time.Second

@@ -10,6 +10,11 @@ import (
 	"syscall"
 )
 
+// Path is where programs are looked up, as in an environment.
+const Path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+func environment() []string { return []string{Path, "LC_ALL=C.UTF-8", "HOME=/root", "TERM=dumb"} }
+
 // ownGroup starts c in a process group of its own, which is killed as a whole when c's context ends.
 func ownGroup(c *exec.Cmd) {
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

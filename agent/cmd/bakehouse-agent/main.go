@@ -27,7 +27,7 @@ func main() {
 	umask(0o022) // what is private is made so: an administrator's umask is not for what a package brings
 	// Never stopped: an interrupt that comes when all is done does not make a failure of it.
 	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	os.Exit(run(ctx, os.Args[1:]))
+	os.Exit(start(ctx, os.Args[1:]))
 }
 
 func run(ctx context.Context, args []string) int {
@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string) int {
 
 func command() *cobra.Command {
 	var g global
-	stderr := &graded{to: os.Stderr, journal: isJournal(os.Stderr)}
+	stderr := &graded{to: errorOutput(), journal: isJournal(os.Stderr)}
 	c := &cobra.Command{
 		Use:   "bakehouse-agent",
 		Short: "Keep this host's monitoring agent as its fleet's repository says",
@@ -66,7 +66,7 @@ refused.`,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		PersistentPreRun: func(c *cobra.Command, args []string) {
 			if isLogged(c) {
-				stderr.log = toSyslog(syslogSocket)
+				stderr.log = toSystemLog()
 			}
 			endWithTerminal(c, args)
 		},
@@ -77,6 +77,7 @@ refused.`,
 		"/agent.log")
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "print each step on stderr")
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "print only errors, warnings and what was asked for")
+	addService(c)
 	c.Flags().Bool("version", false, "print the version") // which cobra would else word itself
 	c.AddCommand(registerCommand(&g), unregisterCommand(&g), updateCommand(&g), runCommand(&g), statusCommand(&g),
 		showConfigCommand(&g), pauseCommand(&g), resumeCommand(&g), retryCommand(&g),
@@ -245,7 +246,7 @@ Under systemd, each update runs in its own unit, so that installing a new versio
 			if c.Context().Err() != nil {
 				return nil
 			}
-			return syscall.Exec(program, os.Args, os.Environ())
+			return detached.Restart(program)
 		},
 	}
 }

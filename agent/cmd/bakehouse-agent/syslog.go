@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
-	"os"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -21,9 +18,6 @@ const (
 	warning       = 4
 	informational = 6
 )
-
-// facility is that of daemons.
-const facility = 3
 
 // graded passes on what the program says on stderr to where the system keeps it, by its priority. systemd's journal
 // reads stderr itself, and the priority from the beginning of a line. Otherwise, such as for whoever types a command,
@@ -73,25 +67,6 @@ func grade(line string) int {
 	}
 	return 0
 }
-
-// toSyslog sends lines to the system's log, a datagram each, as the library call does. Where nobody listens there is no
-// such log, and stderr is all.
-func toSyslog(socket string) func(int, string) {
-	return func(priority int, line string) {
-		c, err := net.DialTimeout("unixgram", socket, time.Second)
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		c.SetWriteDeadline(time.Now().Add(time.Second))
-		line = strings.TrimPrefix(line, "bakehouse-agent: ")
-		fmt.Fprintf(c, "<%d>%s bakehouse-agent[%d]: %s", facility<<3|priority, time.Now().Format(time.Stamp),
-			os.Getpid(), line)
-	}
-}
-
-// syslogSocket is where syslog listens.
-const syslogSocket = "/dev/log"
 
 // logged are the commands that change the host: what goes wrong in the others is of interest to whoever typed them.
 var logged = []string{"register", "unregister", "update", "retry", "run", "rollback", "pause", "resume", "adopt"}
