@@ -30,9 +30,9 @@ const unit = "bakehouse-updater"
 const AsService = "--service"
 
 // Update returns what runs program with args in a service of its own, on a copy of it, so that the installer may stop
-// the service that waits for it, and replace its file; nil if this is no service, or the root a sandbox. A failure names
-// log, the updater's log file. That service has the proxies of our environment. A stop is for the updater alone: an
-// installation comes to its end.
+// the service that waits for it, and replace its file; nil if this is no service, or the root a sandbox. A failure
+// names log, the updater's log file. That service has the proxies of our environment. A stop is for the updater alone:
+// an installation comes to its end.
 func Update(root, log, program string, args ...string) func(context.Context) error {
 	if root != "" || !inService() {
 		return nil

@@ -9,7 +9,8 @@ import (
 var trusted = []string{
 	"S-1-5-18",     // the system
 	"S-1-5-32-544", // administrators
-	"S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464", // TrustedInstaller
+	// TrustedInstaller
+	"S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464",
 }
 
 // Placeholders in entries: who owns what is created, and who owns this.

@@ -69,9 +69,10 @@ func check(dir string) error {
 		return err
 	}
 	if err := judge(owner, unlisted, entries, me); err != nil {
-		return fault.Refuse(fmt.Errorf("the directory %s %w", dir, err), "check what is in it; then, as administrator: "+
-			`takeown /a /r /d y /f "%s", and icacls "%[1]s" /inheritance:r /grant *S-1-5-18:(OI)(CI)F `+
-			"*S-1-5-32-544:(OI)(CI)F", dir)
+		return fault.Refuse(fmt.Errorf("the directory %s %w", dir, err),
+			"check what is in it; then, as administrator: "+
+				`takeown /a /r /d y /f "%s", and icacls "%[1]s" /inheritance:r /grant *S-1-5-18:(OI)(CI)F `+
+				"*S-1-5-32-544:(OI)(CI)F", dir)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -15,8 +16,8 @@ import (
 )
 
 // Path is where programs are looked up, as in an environment: where Windows has its own.
-var Path = "PATH=" + hostpath.System("") + ";" + filepath.Dir(hostpath.System("")) + ";" + hostpath.System("Wbem") + ";" +
-	hostpath.System(`WindowsPowerShell\v1.0`)
+var Path = "PATH=" + strings.Join([]string{hostpath.System(""), filepath.Dir(hostpath.System("")),
+	hostpath.System("Wbem"), hostpath.System(`WindowsPowerShell\v1.0`)}, ";")
 
 // environment is what programs of Windows do not do without.
 func environment() []string {
