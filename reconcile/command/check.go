@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"bakehouse/reconcile/command/flags"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/rules"
 	"bakehouse/reconcile/settings"
@@ -18,7 +19,7 @@ import (
 
 // checkCommand is `bakehouse check`.
 func checkCommand() *cobra.Command {
-	var c stateFlags
+	var c flags.State
 	var format string
 	var soon, urgent schema.Duration
 	var asJSON *bool
@@ -47,7 +48,7 @@ errors and warnings.`,
 				return fault.Hint(fmt.Errorf("unknown format %.40q", format),
 					"want github, gitlab, json or text")
 			}
-			s, err := c.pin(cmd.ErrOrStderr())
+			s, err := c.Pin(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -64,9 +65,9 @@ errors and warnings.`,
 			return nil
 		},
 	}
-	c.add(cmd)
+	c.Add(cmd)
 	cmd.Flags().StringVar(&format, "format", "text", "how to print what is found: text, json, github or gitlab")
-	asJSON = addJSON(cmd)
+	asJSON = flags.AddJSON(cmd)
 	settings.Setting(cmd.Flags(), "format")
 	cmd.MarkFlagsMutuallyExclusive("json", "format")
 	cmd.Flags().TextVar(&soon, "key-notice", schema.Duration(0),

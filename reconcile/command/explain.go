@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode"
 
+	"bakehouse/reconcile/command/flags"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/rules"
@@ -23,7 +24,7 @@ import (
 
 // explainCommand is `bakehouse explain`.
 func explainCommand() *cobra.Command {
-	var c stateFlags
+	var c flags.State
 	var selection bool
 	var asJSON *bool
 	cmd := &cobra.Command{
@@ -40,7 +41,7 @@ With --select it says instead whether the host gets updates, and which condition
   bakehouse explain web01 updater.interval`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := c.pin(cmd.ErrOrStderr())
+			s, err := c.Pin(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -71,8 +72,8 @@ With --select it says instead whether the host gets updates, and which condition
 			return explain(cmd.OutOrStdout(), e, root)
 		},
 	}
-	c.add(cmd)
-	asJSON = addJSON(cmd)
+	c.Add(cmd)
+	asJSON = flags.AddJSON(cmd)
 	cmd.Flags().BoolVar(&selection, "select", false, "say whether the host gets updates, and which condition decides")
 	return cmd
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bakehouse/reconcile/command/flags"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/starter"
 )
@@ -37,7 +38,7 @@ files: nothing is printed if the name is taken or the result has errors.`,
 			return err
 		},
 	}
-	worktreeFlag(c, &repo)
+	flags.Worktree(c, &repo)
 	f := c.Flags()
 	f.StringVar(&h.Folder, "folder", "", "folder below hosts/, such as web or web/eu (default hosts/ itself)")
 	f.StringVar(&h.Address, "address", "", "host name or IP address, for rules and plugins")

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bakehouse/reconcile"
+	"bakehouse/reconcile/command/flags"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/settings"
 	"bakehouse/schema/durable"
@@ -71,18 +72,18 @@ Exit codes: 0 all is clean, 1 error, 3 alarm, 4 cannot judge.`),
 			return errors.Join(err, done.Err())
 		},
 	}
-	repoFlags(cmd, &o.Where)
-	storeFlag(cmd, &o.Store)
-	commitFlags(cmd, &o.Commits)
-	cacheFlag(cmd, &o.CacheDir)
-	programFlags(cmd, &o.Programs)
-	jobsFlag(cmd, &o.Jobs)
+	flags.Repo(cmd, &o.Where)
+	flags.Store(cmd, &o.Store)
+	flags.Commits(cmd, &o.Commits)
+	flags.Cache(cmd, &o.CacheDir)
+	flags.Programs(cmd, &o.Programs)
+	flags.Jobs(cmd, &o.Jobs)
 	f := cmd.Flags()
 	f.StringVar(&state, "state", "", "`FILE` that keeps the place up to which releases are clean")
 	f.StringVar(&metrics, "prometheus", "", "`FILE` to write metrics to, for node_exporter's textfile collector")
 	f.Int64Var(&from, "from", 0,
 		"begin after this timestamp, 0: with the oldest; somebody has looked at what was before")
 	settings.Trust(f, "state", "prometheus")
-	asJSON = addJSON(cmd)
+	asJSON = flags.AddJSON(cmd)
 	return cmd
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bakehouse/reconcile"
+	"bakehouse/reconcile/command/flags"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/plan"
 	"bakehouse/reconcile/settings"
@@ -18,7 +19,7 @@ import (
 // planCommand is `bakehouse plan`; version is this program's.
 func planCommand(version string) *cobra.Command {
 	p := reconcile.Preview{Version: version}
-	var state stateFlags
+	var state flags.State
 	var format string
 	var asJSON, detailed, summary bool
 	cmd := &cobra.Command{
@@ -57,7 +58,7 @@ Exit codes: 0 done, 1 error; with --detailed-exitcode 0 no changes, 1 error, 2 c
 			if summary {
 				write = (*plan.Report).SummaryText
 			}
-			p.Where, p.CacheDir = state.Where, state.cacheDir
+			p.Where, p.CacheDir = state.Where, state.CacheDir
 			r, refusal, err := p.Report(cmd.Context(), cmd.ErrOrStderr())
 			if err != nil {
 				return err
@@ -76,8 +77,8 @@ Exit codes: 0 done, 1 error; with --detailed-exitcode 0 no changes, 1 error, 2 c
 			return nil
 		},
 	}
-	state.add(cmd)
-	commitFlags(cmd, &p.Commits)
+	state.Add(cmd)
+	flags.Commits(cmd, &p.Commits)
 	f := cmd.Flags()
 	f.StringVar(&p.Base, "base", "", "commit, branch or tag to compare with (default the first parent; with --against "+
 		"the published commit)")

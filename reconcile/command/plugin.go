@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"bakehouse/reconcile/command/flags"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/evaluate"
 	"bakehouse/schema"
@@ -53,7 +54,7 @@ const pluginSources = `
 Shown are the plugins of the fleet repository and those that come with bakehouse; outside of a repository, the latter.`
 
 func pluginListCommand() *cobra.Command {
-	var c stateFlags
+	var c flags.State
 	var asJSON *bool
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -79,13 +80,13 @@ func pluginListCommand() *cobra.Command {
 			return w.Flush()
 		},
 	}
-	c.add(cmd)
-	asJSON = addJSON(cmd)
+	c.Add(cmd)
+	asJSON = flags.AddJSON(cmd)
 	return cmd
 }
 
 func pluginShowCommand() *cobra.Command {
-	var c stateFlags
+	var c flags.State
 	var asJSON *bool
 	cmd := &cobra.Command{
 		Use:     "show NAME",
@@ -113,13 +114,13 @@ func pluginShowCommand() *cobra.Command {
 			return showPlugin(p).text(cmd.OutOrStdout())
 		},
 	}
-	c.add(cmd)
-	asJSON = addJSON(cmd)
+	c.Add(cmd)
+	asJSON = flags.AddJSON(cmd)
 	return cmd
 }
 
 // pluginsOf are the plugins of the repo and the shipped ones, by name.
-func pluginsOf(cmd *cobra.Command, c *stateFlags) (map[string]*fleet.Plugin, error) {
+func pluginsOf(cmd *cobra.Command, c *flags.State) (map[string]*fleet.Plugin, error) {
 	all, err := evaluate.Shipped(cmd.Context())
 	if err != nil {
 		return nil, err
@@ -135,8 +136,8 @@ func pluginsOf(cmd *cobra.Command, c *stateFlags) (map[string]*fleet.Plugin, err
 
 var errNoRepo = errors.New("there is no fleet repository here")
 
-func ownPlugins(ctx context.Context, c *stateFlags, log io.Writer) (map[string]*fleet.Plugin, error) {
-	s, err := c.pin(log)
+func ownPlugins(ctx context.Context, c *flags.State, log io.Writer) (map[string]*fleet.Plugin, error) {
+	s, err := c.Pin(log)
 	if err == nil {
 		_, err = fs.Stat(s.Files, "fleet.cue")
 	}

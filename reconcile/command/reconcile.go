@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bakehouse/reconcile"
+	"bakehouse/reconcile/command/flags"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/plan"
 	"bakehouse/schema/cli"
@@ -17,7 +18,7 @@ import (
 func reconcileCommand(version string) *cobra.Command {
 	o := reconcile.Options{Version: version}
 	var asJSON *bool
-	var signing *KeyFlags
+	var signing *flags.Keys
 	cmd := &cobra.Command{
 		Use: "reconcile",
 		Annotations: map[string]string{
@@ -65,20 +66,20 @@ or a prompt; "bakehouse key --help" describes them, and keys in a KMS or HSM.`),
   bakehouse plan --against /srv/bakehouse --out plan.json && bakehouse reconcile --store /srv/bakehouse --plan plan.json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := complete(&o, signing); err != nil {
+			if err := flags.Complete(&o, signing); err != nil {
 				return err
 			}
 			return pass(cmd, o, *asJSON)
 		},
 	}
-	signing = passFlags(cmd, &o)
-	programFlags(cmd, &o.Programs)
-	jobsFlag(cmd, &o.Jobs)
+	signing = flags.Pass(cmd, &o)
+	flags.Programs(cmd, &o.Programs)
+	flags.Jobs(cmd, &o.Jobs)
 	cmd.Flags().StringVar(&o.Plan, "plan", "",
 		"file of a plan that \"plan --out\" wrote: do exactly that, or refuse if commit, store or program changed")
-	initFlag(cmd, &o)
+	flags.Init(cmd, &o)
 	cmd.Flags().BoolVar(&o.Full, "full", false, "do the whole run, even if one within 24 hours found nothing to publish")
-	asJSON = addJSON(cmd)
+	asJSON = flags.AddJSON(cmd)
 	cmd.AddCommand(reconcileRefreshCommand(), reconcileRecoverCommand(version))
 	return cmd
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bakehouse/reconcile"
+	"bakehouse/reconcile/command/flags"
 	"bakehouse/schema/fault"
 )
 
@@ -14,7 +15,7 @@ func reconcileRecoverCommand(version string) *cobra.Command {
 	o := reconcile.Options{Version: version}
 	var alarm bool
 	var asJSON *bool
-	var signing *KeyFlags
+	var signing *flags.Keys
 	cmd := &cobra.Command{
 		Use:   "recover",
 		Short: "Publish again after a restore from a backup, after metadata expired, or after an alarm",
@@ -37,21 +38,21 @@ under a new release number, older candidates are dropped, and the delays of ring
 					"`bakehouse-agent status` on the hosts, or a number that is surely higher); "+
 					"after targets or bins expired: --after-expiry; after an alarm: --after-alarm")
 			}
-			if err := complete(&o, signing); err != nil {
+			if err := flags.Complete(&o, signing); err != nil {
 				return err
 			}
 			return pass(cmd, o, *asJSON)
 		},
 	}
-	signing = passFlags(cmd, &o)
-	programFlags(cmd, &o.Programs)
-	jobsFlag(cmd, &o.Jobs)
-	initFlag(cmd, &o)
+	signing = flags.Pass(cmd, &o)
+	flags.Programs(cmd, &o.Programs)
+	flags.Jobs(cmd, &o.Jobs)
+	flags.Init(cmd, &o)
 	cmd.Flags().Int64Var(&o.Recovery.Seen, "above", 0, "the highest timestamp version that a host has seen")
 	cmd.Flags().BoolVar(&o.Recovery.Expired, "after-expiry", false,
 		"targets or bins have expired: sign everything again from the commit")
 	cmd.Flags().BoolVar(&alarm, "after-alarm", false,
 		"what is published follows from no reviewed commit: sign everything again from the commit")
-	asJSON = addJSON(cmd)
+	asJSON = flags.AddJSON(cmd)
 	return cmd
 }

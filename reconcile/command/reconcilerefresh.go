@@ -8,13 +8,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"bakehouse/reconcile"
+	"bakehouse/reconcile/command/flags"
 	"bakehouse/reconcile/console"
 )
 
 func reconcileRefreshCommand() *cobra.Command {
 	var o reconcile.Options
 	var asJSON *bool
-	var signing *KeyFlags
+	var signing *flags.Keys
 	cmd := &cobra.Command{
 		Use:   "refresh",
 		Short: "Renew timestamp and snapshot with their keys alone",
@@ -24,7 +25,7 @@ for a daily schedule that holds the keys for timestamp and snapshot only.`),
 		Example: "  bakehouse reconcile refresh --store /srv/bakehouse",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := complete(&o, signing); err != nil {
+			if err := flags.Complete(&o, signing); err != nil {
 				return err
 			}
 			out, err := reconcile.Refresh(cmd.Context(), o, cmd.ErrOrStderr())
@@ -37,8 +38,8 @@ for a daily schedule that holds the keys for timestamp and snapshot only.`),
 			return printRefreshed(cmd.OutOrStdout(), out)
 		},
 	}
-	signing = passFlags(cmd, &o)
-	asJSON = addJSON(cmd)
+	signing = flags.Pass(cmd, &o)
+	asJSON = flags.AddJSON(cmd)
 	return cmd
 }
 

@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"bakehouse/reconcile/command/key"
+	"bakehouse/reconcile/command/root"
 	"bakehouse/reconcile/keys"
 	"bakehouse/reconcile/keys/keystest"
 	"bakehouse/schema/fault"
@@ -38,9 +40,9 @@ func TestMain(m *testing.M) {
 // bakehouse is as much of the program as this package offers.
 func bakehouse() {
 	keystest.Cheap()
-	root := &cobra.Command{Use: "bakehouse", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(keyCommand(), rootCommand())
-	err := root.ExecuteContext(keys.TakePassphrases(context.Background()))
+	program := &cobra.Command{Use: "bakehouse", SilenceErrors: true, SilenceUsage: true}
+	program.AddCommand(key.Command(), root.Command())
+	err := program.ExecuteContext(keys.TakePassphrases(context.Background()))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bakehouse: error: %v\n", err)
 		if h := fault.HintOf(err); h != "" {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bakehouse/reconcile/command/flags"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/program"
 	"bakehouse/reconcile/upgrade"
@@ -70,10 +71,10 @@ checkout, reproducibly: the same source and Go release make the same bytes on an
 			return nil
 		},
 	}
-	worktreeFlag(cmd, &repo)
+	flags.Worktree(cmd, &repo)
 	cmd.Flags().StringSliceVar(&platforms, "platform", nil,
 		"platforms to pin, os/arch (default those that are pinned and those of the hosts)")
-	programFlags(cmd, &places)
-	asJSON = addJSON(cmd)
+	flags.Programs(cmd, &places)
+	asJSON = flags.AddJSON(cmd)
 	return cmd
 }

@@ -220,7 +220,8 @@ func (b *builder) takeSites(n *result.Node) {
 		}
 		if p := v.Get("passwords"); p.True() {
 			b.warn(fleet.Problem{Pos: p.At(), Msg: "whoever runs site " + name + " can read the passwords that " +
-				"users type to register hosts there, and use them at the central server for all that these users may do",
+				"users type to register hosts there, and use them at the central server for all that these users may " +
+				"do",
 				Hint: "leave it out: hosts register at a site with a join token (`bakehouse token create`)"})
 		}
 		b.fleet.Sites[name] = schema.Site{URL: b.url(v.Get("url")), Certificates: strings.Join(vouched, ""),
