@@ -159,6 +159,9 @@ func (w *site) do(c caller, method, path string, body any, headers ...string) re
 		req.SetBasicAuth(c.name, c.secret)
 	}
 	req.Header.Set("Accept-Encoding", "identity")
+	// Sent again by the client, as by a host, where the server closed a connection that nobody used for a while: on a
+	// machine with much else to do a while is soon over.
+	req.Header["Idempotency-Key"] = nil
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}

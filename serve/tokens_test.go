@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/needs"
 	"bakehouse/serve/audit"
 	"bakehouse/serve/desk"
 	"bakehouse/serve/inventory"
@@ -393,7 +394,7 @@ func TestTheAuditLogTellsWhoDidWhatFromWhereAndNoSecret(t *testing.T) {
 
 // A fleet that boots: whether it takes 10 seconds is for the benchmark to say, that nobody is refused for this test.
 func TestThreeHundredHostsOfOneAddressJoinAtOnceByOneToken(t *testing.T) {
-	const n = 300
+	n := 300 / needs.Every(1)
 	f := newFleet(t)
 	p := f.bake("all")
 	for i := range n {
