@@ -8,6 +8,7 @@ import (
 
 	"bakehouse/agent/cycle"
 	"bakehouse/agent/install"
+	"bakehouse/agent/staging"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/outcome"
@@ -112,7 +113,7 @@ func (a *Agent) reinstall(ctx context.Context, i *cycle.Installed) error {
 	if err != nil {
 		return err
 	}
-	defer s.remove()
+	defer s.Remove()
 	if _, err = a.system().Install(ctx, s.Package); err == nil {
 		a.settle(i, s.Files)
 	}
@@ -120,16 +121,11 @@ func (a *Agent) reinstall(ctx context.Context, i *cycle.Installed) error {
 }
 
 // restage puts a package together from what is kept here. Damage is this host's, and no refusal of anybody's bytes.
-func (a *Agent) restage(ctx context.Context, i *cycle.Installed) (*staged, error) {
+func (a *Agent) restage(ctx context.Context, i *cycle.Installed) (*staging.Package, error) {
 	m, err := a.heldManifest(i.Package, i.Manifest)
-	var s *staged
+	var s *staging.Package
 	if err == nil {
-		s, err = a.stage(m)
-	}
-	if err == nil {
-		if s.Files, err = a.system().Contents(ctx, s.Package); err != nil {
-			s.remove()
-		}
+		s, err = a.stage(ctx, m)
 	}
 	if err != nil {
 		return nil, &conditionError{fault.Hint(fmt.Errorf("what this host keeps of package %s is damaged: %s",

@@ -17,7 +17,7 @@ import (
 	"bakehouse/agent/install/ready"
 	"bakehouse/agent/trust/statement"
 
-	"bakehouse/agent/install"
+	"bakehouse/agent/staging"
 	"bakehouse/agent/state"
 	"bakehouse/agent/wire"
 	"bakehouse/schema"
@@ -60,7 +60,11 @@ func (u *update) manifest(ctx context.Context, c schema.Candidate) (m *schema.Ma
 	if err := durable.MkdirAll(u.files.Stored(packagesDir), 0o700); err != nil {
 		return nil, nil, err
 	}
-	if err := durable.WriteFile(u.files.Stored(packagesDir, c.SHA256.Hex()), p.Manifest, 0o600); err != nil {
+	write := durable.WriteFile
+	if m.Format == schema.Tgz {
+		write = durable.WriteLoose // unpacking makes it durable
+	}
+	if err := write(u.files.Stored(packagesDir, c.SHA256.Hex()), p.Manifest, 0o600); err != nil {
 		return nil, nil, err
 	}
 	u.say("fetched manifest %s (%d bytes)", c.Manifest.Short(), len(p.Manifest))
@@ -275,42 +279,17 @@ func missing(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// staged is a package put together, in a directory that only we can enter.
-type staged struct {
-	install.Package
+// stage puts a package together from its segments.
+func (a *Agent) stage(ctx context.Context, m *schema.Manifest) (*staging.Package, error) {
+	p, err := staging.Stage(ctx, a.system(), a.files.Stored(stagingDir), m, a.segmentFile)
+	if err == nil {
+		a.say("put together %d bytes, %s", m.Size, m.SHA256)
+	}
+	return p, err
 }
 
-func (s *staged) remove() { os.Remove(s.File) }
-
-// stage assembles a package from its segments; every byte is digested on the way.
-func (a *Agent) stage(m *schema.Manifest) (*staged, error) {
-	dir := a.files.Stored(stagingDir)
-	// Whatever an earlier run left there is of no use to anybody.
-	if err := os.RemoveAll(dir); err != nil {
-		return nil, err
-	}
-	if err := durable.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	s := &staged{install.Package{File: filepath.Join(dir, m.SHA256.Hex()+"."+string(m.Format)),
-		SHA256: m.SHA256, Size: m.Size, Name: m.Name, Version: m.Version, Recipe: m.Recipe,
-		Format: m.Format}}
-	f, err := os.OpenFile(s.File, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	err = m.Assemble(f, func(ref schema.SegmentRef) (io.ReadCloser, error) {
-		return os.Open(a.files.Stored(segmentsDir, ref.Digest.Hex()))
-	})
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		s.remove()
-		return nil, fmt.Errorf("assemble: %w", err)
-	}
-	a.say("assembled %d bytes, %s", m.Size, m.SHA256)
-	return s, nil
+func (a *Agent) segmentFile(ref schema.SegmentRef) (io.ReadCloser, error) {
+	return os.Open(a.files.Stored(segmentsDir, ref.Digest.Hex()))
 }
 
 // prune removes segments and manifests that neither the installed nor the previous package needs. Of packages before

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"bakehouse/agent/internal/testfleet"
+	"bakehouse/agent/staging"
 	"bakehouse/schema"
 )
 
@@ -56,11 +57,13 @@ func TestALargePackageIsFetchedAndPutTogetherInConstantMemory(t *testing.T) {
 	if err := u.segments(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
-	staged, err := u.stage(m)
+	as := *m
+	as.Format = schema.Pkg // whose contents are not listed
+	staged, err := staging.Stage(t.Context(), h.system(), h.files.Stored(stagingDir), &as, u.segmentFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	staged.remove()
+	staged.Remove()
 	runtime.ReadMemStats(&after)
 	allocated := after.TotalAlloc - before.TotalAlloc
 	t.Logf("%d MB came in %d kB of allocations", size>>20, allocated>>10)

@@ -77,7 +77,7 @@ func (a *Agent) filesOf(ctx context.Context, i *cycle.Installed) (*listing.Recor
 	if err != nil {
 		return nil, err
 	}
-	defer s.remove()
+	defer s.Remove()
 	return &listing.Record{Files: s.Files}, nil
 }
 
@@ -111,7 +111,7 @@ func (a *Agent) keepFiles(i *cycle.Installed, r *listing.Record) error {
 	if len(b) > maxFiles {
 		return fmt.Errorf("record of the package's files: it has %d bytes, more than can be read back", len(b))
 	}
-	if err := durable.WriteFile(name, b, 0o600); err != nil {
+	if err := durable.WriteLoose(name, b, 0o600); err != nil { // filesOf makes it again
 		return fmt.Errorf("record of the package's files: %w", err)
 	}
 	return nil

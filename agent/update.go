@@ -13,6 +13,7 @@ import (
 	"bakehouse/agent/cycle"
 	"bakehouse/agent/install"
 	"bakehouse/agent/install/listing"
+	"bakehouse/agent/staging"
 	"bakehouse/agent/state"
 	"bakehouse/agent/trust"
 	"bakehouse/agent/wire"
@@ -72,7 +73,7 @@ type update struct {
 	got       schema.Digest    // assembled and verified in this run
 	before    *cycle.Installed // when it began
 	behind    string           // how far the server is behind what was verified before; empty: it is not
-	staged    *staged
+	staged    *staging.Package
 	revert    install.Revert
 	kept      bool                 // what an administrator stopped is known
 	begun     bool                 // an earlier run began what is pending
@@ -126,7 +127,9 @@ func (a *Agent) Update(ctx context.Context, o UpdateOptions) (Result, error) {
 func (u *update) run(ctx context.Context, o cycle.Options) cycle.Cycle {
 	c, action := cycle.Begin(u.host.State, o)
 	for action != cycle.End {
-		if err := u.keep(c.State); err != nil {
+		if action == cycle.Accept {
+			u.host.State = c.State // which the end of the update writes down: until then it is pending
+		} else if err := u.keep(c.State); err != nil {
 			if action == cycle.Prepare || action == cycle.Install {
 				return c.Hindered(action, err)
 			}
@@ -135,7 +138,7 @@ func (u *update) run(ctx context.Context, o cycle.Options) cycle.Cycle {
 		c, action = c.Step(u.perform(ctx, action, &c), u.opts.Now())
 	}
 	if u.staged != nil {
-		u.staged.remove()
+		u.staged.Remove()
 	}
 	if u.kept && c.Pending == nil {
 		if err := u.system().ForgetStopped(); err != nil {
@@ -187,8 +190,6 @@ func (u *update) perform(ctx context.Context, action cycle.Action, c *cycle.Cycl
 			u.host.Reload()
 			b.Installed(u.host.Config)
 		}
-		u.prune(u.host.Record)
-		u.pruneVersions()
 		return cycle.Accepted{}
 	case cycle.Revert:
 		err := u.revert(through)
@@ -256,13 +257,20 @@ func (u *update) conclude(ctx context.Context, c cycle.Cycle) (Result, error) {
 		u.host.Fetched = r.Fetched
 	}
 	u.host.State = c.State
-	save := func() {
-		if serr := u.host.Save(); serr != nil {
+	save := func(what func() error) {
+		if serr := what(); serr != nil {
 			u.log.Error("update", "error", serr, "hint", fault.HintOf(serr))
 			u.unsaved, err = errors.Join(serr, err), errors.Join(err, serr)
 		}
 	}
-	save()
+	if u.trust != nil {
+		save(func() error { return u.trust.Commit(false) })
+	}
+	save(u.host.Save)
+	if out.Code == outcome.CodeInstalled && u.unsaved == nil {
+		u.prune(u.host.Record)
+		u.pruneVersions()
+	}
 	if u.client != nil && news && ctx.Err() == nil {
 		before, asked := u.host.Reported, u.host.Asked
 		if _, rerr := u.ask(ctx, u.client, u.host, u.trust); rerr != nil {
@@ -270,8 +278,11 @@ func (u *update) conclude(ctx context.Context, c cycle.Cycle) (Result, error) {
 		} else {
 			u.say("reported: %s", out.State)
 		}
-		if u.host.Reported != before || u.host.Asked != asked {
-			save()
+		switch {
+		case u.host.Asked != asked:
+			save(u.host.Save)
+		case u.host.Reported != before:
+			save(u.host.SaveReported)
 		}
 	}
 	u.log.Info(r.String())
@@ -325,6 +336,7 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 	if u.trust, err = trust.Open(u.files.Stored(trustDir), anchor, u.opts.Now); err != nil {
 		return schema.Verdict{}, err
 	}
+	u.trust.Later()
 	u.host.Learn(u.trust.Policy())
 	found, err := u.poll(ctx, u.host, u.trust, u.insecure)
 	if err != nil {
@@ -445,11 +457,15 @@ func (u *update) prepare(ctx context.Context, c schema.Candidate) (*cycle.Instal
 	if err := u.segments(ctx, m); err != nil {
 		return nil, err
 	}
-	if u.staged, err = u.stage(m); err != nil {
+	// What vouches for the package is durable before it is installed.
+	if err := u.trust.Stage(); err != nil {
 		return nil, err
 	}
-	if u.staged.Files, err = u.system().Contents(ctx, u.staged.Package); err != nil {
-		return nil, fault.Refuse(err, "the package is signed but malformed: bake it again with a current bakehouse")
+	if u.staged, err = u.stage(ctx, m); err != nil {
+		return nil, err
+	}
+	if err := u.trust.Commit(m.Format == schema.Tgz && u.system().SyncedWith(u.files.Stored())); err != nil {
+		return nil, err
 	}
 	u.got = m.SHA256
 	if err := ctx.Err(); err != nil {

@@ -47,7 +47,7 @@ func TestTheUpdaterAloneInstallsTheFirstPackageAndThenOnlyWhatChanges(t *testing
 	}
 	for _, want := range []string{"polled " + f.URL, "verified timestamp 3, root 1", "decided: install: release 2",
 		"fetching 1 of 1 segments (",
-		"fetching 0 of 1 segments", "assembled ", "signatures: accepted file", "signatures: accepted release",
+		"fetching 0 of 1 segments", "put together ", "signatures: accepted file", "signatures: accepted release",
 		"installing bakehouse-agent two (tgz, release 2)",
 		"healthy", "reported: current"} {
 		if !strings.Contains(h.said.String(), want) {

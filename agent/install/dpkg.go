@@ -163,7 +163,7 @@ func (m dpkg) owns(ctx context.Context, p Package) error {
 	return foreignOwner(err == nil, p.Format, schema.Rpm)
 }
 
-func (m dpkg) install(ctx context.Context, p Package, _ *os.File) (Revert, error) {
+func (m dpkg) install(ctx context.Context, p Package) (Revert, error) {
 	return nil, m.installDeb(ctx, p)
 }
 

@@ -48,14 +48,20 @@ type manager interface {
 	usable() error
 	// owns refuses where another manager installed what this one would write over.
 	owns(ctx context.Context, p Package) error
-	// install puts on p, whose bytes f are.
-	install(ctx context.Context, p Package, f *os.File) (Revert, error)
+	// install puts on p.
+	install(ctx context.Context, p Package) (Revert, error)
 	// version is that of the package that is installed whole; "" if there is none. It need not be of this updater.
 	version(ctx context.Context, p Package) (string, error)
 	// witnesses are files of which one changes whenever version may.
 	witnesses(p Package) []string
 	// locate finds a file of the installed package by its path; "" if it is gone.
 	locate() func(path string) string
+}
+
+// unpacker is a manager that unpacks packages itself.
+type unpacker interface {
+	unpack(ctx context.Context, p *Package, assemble func(io.Writer) error) error
+	discard(p Package) error
 }
 
 // managers are those of a system, in no particular order.
@@ -144,11 +150,16 @@ func (s *System) Install(ctx context.Context, p Package) (Revert, error) {
 	if err := m.owns(ctx, p); err != nil {
 		return nil, err
 	}
-	f, err := openVerified(p)
-	if err != nil {
-		return nil, err
+	if p.Unpacked == "" {
+		f, err := openVerified(p)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		if _, ok := m.(unpacker); ok {
+			return s.installFile(ctx, p, f)
+		}
 	}
-	defer f.Close()
 	host := s.host()
 	if p.Format == schema.Deb {
 		host.Scripts = dpkgDir + "/tmp.ci"
@@ -158,13 +169,59 @@ func (s *System) Install(ctx context.Context, p Package) (Revert, error) {
 			return nil, err
 		}
 	}
-	if err := host.Check(p.Files, p.Format); err != nil {
+	files := p.Files
+	if p.Unpacked != "" {
+		files = slices.Clone(files)
+		for i := range files {
+			files[i].Size = 0 // it is there
+		}
+	}
+	if err := host.Check(files, p.Format); err != nil {
 		return nil, err
 	}
 	if err := s.Reaches(p.Files); err != nil {
 		return nil, err
 	}
-	return m.install(ctx, p, f)
+	return m.install(ctx, p)
+}
+
+// Unpack unpacks a package that is not a file, but whose bytes assemble writes, so that Install only has to switch to
+// it. It sets p's Unpacked and Files. Nothing that runs is touched; if it fails, nothing is left.
+func (s *System) Unpack(ctx context.Context, p *Package, assemble func(io.Writer) error) error {
+	m, err := s.manager(p.Format)
+	if err != nil {
+		return err
+	}
+	u, ok := m.(unpacker)
+	if !ok {
+		return fmt.Errorf("a %s is not unpacked here", p.Format)
+	}
+	if err := s.host().Check(listing.List{{Path: program}}, p.Format); err != nil {
+		return err
+	}
+	return u.unpack(ctx, p, assemble)
+}
+
+// Discard removes what was unpacked, unless it is what runs.
+func (s *System) Discard(p Package) error {
+	m, err := s.manager(p.Format)
+	if u, ok := m.(unpacker); ok && err == nil {
+		return u.discard(p)
+	}
+	return err
+}
+
+// installFile installs a package that is unpacked, and is a file.
+func (s *System) installFile(ctx context.Context, p Package, f io.Reader) (Revert, error) {
+	err := s.Unpack(ctx, &p, func(w io.Writer) error { _, err := io.Copy(w, f); return err })
+	if err != nil {
+		return nil, err
+	}
+	revert, err := s.Install(ctx, p)
+	if err != nil {
+		return nil, errors.Join(err, s.Discard(p))
+	}
+	return revert, nil
 }
 
 // Reaches refuses files that lie in a folder to which somebody else than root may have led: whoever puts a package's

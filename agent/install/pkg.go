@@ -139,7 +139,7 @@ func (svr4) usable() error { return needsProgram("pkgadd", "pkg") }
 
 func (m svr4) owns(ctx context.Context, p Package) error { return m.checkPkgOwner(ctx, p) }
 
-func (m svr4) install(ctx context.Context, p Package, _ *os.File) (Revert, error) {
+func (m svr4) install(ctx context.Context, p Package) (Revert, error) {
 	return nil, m.installPkg(ctx, p)
 }
 

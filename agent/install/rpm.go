@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -167,7 +166,7 @@ func (m rpm) owns(ctx context.Context, p Package) error {
 	return foreignOwner(err == nil, p.Format, schema.Deb)
 }
 
-func (m rpm) install(ctx context.Context, p Package, _ *os.File) (Revert, error) {
+func (m rpm) install(ctx context.Context, p Package) (Revert, error) {
 	return nil, m.installRpm(ctx, p, lockWait)
 }
 

@@ -2,7 +2,7 @@ package install
 
 import (
 	"context"
-	"os"
+	"io"
 
 	"bakehouse/agent/install/machine"
 	"bakehouse/agent/install/units"
@@ -19,8 +19,8 @@ func (tgz) usable() error { return nil }
 // Links are never made over the files of others.
 func (m tgz) owns(ctx context.Context, p Package) error { return m.checkPkgOwner(ctx, p) }
 
-func (m tgz) install(ctx context.Context, p Package, f *os.File) (Revert, error) {
-	return m.versions().Install(ctx, p, f)
+func (m tgz) install(ctx context.Context, p Package) (Revert, error) {
+	return m.versions().Install(ctx, p)
 }
 
 func (m tgz) version(_ context.Context, p Package) (string, error) { return m.versions().Version(p) }
@@ -28,6 +28,15 @@ func (m tgz) version(_ context.Context, p Package) (string, error) { return m.ve
 func (m tgz) witnesses(Package) []string { return []string{m.versions().Witness()} }
 
 func (m tgz) locate() func(string) string { return m.versions().Locate() }
+
+// SyncedWith reports whether Unpack makes all durable that was written before to the file system of dir.
+func (s *System) SyncedWith(dir string) bool { return s.versions().SyncedWith(dir) }
+
+func (m tgz) unpack(ctx context.Context, p *Package, assemble func(io.Writer) error) error {
+	return m.versions().Unpack(ctx, p, assemble)
+}
+
+func (m tgz) discard(p Package) error { return m.versions().Discard(p) }
 
 // Prune removes versions once the one that runs is accepted: all others but that of the package before, and what was
 // unpacked by hand if byHand.

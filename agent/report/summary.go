@@ -45,7 +45,7 @@ func Publish(f state.Files, version string, unsaved error) error {
 	if err := durable.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return fmt.Errorf("summary: %w", err)
 	}
-	if err := durable.WriteFile(name, []byte(text+"\n"), 0o644); err != nil {
+	if err := durable.WriteLoose(name, []byte(text+"\n"), 0o644); err != nil {
 		return fmt.Errorf("summary: %w", err)
 	}
 	return nil

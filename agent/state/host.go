@@ -28,6 +28,7 @@ func (f Files) Load() (*Host, error) {
 	}
 	h := f.Fresh()
 	h.Record = r
+	h.Reported = f.reported()
 	return h, nil
 }
 
@@ -43,6 +44,9 @@ func (h *Host) Reload() { h.Config, h.Anchor, h.Problem = h.files.baked() }
 
 // Save writes the host's Record.
 func (h *Host) Save() error { return h.files.Write(h.Record) }
+
+// SaveReported writes only what of the Record is news after a report.
+func (h *Host) SaveReported() error { return h.files.writeReported(h.Record) }
 
 // baked reads what the package brought along; nothing if there is no package.
 func (f Files) baked() (*schema.AgentConfig, []byte, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"time"
 
@@ -22,6 +23,7 @@ const (
 	RecordFile   = "state.json"
 	IdentityFile = "registration.json" // who the host is, once more: what no update writes, and none can learn anew
 	LogFile      = "agent.log"         // the updater's
+	ReportedFile = "reported.json"     // Reported; if it is lost, the host reports once more
 )
 
 // RecordSchema is the version of RecordFile's form.
@@ -31,6 +33,7 @@ const (
 	maxRecord   = 8 << 20
 	maxIdentity = maxRecord / 2 // it is in the record too
 	maxStopped  = 256
+	maxReported = 64 << 10
 )
 
 // Record is RecordFile.
@@ -50,10 +53,10 @@ type Record struct {
 	LastCheck time.Time     `json:"lastCheck,omitzero"`
 	Fetched   int64         `json:"fetched,omitempty"` // bytes that the last installation, or attempt at one, fetched
 	LogTail   string        `json:"logTail,omitempty"` // of the last failure
-	Reported  *Reported     `json:"reported,omitempty"`
-	Site      *Site         `json:"site,omitempty"`   // the host's, by verified policy
-	Gone      time.Time     `json:"gone,omitzero"`    // since when signed metadata have nothing for the host's name
-	Worked    *Way          `json:"worked,omitempty"` // the way that last led to a server
+	Reported  *Reported     `json:"-"`                 // is in ReportedFile
+	Site      *Site         `json:"site,omitempty"`    // the host's, by verified policy
+	Gone      time.Time     `json:"gone,omitzero"`     // since when signed metadata have nothing for the host's name
+	Worked    *Way          `json:"worked,omitempty"`  // the way that last led to a server
 
 	Ignored []schema.IgnoredSignature `json:"ignored,omitempty"` // on the package that was last looked at
 
@@ -121,6 +124,34 @@ func (f Files) Record() (*Record, error) {
 	return &Record{Schema: RecordSchema, Registration: id.Registration, Bootstrap: id.Bootstrap, Healed: err}, nil
 }
 
+func (f Files) reported() *Reported {
+	b, err := ReadFile(f.Stored(ReportedFile), maxReported)
+	r := &Reported{}
+	if err != nil || b == nil || schema.Decode(b, r) != nil {
+		return nil
+	}
+	return r
+}
+
+// writeReported keeps ReportedFile as r has it.
+func (f Files) writeReported(r *Record) error {
+	name := f.Stored(ReportedFile)
+	if r.Reported == nil {
+		if err := os.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	b, err := json.Marshal(r.Reported)
+	if err != nil {
+		return err
+	}
+	if had, err := ReadFile(name, maxReported); err == nil && bytes.Equal(had, b) {
+		return nil
+	}
+	return durable.WriteLoose(name, b, 0o600)
+}
+
 // damagedError says that RecordFile is there and cannot be understood.
 type damagedError struct{ err error }
 
@@ -185,7 +216,7 @@ func (f Files) Write(r *Record) error {
 	kept := r.bounded()
 	b, err := json.MarshalIndent(kept, "", "  ")
 	if err == nil && len(b) >= maxRecord {
-		kept.Worked, kept.Site, kept.Reported = nil, nil, nil
+		kept.Worked, kept.Site = nil, nil
 		b, err = json.MarshalIndent(kept, "", "  ")
 	}
 	if err == nil && len(b) >= maxRecord {
@@ -193,6 +224,9 @@ func (f Files) Write(r *Record) error {
 	}
 	if err == nil {
 		err = durable.WriteFile(f.Stored(RecordFile), append(b, '\n'), 0o600)
+	}
+	if err == nil {
+		err = f.writeReported(r)
 	}
 	if err != nil {
 		return fmt.Errorf("state: %w", err)

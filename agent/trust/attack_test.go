@@ -12,6 +12,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"bakehouse/agent/trust/kept"
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
@@ -105,7 +106,7 @@ func TestRollbackOfTheRoot(t *testing.T) {
 	r.rotate("timestamp")
 	r.Release()
 	r.mustUpdate(dir, "web01", "web01 second")
-	for _, name := range []string{rootFile, copyOf(rootFile)} { // the disk loses the root, the server hides it
+	for _, name := range []string{rootFile, kept.CopyOf(rootFile)} { // the disk loses the root, the server hides it
 		damage(t, dir, name, nil)
 	}
 	delete(r.Files, "2.root.json")

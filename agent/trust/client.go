@@ -62,7 +62,7 @@ func open(dir string, anchor []byte, now func() time.Time, disk durable.Disk) (*
 		return nil, err
 	}
 	c := &Client{walker: w}
-	if b := w.dir.read(timestampFile, schema.MaxTimestamp); b != nil {
+	if b := w.dir.Read(timestampFile, schema.MaxTimestamp); b != nil {
 		// What was held is read back as it was taken, without a source. If it no longer verifies, it is fetched again.
 		if to, err := w.walk(context.Background(), nil, b); err == nil {
 			if v, err := c.view(context.Background(), nil, to); err == nil {
@@ -119,6 +119,27 @@ func (c *Client) Remember(m bins.Memory) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.memory = m
+}
+
+// Later has what is verified from now on wait for Commit before the directory has it, as a whole.
+func (c *Client) Later() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dir.Later()
+}
+
+// Stage writes what waits beside its place, so that Commit has less to do if the file system is synced meanwhile.
+func (c *Client) Stage() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dir.Stage()
+}
+
+// Commit makes what waits durable. Synced says that its file system was synced since Stage.
+func (c *Client) Commit(synced bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dir.Commit(synced)
 }
 
 // Refresh brings the client to the state that timestamp, as a poll answered it, names; nil fetches it from src. To check
@@ -185,11 +206,11 @@ func (c *Client) commit(v *view) error {
 	if err := c.save(); err != nil {
 		return err
 	}
-	if err := c.dir.write(timestampFile, v.timestamp); err != nil {
+	if err := c.dir.Write(timestampFile, v.timestamp); err != nil {
 		return err
 	}
 	keep := v.files()
-	return c.dir.sweep(func(name, role string) bool {
+	return c.dir.Sweep(func(name, role string) bool {
 		bin := role != "" && role != metadata.SNAPSHOT && role != metadata.TARGETS
 		return !bin && !slices.Contains(keep, name)
 	})
@@ -227,9 +248,9 @@ func (c *Client) Versions() (root, timestamp int64) {
 // Holds returns the versions that a source may send differences to: Versions, and those of the files in the directory.
 func (c *Client) Holds(host string) (v schema.MetadataVersions) {
 	v.Root, v.Timestamp = c.Versions()
-	v.Snapshot, v.Targets = c.dir.newest(metadata.SNAPSHOT), c.dir.newest(metadata.TARGETS)
+	v.Snapshot, v.Targets = c.dir.Newest(metadata.SNAPSHOT), c.dir.Newest(metadata.TARGETS)
 	if bin := c.BinOf(host); bin != "" {
-		v.Bin = c.dir.newest(bin)
+		v.Bin = c.dir.Newest(bin)
 	}
 	return v
 }

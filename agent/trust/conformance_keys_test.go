@@ -246,7 +246,7 @@ func TestRootRotations(t *testing.T) {
 			} else {
 				d.must(d.refresh())
 			}
-			if got := (&dir{path: d.dir}).read(rootFile, 1<<20); !bytes.Equal(got, want) {
+			if got := (&dir{Path: d.dir}).Read(rootFile, 1<<20); !bytes.Equal(got, want) {
 				t.Errorf("root.json is %s", got)
 			}
 		})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"bakehouse/agent/trust/kept"
 	"bakehouse/agent/trust/trusttest"
 	"bakehouse/schema"
 )
@@ -64,7 +65,7 @@ func unhashed(f *testing.F, r *repo) []byte {
 func FuzzState(f *testing.F) {
 	r := newRepo(f)
 	r.Release(r.Bin("web01"))
-	names := []string{rootFile, copyOf(rootFile), marksFile, copyOf(marksFile), timestampFile, "2.snapshot.json", "2.targets.json",
+	names := []string{rootFile, kept.CopyOf(rootFile), kept.MarksFile, kept.CopyOf(kept.MarksFile), timestampFile, "2.snapshot.json", "2.targets.json",
 		"2." + r.Bin("web01") + ".json", r.targetFile()}
 	for i, name := range names {
 		f.Add(uint8(i), r.Files[name])

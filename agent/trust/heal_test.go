@@ -12,6 +12,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"bakehouse/agent/trust/kept"
 	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/needs"
@@ -65,7 +66,7 @@ func flipped(n, of int) func([]byte) []byte {
 func foundAs(t *testing.T, name, dir string) []byte {
 	t.Helper()
 	kind := func(name string) string {
-		if m := versioned.FindStringSubmatch(name); m != nil {
+		if m := kept.Versioned.FindStringSubmatch(name); m != nil {
 			return m[2]
 		}
 		if strings.HasSuffix(name, policySuffix) {
@@ -171,7 +172,7 @@ func TestHealingMatrixOfARepository(t *testing.T) {
 				d.must(d.download("file"))
 				d.trusts("A 3", "root 2", "snapshot 4", "targets 3", "timestamp 4")
 				for _, name := range names {
-					got, want := (&dir{path: d.dir}).read(name, 1<<20), (&dir{path: base}).read(name, 1<<20)
+					got, want := (&dir{Path: d.dir}).Read(name, 1<<20), (&dir{Path: base}).Read(name, 1<<20)
 					if !strings.HasPrefix(name, "marks") && !bytes.Equal(got, want) {
 						t.Errorf("%s is not what it was", name)
 					}
@@ -228,9 +229,9 @@ func whole(t *testing.T, r *repo, dir string) {
 	if names := stateFiles(t, dir); len(names) != 9 {
 		t.Errorf("state files: %q", names)
 	}
-	for _, name := range []string{rootFile, marksFile} {
+	for _, name := range []string{rootFile, kept.MarksFile} {
 		a, err1 := os.ReadFile(filepath.Join(dir, name))
-		b, err2 := os.ReadFile(filepath.Join(dir, copyOf(name)))
+		b, err2 := os.ReadFile(filepath.Join(dir, kept.CopyOf(name)))
 		if err1 != nil || err2 != nil || !bytes.Equal(a, b) {
 			t.Errorf("the copies of %s differ: %v, %v", name, err1, err2)
 		}
@@ -243,8 +244,8 @@ func whole(t *testing.T, r *repo, dir string) {
 
 func TestBothMarksLostAreReadOffTheMetadata(t *testing.T) {
 	r, dir, _, old := healed(t)
-	damage(t, dir, marksFile, nil)
-	damage(t, dir, copyOf(marksFile), nil)
+	damage(t, dir, kept.MarksFile, nil)
+	damage(t, dir, kept.CopyOf(kept.MarksFile), nil)
 	r.Files[timestampFile] = old
 	_, err := r.update(dir, "web01")
 	refused(t, err, "timestamp metadata version 3 is older than version 4")
@@ -333,7 +334,7 @@ func TestCrashDuringRefreshLeavesOldOrNew(t *testing.T) {
 
 // A crash between the two copies of the marks leaves an older one beside a newer one.
 func TestTheNewerOfTwoMarksCounts(t *testing.T) {
-	for _, stale := range []string{marksFile, copyOf(marksFile)} {
+	for _, stale := range []string{kept.MarksFile, kept.CopyOf(kept.MarksFile)} {
 		t.Run(stale, func(t *testing.T) {
 			r, dir := newRepo(t), t.TempDir()
 			r.mustUpdate(dir, "web01", "web01 first")

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"bakehouse/agent/trust/kept"
 	"bakehouse/schema"
 )
 
@@ -118,7 +119,7 @@ func TestStateIsWrittenAsTheReleaseBeforeReadsIt(t *testing.T) {
 		t.Errorf("state files %q, want %q", names, want)
 	}
 	for _, name := range names {
-		if name == marksFile || name == copyOf(marksFile) {
+		if name == kept.MarksFile || name == kept.CopyOf(kept.MarksFile) {
 			got, want := marksIn(t, dir, name), marksIn(t, releaseState, name)
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("%s:\n%+v\nwant\n%+v", name, got, want)

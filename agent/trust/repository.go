@@ -47,7 +47,7 @@ func openRepository(dir string, root []byte, now func() time.Time, disk durable.
 	if err != nil {
 		return nil, err
 	}
-	if w.held = w.dir.read(timestampFile, schema.MaxTimestamp); w.held != nil {
+	if w.held = w.dir.Read(timestampFile, schema.MaxTimestamp); w.held != nil {
 		// If marks were lost, they are read off what is held. Whether that verifies is for Refresh to say.
 		_, _ = w.walk(context.Background(), nil, w.held)
 	}
@@ -124,7 +124,7 @@ func (r *Repository) Download(ctx context.Context, src TargetSource, target, dir
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", false, err
 	}
-	return file, true, r.dir.disk.WriteFrom(file, whole, 0o644)
+	return file, true, r.dir.Disk.WriteFrom(file, whole, 0o644)
 }
 
 // wholeReader reads a target and fails instead of ending if it is not exactly the signed one, so that nothing of it is

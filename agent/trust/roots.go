@@ -150,7 +150,7 @@ func (w *walker) choose(anchor []byte) error {
 			return fmt.Errorf("trusted root: %w", err)
 		}
 	}
-	w.marks = w.dir.readMarks(a)
+	w.marks = readMarks(w.dir, a)
 	s := w.savedRoot()
 	switch {
 	case a == nil && s == nil:
@@ -159,7 +159,7 @@ func (w *walker) choose(anchor []byte) error {
 		a = s
 	}
 	if !w.sameFleet(a, s) {
-		if err := w.dir.clear(); err != nil {
+		if err := w.dir.Clear(); err != nil {
 			return err
 		}
 		w.marks, s = &marks{dirty: true}, nil
@@ -179,8 +179,8 @@ func (w *walker) choose(anchor []byte) error {
 func (w *walker) savedRoot() (best *rootCopy) {
 	var known, unknown []*rootCopy
 	var files [][]byte
-	for _, name := range []string{rootFile, w.dir.copyOf(rootFile)} {
-		b := w.dir.read(name, schema.MaxRoot)
+	for _, name := range []string{rootFile, w.dir.CopyOf(rootFile)} {
+		b := w.dir.Read(name, schema.MaxRoot)
 		files = append(files, b)
 		r, err := readCopy(b)
 		if err != nil {
@@ -290,12 +290,12 @@ func (w *walker) takeRoot(b []byte, root *metadata.Metadata[metadata.RootType]) 
 // save writes root and marks, if they changed.
 func (w *walker) save() error {
 	if w.healRoot {
-		if err := w.dir.writeTwice(rootFile, w.root); err != nil {
+		if err := w.dir.WriteTwice(rootFile, w.root); err != nil {
 			return err
 		}
 		w.healRoot = false
 	}
-	return w.dir.writeMarks(w.marks)
+	return writeMarks(w.dir, w.marks)
 }
 
 // VerifyRoots checks a chain of roots, the first of which is trusted for where it comes from, and returns the last.

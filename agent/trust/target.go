@@ -12,8 +12,6 @@ import (
 	"bakehouse/schema/fault"
 )
 
-const policySuffix = "." + schema.PolicyTarget
-
 // content reads a top-level target, which the targets role names by length and hash.
 func (c *Client) content(ctx context.Context, src Source, set *trustedmetadata.TrustedMetadata, target string) ([]byte, error) {
 	want, length, err := targetDigest(set.Targets[metadata.TARGETS], target)
@@ -24,7 +22,7 @@ func (c *Client) content(ctx context.Context, src Source, set *trustedmetadata.T
 		return nil, refuse("target %s: %d bytes, more than %d", target, length, int64(schema.MaxTarget))
 	}
 	if target == schema.PolicyTarget {
-		if b := c.dir.read(want.Hex()+policySuffix, length); schema.DigestOf(b) == want {
+		if b := c.dir.Read(want.Hex()+policySuffix, length); schema.DigestOf(b) == want {
 			return b, nil
 		}
 	}
@@ -34,7 +32,7 @@ func (c *Client) content(ctx context.Context, src Source, set *trustedmetadata.T
 	if target == schema.PolicyTarget {
 		version, held := c.heldPolicy()
 		if b := offered(src, want.Hex()+policySuffix, version, held, length); b != nil && schema.DigestOf(b) == want {
-			return b, c.dir.write(want.Hex()+policySuffix, b)
+			return b, c.dir.Write(want.Hex()+policySuffix, b)
 		}
 	}
 	b, err := src.Target(ctx, target, want, length)
@@ -46,7 +44,7 @@ func (c *Client) content(ctx context.Context, src Source, set *trustedmetadata.T
 			"the server, or something on the network, altered the target; it was discarded")
 	}
 	if target == schema.PolicyTarget {
-		return b, c.dir.write(want.Hex()+policySuffix, b)
+		return b, c.dir.Write(want.Hex()+policySuffix, b)
 	}
 	return b, nil
 }
@@ -61,7 +59,7 @@ func (c *Client) heldPolicy() (targets int64, file []byte) {
 	if err != nil {
 		return 0, nil
 	}
-	return v.targets.Signed.Version, c.dir.read(d.Hex()+policySuffix, length)
+	return v.targets.Signed.Version, c.dir.Read(d.Hex()+policySuffix, length)
 }
 
 // targetDigest reads what md says of a target.

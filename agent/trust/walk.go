@@ -10,15 +10,15 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
 
 	"bakehouse/agent/trust/bins"
+	"bakehouse/agent/trust/kept"
 	"bakehouse/agent/trust/quorum"
 	"bakehouse/schema"
 	"bakehouse/schema/durable"
 )
 
 const (
-	timestampFile = "timestamp.json"
-	snapshotFile  = "snapshot.json"
-	targetsFile   = "targets.json"
+	snapshotFile = "snapshot.json"
+	targetsFile  = "targets.json"
 )
 
 // walker is the TUF client workflow over one state directory. Client puts a fleet's policy and bins on top of it,
@@ -41,7 +41,7 @@ func newWalker(dir string, anchor []byte, now func() time.Time, disk durable.Dis
 	if now == nil {
 		now = time.Now
 	}
-	d, err := openDir(dir, disk, !fleet)
+	d, err := kept.Open(dir, disk, !fleet)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +162,7 @@ func (w *walker) takeTimestamp(set *trustedmetadata.TrustedMetadata, b []byte, s
 		return nil
 	}
 	w.held = b
-	return w.dir.write(timestampFile, b)
+	return w.dir.Write(timestampFile, b)
 }
 
 func (w *walker) takeSnapshot(
@@ -281,13 +281,13 @@ func (w *walker) load(
 		}
 		return take(name, b)
 	}
-	if b := w.dir.read(w.dir.roleFile(role, version), limit); b != nil && try(b) == nil {
+	if b := w.dir.Read(w.dir.RoleFile(role, version), limit); b != nil && try(b) == nil {
 		return schema.DigestOf(b), accept()
 	}
 	if src == nil {
 		return schema.Digest{}, unreachable(name, fs.ErrNotExist)
 	}
-	v, held := w.dir.held(role, limit)
+	v, held := w.dir.Held(role, limit)
 	if b := offered(src, name, v, held, limit); b != nil && try(b) == nil {
 		return schema.DigestOf(b), w.keep(role, version, b, accept)
 	}
@@ -314,14 +314,14 @@ func (w *walker) keep(role string, version int64, b []byte, accept func() error)
 	if err := accept(); err != nil {
 		return err
 	}
-	name := w.dir.roleFile(role, version)
-	if err := w.dir.write(name, b); err != nil {
+	name := w.dir.RoleFile(role, version)
+	if err := w.dir.Write(name, b); err != nil {
 		return err
 	}
 	if !w.fleet || role == metadata.SNAPSHOT || role == metadata.TARGETS {
 		return nil
 	}
-	return w.dir.sweep(func(n, r string) bool { return r == role && n != name })
+	return w.dir.Sweep(func(n, r string) bool { return r == role && n != name })
 }
 
 func (w *walker) believed(root *metadata.Metadata[metadata.RootType]) time.Time {

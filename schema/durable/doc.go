@@ -12,6 +12,8 @@
 //	Symlink    symlink under a temporary name, rename, fsync of the directory
 //	Rename     rename, fsync of both directories
 //	Remove     unlink, fsync of the directory
+//	Batch      the files of many WriteFile, then fsync of each or one sync of the file system, the renames in their
+//	           order, fsync of each directory
 //	Unlink     unlink; SyncDir is the caller's
 //	MkdirAll   for each missing level: mkdir, fsync of its parent
 //

@@ -145,7 +145,7 @@ func (d Disk) WriteFile(path string, data []byte, perm fs.FileMode) error {
 
 // WriteFrom is WriteFile with the content of r. If r fails, the file at path stays as it was.
 func (d Disk) WriteFrom(path string, r io.Reader, perm fs.FileMode) error {
-	temp, err := d.writeTemp(filepath.Dir(path), r, perm)
+	temp, err := d.writeTemp(filepath.Dir(path), r, perm, true)
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func (d Disk) CreateVia(tempDir, path string, r io.Reader, perm fs.FileMode) err
 	if _, err := d.lstat(path); err == nil {
 		return d.exists(path)
 	}
-	temp, err := d.writeTemp(tempDir, r, perm)
+	temp, err := d.writeTemp(tempDir, r, perm, true)
 	if err != nil {
 		return err
 	}
@@ -323,8 +323,8 @@ func IsTemp(name string) bool {
 	return len(name) == len(tempPrefix)+26 && strings.HasPrefix(name, tempPrefix)
 }
 
-// writeTemp writes and syncs a new temporary file; on an error there is none.
-func (d Disk) writeTemp(dir string, r io.Reader, perm fs.FileMode) (path string, err error) {
+// writeTemp writes a new temporary file, and syncs it if asked to; on an error there is none.
+func (d Disk) writeTemp(dir string, r io.Reader, perm fs.FileMode, sync bool) (path string, err error) {
 	path = filepath.Join(dir, tempName())
 	var f *os.File
 	err = d.call("open", path, func() error {
@@ -348,7 +348,7 @@ func (d Disk) writeTemp(dir string, r io.Reader, perm fs.FileMode) (path string,
 		// Not at open, where the umask would take part.
 		err = d.call("chmod", path, func() error { return f.Chmod(perm.Perm()) })
 	}
-	if err == nil {
+	if err == nil && sync {
 		err = d.call("fsync", path, f.Sync)
 	}
 	if closeErr := d.call("close", path, f.Close); err == nil {

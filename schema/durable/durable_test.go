@@ -86,6 +86,15 @@ var operations = []struct {
 		func(d durable.Disk, dir string) error {
 			return d.Rename(filepath.Join(dir, "x/f"), filepath.Join(dir, "y/f"))
 		}, fs.ErrNotExist},
+	{"Batch replaces one file", state{"f": "old"}, state{"f": "new"},
+		func(d durable.Disk, dir string) error {
+			b := durable.Batch{Disk: d}
+			defer b.Discard()
+			if err := b.Write(filepath.Join(dir, "f"), []byte("new"), 0o600); err != nil {
+				return err
+			}
+			return b.Commit(false)
+		}, nil},
 	{"Remove removes a file", state{"f": "old"}, state{},
 		func(d durable.Disk, dir string) error { return d.Remove(filepath.Join(dir, "f")) }, fs.ErrNotExist},
 }

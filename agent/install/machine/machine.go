@@ -32,6 +32,8 @@ type Package struct {
 	Recipe  schema.RecipeID
 	Format  schema.Format
 	Files   listing.List // its contents; nil: not known yet
+
+	Unpacked string // instead of File, where the updater itself unpacks: in VersionDir (package versions)
 }
 
 // Revert takes an installation back. It can be called once.

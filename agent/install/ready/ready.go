@@ -114,6 +114,26 @@ func (s *survey) add(f listing.File) error {
 	return nil
 }
 
+// FullError is that a file system has no room.
+type FullError struct{ err error }
+
+func (e *FullError) Error() string { return e.err.Error() }
+func (e *FullError) Unwrap() error { return e.err }
+
+// Room tells how much more may be written to dir's file system than when it is called: an error if need bytes are too
+// many.
+func Room(dir string) func(need int64) error {
+	m, err := fileSystem(Existing(dir))
+	return func(need int64) error {
+		if err != nil || m == nil || m.free >= need+reserve {
+			return nil
+		}
+		return &FullError{fault.Hint(fmt.Errorf("not enough disk space: %s has %d MB free and more than %d MB are "+
+			"needed", dir, m.free>>20, (need+reserve)>>20),
+			"free some space; nothing was changed, and the next update tries again")}
+	}
+}
+
 // Space returns an error unless dir's file system has room for n bytes.
 func Space(dir string, n int64) error {
 	m, err := fileSystem(Existing(dir))

@@ -4,16 +4,19 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path"
 	"slices"
 	"strings"
 
+	"bakehouse/agent/install/listing"
+	"bakehouse/agent/install/ready"
+	"bakehouse/schema"
 	"bakehouse/schema/fault"
 )
 
@@ -26,18 +29,18 @@ type limits struct {
 
 var defaultLimits = limits{bytes: 8 << 30, entries: 65536, name: 1024}
 
-// extract unpacks a gzipped tar into dir, an empty directory, and returns the paths of its files (slash-separated,
-// without a leading slash, sorted). Every write goes through os.Root, so no entry can leave dir, whatever its name and
-// whatever links came before it. Refused outright: names with "..", control characters or twice the same path, devices
-// and other special files, set-id bits, relative links that point out of the tree, and more than the limits allow. An
-// absolute link is a file of the host: what it leads to is the host's, too.
-func extract(ctx context.Context, r io.Reader, dir *os.Root, lim limits) ([]string, error) {
+// extract unpacks a gzipped tar into x's directory, which is empty, and lists what it has. Every write goes through
+// os.Root, so no entry can leave it, whatever its name and whatever links came before it. Refused outright: names with
+// "..", control characters or twice the same path, devices and other special files, set-id bits, relative links that
+// point out of the tree, and more than the limits allow. An absolute link is a file of the host: what it leads to is
+// the host's, too.
+func (x *extraction) extract(ctx context.Context, r io.Reader) (listing.List, error) {
 	z, err := gzip.NewReader(r)
 	if err != nil {
 		return nil, refuseArchive("", err)
 	}
-	x := extraction{dir: dir, lim: lim, left: lim.bytes, files: map[string]bool{}, dirs: map[string]bool{".": true}}
-	t := tar.NewReader(&io.LimitedReader{R: z, N: lim.bytes + int64(lim.entries)*4096})
+	x.left, x.files, x.dirs = x.lim.bytes, map[string]bool{}, map[string]bool{".": true}
+	t := tar.NewReader(&io.LimitedReader{R: z, N: x.lim.bytes + int64(x.lim.entries)*4096})
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -60,15 +63,13 @@ func extract(ctx context.Context, r io.Reader, dir *os.Root, lim limits) ([]stri
 	if len(x.files) == 0 {
 		return nil, refuseArchive("", errors.New("it has no files"))
 	}
-	for d := range x.dirs {
-		if err := syncDir(dir, d); err != nil {
-			return nil, err
-		}
-	}
-	return slices.Sorted(maps.Keys(x.files)), nil
+	return x.list, x.part()
 }
 
 func refuseArchive(name string, err error) error {
+	if errors.As(err, new(*ready.FullError)) {
+		return err
+	}
 	var pe *fs.PathError
 	if errors.As(err, &pe) && !strings.Contains(err.Error(), "escapes") {
 		return fmt.Errorf("unpacking %.200q: %w", name, err) // disk full, no permission: not the archive's fault
@@ -83,12 +84,18 @@ func refuseArchive(name string, err error) error {
 }
 
 type extraction struct {
-	dir   *os.Root
-	lim   limits
-	left  int64
-	count int
-	files map[string]bool
-	dirs  map[string]bool
+	dir     *os.Root
+	lim     limits
+	room    func(need int64) error // for bytes more than there are yet; nil: any number
+	present present                // the version that runs; what is the same there is linked
+
+	left   int64
+	wrote  int64 // bytes of files that are not linked
+	count  int
+	files  map[string]bool
+	dirs   map[string]bool
+	linked []string
+	list   listing.List
 }
 
 func (x *extraction) entry(h *tar.Header, r io.Reader) error {
@@ -119,6 +126,7 @@ func (x *extraction) entry(h *tar.Header, r io.Reader) error {
 	case tar.TypeReg:
 		err = x.file(name, mode, h.Size, r)
 	case tar.TypeSymlink:
+		x.list = append(x.list, listing.File{Path: "/" + name, Link: h.Linkname})
 		if !path.IsAbs(h.Linkname) && !local(path.Join(path.Dir(name), h.Linkname)) {
 			return fmt.Errorf("links to %.200q, outside of the tree", h.Linkname)
 		}
@@ -159,6 +167,29 @@ func (x *extraction) file(name string, mode fs.FileMode, size int64, r io.Reader
 		return fmt.Errorf("unpacks to more than %d bytes in all", x.lim.bytes)
 	}
 	x.left -= size
+	sum := sha256.New()
+	r = io.TeeReader(r, sum)
+	old, same, err := x.present.same(name, mode, size, &r)
+	if old != nil {
+		defer old.Close()
+	}
+	switch {
+	case err != nil:
+	case same:
+		err = x.link(name, mode, size, old)
+	default:
+		err = x.write(name, mode, size, r)
+	}
+	x.list = append(x.list, listing.File{Path: "/" + name, Mode: mode, Size: size, Digest: schema.Digest(sum.Sum(nil))})
+	return err
+}
+
+func (x *extraction) write(name string, mode fs.FileMode, size int64, r io.Reader) error {
+	if x.wrote += size; x.room != nil {
+		if err := x.room(x.wrote); err != nil {
+			return err
+		}
+	}
 	f, err := x.dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
@@ -166,9 +197,6 @@ func (x *extraction) file(name string, mode fs.FileMode, size int64, r io.Reader
 	_, err = io.Copy(f, r)
 	if err == nil {
 		err = f.Chmod(mode)
-	}
-	if err == nil {
-		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
 }
@@ -194,12 +222,4 @@ func cleanName(s string, limit int) (string, error) {
 // local reports whether a cleaned path stays below where it starts.
 func local(p string) bool {
 	return p != ".." && !strings.HasPrefix(p, "../") && !path.IsAbs(p)
-}
-
-func syncDir(root *os.Root, name string) error {
-	d, err := root.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -51,6 +52,15 @@ func archive(t testing.TB, entries ...entry) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// extract returns the paths of an archive's files and links, sorted.
+func extract(ctx context.Context, r io.Reader, dir *os.Root, lim limits) ([]string, error) {
+	x := extraction{dir: dir, lim: lim}
+	if _, err := x.extract(ctx, r); err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(x.files)), nil
 }
 
 // unpack extracts below a directory that also holds a neighbour, and returns everything there is afterwards.

@@ -1,6 +1,7 @@
 package versions
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -238,5 +239,9 @@ func (t *tree) writeLinks(links []string) error {
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(filepath.Join(t.base, linksFile), append(b, '\n'), 0o644)
+	name := filepath.Join(t.base, linksFile)
+	if had, err := os.ReadFile(name); err == nil && bytes.Equal(had, append(b, '\n')) {
+		return nil
+	}
+	return durable.WriteFile(name, append(b, '\n'), 0o644)
 }

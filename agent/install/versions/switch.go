@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,7 +17,6 @@ import (
 	"bakehouse/agent/install/machine"
 	"bakehouse/agent/install/units"
 	"bakehouse/schema"
-	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
 )
 
@@ -54,21 +52,18 @@ type step struct {
 	do   func(context.Context) (undo func() error, err error)
 }
 
-// Install switches to the version that the gzipped tar r holds. The exchange of the link current commits: before
+// Install switches to the version that p is unpacked as. The exchange of the link current commits: before
 // it the old version is what runs, after it the new one, and either is whole. If a step fails, those before it are
 // taken back; after a crash the next run starts over and converges.
-func (s *Dir) Install(ctx context.Context, p machine.Package, r io.Reader) (machine.Revert, error) {
-	if err := durable.MkdirAll(s.Path(schema.VersionDir), 0o755); err != nil {
-		return nil, fmt.Errorf("version directory: %w", err)
-	}
+func (s *Dir) Install(ctx context.Context, p machine.Package) (machine.Revert, error) {
 	t, err := s.openTree()
 	if err != nil {
 		return nil, err
 	}
-	v := &switching{tree: t, pkg: p, archive: r, was: t.current}
+	v := &switching{tree: t, version: p.Unpacked, was: t.current}
 	return v.run(ctx, s, []step{
 		{"begin", v.begin},
-		{"extract", v.extract},
+		{"take", v.take},
 		{"check", v.check},
 		{"prepare", v.prepare},
 		{"adopt", v.adopt},
@@ -85,12 +80,10 @@ func (s *Dir) Install(ctx context.Context, p machine.Package, r io.Reader) (mach
 
 // switching is one switch under way.
 type switching struct {
-	tree    *tree
-	pkg     machine.Package
-	archive io.Reader
-	was     string // what current led to before anything was adopted
+	tree *tree
+	was  string // what current led to before anything was adopted
 
-	version string   // versions/NAME of the new version
+	version string   // versions/NAME of the new version, where it is unpacked
 	files   []string // its files
 	before  []string // links.json as it was
 	units   []byte   // its unitsFile
@@ -166,42 +159,20 @@ func (v *switching) sync(ctx context.Context) (func() error, error) {
 	return undo, errors.Join(err, v.script(ctx, v.version, "services", v.action()))
 }
 
-func (v *switching) extract(ctx context.Context) (func() error, error) {
-	name, err := v.freeName()
+// take reads what the new version has.
+func (v *switching) take(context.Context) (func() error, error) {
+	files, err := v.tree.filesOf(v.version)
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("%s is gone", v.version)
+	}
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(v.tree.base, name)
-	if err := durable.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
+	v.files = files
+	if slices.Contains(v.files, unitsFile[1:]) {
+		v.units, err = os.ReadFile(filepath.Join(v.tree.base, v.version, unitsFile))
 	}
-	undo := func() error { return os.RemoveAll(dir) }
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return undo, err
-	}
-	defer root.Close()
-	v.version = name
-	v.files, err = extract(ctx, v.archive, root, defaultLimits)
-	if err == nil && slices.Contains(v.files, unitsFile[1:]) {
-		v.units, err = root.ReadFile(unitsFile[1:])
-	}
-	return undo, err
-}
-
-// freeName is the directory for the new version. What a crashed switch left under the name is removed; what runs is not
-// touched, even if it is this very package.
-func (v *switching) freeName() (string, error) {
-	plain := versionName(&v.pkg)
-	for n := 1; ; n++ {
-		name := filepath.Join(versionsDir, plain)
-		if n > 1 {
-			name = fmt.Sprintf("%s-%d", name, n)
-		}
-		if name != v.tree.current {
-			return name, os.RemoveAll(filepath.Join(v.tree.base, name))
-		}
-	}
+	return nil, err
 }
 
 // check refuses before anything outside the version directory is touched.

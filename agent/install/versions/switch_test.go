@@ -3,6 +3,7 @@ package versions
 import (
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -37,7 +38,15 @@ func (s *System) Install(ctx context.Context, p machine.Package) (machine.Revert
 		return nil, err
 	}
 	defer f.Close()
-	return s.Dir.Install(ctx, p, f)
+	err = s.Unpack(ctx, &p, func(w io.Writer) error { _, err := io.Copy(w, f); return err })
+	if err != nil {
+		return nil, err
+	}
+	revert, err := s.Dir.Install(ctx, p)
+	if err != nil {
+		return nil, errors.Join(err, s.Discard(p))
+	}
+	return revert, nil
 }
 
 // sandbox is a root with a merged /usr, as Debian has it.

@@ -176,6 +176,12 @@ func trusted(d *os.Root, link, target string) error {
 }
 
 // at opens the folder of a path, and is the name in it.
+// Roots reports whether a file belongs to root, or to who runs this, and so does its group.
+func Roots(fi fs.FileInfo) bool {
+	uid, gid, ok := owner(fi)
+	return ok && (uid == 0 || uid == os.Geteuid()) && (gid == 0 || gid == os.Getegid())
+}
+
 func (h Host) at(path string) (*os.Root, string, error) {
 	if steps, err := h.below(path, path); err == nil && len(steps) == 0 {
 		d, _, err := h.open(path)
