@@ -83,7 +83,7 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 	settings.Setting(f, "quiet", "verbose")
 	root.AddCommand(command.All(version)...)
 	root.AddCommand(serve.Command(), access.Command(), ask.Token(), ask.Audit(), ask.Doctor(), ask.Release(),
-		ask.Rollout(), transfer.Command(), demo.Command(), manual.Command(), manual.Version(version))
+		ask.Rollout(), ask.Site(), transfer.Command(), demo.Command(), manual.Command(), manual.Version(version))
 	for _, c := range root.Commands() {
 		if c.Name() == "host" { // in the repository, and at a server
 			c.AddCommand(ask.HostVerbs()...)

@@ -30,7 +30,7 @@ func (w *site) commands(user string, args ...string) (stdout string, err error) 
 	root := &cobra.Command{Use: "bakehouse", SilenceErrors: true, SilenceUsage: true}
 	host := &cobra.Command{Use: "host"}
 	host.AddCommand(ask.HostVerbs()...)
-	root.AddCommand(ask.Token(), ask.Audit(), ask.Doctor(), ask.Release(), ask.Rollout(), host)
+	root.AddCommand(ask.Token(), ask.Audit(), ask.Doctor(), ask.Release(), ask.Rollout(), ask.Site(), host)
 	var out bytes.Buffer
 	root.SetOut(&out)
 	root.SetErr(&bytes.Buffer{})

@@ -65,7 +65,8 @@ type Server struct {
 	requests  metrics.Requests
 	live      *live.Live // stands before the inventory
 	rollout   *rollouts
-	stepped   time.Time       // the rollout, by Watch alone
+	stepped   time.Time // the rollout and the sites, by Watch alone
+	silent    map[string]time.Time
 	guesses   *limit.Failures // of join tokens
 	audit     *audit.Log
 	desk      *desk.Desk
@@ -135,7 +136,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	}
 	s.desk.Rollout = s.rollout.verdicts
 	s.source = &build.Source{Release: s.releases.Now, Hosts: s.live.Table, Inventory: s.inventory, Store: s.store,
-		Program: o.Version, Rollout: s.rollout.verdicts.Of, Findings: s.findings}
+		Program: o.Version, Rollout: s.rollout.verdicts.Of, Findings: s.findings, Sites: s.sites.Contacts}
 	s.pages, err = people.Pages(ctx, s.source, s.checkUser, o.Inventory, s.audit, s.log)
 	if err != nil {
 		return nil, err
@@ -149,6 +150,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if !s.live.Loaded() {
 		return nil, errors.New("the hosts that are registered cannot be read from the inventory")
 	}
+	s.noteSites(ctx)
 	s.noteCertificate()
 	return s, nil
 }
@@ -182,12 +184,37 @@ func (s *Server) look(ctx context.Context) {
 	s.noteTrouble(s.releases.Tick(ctx))
 	if now := time.Now(); now.Sub(s.stepped) >= stepEvery {
 		s.stepped = now
+		s.noteSites(ctx)
 		s.rollout.step(ctx)
 	}
 	if s.cert != nil {
 		s.cert.Look()
 		s.noteCertificate()
 	}
+}
+
+// noteSites tells the table of hosts which sites are silent.
+func (s *Server) noteSites(ctx context.Context) {
+	contacts, err := s.sites.Contacts(ctx)
+	if err != nil {
+		s.log.Error("inventory", "error", err)
+		return
+	}
+	silent := sites.Silent(contacts, time.Now())
+	for name, at := range silent {
+		if s.silent[name].IsZero() {
+			s.log.Warn("a site is silent: its hosts are not known", "site", name, "heard", at)
+		}
+	}
+	for name := range s.silent {
+		if silent[name].IsZero() {
+			s.log.Info("a site is heard of again", "site", name)
+		}
+	}
+	if !maps.EqualFunc(silent, s.silent, time.Time.Equal) {
+		s.live.Table.Sites(silent)
+	}
+	s.silent = silent
 }
 
 // certificateProblem says why hosts refuse the certificate, if they do.
@@ -283,6 +310,15 @@ func (s *Server) findings(ctx context.Context, counts hosts.Counts) []schema.Fin
 	if c, ok := s.cert.(interface{ Ends() time.Time }); ok {
 		f.Ends = c.Ends()
 	}
+	contacts, err := s.sites.Contacts(ctx)
+	if err != nil {
+		s.log.Error("inventory", "error", err)
+	}
+	f.Heard = map[string]time.Time{}
+	for _, c := range contacts {
+		f.Heard[c.Name] = c.At
+	}
+	f.Silent = sites.Silent(contacts, f.Now)
 	return doctor.Findings(f)
 }
 

@@ -19,6 +19,7 @@ import (
 	"bakehouse/serve/origin"
 	"bakehouse/serve/rollout"
 	"bakehouse/serve/rollout/keeper"
+	"bakehouse/serve/sites"
 	"bakehouse/serve/store"
 	"bakehouse/serve/store/stores"
 	"bakehouse/serve/token"
@@ -125,7 +126,14 @@ func (l local) view(ctx context.Context, path string, q url.Values, out any) err
 		return err
 	}
 	follow.Table.Gates(verdicts.Gates())
-	s := &build.Source{Release: releases.Now, Hosts: follow.Table, Inventory: l.db, Store: st, Rollout: verdicts.Of}
+	known := sites.New(l.db, slog.New(slog.DiscardHandler), time.Now)
+	contacts, err := known.Contacts(ctx)
+	if err != nil {
+		return err
+	}
+	follow.Table.Sites(sites.Silent(contacts, time.Now()))
+	s := &build.Source{Release: releases.Now, Hosts: follow.Table, Inventory: l.db, Store: st, Rollout: verdicts.Of,
+		Sites: known.Contacts}
 	v, err := s.Answer(ctx, build.Everybody(), path, q)
 	if bad := (*build.BadQuery)(nil); errors.As(err, &bad) {
 		return fault.Hint(err, "see bakehouse host list --help")

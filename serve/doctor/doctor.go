@@ -5,6 +5,7 @@ package doctor
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -27,6 +28,8 @@ type Facts struct {
 	Hosts, Unregistered int
 	// Registered hosts that the fleet does not have.
 	NotInGit int
+	// Heard is when each remote site was last heard of, Silent is which of them are not any more.
+	Heard, Silent map[string]time.Time
 }
 
 // Warning times: metadata are renewed each day and live for a week, certificates are replaced by people.
@@ -39,7 +42,7 @@ const (
 // Findings are all that is looked at, in an order that stays.
 func Findings(f Facts) []schema.Finding {
 	return []schema.Finding{f.keys(), f.keyExpiry(), f.checked(), f.packages(), f.registered(), f.enabled(),
-		f.certificate(), f.metadata(), f.store(), f.database()}
+		f.certificate(), f.authorities(), f.sites(), f.metadata(), f.store(), f.database()}
 }
 
 func finding(code, title, detail string) schema.Finding {
@@ -177,6 +180,69 @@ func (f Facts) certificate() schema.Finding {
 		if f.Ends.Sub(f.Now) < certificateSoon {
 			return missing(v, schema.LevelSoon, fix, "")
 		}
+	}
+	return v
+}
+
+// authorities are those by which hosts believe servers.
+func (f Facts) authorities() schema.Finding {
+	v := finding("authorities", "Authorities of servers do not end soon", "none ends within 30 days")
+	var ends []string
+	look := func(of, pem string) {
+		certs, _ := schema.ParseCertificates(pem)
+		for _, c := range certs {
+			if c.NotAfter.Sub(f.Now) < certificateSoon {
+				ends = append(ends, fmt.Sprintf("%s: %.60q %s", of, c.Subject.CommonName, ending(c.NotAfter, f.Now)))
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Policy.Sites)) {
+		look("site "+name, f.Policy.Sites[name].Certificates)
+	}
+	if d := f.Policy.Downloads; d != nil {
+		look("downloads", d.Certificates)
+	}
+	if len(ends) > 0 {
+		v.Detail = strings.Join(slices.Compact(ends), ", ")
+		return missing(v, schema.LevelSoon, "List the one that follows beside it in the config repo, and publish; "+
+			"only then let servers show it.", "bakehouse reconcile")
+	}
+	return v
+}
+
+func (f Facts) sites() schema.Finding {
+	v := finding("sites", "Remote sites are heard of", "the fleet has none")
+	var heard int
+	var silent, never []string
+	for _, name := range slices.Sorted(maps.Keys(f.Policy.Sites)) {
+		at, known := f.Heard[name]
+		switch _, gone := f.Silent[name]; {
+		case name == schema.CentralSite:
+		case !known:
+			never = append(never, name)
+		case gone:
+			silent = append(silent, name+" since "+at.UTC().Format(time.RFC3339))
+		default:
+			heard++
+		}
+	}
+	if n := heard + len(silent) + len(never); n > 0 {
+		v.Detail = fmt.Sprintf("%d of %d", heard, n)
+	}
+	if len(silent) > 0 {
+		v.Detail += "; silent: " + strings.Join(silent, ", ")
+	}
+	if len(never) > 0 {
+		v.Detail += "; never heard of: " + strings.Join(never, ", ")
+	}
+	switch {
+	case len(silent) > 0:
+		v = missing(v, schema.LevelMissing, "Look at its server and the network between. Meanwhile it serves its "+
+			"hosts from what it has.", "systemctl status bakehouse-server")
+		v.OnHost = true
+	case len(never) > 0:
+		return missing(v, schema.LevelSoon, "Start its server, or remove it from sites/.",
+			"bakehouse serve --site "+never[0]+" --upstream URL")
 	}
 	return v
 }

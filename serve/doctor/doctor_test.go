@@ -1,7 +1,14 @@
 package doctor
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +24,20 @@ func well() Facts {
 		Ends: t0.Add(60 * 24 * time.Hour), Hosts: 3,
 		About: &schema.About{Keys: []schema.AboutKey{{Name: "release", Uses: []string{"package"},
 			Expires: t0.Add(365 * 24 * time.Hour)}}}}
+}
+
+// authority is a certificate that ends then, as PEM.
+func authority(t *testing.T, end time.Time) string {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Site CA"}, NotAfter: end}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
 func TestAFleetThatIsWellHasNothingToDo(t *testing.T) {
@@ -52,6 +73,17 @@ func TestWhatIsMissingIsSaidWithItsFixAndNothingElse(t *testing.T) {
 			"metadata", schema.LevelSoon, "ends on"},
 		"expired metadata": {func(f *Facts) { f.Expires = t0 }, "metadata", schema.LevelMissing, "ended on"},
 		"a damaged store":  {func(f *Facts) { f.Trouble = "altered" }, "store", schema.LevelMissing, "altered"},
+		"an authority's end": {func(f *Facts) {
+			f.Policy.Sites = map[string]schema.Site{"sin": {Certificates: authority(t, t0.Add(20*24*time.Hour))}}
+			f.Heard = map[string]time.Time{"sin": t0}
+		}, "authorities", schema.LevelSoon, `site sin: "Site CA" ends on 22 Jan 2030`},
+		"a silent site": {func(f *Facts) {
+			f.Policy.Sites = map[string]schema.Site{schema.CentralSite: {}, "sin": {}, "nyc": {}}
+			f.Heard = map[string]time.Time{"sin": t0.Add(-time.Hour), "nyc": t0}
+			f.Silent = map[string]time.Time{"sin": t0.Add(-time.Hour)}
+		}, "sites", schema.LevelMissing, "1 of 2; silent: sin since 2030-01-02T02:04:05Z"},
+		"a site that nobody started": {func(f *Facts) { f.Policy.Sites = map[string]schema.Site{"sin": {}} },
+			"sites", schema.LevelSoon, "0 of 1; never heard of: sin"},
 		"no database": {func(f *Facts) { f.Database = errors.New("x") },
 			"database", schema.LevelMissing, "does not"},
 	} {

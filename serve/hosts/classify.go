@@ -130,12 +130,19 @@ func classify(f *Facts, now time.Time) Verdict {
 	if v, ok := f.reported(); ok {
 		return v
 	}
-	v := f.decided(now)
-	asOf := now
-	if !f.SiteContact.IsZero() {
-		asOf = f.SiteContact // what came after is not known, its silence neither
-	}
 	silent := f.heard().Add(Silence(f.Report.interval()))
+	asOf, known := now, f.SiteContact.IsZero()
+	if !known {
+		// What came after is not known, its silence neither; but for what was heard of it by another way.
+		if asOf = f.SiteContact; f.heard().After(asOf) {
+			asOf = f.heard()
+			known = now.Before(silent)
+		}
+	}
+	if known {
+		asOf = now
+	}
+	v := f.decided(asOf)
 	var late time.Time
 	if !v.Due.IsZero() {
 		late = v.Due.Add(Grace(f.Report.interval()))
@@ -151,11 +158,11 @@ func classify(f *Facts, now time.Time) Verdict {
 	case !late.IsZero() && !asOf.Before(late):
 		v = Verdict{State: Overdue, Code: CodeLate, Why: "it may install since " + stamp(v.Due) + ", and has not",
 			Since: late, Due: v.Due}
-		if f.SiteContact.IsZero() {
+		if known {
 			v.Until = silent
 		}
 		return v
-	case !f.SiteContact.IsZero():
+	case !known:
 		v.Why, v.State, v.Code = "as of "+stamp(asOf)+", when its site was last heard of: "+v.Why, NotKnown,
 			CodeSiteSilent
 		v.Until, v.Next = time.Time{}, ""

@@ -3,6 +3,7 @@ package hosts
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -255,5 +256,47 @@ func TestEachHostIsInOneStateAndUpdatingAlwaysEnds(t *testing.T) {
 		if seen[s] == 0 {
 			t.Errorf("no host was %s", s)
 		}
+	}
+}
+
+// Whatever was known of a host: while its site is silent, and nothing is heard of it by another way, it is neither up
+// to date nor on its way to it, and it raises no alarm that it did not raise before.
+func TestThreeDaysWithoutASiteNeverReadAsGreen(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(3, 4))
+	seen := map[State]int{}
+	for range 20000 {
+		f := anything(r)
+		f.SiteContact = noon.Add(-72 * time.Hour)
+		for f.heard().After(f.SiteContact) {
+			f.Registered, f.Seen = f.Registered.Add(-72*time.Hour), f.Seen.Add(-72*time.Hour)
+		}
+		v := Classify(f, noon)
+		seen[v.State]++
+		switch v.State {
+		case UpToDate, Updating, Waiting:
+			t.Fatalf("%+v: %v", f, v)
+		case Overdue:
+			before := f
+			before.SiteContact = time.Time{}
+			if w := Classify(before, f.SiteContact); w.State != Overdue {
+				t.Fatalf("%+v: it was %v when its site was last heard of, and is %v", f, w, v)
+			}
+		}
+	}
+	if seen[NotKnown] == 0 || seen[Overdue] == 0 {
+		t.Errorf("%v", seen)
+	}
+}
+
+func TestAHostOfASilentSiteThatIsHeardOfElsewhereIsKnown(t *testing.T) {
+	f := rolling()
+	f.Report.Installed, f.Report.Release, f.SiteContact = pkg(2), 2, ago(4*time.Hour)
+	v := Classify(f, noon)
+	if v.State != UpToDate || v.Until.IsZero() {
+		t.Fatalf("%+v", v)
+	}
+	if w := Classify(f, v.Until); w.State != NotKnown || !strings.Contains(w.Why, stamp(f.Seen)) {
+		t.Errorf("%+v", w)
 	}
 }

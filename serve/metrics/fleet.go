@@ -49,6 +49,7 @@ func Fleet(t *Text, o *view.Overview, cells []hosts.Cell, rel *origin.Release) {
 			}
 		}
 	}
+	sites(t, o.Sites)
 	t.Begin("bakehouse_attention_hosts", "gauge", "Hosts that need a look, by code of the reason.")
 	for _, s := range o.Attention {
 		if s.Hosts > 0 {
@@ -56,6 +57,58 @@ func Fleet(t *Text, o *view.Overview, cells []hosts.Cell, rel *origin.Release) {
 		}
 	}
 	t.Gauge("bakehouse_attention", "Things that need a person.", float64(len(o.Attention)+o.MoreAttention))
+}
+
+// sites writes how remote sites stand, and the hosts of each site.
+func sites(t *Text, list []view.Site) {
+	t.Begin("bakehouse_site_hosts", "gauge", "Hosts of a site, by state.")
+	for _, s := range list {
+		for _, c := range s.Tally.States {
+			t.Add(float64(c.Hosts), "site", s.Name, "state", string(c.State))
+		}
+	}
+	each := func(name, help string, value func(*view.Site) (float64, bool)) {
+		t.Begin(name, "gauge", help)
+		for i := range list {
+			if v, ok := value(&list[i]); ok && !list[i].Central {
+				t.Add(v, "site", list[i].Name)
+			}
+		}
+	}
+	each("bakehouse_site_contact_timestamp_seconds", "When a remote site was last heard of; 0: never.",
+		func(s *view.Site) (float64, bool) {
+			if s.Contact.IsZero() {
+				return 0, true
+			}
+			return float64(s.Contact.Unix()), true
+		})
+	each("bakehouse_site_silent", "Whether a remote site is not heard of any more: its hosts are not known.",
+		func(s *view.Site) (float64, bool) { return Truth(s.Silent), true })
+	each("bakehouse_site_metadata_version", "The timestamp that a remote site serves.",
+		func(s *view.Site) (float64, bool) { return float64(s.Timestamp), s.Timestamp > 0 })
+	each("bakehouse_site_reports_waiting", "Reports of hosts that a remote site has not passed on.",
+		func(s *view.Site) (float64, bool) {
+			if s.Reports == nil {
+				return 0, false
+			}
+			return float64(*s.Reports), true
+		})
+	cache := func(get func(*view.Cache) int64) func(*view.Site) (float64, bool) {
+		return func(s *view.Site) (float64, bool) {
+			if s.Cache == nil {
+				return 0, false
+			}
+			return float64(get(s.Cache)), true
+		}
+	}
+	each("bakehouse_site_cache_bytes", "What a remote site keeps for its hosts.",
+		cache(func(c *view.Cache) int64 { return c.Bytes }))
+	each("bakehouse_site_cache_limit_bytes", "How much a remote site may keep.",
+		cache(func(c *view.Cache) int64 { return c.Limit }))
+	each("bakehouse_site_cache_hits", "Objects that a remote site had, since it started.",
+		cache(func(c *view.Cache) int64 { return c.Hits }))
+	each("bakehouse_site_cache_misses", "Objects that a remote site fetched, since it started.",
+		cache(func(c *view.Cache) int64 { return c.Misses }))
 }
 
 // Certificate writes when that of the server expires.

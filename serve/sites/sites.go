@@ -8,6 +8,7 @@
 //	roster.go   all registrations in memory, by the inventory's changes; whose each host is
 //	told.go     what a site is told: the difference to what it holds
 //	contact.go  what each site said of itself last, and whether two go by one name
+//	silent.go   which are not heard of any more
 package sites
 
 import (

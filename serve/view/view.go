@@ -140,15 +140,33 @@ type Saw struct {
 
 // Site is a server of the fleet with its hosts.
 type Site struct {
-	Name      string    `json:"name"`
-	URL       string    `json:"url"`
-	Central   bool      `json:"central,omitempty"`
-	Tally     Tally     `json:"tally"`
-	Silent    bool      `json:"silent,omitempty"`    // for longer than one of its intervals
-	Contact   time.Time `json:"contact,omitzero"`    // last; zero: not known
-	Timestamp int64     `json:"timestamp,omitempty"` // that it has; 0: not known
-	Reports   *int      `json:"reports,omitempty"`   // waiting there; nil: not known
-	Program   string    `json:"program,omitempty"`
+	Name       string           `json:"name"`
+	URL        string           `json:"url"`
+	Central    bool             `json:"central,omitempty"`
+	Passwords  bool             `json:"passwords,omitempty"` // users may type theirs to register hosts there
+	Tally      Tally            `json:"tally"`
+	Silent     bool             `json:"silent,omitempty"`     // its hosts are not known since Contact
+	Contact    time.Time        `json:"contact,omitzero"`     // last; zero: there never was one
+	Address    string           `json:"address,omitempty"`    // from which it was
+	Timestamp  int64            `json:"timestamp,omitempty"`  // that it has; 0: not known
+	Behind     int64            `json:"behind,omitempty"`     // versions that it lacks
+	Registered int              `json:"registered,omitempty"` // hosts that it knows of
+	Reports    *int             `json:"reports,omitempty"`    // waiting there; nil: not known
+	Oldest     time.Time        `json:"oldest,omitzero"`      // of them
+	Superseded int64            `json:"superseded,omitempty"` // reports dropped for later ones of the same host
+	Cache      *Cache           `json:"cache,omitempty"`      // nil: not known
+	Program    string           `json:"program,omitempty"`
+	Speaks     *schema.Versions `json:"speaks,omitempty"`  // of the wire; nil: not known
+	Problem    string           `json:"problem,omitempty"` // that it has, as it says or the centre sees it
+}
+
+// Cache is what a site keeps of what its hosts ask for, in bytes.
+type Cache struct {
+	Bytes   int64 `json:"bytes"`
+	Limit   int64 `json:"limit"`
+	Objects int   `json:"objects"`
+	Hits    int64 `json:"hits"`
+	Misses  int64 `json:"misses"`
 }
 
 // Version counts the hosts that run a release. Release 0 is those that run nothing of the fleet's.

@@ -18,6 +18,7 @@ import (
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/origin"
 	"bakehouse/serve/rollout"
+	"bakehouse/serve/sites"
 	"bakehouse/serve/store"
 	"bakehouse/serve/view"
 )
@@ -42,6 +43,7 @@ type Source struct {
 	// Rollout is how far a release may go, and who paused all; nil: there are no gates.
 	Rollout  func(release int64) (*rollout.Verdict, *rollout.Act)
 	Findings func(context.Context, hosts.Counts) []schema.Finding // Counts are those of who asks
+	Sites    func(context.Context) ([]sites.Contact, error)       // what was heard of them; nil: nothing ever was
 	Now      func() time.Time
 }
 
@@ -99,8 +101,12 @@ func (s *Source) Overview(ctx context.Context, v Viewer) (*view.Overview, error)
 	c := s.Hosts.Counts(v.Filter(hosts.Query{}))
 	o := &view.Overview{Head: head, Tally: Tally(c.State), NotInGit: c.State[hosts.NotInGit],
 		Attention: []view.Sentence{},
-		Rings:     s.rings(rel, c), Sites: sites(rel, c, head), Versions: []view.Version{}, Programs: []view.Count{},
+		Rings:     s.rings(rel, c), Versions: []view.Version{}, Programs: []view.Count{},
 		Series: []view.Point{}, Prerequisites: []schema.Finding{}}
+	var err error
+	if o.Sites, err = s.sites(ctx, rel, c, head); err != nil {
+		return nil, err
+	}
 	newest := newestRelease(rel)
 	if rel.Info != nil {
 		row := s.newestRow(rel, c.Release[newest])
@@ -221,25 +227,66 @@ func ringOf(r schema.Ring, t view.Tally, v *rollout.Verdict, pause *rollout.Act)
 	return ring
 }
 
-func sites(rel *origin.Release, c hosts.Counts, head view.Head) []view.Site {
+// sites are those of the policy with their hosts, and what was heard of each: the centre first.
+func (s *Source) sites(ctx context.Context, rel *origin.Release, c hosts.Counts, head view.Head) ([]view.Site, error) {
+	heard := map[string]sites.Contact{}
+	if s.Sites != nil {
+		contacts, err := s.Sites(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range contacts {
+			heard[one.Name] = one
+		}
+	}
 	list := []view.Site{}
 	for name, site := range rel.Policy.Sites {
-		v := view.Site{Name: name, URL: site.URL, Central: name == schema.CentralSite, Tally: Tally(c.Site[name])}
-		if v.Central {
+		v := view.Site{Name: name, URL: site.URL, Central: name == schema.CentralSite, Tally: Tally(c.Site[name]),
+			Passwords: site.Passwords}
+		one, known := heard[name]
+		switch {
+		case v.Central:
 			v.Contact, v.Timestamp, v.Program = head.At, head.Timestamp, head.Server
+			speaks := schema.WireVersions()
+			v.Speaks = &speaks
+		case known:
+			heardOf(&v, &one, head)
 		}
 		list = append(list, v)
 	}
 	slices.SortFunc(list, func(a, b view.Site) int {
 		if a.Central != b.Central {
-			if a.Central {
-				return -1
-			}
-			return 1
+			return map[bool]int{true: -1, false: 1}[a.Central]
 		}
 		return strings.Compare(a.Name, b.Name)
 	})
-	return list
+	return list, nil
+}
+
+// heardOf fills in what was heard of a site.
+func heardOf(v *view.Site, c *sites.Contact, head view.Head) {
+	s := &c.Status
+	v.Contact, v.Address, v.Silent = c.At, c.Address, c.Silent(head.At)
+	v.Timestamp, v.Program = s.Timestamp, s.Program
+	if v.Behind = max(head.Timestamp-s.Timestamp, 0); s.Timestamp == 0 {
+		v.Behind = 0
+	}
+	if s.Speaks != (schema.Versions{}) {
+		v.Speaks = &s.Speaks
+	}
+	v.Cache = &view.Cache{Bytes: s.Cache.Bytes, Limit: s.Cache.Limit, Objects: s.Cache.Objects, Hits: s.Cache.Hits,
+		Misses: s.Cache.Misses}
+	v.Registered, v.Superseded = s.Hosts, s.Spool.Superseded
+	if !v.Silent { // what waits there now is not known
+		v.Reports, v.Oldest = &s.Spool.Reports, s.Spool.Oldest
+	}
+	var problems []string
+	for _, p := range []string{c.Problem(), s.Problem} {
+		if p != "" {
+			problems = append(problems, p)
+		}
+	}
+	v.Problem = hosts.Excerpt(strings.Join(problems, "; "))
 }
 
 // Page is a page of the hosts that match.

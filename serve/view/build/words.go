@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"bakehouse/schema"
 	"bakehouse/serve/hosts"
@@ -118,8 +119,8 @@ type kind struct {
 func attention(c hosts.Counts, o *view.Overview, newest int64) (list []view.Sentence, more int) {
 	var kinds []kind
 	for _, g := range c.Groups {
-		if g.State == hosts.Waiting && g.Code != schema.CodeNoRing {
-			continue
+		if g.State == hosts.Waiting && g.Code != schema.CodeNoRing || g.State == hosts.NotKnown {
+			continue // of what is not known, its site has a sentence
 		}
 		if n := len(kinds); n == 0 || kinds[n-1].state != g.State || kinds[n-1].code != g.Code {
 			kinds = append(kinds, kind{state: g.State, code: g.Code})
@@ -131,6 +132,7 @@ func attention(c hosts.Counts, o *view.Overview, newest int64) (list []view.Sent
 	for _, k := range kinds {
 		list = append(list, k.sentence(newest))
 	}
+	list = append(list, siteSentences(o.Sites)...)
 	if n := o.NotInGit; n > 0 {
 		fact := plural(n, "is registered, and git does not have it", "are registered, and git does not have them")
 		list = append(list, view.Sentence{Code: hosts.CodeNotInGit, Level: hosts.NotInGit, Hosts: n, Fact: fact,
@@ -139,8 +141,9 @@ func attention(c hosts.Counts, o *view.Overview, newest int64) (list []view.Sent
 				Command: "bakehouse host forget NAME"}}})
 	}
 	for _, f := range o.Prerequisites {
-		if f.Level == schema.LevelHolds || f.Code == "registered" || f.Code == "switch" {
-			continue // hosts that are not registered have a sentence, and the switch its banner
+		if f.Level == schema.LevelHolds || f.Code == "registered" || f.Code == "switch" ||
+			f.Code == "sites" {
+			continue // hosts that are not registered and sites have sentences, and the switch its banner
 		}
 		s := view.Sentence{Code: f.Code, Level: hosts.Withheld, Fact: strings.TrimSuffix(f.Detail, "."), Cause: f.Fix}
 		if f.Command != "" || f.Link != "" {
@@ -197,9 +200,6 @@ func (k *kind) sentence(newest int64) view.Sentence {
 			s.Fact = plural(k.hosts, "should have installed by now", "should have installed by now")
 		}
 		s.Cause = k.sites()
-	case hosts.NotKnown:
-		s.Fact = plural(k.hosts, "is not known", "are not known")
-		s.Cause = "No server of " + k.sites() + " Each is shown as it was then."
 	case hosts.Unregistered:
 		s.Fact = plural(k.hosts, "has never registered", "have never registered")
 		s.Steps = append(s.Steps, view.Step{Text: "On the host, once", Command: "bakehouse-agent register",
@@ -240,4 +240,28 @@ func (k *kind) sites() string {
 		return number(first.Hosts) + " of them at site " + first.Cause + "."
 	}
 	return "At " + number(len(k.causes)) + " sites."
+}
+
+// siteSentences say which sites are silent or ill: one each, whatever number of hosts they have.
+func siteSentences(list []view.Site) (out []view.Sentence) {
+	for _, v := range list {
+		n := v.Tally.Of(hosts.NotKnown)
+		see := view.Step{Text: "See its hosts", Link: "/hosts?site=" + v.Name}
+		switch {
+		case v.Tally.Total == 0: // for who asks
+		case v.Silent:
+			s := view.Sentence{Code: hosts.CodeSiteSilent, Level: hosts.NotKnown, Hosts: n,
+				Fact: "Site " + v.Name + " has not been heard of since " + v.Contact.UTC().Format(time.RFC3339),
+				Cause: fmt.Sprintf("It goes on serving its hosts from what it has, and keeps their reports; the "+
+					"states of %s are as of then.", cmp.Or(map[bool]string{true: "its only host"}[v.Tally.Total == 1],
+					"its "+number(v.Tally.Total)+" hosts"))}
+			s.Steps = []view.Step{{Text: "On its server", Command: "systemctl status bakehouse-server", OnHost: true},
+				see}
+			out = append(out, s)
+		case v.Problem != "":
+			out = append(out, view.Sentence{Code: "site", Level: hosts.Withheld,
+				Fact: "Site " + v.Name + " has a problem", Cause: v.Problem + ".", Steps: []view.Step{see}})
+		}
+	}
+	return out
 }

@@ -107,7 +107,7 @@ func Example() All {
 		Rollout: "superseded"}
 	done := view.ReleaseRow{Number: 1040, Subject: "Accept key release-2 everywhere", Author: "mia",
 		Commit: "f07b3a1155c83a1155c8f07b3a1155c8f07b3a11", Issued: ago(50 * time.Hour), Hosts: 27308, Rollout: "done"}
-	reports := 0
+	reports, waiting := 0, 41
 	rows := Rows()
 	a := All{
 		Overview: view.Overview{Head: head,
@@ -150,6 +150,12 @@ func Example() All {
 			Sites: []view.Site{{Name: "muc", URL: "https://bakehouse.example:8443", Central: true, Contact: Now(),
 				Tally: tally(42000, 600, 15000, 0, 0, 0, 132, 30, 3, 100), Timestamp: 2318, Reports: &reports,
 				Program: "1.4.2"},
+				{Name: "nyc", URL: "https://nyc.bakehouse.example:8443", Contact: ago(24 * time.Second),
+					Tally: tally(21632, 564, 8336, 0, 0, 0, 416, 19, 1, 82), Timestamp: 2317, Behind: 1,
+					Program: "1.4.2", Reports: &waiting, Oldest: ago(30 * time.Second),
+					Problem: "another server at 198.51.100.9:40112 goes by the name of site nyc: give it another " +
+						"name, or end it"},
+				{Name: "oslo", URL: "https://oslo.bakehouse.example:8443", Tally: tally(0, 0, 0, 0, 0, 0, 0, 0, 0, 12)},
 				{Name: "sin", URL: "https://sin.bakehouse.example:8443", Silent: true, Contact: ago(3 * time.Hour),
 					Tally: tally(0, 0, 0, 11064), Timestamp: 2316, Program: "1.4.1"}},
 			Versions: []view.Version{{Release: 1042, Newest: true, Hosts: 71882}, {Release: 1041, Hosts: 12},
