@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 
@@ -38,7 +39,7 @@ func (b *Baker) msi(ctx context.Context, l *layout, baked *Baked) ([]part, error
 	}
 	var cabinets []*segment
 	for _, files := range l.shared[1:] { // without directories: a table has them
-		g, err := b.segment(ctx, msiPayload(files), baked)
+		g, err := b.segment(ctx, b.segments.cabinet(files), baked)
 		if err != nil {
 			return nil, err
 		}
@@ -47,7 +48,7 @@ func (b *Baker) msi(ctx context.Context, l *layout, baked *Baked) ([]part, error
 		baked.list(g.ref.Digest, files, g.sums)
 	}
 	var own bytes.Buffer
-	last, err := cabinet(ctx, &own, l.own, cab.Sizes{Least: msi.OwnStep, Step: msi.OwnStep})
+	last, err := cabinet(ctx, &own, l.own, cab.Sizes{Least: msi.OwnStep, Step: msi.OwnStep}, &bytes.Buffer{})
 	if err != nil {
 		return nil, err
 	}
@@ -86,21 +87,23 @@ func msiFiles(files []*file, sums []fileSum) (out []msi.File) {
 	return out
 }
 
-// msiPayload is the cabinet of files that packages share, with what pads it to whole sectors.
-func msiPayload(files []*file) payload {
+// cabinet is the cabinet of files that packages share, padded to whole sectors.
+func (s *segments) cabinet(files []*file) payload {
 	h := sha256.New()
 	fmt.Fprintln(h, "cabinet")
 	for _, f := range files {
 		fmt.Fprintf(h, "%q %s\n", msi.Key(f.path), f.sum)
 	}
 	return payload{identity: schema.Digest(h.Sum(nil)), plain: true,
-		write: func(ctx context.Context, w io.Writer) ([]fileSum, error) {
-			return cabinet(ctx, w, files, cab.Sizes{Least: msi.SharedLeast, Step: cfb.SectorSize})
+		write: func(ctx context.Context, w io.Writer) (sums []fileSum, err error) {
+			blocks := s.newPrivate()
+			defer func() { err = errors.Join(err, blocks.Close()) }()
+			return cabinet(ctx, w, files, cab.Sizes{Least: msi.SharedLeast, Step: cfb.SectorSize}, blocks)
 		}}
 }
 
 // cabinet writes files as a cabinet, and checks every file on the way.
-func cabinet(ctx context.Context, w io.Writer, files []*file, sizes cab.Sizes) ([]fileSum, error) {
+func cabinet(ctx context.Context, w io.Writer, files []*file, sizes cab.Sizes, blocks cab.Spool) ([]fileSum, error) {
 	sums := make([]fileSum, len(files))
 	var members []cab.File
 	for i, f := range files {
@@ -115,5 +118,5 @@ func cabinet(ctx context.Context, w io.Writer, files []*file, sizes cab.Sizes) (
 			return nil
 		}})
 	}
-	return sums, cab.Write(ctx, w, members, sizes, &bytes.Buffer{})
+	return sums, cab.Write(ctx, w, members, sizes, blocks)
 }

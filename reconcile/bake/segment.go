@@ -130,15 +130,23 @@ func (s *segments) make(ctx context.Context, p payload) (*segment, bool, error) 
 	sum, check := sha256.New(), crc32.NewIEEE()
 	var n counter
 	var end lastWindow
-	sums, err := p.write(ctx, io.MultiWriter(sum, check, &n, &end))
+	out := io.MultiWriter(sum, check, &n, &end)
+	if p.plain {
+		g.bytes = s.newPrivate()
+		out = io.MultiWriter(out, g.bytes)
+	}
+	sums, err := p.write(ctx, out)
 	if err != nil {
+		if p.plain {
+			err = errors.Join(err, g.bytes.Close())
+		}
 		return nil, false, err
 	}
 	g.sums, g.crc, g.tail = sums, check.Sum32(), slices.Clip(end)
 	g.ref.Payload, g.ref.PayloadSize = schema.Digest(sum.Sum(nil)), int64(n)
 
 	if p.plain {
-		return s.makePlain(ctx, g, p)
+		return s.keepPlain(ctx, g)
 	}
 	claim, err := s.claim(ctx, g.ref)
 	if err != nil {
@@ -162,14 +170,11 @@ func (s *segments) make(ctx context.Context, p payload) (*segment, bool, error) 
 	return g, true, nil
 }
 
-// makePlain makes the segment of a plain payload. It takes no claim to find it in the store: its digest is known.
-func (s *segments) makePlain(ctx context.Context, g *segment, p payload) (*segment, bool, error) {
-	g.bytes, g.ref.Digest, g.ref.Size = s.newPrivate(), g.ref.Payload, g.ref.PayloadSize
-	_, err := p.write(ctx, g.bytes)
+// keepPlain stores the segment of a plain payload. It takes no claim to find it in the store: its digest is known.
+func (s *segments) keepPlain(ctx context.Context, g *segment) (*segment, bool, error) {
+	g.ref.Digest, g.ref.Size = g.ref.Payload, g.ref.PayloadSize
 	fresh := true
-	if err == nil {
-		err = s.store.Create(ctx, schema.SegmentKey(g.ref.Digest), g.reader())
-	}
+	err := s.store.Create(ctx, schema.SegmentKey(g.ref.Digest), g.reader())
 	if errors.Is(err, fs.ErrExist) {
 		fresh, err = false, s.same(ctx, g.ref)
 	}

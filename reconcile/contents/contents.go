@@ -67,6 +67,8 @@ func List(format schema.Format, r io.Reader) (files []File, err error) {
 		files, err = rpm(in)
 	case schema.Pkg:
 		files, err = pkg(in)
+	case schema.Msi:
+		files, err = installed(in)
 	default:
 		return nil, fmt.Errorf("%s: %w", format, ErrFormat)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 func TestWhatIsNoPackageIsAnErrorAndNoPanic(t *testing.T) {
-	for _, format := range []schema.Format{schema.Tgz, schema.Deb, schema.Rpm} {
+	for _, format := range []schema.Format{schema.Tgz, schema.Deb, schema.Rpm, schema.Msi} {
 		for _, text := range []string{"", "x", strings.Repeat("\x1f\x8b", 100), "!<arch>\n" + strings.Repeat("9", 60),
 			"!<arch>\n" + strings.Repeat("x", 60)} {
 			if files, err := List(format, strings.NewReader(text)); err == nil {
@@ -21,14 +21,14 @@ func TestWhatIsNoPackageIsAnErrorAndNoPanic(t *testing.T) {
 			}
 		}
 	}
-	if _, err := List("msi", strings.NewReader("")); !errors.Is(err, ErrFormat) {
+	if _, err := List("zip", strings.NewReader("")); !errors.Is(err, ErrFormat) {
 		t.Error(err)
 	}
 }
 
 func TestAReadThatFailsIsTold(t *testing.T) {
 	broken := errors.New("broken")
-	for _, format := range []schema.Format{schema.Tgz, schema.Deb, schema.Rpm} {
+	for _, format := range []schema.Format{schema.Tgz, schema.Deb, schema.Rpm, schema.Msi} {
 		if _, err := List(format, io.MultiReader(strings.NewReader("!<arch>\n"), failing{broken})); err == nil {
 			t.Errorf("%s: no error", format)
 		}

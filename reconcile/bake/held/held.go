@@ -12,8 +12,8 @@ import (
 )
 
 // Spare is how many bytes of segments a Baker keeps in memory, so that the programs which go into every package are
-// not read from a file for each: that would be a tenth of what a package takes. A larger segment, and what comes after the
-// memory is used up, is in files; how much memory a Baker takes does not depend on the size of packages.
+// not read from a file for each: that would be a tenth of what a package takes. A larger segment, and what comes after
+// the memory is used up, is in files; how much memory a Baker takes does not depend on the size of packages.
 const Spare = 16 << 20
 
 // pageSize is what is held, and read of a file, at once: large, or the calls cost a fifth of the hash.
@@ -31,9 +31,6 @@ type Bytes struct {
 
 // New is empty bytes, which are in memory as long as there is spare.
 func New(spare *atomic.Int64) *Bytes { return &Bytes{spare: spare} }
-
-// Size is in bytes.
-func (p *Bytes) Size() int64 { return p.size }
 
 func (p *Bytes) Write(b []byte) (int, error) {
 	if p.file == nil && p.spare.Add(-int64(len(b))) < 0 {
@@ -102,6 +99,9 @@ func (p *Bytes) Reader() io.Reader {
 	}
 	return io.MultiReader(all...)
 }
+
+// WriteTo implements io.WriterTo.
+func (p *Bytes) WriteTo(w io.Writer) (int64, error) { return p.size, p.CopyTo(context.Background(), w) }
 
 // CopyTo writes all of it to w.
 func (p *Bytes) CopyTo(ctx context.Context, w io.Writer) error {

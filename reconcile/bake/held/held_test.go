@@ -23,7 +23,8 @@ func TestPrivateCopiesThatDoNotFitIntoMemoryAreInFilesWithoutAName(t *testing.T)
 		}
 		for range rapid.IntRange(0, 12).Draw(t, "writes") {
 			i := rapid.IntRange(0, 2).Draw(t, "copy")
-			b := bytes.Repeat([]byte{byte('a' + i), byte(len(wants[i]))}, rapid.IntRange(0, pageSize*2/3).Draw(t, "length"))
+			b := bytes.Repeat([]byte{byte('a' + i), byte(len(wants[i]))},
+				rapid.IntRange(0, pageSize*2/3).Draw(t, "length"))
 			if n, err := copies[i].Write(b); n != len(b) || err != nil {
 				t.Fatal(n, err)
 			}
@@ -39,7 +40,8 @@ func TestPrivateCopiesThatDoNotFitIntoMemoryAreInFilesWithoutAName(t *testing.T)
 			if err := c.CopyTo(t.Context(), &copied); err != nil {
 				t.Fatal(err)
 			}
-			if err != nil || !bytes.Equal(got, wants[i]) || !bytes.Equal(copied.Bytes(), wants[i]) || c.size != int64(len(got)) {
+			if err != nil || !bytes.Equal(got, wants[i]) || !bytes.Equal(copied.Bytes(), wants[i]) ||
+				c.size != int64(len(got)) {
 				t.Fatalf("%d and %d of %d bytes, %v", len(got), copied.Len(), len(wants[i]), err)
 			}
 		}

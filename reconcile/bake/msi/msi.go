@@ -102,8 +102,8 @@ func (p *Package) Codes() Codes {
 	for _, c := range p.cabinets() {
 		words = append(words, c.Digest.String())
 	}
-	for _, s := range p.Services {
-		words = append(words, fmt.Sprint(s))
+	for _, said := range []any{p.Title, p.Maker, p.Updater, p.Folders, p.Services} {
+		words = append(words, fmt.Sprintf("%q", said))
 	}
 	return Codes{Product: guid(append(words, "product")...), Package: guid(append(words, "package")...),
 		Upgrade: guid(p.Name, "upgrade")}
@@ -131,11 +131,20 @@ const epoch = 125911584000000000
 // Build makes the compound file around the shared cabinets, which stand behind its header in their order, in whole
 // sectors.
 func (p *Package) Build() (*cfb.File, error) {
-	codes := p.Codes()
-	tables, err := p.tables(codes)
+	tables, err := p.tables(p.Codes())
 	if err != nil {
 		return nil, err
 	}
+	streams, err := p.streams(tables)
+	if err != nil {
+		return nil, err
+	}
+	return p.layout(streams)
+}
+
+// streams are all but the shared cabinets.
+func (p *Package) streams(tables []msidb.Table) ([]cfb.Stream, error) {
+	codes := p.Codes()
 	streams, err := msidb.Streams(tables, []string{p.Version, string(p.Recipe), codes.Product})
 	if err != nil {
 		return nil, err
@@ -154,6 +163,10 @@ func (p *Package) Build() (*cfb.File, error) {
 		streams = append(streams, cfb.Stream{Name: msidb.StreamName("own"), Data: p.OwnBytes,
 			Own: []cfb.Span{{From: 0, To: len(p.OwnBytes)}}})
 	}
+	return streams, nil
+}
+
+func (p *Package) layout(streams []cfb.Stream) (*cfb.File, error) {
 	var shared []cfb.Shared
 	for i, c := range p.Shared {
 		shared = append(shared, cfb.Shared{Name: msidb.StreamName(p.streamName(i)), Size: c.Size})

@@ -19,13 +19,11 @@ type places struct {
 	components  map[string]*component // by plugin and directory, or path of a program
 	order       []*component
 	taken       map[string]bool // names, by directory and in lower case
-	dirs        map[string]string
 }
 
 // component is what is installed together. Its id says what it is to Windows; its key is in the tables.
 type component struct {
 	key, guid, dir, keyPath string
-	registry                bool
 	attributes              int
 }
 
