@@ -65,7 +65,9 @@ type unpacker interface {
 }
 
 // managers are those of a system, in no particular order.
-func (s *System) managers() []manager { return []manager{dpkg{s}, rpm{s}, svr4{s}, tgz{s}} }
+func (s *System) managers() []manager {
+	return append(s.native(), dpkg{s}, rpm{s}, svr4{s}, tgz{s})
+}
 
 func (s *System) manager(f schema.Format) (manager, error) {
 	for _, m := range s.managers() {
@@ -179,7 +181,7 @@ func (s *System) Install(ctx context.Context, p Package) (Revert, error) {
 	if err := host.Check(files, p.Format); err != nil {
 		return nil, err
 	}
-	if err := s.Reaches(p.Files); err != nil {
+	if err := s.reaches(p.Files); err != nil {
 		return nil, err
 	}
 	return m.install(ctx, p)
@@ -250,7 +252,7 @@ var program = schema.ProgramFile(runtime.GOOS)
 
 // openVerified digests the staged file at the last moment and returns it rewound.
 func openVerified(p Package) (*os.File, error) {
-	f, err := os.Open(p.File)
+	f, err := openStaged(p.File)
 	if err != nil {
 		return nil, fmt.Errorf("staged package: %w", err)
 	}
