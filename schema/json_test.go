@@ -3,6 +3,7 @@ package schema
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -32,6 +33,11 @@ func TestDecodeRefusesWhatTwoParsersCouldReadDifferently(t *testing.T) {
 		"a comment":                     `{"a":1/**/}`,
 		"NaN":                           `NaN`,
 		"brackets that do not match":    `[}`,
+		"a name twice among many":       "{" + manyNames(100) + `,"n7":1}`,
+		"the last of many names twice":  "{" + manyNames(25) + `,"n24":1}`,
+		"a string without an end":       `{"a`,
+		"an escape without an end":      `{"a\`,
+		"a name twice after a string with a brace and a quote": `{"a":"}\"{","b":1,"a":2}`,
 	} {
 		var v any
 		if err := Decode([]byte(s), &v); err == nil {
@@ -40,9 +46,18 @@ func TestDecodeRefusesWhatTwoParsersCouldReadDifferently(t *testing.T) {
 	}
 }
 
+func manyNames(n int) string {
+	var list []string
+	for i := range n {
+		list = append(list, fmt.Sprintf(`"n%d":1`, i))
+	}
+	return strings.Join(list, ",")
+}
+
 func TestDecodeReadsWhatIsFine(t *testing.T) {
 	for _, s := range []string{`{}`, `[]`, `null`, `"a"`, `1`, `true`, ` {"a" : 1 } `, `{"a":"a","b":{"a":{"a":"b"}},"c":["a","a",{"a":1},{"a":1}]}`,
-		`{"":1,"a":"","b":""}`, strings.Repeat("[", 32) + strings.Repeat("]", 32)} {
+		`{"":1,"a":"","b":""}`, strings.Repeat("[", 32) + strings.Repeat("]", 32),
+		"{" + manyNames(100) + "}", `[{"a":1},{"a":1}]`, `{"a":"\\","b":"\"a\":","c":{"a":["a"]}}`, `{"é":1,"e":2}`} {
 		var got, want any
 		if err := Decode([]byte(s), &got); err != nil {
 			t.Errorf("%s: %v", s, err)
@@ -135,4 +150,27 @@ func names(t *testing.T, b []byte) (n int) {
 	}
 	count(b)
 	return n
+}
+
+// BenchmarkDecode compares what bounds JSON with encoding/json alone, on a host's poll.
+func BenchmarkDecode(b *testing.B) {
+	body, err := json.Marshal(PollRequest{Schema: WireVersions(), Report: Report{Agent: "1.0.0", State: StateCurrent,
+		Platform: Platform{OS: "linux", Arch: "amd64"}, Target: DigestOf([]byte("a")), Installed: DigestOf([]byte("b")),
+		Machine: "0123456789abcdef"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	perOp := map[string]float64{}
+	for name, decode := range map[string]func([]byte, any) error{"alone": json.Unmarshal, "bounded": Decode} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				var q PollRequest
+				if err := decode(body, &q); err != nil {
+					b.Fatal(err)
+				}
+			}
+			perOp[name] = float64(b.Elapsed()) / float64(b.N)
+		})
+	}
+	b.Logf("%.2f of encoding/json alone", perOp["bounded"]/perOp["alone"])
 }

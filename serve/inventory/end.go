@@ -28,6 +28,9 @@ func (d *DB) End(ctx context.Context, host string, e End) error {
 // Forget drops a host's registration and all that is known of it, durably. An unknown host is an error that wraps
 // fs.ErrNotExist.
 func (d *DB) Forget(ctx context.Context, host string) error {
+	d.flushing.Lock()
+	defer d.flushing.Unlock()
+	d.drop(host)
 	d.mu.Lock()
 	delete(d.queue, host)
 	d.mu.Unlock()

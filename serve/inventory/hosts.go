@@ -105,6 +105,11 @@ func scanHost(scan func(...any) error) (*Host, error) {
 // Rename moves all that is known of a host to its new name, durably. It does nothing if the new name is registered, or
 // the old one is not.
 func (d *DB) Rename(ctx context.Context, was, now string) error {
+	d.flushing.Lock()
+	defer d.flushing.Unlock()
+	if err := d.flushAsides(ctx); err != nil {
+		return err
+	}
 	return wrap("rename", was, d.db.Write(ctx, func(tx sqldb.Tx) error {
 		var taken, known int64
 		err := tx.Get(ctx, `SELECT (SELECT count(*) FROM hosts WHERE name = $1), (SELECT count(*) FROM hosts

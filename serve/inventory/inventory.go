@@ -73,13 +73,14 @@ const (
 type DB struct {
 	db sqldb.Database
 
-	flushing sync.Mutex // held while reports are written
+	flushing sync.Mutex // held while what is queued is written, and while registrations end or move
 
 	reading sync.Mutex // held while changes are read
 	number  int64      // of the last change that is remembered; -1: none is
 
 	mu      sync.Mutex
 	queue   map[string]Seen
+	asides  map[string]aside
 	memory  map[string]memo
 	doubts  map[string]doubt
 	own     map[int64]bool // changes by this server that it has not read back

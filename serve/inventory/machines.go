@@ -8,7 +8,7 @@ import (
 )
 
 // MaxMachines is how many machines are remembered per host, those that reported last.
-const MaxMachines = 8
+const MaxMachines = MaxPackages
 
 // Machine is one that reported with a host's registration. Where there are several, one is a copy, or the host moved.
 type Machine struct {
@@ -17,30 +17,27 @@ type Machine struct {
 	Address     string // whence it last reported
 }
 
-// Meet records that a machine reported as the host, and returns all that did before, the last one first.
+// Meet notes that a machine reported as the host, and returns all that did before, the last one first. It is written
+// with the next reports.
 func (d *DB) Meet(ctx context.Context, host string, m Machine) (before []Machine, err error) {
-	err = d.db.Write(ctx, func(tx sqldb.Tx) (err error) {
-		before, err = machinesOf(ctx, tx, host)
-		if err != nil {
-			return err
+	before, err = d.Machines(ctx, host)
+	m.First, m.Last = m.Last.UTC(), m.Last.UTC()
+	for _, b := range before {
+		if b.ID == m.ID {
+			m.First = b.First
 		}
-		err = tx.Exec(ctx, `INSERT INTO machines (host, machine, first, last, address) VALUES ($1,$2,$3,$3,$4)
-			ON CONFLICT (host, machine) DO UPDATE SET last=excluded.last, address=excluded.address`,
-			host, m.ID, m.Last.UnixNano(), m.Address)
-		if err != nil {
-			return err
-		}
-		return tx.Exec(ctx, `DELETE FROM machines WHERE host = $1 AND machine NOT IN
-			(SELECT machine FROM machines WHERE host = $1 ORDER BY last DESC, machine = $2 DESC LIMIT $3)`,
-			host, m.ID, MaxMachines)
-	})
-	return before, wrap("note the machine of", host, err)
+	}
+	if err == nil {
+		d.put(host, func(a *aside) { a.met = newestMet([]Machine{m}, a.met) })
+	}
+	return before, err
 }
 
 // Machines lists those that reported as the host, the last one first.
 func (d *DB) Machines(ctx context.Context, host string) (list []Machine, err error) {
-	list, err = machinesOf(ctx, d.db, host)
-	return list, wrap("list the machines of", host, err)
+	queued := d.aside(host).met // before the database, as in Packages
+	written, err := machinesOf(ctx, d.db, host)
+	return newestMet(queued, written), wrap("list the machines of", host, err)
 }
 
 func machinesOf(ctx context.Context, db sqldb.Asker, host string) (list []Machine, err error) {

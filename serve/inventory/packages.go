@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"bakehouse/schema"
-	"bakehouse/serve/inventory/sqldb"
 )
 
 // MaxPackages is how many packages are remembered per host, the most recently seen.
@@ -14,37 +13,35 @@ const MaxPackages = 8
 // Package is a package that a host was given, by its own digest and its manifest's.
 type Package struct{ SHA256, Manifest schema.Digest }
 
-// Remember records that the host was given p, and forgets all but its last MaxPackages.
-func (d *DB) Remember(ctx context.Context, host string, p Package, at time.Time) error {
-	return wrap("remember a package of", host, d.db.Write(ctx, func(tx sqldb.Tx) error {
-		err := tx.Exec(ctx, `INSERT INTO packages (host, package, manifest, seen) VALUES ($1,$2,$3,$4)
-			ON CONFLICT (host, package) DO UPDATE SET manifest=excluded.manifest, seen=excluded.seen`,
-			host, p.SHA256[:], p.Manifest[:], at.UnixNano())
-		if err != nil {
-			return err
-		}
-		return tx.Exec(ctx, `DELETE FROM packages WHERE host = $1 AND package NOT IN
-			(SELECT package FROM packages WHERE host = $1 ORDER BY seen DESC, package LIMIT $2)`, host, MaxPackages)
-	}))
+// Remember notes that the host was given p, and forgets all but its last MaxPackages. It does not block: p is written
+// with the next reports, and listed from now on.
+func (d *DB) Remember(host string, p Package, at time.Time) {
+	d.put(host, func(a *aside) { a.given = newestGiven([]given{{p, at}}, a.given) })
 }
 
 // Packages lists the packages that the host was given, newest first.
 func (d *DB) Packages(ctx context.Context, host string) (list []Package, err error) {
-	const query = "SELECT package, manifest FROM packages WHERE host = $1 ORDER BY seen DESC, package"
+	queued := d.aside(host).given // before the database: what leaves the queue in between is then found there
+	var written []given
+	const query = "SELECT package, manifest, seen FROM packages WHERE host = $1 ORDER BY seen DESC, package"
 	err = d.db.Each(ctx, query, []any{host},
 		func(scan func(...any) error) error {
 			var sum, manifest []byte
-			err := scan(&sum, &manifest)
-			var p Package
+			var seen int64
+			err := scan(&sum, &manifest, &seen)
+			g := given{at: time.Unix(0, seen)}
 			if err == nil {
-				p.SHA256, err = digest(sum)
+				g.SHA256, err = digest(sum)
 			}
 			if err == nil {
-				p.Manifest, err = digest(manifest)
+				g.Manifest, err = digest(manifest)
 			}
-			list = append(list, p)
+			written = append(written, g)
 			return err
 		})
+	for _, g := range newestGiven(queued, written) {
+		list = append(list, g.Package)
+	}
 	if err != nil {
 		return nil, wrap("list the packages of", host, err)
 	}

@@ -32,12 +32,17 @@ func (c Claim) proves(h *Host) bool {
 // If r names a join token, a use of it is taken with the registration or not at all; the error is ErrTokenSpent if
 // there is none left. Asking again takes no second use: a host whose answer was lost has not polled since.
 func (d *DB) Register(ctx context.Context, r Registration, c Claim, was ...string) (before *Host, err error) {
+	d.flushing.Lock()
+	defer d.flushing.Unlock()
 	err = d.db.Write(ctx, func(tx sqldb.Tx) (err error) {
 		before, err = d.register(ctx, tx, r, c, was)
 		return err
 	})
 	if errors.Is(err, ErrLive) {
 		return before, ErrLive
+	}
+	if err == nil {
+		d.put(r.Host, func(a *aside) { a.met = nil })
 	}
 	return before, wrap("register", r.Host, err)
 }

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -72,7 +73,7 @@ func (d *DB) run() {
 // look writes what could not be written, and asks what other servers wrote of hosts that polled here without news.
 func (d *DB) look(ctx context.Context) error {
 	d.mu.Lock()
-	queued, doubts := len(d.queue), len(d.doubts)
+	queued, doubts := len(d.queue)+len(d.asides), len(d.doubts)
 	d.mu.Unlock()
 	if doubts > 0 {
 		if err := d.catchUp(ctx, d.db); err != nil {
@@ -90,6 +91,10 @@ func (d *DB) look(ctx context.Context) error {
 func (d *DB) Flush(ctx context.Context) error {
 	d.flushing.Lock()
 	defer d.flushing.Unlock()
+	return errors.Join(d.flushReports(ctx), d.flushAsides(ctx))
+}
+
+func (d *DB) flushReports(ctx context.Context) error {
 	d.mu.Lock()
 	group := maps.Clone(d.queue)
 	d.mu.Unlock()

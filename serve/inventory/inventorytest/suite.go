@@ -26,6 +26,7 @@ func Run(t *testing.T, place Place) {
 		aRegistrationThatAHostPollsWithIsReplacedOnlyOnDemand,
 		aHostSeesItsOwnReportAtOnceWhileOthersWrite,
 		onlyTheLastPackagesOfAHostAreRemembered,
+		whatAHostWasGivenIsWrittenWithReportsAndGoesWithTheHost,
 		twoServersShareOneDatabase,
 		whatWasServedLastOfAFleetIsRemembered,
 		theMachinesOfAHostAreKeptTheLastFirstAndNotWithoutEnd,
@@ -225,29 +226,87 @@ func onlyTheLastPackagesOfAHostAreRemembered(t *testing.T, place Place) {
 	for i := range inventory.MaxPackages + 3 {
 		p := inventory.Package{SHA256: sum(fmt.Sprint("p", i)), Manifest: sum(fmt.Sprint("m", i))}
 		want = append(want, p)
-		if err := db.Remember(t.Context(), "web01", p, t0.Add(time.Duration(i)*time.Minute)); err != nil {
-			t.Fatal(err)
-		}
+		db.Remember("web01", p, t0.Add(time.Duration(i)*time.Minute))
 		if i == 2 { // the very first is seen again, so it outlives the second
-			if err := db.Remember(t.Context(), "web01", want[0], t0.Add(24*time.Hour)); err != nil {
-				t.Fatal(err)
-			}
+			db.Remember("web01", want[0], t0.Add(24*time.Hour))
+		}
+		if i%3 == 0 {
+			flush(t, db)
 		}
 	}
 	first := want[0]
 	want = want[len(want)-inventory.MaxPackages+1:]
 	slices.Reverse(want)
 	want = append([]inventory.Package{first}, want...)
-	got, err := db.Packages(t.Context(), "web01")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
+	for _, when := range []string{"queued", "written"} {
+		got, err := db.Packages(t.Context(), "web01")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", when, got, want)
+		}
+		flush(t, db)
 	}
 	if other, err := db.Packages(t.Context(), "web02"); err != nil || len(other) != 0 {
 		t.Errorf("another host's: %v, %v", other, err)
 	}
+}
+
+func flush(t testing.TB, db *inventory.DB) {
+	t.Helper()
+	if err := db.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What is queued is not lost with the server that was told, and does not outlive what it is about.
+func whatAHostWasGivenIsWrittenWithReportsAndGoesWithTheHost(t *testing.T, place Place) {
+	at := place(t)
+	db := open(t, at)
+	p := inventory.Package{SHA256: sum("p"), Manifest: sum("m")}
+	machine := inventory.Machine{ID: "a", Last: t0}
+	known := func(db *inventory.DB, host string) (packages, machines int) {
+		t.Helper()
+		given, err := db.Packages(t.Context(), host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		met, err := db.Machines(t.Context(), host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(given), len(met)
+	}
+	for _, host := range []string{"keeps", "was", "forgotten", "again"} {
+		registered(t, db, registration(host, "s"))
+		db.Remember(host, p, t0)
+		if _, err := db.Meet(t.Context(), host, machine); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Rename(t.Context(), "was", "now"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Forget(t.Context(), "forgotten"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Register(t.Context(), registration("again", "s2"), anyway); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][2]int{"keeps": {1, 1}, "was": {0, 0}, "now": {1, 1}, "forgotten": {0, 0}, "again": {1, 0}}
+	for _, when := range []string{"at once", "after a restart"} {
+		for host, n := range want {
+			if packages, machines := known(db, host); packages != n[0] || machines != n[1] {
+				t.Errorf("%s, %s has %d packages and %d machines, want %v", when, host, packages, machines, n)
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		db = open(t, at)
+	}
+	defer db.Close()
 }
 
 func twoServersShareOneDatabase(t *testing.T, place Place) {
