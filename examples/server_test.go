@@ -51,6 +51,7 @@ func TestTheServerRunsAsAService(t *testing.T) {
 		"1.root.json":               filepath.Join(o.repo, "trust/1.root.json"),
 		"bakehouse-server.service":  "server/bakehouse-server.service",
 		"bakehouse-server.sysusers": "server/bakehouse-server.sysusers",
+		"bakehouse-server.tmpfiles": "server/bakehouse-server.tmpfiles",
 	} {
 		h.Copy(filepath.Join(dir, name), 0o600, file)
 	}
@@ -104,6 +105,17 @@ func TestTheServerRunsAsAService(t *testing.T) {
 	}
 	listens(1)
 	o.untilHealth("its first release", func(s health) bool { return s.Status == "ok" && s.Timestamp == 1 })
+
+	// systemd has nothing to say of the unit, and finds little that it could do to the machine.
+	if out, err := h.Try("systemd-analyze", "verify", "bakehouse-server.service"); err != nil || strings.Contains(out,
+		"bakehouse") {
+		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	}
+	exposure, err := h.Try("systemd-analyze", "security", "--no-pager", "--threshold=15", "bakehouse-server")
+	if err != nil {
+		t.Errorf("systemd-analyze security: %v\n%s", err, exposure)
+	}
+	on("systemctl kill --signal=HUP bakehouse-server; systemctl is-active bakehouse-server")
 
 	// It writes its database, which is its own, and serves what comes later.
 	register, err := http.NewRequestWithContext(t.Context(), http.MethodPost, o.url+schema.RegisterPath,

@@ -25,6 +25,7 @@ import (
 	"bakehouse/serve/audit"
 	"bakehouse/serve/certificate"
 	"bakehouse/serve/front"
+	"bakehouse/serve/hosts"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/limit"
 	"bakehouse/serve/startup"
@@ -54,8 +55,9 @@ last verified release goes on being served, and /healthz says so.
 
 The certificate is read again when its files change. SIGHUP looks at them and at the store at once.
 
-Once it listens, one line "listening on URL" is printed to stdout; logs go to stderr. SIGINT or SIGTERM ends it when
-the requests in flight are answered.`,
+It listens at once; until the release is verified it answers 503 with Retry-After. Once it serves, one line
+"listening on URL" is printed to stdout, and systemd is told (Type=notify); logs go to stderr. SIGINT or SIGTERM ends
+it when the requests in flight are answered.`,
 		Example: `  bakehouse serve --store store --tls-cert server.pem --tls-key server.key --listen :8443
   bakehouse serve --store store --tls-self-signed tls --listen 127.0.0.1:0`,
 		Args: cobra.NoArgs,
@@ -137,8 +139,17 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 			return err
 		}
 	}
-	db, err := inventory.Open(ctx, o.database)
+	l, err := o.open(ctx, cert, log)
 	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	startup.Notify(startup.Verifying)
+	db, err := inventory.Open(ctx, o.database)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil // told to end before it began
+	case err != nil:
 		return err
 	}
 	if db.Created() {
@@ -156,25 +167,67 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 		made.Audit = target
 	}
 	server, err := New(ctx, made)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil
+	case err != nil:
 		return fmt.Errorf("store %s: %w", o.store, err)
 	}
-	listener, err := startup.Listen(ctx, o.listen)
-	if err != nil {
+	l.door.Open(server.Handler())
+	if _, err := fmt.Fprintf(stdout, "listening on https://%s\n", l.address); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(stdout, "listening on https://%s\n", listener.Addr()); err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	return server.serve(ctx, stop, o.connections.Listen(listener, log), cert, o)
+	startup.Notify(startup.Ready)
+	return server.serve(ctx, stop, l, o)
 }
 
-// serve answers on listener until ctx ends, then lets the requests in flight end.
-func (s *Server) serve(ctx context.Context, stop func(), listener net.Listener, cert *certificate.Certificate,
-	o options) error {
-	h := s.HTTPServer()
-	h.Handler = o.proxies.Handler(h.Handler)
-	h.TLSConfig = tlsConfig(cert)
+// listening is what takes connections, also before there is a server behind it.
+type listening struct {
+	door         front.Door
+	address      net.Addr
+	https, plain *http.Server // plain may be nil
+	failed       chan error
+}
+
+// open listens, and has the door answer.
+func (o options) open(ctx context.Context, cert *certificate.Certificate, log *slog.Logger) (*listening, error) {
+	main, err := startup.Listen(ctx, o.listen)
+	if err != nil {
+		return nil, err
+	}
+	l := &listening{address: main.Addr(), failed: make(chan error, 2)}
+	l.https = httpServer(o.proxies.Handler(&l.door), usualTimeouts, log)
+	l.https.TLSConfig = tlsConfig(cert)
+	if o.listenHTTP != "" {
+		second, err := startup.Listen(ctx, o.listenHTTP)
+		if err != nil {
+			return nil, errors.Join(err, main.Close())
+		}
+		_, port, _ := net.SplitHostPort(main.Addr().String())
+		l.plain = httpServer(front.Plain(o.proxies, openToAll, port, &l.door), usualTimeouts, log)
+		log.Info("listening for plain HTTP", "address", second.Addr().String())
+		go func() {
+			if err := ignoreClosed(l.plain.Serve(o.connections.Listen(second, log))); err != nil {
+				l.failed <- err
+			}
+		}()
+	}
+	log.Info("listening; hosts are served when the release is verified", "address", main.Addr().String())
+	go func() { l.failed <- l.https.ServeTLS(o.connections.Listen(main, log), "", "") }()
+	return l, nil
+}
+
+// close ends what listens, if it has not ended.
+func (l *listening) close() error {
+	err := ignoreClosed(l.https.Close())
+	if l.plain != nil {
+		err = errors.Join(err, ignoreClosed(l.plain.Close()))
+	}
+	return err
+}
+
+// serve answers what l takes until ctx ends, then lets the requests in flight end.
+func (s *Server) serve(ctx context.Context, stop func(), l *listening, o options) error {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	watchCtx, cancel := context.WithCancel(ctx)
@@ -184,6 +237,7 @@ func (s *Server) serve(ctx context.Context, stop func(), listener net.Listener, 
 	defer signal.Stop(hangup)
 	watching.Go(func() { s.Watch(watchCtx, o.watch) })
 	watching.Go(func() { s.live.Follow(watchCtx) })
+	watching.Go(func() { s.bark(watchCtx, startup.Watchdog()) })
 	watching.Go(func() {
 		for {
 			select {
@@ -191,62 +245,48 @@ func (s *Server) serve(ctx context.Context, stop func(), listener net.Listener, 
 				return
 			case <-hangup:
 				s.log.Info("hangup: looking at the certificate and the store")
+				startup.Notify(startup.Reloading)
 				s.look(watchCtx)
 				s.audit.Reopen()
+				startup.Notify(startup.Ready)
 			}
 		}
 	})
 
-	failed := make(chan error, 2)
-	plain, err := s.plain(ctx, listener, o)
-	if err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	if plain != nil {
-		defer plain.server.Close()
-		go func() {
-			if err := ignoreClosed(plain.server.Serve(plain.listener)); err != nil {
-				failed <- err
-			}
-		}()
-	}
-	go func() { failed <- h.ServeTLS(listener, "", "") }()
 	select {
-	case err := <-failed:
+	case err := <-l.failed:
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
 	stop() // a second signal ends the program at once
 	s.log.Info("shutting down", "within", o.shutdown)
+	startup.Notify(startup.Stopping)
 	end, cancelEnd := context.WithTimeout(context.Background(), o.shutdown)
 	defer cancelEnd()
-	if err := h.Shutdown(end); err != nil {
+	if err := l.https.Shutdown(end); err != nil {
 		s.log.Warn("requests were cut off", "error", err)
-		return errors.Join(ignoreClosed(h.Close()), ignoreClosed(<-failed))
+		return errors.Join(ignoreClosed(l.https.Close()), ignoreClosed(<-l.failed))
 	}
-	return ignoreClosed(<-failed)
+	return ignoreClosed(<-l.failed)
 }
 
-// plainHTTP is what answers plain HTTP.
-type plainHTTP struct {
-	server   *http.Server
-	listener net.Listener
-}
-
-// plain listens for plain HTTP, if it shall; nil: it shall not.
-func (s *Server) plain(ctx context.Context, tls net.Listener, o options) (*plainHTTP, error) {
-	if o.listenHTTP == "" {
-		return nil, nil
+// bark tells the watchdog that the server is alive, as long as what every request needs can be had; 0: there is none.
+func (s *Server) bark(ctx context.Context, within time.Duration) {
+	if within == 0 {
+		return
 	}
-	l, err := startup.Listen(ctx, o.listenHTTP)
-	if err != nil {
-		return nil, err
+	t := time.NewTicker(within / 3)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			s.releases.Now()
+			s.live.Table.Counts(hosts.Filter{})
+			startup.Notify(startup.Alive)
+		}
 	}
-	_, port, _ := net.SplitHostPort(tls.Addr().String())
-	h := s.HTTPServer()
-	h.Handler = front.Plain(o.proxies, openToAll, port, h.Handler)
-	s.log.Info("listening for plain HTTP", "address", l.Addr().String())
-	return &plainHTTP{h, o.connections.Listen(l, s.log)}, nil
 }
 
 // openToAll reports whether anybody may read what is asked for, over plain HTTP too: hosts verify metadata themselves.

@@ -88,6 +88,8 @@ type Server struct {
 
 type timeouts struct{ header, body time.Duration }
 
+var usualTimeouts = timeouts{header: headerTimeout, body: bodyTimeout}
+
 // manifestCache bounds the manifests in memory, in bytes.
 const manifestCache = 64 << 20
 
@@ -102,7 +104,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		users:     limit.NewGate(o.Log),
 		guesses:   limit.NewFailures(),
 		audit:     audit.New(o.Inventory, o.Audit, o.Log),
-		timeouts:  timeouts{header: headerTimeout, body: bodyTimeout},
+		timeouts:  usualTimeouts,
 		speaks:    schema.WireVersions(),
 		nobody:    randomDigest(),
 		manifests: cache.New[schema.Digest, *packed](manifestCache),
@@ -249,13 +251,15 @@ func (s *Server) noteTrouble(err error) {
 }
 
 // HTTPServer returns a server with its limits set; the caller adds the listener and TLS.
-func (s *Server) HTTPServer() *http.Server {
+func (s *Server) HTTPServer() *http.Server { return httpServer(s.Handler(), s.timeouts, s.log) }
+
+func httpServer(h http.Handler, t timeouts, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           s.Handler(),
-		ReadHeaderTimeout: s.timeouts.header, // also bounds the TLS handshake
+		Handler:           h,
+		ReadHeaderTimeout: t.header, // also bounds the TLS handshake
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // handshakes of scanners, mostly
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // handshakes of scanners, mostly
 	}
 }
 

@@ -25,16 +25,26 @@ type process struct {
 	listens time.Duration // from its start to when it took connections
 }
 
-// tail keeps the end of what a program says.
+// tail keeps the end of what a program says, and when it first said something.
 type tail struct {
-	mu sync.Mutex
-	b  []byte
+	when string
+	mu   sync.Mutex
+	b    []byte
+	at   time.Time
+}
+
+func (t *tail) seen() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.at
 }
 
 func (t *tail) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.b = append(t.b, b...)
+	if t.b = append(t.b, b...); t.at.IsZero() && t.when != "" && bytes.Contains(t.b, []byte(t.when)) {
+		t.at = time.Now()
+	}
 	if n := len(t.b); n > 1<<16 {
 		t.b = t.b[n-1<<15:]
 	}
@@ -64,6 +74,7 @@ func serve(ctx context.Context, program, dir string) (*process, *peer, error) {
 		return nil, nil, err
 	}
 	start := time.Now()
+	p.log.when = "listening; "
 	if err := cmd.Start(); err != nil {
 		return nil, nil, err
 	}
@@ -74,7 +85,6 @@ func serve(ctx context.Context, program, dir string) (*process, *peer, error) {
 		p.end()
 		return nil, nil, fmt.Errorf("bakehouse serve: %q %w\n%s", line, err, p.log)
 	}
-	p.listens = time.Since(start)
 	go func() { _, _ = io.Copy(io.Discard, lines) }()
 	ca, err := os.ReadFile(filepath.Join(dir, "tls", "ca.pem"))
 	if err != nil {
@@ -98,7 +108,7 @@ func serve(ctx context.Context, program, dir string) (*process, *peer, error) {
 		p.end()
 		return nil, nil, fmt.Errorf("bakehouse serve: %w\n%s", err, p.log)
 	}
-	p.ready = time.Since(start)
+	p.ready, p.listens = time.Since(start), p.log.seen().Sub(start)
 	return p, to, nil
 }
 

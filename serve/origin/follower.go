@@ -29,7 +29,19 @@ type Follower struct {
 	retry   time.Time     // not before, after a failure
 	backoff time.Duration // of the last failure
 	glance  time.Time     // not before, at polls
+
+	Pace // of Peek; set by New, changed by tests alone
 }
+
+// Pace is how much polls do for a host to get a new release at once.
+type Pace struct {
+	Share    int           // Peek looks for one part in so many of the time, however slow the store is; 0: each time
+	Patience time.Duration // how long it waits for a release that it noticed; a large fleet's takes longer, and its
+	// hosts get it at their next poll
+}
+
+// polite is the pace of a server.
+var polite = Pace{Share: 20, Patience: 3 * time.Second}
 
 // Watch is what a follower's owner wants to know. Both are called by one goroutine at a time.
 type Watch struct {
@@ -44,7 +56,7 @@ func New(st store.Store, anchor []byte, mark store.Mark, w Watch) (*Follower, er
 	if err != nil {
 		return nil, err
 	}
-	return &Follower{loader: l, watch: w, mark: mark}, nil
+	return &Follower{loader: l, watch: w, mark: mark, Pace: polite}, nil
 }
 
 // Now returns the release to serve, and what is wrong with the store's head if anything.
@@ -194,12 +206,8 @@ func (f *Follower) Tick(ctx context.Context) error {
 	return f.followLocked(ctx)
 }
 
-// patience is how long a poll waits for a release that it noticed to be loaded. A large fleet's takes longer; its hosts
-// get it at their next poll.
-const patience = 3 * time.Second
-
-// Peek is Tick for polls: it only asks for the next timestamp by name, and spends at most a twentieth of the time on
-// that, however slow the store is. A host that polls just after reconcile so gets the new release at once.
+// Peek is Tick for polls: it only asks for the next timestamp by name, and spends at most its share of the time on
+// that. A host that polls just after reconcile so gets the new release at once.
 func (f *Follower) Peek(ctx context.Context) error {
 	if !f.mu.TryLock() {
 		return nil
@@ -211,7 +219,7 @@ func (f *Follower) Peek(ctx context.Context) error {
 	}
 	cur, _ := f.Now()
 	_, err := f.store.Stat(ctx, schema.TimestampKey(cur.Timestamp+1))
-	f.glance = time.Now().Add(20 * time.Since(start))
+	f.glance = time.Now().Add(time.Duration(f.Share) * time.Since(start))
 	if err != nil {
 		f.mu.Unlock()
 		if errors.Is(err, fs.ErrNotExist) {
@@ -221,16 +229,17 @@ func (f *Follower) Peek(ctx context.Context) error {
 	}
 	followed := make(chan error, 1)
 	go func() {
-		defer f.mu.Unlock()
 		// Not the poll's context: loading must not end with the one poll that noticed the release.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
 		defer cancel()
-		followed <- f.followLocked(ctx)
+		err := f.followLocked(ctx)
+		f.mu.Unlock() // before the poll is answered: the host's next one may bring the next release
+		followed <- err
 	}()
 	select {
 	case err := <-followed:
 		return err
-	case <-time.After(patience):
+	case <-time.After(f.Patience):
 	case <-ctx.Done():
 	}
 	return nil
