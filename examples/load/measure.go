@@ -161,8 +161,8 @@ func (b *bench) polls(to *peer) task {
 	return task{to: to, status: 204, request: func(n int) []byte { return b.bodies[n%len(b.bodies)] }}
 }
 
-// warm has every host poll with its first report, and waits until the rollout is over: while it lasts, hosts are asked to
-// come back early.
+// warm has every host poll with its first report, and waits until the rollout is over: while it lasts, hosts are asked
+// to come back early.
 func (b *bench) warm(ctx context.Context) error {
 	b.prepare()
 	if _, err := b.all(ctx); err != nil {

@@ -30,7 +30,7 @@ func (d *DB) End(ctx context.Context, host string, e End) error {
 func (d *DB) Forget(ctx context.Context, host string) error {
 	d.flushing.Lock()
 	defer d.flushing.Unlock()
-	d.drop(host)
+	d.asides.Drop(host)
 	d.mu.Lock()
 	delete(d.queue, host)
 	d.mu.Unlock()

@@ -133,10 +133,10 @@ func (d *DB) Manifests(ctx context.Context) (map[schema.Digest]schema.Digest, er
 		err := scan(&sum, &manifest)
 		var of schema.Digest
 		if err == nil {
-			of, err = digest(sum)
+			of, err = sqldb.Digest(sum)
 		}
 		if err == nil {
-			m[of], err = digest(manifest)
+			m[of], err = sqldb.Digest(manifest)
 		}
 		return err
 	})

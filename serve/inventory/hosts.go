@@ -18,7 +18,7 @@ func (d *DB) Secret(ctx context.Context, host string) (schema.Digest, error) {
 	if err := d.db.Get(ctx, "SELECT secret FROM hosts WHERE name = $1 AND ended = ''", []any{host}, &b); err != nil {
 		return schema.Digest{}, wrap("look up", host, err)
 	}
-	return digest(b)
+	return sqldb.Digest(b)
 }
 
 // Host returns what is known of a host that is or was registered, or an error that wraps fs.ErrNotExist. Reports still
@@ -76,7 +76,7 @@ func scanHost(scan func(...any) error) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	if h.Secret, err = digest(secret); err != nil {
+	if h.Secret, err = sqldb.Digest(secret); err != nil {
 		return nil, err
 	}
 	if err := h.Platform.UnmarshalText([]byte(platform)); err != nil {

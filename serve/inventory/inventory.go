@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/serve/inventory/aside"
 	"bakehouse/serve/inventory/sqldb"
 )
 
@@ -73,6 +74,7 @@ const (
 type DB struct {
 	db sqldb.Database
 
+	asides   aside.Queue
 	flushing sync.Mutex // held while what is queued is written, and while registrations end or move
 
 	reading sync.Mutex // held while changes are read
@@ -80,7 +82,6 @@ type DB struct {
 
 	mu      sync.Mutex
 	queue   map[string]Seen
-	asides  map[string]aside
 	memory  map[string]memo
 	doubts  map[string]doubt
 	own     map[int64]bool // changes by this server that it has not read back
@@ -97,15 +98,6 @@ func (d *DB) Created() bool { return d.db.Created() }
 func (d *DB) Ping(ctx context.Context) error {
 	var n int
 	return d.db.Get(ctx, "SELECT count(*) FROM (SELECT 1 FROM hosts LIMIT 1) AS one", nil, &n)
-}
-
-// digest reads a column.
-func digest(b []byte) (d schema.Digest, err error) {
-	if len(b) != len(d) {
-		return d, fmt.Errorf("a stored digest has %d bytes", len(b))
-	}
-	copy(d[:], b)
-	return d, nil
 }
 
 func wrap(what, host string, err error) error {

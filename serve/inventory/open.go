@@ -21,7 +21,7 @@ func Open(ctx context.Context, location string) (*DB, error) {
 	if err != nil {
 		return nil, fault.Hint(fmt.Errorf("database %s: %w", Name(location), err), "%s", hint)
 	}
-	d := &DB{db: db, number: -1, queue: map[string]Seen{}, asides: map[string]aside{}, memory: map[string]memo{},
+	d := &DB{db: db, number: -1, queue: map[string]Seen{}, memory: map[string]memo{},
 		doubts: map[string]doubt{}, own: map[int64]bool{}, wake: make(chan struct{}, 1), closing: make(chan struct{}),
 		done: make(chan struct{})}
 	go d.run()

@@ -42,7 +42,7 @@ func (d *DB) Register(ctx context.Context, r Registration, c Claim, was ...strin
 		return before, ErrLive
 	}
 	if err == nil {
-		d.put(r.Host, func(a *aside) { a.met = nil })
+		d.asides.DropMachines(r.Host)
 	}
 	return before, wrap("register", r.Host, err)
 }

@@ -30,11 +30,23 @@ func (d *DB) Report(host string, s Seen) error {
 	err := d.failed
 	d.failed = nil
 	d.mu.Unlock()
+	d.stir()
+	return err
+}
+
+// stir has what is queued written soon.
+func (d *DB) stir() {
 	select {
 	case d.wake <- struct{}{}:
-	default: // a wake is already due, and it will see this report
+	default: // a wake is already due, and it will see what is queued now
 	}
-	return err
+}
+
+func (d *DB) flushAsides(ctx context.Context) error {
+	if err := d.asides.Flush(ctx, d.db); err != nil {
+		return fmt.Errorf("inventory: %w", err)
+	}
+	return nil
 }
 
 func (d *DB) run() {
@@ -73,7 +85,7 @@ func (d *DB) run() {
 // look writes what could not be written, and asks what other servers wrote of hosts that polled here without news.
 func (d *DB) look(ctx context.Context) error {
 	d.mu.Lock()
-	queued, doubts := len(d.queue)+len(d.asides), len(d.doubts)
+	queued, doubts := len(d.queue)+d.asides.Len(), len(d.doubts)
 	d.mu.Unlock()
 	if doubts > 0 {
 		if err := d.catchUp(ctx, d.db); err != nil {

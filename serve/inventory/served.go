@@ -59,6 +59,6 @@ func scanServed(scan func(...any) error) (s Served, err error) {
 		return s, err
 	}
 	s.At = time.Unix(at, 0).UTC()
-	s.Anchor, err = digest(root)
+	s.Anchor, err = sqldb.Digest(root)
 	return s, err
 }

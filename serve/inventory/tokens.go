@@ -100,7 +100,7 @@ func scanToken(scan func(...any) error) (t Token, err error) {
 	if err != nil {
 		return Token{}, err
 	}
-	if t.Secret, err = digest(secret); err != nil {
+	if t.Secret, err = sqldb.Digest(secret); err != nil {
 		return Token{}, err
 	}
 	t.Replace = replaces != 0

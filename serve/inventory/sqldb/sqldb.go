@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"bakehouse/schema"
 )
 
 // Asker runs statements. Get is sql.ErrNoRows if there is no row. Each calls row for each one; scan fills its
@@ -57,6 +59,15 @@ func List(names []string) string {
 		panic(err) // strings are always encoded
 	}
 	return string(b)
+}
+
+// Digest reads a column.
+func Digest(b []byte) (d schema.Digest, err error) {
+	if len(b) != len(d) {
+		return d, fmt.Errorf("a stored digest has %d bytes", len(b))
+	}
+	copy(d[:], b)
+	return d, nil
 }
 
 // Timeouts of what a request waits for, and of a transaction: a database that hangs hangs nothing else.
