@@ -17,8 +17,10 @@ import (
 	"bakehouse/schema/fault"
 )
 
-// native are ways of installing that only one system has.
-func (s *System) native() []manager { return []manager{installer{s}} }
+func init() {
+	native = func(s *System) manager { return installer{s} }
+	reaches = believed
+}
 
 // installer is Windows'.
 type installer struct{ *System }
@@ -35,7 +37,7 @@ func (m installer) usable() error {
 
 func (installer) owns(context.Context, Package) error { return nil }
 
-func (m installer) install(ctx context.Context, p Package, _ *os.File) (Revert, error) {
+func (m installer) install(ctx context.Context, p Package) (Revert, error) {
 	return nil, msi.Here(m.Log, m.Stopped()).Install(ctx, p)
 }
 
@@ -58,9 +60,9 @@ func openStaged(name string) (*os.File, error) {
 	return os.NewFile(uintptr(h), name), nil
 }
 
-// reaches refuses folders of packages that others than administrators own or may write to: Windows runs as the system
+// believed refuses folders of packages that others than administrators own or may write to: Windows runs as the system
 // what is put there.
-func (s *System) reaches(listing.List) error {
+func believed(s *System, _ listing.List) error {
 	settings := path.Dir(schema.ConfigFile(runtime.GOOS))
 	for _, dir := range []string{schema.Prefix(runtime.GOOS), settings} {
 		if err := owned.Check(s.Path(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
