@@ -232,6 +232,8 @@ func TestPartsMeetOnlyInTheLeavesMadeForIt(t *testing.T) {
 	doors := map[[2]string]string{
 		{"reconcile", module + "/serve/store"}:           "reconcile pushes what it baked to the store",
 		{"reconcile", module + "/serve/store/stores"}:    "reconcile opens the store that it is given",
+		{"reconcile", module + "/serve/store/bundle"}:    "a difference between stores is carried by those who publish",
+		{"serve", module + "/agent/trust/quorum"}:        "a bundle is signed by those who may sign the timestamp",
 		{"reconcile", module + "/serve/store/maintain"}:  "gc and fsck are commands of those who publish",
 		{"reconcile", module + "/agent/trust"}:           "reconcile believes published metadata as little as a host does",
 		{"reconcile", module + "/agent/trust/statement"}: "reconcile signs what hosts verify, and checks it as they do",

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"bakehouse/examples/demo"
+	"bakehouse/reconcile/carry"
 	"bakehouse/reconcile/command"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/keys"
@@ -85,8 +86,11 @@ Exit codes: 0 done, 1 error, 2 changes pending (only with --detailed-exitcode), 
 	root.AddCommand(serve.Command(), access.Command(), ask.Token(), ask.Audit(), ask.Doctor(), ask.Release(),
 		ask.Rollout(), ask.Site(), transfer.Command(), demo.Command(), manual.Command(), manual.Version(version))
 	for _, c := range root.Commands() {
-		if c.Name() == "host" { // in the repository, and at a server
+		switch c.Name() {
+		case "host": // in the repository, and at a server
 			c.AddCommand(ask.HostVerbs()...)
+		case "store":
+			c.AddCommand(carry.Verbs()...)
 		}
 	}
 	cli.ExplainMistakes(root)

@@ -51,6 +51,9 @@ func OpenHistory(ctx context.Context, s store.Store, anchor []byte) (*History, e
 	return h, nil
 }
 
+// Roots are the fleet's, from the anchor on, verified. They must not be changed.
+func (h *History) Roots() [][]byte { return h.roots }
+
 // Versions are those of the timestamps, the newest first.
 func (h *History) Versions() []int64 { return h.versions }
 
