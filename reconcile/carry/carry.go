@@ -18,7 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"bakehouse/reconcile/command"
+	"bakehouse/reconcile/command/flags"
 	"bakehouse/reconcile/console"
 	"bakehouse/reconcile/desired"
 	"bakehouse/reconcile/publish"
@@ -33,17 +33,6 @@ import (
 // Verbs are those of `bakehouse store` that carry.
 func Verbs() []*cobra.Command {
 	return []*cobra.Command{bundleCommand(), applyCommand(), listCommand()}
-}
-
-func storeFlag(cmd *cobra.Command, location *string) {
-	cmd.Flags().StringVar(location, "store", "store", "`LOCATION` of the store: "+stores.Form)
-	settings.Trust(cmd.Flags(), "store")
-}
-
-func jsonFlag(cmd *cobra.Command) *bool {
-	asJSON := cmd.Flags().Bool("json", false, "print the result, or the error, as JSON")
-	settings.Setting(cmd.Flags(), "json")
-	return asJSON
 }
 
 // carried is what is to be written where.
@@ -63,7 +52,7 @@ type written struct {
 
 func bundleCommand() *cobra.Command {
 	var o carried
-	var signing *command.KeyFlags
+	var signing *flags.Keys
 	cmd := &cobra.Command{
 		Use:   "bundle",
 		Short: "Write what a store lacks to a file, to be carried there",
@@ -82,16 +71,15 @@ Exit codes: 0 done, 1 error, 3 the store does not verify.`),
 		Args: cobra.NoArgs,
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.Repo, "repo", ".", "the fleet repository")
-	f.StringVar(&o.Ref, "ref", "HEAD", "the branch, tag or commit to read")
-	storeFlag(cmd, &o.location)
+	flags.Repo(cmd, &o.Where)
+	flags.Store(cmd, &o.location)
 	f.Int64Var(&o.since, "since", 0, "version of the receiver's newest timestamp")
 	f.StringVar(&o.have, "have", "", "`FILE` with what bakehouse store list prints at the receiver")
 	f.StringVarP(&o.out, "output", "o", "", "`FILE` to write")
-	settings.Trust(f, "repo", "output")
+	settings.Trust(f, "output")
 	cmd.MarkFlagsMutuallyExclusive("since", "have")
-	signing = command.AddKeyFlags(cmd)
-	asJSON := jsonFlag(cmd)
+	signing = flags.AddKeys(cmd)
+	asJSON := flags.AddJSON(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		w, err := o.write(cmd.Context(), signing)
 		switch {
@@ -112,7 +100,7 @@ Exit codes: 0 done, 1 error, 3 the store does not verify.`),
 }
 
 // write makes the file whole, beside its place, before it gets its name.
-func (o *carried) write(ctx context.Context, signing *command.KeyFlags) (_ *written, err error) {
+func (o *carried) write(ctx context.Context, signing *flags.Keys) (_ *written, err error) {
 	switch {
 	case o.out == "":
 		return nil, fault.Hint(errors.New("no file to write is named"), "set it with -o FILE")
@@ -219,10 +207,10 @@ Exit codes: 0 done, 1 error, 3 the bundle was refused.`),
   bakehouse store apply site-42.bundle --store /srv/bakehouse/store`,
 		Args: cobra.ExactArgs(1),
 	}
-	storeFlag(cmd, &location)
+	flags.Store(cmd, &location)
 	cmd.Flags().StringVar(&root, "root", "", "the fleet's first root, trust/1.root.json (default: the store's)")
 	settings.Trust(cmd.Flags(), "root")
-	asJSON := jsonFlag(cmd)
+	asJSON := flags.AddJSON(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		did, err := apply(cmd.Context(), args[0], location, root)
 		switch {
@@ -325,6 +313,6 @@ Print the key of each object of the store, one a line, for "bakehouse store bund
 			return out.Flush()
 		},
 	}
-	storeFlag(cmd, &location)
+	flags.Store(cmd, &location)
 	return cmd
 }

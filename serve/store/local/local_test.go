@@ -129,7 +129,8 @@ func TestALocationThatIsNoStoreIsOneErrorWithAHint(t *testing.T) {
 		file + "/below":          "is not a directory",
 		"":                       "no directory",
 		"gs://bucket":            `knows no "gs://"`,
-		"https://user:pass@host": `knows no "https://"`,
+		"https://user:pass@host": "holds credentials",
+		"http://user:pass@host":  `knows no "http://"`,
 	} {
 		_, err := stores.Open(t.Context(), location)
 		if err == nil || !strings.Contains(err.Error(), want) || fault.HintOf(err) == "" {
