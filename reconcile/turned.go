@@ -20,7 +20,7 @@ func refuseTurned(
 	ctx context.Context, st store.Store, head *desired.State, was map[string]plan.Published, diff *plan.Plan,
 ) error {
 	var t plan.Turned
-	shared := map[schema.Digest][]string{}
+	shared := map[schema.Digest]plan.Paths{}
 	for host, n := range diff.Steps() {
 		if now := head.Resolved.Hosts[host]; !plan.Strict(now) || now.Format != was[host].Format {
 			continue
@@ -35,30 +35,33 @@ func refuseTurned(
 }
 
 // filesOf lists the files of a package by its manifest, or of a segment; none if the store has no list.
-func filesOf(ctx context.Context, s store.Store, d schema.Digest, shared map[schema.Digest][]string) ([]string, error) {
+func filesOf(ctx context.Context, s store.Store, d schema.Digest, shared map[schema.Digest]plan.Paths,
+) (paths plan.Paths, err error) {
 	b, err := store.Read(ctx, s, schema.ContentsKey(d), schema.MaxContents)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return paths, nil
 	}
 	if err != nil {
-		return nil, err
+		return paths, err
 	}
 	list, err := schema.DecodeContents(b)
 	if err != nil {
-		return nil, fault.Refuse(fmt.Errorf("%s in the store is damaged: %w", schema.ContentsKey(d), err),
+		return paths, fault.Refuse(fmt.Errorf("%s in the store is damaged: %w", schema.ContentsKey(d), err),
 			"restore it from a copy of the store, or delete it: it only lists files for people, and no host reads it")
 	}
-	var files []string
 	for _, f := range list.Files {
-		files = append(files, f.Path)
+		if paths.Files = append(paths.Files, f.Path); f.Link != "" {
+			paths.Links = append(paths.Links, f.Path)
+		}
 	}
 	for _, d := range list.Shared {
 		if _, known := shared[d]; !known {
 			if shared[d], err = filesOf(ctx, s, d, shared); err != nil {
-				return nil, err
+				return paths, err
 			}
 		}
-		files = append(files, shared[d]...)
+		paths.Files = append(paths.Files, shared[d].Files...)
+		paths.Links = append(paths.Links, shared[d].Links...)
 	}
-	return files, nil
+	return paths, nil
 }

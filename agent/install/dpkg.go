@@ -43,6 +43,9 @@ func (s *System) installDeb(ctx context.Context, p Package) error {
 	defer lock.Close()
 	ctx, cancel := context.WithTimeout(ctx, dpkgLimit)
 	defer cancel()
+	if err := s.dpkgFollows(p); err != nil {
+		return err
+	}
 	// What packages are missing or in conflict is found without touching anything.
 	if err := s.host().Depends(ctx, p.File, s.Path(dpkgDir)); err != nil {
 		return err

@@ -5,14 +5,17 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"bakehouse/agent/install/installtest"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/needs"
@@ -101,7 +104,7 @@ func TestAHeldDpkgLockIsWaitedForAndItsHolderNamed(t *testing.T) {
 	}
 }
 
-// deb builds a package with dpkg-deb, or skips.
+// deb builds a package with dpkg-deb, or skips. A name with @ at its end is that of a link in a directory with files.
 func deb(t *testing.T, version string, files map[string]string, scripts map[string]string) Package {
 	t.Helper()
 	needs.All(t, "installs by dpkg")
@@ -121,11 +124,17 @@ func deb(t *testing.T, version string, files map[string]string, scripts map[stri
 	for name, text := range scripts {
 		put("DEBIAN/"+name, text, 0o755)
 	}
-	for name, text := range files {
-		put(name, text, 0o644)
+	for _, name := range slices.Backward(slices.Sorted(maps.Keys(files))) { // a link after what is beside it
+		text := files[name]
+		link, is := strings.CutSuffix(name, "@")
+		if !is {
+			put(name, text, 0o644)
+		} else if err := os.Symlink(text, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	out := filepath.Join(t.TempDir(), "acme.deb")
-	if b, err := exec.Command("dpkg-deb", "--root-owner-group", "--build", dir, out).CombinedOutput(); err != nil {
+	if b, err := exec.Command("dpkg-deb", "-Zgzip", "--root-owner-group", "--build", dir, out).CombinedOutput(); err != nil {
 		t.Fatalf("dpkg-deb: %v\n%s", err, b)
 	}
 	b, err := os.ReadFile(out)
@@ -135,6 +144,35 @@ func deb(t *testing.T, version string, files map[string]string, scripts map[stri
 	p := stage(t, schema.Deb, b)
 	p.Version = version
 	return p
+}
+
+// Whatever dpkg would make of it in silence.
+func TestALinkThatBecomesAFolderOrBackIsNotLeftToDpkg(t *testing.T) {
+	s := On(t.TempDir(), nil)
+	linked := deb(t, "1", map[string]string{"opt/p/real/a": "a", "opt/p/dir@": "real"}, nil)
+	folder := deb(t, "2", map[string]string{"opt/p/real/a": "a", "opt/p/dir/b": "b"}, nil)
+	without := deb(t, "3", map[string]string{"opt/p/real/a": "a"}, nil)
+	refused := func(p Package, what string) {
+		t.Helper()
+		_, err := s.Install(t.Context(), p)
+		if err == nil || Touched(err) || OfRelease(err) || !strings.Contains(err.Error(), "/opt/p/dir is a "+what) {
+			t.Errorf("%v", err)
+		}
+	}
+	mustInstall(t, s, linked)
+	mustInstall(t, s, linked) // again
+	refused(folder, "symbolic link of the package that is installed, and a folder in the next one")
+	if left := installtest.Snapshot(t, s.Path("/opt/p/real")); len(left) != 2 {
+		t.Errorf("where the link leads there is %v", left)
+	}
+	mustInstall(t, s, without)
+	mustInstall(t, s, folder)
+	refused(linked, "folder on this host, and a symbolic link in the package")
+	mustInstall(t, s, without)
+	mustInstall(t, s, linked)
+	if to, err := os.Readlink(s.Path("/opt/p/dir")); err != nil || to != "real" {
+		t.Errorf("the link leads to %q, %v", to, err)
+	}
 }
 
 func TestADebIsInstalledUpgradedAndDowngradedByDpkgInASandbox(t *testing.T) {

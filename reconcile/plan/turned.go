@@ -12,7 +12,8 @@ import (
 )
 
 // Turned finds what a package manager cannot follow: paths that are a file in one package of a host and a folder in
-// the next. dpkg never puts a symbolic link where a folder is, and says nothing. rpm refuses to put a file where the
+// the next. dpkg never puts a symbolic link where a folder is, nor a folder where a link is, through which it then writes
+// elsewhere, and says nothing. rpm refuses to put a file where the
 // package before has a folder, so the host would stay behind for good; and where a file becomes a folder, rpm could not
 // go back. It is fed with pairs of packages and keeps each path once.
 type Turned struct {
@@ -26,23 +27,32 @@ type turned struct {
 
 // Strict reports whether a host's package manager may not follow to its next package, so that Add is worth its price.
 func Strict(next *rules.Result) bool {
-	return next != nil && next.Recipe != nil &&
-		(next.Format == schema.Rpm || next.Format == schema.Deb && len(linksOf(next.Recipe)) > 0)
+	return next != nil && next.Recipe != nil && (next.Format == schema.Rpm || next.Format == schema.Deb)
 }
 
-// Add looks at a package by the paths of its files, and at what a host gets next that stands for so many hosts.
-func (t *Turned) Add(before []string, after *rules.Resolved, host string, hosts int) {
+// Paths are those of a package's files, folders with a slash at their ends; Links are those of them that are symbolic
+// links.
+type Paths struct{ Files, Links []string }
+
+// Add looks at a package by its paths, and at what a host gets next that stands for so many hosts.
+func (t *Turned) Add(before Paths, after *rules.Resolved, host string, hosts int) {
 	next := after.Hosts[host]
 	if !Strict(next) {
 		return
 	}
 	is := filesOf(next.Recipe)
-	were, are := folders(before), folders(is)
+	were, are := folders(before.Files), folders(is)
 	if next.Format == schema.Deb {
 		for _, link := range linksOf(next.Recipe) {
 			if were[link] != "" {
 				t.add(link, after.FilePos(next, link), hosts,
 					"is a symbolic link, and is a folder in the package before, which dpkg keeps")
+			}
+		}
+		for _, link := range before.Links {
+			if below := are[link]; below != "" {
+				t.add(link, after.FilePos(next, strings.TrimSuffix(below, "/")), hosts,
+					"is a folder, and is a symbolic link in the package before, which dpkg keeps and writes through")
 			}
 		}
 		return
@@ -52,7 +62,7 @@ func (t *Turned) Add(before []string, after *rules.Resolved, host string, hosts 
 			t.add(file, after.FilePos(next, file), hosts, "is a file, and is a folder in the package before")
 		}
 	}
-	for _, file := range before {
+	for _, file := range before.Files {
 		if below := are[file]; below != "" {
 			t.add(file, after.FilePos(next, strings.TrimSuffix(below, "/")), hosts,
 				"is a folder, and is a file in the package before")
@@ -106,7 +116,7 @@ func TurnedBetween(before, after Side, diff *Plan) error {
 	for host, n := range diff.Steps() {
 		old := before.recipe(before.Hosts[host].Recipe)
 		if old != nil && Strict(after.Resolved.Hosts[host]) && before.Hosts[host].Format == after.Hosts[host].Format {
-			t.Add(filesOf(old), after.Resolved, host, n)
+			t.Add(Paths{filesOf(old), linksOf(old)}, after.Resolved, host, n)
 		}
 	}
 	return t.Err()

@@ -43,6 +43,12 @@ func TestAPathThatChangesItsKindIsToldWhereThePackageManagerCannotFollow(t *test
 			"hosts/rules.cue:1:1: /etc/x is a folder, and is a file in the package before (hosts concerned: 3)"},
 		"dpkg keeps a folder": {[]string{"/etc/x/conf"}, []string{"/etc/x@"}, schema.Deb,
 			"hosts/rules.cue:1:1: /etc/x is a symbolic link, and is a folder in the package before, which dpkg keeps"},
+		"dpkg keeps a link": {[]string{"/etc/x@"}, []string{"/etc/x/conf"}, schema.Deb,
+			"hosts/rules.cue:1:1: /etc/x is a folder, and is a symbolic link in the package before, which dpkg keeps " +
+				"and writes through (hosts concerned: 3)"},
+		"dpkg keeps a link for an empty folder": {[]string{"/etc/x@"}, []string{"/etc/x/"}, schema.Deb,
+			"hosts/rules.cue:1:1: /etc/x is a folder, and is a symbolic link in the package before, which dpkg keeps"},
+		"a link that stays":     {[]string{"/etc/x@"}, []string{"/etc/x@", "/etc/xy/z"}, schema.Deb, ""},
 		"dpkg can follow":       {[]string{"/etc/x/conf"}, []string{"/etc/x/conf/main"}, schema.Deb, ""},
 		"a neighbour":           {[]string{"/etc/x/conf"}, []string{"/etc/x/config/m", "/etc/x/conf"}, schema.Rpm, ""},
 		"a release in between":  {[]string{"/etc/y"}, []string{"/etc/x/conf/main"}, schema.Rpm, ""},
@@ -51,8 +57,15 @@ func TestAPathThatChangesItsKindIsToldWhereThePackageManagerCannotFollow(t *test
 	} {
 		for _, before := range [][]string{c.before, slices.Concat(c.before, []string{"/z"})} {
 			var turned Turned
-			turned.Add(before, result(c.format, c.after...), "a", 1)
-			turned.Add(before, result(c.format, c.after...), "a", 2)
+			var was Paths
+			for _, p := range before {
+				p, link := strings.CutSuffix(p, "@")
+				if was.Files = append(was.Files, p); link {
+					was.Links = append(was.Links, p)
+				}
+			}
+			turned.Add(was, result(c.format, c.after...), "a", 1)
+			turned.Add(was, result(c.format, c.after...), "a", 2)
 			err := turned.Err()
 			if (err == nil) != (c.want == "") || err != nil && !strings.HasPrefix(err.Error(), c.want) {
 				t.Errorf("%s: %v, want %s", name, err, c.want)
