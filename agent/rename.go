@@ -53,7 +53,7 @@ func gone(h *state.Host, now time.Time) schema.Verdict {
 	if h.Installed != nil { // it had one
 		since = fmt.Sprintf(" since %s at the latest", h.Gone.Format(time.RFC3339))
 	}
-	return schema.Verdict{Code: outcome.CodeNoTarget, Why: fmt.Sprintf("the fleet has no package for host %s%s; "+
+	return schema.Verdict{Code: outcome.CodeNoTarget, Why: fmt.Sprintf("%s%s; "+
 		"if it has another name in the fleet's repository, set `was: %q` there, or type: "+
-		"bakehouse-agent register --force --host NAME", name, since, name)}
+		"bakehouse-agent register --force --host NAME", schema.NoPackage("", name), since, name)}
 }

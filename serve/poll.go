@@ -80,7 +80,7 @@ func hold(r *origin.Release, host string) string {
 	case renamed:
 		return "host " + host + " is called " + now + " now"
 	}
-	return "host " + host + " is not in the fleet"
+	return schema.NoPackage("", host)
 }
 
 // free reports whether a host that is registered as who can go under a name: nobody else is registered as that.

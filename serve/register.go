@@ -110,13 +110,15 @@ func (s *Server) notInFleet(ctx context.Context, rel *origin.Release, host strin
 		return fault.Hint(fmt.Errorf("host %s is called %s now in the fleet %s", host, now, rel.Policy.Fleet),
 			"register it under that name: --host %s", now)
 	}
-	err := fmt.Errorf("host %s is not in the fleet %s", host, rel.Policy.Fleet)
+	err := errors.New(schema.NoPackage(rel.Policy.Fleet, host))
 	if h, _ := s.inventory.Host(ctx, host); h != nil {
 		return fault.Hint(fmt.Errorf("%w any more: it was registered at %s", err, h.At.Format(time.RFC3339)),
-			"if it is to come back, add it under hosts/ of the config repo again and reconcile")
+			"if it is to come back, add it under hosts/ of the config repo again, with a rule for the updater, and "+
+				"reconcile")
 	}
 	return fault.Hint(err,
-		"add it under hosts/ of the config repo and reconcile, or register it under the name that stands there")
+		"add it under hosts/ of the config repo, with a rule for the updater, and reconcile; or register it under the "+
+			"name that it has there")
 }
 
 // stillLive says why a registration stays that its host polls with, and what would replace it.

@@ -153,7 +153,7 @@ func TestARegisteredHostWhoseNameIsGoneIsToldOfOncePerRelease(t *testing.T) {
 	for range 3 {
 		w.wantAsks(c, http.StatusOK, "")
 	}
-	const want = "host web01 is not in the fleet"
+	const want = "the fleet has no package for host web01"
 	log := w.log.String()
 	if strings.Count(log, want) != 1 || !strings.Contains(log, "bakehouse-agent register --force --host NAME") {
 		t.Errorf("the log says it %d times: %s", strings.Count(log, want), log)

@@ -149,7 +149,7 @@ func TestATokenIsForItsHostsSiteAndRingAlone(t *testing.T) {
 		wantStatus(t, w.join(text, registration("web01")), http.StatusForbidden, "and host web01 is in ")
 	}
 	wantStatus(t, w.join(w.create(installer, token.Spec{Uses: 1}).Secret, registration("nohost")),
-		http.StatusNotFound, "host nohost is not in the fleet acme")
+		http.StatusNotFound, "the fleet acme has no package for host nohost")
 }
 
 func TestATokenOfAnotherFleetOrAGuessedOneIsToldNothing(t *testing.T) {

@@ -27,7 +27,7 @@ func TestOnlyWhoMayRegisterAHostLearnsWhetherThereIsOne(t *testing.T) {
 		"a wrong password, unknown host": {caller{"installer", "wrong"}, "nohost", http.StatusUnauthorized, "wrong user or password"},
 		"no permission at all":           {caller{"idle", password}, "web01", http.StatusForbidden, "may not register host web01"},
 		"another team's unknown host":    {caller{"webteam", password}, "db01", http.StatusForbidden, "may not register host db01"},
-		"an unknown host":                {installer, "nohost", http.StatusNotFound, "host nohost is not in the fleet acme"},
+		"an unknown host":                {installer, "nohost", http.StatusNotFound, "the fleet acme has no package for host nohost"},
 		"no host name":                   {installer, "../x", http.StatusBadRequest, "host name"},
 		"one's own team's host":          {caller{"webteam", password}, "web01", http.StatusOK, ""},
 	} {
