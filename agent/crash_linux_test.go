@@ -22,13 +22,13 @@ import (
 	"bakehouse/schema/outcome"
 )
 
-// The crash matrix: a host whose updater dies at a system call that changes something, over and over, and what becomes of
-// it. BAKEHOUSE_TEST_CRASHES is how often, and BAKEHOUSE_TEST_SEED gives the same again.
+// The crash matrix: a host whose updater dies at a system call that changes something, over and over, and what becomes
+// of it. BAKEHOUSE_TEST_CRASHES is how often, and BAKEHOUSE_TEST_SEED gives the same again.
 //
 //	what    registration, release that passes its health check, one that fails it, revert
 //	format  tgz; deb, installed by dpkg
-//	dies    the host program alone, dpkg alone, all of them; or power is cut: the host goes on from a copy of its disk as
-//	        it is then, which has nothing that was not synced, mounted again
+//	dies    the host program alone, dpkg alone, all of them; or power is cut: the host goes on from a copy of its disk
+//	        as it is then, which has nothing that was not synced, mounted again
 //
 // After each, a tgz is old or new, never torn; then the next run converges, and fetches nothing that is there.
 const (
@@ -39,8 +39,8 @@ const (
 
 // changing are system calls that change something.
 const changing = "write,pwrite64,copy_file_range,sendfile,ftruncate,rename,renameat,renameat2,link,linkat,symlink," +
-	"symlinkat,unlink,unlinkat,rmdir,mkdir,mkdirat,chmod,fchmod,fchmodat,chown,fchown,lchown,fchownat,fsync,fdatasync," +
-	"syncfs,sync_file_range,utimensat"
+	"symlinkat,unlink,unlinkat,rmdir,mkdir,mkdirat,chmod,fchmod,fchmodat,chown,fchown,lchown,fchownat,fsync," +
+	"fdatasync,syncfs,sync_file_range,utimensat"
 
 func init() {
 	if os.Getenv(childVariable) != "" {
@@ -58,7 +58,8 @@ func child(args []string) int {
 	switch {
 	case err != nil:
 	case args[2] == "register":
-		_, err = a.Register(context.Background(), RegisterOptions{Server: args[3], Host: "web01", User: testfleet.User, Force: true,
+		_, err = a.Register(context.Background(), RegisterOptions{Server: args[3], Host: "web01",
+			User: testfleet.User, Force: true,
 			Options:  contact.Options{CA: args[4], Anchor: args[5], Keys: []string{args[6]}},
 			Password: func() (string, error) { return testfleet.Password, nil }})
 	default:
@@ -217,8 +218,10 @@ func (v *victim) converge(when, want string, fails bool) {
 	v.whole(when)
 	if got := v.reads("/usr/bin/agent"); got != want || s.Pending != nil || (s.WhyFailed(v.release) != "") != fails ||
 		!fails && err != nil {
-		t.Fatalf("%s: the host runs %q, want %q; release %d failed: %q (want %t), pending %v, installed %v: %v (%s)\n%s",
-			when, got, want, v.release, s.WhyFailed(v.release), fails, s.Pending, s.Installed, err, fault.HintOf(err), &v.said)
+		t.Fatalf("%s: the host runs %q, want %q; release %d failed: %q (want %t), pending %v, installed %v: %v (%s)\n"+
+			"%s",
+			when, got, want, v.release, s.WhyFailed(v.release), fails, s.Pending, s.Installed, err, fault.HintOf(err),
+			&v.said)
 	}
 	if i := s.Installed; i == nil || !fails && i.Release != v.release {
 		t.Fatalf("%s: installed is %v, want release %d", when, i, v.release)

@@ -38,9 +38,11 @@ func TestALargePackageIsFetchedAndPutTogetherInConstantMemory(t *testing.T) {
 		sum.Write(chunk)
 	}
 	digest := schema.Digest(sum.Sum(nil))
-	m := &schema.Manifest{Schema: schema.ManifestSchema, Bake: 1, Name: "bakehouse-agent", Version: "1", Recipe: "0123456789abcdef",
+	m := &schema.Manifest{Schema: schema.ManifestSchema, Bake: 1, Name: "bakehouse-agent", Version: "1",
+		Recipe:   "0123456789abcdef",
 		Platform: h.platform, Format: schema.Tgz, Anchor: schema.DigestOf(f.Anchor), Size: size, SHA256: digest,
-		Parts: []schema.Part{{Segment: &schema.SegmentRef{Digest: digest, Size: size, Payload: digest, PayloadSize: size}}}}
+		Parts: []schema.Part{{Segment: &schema.SegmentRef{Digest: digest, Size: size, Payload: digest,
+			PayloadSize: size}}}}
 
 	s, err := h.files.Load()
 	if err != nil {

@@ -21,7 +21,6 @@ import (
 )
 
 const (
-	dpkgDir   = "/var/lib/dpkg"
 	dpkgLog   = "/var/log/dpkg.log"
 	dpkgLimit = 30 * time.Minute // a hung maintainer script must not block updates for good
 	lockWait  = 5 * time.Minute  // apt holds the lock for as long as it installs

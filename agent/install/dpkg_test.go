@@ -29,7 +29,8 @@ func TestMain(m *testing.M) {
 	if name := os.Getenv(lockHolder); name != "" {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o640)
 		if err == nil {
-			err = syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart})
+			err = syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK,
+				Whence: io.SeekStart})
 		}
 		fmt.Println("held", err)
 		io.Copy(io.Discard, os.Stdin)
@@ -134,7 +135,8 @@ func deb(t *testing.T, version string, files map[string]string, scripts map[stri
 		}
 	}
 	out := filepath.Join(t.TempDir(), "acme.deb")
-	if b, err := exec.Command("dpkg-deb", "-Zgzip", "--root-owner-group", "--build", dir, out).CombinedOutput(); err != nil {
+	if b, err := exec.Command("dpkg-deb", "-Zgzip", "--root-owner-group", "--build", dir,
+		out).CombinedOutput(); err != nil {
 		t.Fatalf("dpkg-deb: %v\n%s", err, b)
 	}
 	b, err := os.ReadFile(out)

@@ -257,6 +257,9 @@ func (s *System) Reaches(files listing.List) error {
 	return nil
 }
 
+// dpkgDir is where dpkg has its database.
+const dpkgDir = "/var/lib/dpkg"
+
 // program is where packages have the updater.
 var program = schema.ProgramFile(runtime.GOOS)
 

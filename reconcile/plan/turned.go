@@ -12,8 +12,8 @@ import (
 )
 
 // Turned finds what a package manager cannot follow: paths that are a file in one package of a host and a folder in
-// the next. dpkg never puts a symbolic link where a folder is, nor a folder where a link is, through which it then writes
-// elsewhere, and says nothing. rpm refuses to put a file where the
+// the next. dpkg never puts a symbolic link where a folder is, nor a folder where a link is, through which it then
+// writes elsewhere, and says nothing. rpm refuses to put a file where the
 // package before has a folder, so the host would stay behind for good; and where a file becomes a folder, rpm could not
 // go back. It is fed with pairs of packages and keeps each path once.
 type Turned struct {
