@@ -32,14 +32,16 @@ import (
 )
 
 type options struct {
-	version                                              string
-	store, listen, cert, key, selfSigned, database, root string
-	logFormat, logLevel, auditLog                        string
-	listenHTTP                                           string
-	trusted                                              []string
-	proxies                                              front.Proxies
-	watch, shutdown                                      time.Duration
-	connections                                          limit.Connections
+	version                       string
+	store, listen, database, root string
+	tls                           startup.TLS
+	site                          startup.Site
+	logFormat, logLevel, auditLog string
+	listenHTTP                    string
+	trusted                       []string
+	proxies                       front.Proxies
+	watch, shutdown               time.Duration
+	connections                   limit.Connections
 }
 
 // Command is `bakehouse serve`.
@@ -55,11 +57,16 @@ last verified release goes on being served, and /healthz says so.
 
 The certificate is read again when its files change. SIGHUP looks at them and at the store at once.
 
+With --site it is a remote site: it hands out what its centre (--upstream) publishes, keeps it in the directory --store,
+and serves on from there while the centre is away. Registrations and reports go to the centre; a site has no pages.
+
 It listens at once; until the release is verified it answers 503 with Retry-After. Once it serves, one line
 "listening on URL" is printed to stdout, and systemd is told (Type=notify); logs go to stderr. SIGINT or SIGTERM ends
 it when the requests in flight are answered.`,
 		Example: `  bakehouse serve --store store --tls-cert server.pem --tls-key server.key --listen :8443
-  bakehouse serve --store store --tls-self-signed tls --listen 127.0.0.1:0`,
+  bakehouse serve --store store --tls-self-signed tls --listen 127.0.0.1:0
+  bakehouse serve --site muc --upstream https://bakehouse.example:8443 --upstream-user site-muc \\
+    --upstream-secret-file secret --root-fingerprint 5d41… --store cache --tls-cert muc.pem --tls-key muc.key`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if !c.Flags().Changed("log-level") {
@@ -72,9 +79,9 @@ it when the requests in flight are answered.`,
 	f := c.Flags()
 	f.StringVar(&o.store, "store", "store", "the store: `LOCATION` of what reconcile publishes")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8443", "`ADDRESS` to listen on; port 0 takes a free one")
-	f.StringVar(&o.cert, "tls-cert", "", "`FILE` with the server's certificate and its chain, PEM")
-	f.StringVar(&o.key, "tls-key", "", "`FILE` with the certificate's private key, PEM")
-	f.StringVar(&o.selfSigned, "tls-self-signed", "",
+	f.StringVar(&o.tls.Cert, "tls-cert", "", "`FILE` with the server's certificate and its chain, PEM")
+	f.StringVar(&o.tls.Key, "tls-key", "", "`FILE` with the certificate's private key, PEM")
+	f.StringVar(&o.tls.SelfSigned, "tls-self-signed", "",
 		"loopback only: use the certificate in `DIR`, made if absent; hosts trust DIR/"+certificate.CAFile)
 	f.StringVar(&o.database, "database", "",
 		"`LOCATION` of registrations and reports: a SQLite file, made if absent, or postgres://USER@HOST/DATABASE, "+
@@ -96,6 +103,7 @@ it when the requests in flight are answered.`,
 		"them and the server")
 	f.StringVar(&o.auditLog, "audit-log", "",
 		"also write the audit log, as lines of JSON, to `FILE`, or to "+audit.Syslog+"; SIGHUP opens the file again")
+	o.site.Flags(f)
 	settings.Setting(f, "watch", "shutdown-timeout", "max-connections", "max-connections-per-address",
 		"log-format", "log-level")
 	settings.Trust(f, "store", "root", "database", "tls-cert", "tls-key", "tls-self-signed", "listen", "audit-log",
@@ -103,6 +111,9 @@ it when the requests in flight are answered.`,
 	c.AddCommand(ask.Seen())
 	return c
 }
+
+// pollEvery is how often a site polls its centre: so late it hears of a release.
+const pollEvery = 10 * time.Second
 
 func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
@@ -126,11 +137,15 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 		log.Warn("fewer connections than --max-connections have room", "limit", o.connections.Max,
 			"hint", "let the process open more files: ulimit -n, or LimitNOFILE in its unit")
 	}
-	st, anchor, err := startup.Store(ctx, o.store, o.root, log)
+	made := Options{Log: log, Version: o.version}
+	remote, err := o.site.Check()
+	if err == nil && !remote {
+		made.Store, made.Anchor, err = startup.Store(ctx, o.store, o.root, log)
+	}
 	if err != nil {
 		return err
 	}
-	cert, err := certificateOf(o, log)
+	cert, err := o.tls.Open(o.listen, log)
 	if err != nil {
 		return err
 	}
@@ -157,7 +172,17 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 			"hint", "if hosts were registered here before, name their database with --database")
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	made := Options{Store: st, Inventory: db, Anchor: anchor, Certificate: cert, Log: log, Version: o.version}
+	made.Inventory, made.Certificate = db, cert
+	if remote {
+		if made.Site, made.Anchor, err = o.site.Open(ctx, o.store, o.root, o.version, db, log); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, made.Site.Close()) }()
+		made.Store = made.Site.Store()
+		if err := startup.First(ctx, made.Site, log); err != nil {
+			return err
+		}
+	}
 	if o.auditLog != "" {
 		target, err := audit.Open(o.auditLog)
 		if err != nil {
@@ -238,6 +263,9 @@ func (s *Server) serve(ctx context.Context, stop func(), l *listening, o options
 	watching.Go(func() { s.Watch(watchCtx, o.watch) })
 	watching.Go(func() { s.live.Follow(watchCtx) })
 	watching.Go(func() { s.bark(watchCtx, startup.Watchdog()) })
+	if s.site != nil {
+		watching.Go(func() { s.site.Run(watchCtx, pollEvery, s.releases.Follow) })
+	}
 	watching.Go(func() {
 		for {
 			select {
@@ -300,28 +328,6 @@ func ignoreClosed(err error) error {
 		return nil
 	}
 	return err
-}
-
-func certificateOf(o options, log *slog.Logger) (*certificate.Certificate, error) {
-	switch {
-	case o.selfSigned != "" && (o.cert != "" || o.key != ""):
-		return nil, fault.Hint(errors.New("both --tls-self-signed and a certificate are given"),
-			"give one of them")
-	case o.selfSigned != "" && !startup.Loopback(o.listen):
-		return nil, fault.Hint(fmt.Errorf("--tls-self-signed is for loopback, and --listen is %s", o.listen),
-			"give --tls-cert and --tls-key, or listen on 127.0.0.1")
-	case o.selfSigned != "":
-		cert, ca, err := certificate.SelfSigned(o.selfSigned, time.Now())
-		if err != nil {
-			return nil, err
-		}
-		log.Info("self-signed certificate", "ca", ca, "expires", cert.Leaf.NotAfter)
-		return certificate.Fixed(cert), nil
-	case o.cert == "" || o.key == "":
-		return nil, fault.Hint(errors.New("no TLS certificate"),
-			"give --tls-cert and --tls-key, or --tls-self-signed DIR to try it on this machine")
-	}
-	return certificate.Open(o.cert, o.key, log)
 }
 
 func tlsConfig(cert *certificate.Certificate) *tls.Config {

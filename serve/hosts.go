@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -17,7 +18,9 @@ import (
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/origin"
 	"bakehouse/serve/sites"
+	"bakehouse/serve/store"
 	"bakehouse/serve/tidy"
+	"bakehouse/serve/upstream"
 )
 
 // registration finds what a host is registered as, by the name that it goes under: as that, or, if nobody is, under
@@ -64,7 +67,7 @@ func (s *Server) asHost(next func(x *exchange, r *http.Request, host string)) fu
 			s.rename(r.Context(), name, host)
 		}
 		s.sites.Came(name, "")
-		next(x, r, host)
+		next(x, r.WithContext(store.For(r.Context(), host)), host)
 	}
 }
 
@@ -84,7 +87,11 @@ func (s *Server) known(x *exchange, r *http.Request, host string, secret schema.
 			return "", false
 		}
 	}
-	if subtle.ConstantTimeCompare(secret[:], want[:]) != 1 || !ok {
+	right := subtle.ConstantTimeCompare(secret[:], want[:]) == 1 && ok
+	if !right && ok && s.site != nil {
+		return host, s.adopt(x, r, host, secret)
+	}
+	if !right {
 		x.Header().Set("WWW-Authenticate", `Basic realm="bakehouse"`)
 		text, hint := s.ended(r, host, secret)
 		x.problem(http.StatusUnauthorized, text, hint)
@@ -99,7 +106,8 @@ func (s *Server) asAnyone(open func(*http.Request) bool, next func(x *exchange, 
 ) func(*exchange, *http.Request) {
 	known := s.asHost(next)
 	return func(x *exchange, r *http.Request) {
-		if r.Header.Get("Authorization") != "" || !open(r) {
+		forNone := r.Header.Get(uplink.SiteHeader) != "" && r.Header.Get(uplink.HostHeader) == ""
+		if r.Header.Get("Authorization") != "" && !forNone || !open(r) {
 			known(x, r)
 			return
 		}
@@ -178,4 +186,23 @@ func (s *Server) forHost(next func(x *exchange, r *http.Request, host string)) f
 			next(x, r, host)
 		}
 	})
+}
+
+// adopt asks the centre about a host that this site does not know with that secret, or answers the request.
+func (s *Server) adopt(x *exchange, r *http.Request, host string, secret schema.Digest) bool {
+	err := s.site.Adopt(r.Context(), host, secret)
+	switch {
+	case errors.Is(err, upstream.ErrUnknown):
+		x.Header().Set("WWW-Authenticate", `Basic realm="bakehouse"`)
+		x.problem(http.StatusUnauthorized, "the host is not registered, or its secret is wrong",
+			cmp.Or(fault.HintOf(err), "register it again with bakehouse-agent register"))
+	case err != nil:
+		s.log.Warn("a host that this site does not know is sent away", "host", host, "error", err)
+		x.Header().Set("Retry-After", "60")
+		x.problem(http.StatusServiceUnavailable, "this site does not know the host, and cannot ask the centre now",
+			"try again later; nothing was changed")
+	default:
+		s.noteTrouble(s.releases.Follow(r.Context()))
+	}
+	return err == nil
 }

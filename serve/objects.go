@@ -26,10 +26,10 @@ type packed struct {
 	gzip []byte
 }
 
-// manifest returns a manifest, checked by its digest.
-func (s *Server) manifest(d schema.Digest) (*packed, error) {
+// manifest returns a manifest, checked by its digest, for a host that has it.
+func (s *Server) manifest(host string, d schema.Digest) (*packed, error) {
 	return s.manifests.Get(d, func() (*packed, int64, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+		ctx, cancel := context.WithTimeout(store.For(context.Background(), host), readTimeout)
 		defer cancel()
 		b, err := store.Read(ctx, s.store, schema.ManifestKey(d), schema.MaxManifest)
 		if err != nil {
@@ -47,9 +47,9 @@ func (s *Server) manifest(d schema.Digest) (*packed, error) {
 	})
 }
 
-// manifestOf returns the manifest of a package, which must be of that package.
-func (s *Server) manifestOf(p inventory.Package) (*packed, error) {
-	m, err := s.manifest(p.Manifest)
+// manifestOf returns the manifest of a host's package, which must be of that package.
+func (s *Server) manifestOf(host string, p inventory.Package) (*packed, error) {
+	m, err := s.manifest(host, p.Manifest)
 	if err == nil && m.SHA256 != p.SHA256 {
 		err = &schema.AlteredError{Object: "package", Want: p.SHA256, Got: m.SHA256}
 	}
@@ -134,7 +134,7 @@ func (s *Server) serveManifest(x *exchange, r *http.Request, host string) {
 	if !ok {
 		return
 	}
-	m, err := s.manifestOf(p)
+	m, err := s.manifestOf(host, p)
 	if err != nil {
 		s.refuse(x, host, p, "manifest", d, err)
 		return
@@ -163,7 +163,7 @@ func (s *Server) manifestAgainst(ctx context.Context, host string, m *packed, d,
 	if err != nil || !ok {
 		return nil // the whole manifest does as well
 	}
-	old, err := s.manifestOf(p)
+	old, err := s.manifestOf(host, p)
 	if err != nil {
 		return nil
 	}
@@ -188,7 +188,7 @@ func (s *Server) serveSegment(x *exchange, r *http.Request, host string) {
 	}
 	var ref schema.SegmentRef
 	p, ok := s.find(x, r, host, func(p inventory.Package) bool {
-		m, err := s.manifestOf(p)
+		m, err := s.manifestOf(host, p)
 		if err != nil {
 			if !s.collected(host, p, err) {
 				s.storeTrouble("manifest", p.Manifest.Hex(), err)
@@ -312,7 +312,7 @@ func (s *Server) serveTopTarget(x *exchange, r *http.Request, name string, d sch
 
 // servePackage streams a whole package, put together as it goes. disposition is a Content-Disposition or empty.
 func (s *Server) servePackage(x *exchange, r *http.Request, host string, p inventory.Package, disposition string) {
-	m, err := s.manifestOf(p)
+	m, err := s.manifestOf(host, p)
 	if err != nil {
 		s.refuse(x, host, p, "manifest", p.Manifest, err)
 		return

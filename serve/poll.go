@@ -3,16 +3,12 @@ package serve
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/http"
 	"time"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
 	"bakehouse/schema"
 	"bakehouse/schema/uplink"
-	"bakehouse/serve/encode"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/origin"
 	"bakehouse/serve/tidy"
@@ -32,8 +28,13 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 	rel, _ := s.releases.Now()
 
 	report := tidy.Report(q.Report)
-	s.take(r.Context(), rel, host, x.who, inventory.Seen{At: time.Now(), Address: r.RemoteAddr,
-		Timestamp: q.Timestamp, Root: q.Root, Report: report})
+	seen := inventory.Seen{At: time.Now(), Address: r.RemoteAddr, Timestamp: q.Timestamp, Root: q.Root, Report: report}
+	s.take(r.Context(), rel, host, x.who, seen)
+	if s.site != nil {
+		if err := s.site.Report(r.Context(), host, seen); err != nil {
+			s.log.Error("a report is not kept for the centre", "error", err) // the host gets its update all the same
+		}
+	}
 	a := schema.PollAnswer{Schema: version, Root: rel.Root, Hold: hold(rel, host)}
 	if now, renamed := rel.NameNow(host); renamed && s.free(r.Context(), now, x.who) {
 		a.Name = now
@@ -48,7 +49,7 @@ func (s *Server) servePoll(x *exchange, r *http.Request, host string) {
 		x.WriteHeader(http.StatusNoContent)
 		return
 	case !idle:
-		a.Files = s.pollFiles(rel, host, q.MetadataVersions)
+		a.Files = s.metadata.News(rel, host, q.MetadataVersions, s.log)
 	}
 	if h, ok := rel.Hosts[host]; ok {
 		a.Site = h.Site
@@ -90,56 +91,6 @@ func (s *Server) free(ctx context.Context, name, who string) bool {
 	}
 	_, err := s.inventory.Secret(ctx, name)
 	return errors.Is(err, fs.ErrNotExist)
-}
-
-// maxPollFiles is how many bytes of files one poll brings. What does not fit is left for the host to ask for.
-const maxPollFiles = schema.MaxWire / 2
-
-// pollFiles are the files that the host lacks of rel, in the order in which it needs them. Of the bins it is the host's
-// own, which is the only one that it may read.
-func (s *Server) pollFiles(rel *origin.Release, host string, held schema.MetadataVersions) (files []schema.PollFile) {
-	room := maxPollFiles
-	add := func(name string, e encode.Encoded, have int64, err error) {
-		if err != nil {
-			s.log.Debug("a poll goes without a file", "file", name, "error", err) // asking for it says what is wrong
-			return
-		}
-		if len(e.Bytes) > room {
-			return
-		}
-		room -= len(e.Bytes)
-		f := schema.PollFile{Name: name, Data: e.Bytes, Gzip: e.Coding == encode.Gzip}
-		if e.Coding == encode.Delta {
-			f.Against = have
-		}
-		files = append(files, f)
-	}
-	role := func(role string, version, have int64) {
-		if version <= have {
-			return
-		}
-		name := fmt.Sprintf("%d.%s.json", version, role)
-		limit, _ := rel.RoleLimit(role, host)
-		e, err := s.metadata.Smallest(name, role, version, have, limit)
-		add(name, e, have, err)
-	}
-	for v := held.Root + 1; held.Root > 0 && v <= rel.Root && room > 0; v++ {
-		role(metadata.ROOT, v, v-1)
-	}
-	if held.Timestamp != rel.Timestamp {
-		e, err := s.metadata.Stamp(rel, held.Timestamp)
-		add("timestamp.json", e, held.Timestamp, err)
-	}
-	role(metadata.SNAPSHOT, rel.Versions[metadata.SNAPSHOT], held.Snapshot)
-	role(metadata.TARGETS, rel.Versions[metadata.TARGETS], held.Targets)
-	if policy := rel.Targets[schema.PolicyTarget]; len(policy) > 0 && held.Targets < rel.Versions[metadata.TARGETS] {
-		if e, lacks, err := s.metadata.Policy(policy[0], held.Targets); lacks {
-			add(policy[0].Hex()+"."+schema.PolicyTarget, e, held.Targets, err)
-		}
-	}
-	bin := rel.BinOf(host)
-	role(bin, rel.Versions[bin], held.Bin)
-	return files
 }
 
 // serveSitePoll takes the reports of a site's hosts, and answers what is new for the site.

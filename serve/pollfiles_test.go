@@ -183,7 +183,7 @@ func TestAPollBringsAllThatAHostLacksAndNothingElse(t *testing.T) {
 				t.Errorf("holding %+v it is brought %s, %d bytes", v, file.Name, len(file.Data))
 			}
 		}
-		if total > maxPollFiles {
+		if total > encode.MaxNews {
 			t.Errorf("holding %+v it is brought %d bytes", v, total)
 		}
 	}

@@ -8,12 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"mime"
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"time"
 
+	"bakehouse/agent/wire"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/uplink"
@@ -180,7 +183,7 @@ func (s *Server) serveDownload(x *exchange, r *http.Request, by audit.Actor) {
 		x.notFound()
 		return
 	}
-	m, err := s.manifestOf(list[i])
+	m, err := s.manifestOf(host, list[i])
 	if err != nil {
 		s.storeTrouble("manifest", list[i].Manifest.Hex(), err)
 		x.unavailable()
@@ -235,4 +238,74 @@ func (s *Server) serveForwarded(x *exchange, r *http.Request, site, _ string) {
 	at.Header.Set("Authorization", q.Authorization)
 	x.site = site
 	s.asRegistrar(s.serveRegister)(x, at)
+}
+
+// forwardRegister hands a registration on to the centre. A password is sent no further than signed policy lets it.
+func (s *Server) forwardRegister(x *exchange, r *http.Request) {
+	var q schema.RegisterRequest
+	if !x.decode(r, &q) {
+		return
+	}
+	version, ok := s.agree(x, q.Schema)
+	if !ok {
+		return
+	}
+	rel, _ := s.releases.Now()
+	user, _, password := r.BasicAuth()
+	switch {
+	case password && !rel.Policy.Sites[s.site.Name()].Passwords:
+		x.problem(http.StatusForbidden, "the site "+s.site.Name()+" takes no passwords; this one went no further",
+			"register with a join token (bakehouse token create at the centre), or at "+
+				rel.Policy.Sites[schema.CentralSite].URL)
+		return
+	case r.Header.Get("Authorization") == "":
+		s.refuseUser(x)
+		return
+	}
+	q.Schema = s.speaks
+	a, err := s.site.Register(r.Context(), uplink.RegisterRequest{Address: r.RemoteAddr,
+		Authorization: r.Header.Get("Authorization"), Request: q}, user)
+	if err != nil {
+		s.notForwarded(x, err, "the host was not registered")
+		return
+	}
+	x.who = q.Host
+	s.log.Info("registered at the centre", "host", q.Host, "address", r.RemoteAddr)
+	s.noteTrouble(s.releases.Follow(r.Context()))
+	a.Schema = version
+	x.Header().Set("Cache-Control", cacheNever)
+	x.answer(http.StatusOK, a)
+}
+
+// notForwarded answers what the centre did, or that it cannot be asked.
+func (s *Server) notForwarded(x *exchange, err error, outcome string) {
+	var status *wire.StatusError
+	if errors.As(err, &status) && !status.Foreign && !errors.Is(err, wire.ErrUnreachable) ||
+		errors.As(err, &status) && status.Status == http.StatusTooManyRequests {
+		if after := status.After(); after > 0 {
+			x.Header().Set("Retry-After", strconv.Itoa(int(after/time.Second)))
+		}
+		x.problem(status.Status, status.Message, fault.HintOf(err))
+		return
+	}
+	s.log.Warn("a request that only the centre can answer was sent away", "error", err)
+	x.Header().Set("Retry-After", "60")
+	x.problem(http.StatusServiceUnavailable, "this site cannot reach the centre now: "+outcome,
+		"try again later, or ask the centre itself")
+}
+
+// forwardUnregister ends a registration at the centre, and here.
+func (s *Server) forwardUnregister(x *exchange, r *http.Request, host string) {
+	if err := s.site.Unregister(r.Context(), host); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.notForwarded(x, err, "the host is still registered")
+		return
+	}
+	s.serveUnregister(x, r, host)
+}
+
+// misdirected answers people and programs that want what only the centre has.
+func (s *Server) misdirected(x *exchange, _ *http.Request) {
+	rel, _ := s.releases.Now()
+	x.problem(http.StatusMisdirectedRequest, "this server is the site "+s.site.Name()+", for hosts alone",
+		"ask the centre: "+rel.Policy.Sites[schema.CentralSite].URL)
 }

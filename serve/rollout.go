@@ -22,13 +22,8 @@ type rollouts struct {
 }
 
 // openRollouts reads what is known of releases. It comes before the first one.
-func openRollouts(ctx context.Context, i keeper.Store, l *live.Live, log *slog.Logger) (*rollouts, error) {
-	count := func() *rollout.Census {
-		if !l.Loaded() {
-			return nil
-		}
-		return keeper.Count(l.Table)
-	}
+func openRollouts(ctx context.Context, i keeper.Store, l *live.Live, count func() *rollout.Census,
+	log *slog.Logger) (*rollouts, error) {
 	verdicts, err := keeper.New(ctx, i, count, time.Now, log)
 	return &rollouts{l, verdicts}, err
 }

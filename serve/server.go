@@ -28,10 +28,13 @@ import (
 	"bakehouse/serve/notice"
 	"bakehouse/serve/origin"
 	"bakehouse/serve/publishing"
+	"bakehouse/serve/rollout"
+	"bakehouse/serve/rollout/keeper"
 	"bakehouse/serve/sites"
 	"bakehouse/serve/status"
 	"bakehouse/serve/status/people"
 	"bakehouse/serve/store"
+	"bakehouse/serve/upstream"
 	"bakehouse/serve/view/build"
 )
 
@@ -41,13 +44,14 @@ type Certificate interface {
 	Problem(urls []string, now time.Time) (s string) // why hosts that call the server so refuse it; empty: they do not
 }
 
-// Options of a server. All but Certificate and Log must be given.
+// Options of a server. Store, Inventory and Anchor must be given.
 type Options struct {
 	Store     store.Store
 	Inventory Inventory
 	Anchor    []byte // the root from which releases are verified
 	Log       *slog.Logger
 
+	Site        *upstream.Site // what makes the server a remote site, whose store Store is; nil: it is the centre
 	Certificate Certificate
 	Version     string    // of this program, for people
 	Audit       io.Writer // takes the audit log, too, as lines of JSON; may be nil
@@ -72,6 +76,7 @@ type Server struct {
 	desk      *desk.Desk
 	sites     *sites.Registry
 	publishes *publishing.Users
+	site      *upstream.Site // nil: this is the centre
 	timeouts  timeouts
 	cert      Certificate // may be nil
 	speaks    schema.Versions
@@ -99,7 +104,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		store: o.Store, log: o.Log, cert: o.Certificate,
+		store: o.Store, log: o.Log, cert: o.Certificate, site: o.Site,
 		live:      live.New(o.Inventory, o.Log, time.Now),
 		users:     limit.NewGate(o.Log),
 		guesses:   limit.NewFailures(),
@@ -127,13 +132,24 @@ func New(ctx context.Context, o Options) (*Server, error) {
 			s.log.Error("inventory", "error", err)
 		}
 	}
-	s.releases, err = origin.New(o.Store, o.Anchor, store.Mark{Version: served.Timestamp, Timestamp: served.File},
-		origin.Watch{Changed: s.announce, Record: record})
+	watch := origin.Watch{Changed: s.announce, Record: record}
+	verdicts, census := keeper.Store(o.Inventory), func() *rollout.Census {
+		if !s.live.Loaded() {
+			return nil
+		}
+		return keeper.Count(s.live.Table)
+	}
+	if s.site != nil {
+		watch.Failed, watch.Own = s.site.Failed, s.site.Own
+		verdicts, census = s.site, func() *rollout.Census { return nil } // what is not known opens nothing
+	}
+	mark := store.Mark{Version: served.Timestamp, Timestamp: served.File}
+	s.releases, err = origin.New(o.Store, o.Anchor, mark, watch)
 	if err != nil {
 		return nil, err
 	}
 	s.metadata = encode.New(o.Store, s.releases.Sum)
-	if s.rollout, err = openRollouts(ctx, o.Inventory, s.live, o.Log); err != nil {
+	if s.rollout, err = openRollouts(ctx, verdicts, s.live, census, o.Log); err != nil {
 		return nil, err
 	}
 	s.desk.Rollout = s.rollout.verdicts
@@ -143,7 +159,12 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.releases.Follow(ctx); err != nil {
+	err = s.releases.Follow(ctx)
+	if err != nil && s.site != nil && s.releases.Follow(ctx) == nil { // what it had before
+		s.noteTrouble(err)
+		err = nil
+	}
+	if err != nil {
 		if rel, _ := s.releases.Now(); rel == nil {
 			return nil, err
 		}
@@ -158,6 +179,9 @@ func New(ctx context.Context, o Options) (*Server, error) {
 }
 
 func (s *Server) announce(r *origin.Release) {
+	if s.site != nil {
+		s.site.Taken(r)
+	}
 	s.users.Prepare(r.Access)
 	s.rollout.publish(r)
 	s.log.Info("release", "timestamp", r.Timestamp, "root", r.Root, "hosts", len(r.Hosts), "expires", r.Expires)
@@ -227,6 +251,9 @@ func (s *Server) certificateProblem() string {
 	rel, _ := s.releases.Now()
 	var urls []string
 	for _, name := range slices.Sorted(maps.Keys(rel.Policy.Sites)) {
+		if s.site != nil && s.site.Name() != name {
+			continue
+		}
 		urls = append(urls, rel.Policy.Sites[name].URL)
 	}
 	return s.cert.Problem(urls, time.Now())
@@ -275,6 +302,14 @@ func (s *Server) Handler() http.Handler {
 	handle("GET "+schema.ManifestPath+"{digest}", s.asHost(s.serveManifest))
 	handle("GET "+schema.SegmentPath+"{digest}", s.asHost(s.serveSegment))
 	handle("POST "+schema.PollPath, s.asHost(s.servePoll))
+	if s.site != nil {
+		handle("POST "+schema.RegisterPath, s.forwardRegister)
+		handle("POST "+schema.UnregisterPath, s.asHost(s.forwardUnregister))
+		handle("GET "+schema.HealthPath, s.serveHealth)
+		handle("GET "+schema.ReadyPath, s.serveReady)
+		handle("/", s.misdirected)
+		return routes
+	}
 	handle("POST "+schema.RegisterPath, s.asRegistrar(s.serveRegister))
 	handle("POST "+schema.UnregisterPath, s.asHost(s.serveUnregister))
 	handle("POST "+uplink.PollPath, s.asSite(s.serveSitePoll))
@@ -331,6 +366,7 @@ type health struct {
 	Status    string `json:"status"` // ok, degraded or failing
 	Timestamp int64  `json:"timestamp"`
 	Root      int64  `json:"root"`
+	Site      string `json:"site,omitempty"` // that the server is; empty: the centre
 	Problem   string `json:"problem,omitempty"`
 }
 
@@ -350,6 +386,9 @@ func (s *Server) serveHealth(x *exchange, r *http.Request) {
 	}
 	if p := s.certificateProblem(); p != "" {
 		problems = append(problems, p)
+	}
+	if s.site != nil {
+		h.Site, problems = s.site.Name(), append(problems, s.site.Problems()...)
 	}
 	if len(problems) > 0 {
 		h.Status, h.Problem = "degraded", strings.Join(problems, "; ")

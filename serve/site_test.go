@@ -97,13 +97,17 @@ func startWith(t testing.TB, f *fleet, database string, tune func(*Server)) *sit
 	if tune != nil {
 		tune(s)
 	}
+	w := serveTLS(t, s, db, log)
+	t.Cleanup(w.stop)
+	return w
+}
+
+func serveTLS(t testing.TB, s *Server, db *inventory.DB, log *lockedBuffer) *site {
 	h := httptest.NewUnstartedServer(nil)
 	h.Config = s.HTTPServer()
 	h.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	h.StartTLS()
-	w := &site{t: t, server: s, db: db, http: h, log: log}
-	t.Cleanup(w.stop)
-	return w
+	return &site{t: t, server: s, db: db, http: h, log: log}
 }
 
 func (w *site) stop() {

@@ -19,7 +19,7 @@ var muc = caller{"site-muc", password}
 func sitedFleet(t testing.TB) (*fleet, map[string]pack) {
 	f := newFleet(t)
 	packs := map[string]pack{}
-	f.Policy.Sites["muc"] = schema.Site{URL: "https://muc.example"}
+	f.Policy.Sites["muc"] = schema.Site{URL: "https://muc.example", Passwords: true}
 	f.Policy.Sites["ber"] = schema.Site{URL: "https://ber.example"}
 	f.access.Users["site-muc"] = schema.User{Hash: f.access.Users["idle"].Hash, Automation: true,
 		Permissions: map[string][]string{schema.PermSite: {"muc", "central", "gone"}}}

@@ -90,6 +90,9 @@ func (e *StatusError) Is(target error) bool {
 	return false
 }
 
+// After is when a busy server wants to be asked again; 0: it does not say.
+func (e *StatusError) After() time.Duration { return e.after }
+
 // problem reads what a server says about an answer that is not a success. A Bakehouse server says what is wrong in JSON
 // (schema.Problem).
 func (c *Client) problem(res *http.Response) error {

@@ -16,7 +16,8 @@ const prefix = "BAKEHOUSE_"
 // behind a server, what the jobs of a forge pass to one another, and what tests do.
 var (
 	otherPrefixes  = []string{prefix + "PASSPHRASE_", prefix + "CI_", prefix + "TEST_"}
-	otherVariables = []string{configVariable, prefix + "PASSWORD", prefix + "STORE_PASSWORD"}
+	otherVariables = []string{configVariable, prefix + "PASSWORD", prefix + "STORE_PASSWORD",
+		prefix + "UPSTREAM_SECRET"}
 )
 
 const configVariable = prefix + "CONFIG"

@@ -8,6 +8,7 @@ import (
 	"compress/gzip"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"runtime"
 	"strconv"
@@ -283,4 +284,55 @@ func (f *Files) policyOf(targets int64) (d schema.Digest, known bool) {
 		return d, false
 	}
 	return schema.Digest(b), true
+}
+
+// MaxNews is how many bytes of files one poll brings. What does not fit is left for the host to ask for.
+const MaxNews = schema.MaxWire / 2
+
+// News are the files that the host lacks of rel, in the order in which it needs them. Of the bins it is the host's
+// own, which is the only one that it may read.
+func (f *Files) News(rel *origin.Release, host string, held schema.MetadataVersions, log *slog.Logger,
+) (files []schema.PollFile) {
+	room := MaxNews
+	add := func(name string, e Encoded, have int64, err error) {
+		if err != nil {
+			log.Debug("a poll goes without a file", "file", name, "error", err) // asking for it says what is wrong
+			return
+		}
+		if len(e.Bytes) > room {
+			return
+		}
+		room -= len(e.Bytes)
+		one := schema.PollFile{Name: name, Data: e.Bytes, Gzip: e.Coding == Gzip}
+		if e.Coding == Delta {
+			one.Against = have
+		}
+		files = append(files, one)
+	}
+	role := func(role string, version, have int64) {
+		if version <= have {
+			return
+		}
+		name := fmt.Sprintf("%d.%s.json", version, role)
+		limit, _ := rel.RoleLimit(role, host)
+		e, err := f.Smallest(name, role, version, have, limit)
+		add(name, e, have, err)
+	}
+	for v := held.Root + 1; held.Root > 0 && v <= rel.Root && room > 0; v++ {
+		role(metadata.ROOT, v, v-1)
+	}
+	if held.Timestamp != rel.Timestamp {
+		e, err := f.Stamp(rel, held.Timestamp)
+		add("timestamp.json", e, held.Timestamp, err)
+	}
+	role(metadata.SNAPSHOT, rel.Versions[metadata.SNAPSHOT], held.Snapshot)
+	role(metadata.TARGETS, rel.Versions[metadata.TARGETS], held.Targets)
+	if policy := rel.Targets[schema.PolicyTarget]; len(policy) > 0 && held.Targets < rel.Versions[metadata.TARGETS] {
+		if e, lacks, err := f.Policy(policy[0], held.Targets); lacks {
+			add(policy[0].Hex()+"."+schema.PolicyTarget, e, held.Targets, err)
+		}
+	}
+	bin := rel.BinOf(host)
+	role(bin, rel.Versions[bin], held.Bin)
+	return files
 }

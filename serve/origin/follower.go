@@ -43,16 +43,19 @@ type Pace struct {
 // polite is the pace of a server.
 var polite = Pace{Share: 20, Patience: 3 * time.Second}
 
-// Watch is what a follower's owner wants to know. Both are called by one goroutine at a time.
+// Watch is what a follower's owner wants to know. They are called by one goroutine at a time.
 type Watch struct {
 	Changed func(*Release)   // with each new release before it is served
 	Record  func(store.Mark) // with the newest timestamp that ever was, to be given to New after a restart
+
+	Failed func()          // what a look read is of no use; may be nil
+	Own    func() []string // names of the hosts whose part of a release is read; nil: all of it
 }
 
 // New returns a follower of the store, whose releases are verified from the root anchor. mark is the newest timestamp
 // that was served before. Nothing is read yet: Follow does.
 func New(st store.Store, anchor []byte, mark store.Mark, w Watch) (*Follower, error) {
-	l, err := newLoader(st, anchor)
+	l, err := newLoader(st, anchor, w.Own)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +83,10 @@ func (f *Follower) Follow(ctx context.Context) error {
 
 func (f *Follower) followLocked(ctx context.Context) error {
 	cur, _ := f.Now()
-	next, err := f.newer(ctx, cur)
+	next, err := f.newer(store.For(ctx, ""), cur)
+	if err != nil && f.watch.Failed != nil {
+		f.watch.Failed()
+	}
 	if err = f.settle(next, err); err == nil {
 		f.noteHead(ctx)
 	}
@@ -154,7 +160,7 @@ func (f *Follower) newer(ctx context.Context, cur *Release) (*Release, error) {
 	switch {
 	case cur != nil && setBack != nil:
 		return nil, setBack
-	case cur != nil && head == cur.Timestamp && !forgotten:
+	case cur != nil && head == cur.Timestamp && !forgotten && !f.others():
 		return f.newerRoot(ctx, cur), nil
 	case head == 0:
 		return nil, fault.Hint(errors.New("the store holds no release"), "publish one with bakehouse reconcile")

@@ -45,12 +45,14 @@ type loader struct {
 	anchor []byte
 	first  int // version of the anchor
 	verify *trust.Client
+	own    func() []string // nil: all hosts
+	read   []string        // of own, at the last load
 
 	mu   sync.Mutex
 	sums map[string]schema.Digest // of metadata files that a verified release was read from, by name
 }
 
-func newLoader(st store.Store, anchor []byte) (*loader, error) {
+func newLoader(st store.Store, anchor []byte, own func() []string) (*loader, error) {
 	client, err := trust.Open("", anchor, nil)
 	if err != nil {
 		return nil, err
@@ -60,7 +62,7 @@ func newLoader(st store.Store, anchor []byte) (*loader, error) {
 		return nil, err
 	}
 	client.AllowExpired() // see the package comment
-	return &loader{store: st, anchor: anchor, first: int(root.Signed.Version), verify: client,
+	return &loader{store: st, anchor: anchor, first: int(root.Signed.Version), verify: client, own: own,
 		sums: map[string]schema.Digest{}}, nil
 }
 
@@ -80,33 +82,20 @@ func (l *loader) load(ctx context.Context, prev *Release) (*Release, error) {
 	if err != nil {
 		return nil, err
 	}
-	access, err := l.verify.Access(ctx, src)
-	if errors.Is(err, trust.ErrNoTarget) {
-		access, err = &schema.Access{}, nil
+	r := &Release{Access: &schema.Access{}, Hosts: map[string]*schema.Assignment{}, renamed: map[string]string{}}
+	if l.own == nil {
+		err = l.whole(ctx, src, r)
+	} else {
+		err = l.part(ctx, src, r)
 	}
 	if err != nil {
 		return nil, err
 	}
-	info, err := l.verify.Release(ctx, src)
-	if err != nil && !errors.Is(err, trust.ErrNoTarget) {
-		return nil, err
+	r.Stamp, r.Policy, r.BinOf, r.Tree = l.verify.Timestamp(), l.verify.Policy(), l.verify.BinOf, src.tree
+	r.Targets = map[string][]schema.Digest{}
+	if r.Tree.IsZero() && prev != nil {
+		r.Tree = prev.Tree // what is verified already is not read again
 	}
-	about, err := l.verify.About(ctx, src)
-	if err != nil {
-		about = nil // for people only: no host waits for it
-	}
-	hosts, renamed := map[string]*schema.Assignment{}, map[string]string{}
-	for a, err := range l.verify.All(ctx, src) {
-		if err != nil {
-			return nil, err
-		}
-		hosts[a.Host] = a
-		for _, former := range a.Was {
-			renamed[former] = a.Host
-		}
-	}
-	r := &Release{Stamp: l.verify.Timestamp(), Policy: l.verify.Policy(), Access: access, Info: info, About: about,
-		Hosts: hosts, renamed: renamed, Targets: map[string][]schema.Digest{}, BinOf: l.verify.BinOf, Tree: src.tree}
 	r.Root, r.Timestamp = l.verify.Versions()
 	set := l.verify.Verified()
 	r.Versions = map[string]int64{metadata.SNAPSHOT: set.Snapshot.Signed.Version}
@@ -138,6 +127,71 @@ func (l *loader) load(ctx context.Context, prev *Release) (*Release, error) {
 		l.sums[name] = d
 	}
 	return r, nil
+}
+
+// whole reads what a release says to servers, and of all hosts.
+func (l *loader) whole(ctx context.Context, src trust.Source, r *Release) error {
+	access, err := l.verify.Access(ctx, src)
+	if err == nil {
+		r.Access = access
+	} else if !errors.Is(err, trust.ErrNoTarget) {
+		return err
+	}
+	if r.Info, err = l.verify.Release(ctx, src); err != nil && !errors.Is(err, trust.ErrNoTarget) {
+		return err
+	}
+	r.About, _ = l.verify.About(ctx, src) // for people only: no host waits for it
+	for a, err := range l.verify.All(ctx, src) {
+		if err != nil {
+			return err
+		}
+		r.add(a)
+	}
+	return nil
+}
+
+// part reads what a release says of the server's own hosts, from their bins alone.
+func (l *loader) part(ctx context.Context, src trust.Source, r *Release) error {
+	names := l.own()
+	own, seen := map[string]bool{}, map[string]bool{}
+	for _, name := range names {
+		own[name] = true
+	}
+	for _, name := range names {
+		bin := l.verify.BinOf(name)
+		if seen[bin] {
+			continue
+		}
+		seen[bin] = true
+		list, err := l.verify.Bin(store.For(ctx, name), src, bin)
+		if err != nil {
+			return err
+		}
+		for _, a := range list {
+			if own[a.Host] || slices.ContainsFunc(a.Was, func(was string) bool { return own[was] }) {
+				r.add(a)
+			}
+		}
+	}
+	if len(names) > 0 {
+		info, err := l.verify.Release(store.For(ctx, names[0]), src)
+		if err != nil && !errors.Is(err, trust.ErrNoTarget) {
+			return err
+		}
+		r.Info = info
+	}
+	l.read = names
+	return nil
+}
+
+// others reports whether the server's own hosts are others than those of the last load.
+func (l *loader) others() bool { return l.own != nil && !slices.Equal(l.own(), l.read) }
+
+func (r *Release) add(a *schema.Assignment) {
+	r.Hosts[a.Host] = a
+	for _, former := range a.Was {
+		r.renamed[former] = a.Host
+	}
 }
 
 // before starts the verifier anew, as if that root and those after it were not there.

@@ -1,5 +1,5 @@
-// Package startup is what a server begins with: its store and the root to verify it from, where its database is, its
-// log and its listener. Each mistake in them is one error with what to do.
+// Package startup is what a server begins with: its store, or the site that it is, and the root to verify from, where
+// its database is, its certificate, its log and its listener. Each mistake in them is one error with what to do.
 package startup
 
 import (
@@ -14,12 +14,14 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/serve/certificate"
 	"bakehouse/serve/store"
 	"bakehouse/serve/store/stores"
 )
@@ -70,13 +72,8 @@ func Store(ctx context.Context, location, root string, log *slog.Logger) (store.
 		return nil, nil, err
 	}
 	if root != "" {
-		anchor, err := os.ReadFile(root)
-		if err == nil {
-			if _, err = trust.ParseRoot(anchor); err != nil {
-				err = fmt.Errorf("--root %s: %w", root, err)
-			}
-		}
-		return st, anchor, fault.Hint(err, "--root names the fleet's first root, trust/1.root.json in its config repo")
+		anchor, err := readRoot(root)
+		return st, anchor, err
 	}
 	anchor, err := store.Read(ctx, st, schema.MetadataKey("root", 1), schema.MaxRoot)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -88,6 +85,16 @@ func Store(ctx context.Context, location, root string, log *slog.Logger) (store.
 			"sha256", schema.DigestOf(anchor).Hex())
 	}
 	return st, anchor, err
+}
+
+func readRoot(file string) ([]byte, error) {
+	b, err := os.ReadFile(file)
+	if err == nil {
+		if _, err = trust.ParseRoot(b); err != nil {
+			err = fmt.Errorf("--root %s: %w", file, err)
+		}
+	}
+	return b, fault.Hint(err, "--root names the fleet's first root, trust/1.root.json in its config repo")
 }
 
 // Database is the database of a store if none is named: beside it, wherever the server is started.
@@ -123,4 +130,30 @@ func Loopback(listen string) bool {
 	}
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// TLS is where a server's certificate is.
+type TLS struct{ Cert, Key, SelfSigned string }
+
+// Open opens the certificate of a server that listens on an address.
+func (t *TLS) Open(listen string, log *slog.Logger) (*certificate.Certificate, error) {
+	switch {
+	case t.SelfSigned != "" && (t.Cert != "" || t.Key != ""):
+		return nil, fault.Hint(errors.New("both --tls-self-signed and a certificate are given"),
+			"give one of them")
+	case t.SelfSigned != "" && !Loopback(listen):
+		return nil, fault.Hint(fmt.Errorf("--tls-self-signed is for loopback, and --listen is %s", listen),
+			"give --tls-cert and --tls-key, or listen on 127.0.0.1")
+	case t.SelfSigned != "":
+		cert, ca, err := certificate.SelfSigned(t.SelfSigned, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		log.Info("self-signed certificate", "ca", ca, "expires", cert.Leaf.NotAfter)
+		return certificate.Fixed(cert), nil
+	case t.Cert == "" || t.Key == "":
+		return nil, fault.Hint(errors.New("no TLS certificate"),
+			"give --tls-cert and --tls-key, or --tls-self-signed DIR to try it on this machine")
+	}
+	return certificate.Open(t.Cert, t.Key, log)
 }
