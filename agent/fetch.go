@@ -29,7 +29,6 @@ const (
 	segmentsDir = "segments"
 	packagesDir = "packages"
 	stagingDir  = "staging"
-	trustDir    = "trust"
 	partSuffix  = ".part"
 )
 

@@ -68,7 +68,7 @@ func FuzzAnswers(f *testing.F) {
 	f.Add(uint8(4), uint16(206), "", "", []byte("x"))
 	registered := []byte(h.reads(schema.StateDir(runtime.GOOS) + "/" + state.RecordFile))
 	f.Fuzz(func(t *testing.T, which uint8, status uint16, encoding, location string, body []byte) {
-		for _, dir := range []string{trustDir, packagesDir, segmentsDir} {
+		for _, dir := range []string{state.TrustDir(schema.Digest{}), packagesDir, segmentsDir} {
 			if err := os.RemoveAll(h.files.Stored(dir)); err != nil {
 				t.Fatal(err)
 			}

@@ -192,14 +192,14 @@ func registerAt(ctx context.Context, conf wire.Config, r schema.RegisterRequest)
 
 // rooted reports whether the host has a root to verify by, or has had one.
 func (a *Agent) rooted(s *state.Host) bool {
-	kept, err := os.ReadDir(a.files.Stored(trustDir))
+	kept, err := os.ReadDir(a.files.Stored(s.TrustDir()))
 	return len(s.Anchor) > 0 || s.Bootstrap != nil || len(kept) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist)
 }
 
 // held is what the host has verified of its fleet before; nil if it has no package. If registration brings another
 // anchor, it is that alone: nothing that is stored is touched before registration has succeeded.
 func (a *Agent) held(s *state.Host, boot *state.Bootstrap) *trust.Client {
-	dir := a.files.Stored(trustDir)
+	dir := a.files.Stored(s.TrustDir())
 	anchor, _, _, err := s.Trusted()
 	if boot != nil {
 		dir, anchor, err = "", boot.Anchor, nil

@@ -167,7 +167,7 @@ func (a *Agent) revoked(h *state.Host) []schema.Digest {
 	if err != nil {
 		return nil
 	}
-	c, err := trust.Open(a.files.Stored(trustDir), anchor, a.opts.Now)
+	c, err := trust.Open(a.files.Stored(h.TrustDir()), anchor, a.opts.Now)
 	if err != nil || c.Policy() == nil {
 		return nil
 	}

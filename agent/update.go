@@ -115,6 +115,7 @@ func (a *Agent) Update(ctx context.Context, o UpdateOptions) (Result, error) {
 	if err := u.host.Elsewhere(); err != nil {
 		a.warn("%v; %s", err, fault.HintOf(err))
 	}
+	a.handOver(ctx, u.host)
 	u.insecure = o.Insecure
 	u.before, u.begun, u.verify = u.host.Installed, u.host.Pending != nil, o.Verify
 	closed, _ := u.host.Closed(u.opts.Now())
@@ -333,7 +334,7 @@ func (u *update) verdict(ctx context.Context) (schema.Verdict, error) {
 		return schema.Verdict{}, err
 	}
 	u.keys, u.threshold = keys, threshold
-	if u.trust, err = trust.Open(u.files.Stored(trustDir), anchor, u.opts.Now); err != nil {
+	if u.trust, err = trust.Open(u.files.Stored(u.host.TrustDir()), anchor, u.opts.Now); err != nil {
 		return schema.Verdict{}, err
 	}
 	u.trust.Later()

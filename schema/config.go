@@ -41,6 +41,8 @@ type AgentConfig struct {
 	Windows      []string      `json:"windows,omitempty"`   // as package window has them; none: at any time
 
 	UnreachableAfter Duration `json:"unreachableAfter,omitempty"` // absent: DefaultUnreachableAfter
+
+	Handover *Handover `json:"handover,omitempty"` // to another fleet; nil: none. Programs that do not know it stay
 }
 
 // DefaultWatch is how long services are watched after an installation.
@@ -210,6 +212,9 @@ func (c *AgentConfig) Validate() error {
 	}
 	if err := c.Proxy.Check(); err != nil {
 		return field("proxy", err)
+	}
+	if err := c.Handover.check(); err != nil {
+		return field("handover", err)
 	}
 	for i, text := range c.Certificates {
 		if _, err := ParseCertificates(text); err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"bakehouse/agent/trust"
 	"bakehouse/schema"
@@ -29,6 +30,7 @@ func (f Files) Load() (*Host, error) {
 	h := f.Fresh()
 	h.Record = r
 	h.Reported = f.reported()
+	h.joined()
 	return h, nil
 }
 
@@ -40,7 +42,22 @@ func (f Files) Fresh() *Host {
 }
 
 // Reload reads the baked files again: an installation may have replaced them.
-func (h *Host) Reload() { h.Config, h.Anchor, h.Problem = h.files.baked() }
+func (h *Host) Reload() {
+	h.Config, h.Anchor, h.Problem = h.files.baked()
+	h.joined()
+}
+
+// joined puts the settings of the fleet that took the host over in the place of what is baked.
+func (h *Host) joined() {
+	if h.Joined == nil || h.Bootstrap == nil || h.Config == nil || h.Config.Handover == nil ||
+		h.Config.Handover.Root != h.Joined.Root {
+		return
+	}
+	c, to := *h.Config, h.Config.Handover
+	c.Fleet, c.Server, c.Fixed, c.Certificates = to.Fleet, to.Server, false, slices.Clone(to.Certificates)
+	c.Keys, c.Threshold, c.Handover = to.Keys, to.Threshold, nil
+	h.Config, h.Anchor = &c, h.Bootstrap.Anchor
+}
 
 // Save writes the host's Record.
 func (h *Host) Save() error { return h.files.Write(h.Record) }

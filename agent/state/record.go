@@ -57,6 +57,7 @@ type Record struct {
 	Site      *Site         `json:"site,omitempty"`    // the host's, by verified policy
 	Gone      time.Time     `json:"gone,omitzero"`     // since when signed metadata have nothing for the host's name
 	Worked    *Way          `json:"worked,omitempty"`  // the way that last led to a server
+	Joined    *Joined       `json:"joined,omitempty"`  // the fleet that took the host over; nil: none did
 
 	Ignored []schema.IgnoredSignature `json:"ignored,omitempty"` // on the package that was last looked at
 
@@ -86,6 +87,14 @@ type Registration struct {
 	Certificates []string  `json:"certificates,omitempty"` // PEM, from --ca
 	Machine      string    `json:"machine,omitempty"`      // that it was made on; empty: nobody knows
 	At           time.Time `json:"at"`
+}
+
+// Joined is the fleet that took this host over. Until a package of that fleet is installed, what is baked is that of
+// the fleet before.
+type Joined struct {
+	Fleet string        `json:"fleet"`
+	Root  schema.Digest `json:"root"` // as the handover has it
+	At    time.Time     `json:"at"`
 }
 
 // Bootstrap is what a host without a package verifies its first one with.

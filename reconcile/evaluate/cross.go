@@ -165,6 +165,11 @@ func (b *builder) updater(value map[string]fleet.Value) {
 	if v, ok := value["server"]; ok {
 		b.inTheClear(v.Pos, v.Text())
 	}
+	for _, f := range value["handover"].Fields {
+		if f.Name == "server" {
+			b.inTheClear(f.Pos, f.Text())
+		}
+	}
 }
 
 // inTheClear warns of a server that hosts would speak to without TLS. What they install is verified all the same.

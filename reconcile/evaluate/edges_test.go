@@ -3,7 +3,9 @@ package evaluate
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"io/fs"
@@ -13,6 +15,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -56,7 +59,17 @@ func edges(t *testing.T) (all []edge) {
 		t.Fatal(err)
 	}
 	cert, key := pair(t, "PRIVATE KEY", pkcs8)
-	text := strings.NewReplacer("@cert", cert, "@key", key).Replace(string(b))
+	public, _ := pair(t, "PRIVATE KEY", pkcs8)
+	if text, err := strconv.Unquote(public); err == nil {
+		block, _ := pem.Decode([]byte(text))
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		public = fmt.Sprintf("%q", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY",
+			Bytes: c.RawSubjectPublicKeyInfo}))
+	}
+	text := strings.NewReplacer("@cert", cert, "@key", key, "@public", public).Replace(string(b))
 	for _, line := range strings.Split(text, "\n") {
 		word, rest, _ := strings.Cut(line, " ")
 		switch {

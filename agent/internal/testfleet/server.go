@@ -80,6 +80,13 @@ func (f *Fleet) Call(host, name string) {
 	f.called[host], f.secrets[name] = name, f.secrets[host]
 }
 
+// Admit makes the server know a host's registration, as if it had been imported there.
+func (f *Fleet) Admit(host, secret string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.secrets[host] = secret
+}
+
 // siteOf is the site of a host that has a package, by which the server calls it.
 func (f *Fleet) siteOf(host string) string { return cmp.Or(f.Given[host].Site, schema.CentralSite) }
 
