@@ -43,6 +43,10 @@ func (e *Engine) Directory(ctx context.Context, src *result.Source) (*result.Dir
 		for _, f := range dir.files {
 			out.Clauses = append(out.Clauses, f.clause)
 		}
+		if n := dir.literal(src.Definition, e.limits.Nodes); n != nil {
+			out.Broken, out.Value = false, n
+			return
+		}
 		loose := src.Definition == result.PluginDefinition
 		done := dir.evaluate(src.Definition, loose)
 		for i := range done.ps {

@@ -25,6 +25,7 @@ type dir struct {
 type file struct {
 	result.File
 	clause fleet.Pos
+	syntax *ast.File // for whoever only reads it
 }
 
 // builtins are the packages that may be imported: those of CUE that depend on their arguments only.
@@ -142,6 +143,7 @@ func check(from result.File) (checked, fleet.Problems) {
 				Hint: fleet.Nearest("did you mean %q?", imported, builtins)})
 		}
 	}
+	c.syntax = f
 	c.lists, c.modes = ruleLists(f.Decls), decimalModes(f)
 	return c, ps
 }
