@@ -77,7 +77,7 @@ func (ld *loader) discoverFolders(jobs []*job, dir string, parent *fleet.Folder)
 	folder := &fleet.Folder{Path: strings.TrimPrefix(strings.TrimPrefix(dir, "hosts"), "/"), Parent: parent}
 	ld.fleet.Folders[folder.Path] = folder
 	entries := ld.readDir(dir)
-	jobs = append(jobs, &job{path: dir, entries: entries, definition: "#Folder",
+	jobs = append(jobs, &job{path: dir, entries: entries, definition: result.FolderDefinition,
 		take: func(d *result.Directory) { ld.takeFolder(folder, d.Tree()) }})
 	ld.unread(dir, entries)
 	for _, e := range entries {

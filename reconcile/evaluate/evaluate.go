@@ -46,7 +46,7 @@ func load(ctx context.Context, fsys fs.FS, c *cache.Cache, e Engine) (*Repo, err
 	if ld.checkReferences(); len(ld.ps) > before {
 		return nil, ld.err()
 	}
-	if err := ld.evaluate(ctx, jobs.only("#Folder", result.PluginDefinition)); err != nil {
+	if err := ld.evaluate(ctx, jobs.only(result.FolderDefinition, result.PluginDefinition)); err != nil {
 		return nil, err
 	}
 	ld.wantNamed()

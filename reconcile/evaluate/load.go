@@ -45,7 +45,7 @@ func (ld *loader) evaluate(ctx context.Context, jobs []*job) error {
 			ld.failed[j.plugin] = true
 		case j.definition == "#Sites":
 			ld.sitesUnread = true
-		case j.definition == "#Folder" && j.done != nil:
+		case j.definition == result.FolderDefinition && j.done != nil:
 			ld.salvage(j.done.Value)
 		}
 		j.done = nil // a tree of every host is large

@@ -1,6 +1,6 @@
 // Package engine evaluates CUE: a directory of files, unified with its definition of the published schema
 // (schema/*.cue), into plain data; and a plugin, with its parameters filled in, into what it puts on a host. It is the
-// only package that links CUE.
+// only package that links CUE, with the one below it.
 //
 // Each directory is one CUE package and is evaluated by itself, in a context of its own, from an explicit list of
 // files. No import but CUE's own packages is followed, and neither time nor the machine is visible, so equal files
@@ -43,7 +43,7 @@ func (e *Engine) Directory(ctx context.Context, src *result.Source) (*result.Dir
 		for _, f := range dir.files {
 			out.Clauses = append(out.Clauses, f.clause)
 		}
-		if n := dir.literal(src.Definition, e.limits.Nodes); n != nil {
+		if n := dir.data(src.Definition, e.limits.Nodes); n != nil {
 			out.Broken, out.Value = false, n
 			return
 		}

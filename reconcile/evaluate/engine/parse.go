@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/parser"
 
+	"bakehouse/reconcile/evaluate/engine/data"
 	"bakehouse/reconcile/evaluate/result"
 	"bakehouse/schema/fleet"
 )
@@ -64,6 +66,17 @@ func parseDir(src *result.Source) (*dir, fleet.Problems) {
 		d.files = append(d.files, s.file)
 	}
 	return d, ps
+}
+
+// folder is what the published schema asks of a folder of hosts.
+var folder = sync.OnceValue(func() *data.Form { return data.FormOf(schemaFiles, result.FolderDefinition) })
+
+// data is what the directory says, if it is a folder of one file that is plain data, with at most most values.
+func (d *dir) data(definition string, most int) *result.Node {
+	if len(d.files) != 1 || d.parts.keep > 0 || definition != result.FolderDefinition {
+		return nil
+	}
+	return folder().Read(d.files[0].syntax, most, posOf)
 }
 
 type checked struct {

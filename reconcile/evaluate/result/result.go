@@ -21,6 +21,9 @@ type Source struct {
 // PluginDefinition is the Definition of a plugin's directory.
 const PluginDefinition = "#PluginDir"
 
+// FolderDefinition is the Definition of a folder of hosts and rules.
+const FolderDefinition = "#Folder"
+
 // File is a CUE file.
 type File struct {
 	Name string // in the repo, as in positions

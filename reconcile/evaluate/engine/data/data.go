@@ -1,10 +1,13 @@
-package engine
+// Package data reads folders that are plain data. Most folders of a large fleet list hosts, each with a few strings.
+// Such a file is its own value: nothing in it refers to anything, and the schema asks no more of it than that names and
+// strings match expressions. It is read off its syntax, at a fraction of what CUE takes. All else, whatever might be
+// wrong above all, is CUE's to judge, so what is said here is only ever yes.
+package data
 
 import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"unicode/utf8"
 
 	"cuelang.org/go/cue/ast"
@@ -13,41 +16,35 @@ import (
 	"cuelang.org/go/cue/token"
 
 	"bakehouse/reconcile/evaluate/result"
+	"bakehouse/schema/fleet"
 )
 
-// Most folders of a large fleet list hosts, each with a few plain strings. Such a file is its own value: nothing in it
-// refers to anything, and the schema asks no more of it than that names and strings match expressions. It is read off
-// its syntax, at a fraction of what CUE takes. All else, whatever might be wrong above all, is CUE's to judge, so what
-// is said here is only ever yes.
-
-// form is what the schema asks of a value, as far as it is that simple.
-type form struct {
+// Form is what the schema asks of a value, as far as it is that simple.
+type Form struct {
 	text   func(string) bool // of a string; nil: it is a struct
-	fields map[string]*form  // optional ones; nil: it takes CUE
+	fields map[string]*Form  // optional ones; nil: it takes CUE
 	names  func(string) bool // of the fields, if all have the form of
-	of     *form
+	of     *Form
 }
 
-// formOf is the form of a definition of the published schema, nil if it takes CUE.
-func formOf(definition string) *form {
-	if definition != "#Folder" {
-		return nil
-	}
-	return folderForm()
+// FormOf is the form of a definition of a schema, nil if it takes CUE.
+func FormOf(schema []result.File, definition string) *Form {
+	return reader{files: schema, at: map[string]bool{}}.definition(definition)
 }
 
-var folderForm = sync.OnceValue(func() *form { return reader{}.definition("#Folder") })
+// reader reads forms from the schema.
+type reader struct {
+	files []result.File
+	at    map[string]bool // definitions that are being read
+}
 
-// reader reads forms from the schema; of those that it is at it holds true.
-type reader map[string]bool
-
-func (r reader) definition(name string) *form {
-	if r[name] {
+func (r reader) definition(name string) *Form {
+	if r.at[name] {
 		return nil
 	}
-	r[name] = true
-	defer delete(r, name)
-	for _, s := range schemaFiles {
+	r.at[name] = true
+	defer delete(r.at, name)
+	for _, s := range r.files {
 		f, err := parser.ParseFile(s.Name, s.Data)
 		if err != nil {
 			return nil
@@ -65,7 +62,7 @@ func (r reader) definition(name string) *form {
 	return nil
 }
 
-func (r reader) expr(x ast.Expr) *form {
+func (r reader) expr(x ast.Expr) *Form {
 	switch x := x.(type) {
 	case *ast.Ident:
 		return r.definition(x.Name)
@@ -74,7 +71,7 @@ func (r reader) expr(x ast.Expr) *form {
 	case *ast.BinaryExpr:
 		a, b := r.expr(x.X), r.expr(x.Y)
 		if x.Op == token.AND && a != nil && b != nil && a.text != nil && b.text != nil {
-			return &form{text: func(s string) bool { return a.text(s) && b.text(s) }}
+			return &Form{text: func(s string) bool { return a.text(s) && b.text(s) }}
 		}
 	case *ast.UnaryExpr:
 		lit, ok := x.X.(*ast.BasicLit)
@@ -89,7 +86,7 @@ func (r reader) expr(x ast.Expr) *form {
 		if err != nil {
 			return nil
 		}
-		return &form{text: func(s string) bool { return re.MatchString(s) == (x.Op == token.MAT) }}
+		return &Form{text: func(s string) bool { return re.MatchString(s) == (x.Op == token.MAT) }}
 	case *ast.CallExpr:
 		return maxRunes(x)
 	}
@@ -97,7 +94,7 @@ func (r reader) expr(x ast.Expr) *form {
 }
 
 // maxRunes is `strings.MaxRunes(n)`.
-func maxRunes(x *ast.CallExpr) *form {
+func maxRunes(x *ast.CallExpr) *Form {
 	fun, ok := x.Fun.(*ast.SelectorExpr)
 	if !ok || len(x.Args) != 1 {
 		return nil
@@ -112,12 +109,12 @@ func maxRunes(x *ast.CallExpr) *form {
 	if err != nil {
 		return nil
 	}
-	return &form{text: func(s string) bool { return utf8.RuneCountInString(s) <= most }}
+	return &Form{text: func(s string) bool { return utf8.RuneCountInString(s) <= most }}
 }
 
 // fields is the form of a struct with optional fields or with one pattern, and nothing that must be there.
-func (r reader) fields(x *ast.StructLit) *form {
-	f := &form{fields: map[string]*form{}}
+func (r reader) fields(x *ast.StructLit) *Form {
+	f := &Form{fields: map[string]*Form{}}
 	for _, d := range x.Elts {
 		switch d := d.(type) {
 		case *ast.CommentGroup:
@@ -155,28 +152,23 @@ func (r reader) fields(x *ast.StructLit) *form {
 }
 
 // add has a field. One that is asked for in two places takes CUE.
-func (f *form) add(name string, of *form) {
+func (f *Form) add(name string, of *Form) {
 	if _, twice := f.fields[name]; twice {
 		of = nil
 	}
 	f.fields[name] = of
 }
 
-// literal is what the directory says, if it is one file that literalOf reads.
-func (d *dir) literal(definition string, most int) *result.Node {
-	if len(d.files) != 1 || d.parts.keep > 0 {
-		return nil
-	}
-	return literalOf(formOf(definition), d.files[0].syntax, most)
+// A fold is on its way from syntax to data.
+type fold struct {
+	left int // how many values there may still be
+	pos  func(token.Pos) fleet.Pos
 }
 
-// A fold is on its way from syntax to data.
-type fold struct{ left int } // how many values there may still be
-
-// literalOf is what a file says, if it has the form and is written as plainly as data is: names, strings and structs,
-// none of them given twice, but a struct at the top line by line. Otherwise it is nil. Values stand where CUE says they
-// do.
-func literalOf(f *form, file *ast.File, most int) *result.Node {
+// Read is what a file says, if it has the form and is written as plainly as data is: names, strings and structs, none
+// of them given twice, but a struct at the top line by line. Otherwise, or with more than most values, it is nil.
+// Values stand where CUE says they do; pos is a place in the file.
+func (f *Form) Read(file *ast.File, most int, pos func(token.Pos) fleet.Pos) *result.Node {
 	if f == nil || file == nil || f.fields == nil {
 		return nil
 	}
@@ -186,7 +178,7 @@ func literalOf(f *form, file *ast.File, most int) *result.Node {
 		switch d := d.(type) {
 		case *ast.CommentGroup:
 		case *ast.Package:
-			n.Pos = posOf(d.Pos())
+			n.Pos = pos(d.Pos())
 		case *ast.Field:
 			name, ok := plainName(d)
 			if !ok {
@@ -200,7 +192,7 @@ func literalOf(f *form, file *ast.File, most int) *result.Node {
 			return nil
 		}
 	}
-	w := &fold{most - 1}
+	w := &fold{most - 1, pos}
 	for _, name := range n.Names {
 		part := w.merged(f.fields[name], given[name])
 		if part == nil {
@@ -236,7 +228,7 @@ func plainText(x *ast.BasicLit) (string, bool) {
 }
 
 // merged is a value that is given once, or a struct whose fields are given in several places.
-func (w *fold) merged(f *form, given []*ast.Field) *result.Node {
+func (w *fold) merged(f *Form, given []*ast.Field) *result.Node {
 	if len(given) == 1 {
 		return w.value(f, given[0])
 	}
@@ -252,24 +244,24 @@ func (w *fold) merged(f *form, given []*ast.Field) *result.Node {
 	return w.structure(f, at, all)
 }
 
-func (w *fold) value(f *form, field *ast.Field) *result.Node {
+func (w *fold) value(f *Form, field *ast.Field) *result.Node {
 	switch x := field.Value.(type) {
 	case *ast.StructLit:
 		return w.structure(f, field.Pos(), x.Elts)
 	case *ast.BasicLit:
 		if text, ok := plainText(x); ok && f != nil && f.text != nil && f.text(text) {
 			w.left--
-			return &result.Node{Kind: result.String, Pos: posOf(field.Pos()), Text: text}
+			return &result.Node{Kind: result.String, Pos: w.pos(field.Pos()), Text: text}
 		}
 	}
 	return nil
 }
 
-func (w *fold) structure(f *form, at token.Pos, decls []ast.Decl) *result.Node {
+func (w *fold) structure(f *Form, at token.Pos, decls []ast.Decl) *result.Node {
 	if w.left--; f == nil || f.text != nil || w.left < len(decls) {
 		return nil
 	}
-	n := &result.Node{Kind: result.Struct, Pos: posOf(at)}
+	n := &result.Node{Kind: result.Struct, Pos: w.pos(at)}
 	seen := make(map[string]bool, len(decls))
 	for _, d := range decls {
 		field, ok := d.(*ast.Field)
