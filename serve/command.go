@@ -122,6 +122,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	startup.Memory()
 	if o.proxies, err = front.Parse(o.trusted); err != nil {
 		return err
 	}

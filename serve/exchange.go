@@ -108,7 +108,8 @@ func (x *exchange) answerTo(r *http.Request, v any) {
 	if err != nil {
 		panic(err) // our own types
 	}
-	if encode.Accepts(r, encode.Gzip) {
+	const worthIt = 200 // bytes: most answers to polls are shorter
+	if len(b) > worthIt && encode.Accepts(r, encode.Gzip) {
 		if z, err := encode.Compress(b, gzip.DefaultCompression); err == nil && len(z) < len(b) {
 			x.Header().Set("Content-Encoding", encode.Gzip)
 			b = z

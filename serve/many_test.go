@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -15,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -215,7 +217,13 @@ func acknowledgedIn(t *testing.T, database string, hosts []string, secrets map[s
 	}
 }
 
-const kills = 3 // of the hundred in front of a release
+// kills is how often a server is killed: BAKEHOUSE_TEST_KILLS says so, a hundred in front of a release.
+func kills(t *testing.T) int {
+	t.Helper()
+	n, err := strconv.Atoi(cmp.Or(os.Getenv("BAKEHOUSE_TEST_KILLS"), "3"))
+	check(t, err)
+	return n
+}
 
 func TestNoRegistrationIsLostWhenAServerIsKilledUnderLoad(t *testing.T) {
 	f, packs := standardFleet(t)
@@ -228,7 +236,7 @@ func TestNoRegistrationIsLostWhenAServerIsKilledUnderLoad(t *testing.T) {
 			database := place(t)
 			m := startMembers(t, 1, f.dir, database)
 			secrets := m.besiege(hosts, func() {
-				for range kills {
+				for range kills(t) {
 					m.kill(0)
 					m.start(0)
 				}
@@ -246,7 +254,7 @@ func TestNoRegistrationIsLostWhenPostgreSQLIsKilledUnderLoad(t *testing.T) {
 	hosts := slices.Sorted(maps.Keys(packs))
 	m := startMembers(t, 2, f.dir, database)
 	var secrets map[string]string
-	for range kills {
+	for range kills(t) {
 		secrets = m.besiege(hosts, func() {}) // answers 503 while it is away are for the next test
 		c.Kill()
 		if status, _, err := m.ask(caller{hosts[0], secrets[hosts[0]]}, schema.PollPath,
@@ -267,8 +275,18 @@ func TestNoRegistrationIsLostWhenPostgreSQLIsKilledUnderLoad(t *testing.T) {
 
 func TestHostsDoNotNoticeThatOneOfThreeServersIsKilled(t *testing.T) {
 	needs.All(t, "starts PostgreSQL and an S3 server")
-	f, packs := standardFleet(t)
-	hosts := slices.Sorted(maps.Keys(packs))
+	f := newFleet(t)
+	p := f.bake("everybody's")
+	var hosts []string
+	many := 100
+	if kills(t) > 3 {
+		many = 1000
+	}
+	for i := range many {
+		hosts = append(hosts, fmt.Sprintf("web%04d", i))
+		f.assign(hosts[i], 1, p)
+	}
+	f.publish()
 	s3 := s3test.Start(t)
 	location := s3test.Location(s3.Bucket(), s3.Address)
 	st, err := stores.Open(t.Context(), location)

@@ -18,7 +18,7 @@ func TestASmallLoadFillsTheTable(t *testing.T) {
 	}
 	t.Setenv("TMPDIR", t.TempDir())
 	o := options{hosts: 60, bins: 16, each: 200 * time.Millisecond, clients: 4, segment: 100_000}
-	got, err := measure(t.Context(), o)
+	got, err := measure(t.Context(), o, t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}

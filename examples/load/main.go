@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"syscall"
 	"time"
 )
 
@@ -42,9 +43,9 @@ func main() {
 	flag.DurationVar(&o.settle, "settle", 65*time.Second, "how long to wait until the server has written all")
 	flag.StringVar(&o.program, "program", "", "the bakehouse program to measure (default: built from this module)")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	t, err := measure(ctx, o)
+	t, err := measure(ctx, o, os.Stderr)
 	if err == nil {
 		_, err = fmt.Print(t)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"os/exec"
@@ -40,13 +41,13 @@ type bench struct {
 	table   *table
 }
 
-func measure(ctx context.Context, o options) (t *table, err error) {
+func measure(ctx context.Context, o options, progress io.Writer) (t *table, err error) {
 	dir, err := os.MkdirTemp("", "load-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{options: o, dir: dir, secrets: map[string]string{}, table: &table{}}
+	b := &bench{options: o, dir: dir, secrets: map[string]string{}, table: &table{progress: progress}}
 	if b.program == "" {
 		b.program = filepath.Join(dir, "bakehouse")
 		cmd := exec.CommandContext(ctx, "go", "build", "-o", b.program, "bakehouse")

@@ -2,18 +2,22 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 )
 
 // table is what is printed, in Markdown.
 type table struct {
-	rows  [][4]string
-	notes []string
-	rate  float64 // polls a second over kept connections
+	progress io.Writer // is told each line as soon as it is known
+	rows     [][4]string
+	notes    []string
+	rate     float64 // polls a second over kept connections
 }
 
 func (t *table) add(what, ours, nginx, remark string) {
-	t.rows = append(t.rows, [4]string{what, ours, nginx, remark})
+	row := [4]string{what, ours, nginx, remark}
+	t.rows = append(t.rows, row)
+	fmt.Fprintln(t.progress, strings.Join(row[:], "; "))
 }
 
 func (t *table) note(format string, args ...any) {

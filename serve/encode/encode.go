@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -157,13 +158,25 @@ func (f *Files) gzipped(file File) Encoded {
 	return Encoded{b, Gzip}
 }
 
+// writers are used again: each has 0.8 MB, and polls are answered in gzip as long as a rollout is under way.
+var writers sync.Map // of *sync.Pool of *gzip.Writer, by level
+
 // Compress is b in gzip.
 func Compress(b []byte, level int) ([]byte, error) {
 	var out bytes.Buffer
-	z, err := gzip.NewWriterLevel(&out, level)
-	if err != nil {
-		return nil, err
+	pool, ok := writers.Load(level)
+	if !ok {
+		pool, _ = writers.LoadOrStore(level, new(sync.Pool))
 	}
+	z, ok := pool.(*sync.Pool).Get().(*gzip.Writer)
+	if !ok {
+		var err error
+		if z, err = gzip.NewWriterLevel(&out, level); err != nil {
+			return nil, err
+		}
+	}
+	defer pool.(*sync.Pool).Put(z)
+	z.Reset(&out)
 	if _, err := z.Write(b); err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ func (d *DB) AddPast(ctx context.Context, changes ...Past) error {
 				ON CONFLICT (host, at) DO UPDATE SET state=excluded.state, code=excluded.code, release=excluded.release,
 				words=excluded.words`, c.Host, c.At.UnixNano(), c.State, c.Code, c.Release, c.Text)
 			if err == nil && n > 0 {
-				err = tx.Exec(ctx, `DELETE FROM past WHERE host = $1 AND at <= (SELECT at FROM past WHERE host = $1
+				_, err = tx.Change(ctx, `DELETE FROM past WHERE host = $1 AND at <= (SELECT at FROM past WHERE host = $1
 					ORDER BY at DESC LIMIT 1 OFFSET $2)`, c.Host, int64(MaxPast))
 			}
 			if err != nil {

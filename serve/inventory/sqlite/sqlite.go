@@ -128,7 +128,12 @@ func (d *DB) Write(ctx context.Context, f func(sqldb.Tx) error) error {
 		return err
 	}
 	defer tx.Rollback()
-	if err := f(d.write.in(tx)); err != nil {
+	in := d.write.in(tx)
+	err = f(in)
+	for _, stmt := range in.own {
+		err = errors.Join(err, stmt.Close())
+	}
+	if err != nil {
 		return err
 	}
 	return tx.Commit()
@@ -152,44 +157,44 @@ func connect(dsn string, connections int) (*asker, error) {
 }
 
 // in is the asker within a transaction; nil is none.
-func (a *asker) in(tx *sql.Tx) session { return session{a, tx} }
+func (a *asker) in(tx *sql.Tx) session { return session{a, tx, map[string]*sql.Stmt{}} }
 
 type session struct {
 	*asker
-	tx *sql.Tx
+	tx  *sql.Tx
+	own map[string]*sql.Stmt // of the transaction
 }
 
 // statement is the query, prepared once. In a transaction the one connection is taken, so it prepares for itself.
-func (s session) statement(ctx context.Context, query string) (stmt *sql.Stmt, done func(), err error) {
+func (s session) statement(ctx context.Context, query string) (stmt *sql.Stmt, err error) {
+	prepare, prepared := s.PrepareContext, s.prepared
 	if s.tx != nil {
-		stmt, err = s.tx.PrepareContext(ctx, query)
-		return stmt, func() { _ = stmt.Close() }, err
+		prepare, prepared = s.tx.PrepareContext, s.own
+	} else {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if stmt = s.prepared[query]; stmt == nil {
-		if stmt, err = s.PrepareContext(ctx, query); err == nil {
-			s.prepared[query] = stmt
+	if stmt = prepared[query]; stmt == nil {
+		if stmt, err = prepare(ctx, query); err == nil {
+			prepared[query] = stmt
 		}
 	}
-	return stmt, func() {}, err
+	return stmt, err
 }
 
 func (s session) Get(ctx context.Context, query string, args []any, into ...any) error {
-	stmt, done, err := s.statement(ctx, query)
+	stmt, err := s.statement(ctx, query)
 	if err != nil {
 		return err
 	}
-	defer done()
 	return stmt.QueryRowContext(ctx, args...).Scan(into...)
 }
 
 func (s session) Each(ctx context.Context, query string, args []any, row func(func(...any) error) error) error {
-	stmt, done, err := s.statement(ctx, query)
+	stmt, err := s.statement(ctx, query)
 	if err != nil {
 		return err
 	}
-	defer done()
 	rows, err := stmt.QueryContext(ctx, args...)
 	if err != nil {
 		return err
@@ -209,7 +214,11 @@ func (s session) Exec(ctx context.Context, query string, args ...any) error {
 }
 
 func (s session) Change(ctx context.Context, query string, args ...any) (rows int64, err error) {
-	r, err := s.tx.ExecContext(ctx, query, args...)
+	stmt, err := s.statement(ctx, query)
+	if err != nil {
+		return 0, err
+	}
+	r, err := stmt.ExecContext(ctx, args...)
 	if err != nil {
 		return 0, err
 	}
