@@ -66,7 +66,7 @@ func TestAHostThatWasUnpackedByHandIsTakenOverByItsFirstUpdate(t *testing.T) {
 		t.Fatalf("rollback ended with %v: %s", err, r)
 	}
 	h.runs("by hand")
-	if r := h.update(); r.Code != schema.CodeFailed {
+	if r := h.update(); r.Code != outcome.CodeRolledBack || r.State != schema.StateHeld {
 		t.Errorf("the release that was rolled back: %s", r)
 	}
 	h.runs("by hand")

@@ -151,7 +151,7 @@ func (a *Agent) returnToByHand(ctx context.Context, h *state.Host) (Result, erro
 	err := a.system().ReturnToByHand(context.WithoutCancel(ctx))
 	if err == nil {
 		h.Installed, h.Previous = nil, from
-		h.MarkFailed(from.Release, byHand(from.Release))
+		h.MarkByHand(from.Release, byHand(from.Release))
 		h.Last = cycle.Outcome{State: schema.StateHeld, Code: outcome.CodeRolledBack,
 			Target: h.Last.Target, Downloaded: h.Last.Downloaded,
 			Why: fmt.Sprintf("release %d was rolled back to what was installed manually", from.Release)}

@@ -196,6 +196,10 @@ func (c *Cycle) decided(ev Decided, now time.Time) Action {
 		c.Outcome.State = schema.StateCurrent
 		c.rename(v.Package)
 	case schema.CodeFailed:
+		if c.byHand(v.Package.Release) {
+			c.Outcome.Code, c.Outcome.Why = outcome.CodeRolledBack, c.WhyFailed(v.Package.Release)
+			break
+		}
 		c.Outcome.State = schema.StateFailed
 		c.Outcome.Error = cmp.Or(c.WhyFailed(v.Package.Release), v.Why)
 	case schema.CodeWaiting:

@@ -58,6 +58,8 @@ type Pending struct {
 type Failure struct {
 	Release int64  `json:"release"`
 	Why     string `json:"why,omitempty"`
+	// Somebody rolled it back: that says nothing of the release, and counts against nothing.
+	ByHand bool `json:"byHand,omitempty"`
 }
 
 // Drift is how what is there differs from the package that was accepted.
@@ -151,8 +153,17 @@ func (s *State) Standing() schema.Standing {
 
 // MarkFailed remembers a release that must not be installed again, and why.
 func (s *State) MarkFailed(release int64, why string) {
-	s.Forgive(release)
-	s.Failed = append(s.Failed, Failure{release, why})
+	s.mark(Failure{Release: release, Why: why})
+}
+
+// MarkByHand remembers a release that somebody rolled back, and why.
+func (s *State) MarkByHand(release int64, why string) {
+	s.mark(Failure{Release: release, Why: why, ByHand: true})
+}
+
+func (s *State) mark(f Failure) {
+	s.Forgive(f.Release)
+	s.Failed = append(s.Failed, f)
 	// Newest releases matter: older ones are no candidates any more.
 	s.Failed = s.Failed[max(0, len(s.Failed)-maxFailed):]
 }
@@ -172,6 +183,11 @@ func (s *State) WhyFailed(release int64) string {
 	return ""
 }
 
+// byHand reports whether somebody rolled a release back.
+func (s *State) byHand(release int64) bool {
+	return slices.ContainsFunc(s.Failed, func(f Failure) bool { return f.Release == release && f.ByHand })
+}
+
 // RollBack makes to, which was accepted before, the installed package again. What was accepted later is not to come
 // back by itself.
 func (s *State) RollBack(to Installed, why func(release int64) string) {
@@ -181,7 +197,7 @@ func (s *State) RollBack(to Installed, why func(release int64) string) {
 	s.Forgive(to.Release)
 	for _, i := range s.Before {
 		if i.Release > to.Release || i.Package == from.Package {
-			s.MarkFailed(i.Release, why(i.Release))
+			s.MarkByHand(i.Release, why(i.Release))
 		}
 	}
 }
