@@ -26,8 +26,7 @@ type Inventory interface {
 	Report(host string, s inventory.Seen) error
 	// Flush makes all that was reported durable.
 	Flush(ctx context.Context) error
-	// Remember does not block.
-	Remember(host string, p inventory.Package, at time.Time)
+	Remember(ctx context.Context, host string, p inventory.Package, at time.Time) error
 	Packages(ctx context.Context, host string) ([]inventory.Package, error)
 	desk.Inventory
 	live.Inventory

@@ -81,14 +81,16 @@ type members struct {
 	urls []string
 	cmds []*exec.Cmd
 	next atomic.Int64
+	acks chan struct{} // has one if a registration was acknowledged since it was last looked at
 }
 
 func startMembers(t *testing.T, n int, location, database string) *members {
 	t.Helper()
 	tlsDir := filepath.Join(t.TempDir(), "tls")
-	m := &members{t: t, urls: make([]string, n), cmds: make([]*exec.Cmd, n), args: []string{"serve",
-		"--store", location, "--listen", "127.0.0.1:0", "--tls-self-signed", tlsDir, "--database", database,
-		"--log-level", "error"}}
+	m := &members{t: t, urls: make([]string, n), cmds: make([]*exec.Cmd, n),
+		acks: make(chan struct{}, 1), args: []string{"serve",
+			"--store", location, "--listen", "127.0.0.1:0", "--tls-self-signed", tlsDir, "--database", database,
+			"--log-level", "error"}}
 	for i := range n {
 		m.start(i)
 	}
@@ -118,13 +120,29 @@ func (m *members) kill(i int) {
 	_ = cmd.Wait()
 }
 
+// again waits until a registration is acknowledged from now on: what is killed before it did anything shows nothing.
+func (m *members) again() {
+	select {
+	case <-m.acks:
+	default:
+	}
+	select {
+	case <-m.acks:
+	case <-time.After(patience):
+		m.t.Error("no registration was acknowledged")
+	}
+}
+
+// patience is how long a host tries before it counts as having noticed.
+const patience = 2 * time.Minute
+
 // ask sends a request to one server after the other until one answers, as a balancer does when one is gone.
 func (m *members) ask(c caller, path string, body any) (status int, answer []byte, err error) {
 	b, err := json.Marshal(body)
 	if err != nil {
 		return 0, nil, err
 	}
-	for end := time.Now().Add(30 * time.Second); ; {
+	for end := time.Now().Add(patience); ; {
 		m.mu.Lock()
 		url := m.urls[int(m.next.Add(1))%len(m.urls)]
 		m.mu.Unlock()
@@ -171,6 +189,10 @@ func (m *members) besiege(hosts []string, trouble func()) (secrets map[string]st
 					return
 				}
 				acknowledged.Add(1)
+				select {
+				case m.acks <- struct{}{}:
+				default:
+				}
 				for poll := range 4 {
 					status, body, err := m.ask(caller{host, a.Secret}, schema.PollPath, schema.PollRequest{
 						Schema: schema.WireVersions(), Report: schema.Report{Error: fmt.Sprint(round, poll)}})
@@ -239,6 +261,7 @@ func TestNoRegistrationIsLostWhenAServerIsKilledUnderLoad(t *testing.T) {
 				for range kills(t) {
 					m.kill(0)
 					m.start(0)
+					m.again()
 				}
 			})
 			m.kill(0)

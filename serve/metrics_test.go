@@ -15,6 +15,9 @@ import (
 func TestPrometheusReadsWhereTheFleetStands(t *testing.T) {
 	t.Parallel()
 	f, packs := standardFleet(t)
+	f.Policy.Rings = append(f.Policy.Rings, schema.Ring{Name: "broad", Gate: &schema.Gate{Healthy: 90_00, Hosts: 2},
+		Halt: &schema.Halt{Failed: 5_00}})
+	f.publish()
 	w := start(t, f)
 	c := w.register("web01")
 	w.reporting(c, schema.Report{State: schema.StateFailed, Code: outcome.CodeUnhealthy, Error: "ill \"\n",
@@ -23,7 +26,9 @@ func TestPrometheusReadsWhereTheFleetStands(t *testing.T) {
 	for _, line := range []string{`bakehouse_hosts{state="failed",ring="all",release="none"} 1`,
 		"bakehouse_polls_total 1",
 		"bakehouse_updates_enabled 1", "bakehouse_store_head_served 1", `bakehouse_ring_halted{ring="all"} 0`,
-		`bakehouse_requests_total{route="POST /v1/poll",code="`, `bakehouse_metadata_version{role="timestamp"} 1`,
+		`bakehouse_requests_total{route="POST /v1/poll",code="`, `bakehouse_metadata_version{role="timestamp"} 2`,
+		`bakehouse_gate_healthy_ratio{ring="broad"} 0.9`, `bakehouse_gate_least_hosts{ring="broad"} 2`,
+		`bakehouse_halt_failed_ratio{ring="broad"} 0.05`,
 		`bakehouse_attention_hosts{state="failed",code="unhealthy"} 1`} {
 		if !strings.Contains(string(r.body), "\n"+line) {
 			t.Errorf("no line %s in\n%s", line, r.body)

@@ -89,13 +89,8 @@ func (s *Server) refuse(x *exchange, host string, p inventory.Package, what stri
 
 // remember notes that the host is given p, so that it may go on reading p when newer metadata no longer name it.
 func (s *Server) remember(ctx context.Context, host string, p inventory.Package) {
-	given, err := s.inventory.Packages(ctx, host)
-	if err != nil {
+	if err := s.inventory.Remember(ctx, host, p, time.Now()); err != nil {
 		s.log.Error("inventory", "error", err)
-		return
-	}
-	if !slices.Contains(given, p) {
-		s.inventory.Remember(host, p, time.Now())
 	}
 }
 

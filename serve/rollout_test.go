@@ -72,6 +72,14 @@ func TestTheCanaryOpensOrHaltsTheNextRing(t *testing.T) {
 		}
 	}
 	row("web02", "waiting gate")
+	metrics := string(w.get(mia, schema.MetricsPath).body)
+	for _, line := range []string{`bakehouse_gate_hosts{ring="broad",counted="all"} `,
+		`bakehouse_gate_hosts{ring="broad",counted="healthy"} 0`, `bakehouse_gate_healthy_ratio{ring="broad"} 1`,
+		`bakehouse_halt_failed_ratio{ring="canary"} 0`} {
+		if !strings.Contains(metrics, "\n"+line) {
+			t.Errorf("no %s in the metrics", line)
+		}
+	}
 	w.runs(f, canary, next, next, 2, schema.StateCurrent, schema.CodeCurrent)
 	w.server.rollout.step(t.Context())
 	if got := current(broad); got != "" {

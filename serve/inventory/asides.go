@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"bakehouse/serve/inventory/aside"
@@ -19,11 +20,22 @@ const (
 	MaxMachines = aside.Max
 )
 
-// Remember notes that the host was given p, and forgets all but its last MaxPackages. It does not block: p is written
-// with the next reports, and listed from now on.
-func (d *DB) Remember(host string, p Package, at time.Time) {
-	d.asides.Give(host, p, at)
-	d.stir()
+// Remember notes that the host was given p, unless it is listed already, and forgets all but its last MaxPackages. It is
+// written with the next reports, and listed from now on.
+func (d *DB) Remember(ctx context.Context, host string, p Package, at time.Time) error {
+	if d.asides.Gave(host, p) {
+		return nil
+	}
+	list, err := d.Packages(ctx, host)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(list, p) {
+		d.asides.Give(host, p, at)
+		d.stir()
+	}
+	d.asides.Know(host, p)
+	return nil
 }
 
 // Packages lists the packages that the host was given, newest first.

@@ -174,7 +174,11 @@ func importHosts(ctx context.Context, tx sqldb.Tx, entries []Entry) error {
 			if err != nil {
 				return err
 			}
-			reports = append(reports, row.row(h.Host, h.Seen))
+			values, err := row.row(h.Host, h.Seen)
+			if err != nil {
+				return err
+			}
+			reports = append(reports, values)
 			polled[h.Host] = h.Seen.At.Unix()
 		}
 		for i, p := range e.Packages {

@@ -37,10 +37,10 @@ type doubt struct {
 // doubted is how long a server may take to write a report.
 const doubted = 5 * time.Second
 
-// entry is a report as it is written.
+// entry is a report as it is compared, and its details as they are written: empty if it has none.
 type entry struct {
-	report, details string // details are empty if the report has none
-	memo            memo
+	details string
+	memo    memo
 }
 
 func newEntry(s Seen) (entry, error) {
@@ -55,11 +55,6 @@ func newEntry(s Seen) (entry, error) {
 		e.details, e.memo.details = string(b), digestOf(b)
 		s.Report.Details = nil // of this copy
 	}
-	b, err := json.Marshal(s.Report)
-	if err != nil {
-		return e, err
-	}
-	e.report = string(b)
 	if !s.Report.LastCheck.IsZero() {
 		e.memo.check = s.At.Sub(s.Report.LastCheck)
 	}
@@ -70,7 +65,8 @@ func newEntry(s Seen) (entry, error) {
 	if host, _, err := net.SplitHostPort(s.Address); err == nil { // a port says nothing
 		s.Address = host
 	}
-	if b, err = json.Marshal(s); err != nil {
+	b, err := json.Marshal(s)
+	if err != nil {
 		return e, err
 	}
 	e.memo.report = digestOf(b)

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -217,12 +218,14 @@ var upsertReports = sqldb.Upsert{
 }
 
 // row is a row of upsertReports.
-func (e entry) row(host string, s Seen) []any {
+func (e entry) row(host string, s Seen) ([]any, error) {
 	var details any
 	if e.details != "" {
 		details = e.details
 	}
-	return []any{host, e.memo.at, s.Timestamp, s.Root, e.report, details, s.Address}
+	s.Report.Details = nil // of this copy
+	b, err := json.Marshal(s.Report)
+	return []any{host, e.memo.at, s.Timestamp, s.Root, string(b), details, s.Address}, err
 }
 
 // write writes the news of a group in one transaction.
@@ -231,7 +234,9 @@ func (d *DB) write(ctx context.Context, group map[string]Seen, news map[string]e
 	rows := make([][]any, len(hosts))
 	polled := make(map[string]int64, len(hosts))
 	for i, host := range hosts {
-		rows[i] = news[host].row(host, group[host])
+		if rows[i], err = news[host].row(host, group[host]); err != nil {
+			return 0, err
+		}
 		polled[host] = news[host].memo.at
 	}
 	err = d.db.Write(ctx, func(tx sqldb.Tx) error {

@@ -3,6 +3,7 @@ package metrics
 import (
 	"time"
 
+	"bakehouse/schema"
 	"bakehouse/serve/hosts"
 	"bakehouse/serve/origin"
 	"bakehouse/serve/view"
@@ -28,6 +29,7 @@ func Fleet(t *Text, o *view.Overview, cells []hosts.Cell, rel *origin.Release) {
 			t.Add(Truth(r.State == view.RingHalted), "ring", r.Name)
 		}
 	}
+	gates(t, o.Rings, rel.Policy.Rings)
 	newest := 0.0
 	if rel.Info != nil {
 		newest = float64(rel.Info.Number)
@@ -57,6 +59,52 @@ func Fleet(t *Text, o *view.Overview, cells []hosts.Cell, rel *origin.Release) {
 		}
 	}
 	t.Gauge("bakehouse_attention", "Things that need a person.", float64(len(o.Attention)+o.MoreAttention))
+}
+
+// gates writes what the gates of rings saw, and what they and the halts of rings ask for.
+func gates(t *Text, rings []view.Ring, signed []schema.Ring) {
+	t.Begin("bakehouse_gate_hosts", "gauge", "Hosts that the gate of a ring counts for the newest release, and of them "+
+		"those that are healthy on it, failed or rejected it.")
+	for _, r := range rings {
+		if r.Gate != nil && r.Gate.Saw != nil {
+			s := r.Gate.Saw
+			for _, c := range []struct {
+				counted string
+				hosts   int
+			}{{"all", s.Hosts}, {"healthy", s.Healthy}, {"failed", s.Failed}, {"rejected", s.Rejected}} {
+				t.Add(float64(c.hosts), "ring", r.Name, "counted", c.counted)
+			}
+		}
+	}
+	limits := func(name, help string, of func(schema.Ring) (float64, bool)) {
+		t.Begin(name, "gauge", help)
+		for _, r := range signed {
+			if v, ok := of(r); ok {
+				t.Add(v, "ring", r.Name)
+			}
+		}
+	}
+	limits("bakehouse_gate_healthy_ratio", "Share of healthy hosts that the gate of a ring asks for.",
+		func(r schema.Ring) (float64, bool) {
+			if r.Gate == nil {
+				return 0, false
+			}
+			return float64(r.Gate.Healthy) / float64(schema.Whole), true
+		})
+	limits("bakehouse_gate_least_hosts", "Healthy hosts that the gate of a ring asks for, at least.",
+		func(r schema.Ring) (float64, bool) {
+			if r.Gate == nil {
+				return 0, false
+			}
+			return float64(r.Gate.Hosts), true
+		})
+	limits("bakehouse_halt_failed_ratio", "Share of failed hosts of a ring above which a release is halted.",
+		func(r schema.Ring) (float64, bool) {
+			if r.Halt == nil {
+				return 0, false
+			}
+			return float64(r.Halt.Failed) / float64(schema.Whole), true
+		})
 }
 
 // sites writes how remote sites stand, and the hosts of each site.

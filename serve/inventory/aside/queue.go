@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"slices"
 	"sync"
@@ -35,6 +36,30 @@ type Machine struct {
 type Queue struct {
 	mu    sync.Mutex
 	hosts map[string]pending
+	known map[string][2]uint64 // hashes of packages that a host is known to have been given: see Gave
+}
+
+var seed = maphash.MakeSeed()
+
+func (p Package) hash() uint64 { return maphash.Comparable(seed, p) }
+
+// Gave reports whether the host is known to have been given p: what each poll asks must not cost a query. It is so also
+// if another server forgot the host meanwhile; then p is not listed until this host registers here or gets another one.
+func (q *Queue) Gave(host string, p Package) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	k := q.known[host]
+	return k[0] == p.hash() || k[1] == p.hash()
+}
+
+// Know notes that p is listed for the host: for the last two of them.
+func (q *Queue) Know(host string, p Package) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.known == nil {
+		q.known = map[string][2]uint64{}
+	}
+	q.known[host] = [2]uint64{p.hash(), q.known[host][0]}
 }
 
 // pending is what is queued of a host. Its lists are never changed, but replaced.
@@ -85,10 +110,20 @@ func (q *Queue) Meet(host string, m Machine) {
 }
 
 // Drop forgets what is queued of a host.
-func (q *Queue) Drop(host string) { q.change(host, func(a *pending) { *a = pending{} }) }
+func (q *Queue) Drop(host string) {
+	q.change(host, func(a *pending) { *a = pending{} })
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.known, host)
+}
 
 // DropMachines forgets which machines reported as a host: who does from now on is another question.
-func (q *Queue) DropMachines(host string) { q.change(host, func(a *pending) { a.met = nil }) }
+func (q *Queue) DropMachines(host string) {
+	q.change(host, func(a *pending) { a.met = nil })
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.known, host)
+}
 
 // Packages lists what the host was given, newest first.
 func (q *Queue) Packages(ctx context.Context, db sqldb.Asker, host string) (list []Package, err error) {
