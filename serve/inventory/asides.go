@@ -20,8 +20,8 @@ const (
 	MaxMachines = aside.Max
 )
 
-// Remember notes that the host was given p, unless it is listed already, and forgets all but its last MaxPackages. It is
-// written with the next reports, and listed from now on.
+// Remember notes that the host was given p, unless it is listed already, and forgets all but its last MaxPackages. It
+// is written with the next reports, and listed from now on.
 func (d *DB) Remember(ctx context.Context, host string, p Package, at time.Time) error {
 	if d.asides.Gave(host, p) {
 		return nil

@@ -63,8 +63,8 @@ func Fleet(t *Text, o *view.Overview, cells []hosts.Cell, rel *origin.Release) {
 
 // gates writes what the gates of rings saw, and what they and the halts of rings ask for.
 func gates(t *Text, rings []view.Ring, signed []schema.Ring) {
-	t.Begin("bakehouse_gate_hosts", "gauge", "Hosts that the gate of a ring counts for the newest release, and of them "+
-		"those that are healthy on it, failed or rejected it.")
+	t.Begin("bakehouse_gate_hosts", "gauge", "Hosts that the gate of a ring counts for the newest release, and of "+
+		"them those that are healthy on it, failed or rejected it.")
 	for _, r := range rings {
 		if r.Gate != nil && r.Gate.Saw != nil {
 			s := r.Gate.Saw
