@@ -167,14 +167,25 @@ func (x *exchange) decode(r *http.Request, v any) bool {
 
 // agree picks the version in which a request is answered, or refuses the request and returns false.
 func (s *Server) agree(x *exchange, host schema.Versions) (version int, ok bool) {
-	if version, ok = s.speaks.Common(host); ok {
+	return s.agreeWith(x, host, "host", "update the host program: install this host's newest package manually",
+		"update the server before the hosts")
+}
+
+// agreeWithSite is agree for a site of this centre.
+func (s *Server) agreeWithSite(x *exchange, site schema.Versions) (version int, ok bool) {
+	return s.agreeWith(x, site, "site", "update the site's program: a site may be one version behind its centre",
+		"update the centre before its sites")
+}
+
+func (s *Server) agreeWith(x *exchange, peer schema.Versions, what, behind, ahead string) (version int, ok bool) {
+	if version, ok = s.speaks.Common(peer); ok {
 		return version, true
 	}
-	hint := "update the host program: install this host's newest package manually"
-	if host.Min > s.speaks.Max {
-		hint = "update the server before the hosts"
+	hint := behind
+	if peer.Min > s.speaks.Max {
+		hint = ahead
 	}
 	x.problem(http.StatusBadRequest,
-		fmt.Sprintf("the host speaks %s of the protocol, this server %s", host, s.speaks), hint)
+		fmt.Sprintf("the %s speaks %s of the protocol, this server %s", what, peer, s.speaks), hint)
 	return 0, false
 }

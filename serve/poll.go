@@ -99,7 +99,7 @@ func (s *Server) serveSitePoll(x *exchange, r *http.Request, site, user string) 
 	if !x.decode(r, &q) {
 		return
 	}
-	version, ok := s.agree(x, q.Schema)
+	version, ok := s.agreeWithSite(x, q.Schema)
 	if !ok {
 		return
 	}

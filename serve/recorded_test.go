@@ -28,8 +28,11 @@ import (
 	"bakehouse/agent/wire"
 	"bakehouse/schema"
 	"bakehouse/schema/uplink"
+	"bakehouse/serve/publishing"
 	"bakehouse/serve/store"
+	"bakehouse/serve/store/stores"
 	"bakehouse/serve/store/storetest"
+	"bakehouse/serve/store/storetest/s3test"
 )
 
 // recording is what a host and a site of one version said to a server of that version, and what was answered. It is
@@ -458,4 +461,35 @@ func withUnknown(b []byte) []byte {
 		panic(err)
 	}
 	return b
+}
+
+// All that hosts and sites ask for, of a server whose store is a bucket, with a second release that comes meanwhile
+// through another server, as CI publishes it.
+func TestHostsUpdateThroughAServerOnABucket(t *testing.T) {
+	s3 := s3test.Start(t)
+	st, err := stores.Open(t.Context(), s3test.Location(s3.Bucket(), s3.Address))
+	check(t, err)
+	at := time.Now()
+	f := recordedFleet(t, at)
+	f.store, f.stored = st, map[string]bool{}
+	f.access.Users["ci"] = schema.User{Hash: f.access.Users["idle"].Hash, Automation: true,
+		Permissions: map[string][]string{schema.PermPublish: {publishing.AllHosts}}}
+	f.publish()
+	w, other := start(t, f), start(t, f)
+	p := answering(t, w.server.Handler())
+	if got, want := converse(t, p, at, f.Anchor), f.Given["web01"].SHA256; got != want {
+		t.Errorf("package %s, want %s", got, want)
+	}
+	f.store = other.through()
+	f.Give("web01", f.Pack(schema.Manifest{Version: "2.0", Recipe: "0123456789abcdef", Format: schema.Deb,
+		Platform: schema.Platform{OS: "linux", Arch: "amd64"}}, trusttest.Piece{Bytes: []byte("other")}))
+	f.publish()
+	check(t, w.server.releases.Follow(t.Context()))
+	host := w.register("web01")
+	_, r := w.poll(host, schema.PollRequest{MetadataVersions: held(2, 1)})
+	var answer schema.PollAnswer
+	check(t, schema.Decode(r.body, &answer))
+	if !slices.ContainsFunc(answer.Files, func(f schema.PollFile) bool { return f.Name == "3.snapshot.json" }) {
+		t.Errorf("the second release is not served: %+v", answer)
+	}
 }

@@ -254,3 +254,30 @@ func TestARegistrationThroughASiteIsThatOfWhoeverAsksTheSite(t *testing.T) {
 		t.Errorf("%+v", h)
 	}
 }
+
+// A site of a version that has none in common with its centre is told which of the two to update.
+func TestASiteAndItsCentreAgreeOnAVersion(t *testing.T) {
+	f, _ := sitedFleet(t)
+	w := start(t, f)
+	v := func(min, max int) schema.Versions { return schema.Versions{Min: min, Max: max} }
+	for _, m := range []struct {
+		centre, site schema.Versions
+		hint         string // empty: they agree
+	}{
+		{v(1, 1), v(1, 1), ""}, {v(1, 2), v(1, 1), ""}, {v(1, 1), v(1, 2), ""},
+		{v(1, 1), v(2, 3), "update the centre before its sites"}, {v(2, 3), v(1, 1), "update the site's program"},
+	} {
+		w.server.speaks = m.centre
+		r := w.do(muc, http.MethodPost, uplink.PollPath, uplink.PollRequest{Schema: m.site, Instance: "one",
+			Status: uplink.Status{Now: time.Now()}}, uplink.SiteHeader, "muc")
+		if m.hint == "" {
+			if r.status != http.StatusOK {
+				t.Errorf("%+v: %d %s", m, r.status, r.body)
+			}
+			continue
+		}
+		wantStatus(t, r, http.StatusBadRequest, m.hint)
+		wantStatus(t, r, http.StatusBadRequest,
+			"the site speaks "+m.site.String()+" of the protocol, this server "+m.centre.String())
+	}
+}
