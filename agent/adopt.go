@@ -46,7 +46,7 @@ func (a *Agent) Adopt(file string) (schema.Digest, error) {
 		return d, err
 	}
 	dir := a.files.Stored(adoptedDir)
-	if err := errors.Join(os.RemoveAll(dir), durable.MkdirAll(dir, 0o700)); err != nil { // the one before
+	if err := errors.Join(durable.RemoveAll(dir), durable.MkdirAll(dir, 0o700)); err != nil { // the one before
 		return d, err
 	}
 	a.say("keeping %s, package %s, for the next update", file, d.Short())

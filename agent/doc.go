@@ -35,11 +35,12 @@
 // and is either made again or, when policy no longer wants it or it was begun too often, replaced by the previous
 // package.
 //
-// What it can do where. Only Linux (amd64) has been run; the others are compiled:
+// What it can do where. Linux (amd64) has been run, Windows (amd64, 386) in Wine; the others are compiled:
 //
 //	linux             everything
 //	freebsd           tgz; without systemd nothing starts services, and updates run inside the service itself
 //	aix, solaris      as freebsd; the lock is a POSIX record lock, and free space is not asked for beforehand
 //	darwin            all but installing: packages for it are not made yet (schema.Platform.Formats)
-//	windows           help and version; whatever needs the state directory is refused (agent/state)
+//	windows           msi; each update of the service is a service of its own, on a copy of the program (agent/detached).
+//	                  Run in Wine; on Windows itself by a CI job that has never run yet
 package agent

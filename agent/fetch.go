@@ -346,7 +346,7 @@ func (u *update) adopt(ctx context.Context, of *schema.Manifest) {
 		}
 		f.Close()
 	}
-	if err := os.RemoveAll(dir); err != nil {
+	if err := durable.RemoveAll(dir); err != nil {
 		u.say("%v", err)
 	}
 }

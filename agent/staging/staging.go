@@ -31,7 +31,7 @@ type Segment func(ref schema.SegmentRef) (io.ReadCloser, error)
 // Stage puts the package of m together: as a file in dir, or, where no package manager asks for that, unpacked.
 func Stage(ctx context.Context, on *install.System, dir string, m *schema.Manifest, open Segment) (*Package, error) {
 	// Whatever an earlier run left there is of no use to anybody.
-	if err := os.RemoveAll(dir); err != nil {
+	if err := durable.RemoveAll(dir); err != nil {
 		return nil, err
 	}
 	p := &Package{Package: install.Package{SHA256: m.SHA256, Size: m.Size, Name: m.Name, Version: m.Version,

@@ -20,5 +20,8 @@ func rename(from, name string) error { return os.Rename(from, name) }
 
 func remove(name string) error { return os.Remove(name) }
 
+// RemoveAll removes a path and what is below it; that it is not there is no error.
+func RemoveAll(path string) error { return os.RemoveAll(path) }
+
 // tempPerm is what a temporary file is opened with. The umask would take part in anything else.
 func tempPerm(fs.FileMode) fs.FileMode { return 0o600 }

@@ -11,8 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
-	"time"
 
 	"bakehouse/schema/needs"
 	"bakehouse/schema/needs/debianroot"
@@ -44,6 +44,9 @@ mount --rbind /dev "$1/root/dev"
 export HOME=/root WINEDEBUG=-all
 exec chroot "$1/root" wine cmd /q /d /c "echo up& pause >nul"
 `
+
+// Real is that this is Windows itself.
+const Real = false
 
 // Host is a Windows of the test's own.
 type Host struct {
@@ -93,23 +96,35 @@ func Boot(t testing.TB) *Host {
 	return &Host{t: t, leader: cmd.Process.Pid, root: filepath.Join(dir, "root")}
 }
 
-// Command prepares a program of the host with its output as it is written. It ends with ctx, or with the test.
+// Command prepares a program of the host. It ends with ctx.
 func (h *Host) Command(ctx context.Context, program string, args ...string) *exec.Cmd {
 	enter := []string{"--target", strconv.Itoa(h.leader), "--mount", "--pid", "chroot", h.root,
 		"env", "-i", "HOME=/root", "WINEDEBUG=-all", "PATH=/usr/bin:/bin", "wine", program}
-	c := exec.CommandContext(ctx, "nsenter", append(enter, args...)...)
-	c.WaitDelay = 5 * time.Second
-	return c
+	return exec.CommandContext(ctx, "nsenter", append(enter, args...)...)
 }
 
-// Run runs a program and returns what it printed; it fails the test where the exit status is not 0.
-func (h *Host) Run(program string, args ...string) string {
-	h.t.Helper()
-	out, err := h.Command(h.t.Context(), program, args...).CombinedOutput()
+// Kill ends the host's processes that run a program, by their numbers, without a word to them; it reports whether there
+// was one.
+func (h *Host) Kill(program string) (killed bool) {
+	space, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid_for_children", h.leader))
 	if err != nil {
-		h.t.Fatalf("%s %q: %v\n%s", program, args, err, out)
+		h.t.Fatal(err)
 	}
-	return string(out)
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, name := range all {
+		b, err := os.ReadFile(name)
+		first, _, _ := strings.Cut(string(b), "\x00")
+		in, _ := os.Readlink(filepath.Join(filepath.Dir(name), "ns/pid"))
+		if err != nil || in != space || !strings.HasSuffix(strings.ToLower(first), strings.ToLower(program)) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		killed = err == nil && syscall.Kill(pid, syscall.SIGKILL) == nil || killed
+	}
+	return killed
 }
 
 // Put copies a file of this machine to a path of the host: C:\….
