@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 	"bakehouse/agent/contact"
 	"bakehouse/agent/internal/testfleet"
 	"bakehouse/schema"
+	"bakehouse/schema/durable"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/needs"
 	"bakehouse/schema/outcome"
@@ -226,9 +228,14 @@ func (v *victim) converge(when, want string, fails bool) {
 	if i := s.Installed; i == nil || !fails && i.Release != v.release {
 		t.Fatalf("%s: installed is %v, want release %d", when, i, v.release)
 	}
-	left, _ := filepath.Glob(v.files.Stored(".tmp-*"))
-	if len(left) > 0 {
-		v.counts["left a temporary file"]++
+	err = filepath.WalkDir(v.root, func(path string, _ fs.DirEntry, err error) error {
+		if durable.IsTemp(filepath.Base(path)) && !strings.HasPrefix(path, filepath.Join(v.root, "run")) {
+			t.Errorf("%s: %s is left", when, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

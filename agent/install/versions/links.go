@@ -166,6 +166,39 @@ func (t *tree) makeLinks(files []string) (func() error, error) {
 	return back, nil
 }
 
+// sweep removes what a switch left that died while it made links, beside the links of files.
+func (t *tree) sweep(files []string) error {
+	swept := map[string]bool{}
+	for _, f := range files {
+		link, _, err := t.place(f)
+		if err != nil {
+			return err
+		}
+		dir := filepath.Dir(link)
+		if swept[dir] {
+			continue
+		}
+		swept[dir] = true
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		for _, e := range entries {
+			if !durable.IsTemp(e.Name()) || e.Type() != fs.ModeSymlink {
+				continue
+			}
+			left := filepath.Join(dir, e.Name())
+			to, err := t.host.Readlink(left)
+			if err == nil && strings.HasPrefix(filepath.Join(dir, to), filepath.Join(t.base, currentLink)+"/") {
+				if err := t.host.Remove(left); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // removeLinks removes the links of files, where they are still ours. Its undo makes them again.
 func (t *tree) removeLinks(files []string) (func() error, error) {
 	var gone []string

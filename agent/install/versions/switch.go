@@ -200,6 +200,9 @@ func (v *switching) record(context.Context) (func() error, error) {
 }
 
 func (v *switching) link(context.Context) (func() error, error) {
+	if err := v.tree.sweep(union(v.before, v.files)); err != nil {
+		return nil, err
+	}
 	return v.tree.makeLinks(settingsLast(v.files))
 }
 

@@ -25,6 +25,9 @@ func (s *Dir) Unpack(ctx context.Context, p *machine.Package, assemble func(io.W
 	if err != nil {
 		return err
 	}
+	if err := durable.Sweep(t.base); err != nil {
+		return err
+	}
 	name, err := t.freeName(p)
 	if err != nil {
 		return err
