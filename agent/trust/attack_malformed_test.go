@@ -27,7 +27,7 @@ func TestMalformedMetadata(t *testing.T) {
 		bend func([]byte) []byte
 		says string
 	}{
-		"empty":             {func([]byte) []byte { return nil }, "EOF"},
+		"empty":             {func([]byte) []byte { return nil }, "unexpected end of JSON"},
 		"not JSON":          {func([]byte) []byte { return []byte("<html>504</html>") }, "invalid character"},
 		"truncated":         {func(b []byte) []byte { return b[:len(b)/2] }, ""},
 		"null":              {func([]byte) []byte { return []byte("null") }, "null"},
@@ -37,7 +37,7 @@ func TestMalformedMetadata(t *testing.T) {
 		"signed is null":    {func([]byte) []byte { return []byte(`{"signed":null,"signatures":[]}`) }, "null"},
 		"null signatures":   {func([]byte) []byte { return []byte(`{"signed":{},"signatures":[null]}`) }, "null"},
 		"deep":              {func([]byte) []byte { return deep }, "nested deeper"},
-		"two JSON values":   {func(b []byte) []byte { return append(slices.Clone(b), b...) }, "data after"},
+		"two JSON values":   {func(b []byte) []byte { return append(slices.Clone(b), b...) }, "after top-level value"},
 		"a name twice":      {bend(`"version":`, `"version":9,"version":`), "stands twice"},
 		"a wrong type":      {bend(`"version":`, `"version":"9","x":`), ""},
 		"a float version":   {bend(`"version":`, `"version":1.5,"x":`), ""},

@@ -49,8 +49,7 @@ func Info(root *metadata.Metadata[metadata.RootType]) (info RootInfo, ok bool) {
 	return info, true
 }
 
-// ParseRoot reads a root that is trusted for where it comes from: it must hold together, and be signed by its own keys.
-func ParseRoot(b []byte) (*metadata.Metadata[metadata.RootType], error) {
+func parseRoot(b []byte) (*metadata.Metadata[metadata.RootType], error) {
 	root, err := ReadRoot(b)
 	if err != nil {
 		return nil, err
@@ -116,24 +115,6 @@ func signedDigest(root *metadata.Metadata[metadata.RootType]) (schema.Digest, er
 	b, err := cjson.EncodeCanonical(root.Signed)
 	return schema.DigestOf(b), err
 }
-
-// rootCopy is a root as a file holds it.
-type rootCopy struct {
-	*metadata.Metadata[metadata.RootType]
-	file   []byte
-	signed schema.Digest
-}
-
-func readCopy(b []byte) (*rootCopy, error) {
-	r, err := ParseRoot(b)
-	if err != nil {
-		return nil, err
-	}
-	d, err := signedDigest(r)
-	return &rootCopy{r, b, d}, err
-}
-
-func (r *rootCopy) version() int64 { return r.Signed.Version }
 
 // choose settles which root to start from: the newest of the saved one and the anchor, if they are of one fleet. The
 // anchor came with a package that was verified, or from the operator, so where the two contradict each other the host
