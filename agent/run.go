@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"bakehouse/agent/state"
@@ -19,8 +20,10 @@ const (
 
 // RunOptions vary the loop.
 type RunOptions struct {
-	// Update does one update in its own way, such as in a detached unit; nil: in this process.
+	// Update does one update in its own way; nil: Run does, and asks the server in this process.
 	Update func(context.Context) error
+	// Detach does an update that changes something in its own way, such as in a unit of its own; nil: in this process.
+	Detach func(context.Context) error
 	// Note reports what is wrong, a line each: the journal.
 	Note func(string)
 	// Ended reports how each update in this process ended; nil: not reported.
@@ -42,13 +45,7 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 		o.Note = func(string) {}
 	}
 	if o.Update == nil {
-		o.Update = func(ctx context.Context) error {
-			r, err := a.Update(ctx, UpdateOptions{})
-			if o.Ended != nil {
-				o.Ended(r)
-			}
-			return err
-		}
+		o.Update = func(ctx context.Context) error { return a.updateOrDetach(ctx, o) }
 	}
 	said := ""
 	note := func(s string) {
@@ -100,6 +97,19 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 			retry = 0
 		}
 	}
+}
+
+// updateOrDetach asks the server in this process; what changes the host is not done here if there is another way.
+func (a *Agent) updateOrDetach(ctx context.Context, o RunOptions) error {
+	defer debug.FreeOSMemory() // it sleeps for an hour now
+	r, err := a.Update(ctx, UpdateOptions{Poll: o.Detach != nil})
+	if errors.Is(err, errMore) {
+		return o.Detach(ctx)
+	}
+	if o.Ended != nil {
+		o.Ended(r)
+	}
+	return err
 }
 
 // pauseBefore is how long to wait for the next check. A host that waits for a maintenance window checks when it opens.

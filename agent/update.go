@@ -78,6 +78,8 @@ type update struct {
 	kept      bool                 // what an administrator stopped is known
 	begun     bool                 // an earlier run began what is pending
 	insecure  bool                 // believe whoever answers
+	pollOnly  bool                 // nothing is changed on the host
+	more      bool                 // so that something is left to do
 	verify    bool                 // look at each byte of what is installed
 	differ    []listing.Difference // of what is installed
 }
@@ -87,6 +89,8 @@ type UpdateOptions struct {
 	Retry  bool // forget which releases failed here
 	Force  bool // install the package again, even if nothing is wrong with it
 	Verify bool // look at each byte of what is installed, not only at sizes, modes and times
+
+	Poll bool // only look and ask; if there is more to do, do nothing of it, and say errMore
 
 	Insecure bool // ask whoever answers in the server's place, whatever certificate that shows
 }
@@ -119,8 +123,27 @@ func (a *Agent) Update(ctx context.Context, o UpdateOptions) (Result, error) {
 	u.insecure = o.Insecure
 	u.before, u.begun, u.verify = u.host.Installed, u.host.Pending != nil, o.Verify
 	closed, _ := u.host.Closed(u.opts.Now())
-	return u.conclude(ctx, u.run(ctx, cycle.Options{Retry: o.Retry, Force: o.Force, Interval: u.host.Interval(),
-		Leave: u.host.LeavesDrift(), Closed: closed}))
+	u.pollOnly = o.Poll
+	c := u.run(ctx, cycle.Options{Retry: o.Retry, Force: o.Force, Interval: u.host.Interval(),
+		Leave: u.host.LeavesDrift(), Closed: closed})
+	if u.more {
+		return Result{}, errors.Join(errMore, u.leave())
+	}
+	return u.conclude(ctx, c)
+}
+
+// errMore is that an update which may only ask has something to do.
+var errMore = errors.New("there is something to do")
+
+// leave ends an update that goes on in another process.
+func (u *update) leave() error {
+	if u.client != nil {
+		defer u.client.Close()
+	}
+	if u.trust == nil {
+		return nil
+	}
+	return u.trust.Commit(false)
 }
 
 // run performs what package cycle says, one action after the other, until the update is over. What is decided is
@@ -128,6 +151,9 @@ func (a *Agent) Update(ctx context.Context, o UpdateOptions) (Result, error) {
 func (u *update) run(ctx context.Context, o cycle.Options) cycle.Cycle {
 	c, action := cycle.Begin(u.host.State, o)
 	for action != cycle.End {
+		if u.more = u.pollOnly && action != cycle.Observe && action != cycle.Ask; u.more {
+			return c
+		}
 		if action == cycle.Accept {
 			u.host.State = c.State // which the end of the update writes down: until then it is pending
 		} else if err := u.keep(c.State); err != nil {

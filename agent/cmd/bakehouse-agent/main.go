@@ -227,7 +227,7 @@ Under systemd, each update runs in its own unit, so that installing a new versio
 				signal.Notify(check, syscall.SIGHUP)
 			}
 			o := agent.RunOptions{Check: check, Note: note,
-				Update:   detached.Update(g.root, a.LogFile(), program, args...),
+				Detach:   detached.Update(g.root, a.LogFile(), program, args...),
 				Replaced: detached.Replaced(program)}
 			if !g.quiet {
 				o.Ended = func(r agent.Result) { note(r.String()) }
