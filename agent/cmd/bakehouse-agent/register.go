@@ -68,6 +68,8 @@ this program brings along; those of the system do not count. Each of these gives
 	f.StringVar(&from.token, "token", "",
 		"`FILE` with a join token instead of a user and a password, - for stdin (or set "+tokenEnv+")")
 	f.StringVar(&from.file, "password-file", "", "read the password from `FILE`, - for stdin (or set "+passwordEnv+")")
+	f.StringVar(&from.given, "password", "", "the password itself, which others on this host can read")
+	_ = f.MarkHidden("password")
 	f.IntVar(&from.fd, "password-fd", 0, "read the password from file descriptor `N`")
 	f.StringVar(&o.CA, "ca", "", "`FILE` with the certificates (PEM) of the authority that signed the server's")
 	f.StringVar(&o.Anchor, "anchor", "", "`FILE` with the fleet's root metadata, for a host without a package")
@@ -86,13 +88,19 @@ this program brings along; those of the system do not count. Each of these gives
 	f.BoolVar(&o.Force, "force", false, "replace an existing registration, here and at the server")
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		for _, other := range []string{"password-file", "password-fd", "user"} {
+		from.given = clearFromTitle(from.given)
+		for _, other := range []string{"password", "password-file", "password-fd", "user"} {
 			if err := cli.AtMostOne(c, "token", other); err != nil {
 				return err
 			}
 		}
-		if err := cli.AtMostOne(c, "password-file", "password-fd"); err != nil {
+		if err := cli.AtMostOne(c, "password", "password-file", "password-fd"); err != nil {
 			return err
+		}
+		if from.given != "" {
+			fmt.Fprintf(c.ErrOrStderr(),
+				"%s: warning: others on this host could read the password of --password, and the "+
+					"shell may keep it: use --password-file or %s\n", c.Root().Name(), passwordEnv)
 		}
 		if o.Token = from.joins(o.User); strings.HasPrefix(from.token, "bhj_") {
 			return fault.Hint(errors.New("--token takes a file, not the token itself: others can read command lines"),
@@ -188,7 +196,7 @@ func unasked(c *cobra.Command, r *agent.Registered, user string) string {
 	}
 	c.Flags().Visit(func(f *pflag.Flag) {
 		switch f.Name {
-		case "server", "host", "user", "password-file", "password-fd":
+		case "server", "host", "user", "password", "password-file", "password-fd":
 			return
 		}
 		if list, ok := f.Value.(pflag.SliceValue); ok {
@@ -298,6 +306,7 @@ func (p *prompt) line(what, proposal, flag string) (string, error) {
 // passwordFrom is where the password comes from: a file, a descriptor, the environment, or the terminal.
 type passwordFrom struct {
 	token string // a file with a join token
+	given string // on the command line
 	file  string
 	fd    int
 	byFD  bool
@@ -307,7 +316,8 @@ const maxPassword = 4096
 
 // joins reports whether a join token is given, by the flag or, if nothing else is, by the environment.
 func (from passwordFrom) joins(user string) bool {
-	return from.token != "" || os.Getenv(tokenEnv) != "" && user == "" && from.file == "" && !from.byFD
+	return from.token != "" || os.Getenv(tokenEnv) != "" && user == "" && from.given == "" && from.file == "" &&
+		!from.byFD
 }
 
 func (from passwordFrom) joinToken(p *prompt) (string, error) {
@@ -326,6 +336,8 @@ func (from passwordFrom) joinToken(p *prompt) (string, error) {
 
 func (from passwordFrom) read(p *prompt, user string) (string, error) {
 	switch {
+	case from.given != "":
+		return from.given, nil
 	case from.file == "-":
 		return firstLine(p.in)
 	case from.file != "":
