@@ -114,7 +114,7 @@ func (a *Agent) open(verb string) (end func(), err error) {
 		unlock()
 		return nil, err
 	}
-	a.sweep()
+	a.files.Sweep()
 	a.tail = new(logtail.Tail)
 	lines := slog.NewTextHandler(io.MultiWriter(f, a.tail), &slog.HandlerOptions{Level: slog.LevelDebug,
 		ReplaceAttr: bounded})
@@ -127,13 +127,6 @@ func (a *Agent) open(verb string) (end func(), err error) {
 		f.Close()
 		unlock()
 	}, nil
-}
-
-// sweep removes what a run left that died while it wrote.
-func (a *Agent) sweep() {
-	for _, dir := range []string{"", packagesDir, segmentsDir} {
-		_ = durable.Sweep(a.files.Stored(dir)) // what stays is read by nobody
-	}
 }
 
 // LogFile is where the log is.

@@ -55,5 +55,5 @@ func gone(h *state.Host, now time.Time) schema.Verdict {
 	}
 	return schema.Verdict{Code: outcome.CodeNoTarget, Why: fmt.Sprintf("%s%s; "+
 		"if it has another name in the fleet's repository, set `was: %q` there, or type: "+
-		"bakehouse-agent register --force --host NAME", schema.NoPackage("", name), since, name)}
+		"bakehouse-agent register --force --host NAME", outcome.NoPackage("", name), since, name)}
 }

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"bakehouse/agent/pace"
 	"bakehouse/agent/state"
 	"bakehouse/schema/fault"
 	"bakehouse/schema/outcome"
@@ -55,7 +56,7 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 		}
 		said = s
 	}
-	wait := func(d time.Duration) error { return wait(ctx, d, o.Check) }
+	wait := func(d time.Duration) error { return pace.Wait(ctx, d, o.Check) }
 	retry := time.Duration(0)
 	a.publish() // none is left by what ran before the boot
 	for {
@@ -70,7 +71,7 @@ func (a *Agent) Run(ctx context.Context, o RunOptions) error {
 		default:
 			pause = a.pauseBefore(s)
 			if retry > 0 {
-				pause = jitter(min(retry, s.Interval()))
+				pause = pace.Jitter(min(retry, s.Interval()))
 			}
 		}
 		if err := wait(pause); err != nil {
@@ -115,38 +116,11 @@ func (a *Agent) updateOrDetach(ctx context.Context, o RunOptions) error {
 // pauseBefore is how long to wait for the next check. A host that waits for a maintenance window checks when it opens.
 func (a *Agent) pauseBefore(h *state.Host) time.Duration {
 	now := a.opts.Now()
-	due := dueIn(now, h.LastCheck, h.Pause())
+	due := pace.DueIn(now, h.LastCheck, h.Pause())
 	if _, opens := h.Closed(now); h.Last.Code == outcome.CodeWindow && !opens.IsZero() {
 		if left := opens.Sub(now); left < due {
 			return left + rand.N(min(h.Interval()/10, time.Minute)+1)
 		}
 	}
 	return due
-}
-
-// dueIn is how long to wait for the next check: an interval after the last, give or take a tenth so that hosts do not
-// ask in step; at once, within a tenth of the interval and a minute at most, if it is overdue or the clock was set
-// back.
-func dueIn(now, last time.Time, interval time.Duration) time.Duration {
-	left := last.Add(jitter(interval)).Sub(now)
-	if left <= 0 || left > 2*interval {
-		return rand.N(min(interval/10, time.Minute) + 1)
-	}
-	return left
-}
-
-func jitter(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) }
-
-// wait ends after d, or when somebody asks for a check, or with the error of ctx.
-func wait(ctx context.Context, d time.Duration, check <-chan os.Signal) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-check:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"bakehouse/agent/detached"
 	"bakehouse/agent/internal/testfleet"
+	"bakehouse/agent/pace"
 	"bakehouse/agent/state"
 	"bakehouse/schema"
 )
@@ -234,11 +235,11 @@ func TestAnOverdueCheckIsMadeAtOnceAndAClockSetBackDoesNotStopThem(t *testing.T)
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for name, last := range map[string]time.Time{"never": {}, "long ago": now.Add(-48 * time.Hour),
 		"in the future": now.Add(48 * time.Hour)} {
-		if d := dueIn(now, last, time.Hour); d < 0 || d > time.Minute {
+		if d := pace.DueIn(now, last, time.Hour); d < 0 || d > time.Minute {
 			t.Errorf("last check %s: due in %s", name, d)
 		}
 	}
-	if d := dueIn(now, now, time.Hour); d < 54*time.Minute || d > 66*time.Minute {
+	if d := pace.DueIn(now, now, time.Hour); d < 54*time.Minute || d > 66*time.Minute {
 		t.Errorf("last check now: due in %s", d)
 	}
 }

@@ -119,12 +119,3 @@ type Release struct {
 	Bake   int       `json:"bake"`
 	Issued time.Time `json:"issued"`
 }
-
-// NoPackage says that what is published has no package for a host: the fleet does not list it, or no rule gives it the
-// updater. Servers and hosts say it in the same words; fleet may be empty.
-func NoPackage(fleet, host string) string {
-	if fleet != "" {
-		fleet = " " + fleet
-	}
-	return "the fleet" + fleet + " has no package for host " + host
-}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"bakehouse/schema"
+	"bakehouse/schema/outcome"
 	"bakehouse/schema/uplink"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/origin"
@@ -81,7 +82,7 @@ func hold(r *origin.Release, host string) string {
 	case renamed:
 		return "host " + host + " is called " + now + " now"
 	}
-	return schema.NoPackage("", host)
+	return outcome.NoPackage("", host)
 }
 
 // free reports whether a host that is registered as who can go under a name: nobody else is registered as that.

@@ -19,6 +19,7 @@ import (
 	"bakehouse/agent/wire"
 	"bakehouse/schema"
 	"bakehouse/schema/fault"
+	"bakehouse/schema/outcome"
 	"bakehouse/schema/uplink"
 	"bakehouse/serve/audit"
 	"bakehouse/serve/inventory"
@@ -113,7 +114,7 @@ func (s *Server) notInFleet(ctx context.Context, rel *origin.Release, host strin
 		return fault.Hint(fmt.Errorf("host %s is called %s now in the fleet %s", host, now, rel.Policy.Fleet),
 			"register it under that name: --host %s", now)
 	}
-	err := errors.New(schema.NoPackage(rel.Policy.Fleet, host))
+	err := errors.New(outcome.NoPackage(rel.Policy.Fleet, host))
 	if h, _ := s.inventory.Host(ctx, host); h != nil {
 		return fault.Hint(fmt.Errorf("%w any more: it was registered at %s", err, h.At.Format(time.RFC3339)),
 			"if it is to come back, add it under hosts/ of the config repo again, with a rule for the updater, and "+

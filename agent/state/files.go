@@ -39,6 +39,18 @@ func (f Files) Create() error {
 	return NeedRoot(owned.Check(f.Stored()))
 }
 
+// Sweep removes what a run left that died while it wrote: in StateDir and the directories in it. What stays is read by
+// nobody.
+func (f Files) Sweep() {
+	_ = durable.Sweep(f.Stored())
+	entries, _ := os.ReadDir(f.Stored())
+	for _, e := range entries {
+		if e.IsDir() {
+			_ = durable.Sweep(f.Stored(e.Name()))
+		}
+	}
+}
+
 // Lock keeps a second update, rollback or registration out until unlock is called. The kernel releases it when the
 // process ends, however it ends.
 func (f Files) Lock() (unlock func(), err error) {
