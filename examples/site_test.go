@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,20 +35,17 @@ func newSiteFleet(t *testing.T, hosts ...string) *siteFleet {
 	listen := freePort(t, netip.MustParseAddr("127.0.0.1"))
 	s := &siteFleet{operator: newOperator(t, "minimal", listen), dir: t.TempDir(), listen: listen,
 		at: freePort(t, netip.MustParseAddr("127.0.0.1")).String()}
-	s.secret = filepath.Join(s.dir, "secret")
+	s.secret = filepath.Join(filepath.Dir(s.repo), "site-muc.secret")
 	if err := os.WriteFile(s.secret, []byte("crust-and-crumb\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.replace("fleet.cue", "url: \"https://bakehouse.example:8443\"\n", "")
 	s.replace("fleet.cue", "enabled: false", "enabled: true")
-	site := s.run("access", "add", "site-muc", "--automation", "--permission", "site", "--hosts", "muc",
-		"--password-file", s.secret)
-	s.write("site.cue", "package fleet\n\n"+site)
-	if err := os.MkdirAll(filepath.Join(s.repo, "sites"), 0o755); err != nil {
-		t.Fatal(err)
+	if out, err := s.shell(s.repo, 0).CombinedOutput(); err != nil {
+		t.Fatalf("the guide's first commands: %v\n%s", err, out)
 	}
-	s.write("sites/muc.cue", fmt.Sprintf("package sites\n\nsites: muc: {\n\turl: \"https://%s\"\n\tpasswords: true\n"+
-		"\tcertificates: [\"\"\"\n\t\t%s\n\t\t\"\"\"]\n}\n", s.at,
+	s.write("sites/more.cue", fmt.Sprintf("package sites\n\nsites: muc: {\n\tpasswords: true\n"+
+		"\tcertificates: [\"\"\"\n\t\t%s\n\t\t\"\"\"]\n}\n",
 		strings.ReplaceAll(strings.TrimSpace(s.authority), "\n", "\n\t\t")))
 	text := "package hosts\n\ndefaults: {platform: \"linux/amd64\", format: \"tgz\", site: \"muc\"}\n"
 	for _, h := range hosts {
@@ -63,18 +61,13 @@ func newSiteFleet(t *testing.T, hosts ...string) *siteFleet {
 }
 
 // serveSite starts the site; kill ends it as a power cut would, as far as a process can.
-func (s *siteFleet) serveSite(flags ...string) (kill func()) {
+func (s *siteFleet) serveSite() (kill func()) {
 	s.t.Helper()
-	root := s.output("sha256sum", filepath.Join(s.repo, "trust/1.root.json"))
 	authority := filepath.Join(s.dir, "ca.pem")
 	if err := os.WriteFile(authority, []byte(s.authority), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	cmd := exec.Command(s.program, append([]string{"serve", "--site", "muc", "--upstream", s.url, "--upstream-user",
-		"site-muc", "--upstream-secret-file", s.secret, "--upstream-ca", authority, "--root-fingerprint",
-		strings.Fields(root)[0], "--store", filepath.Join(s.dir, "cache"), "--listen", s.at, "--tls-cert", s.cert,
-		"--tls-key", s.key}, flags...)...)
-	cmd.Env, cmd.Dir = s.env(), s.dir
+	cmd := s.shell(s.dir, 1, "--upstream-ca", authority)
 	var log bytes.Buffer // read after Wait only
 	cmd.Stderr = &log
 	stdout, err := cmd.StdoutPipe()
@@ -100,13 +93,25 @@ func (s *siteFleet) serveSite(flags ...string) (kill func()) {
 	return kill
 }
 
-func (s *siteFleet) output(name string, args ...string) string {
+// shell is what runs a block of the guide, with the addresses and files of this test.
+func (s *siteFleet) shell(dir string, block int, flags ...string) *exec.Cmd {
 	s.t.Helper()
-	out, err := s.command(name, args...).Output()
+	guide, err := os.ReadFile("sites/README.md")
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return string(out)
+	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(guide), -1)
+	if len(blocks) < 2 {
+		s.t.Fatalf("the guide has %d blocks of commands", len(blocks))
+	}
+	text := strings.NewReplacer("https://muc.example:8443", "https://"+s.at,
+		"https://bakehouse.example:8443", s.url, "--listen :8443", "--listen "+s.at, "1.root.json",
+		filepath.Join(s.repo, "trust/1.root.json"), "--upstream-secret-file site-muc.secret",
+		"--upstream-secret-file "+s.secret, "muc.pem", s.cert, "muc.key", s.key,
+		"bakehouse serve", "exec bakehouse serve").Replace(strings.TrimSpace(blocks[block][1]))
+	cmd := exec.Command("sh", "-e", "-c", strings.Join(append([]string{text}, flags...), " "))
+	cmd.Dir, cmd.Env = dir, append(s.env(), "PATH="+programs(s.t)+":"+os.Getenv("PATH"))
+	return cmd
 }
 
 // agent runs the host program on a host that is a directory.
@@ -183,8 +188,8 @@ func TestAReportThatASiteAcknowledgedIsNotLostWhenItIsKilled(t *testing.T) {
 		for host, c := range clients {
 			load.Go(func() {
 				for n := acknowledged[host] + 1; ctx.Err() == nil; n++ {
-					_, err := c.Poll(ctx, schema.PollRequest{Report: schema.Report{Agent: "1", State: schema.StateFailed,
-						Error: fmt.Sprintf("%06d", n)}})
+					report := schema.Report{Agent: "1", State: schema.StateFailed, Error: fmt.Sprintf("%06d", n)}
+					_, err := c.Poll(ctx, schema.PollRequest{Report: report})
 					if err != nil {
 						return
 					}

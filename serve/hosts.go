@@ -89,7 +89,15 @@ func (s *Server) known(x *exchange, r *http.Request, host string, secret schema.
 	}
 	right := subtle.ConstantTimeCompare(secret[:], want[:]) == 1 && ok
 	if !right && ok && s.site != nil {
-		return host, s.adopt(x, r, host, secret)
+		if !s.adopt(x, r, host, secret) {
+			return "", false
+		}
+		name, _, err := s.registration(r.Context(), host) // which may be a former name's
+		if err != nil {
+			s.log.Error("inventory", "error", err)
+			x.unavailable()
+		}
+		return name, err == nil
 	}
 	if !right {
 		x.Header().Set("WWW-Authenticate", `Basic realm="bakehouse"`)

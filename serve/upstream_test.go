@@ -563,3 +563,53 @@ func TestARestoredCentreReachesNoHost(t *testing.T) {
 	}
 	_ = packs
 }
+
+// A full disk, or one that cannot be written for another reason, takes nothing from hosts.
+func TestASiteWhoseCacheCannotBeWrittenServesOn(t *testing.T) {
+	f, packs := sitedFleet(t)
+	m := startSite(t, f, nil)
+	host := m.register("web01")
+	for _, dir := range []string{schema.SegmentDir, schema.ManifestDir, schema.StatementDir} {
+		check(t, os.WriteFile(filepath.Join(m.dir, "objects", strings.TrimSuffix(dir, "/")), nil, 0o600))
+	}
+	path := schema.SegmentPath + packs["web01"].own().Hex()
+	m.packageAnswer(host, packs["web01"].manifest)
+	r := m.get(host, path)
+	if r.status != http.StatusOK || schema.DigestOf(r.body) != packs["web01"].own() {
+		t.Errorf("%d, %d bytes", r.status, len(r.body))
+	}
+	if h := m.health(); h.Status != "degraded" || !strings.Contains(h.Problem, "the cache cannot be written") {
+		t.Errorf("%+v", h)
+	}
+	m.link.set(false, func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+		if r.URL.Path == path {
+			_, _ = w.Write(make([]byte, len("segment of web01's first")))
+		}
+		return r.URL.Path == path
+	})
+	if r := m.getRaw(host, path); r.err == nil {
+		t.Errorf("an altered segment is passed on whole: %d, %d bytes", r.status, len(r.body))
+	}
+}
+
+// A host that came to another site than its own is served there, and it is known to the centre through that.
+func TestAHostOfAnotherSiteIsServedWhereItCameWithItsSecret(t *testing.T) {
+	f, packs := sitedFleet(t)
+	m := startSite(t, f, nil)
+	host := m.centre.register("db02") // of the site ber
+	if got := m.follow(f, host); !bytes.Equal(got, packs["db02"].bytes) {
+		t.Error("another package")
+	}
+	m.step()
+	if h, err := m.centre.db.Host(t.Context(), "db02"); err != nil || h.Seen.At.IsZero() {
+		t.Errorf("%+v, %v", h, err)
+	}
+	wantStatus(t, m.do(caller{"db02", "guess"}, http.MethodPost, schema.PollPath,
+		schema.PollRequest{Schema: schema.WireVersions()}), http.StatusUnauthorized, "not registered")
+	before := m.link.count("POST " + uplink.AdoptPath)
+	wantStatus(t, m.do(caller{"db02", "guess"}, http.MethodPost, schema.PollPath,
+		schema.PollRequest{Schema: schema.WireVersions()}), http.StatusUnauthorized, "not registered")
+	if m.link.count("POST "+uplink.AdoptPath) != before {
+		t.Error("the centre is asked again about the same guess")
+	}
+}

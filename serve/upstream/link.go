@@ -75,8 +75,12 @@ func (s *Site) Step(ctx context.Context, look func(context.Context) error) (more
 	if err != nil {
 		return false, s.unlinked(err)
 	}
+	problem := plain.Line(a.Problem, uplink.MaxProblem)
 	s.mu.Lock()
-	s.contact, s.denied, s.centre = time.Now(), "", plain.Line(a.Problem, uplink.MaxProblem)
+	if problem != "" && problem != s.centre {
+		s.log.Error("the centre says that something is wrong with this site", "problem", problem)
+	}
+	s.contact, s.denied, s.centre = time.Now(), "", problem
 	s.news.root = a.Root
 	s.mu.Unlock()
 	if a.Taken > 0 {
@@ -350,7 +354,9 @@ func (s *Site) keep(ctx context.Context, h uplink.Registration) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fresh[h.Host] = true
+	if s.fresh[h.Host] = true; h.Name != "" {
+		s.fresh[h.Name] = true
+	}
 	s.renumber()
 	return nil
 }

@@ -274,10 +274,11 @@ func (s *Site) Problems() (list []string) {
 	if s.look != "" {
 		list = append(list, "the centre's newest release is not served: "+s.look)
 	}
-	for _, p := range []string{s.centre, s.disk} {
-		if p != "" {
-			list = append(list, p)
-		}
+	if s.centre != "" {
+		list = append(list, "the centre says that something is wrong with this site; the log has what")
+	}
+	if s.disk != "" {
+		list = append(list, s.disk)
 	}
 	return list
 }

@@ -334,8 +334,8 @@ func (s *Site) fetchManifest(ctx context.Context, host, key string) (b []byte, e
 		return nil, err
 	}
 	s.put(key, p.Manifest)
-	s.putStatements(d, p.Statements)
-	return p.Manifest, nil
+	_, err = s.putStatements(d, p.Statements)
+	return p.Manifest, err
 }
 
 // put keeps what can be fetched again: a disk that is full is no reason not to serve it.
@@ -354,14 +354,16 @@ func (s *Site) noteDisk(err error) {
 	}
 }
 
-func (s *Site) putStatements(manifest schema.Digest, list [][]byte) {
+func (s *Site) putStatements(manifest schema.Digest, list [][]byte) ([]byte, error) {
 	raw := make([]json.RawMessage, len(list))
 	for i, b := range list {
 		raw[i] = b
 	}
-	if b, err := json.Marshal(raw); err == nil {
+	b, err := json.Marshal(raw)
+	if err == nil {
 		s.put(statementsKey(manifest), b)
 	}
+	return b, err
 }
 
 // statementsFresh is for how long the statements on a package count as all that there are: further keys sign later.
@@ -371,23 +373,26 @@ const statementsFresh = time.Minute
 func (s *Site) statements(ctx context.Context, manifest schema.Digest) (list []json.RawMessage, err error) {
 	key := statementsKey(manifest)
 	age, have := s.shelf.Age(key)
+	var b []byte
 	if host, asks := store.Host(ctx); asks && (!have || age > statementsFresh) {
-		_, err := s.once(ctx, key, func(ctx context.Context) ([]byte, error) {
-			return nil, s.ask(host, func(c *wire.Client) error {
+		b, err = s.once(ctx, key, func(ctx context.Context) (b []byte, err error) {
+			err = s.ask(host, func(c *wire.Client) error {
 				p, err := c.Package(ctx, manifest, &wire.HeldManifest{Digest: manifest})
 				if err == nil {
-					s.putStatements(manifest, p.Statements)
+					b, err = s.putStatements(manifest, p.Statements)
 				}
 				return err
 			})
+			return b, err
 		})
 		if err != nil && !have {
 			return nil, err
 		}
 	}
-	b, err := s.shelf.Get(key)
-	if err != nil {
-		return nil, err
+	if b == nil {
+		if b, err = s.shelf.Get(key); err != nil {
+			return nil, err
+		}
 	}
 	if err := json.Unmarshal(b, &list); err != nil {
 		return nil, err

@@ -298,10 +298,13 @@ func (s *Shelf) OpenNamed(key string) (*os.File, error) {
 	}
 	s.mu.Lock()
 	o := s.objects[key]
-	checked := o != nil && time.Since(o.checked) < time.Hour
+	size := int64(-1)
+	if o != nil && time.Since(o.checked) < time.Hour {
+		size = o.size
+	}
 	s.mu.Unlock()
-	if checked {
-		if info, err := f.Stat(); err == nil && info.Size() == o.size {
+	if size >= 0 {
+		if info, err := f.Stat(); err == nil && info.Size() == size {
 			return f, nil
 		}
 	}
