@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,10 +10,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -199,6 +202,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	case err != nil:
 		return fmt.Errorf("store %s: %w", o.store, err)
 	}
+	l.server.Store(server)
 	l.door.Open(server.Handler())
 	if _, err := fmt.Fprintf(stdout, "listening on https://%s\n", l.address); err != nil {
 		return err
@@ -213,6 +217,22 @@ type listening struct {
 	address      net.Addr
 	https, plain *http.Server // plain may be nil
 	failed       chan error
+	server       atomic.Pointer[Server] // nil: there is none yet
+}
+
+// outer is the port at which hosts reach a site of that name, by signed policy; empty: there is no such site.
+func (l *listening) outer(host string) string {
+	s := l.server.Load()
+	if s == nil {
+		return ""
+	}
+	rel, _ := s.releases.Now()
+	for _, site := range rel.Policy.Sites {
+		if u, err := url.Parse(site.URL); err == nil && strings.EqualFold(u.Hostname(), host) {
+			return cmp.Or(u.Port(), "443")
+		}
+	}
+	return ""
 }
 
 // open listens, and has the door answer.
@@ -230,7 +250,8 @@ func (o options) open(ctx context.Context, cert *certificate.Certificate, log *s
 			return nil, errors.Join(err, main.Close())
 		}
 		_, port, _ := net.SplitHostPort(main.Addr().String())
-		l.plain = httpServer(front.Plain(o.proxies, openToAll, port, &l.door), usualTimeouts, log)
+		outer := func(host string) string { return cmp.Or(l.outer(host), port) }
+		l.plain = httpServer(front.Plain(o.proxies, openToAll, outer, &l.door), usualTimeouts, log)
 		log.Info("listening for plain HTTP", "address", second.Addr().String())
 		go func() {
 			if err := ignoreClosed(l.plain.Serve(o.connections.Listen(second, log))); err != nil {

@@ -280,7 +280,7 @@ func TestAHostTakenOutOfTheFleetIsHeldButNotForgotten(t *testing.T) {
 	f.Remove("web01")
 	f.publish()
 	a, r := w.poll(c, schema.PollRequest{MetadataVersions: held(1, 1)})
-	if r.status != http.StatusOK || !strings.Contains(a.Hold, "not in the fleet") || a.Site != "" {
+	if r.status != http.StatusOK || !strings.Contains(a.Hold, "has no package for host web01") || a.Site != "" {
 		t.Fatalf("%d %s", r.status, r.body)
 	}
 	_, r = w.poll(c, schema.PollRequest{MetadataVersions: held(2, 1), Held: true})

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -195,7 +196,11 @@ func (s *Server) announce(r *origin.Release) {
 func (s *Server) Watch(ctx context.Context, every time.Duration) {
 	t := time.NewTicker(every)
 	defer t.Stop()
-	for {
+	for last := (*origin.Release)(nil); ; {
+		if rel, _ := s.releases.Now(); rel != last {
+			last = rel
+			debug.FreeOSMemory() // verifying a large release leaves more behind than the release has
+		}
 		select {
 		case <-ctx.Done():
 			return

@@ -234,7 +234,7 @@ func TestARegistrationThroughASiteIsThatOfWhoeverAsksTheSite(t *testing.T) {
 	wantStatus(t, forward("web01", basic(caller{"installer", "wrong"})), http.StatusUnauthorized, "wrong user")
 	wantStatus(t, forward("web01", "Bearer nonsense"), http.StatusUnauthorized, "wrong join token")
 	wantStatus(t, forward("web01", basic(muc)), http.StatusForbidden, "may not register")
-	wantStatus(t, forward("nobody", basic(installer)), http.StatusNotFound, "not in the fleet")
+	wantStatus(t, forward("nobody", basic(installer)), http.StatusNotFound, "has no package for host nobody")
 	if a := w.sitePoll(uplink.PollRequest{}); len(a.Hosts) != 0 {
 		t.Fatalf("a refused registration counts: %+v", a)
 	}

@@ -80,8 +80,10 @@ func (p Proxies) Handler(next http.Handler) http.Handler {
 
 // Plain answers plain HTTP. A proxy that is believed, and says that it was asked over HTTPS, gets what it would get
 // over TLS: between it and this server, credentials are in the clear then. Others get what open lets anybody read, and
-// are sent to HTTPS on port for the rest; whoever sends credentials is told that they are known to the network now.
-func Plain(p Proxies, open func(*http.Request) bool, port string, next http.Handler) http.Handler {
+// are sent to HTTPS for the rest, where outer says that hosts of that name are reached; whoever sends credentials is
+// told that they are known to the network now.
+func Plain(p Proxies, open func(*http.Request) bool, outer func(host string) (port string), next http.Handler,
+) http.Handler {
 	behind := p.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		reads := r.Method == http.MethodGet || r.Method == http.MethodHead
@@ -98,7 +100,7 @@ func Plain(p Proxies, open func(*http.Request) bool, port string, next http.Hand
 			if err != nil {
 				host = strings.Trim(r.Host, "[]")
 			}
-			if port != "443" {
+			if port := outer(host); port != "443" {
 				host = net.JoinHostPort(host, port)
 			} else if strings.Contains(host, ":") {
 				host = "[" + host + "]"

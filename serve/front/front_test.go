@@ -82,8 +82,9 @@ func TestPlainHTTPNeverTakesCredentialsButFromATrustedProxyThatWasAskedOverHTTPS
 		"a proxy's, over HTTP":  {"POST", "/x", "10.0.0.1:5", basic, "http", 403, seen},
 		"a proxy's own":         {"POST", "/x", "10.0.0.1:5", basic, "", 403, seen},
 	} {
+		outer := func(string) string { return "8443" }
 		served := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("served")) })
-		h := Plain(proxies(t, "10.0.0.1"), open, "8443", served)
+		h := Plain(proxies(t, "10.0.0.1"), open, outer, served)
 		r := httptest.NewRequest(c.method, "http://example.com:8080"+c.url, nil)
 		r.RemoteAddr = c.remote
 		if c.header[0] != "" {
