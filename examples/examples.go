@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-//go:embed all:minimal all:quickstart
+//go:embed all:minimal all:quickstart all:sites
 var files embed.FS
 
 // CodeOwners is the file CODEOWNERS of a new repo, where GitHub and GitLab read it at the root.

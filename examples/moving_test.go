@@ -142,8 +142,9 @@ func TestHostsMoveAndTheCentreIsRestoredByTheGuide(t *testing.T) {
 	update("newer", moved.url)
 	o.write("hosts/rules.cue", rulesOf("newest"))
 	o.commit("Newest")
+	served := moved.served()
 	moved.reconcile()
-	moved.untilServed(5)
+	moved.untilServed(served + 1)
 	update("newest", moved.url)
 
 	// To another fleet.
@@ -161,16 +162,17 @@ func TestHostsMoveAndTheCentreIsRestoredByTheGuide(t *testing.T) {
 	sum, key, _ := strings.Cut(theirs.does(4, p.repo), "\n")
 	sum, _, _ = strings.Cut(sum, " ")
 	rule := regexp.MustCompile("(?s)```cue\n(.*?)```").FindStringSubmatch(string(guide))[1]
-	indented := func(text string) string { return strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n\t\t") }
+	indented := func(text string) string { return strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n        ") }
 	rule = strings.ReplaceAll(rule, "\n   ", "\n")
 	rule = strings.NewReplacer("https://bakery.example:8443", p.url, `root: "…"`, `root: "`+sum+`"`,
-		"-----BEGIN CERTIFICATE-----\n\t\t…\n\t\t-----END CERTIFICATE-----", indented(p.authority),
-		"-----BEGIN PUBLIC KEY-----\n\t\t…\n\t\t-----END PUBLIC KEY-----", indented(key)).Replace(rule)
+		"-----BEGIN CERTIFICATE-----\n        …\n        -----END CERTIFICATE-----", indented(p.authority),
+		"-----BEGIN PUBLIC KEY-----\n        …\n        -----END PUBLIC KEY-----", indented(key)).Replace(rule)
 	o.run("upgrade", "--platform", "linux/"+runtime.GOARCH, "--source", o.source)
 	o.write("hosts/handover.cue", "package hosts\n\n"+strings.TrimPrefix(rule, "   "))
 	o.commit("To the bakery")
+	served = moved.served()
 	m.does(5, o.repo)
-	moved.untilServed(6)
+	moved.untilServed(served + 1)
 	update("newest", moved.url) // it installs what says where to go
 	update("bakery", p.url)
 	stopNew()

@@ -363,6 +363,9 @@ func (s *Server) findings(ctx context.Context, counts hosts.Counts) []schema.Fin
 		f.Heard[c.Name] = c.At
 	}
 	f.Silent = sites.Silent(contacts, f.Now)
+	if s.site != nil {
+		f.Site = s.site.Name()
+	}
 	return doctor.Findings(f)
 }
 

@@ -30,6 +30,7 @@ type Facts struct {
 	NotInGit int
 	// Heard is when each remote site was last heard of, Silent is which of them are not any more.
 	Heard, Silent map[string]time.Time
+	Site          string // that the server is; empty: the centre
 }
 
 // Warning times: metadata are renewed each day and live for a week, certificates are replaced by people.
@@ -212,6 +213,10 @@ func (f Facts) authorities() schema.Finding {
 
 func (f Facts) sites() schema.Finding {
 	v := finding("sites", "Remote sites are heard of", "the fleet has none")
+	if f.Site != "" {
+		v.Detail = "the centre says; this is site " + f.Site
+		return v
+	}
 	var heard int
 	var silent, never []string
 	for _, name := range slices.Sorted(maps.Keys(f.Policy.Sites)) {
