@@ -175,5 +175,5 @@ func platforms() []string {
 }
 
 func formats() []string {
-	return []string{string(schema.Deb), string(schema.Rpm), string(schema.Tgz), string(schema.Pkg)}
+	return []string{string(schema.Deb), string(schema.Rpm), string(schema.Tgz), string(schema.Pkg), string(schema.Msi)}
 }

@@ -43,7 +43,7 @@ files: nothing is printed if the name is taken or the result has errors.`,
 	f.StringVar(&h.Folder, "folder", "", "folder below hosts/, such as web or web/eu (default hosts/ itself)")
 	f.StringVar(&h.Address, "address", "", "host name or IP address, for rules and plugins")
 	f.StringVar(&h.Platform, "platform", "", "operating system and architecture, such as linux/amd64")
-	f.StringVar(&h.Format, "format", "", "package format: deb, rpm, tgz or pkg")
+	f.StringVar(&h.Format, "format", "", "package format: deb, rpm, tgz, pkg or msi")
 	f.StringVar(&h.Site, "site", "", "site that serves the host")
 	f.StringVar(&h.Ring, "ring", "", "ring of the rollout, instead of the first whose condition holds")
 	f.StringArrayVar(&h.Labels, "label", nil, "label, as `NAME=VALUE`; can be repeated")

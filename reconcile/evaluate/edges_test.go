@@ -50,7 +50,8 @@ var wrongAnywhere = []string{`""`, `" "`, `" x"`, `"x "`, `"a\nb"`, `"a\tb"`, `"
 
 // base is what a plugin needs besides, in the repo of repoOfEdges.
 var base = map[string]string{"zabbix_agent2": `package: "z.tar"`, "node_exporter": `program: "p"`,
-	"checkmk": `agent: "p", only_from: "192.0.2.1"`}
+	"windows_exporter": `program: "p"`,
+	"checkmk":          `agent: "p", only_from: "192.0.2.1"`}
 
 func edges(t *testing.T) (all []edge) {
 	t.Helper()

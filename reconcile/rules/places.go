@@ -29,10 +29,14 @@ func conflicts(
 	for _, o := range outputs {
 		for _, f := range o.Files {
 			pos := at(o.Plugin, f.Path, f.Pos)
-			if first, ok := files[f.Path]; ok && !sameDirectory(f, first.file) {
+			place := f.Path
+			if os == "windows" { // which tells no upper from lower case
+				place = strings.ToLower(place)
+			}
+			if first, ok := files[place]; ok && !sameDirectory(f, first.file) {
 				clash("file "+f.Path, pos, o.Plugin, first)
 			}
-			files[f.Path] = claim{o.Plugin, pos, f}
+			files[place] = claim{o.Plugin, pos, f}
 		}
 		for _, s := range o.Services {
 			if first, ok := services[s.Name]; ok {

@@ -83,7 +83,7 @@ func (h *Host) cue() (string, error) {
 		}
 	}
 	if h.Format != "" && !schema.Format(h.Format).Valid() {
-		return "", fmt.Errorf("unknown format %.40q: want deb, rpm, tgz or pkg", h.Format)
+		return "", fmt.Errorf("unknown format %.40q: want deb, rpm, tgz, pkg or msi", h.Format)
 	}
 	var fields []string
 	for _, f := range [][2]string{{"address", h.Address}, {"platform", h.Platform}, {"format", h.Format},

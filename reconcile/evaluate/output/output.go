@@ -34,7 +34,11 @@ func Decode(p *fleet.Plugin, in fleet.Inputs, n *result.Node) (*fleet.Output, []
 	if h := n.Get("health"); h != nil && len(h.Names) > 0 {
 		out.Health, out.Keeps = d.health(h), d.keeps(h)
 	}
-	d.executable(out)
+	if in.Platform.OS == "windows" {
+		d.windows(out, n)
+	} else {
+		d.executable(out)
+	}
 	out.Warnings = n.Get("warnings").Strs()
 	if err := d.ps.Err(); err != nil {
 		return nil, nil, err

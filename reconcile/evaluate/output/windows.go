@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 
+	"bakehouse/reconcile/evaluate/result"
 	"bakehouse/schema"
 	"bakehouse/schema/fleet"
 )
@@ -58,4 +59,40 @@ func checkWindowsPath(name, plugin string) error {
 
 func foldPrefix(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
+// windows refuses what a package for Windows has no word for, and paths that are one path there.
+func (d *decoder) windows(out *fleet.Output, n *result.Node) {
+	const hint = "take it from hosts with Windows by a rule with `when: platform`"
+	refuse := func(n *result.Node, format string, args ...any) {
+		d.refuse(n, format, args...)
+		d.ps[len(d.ps)-1].Hint = hint
+	}
+	nodes := map[string]*result.Node{}
+	for name, v := range n.Get("files").ByName() {
+		nodes[name] = v
+	}
+	first := map[string]string{}
+	for _, f := range out.Files {
+		at := nodes[f.Path]
+		fold := strings.ToLower(f.Path)
+		switch other, ok := first[fold]; {
+		case ok:
+			d.refuse(at, "%s and %s are one path to Windows", other, f.Path)
+		case f.Link != "":
+			refuse(at, "link %s: a package for Windows has no symbolic links", f.Path)
+		case f.Owner+f.Group != "":
+			refuse(at, "file %s: a package for Windows gives files to nobody: leave out owner and group; those with the "+
+				"mode 0o600 are for administrators alone", f.Path)
+		case len(f.Capabilities) > 0:
+			refuse(at, "file %s: there are no capabilities on Windows", f.Path)
+		}
+		first[fold] = f.Path
+	}
+	if len(out.Scripts) > 0 {
+		refuse(n.Get("scripts"), "scripts are for a POSIX shell, and a package for Windows runs none")
+	}
+	if len(out.Users)+len(out.Groups) > 0 {
+		refuse(n.Get("users"), "a package for Windows makes no users and groups")
+	}
 }
