@@ -82,8 +82,9 @@ func (d *decoder) windows(out *fleet.Output, n *result.Node) {
 		case f.Link != "":
 			refuse(at, "link %s: a package for Windows has no symbolic links", f.Path)
 		case f.Owner+f.Group != "":
-			refuse(at, "file %s: a package for Windows gives files to nobody: leave out owner and group; those with the "+
-				"mode 0o600 are for administrators alone", f.Path)
+			refuse(at,
+				"file %s: a package for Windows gives files to nobody: leave out owner and group; those with the "+
+					"mode 0o600 are for administrators alone", f.Path)
 		case len(f.Capabilities) > 0:
 			refuse(at, "file %s: there are no capabilities on Windows", f.Path)
 		}
