@@ -28,8 +28,8 @@ import (
 //
 //	go test -run - -bench Package -cpu 1 ./reconcile/bake
 //
-// BenchmarkMany is what a change of every host costs, as deb and rpm; BenchmarkMemory is how much memory a process takes at
-// most to package one large file. For the figures below:
+// BenchmarkMany is what a change of every host costs, as deb and rpm; BenchmarkMemory is how much memory a process
+// takes at most to package one large file. For the figures below:
 //
 //	BAKEHOUSE_TEST_BENCH_CONFIGS=5000 BAKEHOUSE_TEST_MB=500 go test -run - -bench 'Many|Memory' -benchtime 1x -timeout 30m ./reconcile/bake
 //
@@ -134,8 +134,67 @@ func packages(b *testing.B, rs []*rules.Recipe, src repo, root schema.Digest) {
 	}
 }
 
-// perSecond runs one until the benchmark has enough, and returns how many there are in a second of processor time, that of
-// child processes included.
+// BenchmarkWindows is a further package for Windows of 10 MB of programs, beside the hash of as many bytes and wixl's
+// package of the same files:
+//
+//	go test -run - -bench Windows -cpu 1 ./reconcile/bake
+func BenchmarkWindows(b *testing.B) {
+	src := repo{}
+	rs := make([]*rules.Recipe, 1000)
+	for i := range rs {
+		id := schema.DigestOf([]byte(strconv.Itoa(i))).Hex()[:16]
+		rs[i] = windowsExample(src, id, ":"+strconv.Itoa(1024+i))
+	}
+	program := src.file(rs[0].Outputs[0].Files[1].Path, 0o755, windowsProgram())
+	for _, r := range rs {
+		r.Outputs[0].Files[1] = program
+	}
+	var size int64
+	ours := 0.0
+	b.Run("ours", func(b *testing.B) {
+		baker := bake.New(newMemory(), src)
+		defer baker.Close()
+		out, err := baker.Bake(b.Context(), rs[0], schema.Msi, schema.DigestOf(anchor))
+		if err != nil {
+			b.Fatal(err)
+		}
+		ours = perSecond(b, func(n int) (err error) {
+			out, err = baker.Bake(b.Context(), rs[n%len(rs)], schema.Msi, schema.DigestOf(anchor))
+			return err
+		})
+		size = out.Manifest.Size
+		b.ReportMetric(float64(size), "B/package")
+		b.ReportMetric(float64(len(out.Packed)), "stored-B/package")
+	})
+	b.Run("sha256 alone", func(b *testing.B) {
+		buf := noise(0, int(size))
+		b.ReportMetric(ours/perSecond(b, func(int) error { sha256.Sum256(buf); return nil }), "ours-times-as-fast")
+	})
+	b.Run("wixl", func(b *testing.B) {
+		wixl, dir := needs.Tool(b, "wixl"), b.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "x.msi"), windowsProgram(), 0o600); err != nil {
+			b.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "w.wxs"), []byte(wixSource), 0o600); err != nil {
+			b.Fatal(err)
+		}
+		theirs := perSecond(b, func(int) error {
+			cmd := exec.Command(wixl, "-o", "w.msi", "w.wxs")
+			cmd.Dir = dir
+			return cmd.Run()
+		})
+		b.ReportMetric(ours/theirs, "ours-times-as-fast")
+		if s, err := os.Stat(filepath.Join(dir, "w.msi")); err == nil {
+			b.ReportMetric(float64(s.Size()), "stored-B/package")
+		}
+	})
+}
+
+// windowsProgram is as large as a monitoring agent's.
+var windowsProgram = sync.OnceValue(func() []byte { return noise(11, 10<<20) })
+
+// perSecond runs one until the benchmark has enough, and returns how many there are in a second of processor time,
+// that of child processes included.
 func perSecond(b *testing.B, one func(n int) error) float64 {
 	b.Helper()
 	n, cpu := 0, processorTime()
@@ -265,8 +324,8 @@ func BenchmarkMany(b *testing.B) {
 	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s")
 }
 
-// BenchmarkFirstPackage is a package none of whose segments is in the store yet, and one whose segments are there but not
-// known to the process.
+// BenchmarkFirstPackage is a package none of whose segments is in the store yet, and one whose segments are there but
+// not known to the process.
 func BenchmarkFirstPackage(b *testing.B) {
 	exporter, agent := programs(b)
 	rs, src, root := realFleet(exporter, agent, 1, 0)

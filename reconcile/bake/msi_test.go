@@ -194,13 +194,7 @@ func TestOtherReadersReadPackagesForWindows(t *testing.T) {
 	run("cabextract", "--test", "own.cab")
 
 	// And what others write is read here, but for what Windows does not mind.
-	const wxs = `<Wix xmlns="http://schemas.microsoft.com/wix/2006/wi"><Product Id="*" Name="Example" Version="1.0.0"
-UpgradeCode="12345678-1234-1234-1234-111111111111" Manufacturer="Acme" Language="1033">
-<Package InstallerVersion="200" Compressed="yes" Comments="x"/><Media Id="1" Cabinet="product.cab" EmbedCab="yes"/>
-<Directory Id="TARGETDIR" Name="SourceDir"><Directory Id="ProgramFilesFolder"><Directory Id="D" Name="Example">
-<Component Id="C" Guid="12345678-1234-1234-1234-222222222222"><File Id="F" Source="x.msi" KeyPath="yes"/></Component>
-</Directory></Directory></Directory><Feature Id="A" Level="1"><ComponentRef Id="C"/></Feature></Product></Wix>`
-	if err := os.WriteFile(filepath.Join(dir, "w.wxs"), []byte(wxs), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "w.wxs"), []byte(wixSource), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	run("wixl", "-o", "w.msi", "w.wxs")
@@ -222,3 +216,11 @@ UpgradeCode="12345678-1234-1234-1234-111111111111" Manufacturer="Acme" Language=
 		t.Error(err, q.Minor)
 	}
 }
+
+// wixSource is a package of one file.
+const wixSource = `<Wix xmlns="http://schemas.microsoft.com/wix/2006/wi"><Product Id="*" Name="Example" Version="1.0.0"
+UpgradeCode="12345678-1234-1234-1234-111111111111" Manufacturer="Acme" Language="1033">
+<Package InstallerVersion="200" Compressed="yes" Comments="x"/><Media Id="1" Cabinet="product.cab" EmbedCab="yes"/>
+<Directory Id="TARGETDIR" Name="SourceDir"><Directory Id="ProgramFilesFolder"><Directory Id="D" Name="Example">
+<Component Id="C" Guid="12345678-1234-1234-1234-222222222222"><File Id="F" Source="x.msi" KeyPath="yes"/></Component>
+</Directory></Directory></Directory><Feature Id="A" Level="1"><ComponentRef Id="C"/></Feature></Product></Wix>`
