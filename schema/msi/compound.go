@@ -397,7 +397,7 @@ func (c *compound) leftOver() error {
 	}
 	for s, next := range c.miniFAT {
 		if !c.miniHas[s] && next != freeSector {
-			return fmt.Errorf("mini sector %d belongs to nothing", s)
+			c.minor = append(c.minor, fmt.Sprintf("mini sector %d belongs to nothing", s))
 		}
 	}
 	if len(c.minor) > 20 {

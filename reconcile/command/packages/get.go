@@ -69,6 +69,10 @@ look for it: an rpm over its header, a deb in the member _gpgorigin, as debsigs 
 copy goes to FILE.asc. To hosts it is the same package: they update from it as from the published one. The key's
 passphrase comes from BAKEHOUSE_PASSPHRASE_OPENPGP, --passphrase-file, --passphrase-fd or a prompt.
 
+With --authenticode-key and --authenticode-certificate the file is a copy of an msi with an Authenticode signature, by
+which Windows names its maker. osslsigncode makes it, with an RSA key. Hosts update to the published package, which has
+none.
+
 With --statements the signed statement of each key goes to DIR/KEY.sigstore.json, a Sigstore bundle: a DSSE envelope
 around an in-toto Statement on the package, with the predicate type urn:bakehouse:package:v1. With it, cosign verifies
 the package without bakehouse, as the last example shows.`),
@@ -84,11 +88,17 @@ the package without bakehouse, as the last example shows.`),
 			case pgp != "" && get.out == "-":
 				return fault.Hint(errors.New("a signed copy is written to a file, with its signature beside it"),
 					"set a file with -o")
+			case get.authenticode != authenticode{} && (pgp != "" || get.statements != "" || get.out == "-"):
+				return fault.Hint(errors.New("a copy with an Authenticode signature is a file of its own"),
+					"set a file with -o, and leave out --openpgp-key and --statements")
 			case pgp != "" && get.statements != "":
 				return fault.Hint(errors.New("statements are on the published package, not on a signed copy of it"),
 					"leave out --openpgp-key or --statements")
 			case get.out == "-" && *asJSON:
 				return fault.Hint(errors.New("--json and -o - both write to standard output"), "leave one of them out")
+			}
+			if _, err := get.authenticode.check(); err != nil {
+				return err
 			}
 			if pgp != "" {
 				var err error
@@ -114,6 +124,12 @@ the package without bakehouse, as the last example shows.`),
 	f.StringVar(&pgp, "openpgp-key", "",
 		"file with an OpenPGP secret key: write a signed copy, and its detached signature to FILE.asc")
 	settings.Trust(f, "openpgp-key")
+	f.StringVar(&get.authenticode.key, "authenticode-key", "",
+		"file with an RSA private key (PEM): write a copy of an msi that Windows knows the maker of")
+	f.StringVar(&get.authenticode.certificate, "authenticode-certificate", "",
+		"file with that key's certificate and those above it (PEM)")
+	settings.Trust(f, "authenticode-key")
+	settings.Trust(f, "authenticode-certificate")
 	pass = flags.AddPassphrase(cmd, "passphrase", "the passphrase of that key")
 	flags.Repo(cmd, &get.where)
 	flags.Store(cmd, &get.location)
@@ -133,7 +149,10 @@ type fetched struct {
 func (f *fetched) String() string {
 	text := fmt.Sprintf("%s\t%d bytes\t%s", f.File, f.Size, f.SHA256)
 	if f.SHA256 != f.Package {
-		text += fmt.Sprintf("\tsigned copy of %s, see also %s.asc", f.Package, f.File)
+		text += fmt.Sprintf("\tsigned copy of %s", f.Package)
+		if _, err := os.Stat(f.File + ".asc"); err == nil {
+			text += fmt.Sprintf(", see also %s.asc", f.File)
+		}
 	}
 	for _, file := range f.Statements {
 		text += "\n" + file
@@ -146,6 +165,7 @@ type packageGet struct {
 	location        string
 	out, statements string // file and directory, empty for the default and for none
 	key             *openPGPKey
+	authenticode    authenticode
 }
 
 func (g *packageGet) run(ctx context.Context, stdout io.Writer, host string) (*fetched, error) {
@@ -187,6 +207,8 @@ func (g *packageGet) run(ctx context.Context, stdout io.Writer, host string) (*f
 	switch {
 	case g.out == "-":
 		err = m.Assemble(stdout, open)
+	case g.authenticode != authenticode{}:
+		return g.authenticode.signedTo(ctx, got.File, m, open)
 	case g.key != nil:
 		return sealedTo(got.File, m, open, g.key)
 	default:

@@ -35,9 +35,9 @@ func checkWindowsPath(name, plugin string) error {
 	for part := range strings.SplitSeq(rest, "/") {
 		switch {
 		case windowsDevice.MatchString(part):
-			return fmt.Errorf("Windows takes the name %s for a device", part)
+			return fmt.Errorf("the name %s is that of a device of Windows", part)
 		case strings.HasSuffix(part, ".") || strings.HasSuffix(part, " ") || strings.HasPrefix(part, " "):
-			return fmt.Errorf("Windows drops a dot or blank at the end of a name, as of %q", part)
+			return fmt.Errorf("a dot or blank at the end of a name is dropped by Windows, as of %q", part)
 		case !windowsName.MatchString(part):
 			return fmt.Errorf("on Windows, names are of ASCII letters, digits, blanks and !#$&'()+,-.=@_~^, "+
 				"which %.80q is not", part)
