@@ -22,12 +22,6 @@ func Decode(b []byte, v any) error {
 	return plain.Error(err, plain.MaxName)
 }
 
-// checkJSON is Decode of what is then read piece by piece.
-func checkJSON(b []byte) error {
-	var whole json.RawMessage
-	return Decode(b, &whole)
-}
-
 // checkNames looks for names that stand twice in an object: encoding/json lets the last of two win, which two parsers
 // may see differently. It bounds the nesting, too. Of what is no JSON it may say anything: json.Unmarshal says that
 // before it reads a value. A poll's report is decoded for every host each hour, so this allocates next to nothing:
@@ -46,7 +40,7 @@ func checkNames(b []byte) error {
 				return fmt.Errorf("nested deeper than %d", maxDepth)
 			}
 			frames[depth].object, frames[depth].value = b[i] == '{', false
-			frames[depth].names.clear()
+			frames[depth].names = nameSet{few: frames[depth].names.few[:0]}
 		case '}', ']':
 			depth = max(0, depth-1)
 		case ',':
@@ -96,8 +90,6 @@ type nameSet struct {
 	few  [][]byte
 	many map[string]bool
 }
-
-func (n *nameSet) clear() { n.few, n.many = n.few[:0], nil }
 
 // add reports whether the name is new.
 func (n *nameSet) add(name []byte) bool {

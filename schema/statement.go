@@ -58,12 +58,12 @@ func DecodeStatement(b []byte) (Statement, error) {
 }
 
 func decodeStatement(b []byte) (s Statement, err error) {
-	if err := checkJSON(b); err != nil {
-		return s, err
-	}
 	var kind, predicate string
 	var subjects []json.RawMessage
-	var body json.RawMessage
+	var body, whole json.RawMessage
+	if err := Decode(b, &whole); err != nil {
+		return s, err
+	}
 	err = members(b, member{"_type", &kind}, member{"subject", &subjects}, member{"predicateType", &predicate},
 		member{"predicate", &body})
 	switch {
