@@ -40,7 +40,8 @@ func TestPlainListsOfHostsAreReadAsCUEReadsThem(t *testing.T) {
 		"package x\n\nhosts: b: {address: \"192.0.2.1\", labels: role: \"r\", tags: z: \"t\"}\n" +
 			"hosts: a: {tags: {y: \"1\", b: \"2\"}}\nhosts: c: labels: q: \"q\"\n",
 		"// Who they are.\npackage x\n\n// All of them.\nhosts: {\n\tb: {address: \"192.0.2.1\", labels: " +
-			"{\"role\": \"r\"}}\n\ta: {}\n\t\"c.d\": labels: q: \"ä\" // there\n}\ndefaults: {site: \"muc\", tags: x: \"y\"}\n",
+			"{\"role\": \"r\"}}\n\ta: {}\n\t\"c.d\": labels: q: \"ä\" // there\n}\n" +
+			"defaults: {site: \"muc\", tags: x: \"y\"}\n",
 		"package x\nhosts: z: {ring: \"q\"}\nhosts: {\n  y: {}\n  b: {}\n}\nhosts: {}\nhosts: {f: {}, c: {}}\n",
 		"package x\n",
 	} {
@@ -56,8 +57,9 @@ func TestWhatIsMoreThanDataIsLeftToCUE(t *testing.T) {
 		`a: {}, _a: 1`, `a: address: "1\(2)"`, `a: address: "1" | "2"`, `a: address: "1" & "1"`, `a: address: b, b: ""`,
 		`a: address: #"1"#`, `a: address: '1'`, `a: address: "\u0041"`, `a: labels: "a\u0000": "b"`,
 		`a: labels: a?: "b"`, `a: labels: a!: "b"`, `a: labels: {a: "b", a: "b"}`, `a: labels: X={a: "b"}`,
-		`a: labels: {a: "b"} @x(y)`, `a: state: "active"`, `a: was: "b"`, `a: set: x: {}`, `a: {}, [string]: _`, `a: {}, "\("b")": {}`, `a: {...}`,
-		`a: {#x: "y"}`, `a: {let b = 1}`, `a: {if true {}}`, `a: {{}}`, `a: address: 3`, `a: address: null`, `a: "b"`,
+		`a: labels: {a: "b"} @x(y)`, `a: state: "active"`, `a: was: "b"`, `a: set: x: {}`,
+		`a: {}, [string]: _`, `a: {}, "\("b")": {}`, `a: {...}`, `a: {#x: "y"}`, `a: {let b = 1}`,
+		`a: {if true {}}`, `a: {{}}`, `a: address: 3`, `a: address: null`, `a: "b"`,
 		`a: labels: "b"`, `a: address: {}`, `a: colour: "red"`, `"a..b": {}`, `"-": {}`, `"": {}`, `a: site: "a..b"`,
 		`a: site: ""`, `a: address: "` + "\x7f" + `"`, strings.Repeat("a", 254) + ": {}",
 	} {
