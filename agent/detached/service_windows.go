@@ -72,13 +72,17 @@ func runCopy(ctx context.Context, program string, args []string) (code uint32, e
 	if err := discard(ctx, m); err != nil {
 		return 0, err
 	}
-	s, err := m.CreateService(unit, copied, mgr.Config{StartType: mgr.StartManual, ErrorControl: mgr.ErrorNormal,
+	// It starts by itself at a boot that comes too early: an installation that was cut off may have left nothing else.
+	s, err := m.CreateService(unit, copied, mgr.Config{StartType: mgr.StartAutomatic, ErrorControl: mgr.ErrorNormal,
 		DisplayName: "Bakehouse updater", Description: "Update of this host's monitoring agent"}, args...)
 	if err != nil {
 		return 0, fmt.Errorf("create the service: %w", err)
 	}
 	defer s.Close()
-	defer s.Delete()
+	again := mgr.RecoveryAction{Type: mgr.ServiceRestart, Delay: time.Minute}
+	if err := s.SetRecoveryActions([]mgr.RecoveryAction{again, again}, 24*60*60); err != nil {
+		return 0, fmt.Errorf("have the service started again: %w", err)
+	}
 	if err := environ(variables()); err != nil {
 		return 0, err
 	}
@@ -92,9 +96,9 @@ func runCopy(ctx context.Context, program string, args []string) (code uint32, e
 			return 0, err
 		case st.State != svc.Stopped:
 		case st.Win32ExitCode == uint32(windows.ERROR_SERVICE_SPECIFIC_ERROR):
-			return st.ServiceSpecificExitCode, nil
+			return st.ServiceSpecificExitCode, remove(s)
 		default:
-			return st.Win32ExitCode, nil
+			return st.Win32ExitCode, remove(s)
 		}
 		// When our own service stops, only the waiting ends; the update goes on.
 		if err := pause(ctx, 500*time.Millisecond); err != nil {
@@ -126,7 +130,15 @@ func discard(ctx context.Context, m *mgr.Mgr) error {
 	}
 }
 
-// Discard removes the updater's service once it has ended, so that none stays where no other update follows.
+// remove removes a service that has ended, unless it has done so itself.
+func remove(s *mgr.Service) error {
+	if err := s.Delete(); err != nil && !errors.Is(err, windows.ERROR_SERVICE_MARKED_FOR_DELETE) {
+		return fmt.Errorf("remove the service: %w", err)
+	}
+	return nil
+}
+
+// Discard removes the updater's service, as soon as it has ended: an update may have removed who waits for it.
 func Discard() {
 	m, err := mgr.Connect()
 	if err != nil {

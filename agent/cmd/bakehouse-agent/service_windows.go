@@ -76,6 +76,9 @@ func (s *service) Execute(_ []string, requests <-chan svc.ChangeRequest, status 
 	for {
 		select {
 		case s.code = <-ended:
+			if s.code == 0 && !slices.Contains(s.args, "run") {
+				detached.Discard()
+			}
 			return true, uint32(s.code)
 		case r := <-requests:
 			switch r.Cmd {

@@ -106,6 +106,16 @@ func (h *Host) Command(ctx context.Context, program string, args ...string) *exe
 // Kill ends the host's processes that run a program, by their numbers, without a word to them; it reports whether there
 // was one.
 func (h *Host) Kill(program string) (killed bool) {
+	for _, pid := range h.running(program) {
+		killed = syscall.Kill(pid, syscall.SIGKILL) == nil || killed
+	}
+	return killed
+}
+
+// Runs reports whether a process of the host runs a program.
+func (h *Host) Runs(program string) bool { return len(h.running(program)) > 0 }
+
+func (h *Host) running(program string) (pids []int) {
 	space, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid_for_children", h.leader))
 	if err != nil {
 		h.t.Fatal(err)
@@ -121,10 +131,11 @@ func (h *Host) Kill(program string) (killed bool) {
 		if err != nil || in != space || !strings.HasSuffix(strings.ToLower(first), strings.ToLower(program)) {
 			continue
 		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
-		killed = err == nil && syscall.Kill(pid, syscall.SIGKILL) == nil || killed
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name))); err == nil {
+			pids = append(pids, pid)
+		}
 	}
-	return killed
+	return pids
 }
 
 // Put copies a file of this machine to a path of the host: C:\….
