@@ -1,6 +1,9 @@
 package schema
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Paths on a host (under --root in tests and the demo), by its operating system in Go's words. Packages name them with
 // slashes, and on Windows without a drive: where these two folders are, the host knows, by FOLDERID_ProgramFiles and
@@ -26,10 +29,7 @@ func HealthFile(os string) string { return settingsDir(os) + "/health.json" }
 func KeepsFile(os string) string { return settingsDir(os) + "/keeps.json" }
 
 func settingsDir(os string) string {
-	if os == "windows" {
-		return WindowsData + "/Bakehouse"
-	}
-	return "/etc/bakehouse"
+	return cmp.Or(map[string]string{"windows": WindowsData + "/Bakehouse"}[os], "/etc/bakehouse")
 }
 
 // IsConfigFile reports whether a path is ConfigFile on some operating system.
@@ -56,17 +56,11 @@ func StatusFile(os string) string {
 	return "/var/run/bakehouse/status.json"
 }
 
+var prefixes = map[string]string{"darwin": "/usr/local", "windows": WindowsPrograms + "/Bakehouse"}
+
 // Prefix is where packages for an operating system have bin, lib and share: macOS keeps /usr to itself. On Windows it
 // is the folder of all that is baked and not a setting.
-func Prefix(os string) string {
-	switch os {
-	case "darwin":
-		return "/usr/local"
-	case "windows":
-		return WindowsPrograms + "/Bakehouse"
-	}
-	return "/usr"
-}
+func Prefix(os string) string { return cmp.Or(prefixes[os], "/usr") }
 
 // ProgramFile is the host program.
 func ProgramFile(os string) string {

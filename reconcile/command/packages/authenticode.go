@@ -27,7 +27,8 @@ type authenticode struct{ key, certificate string }
 // check returns from when on the certificate is valid, which stands for the time of signing.
 func (a authenticode) check() (since time.Time, err error) {
 	if (a.key == "") != (a.certificate == "") {
-		return since, fault.Hint(errors.New("--authenticode-key and --authenticode-certificate belong together"), "set both")
+		return since, fault.Hint(errors.New("--authenticode-key and --authenticode-certificate belong together"),
+			"set both")
 	}
 	if a.key == "" {
 		return since, nil
