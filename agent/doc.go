@@ -24,6 +24,7 @@
 // updater's own, 0700:
 //
 //	state.json   registration, what is installed, what was before, what failed here (0600; holds the host secret)
+//	reported.json  which details of the host its server has
 //	trust/       verified metadata
 //	segments/    HEX: segments of the installed and the previous package; HEX.part: a download under way
 //	packages/    HEX: gzipped manifests of the installed and the previous package, by package digest
@@ -41,7 +42,6 @@
 //	freebsd           tgz; without systemd nothing starts services, and updates run inside the service itself
 //	aix, solaris      as freebsd; the lock is a POSIX record lock, and free space is not asked for beforehand
 //	darwin            all but installing: packages for it are not made yet (schema.Platform.Formats)
-//	windows           msi; each update of the service is a service of its own, on a copy of the program
-//	                  (agent/detached).
-//	                  Run in Wine; on Windows itself by a CI job that has never run yet
+//	windows           msi; an update by the service is a service of its own, on a copy of the program (agent/detached).
+//	                  On Windows itself, by a CI job that has never run yet
 package agent

@@ -15,6 +15,7 @@ import (
 
 	"bakehouse/agent/cycle"
 	"bakehouse/agent/install/ready"
+	"bakehouse/agent/report"
 	"bakehouse/agent/trust/statement"
 
 	"bakehouse/agent/staging"
@@ -139,7 +140,7 @@ func (u *update) signed(envelopes [][]byte, m *schema.Manifest, c schema.Candida
 		return nil
 	}
 	v, err := statement.Judge(envelopes, schema.StatementFor(m, c.Manifest), u.keys, u.threshold)
-	u.host.Ignored = ignored(v.Ignored)
+	u.host.Ignored = report.Ignored(v.Ignored)
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ type search struct {
 
 	tried   []state.Way
 	dead    []state.Way // without certificates: what no certificate can help
-	doubted []state.Way // likewise: whose certificate was not believed, or who did not know the host; and not asked yet
+	doubted []state.Way // likewise: certificate not believed, or the host not known; and not asked yet
 	err     error       // the one to tell
 
 	way    state.Way // that led to a server, which gave the answer

@@ -70,12 +70,3 @@ func (a *Agent) details(h *state.Host) *schema.Details {
 	}
 	return d
 }
-
-// ignored bounds what is kept and reported of signatures that did not count; a server may have made them up.
-func ignored(list []schema.IgnoredSignature) []schema.IgnoredSignature {
-	var out []schema.IgnoredSignature
-	for _, s := range list[:min(len(list), schema.MaxIgnored)] {
-		out = append(out, schema.IgnoredSignature{Key: plain.Name(s.Key), Reason: plain.Name(s.Reason)})
-	}
-	return out
-}

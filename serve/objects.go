@@ -1,9 +1,7 @@
 package serve
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -16,6 +14,7 @@ import (
 	"bakehouse/schema"
 	"bakehouse/schema/delta"
 	"bakehouse/schema/fault"
+	"bakehouse/serve/envelopes"
 	"bakehouse/serve/inventory"
 	"bakehouse/serve/store"
 )
@@ -142,7 +141,11 @@ func (s *Server) serveManifest(x *exchange, r *http.Request, host string) {
 			a.Manifest, a.Against = b, have
 		}
 	}
-	if a.Statements, err = s.statements(r.Context(), d, schema.StatementFor(m.Manifest, d)); err != nil {
+	what := schema.StatementFor(m.Manifest, d)
+	a.Statements, err = envelopes.On(r.Context(), s.store, d, what, func(key string, err error) {
+		s.storeTrouble("statement", key, err)
+	})
+	if err != nil {
 		s.storeTrouble("statements", d.Hex(), err)
 		x.unavailable()
 		return
@@ -228,36 +231,6 @@ func (s *Server) serveSegment(x *exchange, r *http.Request, host string) {
 	if _, err := io.Copy(x, io.LimitReader(f, ref.Size)); err != nil {
 		panic(http.ErrAbortHandler)
 	}
-}
-
-// statements are the envelopes on the package of a manifest, which are on what, or they are not short.
-func (s *Server) statements(ctx context.Context, manifest schema.Digest, what schema.Statement,
-) ([]json.RawMessage, error) {
-	list := []json.RawMessage{} // never null
-	room := int64(schema.MaxStatement - 2)
-	for e, err := range s.store.List(ctx, schema.StatementsPrefix(manifest), "") {
-		if err != nil {
-			return nil, err
-		}
-		b, err := store.Read(ctx, s.store, e.Key, room)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // gone since it was listed
-		}
-		var compact bytes.Buffer
-		if err == nil {
-			err = json.Compact(&compact, b)
-		}
-		if err != nil {
-			s.storeTrouble("statement", e.Key, err) // one broken file must not hide the others
-			continue
-		}
-		list = append(list, what.Shorten(compact.Bytes()))
-		room -= int64(compact.Len()) + 1
-		if len(list) == schema.MaxEnvelopes || room <= 0 {
-			break
-		}
-	}
-	return list, nil
 }
 
 // serveTarget answers what a stock TUF client asks for with consistent snapshots: HEX.policy, HOST/HEX.package.

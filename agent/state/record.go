@@ -254,6 +254,10 @@ func (r *Record) bounded() *Record {
 	for i, s := range c.Stopped {
 		c.Stopped[i] = plain.Name(s)
 	}
+	if r.Joined != nil {
+		j := *r.Joined
+		j.Fleet, c.Joined = plain.Name(j.Fleet), &j
+	}
 	c.Ignored = slices.Clone(r.Ignored[:min(len(r.Ignored), schema.MaxIgnored)])
 	for i, s := range c.Ignored {
 		c.Ignored[i] = schema.IgnoredSignature{Key: plain.Name(s.Key), Reason: plain.Name(s.Reason)}
