@@ -136,8 +136,9 @@ func TestNoTwoSettingsShareAVariable(t *testing.T) {
 
 // What a change under review may set for its own job says how something is told and how much of the machine it takes.
 func TestWhatTheRepositoryMaySetDecidesNothingThatIsTrustedOrLost(t *testing.T) {
-	harmless := []string{"assemble", "format", "jobs", "json", "key-notice", "key-warning", "log-format", "log-level",
-		"max-connections", "max-connections-per-address", "quiet", "shutdown-timeout", "verbose", "watch"}
+	harmless := []string{"assemble", "cache-size", "format", "jobs", "json", "key-notice", "key-warning", "log-format",
+		"log-level", "max-connections", "max-connections-per-address", "prefetch", "quiet", "shutdown-timeout",
+		"verbose", "watch"}
 	var plain []string
 	settings.Walk(rootCommand(), func(c *cobra.Command, all []*pflag.Flag) {
 		for _, f := range all {

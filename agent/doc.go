@@ -42,6 +42,6 @@
 //	freebsd           tgz; without systemd nothing starts services, and updates run inside the service itself
 //	aix, solaris      as freebsd; the lock is a POSIX record lock, and free space is not asked for beforehand
 //	darwin            all but installing: packages for it are not made yet (schema.Platform.Formats)
-//	windows           msi; an update by the service is a service of its own, on a copy of the program (agent/detached).
-//	                  On Windows itself, by a CI job that has never run yet
+//	windows           msi; an update by the service is a service of its own, on a copy (agent/detached). On
+//	                  Windows itself by a CI job that has never run yet
 package agent

@@ -313,8 +313,9 @@ func (r *reader) read(e edge, value string, out *fleet.Output) {
 	if e.plugin() == fleet.UpdaterPlugin {
 		anchor = schema.DigestOf([]byte("{}\n"))
 	}
-	recipe := &rules.Recipe{ID: schema.RecipeID(digest.Short()), Platform: amd64, Outputs: []*fleet.Output{out}}
-	for _, format := range amd64.Formats() {
+	platform := platformOf(e.plugin())
+	recipe := &rules.Recipe{ID: schema.RecipeID(digest.Short()), Platform: platform, Outputs: []*fleet.Output{out}}
+	for _, format := range platform.Formats() {
 		if _, err := r.baker.Bake(r.t.Context(), recipe, format, anchor); err != nil &&
 			!strings.Contains(err.Error(), errFetched.Error()) {
 			refused("bake ("+string(format)+")", err)
@@ -329,6 +330,9 @@ func (r *reader) read(e edge, value string, out *fleet.Output) {
 		refused("its agent", err)
 	}
 	for _, s := range out.Services {
+		if platform.OS != "linux" {
+			continue // no unit of systemd
+		}
 		r.of = append(r.of, e.name+": "+value)
 		name := filepath.Join(r.dir, fmt.Sprintf("u%d.service", len(r.of)))
 		// Programs of the package are not here.

@@ -58,10 +58,19 @@ func checked(t *testing.T, f *Repo, plugin, value string) (ps fleet.Problems) {
 	return ps
 }
 
-// outputOf is what a plugin yields for linux/amd64.
+// platformOf is a platform that the plugin is for.
+func platformOf(plugin string) schema.Platform {
+	if strings.HasPrefix(plugin, "windows_") {
+		return schema.Platform{OS: "windows", Arch: "amd64"}
+	}
+	return amd64
+}
+
+// outputOf is what a plugin yields for a host of its platform.
 func outputOf(t *testing.T, f *Repo, plugin, value string) (*fleet.Output, error) {
 	t.Helper()
-	in := fleet.Inputs{Platform: amd64, Host: map[string]string{}, Fleet: f.Info(amd64)}
+	platform := platformOf(plugin)
+	in := fleet.Inputs{Platform: platform, Host: map[string]string{}, Fleet: f.Info(platform)}
 	for _, field := range f.Plugins[plugin].HostFields() {
 		if in.Host[field] = "the-" + field; field == "labels" || field == "tags" {
 			in.Host[field] = "{}"
