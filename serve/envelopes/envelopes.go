@@ -1,5 +1,5 @@
-// Package envelopes reads the signatures on a package from the store, as a server hands them to hosts with the manifest:
-// as many and as long as a host takes, whatever else a writer of the store has put there.
+// Package envelopes reads the signatures on a package from the store, as a server hands them out with the manifest: as
+// many and as long as a host takes, whatever else a writer of the store has put there.
 package envelopes
 
 import (
