@@ -29,7 +29,7 @@ func (installer) format() schema.Format { return schema.Msi }
 
 func (m installer) usable() error {
 	if m.Sandboxed() {
-		return fault.Hint(errors.New("Windows Installer knows one system only, and no directory in its place"),
+		return fault.Hint(errors.New("an msi is installed on the system itself, not below a directory"),
 			"leave out --root")
 	}
 	return msi.Usable()
