@@ -68,7 +68,7 @@ It listens at once; until the release is verified it answers 503 with Retry-Afte
 it when the requests in flight are answered.`,
 		Example: `  bakehouse serve --store store --tls-cert server.pem --tls-key server.key --listen :8443
   bakehouse serve --store store --tls-self-signed tls --listen 127.0.0.1:0
-  bakehouse serve --site muc --upstream https://bakehouse.example:8443 --upstream-user site-muc \\
+  bakehouse serve --site muc --upstream https://bakehouse.example:8443 --upstream-user site-muc \
     --upstream-secret-file secret --root-fingerprint 5d41… --store cache --tls-cert muc.pem --tls-key muc.key`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

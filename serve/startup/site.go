@@ -77,8 +77,17 @@ func (s *Site) Check() (ok bool, err error) {
 	if err := schema.CheckServerURL(s.Upstream); err != nil {
 		return false, fmt.Errorf("--upstream: %w", err)
 	}
+	// All that can be judged from here is, before a database is made or a port is open.
+	_, wrongSize := Size(s.CacheSize)
+	_, wrongRoot := s.fingerprint()
+	_, wrongCA := s.authorities()
+	for _, err := range []error{wrongSize, wrongRoot, wrongCA} {
+		if err != nil {
+			return false, err
+		}
+	}
 	_, err = s.secret()
-	return true, err
+	return err == nil, err
 }
 
 const maxSecret = 4096
@@ -201,13 +210,9 @@ func (s *Site) anchor(ctx context.Context, dir, file, version string) ([]byte, e
 
 // pinned refuses a root that has not the fingerprint that was given.
 func (s *Site) pinned(root []byte) error {
-	if s.Fingerprint == "" {
-		return nil
-	}
-	want, err := schema.ParseHex(strings.ToLower(strings.ReplaceAll(s.Fingerprint, ":", "")))
-	if err != nil {
-		return fault.Hint(fmt.Errorf("invalid --root-fingerprint %.80q: want 64 hex digits", s.Fingerprint),
-			"sha256sum trust/1.root.json prints it")
+	want, err := s.fingerprint()
+	if err != nil || s.Fingerprint == "" {
+		return err
 	}
 	if got := schema.DigestOf(root); got != want {
 		return fault.Refuse(fmt.Errorf("the fleet's first root has the SHA-256 %s, not the one of --root-fingerprint",
@@ -231,4 +236,17 @@ func First(ctx context.Context, site *upstream.Site, log *slog.Logger) error {
 		log.Warn("serving what there is", "error", err, "hint", fault.HintOf(err))
 	}
 	return nil
+}
+
+// fingerprint is what --root-fingerprint says, zero if it is not set.
+func (s *Site) fingerprint() (schema.Digest, error) {
+	if s.Fingerprint == "" {
+		return schema.Digest{}, nil
+	}
+	d, err := schema.ParseHex(strings.ToLower(strings.ReplaceAll(s.Fingerprint, ":", "")))
+	if err != nil {
+		return d, fault.Hint(fmt.Errorf("invalid --root-fingerprint %.80q: want 64 hex digits", s.Fingerprint),
+			"sha256sum trust/1.root.json prints it")
+	}
+	return d, nil
 }
