@@ -171,7 +171,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	case err != nil:
 		return err
 	}
-	if db.Created() {
+	if db.Created() && !remote { // a site's is filled by its centre
 		log.Warn("a new database was made: no host is registered in it", "database", inventory.Name(o.database),
 			"hint", "if hosts were registered here before, name their database with --database")
 	}
