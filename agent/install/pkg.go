@@ -79,8 +79,8 @@ func (s *System) pkgTool(ctx context.Context, name string, args ...string) ([]by
 func (s *System) verifyPkg(ctx context.Context, p Package) error {
 	out, err := s.pkgTool(ctx, "pkgparam", p.Name, "VERSION")
 	if got := strings.TrimSpace(string(out)); err != nil || got != p.Version {
-		return &machine.TouchedError{Err: fault.Hint(fmt.Errorf("pkgadd installed %s %s, but its state is now %.80q", p.Name, p.Version,
-			got),
+		return &machine.TouchedError{Err: fault.Hint(
+			fmt.Errorf("pkgadd installed %s %s, but its state is now %.80q", p.Name, p.Version, got),
 			"see `pkginfo -l %s`", p.Name)}
 	}
 	if out, err = s.pkgTool(ctx, "pkgchk", "-c", "-n", p.Name); err == nil {
@@ -90,8 +90,9 @@ func (s *System) verifyPkg(ctx context.Context, p Package) error {
 		file, found := strings.CutPrefix(strings.TrimSpace(line), "ERROR: /")
 		if found && !strings.HasPrefix(file, "etc/") &&
 			!strings.HasPrefix(file, strings.TrimPrefix(filepath.Join(s.Top(), "etc"), "/")+"/") {
-			return &machine.TouchedError{Err: fault.Hint(fmt.Errorf("pkgadd installed %s %s, but /%s differs from the package",
-				p.Name, p.Version, file),
+			return &machine.TouchedError{Err: fault.Hint(
+				fmt.Errorf("pkgadd installed %s %s, but /%s differs from the package",
+					p.Name, p.Version, file),
 				"`pkgchk %s` reports:\n%s", p.Name, process.Tail(out))}
 		}
 	}

@@ -92,7 +92,8 @@ func (s *System) rpm(ctx context.Context, args ...string) ([]byte, error) {
 func (s *System) verifyRpm(ctx context.Context, p Package) error {
 	out, err := s.rpm(ctx, "--query", "--queryformat", "%{VERSION}-%{RELEASE}\n", p.Name)
 	if got := strings.Fields(string(out)); err != nil || len(got) != 1 || got[0] != p.Version {
-		return &machine.TouchedError{Err: fault.Hint(fmt.Errorf("rpm installed %s %s, but now reports %q", p.Name, p.Version, got),
+		return &machine.TouchedError{Err: fault.Hint(
+			fmt.Errorf("rpm installed %s %s, but now reports %q", p.Name, p.Version, got),
 			"see `rpm -q %s`", p.Name)}
 	}
 	out, err = s.rpm(ctx, "--verify", "--nodeps", "--noscripts", p.Name)
@@ -101,8 +102,9 @@ func (s *System) verifyRpm(ctx context.Context, p Package) error {
 	}
 	for line := range strings.Lines(string(out)) {
 		if f := strings.Fields(line); rpmDiffers(f) {
-			return &machine.TouchedError{Err: fault.Hint(fmt.Errorf("rpm installed %s %s, but %s differs from the package",
-				p.Name, p.Version, f[len(f)-1]),
+			return &machine.TouchedError{Err: fault.Hint(
+				fmt.Errorf("rpm installed %s %s, but %s differs from the package",
+					p.Name, p.Version, f[len(f)-1]),
 				"`rpm -V %s` reports:\n%s", p.Name, process.Tail(out))}
 		}
 	}

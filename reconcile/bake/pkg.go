@@ -255,7 +255,8 @@ func pkgScripts(l *layout) ([]*file, error) {
 	if strings.Contains(text.String(), end) {
 		return nil, fmt.Errorf("a script has the word %s, which a pkg has a use of its own for", end)
 	}
-	vars := strings.NewReplacer("@STATE@", schema.StateDir("linux"), "@SCRIPTS@", steps.path, "@FILES@", pkgList, "@ACTION@", fleet.ActionVariable,
+	vars := strings.NewReplacer("@STATE@", schema.StateDir("linux"), "@SCRIPTS@", steps.path,
+		"@FILES@", pkgList, "@ACTION@", fleet.ActionVariable,
 		"@END@", end, "@STEPS@\n", text.String())
 	var files []*file
 	for _, s := range []struct{ name, text string }{

@@ -126,7 +126,8 @@ func Shell(os, unitsFile string) string {
 	if err != nil {
 		return ""
 	}
-	return strings.NewReplacer("@UNITS@", unitsFile, "@STATE@", schema.StateDir(os), "@OWN@", own, "@MANIFESTS@", launchdDir).Replace(m.shell + commonShell)
+	return strings.NewReplacer("@UNITS@", unitsFile, "@STATE@", schema.StateDir(os), "@OWN@", own,
+		"@MANIFESTS@", launchdDir).Replace(m.shell + commonShell)
 }
 
 // own is the updater's service.
