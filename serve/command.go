@@ -121,6 +121,9 @@ const pollEvery = 10 * time.Second
 func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	hangup := make(chan os.Signal, 1) // from the start: whoever comes before the server does ends nothing
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	log, err := startup.Log(o.logFormat, o.logLevel, stderr)
 	if err != nil {
 		return err
@@ -208,7 +211,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 		return err
 	}
 	startup.Notify(startup.Ready)
-	return server.serve(ctx, stop, l, o)
+	return server.serve(ctx, stop, hangup, l, o)
 }
 
 // listening is what takes connections, also before there is a server behind it.
@@ -274,14 +277,11 @@ func (l *listening) close() error {
 }
 
 // serve answers what l takes until ctx ends, then lets the requests in flight end.
-func (s *Server) serve(ctx context.Context, stop func(), l *listening, o options) error {
+func (s *Server) serve(ctx context.Context, stop func(), hangup <-chan os.Signal, l *listening, o options) error {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	watchCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	watching.Go(func() { s.Watch(watchCtx, o.watch) })
 	watching.Go(func() { s.live.Follow(watchCtx) })
 	watching.Go(func() { s.bark(watchCtx, startup.Watchdog()) })
